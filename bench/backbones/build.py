@@ -1,0 +1,101 @@
+"""From a backbone's card to a model with a new head."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.backbones.model import Family, Model
+from bench.backbones.vit import ViT, is_vit
+from bench.cards.backbone import BackboneCard, file_sha256
+from bench.errors import InputError
+
+
+def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
+    """The card's backbone with its weights, and a head drawn from torch's global generator.
+
+    Args:
+        card: the backbone.
+        classes: of the new head.
+        image_size: pixels a side; 0: the backbone's own. Position embeddings are resampled to it.
+        drop_path: stochastic depth.
+
+    Raises:
+        InputError: timm does not know the model, or its weights cannot be had or do not fit.
+    """
+    arguments: dict[str, Any] = dict(card.arguments)
+    if image_size:
+        arguments["img_size"] = image_size
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
+    backbone = _create(card, arguments)
+    if card.facts.get("position_std"):
+        _widen_position(backbone, float(card.facts["position_std"]))
+    if card.weights not in ("none", "pretrained"):
+        _load(backbone, card)
+    pixels = card.facts.get("pixels") or backbone.pretrained_cfg
+    family = ViT() if is_vit(backbone) else Family()
+    dim = int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
+    return Model(backbone, family, dim, classes, list(pixels["mean"]), list(pixels["std"]))
+
+
+def input_size(model: Model, card: BackboneCard) -> int:
+    """Pixels a side that the model was built for."""
+    patches = getattr(model.backbone, "patch_embed", None)
+    size = getattr(patches, "img_size", None)
+    return int(size[0]) if size else int(model.backbone.pretrained_cfg["input_size"][-1])  # type: ignore[union-attr,index]
+
+
+def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
+    pretrained = card.weights == "pretrained"
+    if card.model == "vision_transformer":
+        return timm.models.VisionTransformer(num_classes=0, **arguments)
+    if not timm.is_model(card.model.split(".")[0]):
+        near = timm.list_models(f"*{card.model.split('.')[0][:8]}*")[:5]
+        raise InputError(f"{card.name}: timm has no model '{card.model}'" + (f"; near it: {', '.join(near)}" * bool(near)))
+    try:
+        return timm.create_model(card.model, pretrained=pretrained, num_classes=0, **arguments)
+    except TypeError as error:
+        raise InputError(f"{card.name}: {error}; leave image_size at 0 for models of a fixed input size") from None
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise InputError(
+            f"{card.name}: its pre-trained weights could not be fetched ({type(error).__name__}); "
+            f"give a file ({card.name}@FILE.safetensors) or train from scratch ({card.name}@none)"
+        ) from error
+
+
+def _load(backbone: nn.Module, card: BackboneCard) -> None:
+    """Load a safetensors file; only a head may be left over, nothing may be missing."""
+    path = Path(card.weights)
+    if card.sha256 and file_sha256(path) != card.sha256:
+        raise InputError(f"{card.name}: {path.name} has another checksum than its card says ({card.sha256[:12]}...)")
+    given = {name: value for name, value in load_file(path).items() if not name.startswith("head.")}
+    expected = backbone.state_dict()
+    if "pos_embed" in given and "pos_embed" in expected and given["pos_embed"].shape != expected["pos_embed"].shape:
+        given["pos_embed"] = _resampled(given["pos_embed"], expected["pos_embed"], backbone)
+    missing, unexpected = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    if missing or unexpected:
+        raise InputError(f"{card.name}: {path.name} does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
+    backbone.load_state_dict(given)
+
+
+def _resampled(given: Tensor, expected: Tensor, backbone: Any) -> Tensor:
+    prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
+    old, new = math.isqrt(given.shape[1] - prefix), math.isqrt(expected.shape[1] - prefix)
+    return timm.layers.resample_abs_pos_embed(  # type: ignore[no-any-return]
+        given, new_size=[new, new], old_size=[old, old], num_prefix_tokens=prefix
+    )
+
+
+def _widen_position(backbone: Any, std: float) -> None:
+    """Draw the position embedding anew: timm's std of 0.02 trains far worse at the size of the micro ViT."""
+    with torch.no_grad():
+        backbone.pos_embed.normal_(std=std)

@@ -1,0 +1,103 @@
+"""A backbone's card: an architecture with its weights, and what methods may ask of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.document import Section, read_document
+from bench.errors import InputError
+from bench.spec import Named, digest
+
+VIT_OFFERS = frozenset({"tokens", "cls_attention", "attention", "ffn", "position"})
+"""What timm's VisionTransformer offers to methods (see ``bench.backbones.vit``)."""
+
+_VIT_NAMES = re.compile(r"(vit|deit)3?_(tiny|small|little|medium|base|large|huge|giant|so\w+)_\w+")
+_NO_CLASS_TOKEN = re.compile(r"_gap_|relpos|_reg\d+_(gap|dinov2)|plus|siglip|pe_|rope")
+
+
+@dataclass(frozen=True)
+class BackboneCard:
+    """An architecture with its weights.
+
+    Attributes:
+        name: as it is written in an experiment, weights included (``timm:vit_tiny_patch16_224@none``).
+        title: one line about it.
+        model: the timm architecture to build.
+        arguments: what ``timm.create_model`` is given.
+        weights: ``"none"``, ``"pretrained"`` (what timm downloads) or a file of weights.
+        sha256: of that file, checked when it is loaded.
+        offers: probes and parts that methods may need.
+        facts: the card's other entries, for people.
+        means: digest of what decides a run's result.
+    """
+
+    name: str
+    title: str
+    model: str
+    arguments: dict[str, Any]
+    weights: str
+    sha256: str
+    offers: frozenset[str]
+    facts: dict[str, Any]
+    means: str
+
+    @property
+    def named(self) -> Named:
+        """What a run's spec keeps of the card."""
+        return Named(self.name, self.means)
+
+
+def read_backbone(name: str, path: Path) -> BackboneCard:
+    """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
+
+    Raises:
+        InputError: the file is malformed, or the weights cannot be used.
+    """
+    facts = read_document(path)
+    chosen = name.partition("@")[2]
+    own = (str(path.with_suffix(".safetensors")), str(facts.get("sha256", "")))
+    weights, sha256 = _weights(chosen, name) if chosen else own
+    arguments, model = dict(facts.get("arguments") or {}), facts.text("model")
+    means = digest([model, arguments, facts.get("pixels"), sha256 or weights])
+    offers = frozenset(facts.get("offers") or ())
+    return BackboneCard(name, facts.text("title"), model, arguments, weights, sha256, offers, facts, means)
+
+
+def timm_backbone(name: str) -> BackboneCard:
+    """The card of ``timm:NAME`` or ``timm:NAME@WEIGHTS``; what it offers is known from its name, without building it.
+
+    Raises:
+        InputError: the name cannot be a timm model's, or the weights cannot be used.
+    """
+    plain, _, chosen = name.partition("@")
+    model = plain.removeprefix("timm:")
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", model):
+        raise InputError(f"{plain}: a timm model's name holds letters, digits, '_' and '.' only")
+    vit = _VIT_NAMES.fullmatch(model.split(".")[0]) and not _NO_CLASS_TOKEN.search(model)
+    weights, sha256 = _weights(chosen, name) if chosen else ("pretrained", "")
+    means = digest(["timm", model, sha256 or weights])
+    offers = VIT_OFFERS if vit else frozenset()
+    return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    running = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            running.update(piece)
+    return running.hexdigest()
+
+
+def _weights(chosen: str, name: str) -> tuple[str, str]:
+    """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
+    if chosen == "none":
+        return "none", ""
+    path = Path(chosen).expanduser().resolve()
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise InputError(f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file")
+    return str(path), file_sha256(path)

@@ -1,0 +1,229 @@
+"""A method's card, read from its file without running it: nothing that lists or plans needs torch.
+
+A method file declares one dataclass that derives from ``Method``; its hyper-parameters are fields of the form
+``weight: float = hyper(1.0, low=0, source="...")`` with literal arguments.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import io
+import tokenize
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError, Problems, choose
+from bench.hyper import Hyper, Value
+
+_KEYWORDS = ("low", "high", "choices", "source")
+_TYPES = ("float", "int", "bool", "str")
+
+Finder = Callable[[str], Path]
+"""Gives the file of a method by its name; raises ``InputError`` where there is none."""
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a method file declares.
+
+    Attributes:
+        name: the file's stem.
+        class_name: the dataclass in it.
+        path: the file.
+        summary: the first line of the class's docstring, or else of the file's.
+        text: the file's docstring and the class's, whole.
+        paper: the citation.
+        needs: probes that a backbone must offer.
+        hypers: hyper-parameters by name, in order of declaration.
+        means: digest of the code, without comments and docstrings.
+    """
+
+    name: str
+    class_name: str
+    path: Path
+    summary: str
+    text: str
+    paper: str
+    needs: frozenset[str]
+    hypers: dict[str, Hyper]
+    means: str
+
+    def resolve(self, given: dict[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
+        """Every hyper-parameter with its value: the given ones checked, the others at their default.
+
+        Args:
+            given: hyper-parameters by name.
+            where: ``file:line`` or the option they were written in, for the message.
+
+        Raises:
+            InputError: an unknown name, a wrong type or a value out of range.
+        """
+        problems, owner = Problems(), f"{where}: {self.name}" if where else self.name
+        values = {name: declared.default for name, declared in self.hypers.items()}
+        for name, value in given.items():
+            if name not in self.hypers:
+                problems.add(f"{owner}: {choose(name, self.hypers, 'hyper-parameter')}")
+                continue
+            try:
+                values[name] = self.hypers[name].check(value, owner)
+            except InputError as error:
+                problems.add(error)
+        problems.stop()
+        return tuple(sorted(values.items()))
+
+
+def read_method(path: Path, find: Finder) -> MethodCard:
+    """The card of a method file.
+
+    Args:
+        path: the file.
+        find: where to look for the file of a method that this one derives from.
+
+    Raises:
+        InputError: the file cannot be read, is no Python, or declares no method; says where.
+    """
+    text = _source(path)
+    tree = _parse(text, path)
+    node, parent = _method_class(tree, path)
+    inherited = read_method(find(parent), find) if parent else None
+    hypers = dict(inherited.hypers) if inherited else {}
+    hypers.update(_hypers(node, path))
+    constants = {name: value for name, value in _constants(node, path) if name in ("paper", "needs")}
+    documented = inspect.cleandoc(ast.get_docstring(node) or ast.get_docstring(tree) or "")
+    return MethodCard(
+        name=path.stem,
+        class_name=node.name,
+        path=path,
+        summary=documented.split("\n")[0],
+        text="\n\n".join(filter(None, (ast.get_docstring(tree), ast.get_docstring(node)))),
+        paper=constants.get("paper", inherited.paper if inherited else ""),
+        needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
+        hypers=hypers,
+        means=code_digest(text, inherited.means if inherited else ""),
+    )
+
+
+def code_digest(text: str, parent: str = "") -> str:
+    """12 hexadecimal digits of the code without comments, docstrings, blank lines and trailing spaces.
+
+    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest.
+
+    Args:
+        text: the source of a module.
+        parent: the digest of the code it builds on.
+    """
+    lines = text.splitlines()
+    for number, start, stop in sorted(_comments(text), reverse=True):
+        lines[number] = lines[number][:start] + lines[number][stop:]
+    for first, last in _docstrings(ast.parse(text)):
+        lines[first:last] = [""] * (last - first)
+    kept = "\n".join(line.rstrip() for line in lines if line.strip())
+    return hashlib.sha256((parent + kept).encode()).hexdigest()[:12]
+
+
+def _comments(text: str) -> list[tuple[int, int, int]]:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [(t.start[0] - 1, t.start[1], t.end[1]) for t in tokens if t.type == tokenize.COMMENT]
+
+
+def _docstrings(tree: ast.Module) -> list[tuple[int, int]]:
+    """First and last line (half-open, from 0) of each docstring that stands on lines of its own."""
+    found = []
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            if isinstance(body[0].value.value, str) and body[0].end_lineno is not None:
+                found.append((body[0].lineno - 1, body[0].end_lineno))
+    return found
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def _parse(text: str, path: Path) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
+
+
+def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:
+    """The class that is the method, and the name of the method it derives from, if it is not ``Method`` itself."""
+    imported = {
+        alias.asname or alias.name: (statement.module or "")
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    found: list[tuple[ast.ClassDef, str | None]] = []
+    for node in tree.body:
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            assert isinstance(node, ast.ClassDef)
+            name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
+            module = imported.get(name, "")
+            if name == "Method":
+                found.append((node, None))
+            elif module.startswith("bench.methods."):
+                found.append((node, module.removeprefix("bench.methods.")))
+    if len(found) != 1:
+        say = "no class that derives from Method" if not found else f"{len(found)} classes that derive from Method"
+        raise InputError(f"{path}:1: {say}; a method file declares exactly one (class Mine(Method): ...)")
+    return found[0]
+
+
+def _hypers(node: ast.ClassDef, path: Path) -> dict[str, Hyper]:
+    hypers = {}
+    for statement in node.body:
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        annotation = ast.unparse(statement.annotation)
+        if annotation.startswith("ClassVar"):
+            continue
+        hypers[statement.target.id] = _hyper(statement.target.id, annotation, statement, path)
+    return hypers
+
+
+def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> Hyper:
+    place, call = f"{path}:{statement.lineno}", statement.value
+    if not (isinstance(call, ast.Call) and ast.unparse(call.func).endswith("hyper") and len(call.args) == 1):
+        raise InputError(f"{place}: the field {name} must be declared as {name}: float = hyper(1.0, source='...')")
+    if annotation not in _TYPES:
+        raise InputError(f"{place}: {name} has type {annotation}; a hyper-parameter is one of {', '.join(_TYPES)}")
+    arguments: dict[str, Any] = {"default": _literal(call.args[0], name, place)}
+    for keyword in call.keywords:
+        if keyword.arg not in _KEYWORDS:
+            raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
+        arguments[keyword.arg] = _literal(keyword.value, name, place)
+    if not arguments.get("source"):
+        raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
+    declared = Hyper(name, annotation, **arguments)
+    declared.check(declared.default, f"{place}: the default of")
+    return declared
+
+
+def _constants(node: ast.ClassDef, path: Path) -> list[tuple[str, Any]]:
+    found = []
+    for statement in node.body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        value = getattr(statement, "value", None)
+        if isinstance(target, ast.Name) and target.id in ("paper", "needs") and value is not None:
+            found.append((target.id, _literal(value, target.id, f"{path}:{statement.lineno}")))
+    return found
+
+
+def _literal(node: ast.expr, name: str, place: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise InputError(f"{place}: {name} must be a literal: cards are read without running the file") from None

@@ -1,0 +1,18 @@
+"""Reading, sampling and augmenting images."""
+
+from bench.data.dataset import ArrayImages, Dataset, FileImages, Images, Split
+from bench.data.read import read_data
+from bench.data.subset import hold_out, sample
+from bench.data.training import TrainingImages
+
+__all__ = [
+    "ArrayImages",
+    "Dataset",
+    "FileImages",
+    "Images",
+    "Split",
+    "TrainingImages",
+    "hold_out",
+    "read_data",
+    "sample",
+]

@@ -1,0 +1,80 @@
+"""The sampled training images of a run, as batches that depend on the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from bench.data.augment import test_view, training_view
+from bench.data.dataset import Indices, Split
+from bench.method import Batch, soft_targets
+from bench.spec import Protocol, derive
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What a run trains on.
+
+    The images are an endless stream of shuffled passes, of which step t takes the t-th ``batch_size`` images, so no
+    image is dropped and every batch is full, however few images there are. Order and augmentation are functions of
+    the seed and the step: nothing has to be remembered to continue.
+
+    Attributes:
+        split: the training split.
+        indices: the sampled part of it.
+        classes: K.
+        protocol: batch size, augmentation and label smoothing.
+        size: pixels a side.
+        seed: of order and augmentation.
+        device: where batches go.
+    """
+
+    split: Split
+    indices: Indices
+    classes: int
+    protocol: Protocol
+    size: int
+    seed: int
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, step: int, views: int = 1, progress: float = 0.0) -> Batch:
+        """The batch of a step, counted over all stages of the run."""
+        chosen = self._chosen(step)
+        stored = self.split.images.take(chosen)
+        seen = [
+            training_view(stored, self.size, self.protocol.augmentation, derive("augment", self.seed, step, view))
+            for view in range(views)
+        ]
+        labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
+        return Batch(
+            images=(seen[0] if views == 1 else torch.stack(seen)).to(self.device),
+            labels=labels,
+            targets=soft_targets(labels, self.classes, self.protocol.label_smoothing),
+            progress=progress,
+        )
+
+    def plain(self, batch_size: int = 256) -> Iterator[Batch]:
+        """Every sampled image once, in order, without augmentation."""
+        for start in range(0, len(self.indices), batch_size):
+            chosen = self.indices[start : start + batch_size]
+            images = test_view(self.split.images.take(chosen), self.size, self.protocol.augmentation)
+            labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
+            yield Batch(images.to(self.device), labels, soft_targets(labels, self.classes, 0.0), 0.0)
+
+    def _chosen(self, step: int) -> Indices:
+        size, count = self.protocol.batch_size, len(self.indices)
+        positions = np.arange(step * size, (step + 1) * size)
+        return self.indices[[_order(self.seed, int(at) // count, count)[at % count] for at in positions]]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, number: int, count: int) -> Indices:
+    """The order of one pass over the images."""
+    return np.random.RandomState(derive("order", seed, number)).permutation(count).astype(np.int64)

@@ -1,0 +1,99 @@
+"""YAML files as plain data that remembers its lines; no tags, no aliases, no duplicate keys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.errors import InputError
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 reads 3e-3 as a text; nobody means that
+
+
+class Section(dict[str, Any]):
+    """A mapping read from a file; ``line`` says where it, or one of its keys, stands.
+
+    Attributes:
+        source: the file's path as it was given.
+        lines: the line of each key, counted from 1.
+    """
+
+    def __init__(self, source: str, first_line: int) -> None:
+        super().__init__()
+        self.source = source
+        self.first_line = first_line
+        self.lines: dict[str, int] = {}
+
+    def place(self, key: str | None = None) -> str:
+        """``file:line`` of a key, or of the mapping itself."""
+        return f"{self.source}:{self.lines.get(key or '', self.first_line)}"
+
+    def text(self, key: str) -> str:
+        """The text under a key that must be there. Raises ``InputError`` where it is not."""
+        value = self.get(key)
+        if not isinstance(value, str):
+            raise InputError(f"{self.place(key)}: '{key}' is missing or is not a text")
+        return value
+
+
+def read_document(path: Path) -> Section:
+    """Read one YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: the file is missing, unreadable, malformed, or not a mapping; says where.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, source: str) -> Section:
+    """As ``read_document``, from a text that came from ``source``."""
+    loader = _Loader(text)
+    try:
+        _refuse_aliases(text, source)
+        node = loader.get_single_node()
+        value = _plain(node, source, loader) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise InputError(f"{source}:{mark.line + 1 if mark else 1}: malformed YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{source}:1: malformed YAML: {str(error).splitlines()[0]}") from None
+    finally:
+        loader.dispose()
+    if not isinstance(value, Section):
+        raise InputError(f"{source}:1: the file must hold keys and values (name: value), not a {type(value).__name__}")
+    return value
+
+
+def _refuse_aliases(text: str, source: str) -> None:
+    """An alias can make a few lines expand to gigabytes; nothing here needs one."""
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InputError(f"{source}:{event.start_mark.line + 1}: aliases (*{event.anchor}) are not allowed")
+
+
+def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
+    line = node.start_mark.line + 1
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        raise InputError(f"{source}:{line}: the tag {node.tag} is not allowed; only plain values are read")
+    if isinstance(node, yaml.MappingNode):
+        mapping = Section(source, line)
+        for key_node, value_node in node.value:
+            key, key_line = str(_plain(key_node, source, loader)), key_node.start_mark.line + 1
+            if key in mapping:
+                raise InputError(f"{source}:{key_line}: '{key}' is written twice (first on line {mapping.lines[key]})")
+            mapping[key], mapping.lines[key] = _plain(value_node, source, loader), key_line
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, source, loader) for item in node.value]
+    if node.tag == "tag:yaml.org,2002:str" and not node.style and _FLOAT.fullmatch(node.value):
+        return float(node.value)
+    return loader.construct_object(node)

@@ -1,0 +1,136 @@
+"""From a declared experiment to its runs, with everything that is wrong in it said at once and before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cards import BackboneCard, DatasetCard
+from bench.errors import InputError, Problems
+from bench.experiment import Exclusion, Experiment, MethodEntry
+from bench.spec import AXES, MethodSpec, RunSpec, digest, draw_seeds
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and what it is called along each axis of the experiment.
+
+    Attributes:
+        spec: the run.
+        axes: the labels ``method``, ``backbone``, ``dataset``, ``rate``.
+    """
+
+    spec: RunSpec
+    axes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A cell that is left out, and why."""
+
+    axes: Mapping[str, str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment amounts to.
+
+    Attributes:
+        experiment: what was declared.
+        runs: in the order of the experiment; two may have one id, and then it is trained once.
+        excluded: cells that are left out.
+    """
+
+    experiment: Experiment
+    runs: tuple[Planned, ...]
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def unique(self) -> dict[str, RunSpec]:
+        """The runs by id, each once."""
+        return {planned.spec.id: planned.spec for planned in self.runs}
+
+
+def expand(experiment: Experiment) -> Plan:
+    """Every method × backbone × dataset × rate × seed of an experiment that is not left out.
+
+    Raises:
+        InputError: nothing is left, or two seeds of a cell are the same run.
+    """
+    runs: list[Planned] = []
+    excluded: list[Excluded] = []
+    cells = itertools.product(experiment.datasets, experiment.backbones, experiment.methods, experiment.rates)
+    for dataset, backbone, method, rate in cells:
+        axes = {
+            "dataset": dataset.title,
+            "backbone": backbone.name,
+            "method": method.label,
+            "rate": f"{rate:g} %",
+        }
+        reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
+        if reason:
+            excluded.append(Excluded(axes, reason))
+        else:
+            runs += [Planned(_spec(experiment, method, backbone, dataset, rate, s), axes) for s in experiment.seeds]
+    if not runs:
+        reasons = "; ".join(dict.fromkeys(cell.reason for cell in excluded))
+        raise InputError(f"{experiment.name}: nothing is left to run: {reasons}")
+    _refuse_equal_seeds(experiment, runs)
+    return Plan(experiment, tuple(runs), tuple(excluded))
+
+
+def _spec(
+    experiment: Experiment, method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float, seed: int
+) -> RunSpec:
+    along = {
+        "method": digest([method.card.means, method.hyper]),
+        "backbone": backbone.means,
+        "dataset": dataset.means,
+        "rate": rate,
+        "seed": seed,
+    }
+    assert set(along) == set(AXES)
+    return RunSpec(
+        method=MethodSpec(method.card.name, method.card.means, method.hyper),
+        backbone=backbone.named,
+        dataset=dataset.named,
+        rate=rate,
+        protocol=experiment.protocol,
+        seeds=draw_seeds(along, experiment.vary),
+        seed=seed,
+    )
+
+
+def _why_not(
+    exclusions: Iterable[Exclusion], method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float
+) -> str:
+    lacking = sorted(method.card.needs - backbone.offers)
+    if lacking:
+        offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
+        return f"{method.card.name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
+    names = {
+        "method": {method.label, method.card.name},
+        "backbone": {backbone.name},
+        "dataset": {dataset.name, dataset.title},
+        "rate": {f"{rate:g}"},
+    }
+    matching = (rule for rule in exclusions if all(names[axis] & set(allowed) for axis, allowed in rule.where))
+    return next((rule.because for rule in matching), "")
+
+
+def _refuse_equal_seeds(experiment: Experiment, runs: Sequence[Planned]) -> None:
+    problems = Problems()
+    cells: dict[tuple[Any, ...], dict[str, int]] = {}
+    for planned in runs:
+        seen = cells.setdefault(tuple(planned.axes.items()), {})
+        if planned.spec.id in seen:
+            first, second = seen[planned.spec.id], planned.spec.seed
+            problems.add(
+                f"{experiment.name}: seeds {first} and {second} are one and the same run; "
+                "let 'vary' name 'seed' for subset, init or order"
+            )
+        seen[planned.spec.id] = planned.spec.seed
+    problems.stop()

@@ -1,0 +1,108 @@
+"""Hyper-parameters: one declaration serves validation, the grid, the run id, the card and the documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import InputError
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """A hyper-parameter as declared.
+
+    Attributes:
+        name: the field's name in the method's dataclass.
+        type: ``"float"``, ``"int"``, ``"bool"`` or ``"str"``.
+        default: used where nothing is written.
+        low: smallest allowed value, inclusive.
+        high: largest allowed value, inclusive.
+        choices: the allowed values, if they can be listed.
+        source: who published the default, or that it is our choice.
+    """
+
+    name: str
+    type: str
+    default: Value
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Value, ...] | None = None
+    source: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """What may be written, in words."""
+        if self.choices is not None:
+            return "one of " + ", ".join(str(choice) for choice in self.choices)
+        noun = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "a text"}[self.type]
+        if self.low is not None and self.high is not None:
+            return f"{noun} from {self.low:g} to {self.high:g}"
+        if self.low is not None:
+            return f"{noun} of at least {self.low:g}"
+        return f"{noun} of at most {self.high:g}" if self.high is not None else noun
+
+    def check(self, value: object, owner: str) -> Value:
+        """The value in its declared type (``1`` becomes ``1.0`` for a float).
+
+        Args:
+            value: as read from YAML or the command line.
+            owner: whose hyper-parameter it is, for the message.
+
+        Raises:
+            InputError: wrong type or out of range; names owner, parameter, value and what is allowed.
+        """
+        converted = _convert(value, self.type)
+        inside = converted is not None and (
+            converted in self.choices if self.choices is not None else _within(converted, self.low, self.high)
+        )
+        if not inside:
+            raise InputError(f"{owner}: {self.name} = {value!r} is not allowed; it must be {self.allowed}")
+        return converted
+
+
+def hyper(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[Value, ...] | None = None,
+    source: str,
+) -> Any:
+    """A method's hyper-parameter, written as the default of a dataclass field.
+
+    The arguments must be literals: they are read without running the file.
+
+    Args:
+        default: its value where nothing is written.
+        low: smallest allowed value, inclusive.
+        high: largest allowed value, inclusive.
+        choices: the allowed values, if they can be listed.
+        source: where the default comes from (paper and section, released code, or "our choice").
+    """
+    return dataclasses.field(
+        default=default, metadata={"low": low, "high": high, "choices": choices, "source": source}
+    )
+
+
+def _convert(value: object, type_name: str) -> Value:
+    """The value in the declared type, or None where it has another one."""
+    if type_name == "bool":
+        return value if isinstance(value, bool) else None
+    if type_name == "str":
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    if type_name == "int":
+        return int(value) if value == int(value) else None
+    return float(value)
+
+
+def _within(value: Value, low: float | None, high: float | None) -> bool:
+    if isinstance(value, (bool, str)) or value is None:
+        return True
+    return (low is None or value >= low) and (high is None or value <= high)

@@ -1,0 +1,178 @@
+"""Worker processes on this machine that live across runs: importing torch costs more than a small run."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from bench.errors import InputError
+from bench.launch.executor import Event, Job
+from bench.spec import RunSpec, to_json
+from bench.store import Store
+
+
+def usable_gpus() -> list[str]:
+    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+    return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
+
+
+def default_jobs() -> int:
+    """One worker a GPU, or else one a usable core."""
+    if gpus := usable_gpus():
+        return len(gpus)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Trains runs on this machine, ``jobs`` at a time, each on one core or one GPU.
+
+    A run on the CPU has one thread, always: with more its sums would be added in another order, and the same spec
+    would no longer give the same record to the last bit.
+    """
+
+    jobs: int = field(default_factory=default_jobs)
+
+    def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> None:
+        """Train the runs. A worker that dies is recorded as the failure of its run and replaced.
+
+        Raises:
+            InputError: a worker ends before it is ready, since then every run would fail for one reason.
+        """
+        waiting = collections.deque(runs)
+        events: Events = queue.Queue()
+        with _stopping() as workers:
+            workers += [_Worker(number, job, events) for number in range(min(self.jobs, len(waiting)))]
+            ended = 0
+            while ended < len(runs):
+                worker, answer = _next(events)
+                if worker.run is not None:
+                    report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
+                    ended += 1
+                elif answer is None:
+                    raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
+                worker.run = None
+                if answer is None and waiting:
+                    workers.remove(worker)
+                    workers.append(_Worker(worker.number, job, events))
+                elif waiting:
+                    worker.send(waiting.popleft())
+
+
+class _Worker:
+    """A worker process and the run it is at; it says that it is ready, then answers each run."""
+
+    def __init__(self, number: int, job: Job, events: Events) -> None:
+        self.number = number
+        self.run: RunSpec | None = None
+        self.errors = Path(job.results) / "drafts" / f"worker-{os.getpid()}-{number}.log"
+        self.errors.parent.mkdir(parents=True, exist_ok=True)
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bench.launch.worker", _started(job)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=_environment(number),
+                start_new_session=True,  # Ctrl-C reaches the front process alone, which stops its workers itself
+            )
+        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+
+    def send(self, run: RunSpec) -> None:
+        """Hand over a run; a worker that is gone is noticed by its silence."""
+        self.run = run
+        with contextlib.suppress(BrokenPipeError):
+            _stream(self.process.stdin).write(json.dumps(to_json(run)).encode() + b"\n")
+            _stream(self.process.stdin).flush()
+
+    def stop(self) -> None:
+        """Kill the process and remove its log."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                _stream(stream).close()
+        self.errors.unlink(missing_ok=True)
+
+    def _listen(self, events: Events) -> None:
+        with contextlib.suppress(ValueError, OSError):
+            for line in _stream(self.process.stdout):
+                events.put((self, json.loads(line)))
+        events.put((self, None))
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[list[_Worker]]:
+    workers: list[_Worker] = []
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+Events: TypeAlias = "queue.Queue[tuple[_Worker, dict[str, Any] | None]]"
+"""What workers say, in the order they say it; None: the worker has ended."""
+
+
+def _next(events: Events) -> tuple[_Worker, dict[str, Any] | None]:
+    """Wait for an event in short naps, so that Ctrl-C is heard at once everywhere."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return events.get(timeout=0.5)
+
+
+def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
+    return Event(spec.id, spec.label, answer["status"], answer["message"], answer["seconds"], answer["top1"])
+
+
+def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:
+    """Record a run whose worker process ended without an answer."""
+    code = worker.process.wait()
+    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+    log = worker.errors.read_text(encoding="utf-8", errors="replace")[-20000:]
+    message = f"its worker process ended: {how}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    store = Store(job.results)
+    with store.draft() as draft:
+        (draft / "log.txt").write_text(log, encoding="utf-8")
+        store.publish_failure(draft, spec, {"status": "failed", "error": {"kind": "died", "message": message}})
+    return Event(spec.id, spec.label, "failed", message)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _started(job: Job) -> str:
+    return json.dumps(
+        {"results": str(job.results), "plugins": [str(plugin) for plugin in job.plugins], "command": job.command}
+    )
+
+
+def _environment(number: int) -> dict[str, str]:
+    """One core and, where there are GPUs, one GPU a worker."""
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    gpus = usable_gpus()
+    device = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+    return {**os.environ, **threads, **device, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream

@@ -1,0 +1,115 @@
+"""The interface of a method: how a pre-trained model is turned into stages of training.
+
+If the paper is a formula, override ``loss``; if it is an algorithm, override the generator ``stages``. A method
+calls the model; it never touches optimiser, device, precision, logging, seeds, test data or metric.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.hyper import hyper
+from bench.spec import Recipe
+
+if TYPE_CHECKING:
+    from bench.backbones import Model, Output
+    from bench.data import TrainingImages
+
+__all__ = ["Batch", "Method", "Stage", "Terms", "frozen", "hyper", "replace"]
+
+Terms = Mapping[str, Tensor]
+"""Named scalar terms of a loss; the loop minimises their sum and logs each."""
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a loss is given at one step.
+
+    Attributes:
+        images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views.
+        labels: (B,) class indices.
+        targets: (B, K) what cross-entropy aims at: one-hot, smoothed or mixed.
+        progress: share of the stage that is done, from 0 to 1, for weights that ramp.
+    """
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    progress: float
+
+    def cross_entropy(self, output: Output) -> Tensor:
+        """Mean cross-entropy of the logits (B, K) against ``targets``, in nats."""
+        return F.cross_entropy(output.logits.float(), self.targets)
+
+
+Loss = Callable[["Model", Batch], Terms]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training.
+
+    Attributes:
+        model: the classifier; the last stage's is the one evaluated.
+        loss: called once a step with the model and a batch.
+        recipe: optimiser, schedule and steps.
+        train: modules and parameters that are trained, all of ``model`` by default; the rest of the model is frozen,
+            in eval mode.
+        state: further modules that the loss keeps (a queue, a momentum encoder): moved and saved with the run,
+            never trained.
+        views: augmented views of each image.
+        continues: keep the optimiser's moments of the parameters that the stage before trained too.
+    """
+
+    model: Model
+    loss: Loss
+    recipe: Recipe
+    train: Collection[nn.Module | nn.Parameter] = ()
+    state: Collection[nn.Module] = ()
+    views: int = 1
+    continues: bool = False
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to fine-tune, as a value: its fields are its hyper-parameters, each declared with ``hyper``."""
+
+    paper: ClassVar[str] = ""
+    """The citation, with the equation or section."""
+
+    needs: ClassVar[Collection[str]] = frozenset()
+    """Probes and parts that a backbone must offer; a cell without them is left out with this reason."""
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        """The phases of training, in order; the code before the first ``yield`` runs once, at the start.
+
+        Args:
+            model: the pre-trained backbone with a new head.
+            recipe: the protocol's; its steps are the budget of all stages together.
+            data: the sampled training images, for methods that look at them first.
+        """
+        yield Stage(model, self.loss, recipe)
+
+    def loss(self, model: Model, batch: Batch) -> Terms:
+        """The terms to minimise: plain fine-tuning unless overridden."""
+        return {"ce": batch.cross_entropy(model(batch.images))}
+
+
+def frozen(module: AnyModule) -> AnyModule:
+    """A copy that is never trained: eval mode, no gradient. A frozen model is a method's source."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
+    """(B, K) targets: 1 − s on the label and s / K spread over all K classes (Szegedy et al., 2016)."""
+    hard = F.one_hot(labels, classes).to(torch.get_default_dtype())
+    return hard * (1 - smoothing) + smoothing / classes

@@ -1,0 +1,59 @@
+"""Optimisers from recipes: which parameters, at which learning rate, with which decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backbones import Model
+from bench.spec import Recipe
+
+
+def build_optimizer(
+    model: Model, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe, previous: torch.optim.Optimizer | None
+) -> torch.optim.Optimizer:
+    """An optimiser over the trained parameters.
+
+    Args:
+        model: tells the layer of its backbone's parameters, for layer-wise decay.
+        parameters: with their names, those of ``model`` as ``model.named_parameters()`` gives them.
+        recipe: kind, decay and moments; the learning rate itself is set at every step (``set_learning_rate``).
+        previous: an optimiser whose moments are taken over for the parameters that both train.
+    """
+    groups = _groups(model, parameters, recipe)
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=True)
+    for group in optimizer.param_groups if previous else ():
+        for parameter in group["params"]:
+            if previous is not None and parameter in previous.state:
+                optimizer.state[parameter] = previous.state[parameter]
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the learning rate of a step, each group at its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["factor"]
+
+
+def _groups(model: Model, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters by (decay, learning-rate factor): biases, norms and embeddings have no decay, as in DeiT."""
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in ("cls_token", "pos_embed", "reg_token", "dist_token")
+        factor = _factor(model, name, recipe.layer_decay)
+        found.setdefault((0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
+    return [{"params": group, "weight_decay": decay, "factor": factor} for (decay, factor), group in found.items()]
+
+
+def _factor(model: Model, name: str, layer_decay: float) -> float:
+    if layer_decay == 1 or not name.startswith("backbone."):
+        return 1.0
+    layer, depth = model.family.layer(name.removeprefix("backbone."), model.backbone)
+    return layer_decay ** (depth + 1 - layer)

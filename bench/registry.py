@@ -1,0 +1,140 @@
+"""What there is: methods, backbones, datasets, experiments and paper tables, found by the names of their files.
+
+The suite's own folder and a user's (``--plugin``) have the same shape, so built-in methods have no privilege.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bench
+from bench.cards import BackboneCard, DatasetCard, MethodCard
+from bench.cards.backbone import read_backbone, timm_backbone
+from bench.cards.dataset import folder_dataset, read_dataset
+from bench.cards.method import read_method
+from bench.document import Section, read_document
+from bench.errors import InputError, choose
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What a method, backbone, dataset or experiment may be called."""
+
+
+class Registry:
+    """The suite's own folders and the user's.
+
+    Args:
+        plugins: method files, or folders with ``methods/``, ``datasets/``, ``backbones/`` or ``experiments/`` in them.
+
+    Raises:
+        InputError: a plugin does not exist, or a name is taken twice.
+    """
+
+    def __init__(self, plugins: Iterable[str | Path] = ()) -> None:
+        self.plugins = tuple(Path(plugin).expanduser().resolve() for plugin in plugins)
+        for plugin in self.plugins:
+            if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
+                raise InputError(f"--plugin {plugin}: there is no such folder or .py file")
+
+    @cached_property
+    def method_files(self) -> dict[str, Path]:
+        """The file of each method, by name."""
+        single = [plugin for plugin in self.plugins if plugin.is_file()]
+        return self._files("methods", "*.py", extra=single)
+
+    @cached_property
+    def backbone_files(self) -> dict[str, Path]:
+        """The card of each backbone, by name."""
+        return self._files("backbones", "*.yaml")
+
+    @cached_property
+    def dataset_files(self) -> dict[str, Path]:
+        """The card of each dataset, by name."""
+        return self._files("datasets", "*.yaml")
+
+    @cached_property
+    def experiment_files(self) -> dict[str, Path]:
+        """Each declared experiment, by name."""
+        return self._files("experiments", "*.yaml")
+
+    @cached_property
+    def table_files(self) -> dict[str, Path]:
+        """Each paper table, by ``paper/table``."""
+        return {
+            f"{path.parent.name}/{path.stem}": path
+            for folder in self._folders("paper_tables")
+            for path in sorted(folder.glob("*/*.yaml"))
+        }
+
+    def method(self, name: str) -> MethodCard:
+        """The card of a method. Raises ``InputError`` where there is none of that name."""
+        return read_method(self._find(self.method_files, name, "method"), lambda parent: self.method_files[parent])
+
+    def load_method(self, card: MethodCard) -> type[Any]:
+        """The method's class; this runs its file, and so imports torch."""
+        return getattr(_load(card), card.class_name)  # type: ignore[no-any-return]
+
+    def backbone(self, name: str) -> BackboneCard:
+        """The card of a backbone: a registered name or ``timm:NAME``, with ``@none`` or ``@FILE`` for the weights."""
+        plain = name.partition("@")[0]
+        if plain.startswith("timm:"):
+            return timm_backbone(name)
+        return read_backbone(name, self._find(self.backbone_files, plain, "backbone", "timm:NAME takes any timm model"))
+
+    def dataset(self, name: str) -> DatasetCard:
+        """The card of a dataset: a registered name or ``folder:PATH`` for a folder of images."""
+        if name.startswith("folder:"):
+            return folder_dataset(Path(name.removeprefix("folder:")).expanduser().resolve())
+        return read_dataset(name, self._find(self.dataset_files, name, "dataset", "folder:PATH takes your own images"))
+
+    def experiment(self, target: str) -> Section:
+        """A declared experiment: a registered name, a paper table, or the path of a YAML file."""
+        if target.endswith((".yaml", ".yml")):
+            return read_document(Path(target).expanduser())
+        known = self.experiment_files | self.table_files
+        return read_document(self._find(known, target, "experiment or table", "a path ending in .yaml is read too"))
+
+    def _folders(self, kind: str) -> list[Path]:
+        roots = [Path(root) for root in bench.__path__] + [plugin for plugin in self.plugins if plugin.is_dir()]
+        return [folder for root in roots if (folder := root / kind).is_dir()]
+
+    def _files(self, kind: str, pattern: str, extra: Sequence[Path] = ()) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        paths = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
+        for path in [path for path in paths if path.name != "__init__.py"] + list(extra):
+            name = path.stem
+            if not NAME.fullmatch(name):
+                raise InputError(f"{path}: '{name}' cannot be a name: letters, digits and _ only, a letter first")
+            if name in found and found[name] != path:
+                raise InputError(f"two {kind} are called '{name}': {found[name]} and {path}; rename one")
+            found[name] = path
+        return found
+
+    def _find(self, known: dict[str, Path], name: str, what: str, also: str = "") -> Path:
+        if name not in known:
+            raise InputError(choose(name, known, what) + (f"; {also}" if also else ""))
+        return known[name]
+
+
+def _load(card: MethodCard) -> ModuleType:
+    name = f"bench.methods.{card.name}"
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(card.path):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, card.path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+

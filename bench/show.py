@@ -1,0 +1,135 @@
+"""Cards and lists in words: what there is, and what each thing says of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cards import BackboneCard, DatasetCard, MethodCard
+from bench.document import read_document
+from bench.errors import InputError, choose
+from bench.registry import Registry
+from bench.store import Store
+
+KINDS = ("methods", "backbones", "datasets", "tables", "experiments")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A card as a text for people and as plain data for programs."""
+
+    text: str
+    facts: dict[str, Any]
+
+
+def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
+    """Name and one line of everything of a kind."""
+    if kind == "methods":
+        return [{"name": name, "about": registry.method(name).summary} for name in registry.method_files]
+    files = {
+        "backbones": registry.backbone_files,
+        "datasets": registry.dataset_files,
+        "tables": registry.table_files,
+        "experiments": registry.experiment_files,
+    }[kind]
+    return [{"name": name, "about": str(read_document(path).get("title", ""))} for name, path in files.items()]
+
+
+def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
+    """Every card of that name: a method, a backbone, a dataset, an experiment; or else a run, by its id.
+
+    Raises:
+        InputError: nothing has that name.
+    """
+    plain = name.partition("@")[0]
+    found = []
+    if name in registry.method_files:
+        found.append(_method(registry.method(name)))
+    if plain in registry.backbone_files or name.startswith("timm:"):
+        found.append(_backbone(registry.backbone(name)))
+    if name in registry.dataset_files or name.startswith("folder:"):
+        found.append(_dataset(registry.dataset(name)))
+    declared = registry.experiment_files | registry.table_files
+    if name in declared:
+        found.append(_experiment(name, declared[name]))
+    if not found and re.fullmatch(r"[0-9a-f]{4,12}", name):
+        found.append(_run(store.record(name)))
+    if not found:
+        known = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *declared}
+        raise InputError(choose(name, known, "method, backbone, dataset, experiment or run"))
+    return found
+
+
+def _method(card: MethodCard) -> Shown:
+    lines = [f"method {card.name}: {card.summary}", f"  paper: {card.paper or 'not stated'}"]
+    if card.needs:
+        lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
+    lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
+    for hyper in card.hypers.values():
+        lines += [f"    {hyper.name} = {hyper.default}  ({hyper.allowed})", f"      from: {hyper.source}"]
+    lines.append(f"  file: {card.path}")
+    facts = {
+        "kind": "method",
+        "name": card.name,
+        "about": card.summary,
+        "paper": card.paper,
+        "needs": sorted(card.needs),
+        "hyper_parameters": [asdict(hyper) for hyper in card.hypers.values()],
+        "file": str(card.path),
+    }
+    return Shown("\n".join(lines), facts)
+
+
+def _backbone(card: BackboneCard) -> Shown:
+    weights = {"none": "random", "pretrained": "timm's own, downloaded when first used"}
+    facts = {
+        "kind": "backbone",
+        "name": card.name,
+        "about": card.title,
+        "architecture": card.model,
+        **({"arguments": card.arguments} if card.arguments else {}),
+        "weights": weights.get(card.weights, card.weights),
+        "offers": sorted(card.offers),
+        **{key: value for key, value in card.facts.items() if key not in ("title", "model", "arguments", "offers")},
+    }
+    return Shown(_listed(facts), facts)
+
+
+def _dataset(card: DatasetCard) -> Shown:
+    rest = {key: value for key, value in card.facts.items() if key not in ("title", "about")}
+    facts = {"kind": "dataset", "name": card.name, "about": card.title, **rest}
+    if "about" in card.facts:
+        facts["details"] = card.facts["about"]
+    return Shown(_listed(facts), facts)
+
+
+def _experiment(name: str, path: Path) -> Shown:
+    text = read_document(path)
+    facts = {"kind": "experiment", "name": name, "about": text.get("title", ""), "file": str(path)}
+    return Shown(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
+
+
+def _run(record: dict[str, Any]) -> Shown:
+    last = record["curve"][-1] if record.get("curve") else None
+    facts: dict[str, Any] = {"kind": "run", "name": record["id"], "about": record["label"], "status": record["status"]}
+    if last:
+        facts["test top-1"] = f"{last['test']['top1']:.2f} % after {last['step']} steps"
+        facts["seconds"] = record["timing"]["seconds"]
+    if "error" in record:
+        facts["error"] = f"{record['error']['kind']}: {record['error']['message']}"
+    facts |= {"command": record.get("command"), "folder": record["folder"]}
+    return Shown(_listed(facts), record)
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    """``kind name: about`` and the other facts, one a line."""
+    lines = [f"{facts['kind']} {facts['name']}: {facts['about']}"]
+    for key, value in facts.items():
+        if key not in ("kind", "name", "about"):
+            told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            lines.append(f"  {key.replace('_', ' ')}: {' '.join(told.split())}")
+    return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""Accuracy against sampling rate, as a figure for a paper."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.tables.cells import METHOD
+from bench.tables.notation import listed, one_line
+from bench.tables.table import Entry, Key, Table
+
+RATE = "rate"
+# Okabe and Ito (2008) without the yellow, which is too light on white; blue first
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*")
+DASHES = ("-", "--", ":")
+STYLE = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 8, "figure.titlesize": 9,
+    "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6, "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6, "pdf.fonttype": 42, "text.parse_math": False,
+}  # fmt: skip
+METADATA: Mapping[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+LOG_FROM = 20  # a ratio of the largest to the smallest rate from which a linear axis crowds the small ones
+
+
+def figure(table: Table, paths: Iterable[Path]) -> None:
+    """Draw the mean ± sample standard deviation of every method over the rates, a panel per remaining labels.
+
+    Methods are shifted a little along the rate so that their error bars do not hide each other. The same table gives
+    the same bytes with the same matplotlib.
+
+    Args:
+        table: its cells need the axis "rate", with a number in every label, such as "15 %".
+        paths: where to save it, .png or .pdf.
+
+    Raises:
+        ValueError: there is no axis "rate", a rate has no number, no cell has a value, or a suffix is unknown.
+    """
+    paths = [Path(path) for path in paths]
+    if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
+        raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
+    if not table.finished:
+        raise ValueError("there is nothing to draw: no cell has a value")
+    if any(RATE not in entry.cell.axes for entry in table.finished):
+        raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(table.finished[0].cell.axes)}")
+    with style.context(["default", STYLE]):
+        drawing = _drawing(table)
+        for path in paths:
+            drawing.savefig(path, dpi=300, metadata=METADATA[path.suffix])
+
+
+def _drawing(table: Table) -> Figure:
+    """One panel per labels other than method and rate, at most four beside each other, one legend below them."""
+    panels = _panels(table)
+    across = len(panels) if len(panels) <= 3 else min(4, math.ceil(len(panels) ** 0.5))
+    down = math.ceil(len(panels) / across)
+    width, height = (3.6 if across == 1 else 2.5 * across), (2.3 if across == 1 else 2.0) * down + 1.0
+    drawing = Figure(figsize=(width, height), layout="constrained")
+    methods = tuple(dict.fromkeys(entry.cell.axes[METHOD] for entry in table.entries.values()))
+    rates = {entry.cell.axes[RATE]: _number(entry.cell.axes[RATE]) for entry in table.entries.values()}
+    for place, (labels, entries) in enumerate(panels.items(), 1):
+        axes = drawing.add_subplot(down, across, place)
+        axes.set_title(" / ".join(map(one_line, labels)))
+        _panel(axes, entries, methods, rates)
+        if place > len(panels) - across:
+            axes.set_xlabel(_rate_name(rates))
+        if place % across == 1 or across == 1:
+            axes.set_ylabel(one_line(table.layout.metric))
+    said = ", ".join(f"{axis} {label}" for axis, label in table.constant.items() if axis != RATE)
+    title = one_line(table.layout.title) + f"\n{one_line(said)}" * bool(said)
+    drawing.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, int(14 * width))))
+    _legend(drawing, table, methods)
+    return drawing
+
+
+def _panels(table: Table) -> dict[Key, list[Entry]]:
+    apart = [axis for axis in table.row_axes + table.column_axes if axis not in (METHOD, RATE)]
+    panels: dict[Key, list[Entry]] = {}
+    for entry in table.finished:
+        panels.setdefault(tuple(entry.cell.axes[axis] for axis in apart), []).append(entry)
+    return panels
+
+
+def _panel(axes: Axes, entries: Sequence[Entry], methods: Key, rates: Mapping[str, float]) -> None:
+    scale = math.log10 if _is_log(rates) else float
+    places = sorted({scale(rate) for rate in rates.values()})
+    gap = min((after - before for before, after in pairwise(places)), default=1.0)
+    shift = min(0.012 * (places[-1] - places[0] or 1.0), 0.5 * gap / len(methods))
+    for i, method in enumerate(methods):
+        line = sorted((e for e in entries if e.cell.axes[METHOD] == method), key=lambda e: rates[e.cell.axes[RATE]])
+        if line:
+            axes.errorbar(
+                [scale(rates[entry.cell.axes[RATE]]) + (i - (len(methods) - 1) / 2) * shift for entry in line],
+                [entry.mean or 0.0 for entry in line],
+                yerr=[math.nan if entry.std is None else entry.std for entry in line],
+                label=one_line(method),
+                **_look(i),
+            )
+    axes.set_xticks(places, [f"{rate:g}" for rate in sorted(set(rates.values()))])
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Colour, marker and dash of the i-th method; markers repeat later than colours, dashes change when those do."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "marker": MARKERS[i % len(MARKERS)],
+        "linestyle": DASHES[i // len(COLOURS) % len(DASHES)],
+        "linewidth": 1.1,
+        "markersize": 3.4,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+        "elinewidth": 0.8,
+        "capsize": 1.8,
+    }
+
+
+def _legend(drawing: Figure, table: Table, methods: Key) -> None:
+    handles: dict[str, Any] = {}
+    for axes in drawing.axes:
+        drawn, labels = axes.get_legend_handles_labels()
+        handles |= zip(labels, drawn, strict=True)
+    names = [name for name in map(one_line, methods) if name in handles]
+    counts = sorted({entry.n for entry in table.finished})
+    seeds = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    note = "n = 1 seed, no error bars" if counts == [1] else f"mean ± sample standard deviation, {seeds} seeds"
+    entry_width = 0.45 + 0.06 * max(map(len, names))  # inches at 8 points
+    columns = max(1, min(len(names), int(drawing.get_figwidth() / entry_width)))
+    drawing.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=math.ceil(len(names) / math.ceil(len(names) / columns)),
+        title=note,
+        title_fontsize=7,
+        frameon=False,
+        columnspacing=1.2,
+    )
+
+
+def _number(label: str) -> float:
+    found = re.search(r"\d+(\.\d+)?", label)
+    if found is None:
+        raise ValueError(f"a figure needs a number in every rate; '{label}' has none")
+    return float(found[0])
+
+
+def _is_log(rates: Mapping[str, float]) -> bool:
+    return min(rates.values()) > 0 and max(rates.values()) > LOG_FROM * min(rates.values())
+
+
+def _rate_name(rates: Mapping[str, float]) -> str:
+    unit = "%" if all("%" in label for label in rates) else ""
+    return f"sampling rate ({', '.join(filter(None, (unit, 'log scale' * _is_log(rates))))})".removesuffix(" ()")

@@ -1,0 +1,125 @@
+"""A table for a paper: booktabs, with every rule in the caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from bench.tables.notation import fixed, one_line, signed
+from bench.tables.table import Entry, Key, Table
+
+# "[" and "*" would be read as arguments of the "\\" that ends the row above
+SPECIAL = {
+    **{character: "\\" + character for character in "%&#$_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "*": "{*}",
+    "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$",
+    "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "α": r"$\alpha$", "β": r"$\beta$",
+    "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
+    "σ": r"$\sigma$", "τ": r"$\tau$",
+}  # fmt: skip
+
+
+def to_latex(table: Table) -> str:
+    """A ``table`` environment; bold is not distinguishable from the best mean, which is underlined."""
+    spec = "l" * len(table.row_axes) + "r" * len(table.columns)
+    caption = " ".join(f"{line.rstrip('.')}." for line in (table.heading, *table.rules("Underlined", "Bold")))
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs} and \usepackage{multirow}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(caption)}}}",
+            rf"\begin{{tabular}}{{{spec}}}",
+            r"\toprule",
+            *_head(table),
+            r"\midrule",
+            *_body(table),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape(label: str) -> str:
+    """A label as LaTeX that prints it, wherever it stands; symbols of mathematics and Greek go through math mode."""
+    return "".join(SPECIAL.get(character, character) for character in one_line(label))
+
+
+def _head(table: Table) -> Iterator[str]:
+    """A line for each column axis, a rule below every label of an outer one."""
+    names = [escape(axis) for axis in table.row_axes]
+    for level in range(len(table.column_axes) - 1):
+        labels, rules, at = [""] * len(names), [], len(names) + 1
+        for key, group in groupby(column[: level + 1] for column in table.columns):
+            span = len(list(group))
+            labels.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(key[-1])}}}")
+            rules.append(rf"\cmidrule(lr){{{at}-{at + span - 1}}}")
+            at += span
+        yield _line(labels)
+        yield " ".join(rules)
+    inner = [column[-1] if column else table.layout.metric for column in table.columns]
+    yield _line([*names, *(_centred(escape(label)) for label in inner)])
+
+
+def _body(table: Table) -> Iterator[str]:
+    cells = [_column(table, column) for column in table.columns]
+    before: Key = ()
+    for i, row in enumerate(table.rows):
+        fresh = next((k for k, label in enumerate(row) if before[k : k + 1] != (label,)), len(row))
+        if before and fresh < len(row) - 1:
+            yield rf"\cmidrule(lr){{{fresh + 1}-{len(row) + len(table.columns)}}}" if fresh else r"\midrule"
+        labels = [_label(table, row, k) if k >= fresh else "" for k in range(len(row))]
+        yield _line([*labels, *(column[i] for column in cells)])
+        before = row
+
+
+def _label(table: Table, row: Key, level: int) -> str:
+    span = sum(other[: level + 1] == row[: level + 1] for other in table.rows)
+    label = escape(row[level])
+    return rf"\multirow{{{span}}}{{*}}{{{label}}}" if span > 1 else label
+
+
+def _column(table: Table, column: Key) -> list[str]:
+    entries = [table.entries.get((row, column)) for row in table.rows]
+    numbers = [entry for entry in entries if entry is not None and table.word(entry) is None]
+    cells = iter(_numbers(table, numbers))
+    return [_centred(escape(word)) if (word := table.word(entry)) else next(cells) for entry in entries]
+
+
+def _numbers(table: Table, entries: Sequence[Entry]) -> list[str]:
+    """Entries with a number, each part as wide as the widest of its column, so that digits stand below digits."""
+    digits = table.layout.decimals
+    stds = ["" if e.std is None else fixed(e.std, digits) for e in entries]
+    deltas = ["" if e.delta is None else signed(e.delta, digits) for e in entries]
+    parts = [
+        [_mean(entry, digits) for entry in entries],
+        _aligned(stds, r" {\scriptsize $\pm$ @}"),
+        _aligned(deltas, r" {\scriptsize @}"),
+        _aligned([table.dagger(entry) for entry in entries], "@"),
+        _aligned([table.count(entry) for entry in entries], r" {\scriptsize @}"),
+    ]
+    return ["".join(cell) for cell in zip(*parts, strict=True)]
+
+
+def _mean(entry: Entry, digits: int) -> str:
+    value = escape(fixed(entry.mean or 0.0, digits))
+    value = rf"\textbf{{{value}}}" if entry.indistinguishable else value
+    return rf"\underline{{{value}}}" if entry.best else value
+
+
+def _aligned(texts: list[str], template: str) -> list[str]:
+    widest = max(texts, key=len, default="")
+    absent = rf"\hphantom{{{template.replace('@', escape(widest))}}}" if widest else ""
+    pads = [rf"\hphantom{{{'0' * (len(widest) - len(text))}}}" if len(text) < len(widest) else "" for text in texts]
+    return [template.replace("@", p + escape(t)) if t else absent for p, t in zip(pads, texts, strict=True)]
+
+
+def _centred(label: str) -> str:
+    return rf"\multicolumn{{1}}{{c}}{{{label}}}"
+
+
+def _line(parts: list[str]) -> str:
+    return " & ".join(parts) + r" \\"

@@ -1,0 +1,25 @@
+"""How numbers and labels are written, whatever the format."""
+
+from __future__ import annotations
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with a fixed count of decimals; what rounds to zero has no sign."""
+    text = f"{value:.{decimals}f}"
+    return text if float(text) else text.lstrip("-")
+
+
+def signed(value: float, decimals: int) -> str:
+    """A difference with its sign (a real minus, U+2212); what rounds to zero has a plus."""
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", "−") if float(text) else "+" + text[1:]
+
+
+def one_line(label: str) -> str:
+    """A label without line breaks, tabs or control characters, which would break a table or steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in label).split())
+
+
+def listed(words: tuple[str, ...]) -> str:
+    """Words as English lists them: "dataset, backbone and rate"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

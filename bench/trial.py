@@ -1,0 +1,197 @@
+"""One run, from its spec to what its record keeps."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench.backbones import Model, build_model
+from bench.backbones.build import input_size
+from bench.cards import BackboneCard, DatasetCard
+from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
+from bench.data.dataset import Indices
+from bench.errors import InputError
+from bench.fit import Progress, fit, predict, trained
+from bench.method import Method
+from bench.registry import Registry
+from bench.spec import Named, RunSpec, derive, digest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind.
+
+    Attributes:
+        record: plain data: curve, stages, subset, timing.
+        predictions: int64 (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``.
+    """
+
+    record: dict[str, Any]
+    predictions: dict[str, npt.NDArray[np.int64]]
+
+
+def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcome:
+    """Train and evaluate one run.
+
+    Raises:
+        InputError: something is no longer what the spec was planned with.
+        Diverged: the loss is not finite.
+    """
+    started = time.perf_counter()
+    card = registry.backbone(spec.backbone.name)
+    data_card = registry.dataset(spec.dataset.name)
+    _unchanged(spec.backbone, card)
+    _unchanged(spec.dataset, data_card)
+    method = build_method(spec, registry)
+    train, val, test = splits(_opened(data_card), spec)
+    torch.manual_seed(spec.seeds.init)
+    model = build_model(
+        card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path
+    ).to(device)
+    data = TrainingImages(
+        split=_opened(data_card).train,
+        indices=train,
+        classes=model.classes,
+        protocol=spec.protocol,
+        size=input_size(model, card),
+        seed=spec.seeds.order,
+        device=device,
+    )
+    run = _Run(spec, data, val, test)
+    run.train(method, model)
+    seconds = time.perf_counter() - started
+    record = {
+        "status": "done",
+        "curve": run.curve,
+        "stages": run.stages,
+        "subset": {"images": len(train), "of": len(data.split), "digest": digest(train.tolist())},
+        "validation_images": len(val) if val else 0,
+        "test_images": len(test),
+        "timing": {"seconds": round(seconds, 3), "evaluation_seconds": round(run.evaluation_seconds, 3)},
+    }
+    return Outcome(record, run.stacked_predictions())
+
+
+def build_method(spec: RunSpec, registry: Registry) -> Method:
+    """The spec's method as a value. Raises ``InputError`` where its file changed since the plan."""
+    card = registry.method(spec.method.name)
+    if card.means != spec.method.means:
+        raise InputError(f"{card.path}: the method changed since the run was planned; plan again")
+    method = registry.load_method(card)(**dict(spec.method.hyper))
+    assert isinstance(method, Method)
+    return method
+
+
+def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Split]:
+    """The sampled training indices, the validation split and the test split of a run.
+
+    Where the dataset has no validation split, a share of each class of the training split is held out first, by a
+    seed that depends on the dataset alone.
+    """
+    pool, val = np.arange(len(dataset.train)), dataset.val
+    if val is None and spec.protocol.validation:
+        pool, out = hold_out(dataset.train.labels, spec.protocol.validation, derive("hold out", spec.dataset.means))
+        val = Split(_Part(dataset.train, out), dataset.train.labels[out])
+    kept = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
+    return pool[kept], val if val is not None and len(val) else None, dataset.test
+
+
+class _Run:
+    """The curve of a run while it is being made."""
+
+    def __init__(self, spec: RunSpec, data: TrainingImages, val: Split | None, test: Split) -> None:
+        self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
+        self.curve: list[dict[str, Any]] = []
+        self.stages: list[dict[str, Any]] = []
+        self.predictions: dict[str, list[npt.NDArray[np.int64]]] = {"val": [], "test": []}
+        self.evaluation_seconds = 0.0
+
+    def train(self, method: Method, model: Model) -> None:
+        recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
+        budget, points = recipe.steps, self.spec.protocol.evaluations
+        stops = {max(1, round(budget * (number + 1) / points)) for number in range(points)}
+        done, optimizer = 0, None
+        for stage in method.stages(model, recipe, self.data):
+            steps = stage.recipe.last - stage.recipe.first
+            if done + steps > budget:
+                raise InputError(f"{self.spec.method.name}: its stages take {done + steps} steps, the budget is {budget}")
+            evaluate = functools.partial(self.evaluate, stage.model)
+            optimizer = fit(
+                stage, self.data, start=done, stops=stops.__contains__, at_stop=evaluate, previous=optimizer
+            )
+            weights = sum(parameter.numel() for _, parameter in trained(stage))
+            self.stages.append({"steps": steps, "trained_weights": weights})
+            done, model = done + steps, stage.model
+        if not self.curve or self.curve[-1]["step"] != done:
+            self.evaluate(model, Progress(done, 0.0, {}))
+
+    def evaluate(self, model: Model, progress: Progress) -> None:
+        """Add a point to the curve."""
+        started = time.perf_counter()
+        point: dict[str, Any] = {"step": progress.step, "learning_rate": progress.learning_rate, "loss": progress.terms}
+        for name, split in self.splits.items():
+            point[name] = None
+            if split is not None:
+                predicted = predict(model, split, self.data)
+                self.predictions[name].append(predicted)
+                point[name] = scores(predicted, split.labels)
+        self.curve.append(point)
+        self.evaluation_seconds += time.perf_counter() - started
+
+    def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The predictions of every point of the curve, and what was to be predicted."""
+        small = np.uint16 if self.data.classes < 2**16 else np.int64
+        stacked: dict[str, Any] = {}
+        for name, split in self.splits.items():
+            if split is not None:
+                stacked[name] = np.stack(self.predictions[name]).astype(small)
+                stacked[f"{name}_labels"] = split.labels.astype(small)
+        return stacked
+
+
+def scores(predicted: Indices, labels: Indices) -> dict[str, Any]:
+    """Top-1 and mean per-class accuracy in percent, and the number of images predicted right."""
+    right = predicted == labels
+    present = np.unique(labels)
+    per_class = [float(right[labels == label].mean()) for label in present]
+    return {
+        "top1": 100 * float(right.mean()),
+        "mean_per_class": 100 * float(np.mean(per_class)),
+        "right": int(right.sum()),
+    }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of a split's images."""
+
+    split: Split
+    indices: Indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, indices: Indices) -> Any:
+        return self.split.images.take(self.indices[indices])
+
+
+def _unchanged(planned: Named, card: BackboneCard | DatasetCard) -> None:
+    if planned.means != card.means:
+        raise InputError(f"{planned.name}: it changed since the run was planned; plan again")
+
+
+_OPEN: dict[str, Dataset] = {}
+
+
+def _opened(card: DatasetCard) -> Dataset:
+    """The dataset, kept open between the runs of a process."""
+    if card.means not in _OPEN:
+        _OPEN.clear()
+        _OPEN[card.means] = read_data(card)
+    return _OPEN[card.means]

@@ -1,0 +1,24 @@
+"""Attention-only fine-tuning (Touvron et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.backbones import Model
+from bench.data import TrainingImages
+from bench.method import Method, Stage
+from bench.spec import Recipe
+
+
+@dataclass(frozen=True)
+class AttentionOnly(Method):
+    """Only the attention layers, the position embedding and the head are trained; FFNs, norms and the rest stay."""
+
+    paper = "Touvron et al., 'Three Things Everyone Should Know About Vision Transformers', ECCV 2022, section 4"
+    needs = {"attention", "position"}
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        """One stage that trains what the released code trains."""
+        train = (*model.part("attention"), *model.part("position"), model.head)
+        yield Stage(model, self.loss, recipe, train=train)

@@ -1,0 +1,49 @@
+"""BSS: shrink the smallest singular values of a batch's features (Chen et al., NeurIPS 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.backbones import Model
+from bench.method import Batch, Method, Terms, hyper
+
+
+def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
+    """Sum of the k smallest squared singular values of a batch's feature matrix (Chen et al., the penalty L_bss).
+
+    Args:
+        features: (B, D), one row an image, not divided by B.
+        k: how many, at most min(B, D).
+
+    Returns:
+        (), in squared units of ``features``; computed in float32 at least.
+
+    Raises:
+        ValueError: ``k`` exceeds min(B, D).
+    """
+    if k > min(features.shape):
+        raise ValueError(f"k = {k} exceeds the {min(features.shape)} singular values of {tuple(features.shape)} features")
+    with torch.autocast(features.device.type, enabled=False):
+        exact = features if features.dtype == torch.float64 else features.float()
+        return torch.linalg.svdvals(exact)[-k:].square().sum()
+
+
+@dataclass(frozen=True)
+class BSS(Method):
+    """Cross-entropy plus eta times the k smallest squared singular values of the batch's pooled features."""
+
+    paper = "Chen et al., 'Catastrophic Forgetting Meets Negative Transfer', NeurIPS 2019, section 4"
+
+    eta: float = hyper(0.001, low=0, source="paper, section 4 and released code")
+    k: int = hyper(1, low=1, source="paper, section 4 and released code")
+
+    def loss(self, model: Model, batch: Batch) -> Terms:
+        """Cross-entropy and the shrinkage of the same forward pass's features."""
+        output = model(batch.images)
+        return {
+            "ce": batch.cross_entropy(output),
+            "bss": self.eta * spectral_shrinkage(output.features, self.k),
+        }
