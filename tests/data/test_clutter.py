@@ -12,12 +12,12 @@ from bench.data.clutter import Levels
 from bench.data.digits import Arrays
 
 SHA256 = {
-    ("plain", "train"): "",
-    ("plain", "val"): "",
-    ("plain", "test"): "",
-    ("cluttered", "train"): "",
-    ("cluttered", "val"): "",
-    ("cluttered", "test"): "",
+    ("plain", "train"): "9ddff18f937cdd563ef9067e23a823cf7ee7fb305adbd1aaa0351eb0413ba16f",
+    ("plain", "val"): "a6d91698af199355a485da8f086d25988da52c2929d38cf4ad193a736f1517eb",
+    ("plain", "test"): "5b1752cbf41c336eae1dd74cc06afa3ccbc4c93dc311b58b193f9e2a3674853d",
+    ("cluttered", "train"): "7e76569a990ee10142af3d0c5a52caaa2077117dbfebf3ce9c6557d7581a60c8",
+    ("cluttered", "val"): "912e6f4575b010508d72661a7517894a495239145a32ab90e457f78d5d3dc4ed",
+    ("cluttered", "test"): "512ec4110f8ffef5bebb48f818f5da4be854ea7bf474a5faa26e371c93e29221",
 }
 
 
