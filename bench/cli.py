@@ -154,7 +154,7 @@ def run_command(options: argparse.Namespace) -> int:
         with watch:
             run(plan.unique.values(), job, executor, watch.event, retry=options.retry)
     except KeyboardInterrupt:
-        print(f"stopped; what was finished is kept: run the same command again to go on ({watch.done} runs were trained)")
+        print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
         return 130
     after, table = state(plan, store), bench.fill(plan, store)
     print(render(table), end="")
@@ -280,7 +280,7 @@ def completion_command(options: argparse.Namespace) -> int:
     """Print the line that switches completion on."""
     import argcomplete
 
-    print(argcomplete.shellcode(["bench"], shell=options.shell), end="")
+    print(argcomplete.shellcode(["bench"], shell=options.shell), end="")  # type: ignore[attr-defined]
     return 0
 
 
@@ -357,7 +357,8 @@ def _print_excluded(plan: Any) -> None:
 
 
 def _tell_end(watch: Any, now: Any, paths: Sequence[Path], hints: Sequence[str]) -> None:
-    print(f"\n{watch.done} runs were trained now, {now.done} of {now.runs} are done" + f", {len(now.failed)} failed" * bool(now.failed))
+    failed = f", {len(now.failed)} failed" if now.failed else ""
+    print(f"\n{watch.done} runs were trained now, {now.done} of {now.runs} are done{failed}")
     for failure in now.failed:
         print(f"  failed: {failure['label']}: {failure['message']}\n          {failure['folder']}/log.txt")
     print("written: " + "\n         ".join(str(path) for path in paths))

@@ -63,7 +63,8 @@ def parse_document(text: str, source: str) -> Section:
         value = _plain(node, source, loader) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise InputError(f"{source}:{mark.line + 1 if mark else 1}: malformed YAML: {error.problem}") from None
+        line = mark.line + 1 if mark is not None else 1
+        raise InputError(f"{source}:{line}: malformed YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{source}:1: malformed YAML: {str(error).splitlines()[0]}") from None
     finally:
@@ -77,23 +78,28 @@ def _refuse_aliases(text: str, source: str) -> None:
     """An alias can make a few lines expand to gigabytes; nothing here needs one."""
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            raise InputError(f"{source}:{event.start_mark.line + 1}: aliases (*{event.anchor}) are not allowed")
+            raise InputError(f"{source}:{_line(event)}: aliases (*{event.anchor}) are not allowed")
 
 
 def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
-    line = node.start_mark.line + 1
+    line = _line(node)
     if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
         raise InputError(f"{source}:{line}: the tag {node.tag} is not allowed; only plain values are read")
     if isinstance(node, yaml.MappingNode):
         mapping = Section(source, line)
         for key_node, value_node in node.value:
-            key, key_line = str(_plain(key_node, source, loader)), key_node.start_mark.line + 1
+            key, key_line = str(_plain(key_node, source, loader)), _line(key_node)
             if key in mapping:
                 raise InputError(f"{source}:{key_line}: '{key}' is written twice (first on line {mapping.lines[key]})")
             mapping[key], mapping.lines[key] = _plain(value_node, source, loader), key_line
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, source, loader) for item in node.value]
-    if node.tag == "tag:yaml.org,2002:str" and not node.style and _FLOAT.fullmatch(node.value):
+    if isinstance(node, yaml.ScalarNode) and not node.style and _FLOAT.fullmatch(node.value):
         return float(node.value)
     return loader.construct_object(node)
+
+
+def _line(part: yaml.Node | yaml.Event) -> int:
+    """Where a part of a document begins, counted from 1."""
+    return part.start_mark.line + 1 if part.start_mark is not None else 1

@@ -84,9 +84,7 @@ def hyper(
         choices: the allowed values, if they can be listed.
         source: where the default comes from (paper and section, released code, or "our choice").
     """
-    return dataclasses.field(
-        default=default, metadata={"low": low, "high": high, "choices": choices, "source": source}
-    )
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices, "source": source})
 
 
 def _convert(value: object, type_name: str) -> Value:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.hyper import hyper
-from bench.spec import Recipe
+from bench.protocol import Recipe
 
 if TYPE_CHECKING:
     from bench.backbones import Model, Output

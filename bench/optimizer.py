@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.backbones import Model
-from bench.spec import Recipe
+from bench.protocol import Recipe
 
 
 def build_optimizer(

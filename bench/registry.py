@@ -127,7 +127,8 @@ def _load(card: MethodCard) -> ModuleType:
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(card.path):
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, card.path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -136,5 +137,3 @@ def _load(card: MethodCard) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-

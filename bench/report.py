@@ -84,10 +84,10 @@ def fill(plan: Plan, store: Store) -> Table:
 def state(plan: Plan, store: Store) -> State:
     """How many runs of a plan are done, failed and missing."""
     finished, failures, unique = store.finished(), store.failures(), plan.unique
+    broken = [(spec.label, failures[i]) for i, spec in unique.items() if i in failures and i not in finished]
     failed = [
-        {"run": run_id, "label": spec.label, "message": failures[run_id]["error"]["message"], "folder": failures[run_id]["folder"]}
-        for run_id, spec in unique.items()
-        if run_id in failures and run_id not in finished
+        {"run": record["id"], "label": label, "message": record["error"]["message"], "folder": record["folder"]}
+        for label, record in broken
     ]
     done = [finished[run_id] for run_id in unique if run_id in finished]
     return State(len(unique), len(done), tuple(failed), tuple(store.damaged), sum(run.seconds for run in done))

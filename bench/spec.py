@@ -5,86 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from bench.hyper import Hyper, Value, hyper
+from bench.hyper import Value
+from bench.protocol import Protocol, Recipe
 
 ENGINE = 1
 """Raised by hand whenever the engine changes so that the same spec gives another result; part of every run id."""
 
 AXES = ("method", "backbone", "dataset", "rate", "seed")
 """The axes of a grid, which are also what a seed may vary along."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a stage is optimised: the part of a protocol that a stage may vary.
-
-    ``first`` and ``last`` cut a window out of the schedule, in steps: two stages that share one cosine are two
-    windows of one recipe (see ``window``); a stage with a schedule of its own is ``share``.
-    """
-
-    steps: int = hyper(0, low=0, source="optimiser steps of the whole schedule; 0: from epochs")
-    epochs: int = hyper(0, low=0, source="passes over the sampled training images; 0: from steps")
-    optimizer: str = hyper("adamw", choices=("adamw", "sgd"), source="our choice")
-    lr: float = hyper(1e-3, low=0, source="peak learning rate")
-    weight_decay: float = hyper(0.05, low=0, source="decoupled for AdamW; none on biases, norms and embeddings")
-    momentum: float = hyper(0.9, low=0, high=1, source="SGD's momentum, AdamW's beta1")
-    beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
-    nesterov: bool = hyper(False, source="SGD only")
-    schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
-    warmup: int = hyper(0, low=0, source="steps of linear warm-up from 0")
-    min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
-    clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
-    layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
-    first: int = 0
-    last: int = -1
-
-    def resolved(self, images: int, batch_size: int) -> Recipe:
-        """The recipe with its epochs turned into steps (a last, partial batch counts as a step)."""
-        steps = self.steps or self.epochs * math.ceil(images / batch_size)
-        return replace(self, steps=steps, epochs=0, last=steps)
-
-    def window(self, start: float, stop: float) -> Recipe:
-        """The part of this schedule between two shares of it, 0 ≤ start < stop ≤ 1; the schedule stays whole."""
-        span = self.last - self.first
-        return replace(self, first=self.first + round(start * span), last=self.first + round(stop * span))
-
-    def share(self, part: float) -> Recipe:
-        """A whole schedule of its own (warm-up included) over a share of the steps."""
-        steps = round(part * (self.last - self.first))
-        return replace(self, steps=steps, first=0, last=steps, warmup=round(part * self.warmup))
-
-    def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""
-        if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
-        if self.schedule == "constant":
-            return self.lr
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1 + math.cos(math.pi * done))
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is held equal for all methods of a comparison; its recipe's steps are the budget of all stages together."""
-
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    batch_size: int = hyper(64, low=1, source="images a step")
-    image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
-    augmentation: str = hyper(
-        "crop_flip", choices=("none", "shift", "crop_flip", "randaugment"), source="of the training images"
-    )
-    label_smoothing: float = hyper(0.0, low=0, high=1, source="share of the target spread over all classes")
-    drop_path: float = hyper(0.0, low=0, high=1, source="stochastic depth of the trained backbone")
-    validation: float = hyper(
-        0.1, low=0, high=0.9, source="share of the training split held out where a dataset has no validation split"
-    )
-    evaluations: int = hyper(4, low=1, source="points of the curve, evenly spaced, the end included")
-    precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
 
 
 @dataclass(frozen=True)
@@ -159,15 +91,6 @@ def written(declared: Any) -> dict[str, Any]:
     """The plain fields of a dataclass instance that differ from their default, by name."""
     plain = (field for field in dataclasses.fields(declared) if field.default is not dataclasses.MISSING)
     return {field.name: value for field in plain if (value := getattr(declared, field.name)) != field.default}
-
-
-def declared(cls: type) -> dict[str, Hyper]:
-    """The hyper-parameters of a dataclass whose fields are made with ``hyper``, by name."""
-    return {
-        field.name: Hyper(field.name, str(field.type), field.default, **field.metadata)
-        for field in dataclasses.fields(cls)
-        if field.metadata
-    }
 
 
 def digest(value: object) -> str:

@@ -155,9 +155,9 @@ class Store:
     def publish_failure(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
         _write_json(draft / "record.json", _headed(spec, record))
-        name = f"{_slug(spec.label)}-{spec.id}"
-        attempts = [int(match[2] or 0) for folder, _ in self._folders("failed") if (match := _ID.search(folder)) and match[1] == spec.id]
-        return self._place(draft, "failed", f"{name}-{max(attempts, default=0) + 1}")
+        names = (_ID.search(folder) for folder, _ in self._folders("failed"))
+        attempts = sum(match is not None and match[1] == spec.id for match in names)
+        return self._place(draft, "failed", f"{_slug(spec.label)}-{spec.id}-{attempts + 1}")
 
     def clear_drafts(self) -> None:
         """Remove what killed processes of this machine left half-written more than a day ago."""
@@ -207,11 +207,9 @@ class Store:
         """Rows by folder: [stamp, id, seconds, [[step, val, test], ...]]; empty where the index cannot be used."""
         rows: dict[str, list[Any]] = {}
         with contextlib.suppress(OSError, ValueError, TypeError):
-            with (self.root / "index.jsonl").open(encoding="utf-8") as file:
-                if json.loads(next(file, "null")) == {"index": SCHEMA}:
-                    for line in file:
-                        folder, *row = json.loads(line)
-                        rows[folder] = row
+            head, *lines = (self.root / "index.jsonl").read_text(encoding="utf-8").splitlines() or ["null"]
+            if json.loads(head) == {"index": SCHEMA}:
+                rows = {folder: row for folder, *row in map(json.loads, lines)}
         self._indexed = dict(rows)
         return rows
 
@@ -220,7 +218,7 @@ class Store:
             return
         lines = [json.dumps({"index": SCHEMA}), *(json.dumps([folder, *row]) for folder, row in sorted(rows.items()))]
         with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
-            _write_text(self.root / "index.jsonl", "\n".join(lines) + "\n")
+            write_file(self.root / "index.jsonl", "\n".join(lines) + "\n")
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -232,9 +230,6 @@ def write_file(path: Path, content: str | bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-_write_text = write_file
 
 
 def _headed(spec: RunSpec, record: Mapping[str, Any]) -> dict[str, Any]:

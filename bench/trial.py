@@ -51,9 +51,9 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcom
     method = build_method(spec, registry)
     train, val, test = splits(_opened(data_card), spec)
     torch.manual_seed(spec.seeds.init)
-    model = build_model(
-        card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path
-    ).to(device)
+    model = build_model(card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path).to(
+        device
+    )
     data = TrainingImages(
         split=_opened(data_card).train,
         indices=train,
@@ -120,7 +120,7 @@ class _Run:
         for stage in method.stages(model, recipe, self.data):
             steps = stage.recipe.last - stage.recipe.first
             if done + steps > budget:
-                raise InputError(f"{self.spec.method.name}: its stages take {done + steps} steps, the budget is {budget}")
+                raise InputError(f"{self.spec.method.name}: its stages take {done + steps} steps of {budget}")
             evaluate = functools.partial(self.evaluate, stage.model)
             optimizer = fit(
                 stage, self.data, start=done, stops=stops.__contains__, at_stop=evaluate, previous=optimizer

@@ -25,10 +25,11 @@ def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
         ValueError: ``k`` exceeds min(B, D).
     """
     if k > min(features.shape):
-        raise ValueError(f"k = {k} exceeds the {min(features.shape)} singular values of {tuple(features.shape)} features")
+        raise ValueError(f"k = {k} exceeds the {min(features.shape)} singular values of the features")
     with torch.autocast(features.device.type, enabled=False):
         exact = features if features.dtype == torch.float64 else features.float()
-        return torch.linalg.svdvals(exact)[-k:].square().sum()
+        smallest: Tensor = torch.linalg.svdvals(exact)[-k:]
+        return smallest.square().sum()
 
 
 @dataclass(frozen=True)

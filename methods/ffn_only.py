@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.method import Method, Stage
-from bench.spec import Recipe
+from bench.protocol import Recipe
 
 
 @dataclass(frozen=True)

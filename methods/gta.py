@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.method import Batch, Method, Stage, Terms, frozen, hyper
-from bench.spec import Recipe
+from bench.protocol import Recipe
 
 
 def attention_distance(student: Tensor, source: Tensor) -> Tensor:

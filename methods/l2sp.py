@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.method import Batch, Method, Stage, Terms, hyper, replace
-from bench.spec import Recipe
+from bench.protocol import Recipe
 
 
 def squared_distance(weights: Sequence[Tensor], start: Sequence[Tensor]) -> Tensor:

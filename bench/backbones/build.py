@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.backbones.model import Family, Model
 from bench.backbones.vit import ViT, is_vit
 from bench.cards.backbone import BackboneCard, file_sha256
-from bench.errors import InputError
+from bench.errors import InputError, choose
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
@@ -49,7 +49,7 @@ def input_size(model: Model, card: BackboneCard) -> int:
     """Pixels a side that the model was built for."""
     patches = getattr(model.backbone, "patch_embed", None)
     size = getattr(patches, "img_size", None)
-    return int(size[0]) if size else int(model.backbone.pretrained_cfg["input_size"][-1])  # type: ignore[union-attr,index]
+    return int(size[0]) if size else int(model.backbone.pretrained_cfg["input_size"][-1])  # type: ignore[index]
 
 
 def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
@@ -57,8 +57,7 @@ def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
     if card.model == "vision_transformer":
         return timm.models.VisionTransformer(num_classes=0, **arguments)
     if not timm.is_model(card.model.split(".")[0]):
-        near = timm.list_models(f"*{card.model.split('.')[0][:8]}*")[:5]
-        raise InputError(f"{card.name}: timm has no model '{card.model}'" + (f"; near it: {', '.join(near)}" * bool(near)))
+        raise InputError(f"{card.name}: {choose(card.model.split('.')[0], timm.list_models(), 'timm model')}")
     try:
         return timm.create_model(card.model, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
@@ -90,9 +89,8 @@ def _load(backbone: nn.Module, card: BackboneCard) -> None:
 def _resampled(given: Tensor, expected: Tensor, backbone: Any) -> Tensor:
     prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
     old, new = math.isqrt(given.shape[1] - prefix), math.isqrt(expected.shape[1] - prefix)
-    return timm.layers.resample_abs_pos_embed(  # type: ignore[no-any-return]
-        given, new_size=[new, new], old_size=[old, old], num_prefix_tokens=prefix
-    )
+    sizes = {"new_size": [new, new], "old_size": [old, old]}
+    return timm.layers.resample_abs_pos_embed(given, **sizes, num_prefix_tokens=prefix)  # type: ignore
 
 
 def _widen_position(backbone: Any, std: float) -> None:

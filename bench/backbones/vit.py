@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.layers import Attention
+from timm.layers import Attention  # type: ignore[attr-defined]
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -31,7 +31,8 @@ def cls_attention_logits(qkv: Tensor, attention: Any, prefix: int) -> Tensor:
     split = qkv.view(batch, tokens, 3, attention.num_heads, attention.head_dim)
     query = attention.q_norm(split[:, :1, 0].transpose(1, 2))
     keys = attention.k_norm(split[:, prefix:, 1].transpose(1, 2))
-    return (query * attention.scale @ keys.transpose(-2, -1)).squeeze(2)
+    logits: Tensor = query * attention.scale @ keys.transpose(-2, -1)
+    return logits.squeeze(2)
 
 
 class _Hooked(Probe):

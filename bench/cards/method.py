@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import io
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class MethodCard:
     hypers: dict[str, Hyper]
     means: str
 
-    def resolve(self, given: dict[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
+    def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
 
         Args:
@@ -134,11 +134,10 @@ def _docstrings(tree: ast.Module) -> list[tuple[int, int]]:
     """First and last line (half-open, from 0) of each docstring that stands on lines of its own."""
     found = []
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        if documented and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            if isinstance(body[0].value.value, str) and body[0].end_lineno is not None:
-                found.append((body[0].lineno - 1, body[0].end_lineno))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
+            first = node.body[0]
+            if ast.get_docstring(node, clean=False) is not None and first.end_lineno is not None:
+                found.append((first.lineno - 1, first.end_lineno))
     return found
 
 

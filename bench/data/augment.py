@@ -52,7 +52,8 @@ def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
 
     if isinstance(images, Tensor) and images.shape[-2:] == (size, size):
         return images
-    return torch.stack([V.resize(image, [size, size], V.InterpolationMode.BILINEAR, antialias=True) for image in images])
+    bilinear = V.InterpolationMode.BILINEAR
+    return torch.stack([V.resize(image, [size, size], bilinear, antialias=True) for image in images])
 
 
 def _shifted(images: Tensor, seed: int) -> Tensor:

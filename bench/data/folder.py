@@ -26,5 +26,6 @@ def read_folder(card: DatasetCard) -> Dataset:
         return Split(FileImages(tuple(paths)), labels)
 
     training, test = split("train"), split("test")
-    assert training is not None and test is not None
+    assert training is not None
+    assert test is not None
     return Dataset(classes, training, split("val"), test)

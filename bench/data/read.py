@@ -47,7 +47,8 @@ def _in_memory(read: Callable[[], Mapping[str, Arrays]]) -> Callable[[DatasetCar
         arrays = read()
         sha256 = arrays_sha256(arrays)
         if sha256 != card.facts.get("sha256"):
-            raise InputError(f"{card.name}: its bytes have the checksum {sha256}, its card says {card.facts.get('sha256')}")
+            stated = card.facts.get("sha256")
+            raise InputError(f"{card.name}: its bytes have the checksum {sha256}, its card says {stated}")
         splits = {name: Split(ArrayImages(pixels), labels) for name, (pixels, labels) in arrays.items()}
         classes = [str(label) for label in range(1 + max(int(labels.max()) for _, labels in arrays.values()))]
         return Dataset(classes, splits["train"], splits.get("val"), splits["test"])

@@ -12,7 +12,8 @@ import torch
 from bench.data.augment import test_view, training_view
 from bench.data.dataset import Indices, Split
 from bench.method import Batch, soft_targets
-from bench.spec import Protocol, derive
+from bench.protocol import Protocol
+from bench.spec import derive
 
 
 @dataclass(frozen=True)

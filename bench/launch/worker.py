@@ -27,13 +27,17 @@ def work(spec: RunSpec, job: Job) -> dict[str, Any]:
         ``status``, ``message``, ``seconds`` and ``top1``, as ``Event`` has them.
     """
     store = Store(job.results)
-    with store.draft() as draft, (draft / "log.txt").open("w", encoding="utf-8") as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            try:
-                return _trained(spec, job, store, draft, log)
-            except Exception as error:
-                traceback.print_exc()
-                return _failed(spec, job, store, draft, log, error)
+    with (
+        store.draft() as draft,
+        (draft / "log.txt").open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
+            return _trained(spec, job, store, draft, log)
+        except Exception as error:
+            traceback.print_exc()
+            return _failed(spec, job, store, draft, log, error)
 
 
 def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase) -> dict[str, Any]:
@@ -52,9 +56,7 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOB
     return {"status": "done", "message": "", "seconds": seconds, "top1": top1}
 
 
-def _failed(
-    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: Exception
-) -> dict[str, Any]:
+def _failed(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: Exception) -> dict[str, Any]:
     message = (str(error).strip().splitlines() or ["no message"])[0]
     log.flush()
     (draft / "predictions.npz").unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""What the command line puts in the place of an experiment's own axes, and how lists and settings are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.document import parse_document
+from bench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Texts as they are typed; an empty one changes nothing.
+
+    Attributes:
+        methods: ``"ce,gta(weight=0.3)"``; a bare name has the experiment's hyper-parameters, if it has the method.
+        backbones: ``"micro_vit,timm:vit_tiny_patch16_224@none"``.
+        datasets: ``"digits,folder:PATH"``.
+        rates: ``"15,100"``, in percent.
+        seeds: how many (``"5"``), or which (``"0,1,7"``).
+        settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
+        selection: which point of the curve a table reads.
+    """
+
+    methods: str = ""
+    backbones: str = ""
+    datasets: str = ""
+    rates: str = ""
+    seeds: str = ""
+    settings: Sequence[str] = ()
+    selection: str = ""
+
+
+def split_list(text: str) -> list[str]:
+    """``a, b(c, d)`` as ``["a", "b(c, d)"]``: commas inside parentheses do not split."""
+    parts = re.split(r",(?![^()]*\))", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def split_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
+    """``name(key=value, ...)`` as the name and its settings. Raises ``InputError`` where it is not of that form."""
+    match = re.fullmatch(r"([^()]+)(?:\((.*)\))?", text)
+    if match is None:
+        raise InputError(f"{option}: '{text}' is not of the form name or name(hyper-parameter=value)")
+    return match[1].strip(), dict(split_setting(pair, option) for pair in split_list(match[2] or ""))
+
+
+def split_setting(text: str, option: str) -> tuple[str, Any]:
+    """``key=value`` as a pair. Raises ``InputError`` where it is not of that form."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"{option}: '{text}' is not of the form key=value")
+    return key.strip(), read_value(value.strip())
+
+
+def read_value(text: str) -> Any:
+    """A plain value as YAML reads it: a number, true or false, or else the text itself."""
+    try:
+        value = parse_document(f"value: {text}", "command line")["value"]
+    except InputError:
+        return text
+    return value if isinstance(value, (bool, int, float)) else text
