@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -140,7 +141,8 @@ def run_command(options: argparse.Namespace) -> int:
     from bench.launch import Job, LocalExecutor, run
     from bench.launch.local import default_jobs
     from bench.progress import Watch
-    from bench.report import state, write_figure, write_tables
+    from bench.report import write_figure, write_tables
+    from bench.state import state
     from bench.tables import render
 
     if options.jobs is not None and options.jobs < 1:
@@ -167,8 +169,8 @@ def run_command(options: argparse.Namespace) -> int:
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
-    from bench.report import state
     from bench.spec import to_json
+    from bench.state import state
 
     plan = _plan(options)
     now = state(plan, bench.Store(options.results))
@@ -197,7 +199,7 @@ def plan_command(options: argparse.Namespace) -> int:
 
 def status_command(options: argparse.Namespace) -> int:
     """Print what is done, failed and missing."""
-    from bench.report import state
+    from bench.state import state
 
     plan = _plan(options)
     now = state(plan, bench.Store(options.results))
@@ -352,8 +354,9 @@ def _has_rates(table: Any) -> bool:
 
 
 def _print_excluded(plan: Any) -> None:
-    for cell in plan.excluded:
-        print(f"  left out: {' / '.join(cell.axes.values())}: {cell.reason}")
+    reasons = collections.Counter(cell.reason for cell in plan.excluded)
+    for reason, count in reasons.items():
+        print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
 
 
 def _tell_end(watch: Any, now: Any, paths: Sequence[Path], hints: Sequence[str]) -> None:

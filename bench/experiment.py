@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -282,8 +282,10 @@ class _Reader:
         alpha = given.get("alpha", 0.05)
         if not isinstance(alpha, float) or not 0 < alpha < 1:
             self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
-        kept: dict[str, Any] = {key: value for key, value in given.items() if key in _TABLE_KEYS}
-        return TableRules(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
+        kept: dict[str, Any] = {}
+        for key in given.keys() & set(_TABLE_KEYS):
+            kept[key] = tuple(given[key]) if isinstance(given[key], list) else given[key]
+        return TableRules(**kept)
 
     def listed(self, axis: str, written: list[Any]) -> tuple[list[Any], str]:
         """The values along an axis, the command line's if it has some, and where they stand."""

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bench.launch import Event
-from bench.report import State
+from bench.state import State
 
 
 class Watch:

@@ -1,10 +1,9 @@
-"""From a plan and the records there are to tables, figures and the state of things."""
+"""From a plan and the records there are to tables and figures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,6 @@ from bench.store import Finished, Point, Store, write_file
 from bench.tables import Cell, Layout, Table, compare, render
 
 SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "json": "json", "latex": "tex"}
-
-
-@dataclass(frozen=True)
-class State:
-    """How far a plan is.
-
-    Attributes:
-        runs: different runs, each counted once.
-        done: of them, those with a record.
-        failed: labels, messages and folders of those that failed and have no record.
-        damaged: folders whose record cannot be read.
-        seconds: training time of the finished runs together, where it is known.
-    """
-
-    runs: int
-    done: int
-    failed: tuple[dict[str, str], ...]
-    damaged: tuple[str, ...]
-    seconds: float
-
-    @property
-    def missing(self) -> int:
-        """Runs that are neither done nor failed."""
-        return self.runs - self.done - len(self.failed)
 
 
 def score(curve: Sequence[Point], rule: str) -> float:
@@ -79,18 +54,6 @@ def fill(plan: Plan, store: Store) -> Table:
             selection=rules.selection,
         ),
     )
-
-
-def state(plan: Plan, store: Store) -> State:
-    """How many runs of a plan are done, failed and missing."""
-    finished, failures, unique = store.finished(), store.failures(), plan.unique
-    broken = [(spec.label, failures[i]) for i, spec in unique.items() if i in failures and i not in finished]
-    failed = [
-        {"run": record["id"], "label": label, "message": record["error"]["message"], "folder": record["folder"]}
-        for label, record in broken
-    ]
-    done = [finished[run_id] for run_id in unique if run_id in finished]
-    return State(len(unique), len(done), tuple(failed), tuple(store.damaged), sum(run.seconds for run in done))
 
 
 def write_tables(table: Table, folder: Path, name: str) -> dict[str, Path]:

@@ -47,7 +47,7 @@ def cut_fragments(letters: Levels) -> Levels:
 
 
 def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64]) -> Levels:
-    """The canvases with one patch laid on each: its ink covers what is there, its paper is transparent.
+    """The canvases with one patch laid on each; it covers what was there.
 
     Args:
         canvas: (N, H, W), levels.
@@ -62,14 +62,14 @@ def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64]) -> Le
     columns = corners[:, 1, None, None] + np.arange(width)
     window = np.arange(n)[:, None, None], rows, columns
     result = canvas.copy()
-    result[window] = np.where(patches > 0, patches, canvas[window])
+    result[window] = patches
     return result
 
 
 def clutter_glyphs(glyphs: Levels, fragments: Levels, rng: np.random.RandomState) -> Levels:
     """Each glyph at a random place on its own canvas, over ``FRAGMENTS`` random fragments at random places.
 
-    The glyph lies on top: wherever it has ink, the image is the glyph.
+    The glyph lies on top, its paper included: fragments end where its 8x8 square begins.
 
     Args:
         glyphs: (N, 8, 8), levels.
