@@ -150,7 +150,7 @@ def run_command(options: argparse.Namespace) -> int:
     plan, store = _plan(options), bench.Store(options.results)
     job = Job(Path(options.results).expanduser(), plan_plugins(options), shlex.join(["bench", *sys.argv[1:]]))
     before = state(plan, store)
-    watch = Watch(before)
+    watch = Watch(before, options.retry)
     executor = LocalExecutor(options.jobs or default_jobs())
     try:
         with watch:
@@ -208,8 +208,7 @@ def status_command(options: argparse.Namespace) -> int:
         _print_json({"experiment": plan.experiment.name, **told, "damaged": list(now.damaged)})
         return 0
     print(f"{plan.experiment.name}: {now.runs} runs: {now.done} done, {len(now.failed)} failed, {now.missing} missing")
-    for failure in now.failed:
-        print(f"  failed: {failure['label']}: {failure['message']}\n          {failure['folder']}/log.txt")
+    _print_failed(now)
     for folder in now.damaged:
         print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
     _print_excluded(plan)
@@ -282,7 +281,7 @@ def completion_command(options: argparse.Namespace) -> int:
     """Print the line that switches completion on."""
     import argcomplete
 
-    print(argcomplete.shellcode(["bench"], shell=options.shell), end="")  # type: ignore[attr-defined]
+    print(argcomplete.shellcode(["bench"], shell=options.shell), end="")
     return 0
 
 
@@ -319,7 +318,7 @@ def _command(commands: Any, name: str, command: Callable[[argparse.Namespace], i
 def _target_command(commands: Any, name: str, command: Callable[[argparse.Namespace], int], about: str) -> _Parser:
     parser = _command(commands, name, command, about)
     target = parser.add_argument("target", metavar="TARGET", help="an experiment, a paper table, or a YAML file")
-    target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
+    target.completer = lambda **_: list(bench.Registry().experiment_files)
     for axis, example in (
         ("methods", "ce,gta(weight=0.3)"),
         ("backbones", "micro_vit,timm:NAME@none"),
@@ -359,11 +358,22 @@ def _print_excluded(plan: Any) -> None:
         print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
 
 
+def _print_failed(now: Any) -> None:
+    """Failures by their message, each with one log to look at."""
+    by_message: dict[str, list[dict[str, str]]] = {}
+    for failure in now.failed:
+        by_message.setdefault(failure["message"], []).append(failure)
+    for message, failures in by_message.items():
+        more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        print(f"  failed: {failures[0]['label']}{more}: {message}\n          {failures[0]['folder']}/log.txt")
+    if now.failed:
+        print("  'bench run' with --retry trains them again")
+
+
 def _tell_end(watch: Any, now: Any, paths: Sequence[Path], hints: Sequence[str]) -> None:
     failed = f", {len(now.failed)} failed" if now.failed else ""
     print(f"\n{watch.done} runs were trained now, {now.done} of {now.runs} are done{failed}")
-    for failure in now.failed:
-        print(f"  failed: {failure['label']}: {failure['message']}\n          {failure['folder']}/log.txt")
+    _print_failed(now)
     print("written: " + "\n         ".join(str(path) for path in paths))
     if hints:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))

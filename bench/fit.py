@@ -144,7 +144,7 @@ def mixed_precision(precision: str, device: torch.device) -> AbstractContextMana
 
 
 @torch.inference_mode()
-def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 256) -> npt.NDArray[np.int64]:
+def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 64) -> npt.NDArray[np.int64]:
     """The predicted class of every image of a split, in order. Leaves the model in eval mode."""
     model.eval()
     found = []

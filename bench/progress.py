@@ -17,11 +17,12 @@ class Watch:
 
     Args:
         before: the state of the plan at the start.
+        retry: whether what failed before is trained again.
     """
 
-    def __init__(self, before: State) -> None:
+    def __init__(self, before: State, retry: bool = False) -> None:
         self.total = before.runs
-        self.before = before.done + len(before.failed)
+        self.before = before.done + (0 if retry else len(before.failed))
         self.done = 0
         self.failed = 0
         self.started = time.monotonic()

@@ -59,7 +59,7 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcom
         indices=train,
         classes=model.classes,
         protocol=spec.protocol,
-        size=input_size(model, card),
+        size=input_size(model),
         seed=spec.seeds.order,
         device=device,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.layers import Attention  # type: ignore[attr-defined]
+from timm.layers import Attention
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle

@@ -62,7 +62,7 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     own = (str(path.with_suffix(".safetensors")), str(facts.get("sha256", "")))
     weights, sha256 = _weights(chosen, name) if chosen else own
     arguments, model = dict(facts.get("arguments") or {}), facts.text("model")
-    means = digest([model, arguments, facts.get("pixels"), sha256 or weights])
+    means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
     offers = frozenset(facts.get("offers") or ())
     return BackboneCard(name, facts.text("title"), model, arguments, weights, sha256, offers, facts, means)
 

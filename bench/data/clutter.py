@@ -46,13 +46,14 @@ def cut_fragments(letters: Levels) -> Levels:
     return np.ascontiguousarray(windows[windows.sum((1, 2)) >= FRAGMENT_INK], np.uint8)
 
 
-def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64]) -> Levels:
+def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64], *, transparent: bool = False) -> Levels:
     """The canvases with one patch laid on each; it covers what was there.
 
     Args:
         canvas: (N, H, W), levels.
         patches: (N, h, w), levels.
         corners: (N, 2), row and column of each patch's upper left pixel; all of the patch must lie inside.
+        transparent: the patch covers with its ink only, not with its paper.
 
     Returns:
         (N, H, W), levels.
@@ -62,11 +63,13 @@ def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64]) -> Le
     columns = corners[:, 1, None, None] + np.arange(width)
     window = np.arange(n)[:, None, None], rows, columns
     result = canvas.copy()
-    result[window] = patches
+    result[window] = np.where(patches > 0, patches, canvas[window]) if transparent else patches
     return result
 
 
-def clutter_glyphs(glyphs: Levels, fragments: Levels, rng: np.random.RandomState) -> Levels:
+def clutter_glyphs(
+    glyphs: Levels, fragments: Levels, rng: np.random.RandomState, *, transparent: bool = False
+) -> Levels:
     """Each glyph at a random place on its own canvas, over ``FRAGMENTS`` random fragments at random places.
 
     The glyph lies on top, its paper included: fragments end where its 8x8 square begins.
@@ -75,6 +78,7 @@ def clutter_glyphs(glyphs: Levels, fragments: Levels, rng: np.random.RandomState
         glyphs: (N, 8, 8), levels.
         fragments: (M, 4, 4), levels, to draw from with replacement.
         rng: drawn from in this order: fragments, their places, the places of the glyphs.
+        transparent: only ink covers, so that fragments show through a glyph's paper. Harder; for pre-training.
 
     Returns:
         (N, 12, 12), levels.
@@ -84,5 +88,6 @@ def clutter_glyphs(glyphs: Levels, fragments: Levels, rng: np.random.RandomState
     chosen = rng.randint(len(fragments), size=(FRAGMENTS, n), dtype=np.int64)
     corners = rng.randint(CANVAS - FRAGMENT + 1, size=(FRAGMENTS, n, 2), dtype=np.int64)
     for which, corner in zip(chosen, corners, strict=True):
-        canvas = paste(canvas, fragments[which], corner)
-    return paste(canvas, glyphs, rng.randint(CANVAS - GLYPH + 1, size=(n, 2), dtype=np.int64))
+        canvas = paste(canvas, fragments[which], corner, transparent=transparent)
+    corners = rng.randint(CANVAS - GLYPH + 1, size=(n, 2), dtype=np.int64)
+    return paste(canvas, glyphs, corners, transparent=transparent)

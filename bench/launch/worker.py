@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.spec import RunSpec, from_json
 from bench.store import Store
@@ -58,11 +59,13 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOB
 
 def _failed(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: Exception) -> dict[str, Any]:
     message = (str(error).strip().splitlines() or ["no message"])[0]
+    if not isinstance(error, InputError):
+        message = f"{type(error).__name__}: {message}"
     log.flush()
     (draft / "predictions.npz").unlink(missing_ok=True)
     told = {"kind": type(error).__name__, "message": message, "trace": traceback.format_exc()}
     store.publish_failure(draft, spec, {"status": "failed", "error": told, "command": job.command})
-    return {"status": "failed", "message": f"{type(error).__name__}: {message}", "seconds": 0.0, "top1": float("nan")}
+    return {"status": "failed", "message": message, "seconds": 0.0, "top1": float("nan")}
 
 
 def main() -> None:

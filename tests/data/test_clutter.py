@@ -92,6 +92,8 @@ def test_paste_covers_and_leaves_its_input() -> None:
     first, second = clutter.paste(canvas, patches, np.array([[1, 0], [0, 1]])).tolist()
     assert first == [[7, 7, 7], [0, 2, 7], [9, 0, 7]]
     assert second == [[7, 1, 1], [7, 1, 1], [7, 7, 7]]
+    through = clutter.paste(canvas, patches, np.array([[1, 0], [0, 1]]), transparent=True)
+    assert through[0].tolist() == [[7, 7, 7], [7, 2, 7], [9, 7, 7]]
     assert (canvas == 7).all()
 
 

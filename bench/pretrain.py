@@ -1,0 +1,78 @@
+"""Make the weights of the micro ViT anew: ``python -m bench.pretrain [FILE]`` (about 4 minutes of one core).
+
+The source of the demo is trained to tell cluttered capital letters apart, with the suite's own training loop. What
+comes out depends on the versions of torch and of FreeType (in Pillow), so the weights that were made once are shipped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from bench.backbones import Model, build_model
+from bench.backbones.build import input_size
+from bench.cards.backbone import file_sha256
+from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.clutter import clutter_glyphs, cut_fragments, to_grey
+from bench.data.letters import LETTERS, read_bank, render_letters
+from bench.fit import Progress, fit, predict
+from bench.method import Batch, Stage, Terms
+from bench.protocol import Protocol, Recipe
+from bench.registry import Registry
+
+TRAINING, HELD_OUT, CLUTTERED = 52_000, 4_000, 2
+"""Letters rendered to train on and to look at, and how often each of the first is laid among other fragments."""
+
+PROTOCOL = Protocol(
+    recipe=Recipe(steps=5000, lr=2e-3, weight_decay=0.05, warmup=100), batch_size=64, augmentation="shift"
+)
+
+
+def main(target: Path) -> None:
+    """Train the source and write its backbone to a safetensors file; prints what came out."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    started = time.process_time()
+    training, held_out = cluttered_letters()
+    torch.manual_seed(0)
+    card = Registry().backbone("micro_vit@none")
+    model = build_model(card, len(LETTERS))
+    indices = np.arange(len(training), dtype=np.int64)
+    data = TrainingImages(training, indices, len(LETTERS), PROTOCOL, input_size(model), 0, torch.device("cpu"))
+
+    def report(progress: Progress) -> None:
+        accuracy = float((predict(model, held_out, data) == held_out.labels).mean())
+        print(f"step {progress.step}: loss {progress.terms['ce']:.3f}, held-out letters {accuracy:.1%}", flush=True)
+
+    recipe = PROTOCOL.recipe.resolved(len(data), PROTOCOL.batch_size)
+    fit(Stage(model, cross_entropy, recipe), data, start=0, stops=lambda step: step % 1000 == 0, at_stop=report)
+    save_file({name: value.contiguous() for name, value in model.backbone.state_dict().items()}, target)
+    print(f"{target}: sha256 {file_sha256(target)}, {time.process_time() - started:.0f} CPU-seconds")
+
+
+def cluttered_letters() -> tuple[Split, Split]:
+    """Letters among fragments, to train on and held out: images (N, 12, 12, 1) and labels 0..25."""
+    state, clutter = np.random.RandomState(0), np.random.RandomState(1)
+    count = TRAINING + HELD_OUT
+    labels = state.permutation(np.arange(count, dtype=np.int64) % len(LETTERS))
+    glyphs, fragments = render_letters(labels, state), cut_fragments(read_bank())
+    seen = np.tile(np.arange(TRAINING), CLUTTERED)
+    splits = []
+    for part in (seen, np.arange(TRAINING, count)):
+        levels = clutter_glyphs(glyphs[part], fragments, clutter)
+        splits.append(Split(ArrayImages(to_grey(levels)[..., None]), labels[part]))
+    return splits[0], splits[1]
+
+
+def cross_entropy(model: Model, batch: Batch) -> Terms:
+    """Plain supervised pre-training."""
+    return {"ce": batch.cross_entropy(model(batch.images))}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "backbones" / "micro_vit.safetensors")

@@ -1,0 +1,58 @@
+"""The house rules that a tool can hold: formatting, types, layers, and what may lie where."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+METHOD_MAY_IMPORT = {"bench.method", "bench.backbones", "bench.data", "bench.protocol", "bench.losses"}
+
+
+def run(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff() -> None:
+    run("ruff", "check", ".")
+    run("ruff", "format", "--check", ".")
+
+
+@pytest.mark.slow
+def test_types() -> None:
+    run("mypy")
+
+
+def test_imports_point_down() -> None:
+    done = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ["methods", "datasets", "paper_tables", "results"])
+def test_no_package_beside_the_engine(folder: str) -> None:
+    """An __init__.py here would shadow or overwrite other people's packages (`datasets` is Hugging Face's)."""
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "methods").glob("*.py")), ids=lambda path: str(path.stem))
+def test_a_method_imports_only_its_interface(path: Path) -> None:
+    modules = {
+        node.module or ""
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench")
+    }
+    assert modules <= METHOD_MAY_IMPORT
+
+
+def test_every_file_is_short_enough_to_have_one_subject() -> None:
+    long = {path.name: count for path in (ROOT / "bench").rglob("*.py") if (count := _lines(path)) > 400}
+    assert not long
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
