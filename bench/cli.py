@@ -260,7 +260,7 @@ def list_command(options: argparse.Namespace) -> int:
     if not rows:
         print(f"there are no {options.kind} yet")
     wide = max((len(row["name"]) for row in rows), default=0)
-    room = max(20, shutil.get_terminal_size().columns - wide - 2)
+    room = max(20, shutil.get_terminal_size().columns - wide - 2) if sys.stdout.isatty() else 10_000
     for row in rows:
         about = row["about"]
         print(f"{row['name']:{wide}}  {about if len(about) <= room else about[: room - 3] + '...'}")
@@ -299,6 +299,7 @@ def _plan(options: argparse.Namespace) -> Any:
         seeds=options.seeds,
         settings=options.set,
         selection=options.selection,
+        split=options.split,
     )
     return bench.expand(bench.read_experiment(options.target, bench.Registry(options.plugin), overrides))
 
@@ -318,7 +319,7 @@ def _command(commands: Any, name: str, command: Callable[[argparse.Namespace], i
 def _target_command(commands: Any, name: str, command: Callable[[argparse.Namespace], int], about: str) -> _Parser:
     parser = _command(commands, name, command, about)
     target = parser.add_argument("target", metavar="TARGET", help="an experiment, a paper table, or a YAML file")
-    target.completer = lambda **_: list(bench.Registry().experiment_files)
+    target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
     for axis, example in (
         ("methods", "ce,gta(weight=0.3)"),
         ("backbones", "micro_vit,timm:NAME@none"),
@@ -329,6 +330,7 @@ def _target_command(commands: Any, name: str, command: Callable[[argparse.Namesp
         parser.add_argument(f"--{axis}", default="", metavar="LIST", help=f"in place of the target's: {example}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
     parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
+    parser.add_argument("--split", default="", metavar="SPLIT", help="whose accuracy is shown: test, val")
     _plugin(parser)
     _results(parser)
     return parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from bench.spec import AXES
 __all__ = ["Experiment", "Overrides", "read_experiment"]
 
 SELECTIONS = ("last", "best-val", "best-test")
+SPLITS = ("test", "val")
 
 VARY = {
     "subset": ("dataset", "seed"),
@@ -44,7 +45,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "table": (dict,),
     "next": (list,),
 }
-_TABLE_KEYS = ["rows", "columns", "family", "alpha", "selection"]
+_TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split")
 _CELL_AXES = AXES[:4]
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class TableRules:
     family: str = "column"
     alpha: float = 0.05
     selection: str = "last"
+    split: str = "test"
 
 
 @dataclass(frozen=True)
@@ -269,16 +271,17 @@ class _Reader:
     def table(self) -> TableRules:
         given: dict[str, Any] = dict(self.section("table"))
         place = self.text.place("table")
-        if self.overrides.selection:
-            given["selection"], place = self.overrides.selection, "--selection"
+        for key, written in (("selection", self.overrides.selection), ("split", self.overrides.split)):
+            if written:
+                given[key], place = written, f"--{key}"
         for key in given:
             if key not in _TABLE_KEYS:
                 self.problems.add(f"{place}: {choose(key, _TABLE_KEYS, 'key of a table')}")
         for key in given.keys() & {"rows", "columns"}:
             self.check_axes(given[key], _CELL_AXES, place)
-        for key, choices in (("selection", SELECTIONS), ("family", ("column", "table"))):
+        for key, choices in (("selection", SELECTIONS), ("split", SPLITS), ("family", ("column", "table"))):
             if key in given and given[key] not in choices:
-                self.problems.add(f"{place}: {choose(str(given[key]), choices, f'{key} rule')}")
+                self.problems.add(f"{place}: {choose(str(given[key]), choices, key)}")
         alpha = given.get("alpha", 0.05)
         if not isinstance(alpha, float) or not 0 < alpha < 1:
             self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")

@@ -23,6 +23,7 @@ class Overrides:
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
         selection: which point of the curve a table reads.
+        split: whose accuracy it shows, ``"test"`` or ``"val"``.
     """
 
     methods: str = ""
@@ -32,6 +33,7 @@ class Overrides:
     seeds: str = ""
     settings: Sequence[str] = ()
     selection: str = ""
+    split: str = ""
 
 
 def split_list(text: str) -> list[str]:

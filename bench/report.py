@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.experiment import TableRules
 from bench.grid import Plan, Planned
 from bench.store import Finished, Point, Store, write_file
 from bench.tables import Cell, Layout, Table, compare, render
@@ -14,31 +15,31 @@ from bench.tables import Cell, Layout, Table, compare, render
 SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "json": "json", "latex": "tex"}
 
 
-def score(curve: Sequence[Point], rule: str) -> float:
-    """The test accuracy that a selection rule picks from a curve, in percent.
+def score(curve: Sequence[Point], rule: str, split: str = "test") -> float:
+    """The accuracy at the point of a curve that a selection rule picks, in percent.
 
     Args:
         curve: the points of a run.
         rule: ``last``; ``best-val``, the first point of the highest validation accuracy; or ``best-test``, an oracle
             that looks at the test split.
+        split: whose accuracy is wanted, ``test`` or ``val``.
 
     Returns:
-        nan where the rule needs a validation split and there is none.
+        nan where a validation split is needed and there is none.
     """
-    if rule == "last":
-        return curve[-1].test
-    if rule == "best-test":
-        return max(point.test for point in curve)
-    if any(math.isnan(point.val) for point in curve):
+    if math.isnan(curve[-1].val) and "val" in (rule.removeprefix("best-"), split):
         return math.nan
-    return max(curve, key=lambda point: point.val).test
+    chosen = curve[-1]
+    if rule != "last":
+        chosen = max(curve, key=lambda point: point.val if rule == "best-val" else point.test)
+    return chosen.test if split == "test" else chosen.val
 
 
 def fill(plan: Plan, store: Store) -> Table:
     """The experiment's table with what the store has of it."""
     experiment, rules = plan.experiment, plan.experiment.table
     finished, failures = store.finished(), store.failures()
-    cells = [_cell(axes, runs, finished, failures, rules.selection) for axes, runs in _cells(plan.runs)]
+    cells = [_cell(axes, runs, finished, failures, rules) for axes, runs in _cells(plan.runs)]
     cells += [Cell(excluded.axes, (), 0, reason=excluded.reason) for excluded in plan.excluded]
     order = {label: place for place, label in enumerate(_labels(plan))}
     cells.sort(key=lambda cell: [order[axis, label] for axis, label in cell.axes.items()])
@@ -51,6 +52,7 @@ def fill(plan: Plan, store: Store) -> Table:
             baseline=experiment.baseline,
             family=rules.family,
             alpha=rules.alpha,
+            metric="top-1 (%)" if rules.split == "test" else "validation top-1 (%)",
             selection=rules.selection,
         ),
     )
@@ -86,10 +88,10 @@ def _cell(
     runs: Sequence[Planned],
     finished: Mapping[str, Finished],
     failures: Mapping[str, Any],
-    rule: str,
+    rules: TableRules,
 ) -> Cell:
     ids = [planned.spec.id for planned in runs]
-    values = [score(finished[run_id].curve, rule) for run_id in ids if run_id in finished]
+    values = [score(finished[run_id].curve, rules.selection, rules.split) for run_id in ids if run_id in finished]
     failed = sum(run_id in failures and run_id not in finished for run_id in ids)
     return Cell(axes, tuple(value for value in values if not math.isnan(value)), len(ids), failed)
 

@@ -65,7 +65,9 @@ def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
 
 
 def _method(card: MethodCard) -> Shown:
-    lines = [f"method {card.name}: {card.summary}", f"  paper: {card.paper or 'not stated'}"]
+    lines = [f"method {card.name}: {card.summary}"]
+    lines += [f"  {line}".rstrip() for line in card.text.splitlines()]
+    lines.append(f"  paper: {card.paper or 'not stated'}")
     if card.needs:
         lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
     lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
@@ -76,6 +78,7 @@ def _method(card: MethodCard) -> Shown:
         "kind": "method",
         "name": card.name,
         "about": card.summary,
+        "details": card.text,
         "paper": card.paper,
         "needs": sorted(card.needs),
         "hyper_parameters": [asdict(hyper) for hyper in card.hypers.values()],

@@ -149,7 +149,9 @@ class TestRefused:
         assert problem.startswith("file.yaml:2: the tag ")
         assert "is not allowed" in problem
 
-    @pytest.mark.parametrize("tag", ["!!binary x", "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2001-01-01", "!!int x"])
+    @pytest.mark.parametrize(
+        "tag", ["!!binary x", "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2001-01-01", "!!int x"]
+    )
     def test_tags_of_yaml_are_plain_values_or_refused(self, tag: str) -> None:
         try:
             found = value(tag)

@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from bench.optimizer import build_optimizer
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.spec import RunSpec
+from bench.spec import RunSpec, to_json
 from bench.trial import Outcome, run_trial
 
 CPU = torch.device("cpu")
@@ -44,9 +44,8 @@ SGD = Recipe(steps=10, optimizer="sgd", lr=0.01, warmup=2).resolved(1, 1)
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded() -> None:
     torch.manual_seed(0)
-    yield
 
 
 def tiny(drop_path: float = 0.0, qkv_bias: bool = True) -> Model:
@@ -169,7 +168,9 @@ def test_two_windows_together_are_the_schedule_of_the_whole(steps: int, switch: 
 def test_a_window_of_a_window_is_a_window(steps: int, outer: float, inner: float) -> None:
     whole = Recipe(steps=steps, lr=0.01).resolved(1, 1)
     second = whole.window(outer, 1)
-    assert rates(whole.window(0, outer)) + rates(second.window(0, inner)) + rates(second.window(inner, 1)) == rates(whole)
+    assert rates(whole.window(0, outer)) + rates(second.window(0, inner)) + rates(second.window(inner, 1)) == rates(
+        whole
+    )
 
 
 def test_a_share_has_a_whole_schedule_of_its_own() -> None:
@@ -245,7 +246,7 @@ def test_optimisers_have_the_recipes_moments() -> None:
 
 
 def test_layer_decay_is_that_of_beit() -> None:
-    """Head and final norm: 1; the last block: once the factor; ... ; the embeddings: once for each block and once more."""
+    """Head and final norm have 1, the last block one factor, the embeddings one for each block and one more."""
     found = {name: group["factor"] for name, group in groups(tiny(), replace(SGD, layer_decay=0.5)).items()}
     for name, factor in found.items():
         if name.startswith(("head", "backbone.norm")):
@@ -348,7 +349,7 @@ def test_a_parameter_of_the_methods_own_is_trained_when_listed() -> None:
 
 def test_a_parameter_listed_twice_is_trained_once() -> None:
     model = tiny()
-    found = list(trained(Stage(model, plain, SGD, train=[model.head, model, model.head.weight])))
+    found = list(trained(Stage(model, plain, SGD, train=[model.head, model, *model.head.parameters()])))
     assert len(found) == len({id(parameter) for _, parameter in found}) == len(list(model.parameters()))
 
 
@@ -574,7 +575,9 @@ def test_labels_are_mixed_by_replacing_them() -> None:
     batch = data.batch(0)
     mixed = 0.7 * batch.images + 0.3 * batch.images.flip(0)
     total = 0.0
-    for row, (own, other) in zip(model(mixed).logits.tolist(), zip(batch.labels, batch.labels.flip(0), strict=True), strict=True):
+    for row, (own, other) in zip(
+        model(mixed).logits.tolist(), zip(batch.labels, batch.labels.flip(0), strict=True), strict=True
+    ):
         normaliser = math.log(sum(math.exp(logit) for logit in row))
         total += 0.7 * (normaliser - row[int(own)]) + 0.3 * (normaliser - row[int(other)])
     assert Mixup().loss(model, batch)["ce"].item() == pytest.approx(total / len(batch.labels), rel=1e-5)
@@ -764,27 +767,24 @@ torch.set_num_threads(1)
 from bench.registry import Registry
 from bench.spec import from_json
 from bench.trial import run_trial
-made = run_trial(from_json(json.load(sys.stdin)), Registry(), torch.device("cpu"))
-kept = {key: made.record[key] for key in ("curve", "stages", "subset")}
-print(json.dumps([kept, {name: values.tolist() for name, values in made.predictions.items()}]))
+for given in json.load(sys.stdin):
+    made = run_trial(from_json(given), Registry(), torch.device("cpu"))
+    kept = {key: made.record[key] for key in ("curve", "stages", "subset")}
+    print(json.dumps([kept, {name: values.tolist() for name, values in made.predictions.items()}]))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("drop_path", [0.0, 0.2])
-def test_a_run_is_the_same_twice_after_another_and_in_a_fresh_process(drop_path: float) -> None:
-    from bench.spec import to_json
-
+def test_a_run_is_the_same_twice_after_another_and_in_a_fresh_process() -> None:
     torch.set_num_threads(1)
-    plain_run, guided = demo("ce,gta", f"drop_path={drop_path}")
-    first = {spec.id: bits(outcome(spec)) for spec in (plain_run, guided)}
-    assert bits(outcome(plain_run)) == first[plain_run.id]
-    assert bits(outcome(plain_run)) == first[plain_run.id]
-    for spec in (guided, plain_run):
-        given = json.dumps(to_json(spec))
-        fresh = subprocess.run([sys.executable, "-c", FRESH], input=given, capture_output=True, text=True, check=True)
-        assert fresh.stdout.strip() == first[spec.id]
-    assert first[plain_run.id] != first[guided.id]
+    plain_run, guided = demo("ce,gta", "drop_path=0.2")
+    once = bits(outcome(plain_run))
+    assert bits(outcome(plain_run)) == once
+    after = bits(outcome(guided))
+    assert bits(outcome(plain_run)) == once != after
+    given = json.dumps([to_json(guided), to_json(plain_run)])
+    fresh = subprocess.run([sys.executable, "-c", FRESH], input=given, capture_output=True, text=True, check=True)
+    assert fresh.stdout.splitlines() == [after, once]
 
 
 def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
@@ -808,7 +808,7 @@ def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
             assert point[split]["mean_per_class"] == pytest.approx(100 * mean)
 
 
-@pytest.mark.parametrize("evaluations", [1, 5, 12, 50])
+@pytest.mark.parametrize("evaluations", [1, 5, 50])
 def test_the_points_are_evenly_spaced_and_the_last_is_the_end(evaluations: int) -> None:
     (spec,) = demo("ce", f"evaluations={evaluations}")
     steps = [point["step"] for point in outcome(spec).record["curve"]]
@@ -849,9 +849,6 @@ def run_written(registry: Registry, name: str) -> Outcome:
     return outcome(planned.spec, registry)
 
 
-Bodies = Callable[[Path, str, str], Registry]
-
-
 def test_a_run_that_exceeds_its_budget_is_refused(tmp_path: Path) -> None:
     body = "yield Stage(model, self.loss, recipe)\n        yield Stage(model, self.loss, recipe.window(0, 0.5))"
     with pytest.raises(InputError, match=r"greedy.*18.*12"):
@@ -889,4 +886,7 @@ def test_modes_of_a_stage_can_be_set_twice() -> None:
         set_modes(stage)
         assert model.head.training
         assert not model.backbone.training
-        assert [name for name, weight in model.named_parameters() if weight.requires_grad] == ["head.weight", "head.bias"]
+        assert [name for name, weight in model.named_parameters() if weight.requires_grad] == [
+            "head.weight",
+            "head.bias",
+        ]

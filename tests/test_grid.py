@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ class TestExpansion:
 
 class TestSeeds:
     @pytest.mark.parametrize(
-        ("seeds", "expected"), [(1, [0]), (4, [0, 1, 2, 3]), ([5], [5]), ([0], [0]), ([9, 2], [9, 2]), (None, [0, 1, 2])]
+        ("seeds", "expected"),
+        [(1, [0]), (4, [0, 1, 2, 3]), ([5], [5]), ([0], [0]), ([9, 2], [9, 2]), (None, [0, 1, 2])],
     )
     def test_how_many_or_which(self, tmp_path: Path, seeds: Any, expected: list[int]) -> None:
         plan = planned(tmp_path, seeds=seeds)
@@ -148,7 +150,7 @@ class TestSeeds:
 
     def varies(self, specs: list[RunSpec], draw: str) -> set[str]:
         """The axes along which a draw changes while all others stay."""
-        axes = {
+        axes: dict[str, Callable[[RunSpec], Any]] = {
             "method": lambda spec: spec.method.name,
             "backbone": lambda spec: spec.backbone.name,
             "dataset": lambda spec: spec.dataset.name,
@@ -393,10 +395,12 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
             21: "a list of axes is needed",
             23: "an exclusion names axes and a reason",
             24: "no method of this experiment is called 'nobody'",
-            25: "did you mean 'column'?",
+            25: "no family rule is called 'rows'",
         }
         for line, says in expected.items():
-            assert any(p.startswith(f"mine.yaml:{line}: ") and says in p for p in found), f"line {line}: {says}\n{found}"
+            assert any(p.startswith(f"mine.yaml:{line}: ") and says in p for p in found), (
+                f"line {line}: {says}\n{found}"
+            )
         assert sum(problem.startswith("mine.yaml:11: ") for problem in found) == 3
         assert sum(problem.startswith("mine.yaml:10: ") for problem in found) == 2
         assert len(set(found)) == len(found)

@@ -271,7 +271,9 @@ class TestDoesNotMatter:
     def test_comments_docstrings_and_blank_lines_of_the_method(self, tmp_path: Path) -> None:
         text = (BUILT_IN / "gta.py").read_text(encoding="utf-8")
         head, rest = text.split("\n", 1)
-        told = f'"""Another story,\n\nlonger."""\n\n\n# a comment\n{rest}'.replace("yield Stage", "# here\n\n        yield Stage")
+        told = f'"""Another story,\n\nlonger."""\n\n\n# a comment\n{rest}'.replace(
+            "yield Stage", "# here\n\n        yield Stage"
+        )
         assert told != text
         assert head != '"""Another story,'
         (tmp_path / "told.py").write_text(told, encoding="utf-8")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import io
 import tokenize
 from collections.abc import Callable, Mapping
@@ -34,8 +33,8 @@ class MethodCard:
         name: the file's stem.
         class_name: the dataclass in it.
         path: the file.
-        summary: the first line of the class's docstring, or else of the file's.
-        text: the file's docstring and the class's, whole.
+        summary: the first line of the file's docstring, or else of the class's.
+        text: the class's docstring, whole.
         paper: the citation.
         needs: probes that a backbone must offer.
         hypers: hyper-parameters by name, in order of declaration.
@@ -93,13 +92,13 @@ def read_method(path: Path, find: Finder) -> MethodCard:
     hypers = dict(inherited.hypers) if inherited else {}
     hypers.update(_hypers(node, path))
     constants = {name: value for name, value in _constants(node, path) if name in ("paper", "needs")}
-    documented = inspect.cleandoc(ast.get_docstring(node) or ast.get_docstring(tree) or "")
+    file_text, class_text = ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
     return MethodCard(
         name=path.stem,
         class_name=node.name,
         path=path,
-        summary=documented.split("\n")[0],
-        text="\n\n".join(filter(None, (ast.get_docstring(tree), ast.get_docstring(node)))),
+        summary=(file_text or class_text).split("\n")[0],
+        text=class_text,
         paper=constants.get("paper", inherited.paper if inherited else ""),
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         hypers=hypers,

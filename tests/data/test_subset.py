@@ -69,7 +69,9 @@ def test_the_whole_rate_keeps_everything(labels: Indices, seed: int) -> None:
     assert np.array_equal(sample(labels, 100, seed), np.arange(len(labels)))
 
 
-@pytest.mark.parametrize(("rate", "of", "kept"), [(7.0, 100, 7), (15.0, 20, 3), (14.0, 50, 7), (0.1, 1000, 1), (0.07, 10, 1)])
+@pytest.mark.parametrize(
+    ("rate", "of", "kept"), [(7.0, 100, 7), (15.0, 20, 3), (14.0, 50, 7), (0.1, 1000, 1), (0.07, 10, 1)]
+)
 def test_floating_point_keeps_no_image_too_many(rate: float, of: int, kept: int) -> None:
     """0.07 · 100 is a little more than 7 in floating point."""
     assert len(sample(np.zeros(of, np.int64), rate, 0)) == kept

@@ -1,0 +1,529 @@
+"""Real workers on tiny runs: what is trained, what survives being killed, and what is recorded of a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import InputError
+from bench.launch import Event, Job, LocalExecutor
+from bench.launch import run as launch
+from bench.protocol import Protocol, Recipe
+from bench.spec import MethodSpec, Named, RunSpec, Seeds
+from bench.store import Store
+
+slow = pytest.mark.slow
+
+BENCH = Path(sys.executable).with_name("bench")
+TINY = ["--set", "steps=8", "--set", "warmup=2", "--set", "evaluations=1", "--rates", "15", "--seeds", "2"]
+RIVALS = ["--methods", "ce,gta"]
+
+METHOD = """
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from bench.method import Method
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    '''Plain fine-tuning, with a twist.'''
+
+    def loss(self, model, batch):
+        {twist}
+        return {{"ce": batch.cross_entropy(model(batch.images))}}
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+def command(name: str, results: Path, *more: str, target: str = "demo") -> list[str]:
+    jobs = ["--jobs", "2"] if name == "run" else []
+    return [str(BENCH), name, target, *TINY, *jobs, "--results", str(results), *more]
+
+
+def bench(name: str, results: Path, *more: str) -> Done:
+    """Run a command to its end."""
+    done = subprocess.run(
+        command(name, results, *more), capture_output=True, text=True, timeout=240, check=False, cwd=results.parent
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def started(results: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """``bench run`` in the background; killed at the end if it is still there."""
+    process = subprocess.Popen(
+        command("run", results, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=results.parent,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # where tests run with it ignored
+    )
+    try:
+        yield process
+    finally:
+        for pid in workers(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The process ids of the workers of a front process."""
+    children = Path(f"/proc/{process.pid}/task")
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in children.iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return sorted(found)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that waits to be reaped does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait(condition: Any, seconds: float, what: str) -> None:
+    stop = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < stop, f"after {seconds} s still not: {what}"
+        time.sleep(0.02)
+
+
+def records(results: Path, kind: str = "runs") -> dict[str, dict[str, Any]]:
+    """Every record of a kind, by folder."""
+    found = (results / kind).glob("*/record.json")
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+
+
+def table(results: Path, *more: str, format: str = "csv") -> str:
+    done = bench("table", results, *more, "--format", format)
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def plugin(folder: Path, twist: str = "pass", name: str = "mine") -> list[str]:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.py"
+    path.write_text(METHOD.format(twist=twist), encoding="utf-8")
+    return ["--plugin", str(path)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a grid of four runs that nobody disturbed."""
+    results = tmp_path_factory.mktemp("undisturbed") / "results é"
+    done = bench("run", results, *RIVALS)
+    assert done.code == 0, done.err
+    assert "4 runs were trained now, 4 of 4 are done" in done.out
+    return results
+
+
+@slow
+class TestUndisturbed:
+    def test_everything_is_trained_and_written(self, undisturbed: Path) -> None:
+        found = records(undisturbed)
+        assert len(found) == 4
+        for name, record in found.items():
+            folder = undisturbed / "runs" / name
+            assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "predictions.npz", "record.json"]
+            assert record["status"] == "done"
+            assert [point["step"] for point in record["curve"]] == [8]
+            assert record["command"].startswith("bench run demo")
+        assert {path.name for path in undisturbed.iterdir()} == {"drafts", "figures", "index.jsonl", "runs", "tables"}
+        assert not list((undisturbed / "drafts").iterdir())
+        assert {path.suffix for path in (undisturbed / "tables").iterdir()} == {".txt", ".md", ".csv", ".json", ".tex"}
+
+    def test_again_it_trains_nothing_and_says_the_same(self, undisturbed: Path) -> None:
+        before = {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()}
+        done = bench("run", undisturbed, *RIVALS)
+        assert done.code == 0
+        assert "0 runs were trained now, 4 of 4 are done" in done.out
+        assert done.err == ""
+        assert {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()} == before
+
+    def test_rivals_saw_the_same_images(self, undisturbed: Path) -> None:
+        subsets: dict[int, set[str]] = {}
+        for record in records(undisturbed).values():
+            subsets.setdefault(record["spec"]["seed"], set()).add(record["subset"]["digest"])
+        assert [len(found) for found in subsets.values()] == [1, 1]
+        assert subsets[0] != subsets[1]
+
+    def test_one_worker_gives_the_same_bytes(self, undisturbed: Path, tmp_path: Path) -> None:
+        """Which worker trains what, and what it trained before, changes nothing."""
+        results = tmp_path / "results"
+        arguments = command("run", results, *RIVALS)
+        arguments[arguments.index("--jobs") + 1] = "1"
+        subprocess.run(arguments, capture_output=True, check=True, timeout=240)
+        assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
+        for record, other in zip(*(sorted(records(root).items()) for root in (results, undisturbed)), strict=True):
+            assert record[1]["curve"] == other[1]["curve"]
+
+    def test_a_damaged_record_is_set_aside_and_trained_again(self, undisturbed: Path, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        subprocess.run(["cp", "-r", undisturbed, results], check=True)
+        path = sorted(results.glob("runs/*/record.json"))[0]
+        content = path.read_bytes()
+        path.write_bytes(content[:100])
+        done = bench("run", results, *RIVALS)
+        assert "1 runs were trained now, 4 of 4 are done" in done.out, done.err
+        assert json.loads(path.read_bytes())["curve"] == json.loads(content)["curve"]
+        (aside,) = (results / "damaged").glob("*/record.json")
+        assert aside.read_bytes() == content[:100]
+        assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
+
+
+@slow
+class TestKilled:
+    def test_the_front_process(self, undisturbed: Path, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        with started(results, *RIVALS) as front:
+            wait(lambda: records(results), 60, "a first record")
+            running = workers(front)
+            assert len(running) == 2
+            front.kill()
+            front.wait()
+            wait(lambda: not any(map(alive, running)), 2, "its workers are gone")
+        kept = set(records(results))
+        assert 1 <= len(kept) < 4, "killed in the middle of the grid"
+        assert not records(results, "failed")
+        done = bench("run", results, *RIVALS)
+        assert done.code == 0, done.err
+        assert f"{4 - len(kept)} runs were trained now, 4 of 4 are done" in done.out
+        assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
+        assert table(results, *RIVALS, format="json") == table(undisturbed, *RIVALS, format="json")
+
+    def test_the_front_process_while_workers_start(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        with started(results, *RIVALS) as front:
+            wait(lambda: len(workers(front)) == 2, 30, "two workers are there")
+            running = workers(front)
+            front.kill()
+            front.wait()
+            wait(lambda: not any(map(alive, running)), 30, "its workers are gone")
+        assert not records(results)
+        assert not records(results, "failed")
+
+    def test_a_worker(self, undisturbed: Path, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        # the first run of the plugin says which process trains it; each waits until that one is killed
+        sign = tmp_path / "sign"
+        twist = f"""sign = {str(sign)!r}
+        if not os.path.exists(sign):
+            open(sign, 'w').write(str(os.getpid()))
+        while open(sign).read() != 'killed': time.sleep(0.05)"""
+        mine = [*plugin(tmp_path / "plugins", twist), "--methods", "ce,mine"]
+        with started(results, *mine) as front:
+            wait(lambda: sign.exists() and sign.read_text(), 60, "a run of the plugin has begun")
+            victim = int(sign.read_text())
+            assert victim in workers(front)
+            os.kill(victim, signal.SIGKILL)
+            sign.write_text("killed", encoding="utf-8")
+            out, err = front.communicate(timeout=120)
+        assert front.returncode == 1, err
+        (failure,) = records(results, "failed").values()
+        assert failure["status"] == "failed"
+        assert "SIGKILL" in failure["error"]["message"]
+        assert "signal 9" in failure["error"]["message"]
+        assert len(records(results)) == 3
+        assert "SIGKILL" in out
+        assert (Path(results) / "failed" / next(iter(records(results, "failed"))) / "log.txt").is_file()
+
+        status = json.loads(bench("status", results, *mine, "--format", "json").out)
+        assert (status["done"], status["missing"], len(status["failed"])) == (3, 0, 1)
+        again_done = bench("run", results, *mine)
+        assert again_done.code == 1, "what failed is not trained again unless asked for"
+        assert "0 runs were trained now, 3 of 4 are done, 1 failed" in again_done.out
+        assert "--retry" in again_done.out
+        retried = bench("run", results, *mine, "--retry")
+        assert retried.code == 0, retried.err
+        assert "1 runs were trained now, 4 of 4 are done" in retried.out
+        lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table(results, *mine)))}
+        plain = {line["method"]: line for line in csv.DictReader(io.StringIO(table(undisturbed, *RIVALS)))}
+        assert lines["mine"]["value"] == plain["Fine-tune (baseline)"]["value"], "it trains as plain fine-tuning does"
+        assert lines["Fine-tune (baseline)"]["std"] == plain["Fine-tune (baseline)"]["std"]
+
+    def test_with_control_c(self, undisturbed: Path, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        with started(results, *RIVALS) as front:
+            wait(lambda: records(results), 60, "a first record")
+            running = workers(front)
+            front.send_signal(signal.SIGINT)
+            out, err = front.communicate(timeout=5)
+            wait(lambda: not any(map(alive, running)), 2, "its workers are gone")
+        assert front.returncode == 130
+        assert "run the same command again to go on" in out + err
+        assert "Traceback" not in out + err
+        assert not records(results, "failed")
+        assert not list((results / "drafts").glob("worker-*"))
+        kept = len(records(results))
+        assert 1 <= kept < 4
+        done = bench("run", results, *RIVALS)
+        assert f"{4 - kept} runs were trained now, 4 of 4 are done" in done.out
+        assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
+
+
+@slow
+class TestPlugins:
+    def test_one_of_ones_own_is_compared(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        mine = [
+            *plugin(tmp_path / "plugins", "model = lambda images, plain=model: plain(images.flip(-1))"),
+            "--methods",
+            "ce,mine",
+        ]
+        done = bench("run", results, *mine)
+        assert done.code == 0, done.err
+        assert "mine" in done.out
+        lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table(results, *mine)))}
+        assert set(lines) == {"Fine-tune (baseline)", "mine"}
+        assert 0 <= float(lines["mine"]["p"]) <= 1
+        assert lines["mine"]["n"] == "2"
+
+    @pytest.mark.parametrize(
+        ("twist", "kind", "says"),
+        [
+            ("raise ValueError('the shapes differ')", "ValueError", "the shapes differ"),
+            (
+                "return {'ce': batch.cross_entropy(model(batch.images)) * float('nan')}",
+                "Diverged",
+                "the term ce of the loss is nan",
+            ),
+            ("os._exit(7)", "died", "exit code 7"),
+            ("os.kill(os.getpid(), signal.SIGSEGV)", "died", "SIGSEGV"),
+            ("raise SystemExit(3)", None, "3"),
+        ],
+        ids=["raises", "diverges", "exits", "crashes", "asks to stop"],
+    )
+    def test_one_that_fails_while_training(self, tmp_path: Path, twist: str, kind: str | None, says: str) -> None:
+        results = tmp_path / "results"
+        mine = [*plugin(tmp_path / "plugins", twist), "--methods", "ce,mine"]
+        done = bench("run", results, *mine)
+        assert done.code == 1, done.err
+        assert len(records(results)) == 2, "the others are trained"
+        failed = records(results, "failed")
+        assert len(failed) == 2
+        for name, record in failed.items():
+            assert name.endswith(f"{record['id']}-1")
+            assert says in record["error"]["message"]
+            assert kind is None or record["error"]["kind"] == kind
+            assert (results / "failed" / name / "log.txt").is_file()
+            assert record["spec"]["method"]["name"] == "mine"
+            if kind not in (None, "died"):
+                log = (results / "failed" / name / "log.txt").read_text(encoding="utf-8")
+                assert "Traceback" in log
+                assert says in log
+                assert says in record["error"]["trace"]
+        assert says in done.out
+        assert "Traceback" not in done.out + done.err
+        assert "2 runs were trained now, 2 of 4 are done, 2 failed" in done.out
+        assert "failed" in table(results, *mine, format="text")
+
+    def test_one_that_raises_when_imported(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        mine = [*plugin(tmp_path / "plugins"), "--methods", "ce,mine"]
+        path = Path(mine[1])
+        path.write_text("raise RuntimeError('not today')\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+        done = bench("run", results, *mine)
+        assert done.code == 1, done.err
+        assert len(records(results)) == 2
+        failed = records(results, "failed")
+        assert len(failed) == 2
+        for name, record in failed.items():
+            assert record["error"]["kind"] == "RuntimeError"
+            assert "not today" in record["error"]["message"]
+            assert "not today" in (results / "failed" / name / "log.txt").read_text(encoding="utf-8")
+
+    def test_what_it_prints_disturbs_nobody(self, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        twist = "print('to the log'); os.write(1, b'{}\\n'); os.write(2, b'to the errors\\n')"
+        mine = [*plugin(tmp_path / "plugins", twist), "--methods", "mine"]
+        done = bench("run", results, *mine)
+        assert done.code == 0, done.err
+        assert "2 runs were trained now, 2 of 2 are done" in done.out
+        assert "to the log" not in done.out + done.err
+        for name in records(results):
+            assert "to the log" in (results / "runs" / name / "log.txt").read_text(encoding="utf-8")
+
+
+def spec(seed: int) -> RunSpec:
+    return RunSpec(
+        method=MethodSpec("ce", "a" * 12, ()),
+        backbone=Named("micro_vit", "b" * 12),
+        dataset=Named("digits", "c" * 12),
+        rate=15.0,
+        protocol=Protocol(Recipe(steps=8)),
+        seeds=Seeds(seed, seed, seed),
+        seed=seed,
+    )
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
+    """A script in the place of the interpreter that workers are started with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "python"
+    head = "import json, os, sys, time\ndef say(**told): print(json.dumps(told), flush=True)\n"
+    done = "DONE = {'status': 'done', 'message': '', 'seconds': 1.0, 'top1': 50.0}\n"
+    script.write_text(f"#!{sys.executable}\n{head}{done}{code}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+
+class TestExecutor:
+    """The front process beside workers that only pretend to train."""
+
+    @pytest.mark.parametrize(
+        ("code", "says"),
+        [
+            ("sys.exit('no module named torch')", "no module named torch"),
+            ("sys.exit(3)", "no message"),
+            ("os.kill(os.getpid(), 9)", "no message"),
+        ],
+    )
+    def test_workers_that_cannot_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+    ) -> None:
+        """One reason for all runs is one message, not a failure of every run."""
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        results = tmp_path / "results"
+        with pytest.raises(InputError, match=f"workers cannot start: .*{says}"):
+            launch([spec(seed) for seed in range(5)], Job(results), LocalExecutor(2))
+        assert Store(results).failures() == {}
+        assert not list((results / "drafts").iterdir())
+
+    def test_through_the_command_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from bench.cli import main
+
+        stand_in(monkeypatch, tmp_path / "bin", "sys.exit('no module named torch')")
+        assert main(["run", "demo", "--jobs", "2", "--results", str(tmp_path / "results")]) == 2
+        captured = capsys.readouterr()
+        assert captured.err == "bench: workers cannot start: no module named torch\n"
+        assert captured.out == ""
+        assert not (tmp_path / "results" / "failed").exists()
+
+    def test_each_run_is_told_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        stand_in(monkeypatch, tmp_path / "bin", "say(ready=True)\nfor line in sys.stdin: say(**DONE)")
+        events: list[Event] = []
+        runs = [spec(seed) for seed in range(20)]
+        todo = launch([*runs, *runs], Job(tmp_path / "results"), LocalExecutor(3), events.append)
+        assert todo == runs
+        assert sorted(event.run_id for event in events) == sorted(run.id for run in runs)
+        assert {event.status for event in events} == {"done"}
+
+    def test_no_more_workers_than_runs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        count = tmp_path / "count"
+        code = f"open({str(count)!r}, 'a').write('x')\nsay(ready=True)\nfor line in sys.stdin: say(**DONE)"
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        launch([spec(0), spec(1)], Job(tmp_path / "results"), LocalExecutor(16))
+        assert count.read_text() in ("x", "xx"), "the second is not needed where the first is quick"
+
+    def test_a_worker_that_dies_is_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        code = """
+say(ready=True)
+for line in sys.stdin:
+    if json.loads(line)["seed"] % 3 == 0:
+        print("the reason", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), 9)
+    say(**DONE)
+"""
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        events: list[Event] = []
+        launch([spec(seed) for seed in range(7)], Job(tmp_path / "results"), LocalExecutor(2), events.append)
+        assert sorted((event.run_id, event.status) for event in events) == sorted(
+            (spec(seed).id, "done" if seed % 3 else "failed") for seed in range(7)
+        )
+        failures = Store(tmp_path / "results").failures()
+        assert set(failures) == {spec(seed).id for seed in (0, 3, 6)}
+        for failure in failures.values():
+            assert "killed by signal 9 (SIGKILL)" in failure["error"]["message"]
+            assert (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8") == "the reason\n"
+        assert not list((tmp_path / "results" / "drafts").iterdir())
+
+    def test_a_worker_that_dies_with_nothing_to_do_harms_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One has answered its last run and is killed while the other still trains."""
+        code = f"""
+begun = {str(tmp_path / "begun")!r}
+say(ready=True)
+for line in sys.stdin:
+    if json.loads(line)["seed"] == 0:
+        while not os.path.exists(begun): time.sleep(0.01)
+        say(**DONE)
+        sys.exit(0)
+    open(begun, "x").close()
+    time.sleep(1)
+    say(**DONE)
+"""
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        events: list[Event] = []
+        launch([spec(0), spec(1)], Job(tmp_path / "results"), LocalExecutor(2), events.append)
+        assert {(event.run_id, event.status) for event in events} == {(spec(0).id, "done"), (spec(1).id, "done")}
+        assert Store(tmp_path / "results").failures() == {}
+
+    def test_a_job_with_odd_names_reaches_the_worker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        results = tmp_path / "résultats 漢 'x'"
+        code = (
+            "given = json.loads(sys.argv[3])\nsay(ready=True)\nfor line in sys.stdin:\n"
+            "    open(given['results'] + '/given.json', 'w').write(sys.argv[3])\n    say(**DONE)"
+        )
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        job = Job(results, (tmp_path / "my plugin é.py",), 'bench run "demo"')
+        launch([spec(0)], job, LocalExecutor(1))
+        given = json.loads((results / "given.json").read_text(encoding="utf-8"))
+        assert given["plugins"] == [str(tmp_path / "my plugin é.py")]
+        assert given["command"] == 'bench run "demo"'
+
+    def test_one_core_a_worker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        results = tmp_path / "results"
+        code = (
+            "say(ready=True)\nfor line in sys.stdin:\n"
+            f"    json.dump(dict(os.environ), open({str(tmp_path / 'env.json')!r}, 'w'))\n    say(**DONE)"
+        )
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+        launch([spec(0)], Job(results), LocalExecutor(1))
+        environment = json.loads((tmp_path / "env.json").read_text(encoding="utf-8"))
+        assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
+        assert environment["CUDA_VISIBLE_DEVICES"] == "3"
+
+    def test_what_is_done_or_failed_is_not_trained_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        stand_in(monkeypatch, tmp_path / "bin", "say(ready=True)\nfor line in sys.stdin: say(**DONE)")
+        store = Store(tmp_path / "results")
+        with store.draft() as draft:
+            point = {"step": 8, "val": None, "test": {"top1": 50.0}}
+            store.publish(draft, spec(0), {"status": "done", "curve": [point], "timing": {"seconds": 1.0}})
+        with store.draft() as draft:
+            store.publish_failure(draft, spec(1), {"status": "failed", "error": {"kind": "E", "message": "m"}})
+        runs, job = [spec(seed) for seed in range(3)], Job(tmp_path / "results")
+        assert launch(runs, job, LocalExecutor(1)) == [spec(2)]
+        assert launch(runs, job, LocalExecutor(1), retry=True) == [spec(1), spec(2)]
+        assert launch([spec(0)], job, LocalExecutor(1)) == []

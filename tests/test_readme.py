@@ -1,0 +1,60 @@
+"""What the README shows is true: its method trains, its experiment is read, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.cli import build_parser, main
+from bench.experiment import read_experiment
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_method_shown_trains_and_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 30
+    file = tmp_path / "label_margin.py"
+    file.write_text(code)
+    axes = ["--rates", "15", "--seeds", "2", "--set", "steps=6"]
+    settings = ["--set", "warmup=1", "--set", "evaluations=1", "--jobs", "2", "--results", str(tmp_path / "results")]
+    assert main(["run", "demo", "--plugin", str(file), "--methods", "ce,label_margin", *axes, *settings]) == 0
+    csv = (tmp_path / "results" / "tables" / "demo.csv").read_text().splitlines()
+    header, row = csv[0].split(","), next(line for line in csv if "label_margin" in line).split(",")
+    cell = dict(zip(header, row, strict=True))
+    assert cell["n"] == "2"
+    assert 0 <= float(cell["p"]) <= 1
+    assert "label_margin" in capsys.readouterr().out
+
+
+def test_the_experiment_shown_is_read(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    plan = bench.expand(read_experiment(str(file), bench.Registry()))
+    assert len(plan.runs) == 4 * 2 * 2 * 5
+    assert len({run.spec.seeds.subset for run in plan.runs}) == 2
+
+
+def test_the_commands_shown_exist() -> None:
+    parser = build_parser()
+    lines = [line.split("#")[0] for block in blocks("bash") for line in block.splitlines()]
+    shown = [line[line.index("bench ") :] for line in lines if re.search(r"(^|bin/)bench ", line)]
+    assert len(shown) >= 8
+    for command in shown:
+        parser.parse_args(shlex.split(command)[1:])
+
+
+def test_the_python_interface_shown_is_whole() -> None:
+    for name in bench.__all__:
+        assert getattr(bench, name)

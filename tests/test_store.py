@@ -1,0 +1,644 @@
+"""Records: written once and whole, read back the same, with or without the index, beside damaged ones too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import InputError
+from bench.protocol import Protocol, Recipe
+from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
+from bench.store import SCHEMA, Finished, Store
+
+DAY = 86400
+
+
+def spec(seed: int = 0, dataset: str = "digits") -> RunSpec:
+    return RunSpec(
+        method=MethodSpec("gta", "a" * 12, (("weight", 0.3),)),
+        backbone=Named("micro_vit", "b" * 12),
+        dataset=Named(dataset, "c" * 12),
+        rate=15.0,
+        protocol=Protocol(Recipe(steps=8)),
+        seeds=Seeds(seed, seed, seed),
+        seed=seed,
+    )
+
+
+def told(top1: float = 50.0) -> dict[str, Any]:
+    """What a worker gives for a run: a curve of two points, the first one without a validation split."""
+    curve = [
+        {"step": 4, "loss": {"ce": 1.5}, "val": None, "test": {"top1": top1 - 10}},
+        {"step": 8, "loss": {"ce": 1.0}, "val": {"top1": top1 + 1}, "test": {"top1": top1}},
+    ]
+    return {"status": "done", "curve": curve, "timing": {"seconds": 1.5}, "environment": {"note": "é ± 漢"}}
+
+
+def publish(store: Store, run: RunSpec, top1: float = 50.0) -> Path:
+    with store.draft() as draft:
+        (draft / "log.txt").write_text(f"{top1}\n", encoding="utf-8")
+        return store.publish(draft, run, told(top1))
+
+
+def fail(store: Store, run: RunSpec, message: str = "no") -> Path:
+    with store.draft() as draft:
+        (draft / "log.txt").write_text("trace\n", encoding="utf-8")
+        record = {"status": "failed", "error": {"kind": "ValueError", "message": message}}
+        return store.publish_failure(draft, run, record)
+
+
+def filled(root: Path, runs: int = 3) -> Store:
+    store = Store(root)
+    for seed in range(runs):
+        publish(store, spec(seed), 50 + seed)
+    return store
+
+
+def readable(found: dict[str, Finished]) -> dict[str, tuple[Any, ...]]:
+    """What was found, with nan as None so that it can be compared."""
+    return {
+        run_id: (
+            item.id,
+            item.folder,
+            item.seconds,
+            tuple((p.step, None if math.isnan(p.val) else p.val, p.test) for p in item.curve),
+        )
+        for run_id, item in found.items()
+    }
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Every file below a folder but the index."""
+    paths = (path for path in root.rglob("*") if path.is_file() and path.name != "index.jsonl")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[Store]:
+    """The store of a folder that this process can read and not write, even as root."""
+    here, root = Path.cwd(), os.geteuid() == 0
+    folder.chmod(0o555)
+    os.chdir(folder)  # relative paths: nobody need not be able to enter the folders above
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(OSError, match="denied"):
+            Path("probe").touch()
+        yield Store(".")
+    finally:
+        if root:
+            os.seteuid(0)
+        os.chdir(here)
+        folder.chmod(0o755)
+
+
+class TestPublish:
+    def test_a_record_is_one_readable_folder(self, tmp_path: Path) -> None:
+        folder = publish(Store(tmp_path / "results"), spec())
+        assert folder == tmp_path / "results" / "runs" / f"gta-micro_vit-digits-15-seed-0-{spec().id}"
+        assert sorted(path.name for path in folder.iterdir()) == ["log.txt", "record.json"]
+        text = (folder / "record.json").read_text(encoding="utf-8")
+        record = json.loads(text)
+        assert (record["schema"], record["id"], record["label"]) == (SCHEMA, spec().id, spec().label)
+        assert from_json(record["spec"]) == spec()
+        assert {key: record[key] for key in told()} == told()
+        assert "é ± 漢" in text
+        assert text.count("\n") > 20
+        assert text.endswith("}\n")
+
+    def test_it_is_found_with_its_curve(self, tmp_path: Path) -> None:
+        store = filled(tmp_path, 1)
+        (found,) = store.finished().values()
+        assert (found.id, found.seconds) == (spec().id, 1.5)
+        assert (tmp_path / "runs" / found.folder / "record.json").is_file()
+        first, last = found.curve
+        assert math.isnan(first.val)
+        assert (first.step, first.test) == (4, 40.0)
+        assert (last.step, last.val, last.test) == (8, 51.0, 50.0)
+
+    def test_other_users_may_read_it(self, tmp_path: Path) -> None:
+        folder = publish(Store(tmp_path), spec())
+        assert folder.stat().st_mode & 0o055 == 0o055
+
+    def test_a_second_one_of_the_same_run_changes_nothing(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        first = publish(store, spec(), 50)
+        before = files(tmp_path)
+        assert publish(store, spec(), 60) == first
+        assert files(tmp_path) == before
+        assert store.finished()[spec().id].curve[-1].test == 50
+
+    def test_of_many_at_once_one_wins_whole(self, tmp_path: Path) -> None:
+        barrier = threading.Barrier(8)
+
+        def one(number: int) -> None:
+            store = Store(tmp_path)
+            with store.draft() as draft:
+                (draft / "log.txt").write_text(f"{number}\n", encoding="utf-8")
+                barrier.wait()
+                store.publish(draft, spec(), told(number + 20))
+
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (found,) = Store(tmp_path).finished().values()
+        log = (tmp_path / "runs" / found.folder / "log.txt").read_text(encoding="utf-8")
+        assert found.curve[-1].test == int(log) + 20
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == [found.folder]
+        assert not list((tmp_path / "drafts").iterdir())
+
+    def test_a_reader_never_sees_half_a_record(self, tmp_path: Path) -> None:
+        seen: list[int] = []
+        damaged: list[str] = []
+        stop = threading.Event()
+
+        def read() -> None:
+            while not stop.is_set():
+                store = Store(tmp_path)
+                seen.append(len(store.finished()))
+                damaged.extend(store.damaged)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        filled(tmp_path, 40)
+        stop.set()
+        reader.join()
+        assert not damaged
+        assert seen == sorted(seen)
+        assert len(Store(tmp_path).finished()) == 40
+
+    def test_a_draft_that_is_not_published_is_gone(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        with store.draft() as draft:
+            (draft / "log.txt").write_text("half", encoding="utf-8")
+        assert not draft.exists()
+        assert store.finished() == {}
+
+    def test_a_draft_left_behind_is_no_record(self, tmp_path: Path) -> None:
+        store = filled(tmp_path, 2)
+        before = readable(store.finished())
+        left = tmp_path / "drafts" / "tmpkilled"
+        shutil.copytree(publish(store, spec(7)), left)
+        shutil.rmtree(tmp_path / "runs" / store.finished()[spec(7).id].folder)
+        assert readable(store.finished()) == before
+        assert not store.damaged
+
+    def test_what_cannot_be_json_is_not_published(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        with pytest.raises(ValueError, match="JSON"), store.draft() as draft:
+            store.publish(draft, spec(), told(math.nan))
+        assert store.finished() == {}
+        assert not list(tmp_path.glob("runs/*"))
+
+    @pytest.mark.parametrize("root", ["a b", "résultats ü 漢字", "x'y\"z", "-dash", "a/b/c d"])
+    def test_odd_paths(self, tmp_path: Path, root: str) -> None:
+        store = filled(tmp_path / root)
+        assert set(store.finished()) == {spec(seed).id for seed in range(3)}
+        assert readable(Store(str(tmp_path / root)).finished()) == readable(store.finished())
+
+    @pytest.mark.parametrize(
+        "dataset", ["folder:/my pictures/é 漢", "folder:/a/../b", "folder:/" + "x" * 300, "folder:/..."]
+    )
+    def test_odd_names_stay_inside_the_folder(self, tmp_path: Path, dataset: str) -> None:
+        store = Store(tmp_path)
+        folder = publish(store, spec(0, dataset))
+        assert folder.parent == tmp_path / "runs"
+        assert folder.name.isascii()
+        assert len(folder.name) < 130
+        assert store.record(spec().id)["spec"]["dataset"]["name"] == dataset
+        assert set(store.finished()) == {spec().id}
+
+
+class TestFailures:
+    def test_every_attempt_is_kept_and_numbered(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        folders = [fail(store, spec(), f"attempt {number}") for number in range(1, 13)]
+        assert [folder.name.rpartition("-")[2] for folder in folders] == [str(number) for number in range(1, 13)]
+        (last,) = store.failures().values()
+        assert last["error"]["message"] == "attempt 12"
+        assert last["folder"] == str(folders[-1])
+        assert store.finished() == {}
+
+    def test_of_many_at_once_each_is_kept(self, tmp_path: Path) -> None:
+        barrier = threading.Barrier(6)
+        stores = [Store(tmp_path) for _ in range(6)]
+
+        def one(store: Store) -> None:
+            with store.draft() as draft:
+                barrier.wait()
+                store.publish_failure(draft, spec(), {"status": "failed", "error": {"kind": "E", "message": "m"}})
+
+        threads = [threading.Thread(target=one, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(list((tmp_path / "failed").iterdir())) == 6
+
+    def test_each_run_has_its_own(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        for seed in range(3):
+            fail(store, spec(seed), f"seed {seed}")
+        fail(store, spec(1), "again")
+        assert {run_id: record["error"]["message"] for run_id, record in store.failures().items()} == {
+            spec(0).id: "seed 0",
+            spec(1).id: "again",
+            spec(2).id: "seed 2",
+        }
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "{", "[]", "null", "5", "{}", '{"schema": 1}', '{"schema": 1, "error": 5}', '{"schema": "x"}', "\0"],
+    )
+    def test_a_damaged_one_stops_nothing(self, tmp_path: Path, content: str) -> None:
+        store = Store(tmp_path)
+        fail(store, spec(0), "well")
+        (fail(store, spec(1)) / "record.json").write_text(content, encoding="utf-8")
+        found = store.failures()
+        assert found[spec(0).id]["error"]["message"] == "well"
+        assert all(isinstance(record["error"]["message"], str) for record in found.values())
+
+    def test_an_earlier_one_is_told_where_the_last_is_damaged(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        fail(store, spec(), "first")
+        (fail(store, spec(), "second") / "record.json").write_text("{", encoding="utf-8")
+        assert store.failures()[spec().id]["error"]["message"] == "first"
+
+
+class TestRecord:
+    def test_by_the_beginning_of_its_id(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        record = store.record(spec(1).id[:6])
+        assert record["id"] == spec(1).id
+        assert Path(record["folder"]) == tmp_path / "runs" / store.finished()[spec(1).id].folder
+
+    def test_of_a_run_that_failed_and_then_was_trained(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        fail(store, spec())
+        assert store.record(spec().id)["status"] == "failed"
+        publish(store, spec())
+        assert store.record(spec().id)["status"] == "done"
+
+    def test_the_last_of_many_failures(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        for number in range(1, 12):
+            fail(store, spec(), f"attempt {number}")
+        assert store.record(spec().id)["error"]["message"] == "attempt 11"
+
+    def test_there_is_none_or_more_than_one(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        with pytest.raises(InputError, match="no record of a run whose id begins with '0000'"):
+            store.record("0000")
+        with pytest.raises(InputError, match="3 records of a run"):
+            store.record("")
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+    def test_a_damaged_one_is_an_input_error(self, tmp_path: Path, content: str) -> None:
+        store = Store(tmp_path)
+        folder = publish(store, spec())
+        (folder / "record.json").write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=folder.name):
+            store.record(spec().id)
+
+
+class TestIndex:
+    def test_it_is_made_and_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        assert (tmp_path / "index.jsonl").is_file()
+
+        def refuse(self: Path, *args: Any, **kwargs: Any) -> str:
+            assert self.name == "index.jsonl", "with an index no record is read"
+            return read_text(self, *args, **kwargs)
+
+        read_text = Path.read_text
+        monkeypatch.setattr(Path, "read_text", refuse)
+        assert readable(Store(tmp_path).finished()) == expected
+
+    def test_it_is_not_written_again_when_nothing_changed(self, tmp_path: Path) -> None:
+        filled(tmp_path).finished()
+        before = (tmp_path / "index.jsonl").stat()
+        Store(tmp_path).finished()
+        after = (tmp_path / "index.jsonl").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+    def test_deleted(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        content = (tmp_path / "index.jsonl").read_bytes()
+        (tmp_path / "index.jsonl").unlink()
+        assert readable(store.finished()) == expected
+        assert (tmp_path / "index.jsonl").read_bytes() == content
+
+    def test_truncated_anywhere(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        content = (tmp_path / "index.jsonl").read_bytes()
+        for length in range(0, len(content), 13):
+            (tmp_path / "index.jsonl").write_bytes(content[:length])
+            assert readable(store.finished()) == expected, length
+            assert (tmp_path / "index.jsonl").read_bytes() == content
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda rows: [{"index": SCHEMA + 1}, *rows[1:]],
+            lambda rows: [{"index": 0}, *rows[1:]],
+            lambda rows: rows[1:],
+            lambda rows: [rows[0], 5, *rows[1:]],
+            lambda rows: [rows[0], None],
+            lambda rows: [rows[0], []],
+            lambda rows: [rows[0], "text"],
+            lambda rows: [rows[0], {"a": 1}],
+            lambda rows: [rows[0], [["a"], 1]],
+            lambda rows: [rows[0], *([row[0]] for row in rows[1:])],
+            lambda rows: [rows[0], *(row[:2] for row in rows[1:])],
+            lambda rows: [rows[0], *(row[:-1] for row in rows[1:])],
+            lambda rows: [rows[0], *([*row[:-1], None] for row in rows[1:])],
+            lambda rows: [rows[0], *([*row[:-1], [[1, 2]]] for row in rows[1:])],
+            lambda rows: [rows[0], *([*row[:-1], [5]] for row in rows[1:])],
+            lambda rows: [rows[0], *([row[0], 0, *row[2:]] for row in rows[1:])],
+            lambda rows: [*rows, ["gone-000000000000", 1, "000000000000", 1.0, [[1, 2, 3]]]],
+        ],
+    )
+    def test_rows_that_are_not_what_they_should_be(
+        self, tmp_path: Path, spoil: Callable[[list[Any]], list[Any]]
+    ) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        index = tmp_path / "index.jsonl"
+        rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+        index.write_text("".join(json.dumps(row) + "\n" for row in spoil(rows)), encoding="utf-8")
+        assert readable(store.finished()) == expected
+        assert not store.damaged
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"\0" * 100, b"\xff\xfe", b"garbage", b"null\n", b"[" * 100_000, b"\n\n"],
+        ids=lambda c: repr(c[:9]),
+    )
+    def test_garbage(self, tmp_path: Path, content: bytes) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        (tmp_path / "index.jsonl").write_bytes(content)
+        assert readable(store.finished()) == expected
+
+    def test_a_record_that_was_removed_added_or_replaced(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        first = store.finished()
+        shutil.rmtree(tmp_path / "runs" / first[spec(0).id].folder)
+        publish(store, spec(9))
+        record = tmp_path / "runs" / first[spec(1).id].folder / "record.json"
+        text = record.read_text(encoding="utf-8")
+        record.write_text(text.replace('"top1": 51', '"top1": 61'), encoding="utf-8")
+        second = store.finished()
+        assert set(second) == {spec(1).id, spec(2).id, spec(9).id}
+        assert second[spec(1).id].curve[-1].test == 61
+
+    def test_a_folder_that_cannot_be_written_to_is_read(self, tmp_path: Path) -> None:
+        expected = readable(filled(tmp_path / "results").finished())
+        (tmp_path / "results" / "index.jsonl").unlink()
+        before = files(tmp_path)
+        with read_only(tmp_path / "results") as store:
+            assert readable(store.finished()) == expected
+            assert store.failures() == {}
+            assert store.record(spec().id)["status"] == "done"
+            with pytest.raises(InputError, match=r"--results \.: nothing can be written there: Permission denied"):
+                store.check_writable()
+        assert files(tmp_path) == before
+        assert not (tmp_path / "results" / "index.jsonl").exists()
+
+    def test_reading_what_is_not_there_makes_nothing(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "none")
+        assert store.finished() == {}
+        assert store.failures() == {}
+        assert store.damaged == store.set_aside_damaged() == []
+        assert not (tmp_path / "none").exists()
+
+
+def changed(record: dict[str, Any], *keys: Any, value: Any) -> dict[str, Any]:
+    part: Any = record
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    return record
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "another id": lambda record: changed(record, "id", value="0" * 12),
+    "another rate": lambda record: changed(record, "spec", "rate", value=30.0),
+    "a rate that is no number": lambda record: changed(record, "spec", "rate", value=math.nan),
+    "an unknown setting": lambda record: changed(record, "spec", "protocol", "new", value=1),
+    "no spec": lambda record: changed(record, "spec", value=None),
+    "a spec that is a list": lambda record: changed(record, "spec", value=[1]),
+    "a spec that is a text": lambda record: changed(record, "spec", value="text"),
+    "no curve": lambda record: changed(record, "curve", value=None),
+    "an empty curve": lambda record: changed(record, "curve", value=[]),
+    "a curve of numbers": lambda record: changed(record, "curve", value=[1, 2]),
+    "no accuracy": lambda record: changed(record, "curve", 0, "test", value={}),
+    "an accuracy that is no number": lambda record: changed(record, "curve", 1, "test", "top1", value=math.nan),
+    "an accuracy above 100": lambda record: changed(record, "curve", 1, "test", "top1", value=101),
+    "an accuracy below 0": lambda record: changed(record, "curve", 1, "test", "top1", value=-1),
+    "an accuracy that is a text": lambda record: changed(record, "curve", 1, "test", "top1", value="50"),
+    "no accuracy at all": lambda record: changed(record, "curve", 1, "test", "top1", value=None),
+    "a validation that is a number": lambda record: changed(record, "curve", 1, "val", value=5),
+    "a validation that is no number": lambda record: changed(record, "curve", 1, "val", "top1", value=math.nan),
+    "a validation that is a text": lambda record: changed(record, "curve", 1, "val", "top1", value="x"),
+    "a step that is a text": lambda record: changed(record, "curve", 1, "step", value="x"),
+    "seconds that are a text": lambda record: changed(record, "timing", "seconds", value="x"),
+    "no seconds": lambda record: changed(record, "timing", "seconds", value=None),
+    "no timing": lambda record: changed(record, "timing", value=None),
+    "not done": lambda record: changed(record, "status", value="failed"),
+    "no schema": lambda record: {key: value for key, value in record.items() if key != "schema"},
+    "a schema that is a text": lambda record: changed(record, "schema", value="1"),
+    "a list": lambda record: [record],
+    "null": lambda record: None,
+    "a number": lambda record: 5,
+    "a text": lambda record: "text",
+}
+
+
+class TestDamage:
+    def check(self, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+        """One of three records is spoilt: it is reported, not counted, set aside; the others are as they were."""
+        for warm in (False, True):
+            root = tmp_path / f"warm {warm}"
+            store = filled(root)
+            expected = readable(store.finished())
+            if not warm:
+                (root / "index.jsonl").unlink()
+            folder = expected.pop(spec(1).id)[1]
+            spoil(root / "runs" / folder)
+            before = files(root)
+            assert readable(store.finished()) == expected
+            assert store.damaged == [folder]
+            assert readable(Store(root).finished()) == expected, "the index keeps no trace of it"
+            assert files(root) == before, "reading changes nothing"
+            assert store.set_aside_damaged() == [folder]
+            assert store.damaged == []
+            after = files(root)
+            moved = {name: content for name, content in before.items() if not name.startswith(f"runs/{folder}/")}
+            assert {name: content for name, content in after.items() if not name.startswith("damaged/")} == moved
+            assert sorted(after.values()) == sorted(before.values())
+            assert readable(store.finished()) == expected
+            assert store.damaged == []
+            publish(store, spec(1), 51)
+            assert set(store.finished()) == {*expected, spec(1).id}
+
+    def test_truncated_anywhere(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        folder = expected.pop(spec(1).id)[1]
+        path = tmp_path / "runs" / folder / "record.json"
+        content = path.read_bytes()
+        assert len(content) > 10 * 97
+        for length in [*range(0, len(content) - 2, 97), len(content) - 2]:
+            path.write_bytes(content[:length])
+            assert readable(store.finished()) == expected, length
+            assert store.damaged == [folder]
+        path.write_bytes(content)
+        assert set(store.finished()) == {*expected, spec(1).id}
+        assert store.damaged == []
+
+    @pytest.mark.parametrize("kind", DAMAGE)
+    def test_what_it_says_cannot_be(self, tmp_path: Path, kind: str) -> None:
+        def spoil(folder: Path) -> None:
+            path = folder / "record.json"
+            path.write_text(json.dumps(DAMAGE[kind](json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+
+        self.check(tmp_path, spoil)
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"\0" * 500, b"\xff\xff", b"{", b"[" * 100_000, b"{}"], ids=lambda content: repr(content[:4])
+    )
+    def test_garbage(self, tmp_path: Path, content: bytes) -> None:
+        def spoil(folder: Path) -> None:
+            (folder / "record.json").write_bytes(content)
+
+        self.check(tmp_path, spoil)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.check(tmp_path, lambda folder: (folder / "record.json").unlink())
+
+    def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
+        def spoil(folder: Path) -> None:
+            (folder / "record.json").unlink()
+            (folder / "record.json").mkdir()
+
+        self.check(tmp_path, spoil)
+
+    def test_the_record_of_another_run(self, tmp_path: Path) -> None:
+        """Else the run would be trained, find its folder taken, and be missing for ever."""
+
+        def spoil(folder: Path) -> None:
+            other = next(path for path in folder.parent.iterdir() if path.name.endswith(spec(0).id))
+            shutil.copy(other / "record.json", folder / "record.json")
+
+        self.check(tmp_path, spoil)
+
+    def test_two_of_one_name_are_both_kept(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        for _ in range(2):
+            (publish(store, spec()) / "record.json").write_text("{", encoding="utf-8")
+            store.finished()
+            store.set_aside_damaged()
+        assert len(list((tmp_path / "damaged").iterdir())) == 2
+
+    def test_files_that_are_no_records(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        (tmp_path / "runs" / ".DS_Store").write_bytes(b"\0")
+        (tmp_path / "runs" / "notes.txt").write_text("mine", encoding="utf-8")
+        assert readable(store.finished()) == expected
+        assert store.damaged == []
+
+    @pytest.mark.parametrize("schema", [SCHEMA + 1, 99])
+    def test_a_record_of_a_newer_version_is_never_touched(self, tmp_path: Path, schema: int) -> None:
+        store = filled(tmp_path)
+        path = tmp_path / "runs" / store.finished()[spec(1).id].folder / "record.json"
+        record = changed(json.loads(path.read_text(encoding="utf-8")), "schema", value=schema)
+        path.write_text(json.dumps(record), encoding="utf-8")
+        before = files(tmp_path)
+        for read in (store.finished, lambda: store.record(spec(1).id)):
+            with pytest.raises(InputError, match=rf"written by a newer version \(schema {schema}\)") as caught:
+                read()
+            assert str(path.parent) in str(caught.value)
+        assert store.set_aside_damaged() == []
+        assert files(tmp_path) == before
+
+
+class TestDrafts:
+    def old(self, path: Path, days: float) -> None:
+        when = time.time() - days * DAY
+        os.utime(path, (when, when))
+
+    def test_what_killed_processes_left_is_cleared_after_a_day(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        for name, days in (("old", 1.5), ("fresh", 0.5)):
+            (tmp_path / "drafts" / name).mkdir()
+            (tmp_path / "drafts" / name / "log.txt").write_text("half", encoding="utf-8")
+            self.old(tmp_path / "drafts" / name / "log.txt", days)
+            self.old(tmp_path / "drafts" / name, days)
+        store.clear_drafts()
+        assert [path.name for path in (tmp_path / "drafts").iterdir()] == ["fresh"]
+        assert len(store.finished()) == 3
+
+    def test_even_where_nothing_was_drafted_since(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        (tmp_path / "drafts" / "old").mkdir(parents=True)
+        self.old(tmp_path / "drafts" / "old", 2)
+        self.old(tmp_path / "drafts", 2)
+        store.clear_drafts()
+        assert not list((tmp_path / "drafts").iterdir())
+
+    def test_logs_of_workers_too(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        log = tmp_path / "drafts" / "worker-1-0.log"
+        log.write_text("", encoding="utf-8")
+        self.old(log, 2)
+        store.clear_drafts()
+        assert not log.exists()
+
+    def test_a_run_of_more_than_a_day_keeps_its_draft(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        with store.draft() as draft:
+            (draft / "log.txt").write_text("still being written\n", encoding="utf-8")
+            self.old(draft, 2)
+            Store(tmp_path).clear_drafts()
+            assert (draft / "log.txt").is_file()
+
+
+class TestSize:
+    def test_thousands_of_records_are_read_quickly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "fsync", lambda handle: None)
+        store = Store(tmp_path)
+        one = publish(store, spec())
+        text = (one / "record.json").read_text(encoding="utf-8")
+        for seed in range(1, 2000):
+            run = replace(spec(), seeds=Seeds(seed, seed, seed))
+            record = json.loads(text)
+            record["id"], record["spec"]["seeds"] = run.id, {"subset": seed, "init": seed, "order": seed}
+            folder = tmp_path / "runs" / f"gta-{run.id}"
+            folder.mkdir()
+            (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            found = Store(tmp_path).finished()
+            times.append(time.perf_counter() - start)
+            assert len(found) == 2000
+        assert times[0] < 3, times
+        assert min(times[1:]) < 0.5, times
