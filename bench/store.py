@@ -160,12 +160,13 @@ class Store:
         return self._place(draft, "failed", f"{_slug(spec.label)}-{spec.id}-{attempts + 1}")
 
     def clear_drafts(self) -> None:
-        """Remove what killed processes of this machine left half-written more than a day ago."""
-        for folder in (self.root / "drafts").glob("*"):
+        """Remove what killed processes left half-written more than 30 days ago; a run may well take a week."""
+        drafts = self.root / "drafts"
+        for path in drafts.glob("*"):
             with contextlib.suppress(OSError):
-                age = (self.root / "drafts").stat().st_mtime - folder.stat().st_mtime
-                if age > 86400:
-                    shutil.rmtree(folder, ignore_errors=True)
+                # two times of one file system are compared: the clocks of machines differ
+                if drafts.stat().st_mtime - path.stat().st_mtime > 30 * 86400:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _place(self, draft: Path, kind: str, name: str) -> Path:
         target = self.root / kind / name
