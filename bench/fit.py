@@ -53,7 +53,7 @@ class Terms:
 
     def read(self) -> dict[str, float]:
         """The means, and start anew. Raises ``Diverged`` where one is not finite."""
-        means = {name: float(total) / self.count for name, total in self.sums.items()}
+        means = {name: float(total) / max(1, self.count) for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         wrong = [name for name, mean in means.items() if not math.isfinite(mean)]
         if wrong:
@@ -84,12 +84,14 @@ def fit(
         The optimiser.
 
     Raises:
-        Diverged: a term of the loss is not finite; noticed at the next point of the curve.
+        Diverged: a term of the loss is not finite; noticed at the next point of the curve or the end of the stage.
     """
     recipe, device = stage.recipe, data.device
     for module in (*stage.train, *stage.state):
         if isinstance(module, nn.Module):
             module.to(device)
+        else:
+            module.data = module.data.to(device)
     optimizer = build_optimizer(stage.model, trained(stage), recipe, previous if stage.continues else None)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
@@ -108,6 +110,7 @@ def fit(
         if stops(start + number + 1):
             at_stop(Progress(start + number + 1, learning_rate, running.read()))
             set_modes(stage)
+    running.read()  # a stage may end between two points of the curve; what diverged in it must not pass
     return optimizer
 
 
@@ -121,7 +124,7 @@ def trained(stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
             listed.discard(parameter)
             yield name, parameter
     for number, item in enumerate(stage.train):
-        for name, parameter in item.named_parameters() if isinstance(item, nn.Module) else ():
+        for name, parameter in item.named_parameters() if isinstance(item, nn.Module) else [("parameter", item)]:
             if parameter in listed:
                 listed.discard(parameter)
                 yield f"extra.{number}.{name}", parameter

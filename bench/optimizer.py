@@ -21,7 +21,8 @@ def build_optimizer(
         model: tells the layer of its backbone's parameters, for layer-wise decay.
         parameters: with their names, those of ``model`` as ``model.named_parameters()`` gives them.
         recipe: kind, decay and moments; the learning rate itself is set at every step (``set_learning_rate``).
-        previous: an optimiser whose moments are taken over for the parameters that both train.
+        previous: an optimiser whose moments are taken over for the parameters that both train, if it is of the same
+            kind.
     """
     groups = _groups(model, parameters, recipe)
     optimizer: torch.optim.Optimizer
@@ -29,10 +30,9 @@ def build_optimizer(
         optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
     else:
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=True)
-    for group in optimizer.param_groups if previous else ():
-        for parameter in group["params"]:
-            if previous is not None and parameter in previous.state:
-                optimizer.state[parameter] = previous.state[parameter]
+    for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+        if type(previous) is type(optimizer) and parameter in previous.state:
+            optimizer.state[parameter] = previous.state[parameter]
     return optimizer
 
 
@@ -55,5 +55,5 @@ def _groups(model: Model, parameters: Iterable[tuple[str, nn.Parameter]], recipe
 def _factor(model: Model, name: str, layer_decay: float) -> float:
     if layer_decay == 1 or not name.startswith("backbone."):
         return 1.0
-    layer, depth = model.family.layer(name.removeprefix("backbone."), model.backbone)
-    return layer_decay ** (depth + 1 - layer)
+    layer, top = model.family.layer(name.removeprefix("backbone."), model.backbone)
+    return layer_decay ** (top - layer)

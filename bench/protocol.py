@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from bench.errors import InputError, Problems, choose
@@ -47,9 +48,10 @@ class Recipe:
         return replace(self, first=self.first + round(start * span), last=self.first + round(stop * span))
 
     def share(self, part: float) -> Recipe:
-        """A whole schedule of its own (warm-up included) over a share of the steps."""
-        steps = round(part * (self.last - self.first))
-        return replace(self, steps=steps, first=0, last=steps, warmup=round(part * self.warmup))
+        """A whole schedule of its own (warm-up included) over a share of the steps, rounded down."""
+        exact = Fraction(str(part))
+        steps = math.floor(exact * (self.last - self.first))
+        return replace(self, steps=steps, first=0, last=steps, warmup=math.floor(exact * self.warmup))
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""

@@ -29,7 +29,7 @@ class Outcome:
 
     Attributes:
         record: plain data: curve, stages, subset, timing.
-        predictions: int64 (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``.
+        predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``.
     """
 
     record: dict[str, Any]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.losses import at_least_float32
 from bench.method import Batch, Method, Terms, hyper
 
 
@@ -27,8 +28,7 @@ def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
     if k > min(features.shape):
         raise ValueError(f"k = {k} exceeds the {min(features.shape)} singular values of the features")
     with torch.autocast(features.device.type, enabled=False):
-        exact = features if features.dtype == torch.float64 else features.float()
-        smallest: Tensor = torch.linalg.svdvals(exact)[-k:]
+        smallest: Tensor = torch.linalg.svdvals(at_least_float32(features))[-k:]
         return smallest.square().sum()
 
 

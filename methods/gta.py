@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import TrainingImages
+from bench.losses import at_least_float32
 from bench.method import Batch, Method, Stage, Terms, frozen, hyper
 from bench.protocol import Recipe
 
@@ -24,14 +25,14 @@ def attention_distance(student: Tensor, source: Tensor) -> Tensor:
         source: of the same shape, from the frozen pre-trained model on the same images.
 
     Returns:
-        (), in squared units of the logits.
+        (), in squared units of the logits; computed in float32 at least.
 
     Raises:
         ValueError: the shapes differ.
     """
     if student.shape != source.shape:
         raise ValueError(f"student {tuple(student.shape)} and source {tuple(source.shape)} must have one shape")
-    return (student - source).square().mean()
+    return (at_least_float32(student) - at_least_float32(source)).square().mean()
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class TestMethodFile:
             "    shared: ClassVar[int] = 3\n"
         )
         card = card_of(method_file(tmp_path, METHOD + rest))
-        assert (card.name, card.class_name, card.summary) == ("mine", "Mine", "Does nothing new.")
+        assert (card.name, card.class_name, card.summary) == ("mine", "Mine", "A method for tests.")
         assert card.paper == "nobody, nowhere"
         assert card.needs == {"tokens"}
         assert [(h.name, h.type, h.default) for h in card.hypers.values()] == [

@@ -395,7 +395,7 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
             21: "a list of axes is needed",
             23: "an exclusion names axes and a reason",
             24: "no method of this experiment is called 'nobody'",
-            25: "no family rule is called 'rows'",
+            25: "no family is called 'rows'",
         }
         for line, says in expected.items():
             assert any(p.startswith(f"mine.yaml:{line}: ") and says in p for p in found), (
@@ -435,6 +435,10 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
         ]:
             assert any(p.startswith(f"{option}: ") and says in p for p in found), f"{option}: {says}\n{found}"
         assert all(problem.startswith("--") for problem in found)
+
+    def test_a_problem_of_the_files_table_is_not_blamed_on_an_option(self, tmp_path: Path) -> None:
+        (problem,) = problems(tmp_path, {"selection": "last"}, table={"alpha": 2})
+        assert problem.startswith("mine.yaml:")
 
     def test_every_setting_is_told_at_once(self, tmp_path: Path) -> None:
         found = problems(tmp_path, {"settings": ("nothing", "stps=1", "lr=fast")})

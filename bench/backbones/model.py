@@ -58,7 +58,7 @@ class Family:
         raise KeyError(name)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
-        """The layer of a parameter counted from the input, and the number of layers (for layer-wise decay)."""
+        """The layer of a parameter counted from the input, and that of the head (for layer-wise decay)."""
         raise KeyError(parameter)
 
 

@@ -97,7 +97,7 @@ class ViT(Family):
         return super().part(name, backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
-        """Embeddings are layer 0, block i is layer i + 1, the final norm lies above them (Bao et al., 2022)."""
+        """Embeddings are layer 0, block i is layer i + 1, the final norm and the head lie above (BEiT, 2022)."""
         assert isinstance(backbone, VisionTransformer)
         depth = len(backbone.blocks)
         if parameter.startswith("blocks."):

@@ -76,5 +76,10 @@ class Dataset:
 
 
 def _decoded(path: Path) -> Tensor:
+    """uint8 (3, H, W); transparency is dropped, 16-bit grey is scaled to 8 bits (Pillow alone would clip it)."""
     with Image.open(path) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        if image.mode.startswith("I;16"):
+            grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
+            return torch.from_numpy(grey).expand(3, *grey.shape)
+        opaque = image.convert("RGBA") if image.has_transparency_data else image
+        return torch.from_numpy(np.array(opaque.convert("RGB"))).permute(2, 0, 1)
