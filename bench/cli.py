@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import bench
 from bench.errors import InputError
 from bench.show import KINDS, describe, list_kind
+from bench.spec import percent
 
 FORMATS = ("text", "markdown", "csv", "json", "latex")
 SELECTIONS = ("last", "best-val", "best-test")
@@ -62,6 +63,10 @@ examples:
   bench list methods
   bench list experiments --format json
   bench list methods --plugin ~/mine
+""",
+    "completion": """
+examples:
+  bench completion bash      what to put into ~/.bashrc: eval "$(bench completion bash)"; zsh and fish likewise
 """,
     "show": """
 examples:
@@ -185,7 +190,7 @@ def plan_command(options: argparse.Namespace) -> int:
         ("method", [entry.label for entry in experiment.methods]),
         ("backbone", [card.name for card in experiment.backbones]),
         ("dataset", [card.title for card in experiment.datasets]),
-        ("rate", [f"{rate:g} %" for rate in experiment.rates]),
+        ("rate", [percent(rate) for rate in experiment.rates]),
         ("seed", [str(seed) for seed in experiment.seeds]),
     ):
         print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
@@ -234,8 +239,12 @@ def figure_command(options: argparse.Namespace) -> int:
     from bench.report import write_figure
     from bench.tables.figure import figure
 
+    if options.output is not None and options.output.suffix not in (".png", ".pdf"):
+        raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
     plan, store = _plan(options), bench.Store(options.results)
     table = bench.fill(plan, store)
+    if not table.finished:
+        raise InputError(f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it")
     try:
         if options.output is None:
             store.check_writable()

@@ -97,6 +97,8 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
         return [_plain(item, source, loader) for item in node.value]
     if isinstance(node, yaml.ScalarNode) and not node.style and _FLOAT.fullmatch(node.value):
         return float(node.value)
+    if node.tag == "tag:yaml.org,2002:timestamp":
+        return node.value  # a date is a text here: JSON has none
     return loader.construct_object(node)
 
 

@@ -15,12 +15,13 @@ from bench.hyper import Value
 from bench.overrides import Overrides, read_value, split_call, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
-from bench.spec import AXES
+from bench.spec import AXES, percent
 
 __all__ = ["Experiment", "Overrides", "read_experiment"]
 
 SELECTIONS = ("last", "best-val", "best-test")
 SPLITS = ("test", "val")
+MOST_SEEDS = 10_000
 
 VARY = {
     "subset": ("dataset", "seed"),
@@ -66,6 +67,7 @@ class Exclusion:
 
     where: tuple[tuple[str, tuple[str, ...]], ...]
     because: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ class Experiment:
     table: TableRules
     next: tuple[str, ...]
 
+    def names(self, axis: str) -> set[str]:
+        """What may be written for the values along an axis: names and labels."""
+        return {
+            "method": {name for entry in self.methods for name in (entry.label, entry.card.name)},
+            "backbone": {card.name for card in self.backbones},
+            "dataset": {name for card in self.datasets for name in (card.name, card.title)},
+            "rate": {percent(rate) for rate in self.rates},
+        }[axis]
+
 
 def read_experiment(target: str, registry: Registry, overrides: Overrides | None = None) -> Experiment:
     """A registered experiment, a paper table or a YAML file, with the command line's overrides, checked as a whole.
@@ -117,6 +128,7 @@ class _Reader:
         self.problems = Problems()
 
     def experiment(self) -> Experiment:
+        _ = self.registry.method_files  # a name that is taken twice is told first: everything else would follow from it
         self.check_keys()
         methods = self.methods()
         resolved = Experiment(
@@ -124,8 +136,8 @@ class _Reader:
             title=str(self.text.get("title") or self.name),
             about=str(self.text.get("about") or ""),
             methods=methods,
-            backbones=self.cards("backbones", self.overrides.backbones, self.registry.backbone),
-            datasets=self.cards("datasets", self.overrides.datasets, self.registry.dataset),
+            backbones=self.cards("backbones", self.registry.backbone),
+            datasets=self.cards("datasets", self.registry.dataset),
             rates=self.rates(),
             seeds=self.seeds(),
             protocol=self.guard(self.protocol, Protocol()),
@@ -136,6 +148,7 @@ class _Reader:
             next=tuple(str(line) for line in self.text.get("next") or ()),
         )
         self.refuse_twins("datasets", [card.title for card in resolved.datasets])
+        self.refuse_strangers(resolved)
         self.refuse_twins("methods", [entry.label for entry in methods])
         self.problems.stop()
         return resolved
@@ -155,7 +168,7 @@ class _Reader:
         if not self.overrides.methods:
             return tuple(own)
         chosen: list[MethodEntry] = []
-        for written in split_list(self.overrides.methods):
+        for written in dict.fromkeys(self.typed("methods")):
             same = [entry for entry in own if written in (entry.card.name, entry.label)]
             chosen += same or self.guard(lambda written=written: [self.typed_method(written)], [])  # type: ignore[misc]
         return tuple(chosen)
@@ -182,6 +195,9 @@ class _Reader:
         if not isinstance(value, dict) or len(value) != 1 or not isinstance(given := next(iter(value.values())), dict):
             raise InputError(f"{place}: '{label}' must be a method's name, or {{name: {{hyper-parameter: value}}}}")
         card = self.method_card(next(iter(value)), place)
+        empty = [name for name, values in given.items() if values == []]
+        if empty:
+            raise InputError(f"{place}: '{label}': the list of {empty[0]} is empty")
         swept = [name for name, values in given.items() if isinstance(values, list)]
         axes = [[(name, one) for one in (values if name in swept else [values])] for name, values in given.items()]
         found = []
@@ -200,8 +216,8 @@ class _Reader:
             raise InputError(f"{place}: {choose(name, self.registry.method_files, 'method')}")
         return self.registry.method(name)
 
-    def cards(self, axis: str, written: str, find: Callable[[str], T]) -> tuple[T, ...]:
-        names, place = self.listed(axis, split_list(written))
+    def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
+        names, place = self.listed(axis, self.typed(axis))
         found: dict[str, T] = {}
         for name in map(str, names):
             try:
@@ -211,7 +227,7 @@ class _Reader:
         return tuple(found.values())
 
     def rates(self) -> tuple[float, ...]:
-        given, place = self.listed("rates", [read_value(part) for part in split_list(self.overrides.rates)])
+        given, place = self.listed("rates", [read_value(part) for part in self.typed("rates")])
         wrong = [rate for rate in given if type(rate) not in (int, float) or not 0 < rate <= 100]
         for rate in wrong:
             self.problems.add(f"{place}: the rate {rate} is not allowed; it is in percent, above 0 and up to 100")
@@ -219,24 +235,30 @@ class _Reader:
 
     def seeds(self) -> tuple[int, ...]:
         """How many (one number), or which (a list)."""
-        written, place = self.overrides.seeds, "--seeds" if self.overrides.seeds else self.text.place("seeds")
-        values = [read_value(part) for part in split_list(written)] if written else self.text.get("seeds", 3)
-        if isinstance(values, list) and len(values) == 1 and written:
-            values = values[0]
-        many = values if isinstance(values, list) else [values]
-        if not many or any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in many) or values == 0:
-            self.problems.add(f"{place}: seeds are how many (3) or which (0,1,2), not {written or values}")
+        values, place = [read_value(part) for part in self.typed("seeds")], "--seeds"
+        if self.overrides.seeds and not values:
             return ()
-        return tuple(dict.fromkeys(values)) if isinstance(values, list) else tuple(range(values))
+        if not self.overrides.seeds:
+            values, place = self.text.get("seeds", 3), self.text.place("seeds")
+        count = values[0] if self.overrides.seeds and len(values) == 1 else values
+        which = count if isinstance(count, list) else range(count) if type(count) is int and count <= MOST_SEEDS else ()
+        if not which or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in which):
+            most = f" (at most {MOST_SEEDS})" if type(count) is int and count > MOST_SEEDS else ""
+            told = self.overrides.seeds or values
+            self.problems.add(f"{place}: seeds are how many (3) or which (0,1,2), not {told}{most}")
+            return ()
+        return tuple(dict.fromkeys(which))
 
     def protocol(self) -> Protocol:
-        given = self.section("protocol")
-        written = [(key, value, given.place(key)) for key, value in given.items()]
+        given, place = self.section("protocol"), self.text.place("protocol")
+        written: list[tuple[str, object, str]] = [(key, value, given.place(key)) for key, value in given.items()]
         for text in self.overrides.settings:
-            key, value = split_setting(text, "--set")
+            place = "--set"
+            key, value = self.guard(lambda text=text: split_setting(text, "--set"), ("", None))  # type: ignore[misc]
             rival = {"epochs": "steps", "steps": "epochs"}.get(key)
-            written = [*(item for item in written if item[0] != rival or item[2] == "--set"), (key, value, "--set")]
-        return read_protocol(written, self.text.place("protocol"))
+            written = [item for item in written if item[0] != rival or item[2] == "--set"]
+            written += [(key, value, "--set")] if key else []
+        return read_protocol(written, place)
 
     def vary(self) -> dict[str, tuple[str, ...]]:
         given = self.section("vary")
@@ -249,7 +271,7 @@ class _Reader:
     def exclusions(self) -> tuple[Exclusion, ...]:
         rules = []
         for rule in self.text.get("exclude") or ():
-            if not isinstance(rule, Section) or not isinstance(rule.get("because"), str):
+            if not isinstance(rule, Section) or not isinstance(rule.get("because"), str) or len(rule) < 2:
                 place = rule.place() if isinstance(rule, Section) else self.text.place("exclude")
                 self.problems.add(f"{place}: an exclusion names axes and a reason: {{method: gta, because: '...'}}")
                 continue
@@ -257,8 +279,19 @@ class _Reader:
             del where["because"]
             self.check_axes(list(where), _CELL_AXES, rule.place())
             names = tuple((axis, tuple(_written(name) for name in values)) for axis, values in where.items())
-            rules.append(Exclusion(names, rule["because"]))
+            rules.append(Exclusion(names, rule["because"], rule.place()))
         return tuple(rules)
+
+    def refuse_strangers(self, resolved: Experiment) -> None:
+        """An exclusion that names nothing of the experiment would silently leave out nothing."""
+        if self.problems.found or self.overrides != Overrides():
+            return
+        for rule in resolved.exclusions:
+            for axis, names in rule.where:
+                known = resolved.names(axis)
+                for name in names:
+                    if name not in known:
+                        self.problems.add(f"{rule.place}: {choose(name, known, f'{axis} of this experiment')}")
 
     def baseline(self, methods: Sequence[MethodEntry]) -> str | None:
         """The label to compare with; None where the command line left it out of the methods."""
@@ -270,21 +303,26 @@ class _Reader:
 
     def table(self) -> TableRules:
         given: dict[str, Any] = dict(self.section("table"))
-        place = self.text.place("table")
+        places = dict.fromkeys([*given, *_TABLE_KEYS], self.text.place("table"))
         for key, written in (("selection", self.overrides.selection), ("split", self.overrides.split)):
             if written:
-                given[key], place = written, f"--{key}"
+                given[key], places[key] = written, f"--{key}"
         for key in given:
             if key not in _TABLE_KEYS:
-                self.problems.add(f"{place}: {choose(key, _TABLE_KEYS, 'key of a table')}")
-        for key in given.keys() & {"rows", "columns"}:
-            self.check_axes(given[key], _CELL_AXES, place)
+                self.problems.add(f"{places[key]}: {choose(key, _TABLE_KEYS, 'key of a table')}")
         for key, choices in (("selection", SELECTIONS), ("split", SPLITS), ("family", ("column", "table"))):
             if key in given and given[key] not in choices:
-                self.problems.add(f"{place}: {choose(str(given[key]), choices, key)}")
+                self.problems.add(f"{places[key]}: {choose(str(given[key]), choices, key)}")
         alpha = given.get("alpha", 0.05)
         if not isinstance(alpha, float) or not 0 < alpha < 1:
-            self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
+            self.problems.add(f"{places['alpha']}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
+        for key in given.keys() & {"rows", "columns"}:
+            self.check_axes(given[key], _CELL_AXES, places[key])
+        laid = [given.get("rows", TableRules.rows), given.get("columns", TableRules.columns)]
+        axes = [str(axis) for part in laid if isinstance(part, (list, tuple)) for axis in part]
+        if sorted(axes) != sorted(_CELL_AXES):
+            told = ", ".join(_CELL_AXES)
+            self.problems.add(f"{places['rows']}: rows and columns together must name each of {told} once")
         kept: dict[str, Any] = {}
         for key in given.keys() & set(_TABLE_KEYS):
             kept[key] = tuple(given[key]) if isinstance(given[key], list) else given[key]
@@ -305,6 +343,13 @@ class _Reader:
         value = self.text.get(key)
         return value if isinstance(value, Section) else Section(self.text.source, self.text.first_line)
 
+    def typed(self, axis: str) -> list[str]:
+        """What the command line lists for an axis."""
+        written = str(getattr(self.overrides, axis))
+        if written and not split_list(written):
+            self.problems.add(f"--{axis}: '{written}' lists nothing")
+        return split_list(written)
+
     def check_axes(self, axes: Any, allowed: Sequence[str], place: str) -> None:
         if not isinstance(axes, list):
             self.problems.add(f"{place}: a list of axes is needed, such as [{allowed[-1]}]")
@@ -313,8 +358,9 @@ class _Reader:
                 self.problems.add(f"{place}: {choose(str(axis), allowed, 'axis')}")
 
     def refuse_twins(self, axis: str, labels: list[str]) -> None:
+        place = f"--{axis}" if getattr(self.overrides, axis) else self.text.place(axis)
         for label in sorted({label for label in labels if labels.count(label) > 1}):
-            self.say(axis, f"two of the {axis} are called '{label}'")
+            self.problems.add(f"{place}: two of the {axis} are called '{label}'")
 
     def guard(self, read: Callable[[], T], otherwise: T) -> T:
         try:
@@ -329,4 +375,4 @@ class _Reader:
 
 def _written(name: object) -> str:
     """A name or rate of an exclusion as cells have it."""
-    return f"{name:g}" if isinstance(name, (int, float)) else str(name)
+    return percent(name) if isinstance(name, (int, float)) else str(name)

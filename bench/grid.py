@@ -10,7 +10,7 @@ from typing import Any
 from bench.cards import BackboneCard, DatasetCard
 from bench.errors import InputError, Problems
 from bench.experiment import Exclusion, Experiment, MethodEntry
-from bench.spec import AXES, MethodSpec, RunSpec, digest, draw_seeds
+from bench.spec import AXES, MethodSpec, RunSpec, digest, draw_seeds, percent
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def expand(experiment: Experiment) -> Plan:
             "dataset": dataset.title,
             "backbone": backbone.name,
             "method": method.label,
-            "rate": f"{rate:g} %",
+            "rate": percent(rate),
         }
         reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
         if reason:
@@ -115,7 +115,7 @@ def _why_not(
         "method": {method.label, method.card.name},
         "backbone": {backbone.name},
         "dataset": {dataset.name, dataset.title},
-        "rate": {f"{rate:g}"},
+        "rate": {percent(rate)},
     }
     matching = (rule for rule in exclusions if all(names[axis] & set(allowed) for axis, allowed in rule.where))
     return next((rule.because for rule in matching), "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def _convert(value: object, type_name: str) -> Value:
         return value if isinstance(value, bool) else None
     if type_name == "str":
         return value if isinstance(value, str) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
         return None
     if type_name == "int":
         return int(value) if value == int(value) else None

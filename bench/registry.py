@@ -74,10 +74,12 @@ class Registry:
 
     def method(self, name: str) -> MethodCard:
         """The card of a method. Raises ``InputError`` where there is none of that name."""
-        return read_method(self._find(self.method_files, name, "method"), lambda parent: self.method_files[parent])
+        return read_method(self._method_file(name), self._method_file)
 
     def load_method(self, card: MethodCard) -> type[Any]:
-        """The method's class; this runs its file, and so imports torch."""
+        """The method's class; this runs its file and those it derives from, and so imports torch."""
+        if card.parent:
+            self.load_method(self.method(card.parent))
         return getattr(_load(card), card.class_name)  # type: ignore[no-any-return]
 
     def backbone(self, name: str) -> BackboneCard:
@@ -99,6 +101,9 @@ class Registry:
             return read_document(Path(target).expanduser())
         known = self.experiment_files | self.table_files
         return read_document(self._find(known, target, "experiment or table", "a path ending in .yaml is read too"))
+
+    def _method_file(self, name: str) -> Path:
+        return self._find(self.method_files, name, "method")
 
     def _folders(self, kind: str) -> list[Path]:
         roots = [Path(root) for root in bench.__path__] + [plugin for plugin in self.plugins if plugin.is_dir()]

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.experiment import TableRules
 from bench.grid import Plan, Planned
+from bench.spec import percent
 from bench.store import Finished, Point, Store, write_file
 from bench.tables import Cell, Layout, Table, compare, render
 
@@ -103,5 +104,5 @@ def _labels(plan: Plan) -> list[tuple[str, str]]:
         *(("dataset", card.title) for card in experiment.datasets),
         *(("backbone", card.name) for card in experiment.backbones),
         *(("method", entry.label) for entry in experiment.methods),
-        *(("rate", f"{rate:g} %") for rate in experiment.rates),
+        *(("rate", percent(rate)) for rate in experiment.rates),
     ]

@@ -67,7 +67,7 @@ class RunSpec:
         """A readable name, not an identity: ``gta micro_vit cluttered_digits 15 % seed 0``."""
         return (
             f"{self.method.name} {short_name(self.backbone.name)} {short_name(self.dataset.name)} "
-            f"{self.rate:g} % seed {self.seed}"
+            f"{percent(self.rate)} seed {self.seed}"
         )
 
 
@@ -114,6 +114,11 @@ def draw_seeds(axes: Mapping[str, object], vary: Mapping[str, Sequence[str]]) ->
     return Seeds(
         **{purpose: derive(purpose, *((axis, axes[axis]) for axis in sorted(vary[purpose]))) for purpose in vary}
     )
+
+
+def percent(rate: float) -> str:
+    """A sampling rate as it is printed, every digit of it: ``15 %``."""
+    return f"{str(float(rate)).removesuffix('.0')} %"
 
 
 def short_name(name: str) -> str:

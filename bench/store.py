@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,9 @@ from bench.spec import RunSpec, from_json, to_json
 
 SCHEMA = 1
 """The form of a record; a record of a newer one is never touched."""
+
+UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError)
+"""What reading a file that is not a sound record can raise."""
 
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
 
@@ -70,46 +74,50 @@ class Store:
             row = known.get(folder)
             if row is None or row[0] != stamp:
                 try:
-                    row = [stamp, *_summary(self._record("runs", folder))]
-                except (ValueError, KeyError, TypeError, OSError):
+                    row = [stamp, *_summary(self._record("runs", folder), folder)]
+                except UNSOUND:
                     self.damaged.append(folder)
                     continue
-            curve = tuple(Point(step, _number(val), test) for step, val, test in row[3])
-            found[row[1]] = Finished(row[1], folder, curve, row[2])
+            found[row[1]] = _finished(folder, row)
             known[folder] = row
         self._write_index({item.folder: known[item.folder] for item in found.values()})
         return found
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """The record of the last failure of each run that failed, by run id."""
-        last: dict[str, tuple[int, str]] = {}
-        for folder, _ in self._folders("failed"):
-            match = _ID.search(folder)
-            if match:
-                last[match[1]] = max(last.get(match[1], (0, "")), (int(match[2] or 0), folder))
-        found = {}
-        for run_id, (_, folder) in last.items():
-            with contextlib.suppress(ValueError, OSError):
-                found[run_id] = {**self._record("failed", folder), "folder": str(self.root / "failed" / folder)}
+        """The last readable record of each run that failed, by run id."""
+        found: dict[str, dict[str, Any]] = {}
+        for run_id, folder in self._attempts():
+            with contextlib.suppress(*UNSOUND):
+                record = self._record("failed", folder)
+                _ = record["error"]["message"] + record["error"]["kind"]
+                found[run_id] = {**record, "id": run_id, "folder": str(self.root / "failed" / folder)}
         return found
 
     def record(self, run_id: str) -> dict[str, Any]:
-        """The whole record of a run, finished or failed, whose id begins so.
+        """The whole record of a run, finished or else failed, whose id begins so.
 
         Raises:
-            InputError: there is none, or more than one.
+            InputError: there is none, or more than one, or it is damaged.
         """
-        found = {}
-        for kind in ("failed", "runs"):
-            for folder, _ in self._folders(kind):
-                match = _ID.search(folder)
-                if match and match[1].startswith(run_id):
-                    found[match[1]] = (kind, folder)
-        if len(found) != 1:
-            say = "no record" if not found else f"{len(found)} records"
+        paths = {
+            found: self.root / "failed" / folder
+            for found, folder in sorted(self._attempts(), key=lambda i: _attempt(i[1]))
+        }
+        paths |= {
+            match[1]: self.root / "runs" / folder
+            for folder, _ in self._folders("runs")
+            if (match := _ID.search(folder))
+        }
+        chosen = [path for found, path in paths.items() if found.startswith(run_id)]
+        if len(chosen) != 1:
+            say = "no record" if not chosen else f"{len(chosen)} records"
             raise InputError(f"{self.root}: {say} of a run whose id begins with '{run_id}'")
-        kind, folder = next(iter(found.values()))
-        return {**self._record(kind, folder), "folder": str(self.root / kind / folder)}
+        try:
+            return {**self._record(chosen[0].parent.name, chosen[0].name), "folder": str(chosen[0])}
+        except UNSOUND:
+            raise InputError(
+                f"{chosen[0]}: the record is damaged; 'bench run' sets it aside and trains it again"
+            ) from None
 
     def check_writable(self) -> None:
         """Make the folder. Raises ``InputError`` where nothing can be written in it."""
@@ -155,9 +163,12 @@ class Store:
     def publish_failure(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
         _write_json(draft / "record.json", _headed(spec, record))
-        names = (_ID.search(folder) for folder, _ in self._folders("failed"))
-        attempts = sum(match is not None and match[1] == spec.id for match in names)
-        return self._place(draft, "failed", f"{_slug(spec.label)}-{spec.id}-{attempts + 1}")
+        attempt = max((_attempt(folder) for run_id, folder in self._attempts() if run_id == spec.id), default=0)
+        while True:
+            attempt += 1
+            target = self._place(draft, "failed", f"{_slug(spec.label)}-{spec.id}-{attempt}")
+            if not draft.exists():
+                return target
 
     def clear_drafts(self) -> None:
         """Remove what killed processes left half-written more than 30 days ago; a run may well take a week."""
@@ -196,21 +207,32 @@ class Store:
             if entry.is_dir():
                 yield entry.name, 0
 
+    def _attempts(self) -> Iterator[tuple[str, str]]:
+        """Run id and folder of every failed attempt, the last ones last."""
+        folders = [folder for folder, _ in self._folders("failed")]
+        for folder in sorted(folders, key=_attempt):
+            if match := _ID.search(folder):
+                yield match[1], folder
+
     def _record(self, kind: str, folder: str) -> dict[str, Any]:
+        """A record as it is. Raises one of ``UNSOUND`` where it is not one, ``InputError`` where it is a newer one."""
         record = json.loads((self.root / kind / folder / "record.json").read_text(encoding="utf-8"))
         if record["schema"] > SCHEMA:
             raise InputError(
                 f"{self.root / kind / folder}: written by a newer version (schema {record['schema']}); update the suite"
             )
-        return record  # type: ignore[no-any-return]
+        return dict(record)
 
     def _read_index(self) -> dict[str, list[Any]]:
         """Rows by folder: [stamp, id, seconds, [[step, val, test], ...]]; empty where the index cannot be used."""
         rows: dict[str, list[Any]] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(*UNSOUND):
             head, *lines = (self.root / "index.jsonl").read_text(encoding="utf-8").splitlines() or ["null"]
             if json.loads(head) == {"index": SCHEMA}:
-                rows = {folder: row for folder, *row in map(json.loads, lines)}
+                read = {folder: row for folder, *row in map(json.loads, lines)}
+                for folder, row in read.items():
+                    _check_row(folder, row)
+                rows = read
         self._indexed = dict(rows)
         return rows
 
@@ -237,18 +259,38 @@ def _headed(spec: RunSpec, record: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema": SCHEMA, "id": spec.id, "label": spec.label, "spec": to_json(spec), **record}
 
 
-def _summary(record: dict[str, Any]) -> list[Any]:
-    """Id, seconds and curve of a record whose spec still hashes to its id. Raises where it is not sound."""
+def _summary(record: dict[str, Any], folder: str) -> list[Any]:
+    """Id, seconds and curve of a record. Raises one of ``UNSOUND`` where it is not sound or not in its own folder."""
     if from_json(record["spec"]).id != record["id"] or record["status"] != "done":
         raise ValueError("the record does not belong to its id")
-    curve = [[p["step"], (p["val"] or {}).get("top1"), p["test"]["top1"]] for p in record["curve"]]
-    if not curve or not all(0 <= point[2] <= 100 for point in curve):
-        raise ValueError("the record has no sound curve")
-    return [record["id"], record["timing"]["seconds"], curve]
+    curve = [
+        [p["step"], p["val"]["top1"] if p["val"] is not None else None, p["test"]["top1"]] for p in record["curve"]
+    ]
+    row = [record["id"], record["timing"]["seconds"], curve]
+    _check_row(folder, [0, *row])
+    return row
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _check_row(folder: str, row: list[Any]) -> None:
+    """Raise ``ValueError`` where a row of the index cannot be what it should."""
+    stamp, run_id, seconds, curve = row
+    numbers = [stamp, seconds, *(value for point in curve for value in point if value is not None)]
+    sound = all(type(value) in (int, float) and math.isfinite(value) for value in numbers) and bool(curve)
+    shares = [value for _, val, test in curve for value in (val, test) if value is not None]
+    if not (sound and folder.endswith(f"-{run_id}") and all(test is not None for _, _, test in curve)):
+        raise ValueError("not a row of the index")
+    if not all(0 <= share <= 100 for share in shares):
+        raise ValueError("an accuracy is not between 0 and 100 %")
+
+
+def _finished(folder: str, row: list[Any]) -> Finished:
+    curve = (Point(step, math.nan if val is None else val, test) for step, val, test in row[3])
+    return Finished(row[1], folder, tuple(curve), row[2])
+
+
+def _attempt(folder: str) -> int:
+    match = _ID.search(folder)
+    return int(match[2] or 0) if match else 0
 
 
 def _slug(label: str) -> str:

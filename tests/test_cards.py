@@ -15,7 +15,8 @@ import pytest
 
 from bench.cards import MethodCard
 from bench.cards.backbone import VIT_OFFERS, file_sha256
-from bench.cards.method import code_digest, read_method
+from bench.cards.code import code_digest
+from bench.cards.method import read_method
 from bench.errors import InputError
 from bench.registry import Registry
 
@@ -357,7 +358,7 @@ class TestCodeDigest:
         tricky = CODE + 'Y = f"{LIMIT!r:>{LIMIT}}"  # end\nZ = [\n    1,  # one\n    # two\n]\n'
         code = """
 import importlib.util, json, sys
-spec = importlib.util.spec_from_file_location("cards_of_methods", sys.argv[1] + "/bench/cards/method.py")
+spec = importlib.util.spec_from_file_location("code", sys.argv[1] + "/bench/cards/code.py")
 module = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = module
 sys.path.insert(0, sys.argv[1])

@@ -447,8 +447,6 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
     @pytest.mark.parametrize(
         ("overrides", "option"),
         [
-            ({"methods": "ce,ce"}, "--methods"),
-            ({"methods": "gta(weight=1),gta(weight=1)"}, "--methods"),
             ({"datasets": "digits,folder:FOLDER/a/Digits"}, "--datasets"),
             ({"settings": ("warmup=20",)}, "--set"),
             ({"settings": ("steps=0",)}, "--set"),

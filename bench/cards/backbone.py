@@ -57,14 +57,20 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     Raises:
         InputError: the file is malformed, or the weights cannot be used.
     """
-    facts = read_document(path)
-    chosen = name.partition("@")[2]
-    own = (str(path.with_suffix(".safetensors")), str(facts.get("sha256", "")))
-    weights, sha256 = _weights(chosen, name) if chosen else own
-    arguments, model = dict(facts.get("arguments") or {}), facts.text("model")
+    facts, chosen = read_document(path), name.partition("@")[2]
+    title, model = facts.text("title"), facts.text("model")
+    arguments, offers = facts.get("arguments", {}), facts.get("offers", [])
+    if not isinstance(arguments, dict) or not isinstance(offers, list):
+        raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list")
+    own = path.with_suffix(".safetensors")
+    if chosen:
+        weights, sha256 = _weights(chosen, name)
+    elif "sha256" in facts or not own.is_file():
+        weights, sha256 = str(own), facts.text("sha256")
+    else:
+        weights, sha256 = str(own), file_sha256(own)
     means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
-    offers = frozenset(facts.get("offers") or ())
-    return BackboneCard(name, facts.text("title"), model, arguments, weights, sha256, offers, facts, means)
+    return BackboneCard(name, title, model, arguments, weights, sha256, frozenset(offers), facts, means)
 
 
 def timm_backbone(name: str) -> BackboneCard:

@@ -7,18 +7,16 @@ A method file declares one dataclass that derives from ``Method``; its hyper-par
 from __future__ import annotations
 
 import ast
-import hashlib
-import io
-import tokenize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.cards.code import code_digest
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value
 
-_KEYWORDS = ("low", "high", "choices", "source")
+_KEYWORDS = {"low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
 _TYPES = ("float", "int", "bool", "str")
 
 Finder = Callable[[str], Path]
@@ -39,6 +37,7 @@ class MethodCard:
         needs: probes that a backbone must offer.
         hypers: hyper-parameters by name, in order of declaration.
         means: digest of the code, without comments and docstrings.
+        parent: the method that this one derives from, if it is not ``Method`` itself.
     """
 
     name: str
@@ -50,6 +49,7 @@ class MethodCard:
     needs: frozenset[str]
     hypers: dict[str, Hyper]
     means: str
+    parent: str | None
 
     def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -75,12 +75,13 @@ class MethodCard:
         return tuple(sorted(values.items()))
 
 
-def read_method(path: Path, find: Finder) -> MethodCard:
+def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> MethodCard:
     """The card of a method file.
 
     Args:
         path: the file.
         find: where to look for the file of a method that this one derives from.
+        below: the files that derive from this one, so that a circle is noticed.
 
     Raises:
         InputError: the file cannot be read, is no Python, or declares no method; says where.
@@ -88,7 +89,7 @@ def read_method(path: Path, find: Finder) -> MethodCard:
     text = _source(path)
     tree = _parse(text, path)
     node, parent = _method_class(tree, path)
-    inherited = read_method(find(parent), find) if parent else None
+    inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
     hypers = dict(inherited.hypers) if inherited else {}
     hypers.update(_hypers(node, path))
     constants = {name: value for name, value in _constants(node, path) if name in ("paper", "needs")}
@@ -103,46 +104,13 @@ def read_method(path: Path, find: Finder) -> MethodCard:
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         hypers=hypers,
         means=code_digest(text, inherited.means if inherited else ""),
+        parent=parent,
     )
-
-
-def code_digest(text: str, parent: str = "") -> str:
-    """12 hexadecimal digits of the code without comments, docstrings, blank lines and trailing spaces.
-
-    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest.
-
-    Args:
-        text: the source of a module.
-        parent: the digest of the code it builds on.
-    """
-    lines = text.splitlines()
-    for number, start, stop in sorted(_comments(text), reverse=True):
-        lines[number] = lines[number][:start] + lines[number][stop:]
-    for first, last in _docstrings(ast.parse(text)):
-        lines[first:last] = [""] * (last - first)
-    kept = "\n".join(line.rstrip() for line in lines if line.strip())
-    return hashlib.sha256((parent + kept).encode()).hexdigest()[:12]
-
-
-def _comments(text: str) -> list[tuple[int, int, int]]:
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [(t.start[0] - 1, t.start[1], t.end[1]) for t in tokens if t.type == tokenize.COMMENT]
-
-
-def _docstrings(tree: ast.Module) -> list[tuple[int, int]]:
-    """First and last line (half-open, from 0) of each docstring that stands on lines of its own."""
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
-            first = node.body[0]
-            if ast.get_docstring(node, clean=False) is not None and first.end_lineno is not None:
-                found.append((first.lineno - 1, first.end_lineno))
-    return found
 
 
 def _source(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from None
@@ -180,6 +148,17 @@ def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | Non
     return found[0]
 
 
+def _parent_file(parent: str, node: ast.ClassDef, path: Path, find: Finder, below: tuple[Path, ...]) -> Path:
+    place = f"{path}:{node.lineno}"
+    try:
+        file = find(parent)
+    except InputError as error:
+        raise InputError(f"{place}: it derives from bench.methods.{parent}, but {error}") from None
+    if file in (path, *below):
+        raise InputError(f"{place}: it derives from itself, by way of bench.methods.{parent}")
+    return file
+
+
 def _hypers(node: ast.ClassDef, path: Path) -> dict[str, Hyper]:
     hypers = {}
     for statement in node.body:
@@ -203,6 +182,9 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
         if keyword.arg not in _KEYWORDS:
             raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
         arguments[keyword.arg] = _literal(keyword.value, name, place)
+    for key, forms in _KEYWORDS.items():
+        if arguments.get(key) is not None and not isinstance(arguments[key], forms):
+            raise InputError(f"{place}: {name}: {key} = {arguments[key]!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
     declared = Hyper(name, annotation, **arguments)
@@ -216,7 +198,12 @@ def _constants(node: ast.ClassDef, path: Path) -> list[tuple[str, Any]]:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)
         if isinstance(target, ast.Name) and target.id in ("paper", "needs") and value is not None:
-            found.append((target.id, _literal(value, target.id, f"{path}:{statement.lineno}")))
+            place = f"{path}:{statement.lineno}"
+            literal = _literal(value, target.id, place)
+            forms = (str,) if target.id == "paper" else (set, tuple, list)
+            if not isinstance(literal, forms) or not all(isinstance(item, str) for item in literal):
+                raise InputError(f"{place}: {target.id} must be {'a text' if forms == (str,) else 'a set of texts'}")
+            found.append((target.id, literal))
     return found
 
 

@@ -60,15 +60,16 @@ class LocalExecutor:
             ended = 0
             while ended < len(runs):
                 worker, answer = _next(events)
+                if answer is None and not worker.ready:
+                    raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
+                worker.ready = True
                 if worker.run is not None:
                     report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
-                    ended += 1
-                elif answer is None:
-                    raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
-                worker.run = None
-                if answer is None and waiting:
+                    worker.run, ended = None, ended + 1
+                if answer is None:
                     workers.remove(worker)
-                    workers.append(_Worker(worker.number, job, events))
+                    worker.stop()
+                    workers += [_Worker(worker.number, job, events)] * bool(waiting)
                 elif waiting:
                     worker.send(waiting.popleft())
 
@@ -79,6 +80,7 @@ class _Worker:
     def __init__(self, number: int, job: Job, events: Events) -> None:
         self.number = number
         self.run: RunSpec | None = None
+        self.ready = False
         self.errors = Path(job.results) / "drafts" / f"worker-{os.getpid()}-{number}.log"
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("wb") as errors:
