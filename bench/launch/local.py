@@ -69,7 +69,8 @@ class LocalExecutor:
                 if answer is None:
                     workers.remove(worker)
                     worker.stop()
-                    workers += [_Worker(worker.number, job, events)] * bool(waiting)
+                    if waiting:
+                        workers.append(_Worker(worker.number, job, events))
                 elif waiting:
                     worker.send(waiting.popleft())
 
