@@ -492,8 +492,8 @@ for line in sys.stdin:
     def test_a_job_with_odd_names_reaches_the_worker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         results = tmp_path / "résultats 漢 'x'"
         code = (
-            "given = json.loads(sys.argv[3])\nsay(ready=True)\nfor line in sys.stdin:\n"
-            "    open(given['results'] + '/given.json', 'w').write(sys.argv[3])\n    say(**DONE)"
+            "given = json.loads(sys.argv[4])\nsay(ready=True)\nfor line in sys.stdin:\n"
+            "    open(given['results'] + '/given.json', 'w').write(sys.argv[4])\n    say(**DONE)"
         )
         stand_in(monkeypatch, tmp_path / "bin", code)
         job = Job(results, (tmp_path / "my plugin é.py",), 'bench run "demo"')
@@ -527,3 +527,13 @@ for line in sys.stdin:
         assert launch(runs, job, LocalExecutor(1)) == [spec(2)]
         assert launch(runs, job, LocalExecutor(1), retry=True) == [spec(1), spec(2)]
         assert launch([spec(0)], job, LocalExecutor(1)) == []
+
+
+@pytest.mark.slow
+def test_what_lies_in_the_current_folder_is_not_imported(tmp_path: Path) -> None:
+    """Somebody's own torch.py, bench/ or datasets/ must not be taken for ours or for the library."""
+    for name in ("torch.py", "bench/__init__.py", "datasets/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
+    done = bench("run", tmp_path / "results", "--methods", "ce", "--seeds", "1")
+    assert done.code == 0, done.err

@@ -16,10 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+import bench
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.spec import RunSpec, to_json
 from bench.store import Store
+
+# the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
+_START = """\
+import sys
+sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
+from bench.launch.worker import main
+main()
+"""
 
 
 def usable_gpus() -> list[str]:
@@ -86,7 +95,7 @@ class _Worker:
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.launch.worker", _started(job)],
+                [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent), _started(job)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -101,7 +101,3 @@ def _prepare_torch() -> None:
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-
-
-if __name__ == "__main__":
-    main()

@@ -30,6 +30,7 @@ def to_latex(table: Table) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escape(caption)}}}",
+            r"\smallskip",
             rf"\begin{{tabular}}{{{spec}}}",
             r"\toprule",
             *_head(table),
