@@ -165,7 +165,7 @@ def run_command(options: argparse.Namespace) -> int:
         return 130
     after, table = state(plan, store), bench.fill(plan, store)
     print(render(table), end="")
-    name = plan.experiment.name
+    name = plan.experiment.variant
     written = write_tables(table, store.root / "tables", name)
     figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
     _tell_end(watch, after, [written["latex"], written["csv"], *figures], plan.experiment.next)
@@ -248,7 +248,7 @@ def figure_command(options: argparse.Namespace) -> int:
     try:
         if options.output is None:
             store.check_writable()
-            paths = write_figure(table, store.root / "figures", plan.experiment.name)
+            paths = write_figure(table, store.root / "figures", plan.experiment.variant)
         else:
             figure(table, [options.output])
             paths = [options.output]

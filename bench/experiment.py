@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from bench.hyper import Value
 from bench.overrides import Overrides, read_value, split_call, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
-from bench.spec import AXES, percent
+from bench.spec import AXES, digest, percent
 
 __all__ = ["Experiment", "Overrides", "read_experiment"]
 
@@ -84,9 +84,14 @@ class TableRules:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that is compared, resolved and checked; ``baseline`` is the label of a method."""
+    """Everything that is compared, resolved and checked.
+
+    ``baseline`` is the label of a method; ``variant`` names what the command line changed (``demo-1f3a5c``), so that
+    its tables do not take the place of those of the experiment as declared.
+    """
 
     name: str
+    variant: str
     title: str
     about: str
     methods: tuple[MethodEntry, ...]
@@ -133,6 +138,7 @@ class _Reader:
         methods = self.methods()
         resolved = Experiment(
             name=self.name,
+            variant=self.name + (f"-{digest(asdict(self.overrides))[:6]}" if self.overrides != Overrides() else ""),
             title=str(self.text.get("title") or self.name),
             about=str(self.text.get("about") or ""),
             methods=methods,

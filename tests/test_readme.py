@@ -29,7 +29,8 @@ def test_the_method_shown_trains_and_is_compared(tmp_path: Path, capsys: pytest.
     axes = ["--rates", "15", "--seeds", "2", "--set", "steps=6"]
     settings = ["--set", "warmup=1", "--set", "evaluations=1", "--jobs", "2", "--results", str(tmp_path / "results")]
     assert main(["run", "demo", "--plugin", str(file), "--methods", "ce,label_margin", *axes, *settings]) == 0
-    csv = (tmp_path / "results" / "tables" / "demo.csv").read_text().splitlines()
+    (written,) = (tmp_path / "results" / "tables").glob("demo-*.csv")
+    csv = written.read_text().splitlines()
     header, row = csv[0].split(","), next(line for line in csv if "label_margin" in line).split(",")
     cell = dict(zip(header, row, strict=True))
     assert cell["n"] == "2"
