@@ -115,7 +115,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = _target_command(commands, "run", run_command, "train what is missing, then print the table")
-    run.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, or else one a core)")
+    run.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at a time (default: one a GPU, or else one a core with 2 GB of memory)",
+    )
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     plan = _target_command(commands, "plan", plan_command, "what would be run, without running it")
     _format(plan, ("text", "json"))
@@ -306,7 +311,7 @@ def _plan(options: argparse.Namespace) -> Any:
         datasets=options.datasets,
         rates=options.rates,
         seeds=options.seeds,
-        settings=options.set,
+        settings=tuple(options.set),
         selection=options.selection,
         split=options.split,
     )

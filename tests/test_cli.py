@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from bench.cli import main
+from bench import cli
+from bench.cli import build_parser, main
 from bench.experiment import Overrides, read_experiment
 from bench.grid import Plan, expand
 from bench.launch import LocalExecutor
@@ -657,3 +658,12 @@ class TestPlugins:
         assert "mine " in output(capsys, "list", "methods", "--plugin", "mine.py")
         assert "weight" in output(capsys, "show", "mine", "--plugin", "mine.py")
         assert "24 different runs" in output(capsys, "plan", "demo", "--plugin", "mine.py", "--methods", "ce,mine")
+
+
+def test_an_experiment_as_declared_keeps_its_name_and_a_changed_one_does_not() -> None:
+    """Else the tables of `bench run demo --rates 15` would take the place of the demo's."""
+    parser = build_parser()
+    declared = cli._plan(parser.parse_args(["run", "demo"])).experiment
+    changed = cli._plan(parser.parse_args(["run", "demo", "--rates", "15"])).experiment
+    assert declared.variant == "demo"
+    assert re.fullmatch(r"demo-[0-9a-f]{6}", changed.variant)
