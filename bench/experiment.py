@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.cards import BackboneCard, DatasetCard, MethodCard
+from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section
+from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.hyper import Value
-from bench.overrides import Overrides, read_value, split_call, split_list, split_setting
+from bench.overrides import Overrides, read_value, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import AXES, digest, percent
@@ -50,15 +49,6 @@ _TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split")
 _CELL_AXES = AXES[:4]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """A row of the comparison: a method with its hyper-parameters, under a label."""
-
-    label: str
-    card: MethodCard
-    hyper: tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ class Experiment:
     def names(self, axis: str) -> set[str]:
         """What may be written for the values along an axis: names and labels."""
         return {
-            "method": {name for entry in self.methods for name in (entry.label, entry.card.name)},
+            "method": {name for entry in self.methods for name in (entry.label, entry.spec.full_name)},
             "backbone": {card.name for card in self.backbones},
             "dataset": {name for card in self.datasets for name in (card.name, card.title)},
             "rate": {percent(rate) for rate in self.rates},
@@ -175,8 +165,8 @@ class _Reader:
             return tuple(own)
         chosen: list[MethodEntry] = []
         for written in dict.fromkeys(self.typed("methods")):
-            same = [entry for entry in own if written in (entry.card.name, entry.label)]
-            chosen += same or self.guard(lambda written=written: [self.typed_method(written)], [])  # type: ignore[misc]
+            same = [entry for entry in own if written in (entry.spec.full_name, entry.label)]
+            chosen += same or self.guard(lambda written=written: [typed_entry(written, self.registry)], [])  # type: ignore[misc]
         return tuple(chosen)
 
     def own_methods(self) -> list[MethodEntry]:
@@ -189,38 +179,10 @@ class _Reader:
         for label, value in pairs:
             place = given.place(label) if isinstance(given, Section) else self.text.place("methods")
             try:
-                entries += self.entries(str(label), value, place)
+                entries += read_entries(str(label), value, place, self.registry)
             except InputError as error:
                 self.problems.add(error)
         return entries
-
-    def entries(self, label: str, value: Any, place: str) -> list[MethodEntry]:
-        """A row, or as many as the hyper-parameters that are lists span."""
-        if isinstance(value, str):
-            value = {value: {}}
-        if not isinstance(value, dict) or len(value) != 1 or not isinstance(given := next(iter(value.values())), dict):
-            raise InputError(f"{place}: '{label}' must be a method's name, or {{name: {{hyper-parameter: value}}}}")
-        card = self.method_card(next(iter(value)), place)
-        empty = [name for name, values in given.items() if values == []]
-        if empty:
-            raise InputError(f"{place}: '{label}': the list of {empty[0]} is empty")
-        swept = [name for name, values in given.items() if isinstance(values, list)]
-        axes = [[(name, one) for one in (values if name in swept else [values])] for name, values in given.items()]
-        found = []
-        for point in map(dict, itertools.product(*axes)):
-            told = ", ".join(f"{name}={point[name]}" for name in swept)
-            found.append(MethodEntry(f"{label} ({told})" if told else label, card, card.resolve(point, place)))
-        return found
-
-    def typed_method(self, written: str) -> MethodEntry:
-        name, given = split_call(written, "--methods")
-        card = self.method_card(name, "--methods")
-        return MethodEntry(written, card, card.resolve(given, "--methods"))
-
-    def method_card(self, name: str, place: str) -> MethodCard:
-        if name not in self.registry.method_files:
-            raise InputError(f"{place}: {choose(name, self.registry.method_files, 'method')}")
-        return self.registry.method(name)
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
         names, place = self.listed(axis, self.typed(axis))
@@ -302,7 +264,7 @@ class _Reader:
     def baseline(self, methods: Sequence[MethodEntry]) -> str | None:
         """The label to compare with; None where the command line left it out of the methods."""
         name = self.text.get("baseline")
-        found = [entry.label for entry in methods if name in (entry.label, entry.card.name)]
+        found = [entry.label for entry in methods if name in (entry.label, entry.spec.full_name)]
         if name is not None and not found and not self.overrides.methods:
             self.say("baseline", choose(str(name), [entry.label for entry in methods], "method of this experiment"))
         return found[0] if found else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cards import BackboneCard, DatasetCard
+from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
-from bench.experiment import Exclusion, Experiment, MethodEntry
-from bench.spec import AXES, MethodSpec, RunSpec, digest, draw_seeds, percent
+from bench.experiment import Exclusion, Experiment
+from bench.spec import AXES, RunSpec, digest, draw_seeds, method_identity, percent
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _spec(
     experiment: Experiment, method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float, seed: int
 ) -> RunSpec:
     along = {
-        "method": digest([method.card.means, method.hyper]),
+        "method": digest(method_identity(method.spec)),
         "backbone": backbone.means,
         "dataset": dataset.means,
         "rate": rate,
@@ -94,7 +95,7 @@ def _spec(
     }
     assert set(along) == set(AXES)
     return RunSpec(
-        method=MethodSpec(method.card.name, method.card.means, method.hyper),
+        method=method.spec,
         backbone=backbone.named,
         dataset=dataset.named,
         rate=rate,
@@ -107,12 +108,12 @@ def _spec(
 def _why_not(
     exclusions: Iterable[Exclusion], method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float
 ) -> str:
-    lacking = sorted(method.card.needs - backbone.offers)
+    lacking = sorted(method.needs - backbone.offers)
     if lacking:
         offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
-        return f"{method.card.name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
+        return f"{method.spec.full_name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
     names = {
-        "method": {method.label, method.card.name},
+        "method": {method.label, method.spec.full_name},
         "backbone": {backbone.name},
         "dataset": {dataset.name, dataset.title},
         "rate": {percent(rate)},

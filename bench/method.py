@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.backbones import Model, Output
     from bench.data import TrainingImages
 
-__all__ = ["Batch", "Method", "Stage", "Terms", "frozen", "hyper", "replace"]
+__all__ = ["Batch", "Method", "Policy", "Stage", "Terms", "frozen", "hyper", "replace"]
 
 Terms = Mapping[str, Tensor]
 """Named scalar terms of a loss; the loop minimises their sum and logs each."""
@@ -102,6 +102,18 @@ class Method:
     def loss(self, model: Model, batch: Batch) -> Terms:
         """The terms to minimise: plain fine-tuning unless overridden."""
         return {"ce": batch.cross_entropy(model(batch.images))}
+
+
+@dataclass(frozen=True)
+class Policy(Method):
+    """A method that changes how another one trains; written ``gta+transmix``: the method first, then its policies.
+
+    It overrides ``stages`` and takes those of ``inner`` as they are, or changed:
+    ``for stage in self.inner.stages(model, recipe, data): yield replace(stage, loss=...)``.
+    """
+
+    inner: Method = Method()
+    """The method it acts on: plain fine-tuning where none is named."""
 
 
 def frozen(module: AnyModule) -> AnyModule:

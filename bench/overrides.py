@@ -38,8 +38,12 @@ class Overrides:
 
 def split_list(text: str) -> list[str]:
     """``a, b(c, d)`` as ``["a", "b(c, d)"]``: commas inside parentheses do not split."""
-    parts = re.split(r",(?![^()]*\))", text)
-    return [part.strip() for part in parts if part.strip()]
+    return _split(text, ",")
+
+
+def split_chain(text: str) -> list[str]:
+    """``gta(weight=1)+transmix`` as its parts."""
+    return _split(text, r"\+")
 
 
 def split_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
@@ -65,3 +69,9 @@ def read_value(text: str) -> Any:
     except InputError:
         return text
     return value if isinstance(value, (bool, int, float)) else text
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators that do not stand inside parentheses."""
+    parts = re.split(separator + r"(?![^()]*\))", text)
+    return [part.strip() for part in parts if part.strip()]

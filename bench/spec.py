@@ -29,11 +29,20 @@ class Named:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method with every hyper-parameter resolved; ``means`` is the digest of its code."""
+    """A method with every hyper-parameter resolved; ``means`` is the digest of its code.
+
+    ``policies`` act on it in this order, each on what the ones before it made.
+    """
 
     name: str
     means: str
     hyper: tuple[tuple[str, Value], ...]
+    policies: tuple[MethodSpec, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """``gta+transmix``."""
+        return "+".join((self.name, *(policy.name for policy in self.policies)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class RunSpec:
     def label(self) -> str:
         """A readable name, not an identity: ``gta micro_vit cluttered_digits 15 % seed 0``."""
         return (
-            f"{self.method.name} {short_name(self.backbone.name)} {short_name(self.dataset.name)} "
+            f"{self.method.full_name} {short_name(self.backbone.name)} {short_name(self.dataset.name)} "
             f"{percent(self.rate)} seed {self.seed}"
         )
 
@@ -78,13 +87,19 @@ def identity(spec: RunSpec) -> dict[str, Any]:
     """
     return {
         "engine": ENGINE,
-        "method": {"code": spec.method.means, "hyper": dict(spec.method.hyper)},
+        "method": method_identity(spec.method),
         "backbone": spec.backbone.means,
         "dataset": spec.dataset.means,
         "rate": spec.rate,
         "protocol": {**written(spec.protocol), "recipe": written(spec.protocol.recipe)},
         "seeds": dataclasses.asdict(spec.seeds),
     }
+
+
+def method_identity(method: MethodSpec) -> dict[str, Any]:
+    """What a method and its policies do, whatever they are called."""
+    policies = [method_identity(policy) for policy in method.policies]
+    return {"code": method.means, "hyper": dict(method.hyper), **({"policies": policies} if policies else {})}
 
 
 def written(declared: Any) -> dict[str, Any]:
@@ -134,9 +149,9 @@ def to_json(spec: RunSpec) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> RunSpec:
     """The spec that ``to_json`` wrote."""
-    method, protocol = dict(data["method"]), dict(data["protocol"])
+    protocol = dict(data["protocol"])
     return RunSpec(
-        method=MethodSpec(method["name"], method["means"], tuple((name, value) for name, value in method["hyper"])),
+        method=_method_from_json(data["method"]),
         backbone=Named(**data["backbone"]),
         dataset=Named(**data["dataset"]),
         rate=data["rate"],
@@ -144,3 +159,9 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
         seeds=Seeds(**data["seeds"]),
         seed=data["seed"],
     )
+
+
+def _method_from_json(data: Mapping[str, Any]) -> MethodSpec:
+    hyper = tuple((name, value) for name, value in data["hyper"])
+    policies = tuple(_method_from_json(policy) for policy in data.get("policies", ()))
+    return MethodSpec(data["name"], data["means"], hyper, policies)

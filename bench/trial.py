@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from bench.errors import InputError
 from bench.fit import Progress, fit, predict, trained
 from bench.method import Method
 from bench.registry import Registry
-from bench.spec import Named, RunSpec, derive, digest
+from bench.spec import MethodSpec, Named, RunSpec, derive, digest
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,18 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcom
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:
-    """The spec's method as a value. Raises ``InputError`` where its file changed since the plan."""
-    card = registry.method(spec.method.name)
-    if card.means != spec.method.means:
+    """The spec's method with its policies, as a value. Raises ``InputError`` where a file changed since the plan."""
+    method = _built(spec.method, registry)
+    for policy in spec.method.policies:
+        method = _built(policy, registry, inner=method)
+    return method
+
+
+def _built(spec: MethodSpec, registry: Registry, **inner: Method) -> Method:
+    card = registry.method(spec.name)
+    if card.means != spec.means:
         raise InputError(f"{card.path}: the method changed since the run was planned; plan again")
-    method = registry.load_method(card)(**dict(spec.method.hyper))
+    method = registry.load_method(card)(**dict(spec.hyper), **inner)
     assert isinstance(method, Method)
     return method
 
@@ -116,20 +122,25 @@ class _Run:
         recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
         budget, points = recipe.steps, self.spec.protocol.evaluations
         stops = {max(1, round(budget * (number + 1) / points)) for number in range(points)}
-        done, optimizer = 0, None
+        done, optimizer, last = 0, None, Progress(0, 0.0, {})
+
+        def at_stop(progress: Progress) -> None:
+            # the last point waits for the end of the generator: what a method does after its last stage counts
+            nonlocal last
+            last = progress
+            if progress.step < budget:
+                self.evaluate(stage.model, progress)
+
         for stage in method.stages(model, recipe, self.data):
             steps = stage.recipe.last - stage.recipe.first
             if done + steps > budget:
                 raise InputError(f"{self.spec.method.name}: its stages take {done + steps} steps of {budget}")
-            evaluate = functools.partial(self.evaluate, stage.model)
-            optimizer = fit(
-                stage, self.data, start=done, stops=stops.__contains__, at_stop=evaluate, previous=optimizer
-            )
+            optimizer = fit(stage, self.data, start=done, stops=stops.__contains__, at_stop=at_stop, previous=optimizer)
             weights = sum(parameter.numel() for _, parameter in trained(stage))
             self.stages.append({"steps": steps, "trained_weights": weights})
             done, model = done + steps, stage.model
         if not self.curve or self.curve[-1]["step"] != done:
-            self.evaluate(model, Progress(done, 0.0, {}))
+            self.evaluate(model, last if last.step == done else Progress(done, 0.0, {}))
 
     def evaluate(self, model: Model, progress: Progress) -> None:
         """Add a point to the curve."""

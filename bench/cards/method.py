@@ -17,6 +17,8 @@ from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value
 
 _KEYWORDS = {"low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
+LOSSES = Path(__file__).parent.parent / "losses.py"
+
 _TYPES = ("float", "int", "bool", "str")
 
 Finder = Callable[[str], Path]
@@ -38,6 +40,7 @@ class MethodCard:
         hypers: hyper-parameters by name, in order of declaration.
         means: digest of the code, without comments and docstrings.
         parent: the method that this one derives from, if it is not ``Method`` itself.
+        policy: whether it acts on another method (``Policy``).
     """
 
     name: str
@@ -50,6 +53,7 @@ class MethodCard:
     hypers: dict[str, Hyper]
     means: str
     parent: str | None
+    policy: bool
 
     def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -103,9 +107,16 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         paper=constants.get("paper", inherited.paper if inherited else ""),
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         hypers=hypers,
-        means=code_digest(text, inherited.means if inherited else ""),
+        means=code_digest(text, (inherited.means if inherited else "") + _shared(tree)),
         parent=parent,
+        policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
     )
+
+
+def _shared(tree: ast.Module) -> str:
+    """The digest of the formulas that methods share, for a method that uses them."""
+    used = any(isinstance(node, ast.ImportFrom) and node.module == "bench.losses" for node in tree.body)
+    return code_digest(LOSSES.read_text(encoding="utf-8")) if used else ""
 
 
 def _source(path: Path) -> str:
@@ -138,7 +149,7 @@ def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | Non
             assert isinstance(node, ast.ClassDef)
             name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
             module = imported.get(name, "")
-            if name == "Method":
+            if name in ("Method", "Policy"):
                 found.append((node, None))
             elif module.startswith("bench.methods."):
                 found.append((node, module.removeprefix("bench.methods.")))
