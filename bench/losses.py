@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,3 +11,62 @@ from torch import Tensor
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor in float32, or as it is where it is float64: sums of squares lose too much in half precision."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def supervised_contrastive(
+    z: Tensor, labels: Tensor, temperature: float, *, self_positive: bool = False, over_batch: bool = False
+) -> Tensor:
+    """Supervised contrastive loss, the form with the sum outside of the logarithm (Khosla et al., 2020, eq. 2).
+
+    For an anchor i with positives P(i), the others of its label, and candidates A(i), all others:
+
+        ℓ_i = −1/|P(i)| Σ_{p ∈ P(i)} log[ exp(z_i·z_p / τ) / Σ_{a ∈ A(i)} exp(z_i·z_a / τ) ]
+
+    With one label per image and several views of it this is NT-Xent (Chen et al., 2020, eq. 1).
+
+    Args:
+        z: (N, D), of unit length where the similarity is to be the cosine; views of an image are rows of their own.
+        labels: (N,), what makes two rows a positive pair.
+        temperature: τ.
+        self_positive: count the anchor among its positives, but still not among its candidates (COIN's code).
+        over_batch: divide by N in the place of |P(i)| (COIN's code).
+
+    Returns:
+        (), in nats: the mean of ℓ_i over the anchors that have a positive; 0 with a zero gradient, still part of the
+        graph, where none has one (and for a single row, which has no candidates). Rows that are all alike give
+        log(N − 1). Computed in float32 at least, under autocast too.
+
+    Raises:
+        ValueError: ``z`` is not (N, D) or ``labels`` is not (N,).
+    """
+    if z.ndim != 2 or labels.shape != z.shape[:1]:
+        raise ValueError(f"z {tuple(z.shape)} and labels {tuple(labels.shape)} must be (N, D) and (N,)")
+    with torch.autocast(z.device.type, enabled=False):
+        z = at_least_float32(z)
+        similarity = z @ z.T / temperature
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    candidates = similarity.masked_fill(itself, -torch.inf)
+    largest = candidates.detach().amax(1, keepdim=True)  # taken away first, or 1 / τ hides the digits of the logarithm
+    log_share = (similarity - largest) - (candidates - largest).logsumexp(1, keepdim=True)
+    positive = labels[:, None] == labels
+    if not self_positive or len(z) == 1:
+        positive = positive & ~itself
+    found = positive.sum(1)
+    anchors = -log_share.where(positive, 0.0).sum(1) / (len(z) if over_batch else found.clamp(min=1))
+    return anchors.sum() / (found > 0).sum().clamp(min=1)
+
+
+def squared_norm(weights: Sequence[Tensor]) -> Tensor:
+    """Half the squared Euclidean norm of weights, 1/2 ‖w‖² (Li et al., 2018, the penalty L2).
+
+    Args:
+        weights: tensors of any shapes, at least one.
+
+    Returns:
+        (), a sum over all elements, not a mean, in squared units of the weights; computed in float32 at least. Its
+        gradient is the weights themselves.
+
+    Raises:
+        RuntimeError: there are no weights.
+    """
+    return 0.5 * torch.stack([at_least_float32(w).square().sum() for w in weights]).sum()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.backbones import Model, Output
     from bench.data import TrainingImages
 
-__all__ = ["Batch", "Method", "Policy", "Stage", "Terms", "frozen", "hyper", "replace"]
+__all__ = ["Batch", "Loss", "Method", "Policy", "Stage", "Terms", "frozen", "hyper", "replace"]
 
 Terms = Mapping[str, Tensor]
 """Named scalar terms of a loss; the loop minimises their sum and logs each."""

@@ -53,6 +53,12 @@ class Recipe:
         steps = math.floor(exact * (self.last - self.first))
         return replace(self, steps=steps, first=0, last=steps, warmup=math.floor(exact * self.warmup))
 
+    def rest(self, part: float) -> Recipe:
+        """A whole schedule of its own over the steps that ``share(part)`` leaves, to the last one."""
+        taken = self.share(part)
+        steps = self.last - self.first - taken.last
+        return replace(self, steps=steps, first=0, last=steps, warmup=min(self.warmup - taken.warmup, steps))
+
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""
         if step < self.warmup:

@@ -139,8 +139,15 @@ class _Run:
             weights = sum(parameter.numel() for _, parameter in trained(stage))
             self.stages.append({"steps": steps, "trained_weights": weights})
             done, model = done + steps, stage.model
-        if not self.curve or self.curve[-1]["step"] != done:
-            self.evaluate(model, last if last.step == done else Progress(done, 0.0, {}))
+        self.forget(done)
+        self.evaluate(model, last if last.step == done else Progress(done, 0.0, {}))
+
+    def forget(self, step: int) -> None:
+        """Take back the point at a step, if there is one: it was measured before the method had ended."""
+        if self.curve and self.curve[-1]["step"] == step:
+            self.curve.pop()
+            for predictions in self.predictions.values():
+                del predictions[-1:]
 
     def evaluate(self, model: Model, progress: Progress) -> None:
         """Add a point to the curve."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import TrainingImages
+from bench.losses import squared_norm
 from bench.method import Batch, Method, Stage, Terms, hyper, replace
 from bench.protocol import Recipe
 
@@ -29,11 +30,6 @@ def squared_distance(weights: Sequence[Tensor], start: Sequence[Tensor]) -> Tens
     """
     distances = [(w - w0).square().sum() for w, w0 in zip(weights, start, strict=True)]
     return 0.5 * torch.stack(distances).sum()
-
-
-def squared_norm(weights: Sequence[Tensor]) -> Tensor:
-    """Half the squared Euclidean norm, 1/2 ‖w‖², a sum over all elements."""
-    return 0.5 * torch.stack([w.square().sum() for w in weights]).sum()
 
 
 @dataclass(frozen=True)

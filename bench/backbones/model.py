@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -84,6 +84,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.family, self.dim, self.classes = backbone, family, dim, classes
+        self.watched: tuple[str, ...] = ()
         self.head = nn.Linear(dim, classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -91,13 +92,21 @@ class Model(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, probe: str = "") -> Output:
-        """Logits and features of images (B, C, H, W) in 0..1, and one probe if it is named."""
-        if not probe:
+        """Logits and features of images (B, C, H, W) in 0..1, the probe that is named, and those being watched."""
+        names = dict.fromkeys([*self.watched, *([probe] if probe else [])])
+        with ExitStack() as stack:
+            readers = {name: stack.enter_context(self.family.probe(name, self.backbone)) for name in names}
             features = self.backbone(self.normalised(images))
-            return Output(self.head(features), features, {})
-        with self.family.probe(probe, self.backbone) as reader:
-            features = self.backbone(self.normalised(images))
-            return Output(self.head(features), features, {probe: reader.value()})
+            return Output(self.head(features), features, {name: reader.value() for name, reader in readers.items()})
+
+    @contextmanager
+    def watching(self, probe: str) -> Iterator[None]:
+        """Every forward pass inside reads this probe too: for policies around another method's loss."""
+        before, self.watched = self.watched, (*self.watched, probe)
+        try:
+            yield
+        finally:
+            self.watched = before
 
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""

@@ -71,17 +71,33 @@ class ViT(Family):
     """timm's VisionTransformer (ViT, DeiT, MAE, DINO, iBOT, CLIP) with a class token and standard attention."""
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
-        """``cls_attention``: (L, B, H, N) logits; ``tokens``: (B, T, D) after the last norm."""
+        """What can be read, over L blocks, B images, H heads, N patches, T tokens and width D.
+
+        ``tokens`` (B, T, D) after the last norm; ``cls_attention`` (L, B, H, N) logits; ``cls_attention_map`` (B, H, N)
+        of the last block, after the softmax over all keys; ``msa_output`` and ``block_output`` (L, B, T, D), the first
+        after the output projection and before the residual is added, the second after the FFN's.
+        """
         assert isinstance(backbone, VisionTransformer)
+        blocks: list[Any] = list(backbone.blocks)
+        prefix = backbone.num_prefix_tokens
         if name == "tokens":
             return _Hooked([backbone.norm], lambda _, output: output, lambda seen: seen[0])
         if name == "cls_attention":
-            attentions: list[Any] = [block.attn for block in backbone.blocks]
+            return _Hooked(
+                [block.attn.qkv for block in blocks],
+                lambda number, qkv: cls_attention_logits(qkv, blocks[number].attn, prefix),
+                torch.stack,
+            )
+        if name == "cls_attention_map":
+            last = blocks[-1].attn
 
-            def read(number: int, qkv: Tensor) -> Tensor:
-                return cls_attention_logits(qkv, attentions[number], backbone.num_prefix_tokens)
+            def row(_: int, qkv: Tensor) -> Tensor:
+                return cls_attention_logits(qkv, last, 0).softmax(-1)[..., prefix:]
 
-            return _Hooked([attention.qkv for attention in attentions], read, torch.stack)
+            return _Hooked([last.qkv], row, lambda seen: seen[0])
+        if name in ("msa_output", "block_output"):
+            modules = [block.attn for block in blocks] if name == "msa_output" else blocks
+            return _Hooked(modules, lambda _, output: output, torch.stack)
         return super().probe(name, backbone)
 
     def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:

@@ -12,7 +12,12 @@ from bench.document import Section, read_document
 from bench.errors import InputError
 from bench.spec import Named, digest
 
-VIT_OFFERS = frozenset({"tokens", "cls_attention", "attention", "ffn", "position"})
+VIT_OFFERS = frozenset(
+    {
+        *("tokens", "cls_attention", "cls_attention_map", "msa_output", "block_output"),  # probes
+        *("attention", "ffn", "position"),  # parts
+    }
+)
 """What timm's VisionTransformer offers to methods (see ``bench.backbones.vit``)."""
 
 _VIT_NAMES = re.compile(r"(vit|deit)3?_(tiny|small|little|medium|base|large|huge|giant|so\w+)_\w+")
