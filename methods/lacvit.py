@@ -1,0 +1,55 @@
+"""LaCViT: label-aware contrastive training, then fine-tuning with a new head (Long et al.)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import nn
+
+from bench.backbones import Model
+from bench.data import TrainingImages
+from bench.losses import at_least_float32, supervised_contrastive
+from bench.method import Batch, Method, Stage, Terms, hyper
+from bench.protocol import Recipe
+
+
+@dataclass(frozen=True)
+class LaCViT(Method):
+    """Supervised contrast of two views of each image; then, without the projector, cross-entropy with all weights.
+
+    Eq. 1 sums over anchors and does not say that z has unit length; here, as in the released code, the anchors are
+    averaged and z is normalised. Each stage has a schedule of its own, and the protocol's augmentation and batch.
+    """
+
+    paper = "Long et al., 'LaCViT: A Label-aware Contrastive Fine-tuning Framework for Vision Transformers', eq. 1"
+
+    share: float = hyper(
+        0.83,
+        low=0,
+        high=1,
+        source="of the steps for stage 1; our reading of 50 and 10 epochs (paper 4), the batch being one here",
+    )
+    temperature: float = hyper(0.1, low=0.01, source="tau; paper 4")
+    projection: int = hyper(128, low=1, source="width of the projector's output; released code")
+    variant: str = hyper(
+        "paper",
+        choices=("paper", "released"),
+        source="released: stage 2 trains only the head (linear probe), and stage 1's loss is multiplied by tau / 0.07",
+    )
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        """Two stages, each with a whole schedule; the projector is thrown away between them."""
+        projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
+        scale = self.temperature / 0.07 if self.variant == "released" else 1.0
+
+        def contrast(model: Model, batch: Batch) -> Terms:
+            features = model(batch.images.flatten(0, 1)).features
+            z = F.normalize(at_least_float32(projector(features)), dim=1)
+            labels = batch.labels.repeat(len(batch.images))
+            return {"con": scale * supervised_contrastive(z, labels, self.temperature)}
+
+        yield Stage(model, contrast, recipe.share(self.share), train=(model.backbone, projector), views=2)
+        tuned = model.head if self.variant == "released" else model
+        yield Stage(model, self.loss, recipe.rest(self.share), train=(tuned,))

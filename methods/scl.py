@@ -1,0 +1,50 @@
+"""SCL: cross-entropy beside a supervised contrastive loss, as COIN's baseline (arXiv:2011.01403)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import nn
+
+from bench.backbones import Model
+from bench.data import TrainingImages
+from bench.losses import at_least_float32, supervised_contrastive
+from bench.method import Batch, Method, Stage, Terms, hyper
+from bench.protocol import Recipe
+
+
+@dataclass(frozen=True)
+class SCL(Method):
+    """Cross-entropy plus lambda times the supervised contrastive loss of projected features; one view.
+
+    As in COIN (section 3.2), which is COIN without its first stage. Gunel et al. weigh cross-entropy with 1 − lambda
+    (their lambda of 0.9 is a ratio of 9, not of 0.1) and contrast the encoder's output without a projector.
+    """
+
+    paper = "Gunel et al., arXiv:2011.01403, in the form of COIN (Pan et al.), section 3.2, L = L_ce + lambda L_con"
+
+    weight: float = hyper(0.1, low=0, source="lambda; COIN 4.2")
+    temperature: float = hyper(0.3, low=0.01, source="tau; COIN 4.2")
+    projection: int = hyper(256, low=1, source="width of the projector's output; COIN's released code")
+    variant: str = hyper(
+        "paper",
+        choices=("paper", "released"),
+        source="released: COIN's code has the anchor among its positives and divides by the batch, not by |P_i|",
+    )
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        """One stage; the projector is trained with the model and not used afterwards."""
+        projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
+        released = self.variant == "released"
+
+        def loss(model: Model, batch: Batch) -> Terms:
+            output = model(batch.images)
+            z = F.normalize(at_least_float32(projector(output.features)), dim=1)
+            contrast = supervised_contrastive(
+                z, batch.labels, self.temperature, self_positive=released, over_batch=released
+            )
+            return {"ce": batch.cross_entropy(output), "con": self.weight * contrast}
+
+        yield Stage(model, loss, recipe, train=(model, projector))
