@@ -73,15 +73,23 @@ class ViT(Family):
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """What can be read, over L blocks, B images, H heads, N patches, T tokens and width D.
 
-        ``tokens`` (B, T, D) after the last norm; ``cls_attention`` (L, B, H, N) logits; ``cls_attention_map`` (B, H, N)
-        of the last block, after the softmax over all keys; ``msa_output`` and ``block_output`` (L, B, T, D), the first
-        after the output projection and before the residual is added, the second after the FFN's.
+        ``tokens`` (B, T, D) after the last norm; ``grid`` (B, D, h, w), its patches in their places; ``cls_attention``
+        (L, B, H, N) logits; ``cls_attention_map`` (B, H, N) of the last block, after the softmax over all keys;
+        ``msa_output`` and ``block_output`` (L, B, T, D), the first after the output projection and before the residual
+        is added, the second after the FFN's.
         """
         assert isinstance(backbone, VisionTransformer)
         blocks: list[Any] = list(backbone.blocks)
         prefix = backbone.num_prefix_tokens
         if name == "tokens":
             return _Hooked([backbone.norm], lambda _, output: output, lambda seen: seen[0])
+        if name == "grid":
+            height, width = backbone.patch_embed.grid_size
+
+            def lay_out(_: int, output: Tensor) -> Tensor:
+                return output[:, prefix:].transpose(1, 2).reshape(len(output), -1, height, width)
+
+            return _Hooked([backbone.norm], lay_out, lambda seen: seen[0])
         if name == "cls_attention":
             return _Hooked(
                 [block.attn.qkv for block in blocks],

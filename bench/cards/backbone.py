@@ -14,7 +14,7 @@ from bench.spec import Named, digest
 
 VIT_OFFERS = frozenset(
     {
-        *("tokens", "cls_attention", "cls_attention_map", "msa_output", "block_output"),  # probes
+        *("tokens", "grid", "cls_attention", "cls_attention_map", "msa_output", "block_output"),  # probes
         *("attention", "ffn", "position"),  # parts
     }
 )

@@ -1,0 +1,171 @@
+"""DRLoc: guess how far apart pairs of final tokens lie (Liu et al., NeurIPS 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.backbones import Model
+from bench.data import TrainingImages
+from bench.losses import at_least_float32
+from bench.method import Batch, Method, Stage, Terms, hyper
+from bench.protocol import Recipe
+
+
+def pooled_grid(grid: Tensor, pooling: str) -> Tensor:
+    """The grid on which pairs are drawn (section 4.1): fine grids are pooled, for this loss alone.
+
+    Args:
+        grid: (B, D, h, w).
+        pooling: ``"2x2"`` averages, the paper's; ``"3x3"`` with stride 2 and padding not counted, the released code's
+            for T2T and CvT; or ``"none"``.
+
+    Returns:
+        (B, D, h', w').
+    """
+    if pooling == "2x2":
+        return F.avg_pool2d(grid, 2)
+    return F.avg_pool2d(grid, 3, 2, 1, count_include_pad=False) if pooling == "3x3" else grid
+
+
+def distance_targets(first: Tensor, second: Tensor, side: int, target: str, signed: bool) -> Tensor:
+    """What is to be guessed for pairs of places (DRLoc, eq. 1).
+
+    Args:
+        first: (..., 2) rows and columns, whole numbers from 0 to side − 1.
+        second: of the same shape.
+        side: k of the k × k grid.
+        target: ``"normalised"`` divides by k, as the paper writes; ``"raw"`` leaves grid steps, as the code runs.
+        signed: keep the sign (first version of the paper) instead of the absolute distance.
+
+    Returns:
+        (..., 2), float32.
+    """
+    steps = (first - second).float() if signed else (first - second).abs().float()
+    return steps / side if target == "normalised" else steps
+
+
+def l1_distance(guessed: Tensor, target: Tensor) -> Tensor:
+    """Mean over images and pairs of the L1 norm over the two coordinates (DRLoc, eq. 2).
+
+    The equation sums over the images of a batch; the mean is that sum in the reduction of the cross-entropy beside it.
+
+    Args:
+        guessed: (B, m, 2).
+        target: (B, m, 2).
+
+    Returns:
+        (), in units of the targets; computed in float32 at least.
+    """
+    return (at_least_float32(guessed) - at_least_float32(target)).abs().sum(-1).mean()
+
+
+def class_distance(logits: Tensor, steps: Tensor) -> Tensor:
+    """Cross-entropy of the distance along each axis as a class, summed over the two axes ("ce").
+
+    Args:
+        logits: (B, m, 2, C).
+        steps: (B, m, 2), class indices from 0 to C − 1.
+
+    Returns:
+        (), in nats, a mean over images and pairs of the sum over axes.
+    """
+    return 2 * F.cross_entropy(at_least_float32(logits).flatten(0, 2), steps.flatten())
+
+
+def regressed_class_distance(logits: Tensor, steps: Tensor) -> Tensor:
+    """The class index as a random variable, regressed with its own variance, summed over the two axes ("cbr").
+
+    With μ and v the mean and variance of the index under the softmax: (μ − t)² / v + 0.001 log v (released code).
+
+    Args:
+        logits: (B, m, 2, C).
+        steps: (B, m, 2), class indices from 0 to C − 1.
+
+    Returns:
+        (), a mean over images and pairs of the sum over axes.
+    """
+    share = at_least_float32(logits).softmax(-1)
+    index = torch.arange(logits.shape[-1], device=logits.device, dtype=share.dtype)
+    mean = (share * index).sum(-1)
+    variance = (share * (index - mean[..., None]).square()).sum(-1) + 1e-8
+    return 2 * ((mean - steps).square() / variance + 0.001 * variance.log()).mean()
+
+
+def ramp_and_decay(progress: float, rise: float = 20 / 300) -> float:
+    """The released code's factor of the weight: from 0 to 1 over the first 20 of 300 epochs, then back to 0."""
+    return progress / rise if progress <= rise else (1 - progress) / (1 - rise)
+
+
+class Locator(nn.Module):
+    """The localisation MLP on pairs of tokens (section 4): (B, m, 2 D) to (B, m, 2) or, with classes, (B, m, 2, C)."""
+
+    def __init__(self, dim: int, hidden: int, layers: int, classes: int) -> None:
+        super().__init__()
+        widths = [2 * dim, *[hidden] * layers]
+        steps = [part for i, o in pairwise(widths) for part in (nn.Linear(i, o), nn.ReLU())]
+        self.layers = nn.Sequential(*steps, nn.Linear(hidden, 2 * max(1, classes)))
+        self.classes = classes
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        out: Tensor = self.layers(pairs)
+        return out.reshape(*out.shape[:-1], 2, self.classes) if self.classes else out
+
+
+@dataclass(frozen=True)
+class DRLoc(Method):
+    """Cross-entropy plus lambda times the error of an MLP that guesses the distance between pairs of tokens.
+
+    Where paper and released code differ, ``variant`` decides: the paper has normalised targets, 2 × 2 pooling and a
+    constant weight; the code has raw targets, 3 × 3 pooling with stride 2, and a weight that ramps up and decays.
+    """
+
+    paper = "Liu et al., 'Efficient Training of Visual Transformers with Small Datasets', NeurIPS 2021, eq. 1 and 2"
+    needs = {"grid"}
+
+    weight: float = hyper(0.5, low=0, source="lambda; paper section 5: 0.5 for Swin, 0.1 for T2T and CvT")
+    m: int = hyper(64, low=1, source="pairs an image; paper section 5, Table 2 (a)")
+    variant: str = hyper("paper", choices=("paper", "released"), source="targets, pooling and weight schedule")
+    target: str = hyper("variant", choices=("variant", "normalised", "raw"), source="paper: normalised; released: raw")
+    pooling: str = hyper("variant", choices=("variant", "2x2", "3x3", "none"), source="paper: 2x2; released: 3x3")
+    schedule: str = hyper("variant", choices=("variant", "constant", "ramp"), source="paper: constant; released: ramp")
+    signed: bool = hyper(False, source="paper: absolute distances; signed in its first version's ablation")
+    form: str = hyper("l1", choices=("l1", "ce", "cbr"), source="paper: l1; the others in its first version's ablation")
+    hidden: int = hyper(512, low=1, source="released code")
+    layers: int = hyper(2, low=1, source="paper section 4: two hidden layers (first version: one)")
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        """One stage that trains the model and the localisation MLP."""
+        released = self.variant == "released"
+        target = ("raw" if released else "normalised") if self.target == "variant" else self.target
+        pooling = ("3x3" if released else "2x2") if self.pooling == "variant" else self.pooling
+        ramps = released if self.schedule == "variant" else self.schedule == "ramp"
+        with torch.no_grad():
+            some = model.probe(next(iter(data.plain(1))).images, "grid")
+        _, dim, side, _ = pooled_grid(some, pooling).shape
+        classes = 0 if self.form == "l1" else 2 * side - 1 if self.signed else side
+        locator = Locator(dim, self.hidden, self.layers, classes).to(data.device)
+
+        def loss(model: Model, batch: Batch) -> Terms:
+            output = model(batch.images, probe="grid")
+            grid = pooled_grid(output["grid"], pooling)
+            places = torch.randint(side, (2, len(grid), self.m, 2)).to(grid.device)
+            tokens = [grid[torch.arange(len(grid))[:, None], :, place[..., 0], place[..., 1]] for place in places]
+            guessed = locator(torch.cat(tokens, -1))
+            weight = self.weight * (ramp_and_decay(batch.progress) if ramps else 1.0)
+            return {"ce": batch.cross_entropy(output), "drloc": weight * self.error(guessed, places, side, target)}
+
+        yield Stage(model, loss, recipe, train=(model, locator))
+
+    def error(self, guessed: Tensor, places: Tensor, side: int, target: str) -> Tensor:
+        """The chosen form of the loss for guesses about pairs of ``places`` (2, B, m, 2)."""
+        if self.form == "l1":
+            return l1_distance(guessed, distance_targets(places[0], places[1], side, target, self.signed))
+        steps = distance_targets(places[0], places[1], side, "raw", self.signed).long()
+        steps = steps + (side - 1 if self.signed else 0)
+        return class_distance(guessed, steps) if self.form == "ce" else regressed_class_distance(guessed, steps)
