@@ -92,7 +92,8 @@ def fit(
             module.to(device)
         else:
             module.data = module.data.to(device)
-    optimizer = build_optimizer(stage.model, trained(stage), recipe, previous if stage.continues else None)
+    parameters = list(trained(stage))
+    optimizer = build_optimizer(stage.model, parameters, recipe, previous if stage.continues else None)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
     for number in range(span):
@@ -104,7 +105,7 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         if recipe.clip_norm:
-            nn.utils.clip_grad_norm_([parameter for _, parameter in trained(stage)], recipe.clip_norm)
+            nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
         optimizer.step()
         running.add(terms)
         if stops(start + number + 1):

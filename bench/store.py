@@ -99,15 +99,10 @@ class Store:
         Raises:
             InputError: there is none, or more than one, or it is damaged.
         """
-        paths = {
-            found: self.root / "failed" / folder
-            for found, folder in sorted(self._attempts(), key=lambda i: _attempt(i[1]))
-        }
-        paths |= {
-            match[1]: self.root / "runs" / folder
-            for folder, _ in self._folders("runs")
-            if (match := _ID.search(folder))
-        }
+        paths = {found: self.root / "failed" / folder for found, folder in self._attempts()}
+        for folder, _ in self._folders("runs"):
+            if match := _ID.search(folder):
+                paths[match[1]] = self.root / "runs" / folder
         chosen = [path for found, path in paths.items() if found.startswith(run_id)]
         if len(chosen) != 1:
             say = "no record" if not chosen else f"{len(chosen)} records"
