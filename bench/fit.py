@@ -87,18 +87,18 @@ def fit(
         Diverged: a term of the loss is not finite; noticed at the next point of the curve or the end of the stage.
     """
     recipe, device = stage.recipe, data.device
-    for module in (*stage.train, *stage.state):
+    for module in (*stage.items, *stage.state):
         if isinstance(module, nn.Module):
             module.to(device)
         else:
             module.data = module.data.to(device)
     parameters = list(trained(stage))
-    optimizer = build_optimizer(stage.model, parameters, recipe, previous if stage.continues else None)
+    kept = previous if stage.continues else None
+    optimizer = build_optimizer(stage.model, parameters, recipe, kept, stage.recipes)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
     for number in range(span):
-        learning_rate = recipe.learning_rate(recipe.first + number)
-        set_learning_rate(optimizer, learning_rate)
+        set_learning_rate(optimizer, number)
         batch = data.batch(start + number, stage.views, number / span)
         with mixed_precision(data.protocol.precision, device):
             terms = dict(stage.loss(stage.model, batch))
@@ -109,7 +109,8 @@ def fit(
         optimizer.step()
         running.add(terms)
         if stops(start + number + 1):
-            at_stop(Progress(start + number + 1, learning_rate, running.read()))
+            rate = recipe.learning_rate(recipe.first + number)
+            at_stop(Progress(start + number + 1, rate, running.read()))
             set_modes(stage)
     running.read()  # a stage may end between two points of the curve; what diverged in it must not pass
     return optimizer
@@ -118,7 +119,7 @@ def fit(
 def trained(stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that a stage trains, by name, each once, in an order that is the same in every process."""
     listed: set[nn.Parameter] = set()
-    for item in stage.train or (stage.model,):
+    for item in stage.items:
         listed.update(item.parameters() if isinstance(item, nn.Module) else (item,))
     for name, parameter in stage.model.named_parameters():
         if parameter in listed:
@@ -133,8 +134,8 @@ def trained(stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
 
 def set_modes(stage: Stage) -> None:
     """What is listed is in training mode with gradients; the rest of the model is in eval mode without."""
-    stage.model.eval().requires_grad_(False)
-    for item in stage.train or (stage.model,):
+    stage.model.train(not stage.train).requires_grad_(False)
+    for item in stage.items:
         item.requires_grad_(True)
         if isinstance(item, nn.Module):
             item.train()

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.hyper import hyper
+from bench.hyper import Value, hyper
 from bench.protocol import Recipe
 
 if TYPE_CHECKING:
     from bench.backbones import Model, Output
     from bench.data import TrainingImages
 
-__all__ = ["Batch", "Loss", "Method", "Policy", "Stage", "Terms", "frozen", "hyper", "replace"]
+__all__ = ["Batch", "Loss", "Method", "Policy", "Shared", "Stage", "Terms", "frozen", "hyper", "replace", "seeded"]
 
 Terms = Mapping[str, Tensor]
 """Named scalar terms of a loss; the loop minimises their sum and logs each."""
@@ -55,6 +56,24 @@ Loss = Callable[["Model", Batch], Terms]
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Makes a stage one that is trained once and then taken by every run whose stage would be the same.
+
+    It is the same where backbone, images, recipe, code, the start of the trained weights and these are. Such a stage
+    has batches and random draws of its own, is not evaluated, and leaves no optimiser to continue.
+
+    Attributes:
+        depends: the hyper-parameters that the stage depends on, by name.
+        seed: of its batches and random draws.
+        extra: its steps come on top of the run's budget, as pre-training does.
+    """
+
+    depends: Mapping[str, Value]
+    seed: int
+    extra: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     """One phase of training.
 
@@ -62,12 +81,14 @@ class Stage:
         model: the classifier; the last stage's is the one evaluated.
         loss: called once a step with the model and a batch.
         recipe: optimiser, schedule and steps.
-        train: modules and parameters that are trained, all of ``model`` by default; the rest of the model is frozen,
+        train: modules and parameters that are trained, backbone and head by default; the rest of the model is frozen,
             in eval mode.
         state: further modules that the loss keeps (a queue, a momentum encoder): moved and saved with the run,
             never trained.
         views: augmented views of each image.
         continues: keep the optimiser's moments of the parameters that the stage before trained too.
+        recipes: modules with a learning rate, schedule and weight decay of their own, over as many steps.
+        shared: given for a stage whose result other runs may take.
     """
 
     model: Model
@@ -77,6 +98,13 @@ class Stage:
     state: Collection[nn.Module] = ()
     views: int = 1
     continues: bool = False
+    recipes: Mapping[nn.Module, Recipe] = field(default_factory=dict)
+    shared: Shared | None = None
+
+    @property
+    def items(self) -> Collection[nn.Module | nn.Parameter]:
+        """What is trained: ``train``, or else the model's backbone and head."""
+        return self.train or (self.model.backbone, self.model.head)
 
 
 @dataclass(frozen=True)
@@ -119,6 +147,14 @@ class Policy(Method):
 def frozen(module: AnyModule) -> AnyModule:
     """A copy that is never trained: eval mode, no gradient. A frozen model is a method's source."""
     return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What is drawn from torch's generators inside depends on the seed alone, and draws outside do not notice."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:

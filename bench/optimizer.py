@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,11 @@ from bench.protocol import Recipe
 
 
 def build_optimizer(
-    model: Model, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe, previous: torch.optim.Optimizer | None
+    model: Model,
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    recipe: Recipe,
+    previous: torch.optim.Optimizer | None,
+    own: Mapping[nn.Module, Recipe] | None = None,
 ) -> torch.optim.Optimizer:
     """An optimiser over the trained parameters.
 
@@ -23,8 +27,15 @@ def build_optimizer(
         recipe: kind, decay and moments; the learning rate itself is set at every step (``set_learning_rate``).
         previous: an optimiser whose moments are taken over for the parameters that both train, if it is of the same
             kind.
+        own: modules with a learning rate, schedule and weight decay of their own; the innermost last.
+
+    Raises:
+        ValueError: a module's own recipe does not cover as many steps.
     """
-    groups = _groups(model, parameters, recipe)
+    recipes = {parameter: part for module, part in (own or {}).items() for parameter in module.parameters()}
+    if any(part.last - part.first != recipe.last - recipe.first for part in recipes.values()):
+        raise ValueError("the recipe of a module must cover as many steps as its stage's")
+    groups = _groups(model, parameters, recipe, recipes)
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
@@ -36,20 +47,30 @@ def build_optimizer(
     return optimizer
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of a step, each group at its own factor."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, number: int) -> None:
+    """Set the learning rate of a stage's step, counted from 0: each group by its own recipe and factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group["factor"]
+        recipe = group["recipe"]
+        group["lr"] = recipe.learning_rate(recipe.first + number) * group["factor"]
 
 
-def _groups(model: Model, parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by (decay, learning-rate factor): biases, norms and embeddings have no decay, as in DeiT."""
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+def _groups(
+    model: Model,
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    stage_recipe: Recipe,
+    own: Mapping[nn.Parameter, Recipe],
+) -> list[dict[str, Any]]:
+    """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
+    found: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         plain = parameter.ndim <= 1 or name.rpartition(".")[2] in ("cls_token", "pos_embed", "reg_token", "dist_token")
+        recipe = own.get(parameter, stage_recipe)
         factor = _factor(model, name, recipe.layer_decay)
-        found.setdefault((0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
-    return [{"params": group, "weight_decay": decay, "factor": factor} for (decay, factor), group in found.items()]
+        found.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
+    return [
+        {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}
+        for (recipe, decay, factor), group in found.items()
+    ]
 
 
 def _factor(model: Model, name: str, layer_decay: float) -> float:

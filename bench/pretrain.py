@@ -1,4 +1,4 @@
-"""Make the weights of the micro ViT anew: ``python -m bench.pretrain [FILE]`` (about 6 minutes of one core).
+"""Make the weights of a micro backbone anew: ``python -m bench.pretrain [NAME [FILE]]`` (some minutes of one core).
 
 The source of the demo is trained to tell cluttered capital letters apart, with the suite's own training loop. Fragments
 show through the letters here and not through the demo's digits: the harder task gave the better source. What
@@ -34,14 +34,14 @@ PROTOCOL = Protocol(
 )
 
 
-def main(target: Path) -> None:
-    """Train the source and write its backbone to a safetensors file; prints what came out."""
+def main(name: str, target: Path) -> None:
+    """Train a backbone from scratch and write it, with its head, to a safetensors file; prints what came out."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     started = time.process_time()
     training, held_out = cluttered_letters()
     torch.manual_seed(0)
-    card = Registry().backbone("micro_vit@none")
+    card = Registry().backbone(f"{name}@none")
     model = build_model(card, len(LETTERS))
     indices = np.arange(len(training), dtype=np.int64)
     data = TrainingImages(training, indices, len(LETTERS), PROTOCOL, input_size(model), 0, torch.device("cpu"))
@@ -52,7 +52,8 @@ def main(target: Path) -> None:
 
     recipe = PROTOCOL.recipe.resolved(len(data), PROTOCOL.batch_size)
     fit(Stage(model, cross_entropy, recipe), data, start=0, stops=lambda step: step % 1000 == 0, at_stop=report)
-    save_file({name: value.contiguous() for name, value in model.backbone.state_dict().items()}, target)
+    weights = {**model.backbone.state_dict(), **model.head.state_dict(prefix="head.")}
+    save_file({key: value.contiguous() for key, value in weights.items()}, target)
     print(f"{target}: sha256 {file_sha256(target)}, {time.process_time() - started:.0f} CPU-seconds")
 
 
@@ -76,4 +77,5 @@ def cross_entropy(model: Model, batch: Batch) -> Terms:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "backbones" / "micro_vit.safetensors")
+    named, *given = sys.argv[1:] or ["micro_vit"]
+    main(named, Path(given[0]) if given else Path(__file__).parent / "backbones" / f"{named}.safetensors")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bench.cards import MethodCard
-from bench.cards.backbone import VIT_OFFERS, file_sha256
+from bench.cards.backbone import file_sha256
+from bench.cards.offers import VIT_OFFERS
 from bench.cards.code import code_digest
 from bench.cards.method import read_method
 from bench.errors import InputError

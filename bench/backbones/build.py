@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Model
-from bench.backbones.vit import ViT, is_vit
+from bench.backbones.families import family_of
+from bench.backbones.model import Model
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.errors import InputError, choose
 
@@ -40,9 +40,31 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
     if card.weights not in ("none", "pretrained"):
         _load(backbone, card)
     pixels = card.facts.get("pixels") or backbone.pretrained_cfg
-    family = ViT() if is_vit(backbone) else Family()
+    family = family_of(backbone)
     dim = int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
     return Model(backbone, family, dim, classes, list(pixels["mean"]), list(pixels["std"]))
+
+
+def build_source_head(card: BackboneCard) -> nn.Linear:
+    """The linear head that the card's backbone was pre-trained with; torch's generator is left as it is.
+
+    Raises:
+        InputError: the weights hold no linear head.
+    """
+    with torch.random.fork_rng():
+        if card.weights == "pretrained":
+            whole: Any = timm.create_model(card.model, pretrained=True, **card.arguments)
+            found = whole.get_classifier()
+            if isinstance(found, nn.Linear):
+                return found
+        elif card.weights != "none":
+            given = load_file(Path(card.weights))
+            if "head.weight" in given and given["head.weight"].ndim == 2:
+                weight = given["head.weight"]
+                head = nn.Linear(weight.shape[1], weight.shape[0])
+                head.load_state_dict({"weight": weight, "bias": given.get("head.bias", torch.zeros(len(weight)))})
+                return head
+    raise InputError(f"{card.name}: its weights hold no head of the pre-training, which the method needs")
 
 
 def input_size(model: Model) -> int:

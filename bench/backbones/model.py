@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -65,6 +65,10 @@ class Family:
 class Model(nn.Module):
     """A backbone with a linear head; one forward gives logits, features and what is probed.
 
+    Attributes:
+        source_head: the linear head that the backbone was pre-trained with, where it has one and a method asked for it
+            (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
+
     Args:
         backbone: gives (B, D) pooled features for normalised images.
         family: how parts and probes are found in it.
@@ -76,6 +80,7 @@ class Model(nn.Module):
 
     backbone: nn.Module
     head: nn.Linear
+    source_head: nn.Linear | None
     mean: Tensor
     std: Tensor
 
@@ -85,15 +90,15 @@ class Model(nn.Module):
         super().__init__()
         self.backbone, self.family, self.dim, self.classes = backbone, family, dim, classes
         self.watched: tuple[str, ...] = ()
-        self.head = nn.Linear(dim, classes)
+        self.head, self.source_head = nn.Linear(dim, classes), None
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, probe: str = "") -> Output:
-        """Logits and features of images (B, C, H, W) in 0..1, the probe that is named, and those being watched."""
-        names = dict.fromkeys([*self.watched, *([probe] if probe else [])])
+    def forward(self, images: Tensor, probe: str | Sequence[str] = ()) -> Output:
+        """Logits and features of images (B, C, H, W) in 0..1, the probe or probes named, and those being watched."""
+        names = dict.fromkeys([*self.watched, *([probe] if isinstance(probe, str) else probe)])
         with ExitStack() as stack:
             readers = {name: stack.enter_context(self.family.probe(name, self.backbone)) for name in names}
             features = self.backbone(self.normalised(images))

@@ -8,20 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.cards.offers import head_offers, timm_offers
 from bench.document import Section, read_document
 from bench.errors import InputError
 from bench.spec import Named, digest
-
-VIT_OFFERS = frozenset(
-    {
-        *("tokens", "grid", "cls_attention", "cls_attention_map", "msa_output", "block_output"),  # probes
-        *("attention", "ffn", "position"),  # parts
-    }
-)
-"""What timm's VisionTransformer offers to methods (see ``bench.backbones.vit``)."""
-
-_VIT_NAMES = re.compile(r"(vit|deit)3?_(tiny|small|little|medium|base|large|huge|giant|so\w+)_\w+")
-_NO_CLASS_TOKEN = re.compile(r"_gap_|relpos|_reg\d+_(gap|dinov2)|plus|siglip|pe_|rope")
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,8 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     else:
         weights, sha256 = str(own), file_sha256(own)
     means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
-    return BackboneCard(name, title, model, arguments, weights, sha256, frozenset(offers), facts, means)
+    offered = frozenset(offers) | head_offers(model, weights)
+    return BackboneCard(name, title, model, arguments, weights, sha256, offered, facts, means)
 
 
 def timm_backbone(name: str) -> BackboneCard:
@@ -88,10 +79,9 @@ def timm_backbone(name: str) -> BackboneCard:
     model = plain.removeprefix("timm:")
     if not re.fullmatch(r"[A-Za-z0-9_.]+", model):
         raise InputError(f"{plain}: a timm model's name holds letters, digits, '_' and '.' only")
-    vit = _VIT_NAMES.fullmatch(model.split(".")[0]) and not _NO_CLASS_TOKEN.search(model)
     weights, sha256 = _weights(chosen, name) if chosen else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
-    offers = VIT_OFFERS if vit else frozenset()
+    offers = timm_offers(model) | head_offers(model, weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
 
 
