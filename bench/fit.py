@@ -87,11 +87,7 @@ def fit(
         Diverged: a term of the loss is not finite; noticed at the next point of the curve or the end of the stage.
     """
     recipe, device = stage.recipe, data.device
-    for module in (*stage.items, *stage.state):
-        if isinstance(module, nn.Module):
-            module.to(device)
-        else:
-            module.data = module.data.to(device)
+    move(stage, device)
     parameters = list(trained(stage))
     kept = previous if stage.continues else None
     optimizer = build_optimizer(stage.model, parameters, recipe, kept, stage.recipes)
@@ -114,6 +110,15 @@ def fit(
             set_modes(stage)
     running.read()  # a stage may end between two points of the curve; what diverged in it must not pass
     return optimizer
+
+
+def move(stage: Stage, device: torch.device) -> None:
+    """Put what a stage trains and keeps on a device."""
+    for item in (*stage.items, *stage.state):
+        if isinstance(item, nn.Module):
+            item.to(device)
+        else:
+            item.data = item.data.to(device)
 
 
 def trained(stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:

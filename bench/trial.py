@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from bench.backbones import Model, build_model
-from bench.backbones.build import input_size
+from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, DatasetCard
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.dataset import Indices
@@ -19,6 +19,8 @@ from bench.errors import InputError
 from bench.fit import Progress, fit, predict, trained
 from bench.method import Method
 from bench.registry import Registry
+from bench.shared import train_or_take
+from bench.shelf import Shelf
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest
 
 
@@ -35,8 +37,14 @@ class Outcome:
     predictions: dict[str, npt.NDArray[np.int64]]
 
 
-def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcome:
+def run_trial(spec: RunSpec, registry: Registry, device: torch.device, shelf: Shelf | None = None) -> Outcome:
     """Train and evaluate one run.
+
+    Args:
+        spec: the run.
+        registry: finds its method, backbone and dataset.
+        device: where it is trained.
+        shelf: where stages that runs share are kept; without one a run trains them for itself.
 
     Raises:
         InputError: something is no longer what the spec was planned with.
@@ -50,9 +58,10 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcom
     method = build_method(spec, registry)
     train, val, test = splits(_opened(data_card), spec)
     torch.manual_seed(spec.seeds.init)
-    model = build_model(card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path).to(
-        device
-    )
+    model = build_model(card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path)
+    if any("source_head" in registry.method(part.name).needs for part in (spec.method, *spec.method.policies)):
+        model.source_head = build_source_head(card)
+    model.to(device)
     data = TrainingImages(
         split=_opened(data_card).train,
         indices=train,
@@ -62,7 +71,7 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device) -> Outcom
         seed=spec.seeds.order,
         device=device,
     )
-    run = _Run(spec, data, val, test)
+    run = _Run(spec, data, val, test, shelf)
     run.train(method, model)
     seconds = time.perf_counter() - started
     record = {
@@ -111,8 +120,10 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
 class _Run:
     """The curve of a run while it is being made."""
 
-    def __init__(self, spec: RunSpec, data: TrainingImages, val: Split | None, test: Split) -> None:
-        self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
+    def __init__(
+        self, spec: RunSpec, data: TrainingImages, val: Split | None, test: Split, shelf: Shelf | None = None
+    ) -> None:
+        self.spec, self.data, self.splits, self.shelf = spec, data, {"val": val, "test": test}, shelf
         self.curve: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []
         self.predictions: dict[str, list[npt.NDArray[np.int64]]] = {"val": [], "test": []}
@@ -133,12 +144,18 @@ class _Run:
 
         for stage in method.stages(model, recipe, self.data):
             steps = stage.recipe.last - stage.recipe.first
-            if done + steps > budget:
-                raise InputError(f"{self.spec.method.name}: its stages take {done + steps} steps of {budget}")
-            optimizer = fit(stage, self.data, start=done, stops=stops.__contains__, at_stop=at_stop, previous=optimizer)
             weights = sum(parameter.numel() for _, parameter in trained(stage))
-            self.stages.append({"steps": steps, "trained_weights": weights})
-            done, model = done + steps, stage.model
+            told: dict[str, Any] = {"steps": steps, "trained_weights": weights}
+            counted = 0 if stage.shared and stage.shared.extra else steps
+            if done + counted > budget:
+                raise InputError(f"{self.spec.method.name}: its stages take {done + counted} steps of {budget}")
+            if stage.shared:
+                told["shared"], optimizer = train_or_take(stage, self.spec, self.data, self.shelf), None
+            else:
+                at = stops.__contains__
+                optimizer = fit(stage, self.data, start=done, stops=at, at_stop=at_stop, previous=optimizer)
+            self.stages.append(told)
+            done, model = done + counted, stage.model
         self.forget(done)
         self.evaluate(model, last if last.step == done else Progress(done, 0.0, {}))
 

@@ -1,0 +1,88 @@
+"""A stage that runs share: what decides its result, and training it or taking what another run has trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data import TrainingImages
+from bench.fit import fit, move
+from bench.method import Stage
+from bench.shelf import Shelf
+from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
+
+_NOT_TRAINING = ("evaluations", "validation")
+
+
+def train_or_take(stage: Stage, spec: RunSpec, data: TrainingImages, shelf: Shelf | None) -> dict[str, Any]:
+    """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
+
+    Args:
+        stage: with ``shared`` given.
+        spec: the run that needs it.
+        data: the run's training images.
+        shelf: where such stages are kept; without one it is trained for this run alone.
+
+    Returns:
+        For the record: the stage's ``key``, and whether it was ``taken`` from the shelf.
+    """
+    assert stage.shared is not None
+    move(stage, data.device)
+    meaning = decided_by(stage, spec, data)
+    key, seed = digest(meaning), stage.shared.seed
+
+    def train() -> dict[str, Tensor]:
+        torch.manual_seed(derive("shared stage", seed))
+        own = replace(data, seed=derive("order of a shared stage", seed))
+        fit(stage, own, start=0, stops=lambda step: False, at_stop=lambda progress: None)
+        return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
+
+    found, taken = shelf.get(key, train, meaning) if shelf else (train(), False)
+    with torch.no_grad():
+        for name, tensor in _tensors(stage):
+            tensor.copy_(found[name])
+    torch.manual_seed(derive("after a shared stage", spec.seeds.order, key))
+    return {"key": key, "taken": taken}
+
+
+def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:
+    """Everything that decides the result of a shared stage, as plain data; the seeds of the run only by what they drew.
+
+    The start of the trained weights stands for how they were drawn and for the image size.
+    """
+    assert stage.shared is not None
+    protocol = {key: value for key, value in written(spec.protocol).items() if key not in _NOT_TRAINING}
+    return {
+        "engine": ENGINE,
+        "method": {**method_identity(spec.method), "hyper": dict(stage.shared.depends)},
+        "backbone": spec.backbone.means,
+        "dataset": spec.dataset.means,
+        "images": digest(data.indices.tolist()),
+        "protocol": protocol,
+        "recipe": written(stage.recipe),
+        "views": stage.views,
+        "seed": stage.shared.seed,
+        "start": _fingerprint(stage),
+    }
+
+
+def _tensors(stage: Stage) -> Iterator[tuple[str, Tensor]]:
+    """What a stage changes: weights and buffers of what it trains and keeps."""
+    for number, item in enumerate((*stage.items, *stage.state)):
+        if isinstance(item, nn.Module):
+            yield from ((f"{number}.{name}", tensor) for name, tensor in item.state_dict(keep_vars=True).items())
+        else:
+            yield str(number), item
+
+
+def _fingerprint(stage: Stage) -> str:
+    running = hashlib.sha256()
+    for name, tensor in _tensors(stage):
+        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        running.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return running.hexdigest()[:16]

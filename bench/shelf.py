@@ -1,0 +1,77 @@
+"""The shelf: trained stages that several runs share, each trained once and stored under a digest of what decides it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench.claim import claimed, wait_for
+
+Tensors = dict[str, Tensor]
+
+
+class Shelf:
+    """A folder of trained stages.
+
+    Args:
+        root: the folder; made when the first stage is stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, key: str, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
+        """The tensors of a stage: the stored ones, or those of ``train``, which are stored.
+
+        Where another process is training the same stage, its result is waited for.
+
+        Args:
+            key: the digest of everything that decides the result.
+            train: trains the stage.
+            meaning: what the key stands for, as plain data; kept in the file, for people.
+
+        Returns:
+            The tensors, and whether they were there already.
+        """
+        path, claim = self.path(key), self.root / f"{key}.claim"
+        while True:
+            if (found := self._read(path)) is not None:
+                return found, True
+            with claimed(claim) as ours:
+                if ours and not path.is_file():
+                    tensors = train()
+                    self._write(path, tensors, meaning)
+                    return tensors, False
+            if not path.is_file():
+                print(f"another run is training the shared stage {key}: waiting for it", flush=True)
+                wait_for(path.is_file, claim)
+
+    def path(self, key: str) -> Path:
+        """The file of a stage."""
+        return self.root / f"{key}.safetensors"
+
+    def _read(self, path: Path) -> Tensors | None:
+        """The tensors in a file; a damaged one is set aside."""
+        if not path.is_file():
+            return None
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError):
+            path.rename(path.with_name(f"{path.name}.damaged.{uuid.uuid4().hex[:6]}"))
+            return None
+
+    def _write(self, path: Path, tensors: Tensors, meaning: Mapping[str, Any]) -> None:
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, draft, {"stage": json.dumps(meaning, sort_keys=True)})
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
