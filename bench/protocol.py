@@ -121,8 +121,8 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
 
 def declared(cls: type) -> dict[str, Hyper]:
     """The hyper-parameters of a dataclass whose fields are made with ``hyper``, by name."""
+    fields: list[Any] = [field for field in dataclasses.fields(cls) if field.metadata]
     return {
-        field.name: Hyper(field.name, str(field.type), field.default, **field.metadata)  # type: ignore[arg-type]
-        for field in dataclasses.fields(cls)
-        if field.metadata
+        field.name: Hyper(field.name, getattr(field.type, "__name__", field.type), field.default, **field.metadata)
+        for field in fields
     }

@@ -129,12 +129,14 @@ class Registry:
 
 def _load(card: MethodCard) -> ModuleType:
     name = f"bench.methods.{card.name}"
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(card.path):
-        return sys.modules[name]
+    loaded = sys.modules.get(name)
+    if loaded and (loaded.__file__, getattr(loaded, "MEANS", card.means)) == (str(card.path), card.means):
+        return loaded
     spec = importlib.util.spec_from_file_location(name, card.path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    module.MEANS = card.means  # type: ignore[attr-defined]  # a file that was edited meanwhile is loaded anew
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from bench import cli
 from bench.cli import build_parser, main
+from bench.commands.options import plan_of
 from bench.experiment import Overrides, read_experiment
 from bench.grid import Plan, expand
 from bench.launch import LocalExecutor
@@ -26,7 +26,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
 
-COMMANDS = ["run", "plan", "status", "table", "figure", "list", "show", "completion"]
+COMMANDS = ["run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method"]
 BENCH = Path(sys.executable).with_name("bench")
 
 PLUGIN = """
@@ -113,7 +113,7 @@ class TestHelp:
 
     def test_of_the_whole_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
         out = output(capsys, "--help")
-        assert re.findall(r"^    (\w+)(?: |$)", out, re.MULTILINE) == COMMANDS
+        assert re.findall(r"^    ([\w-]+)(?: |$)", out, re.MULTILINE) == COMMANDS
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert output(capsys, "--version").startswith("bench ")
@@ -663,7 +663,7 @@ class TestPlugins:
 def test_an_experiment_as_declared_keeps_its_name_and_a_changed_one_does_not() -> None:
     """Else the tables of `bench run demo --rates 15` would take the place of the demo's."""
     parser = build_parser()
-    declared = cli._plan(parser.parse_args(["run", "demo"])).experiment
-    changed = cli._plan(parser.parse_args(["run", "demo", "--rates", "15"])).experiment
+    declared = plan_of(parser.parse_args(["run", "demo"])).experiment
+    changed = plan_of(parser.parse_args(["run", "demo", "--rates", "15"])).experiment
     assert declared.variant == "demo"
     assert re.fullmatch(r"demo-[0-9a-f]{6}", changed.variant)

@@ -1,0 +1,76 @@
+"""What the records say: ``table``, ``figure``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.commands.options import add_format, add_target_command, plan_of
+from bench.errors import InputError
+
+FORMATS = ("text", "markdown", "csv", "json", "latex")
+
+TABLE = """
+examples:
+  bench table demo                             for the terminal
+  bench table demo --format latex > demo.tex   booktabs
+  bench table demo --format csv                one line a cell, with every test's p
+  bench table demo --selection best-val        another point of the same curves
+"""
+FIGURE = """
+examples:
+  bench figure demo                            RESULTS/figures/demo.png and .pdf
+  bench figure demo --output accuracy.pdf
+"""
+
+
+def add(commands: Any) -> None:
+    """Add these commands to a parser's."""
+    table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
+    add_format(table, FORMATS)
+    table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
+    figure = add_target_command(commands, "figure", figure_command, "accuracy against sampling rate", FIGURE)
+    figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
+
+
+def table_command(options: argparse.Namespace) -> int:
+    """Print the table."""
+    from bench.tables import render
+
+    if options.width is not None and options.width < 20:
+        raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    plan, store = plan_of(options), bench.Store(options.results)
+    table = bench.fill(plan, store)
+    for folder in store.damaged:
+        print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
+    print(render(table, options.format, options.width), end="")
+    return 0
+
+
+def figure_command(options: argparse.Namespace) -> int:
+    """Draw the figure."""
+    from bench.report import write_figure
+    from bench.tables.figure import figure
+
+    if options.output is not None and options.output.suffix not in (".png", ".pdf"):
+        raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
+    plan, store = plan_of(options), bench.Store(options.results)
+    table = bench.fill(plan, store)
+    if not table.finished:
+        raise InputError(f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it")
+    try:
+        if options.output is None:
+            store.check_writable()
+            paths = write_figure(table, store.root / "figures", plan.experiment.variant)
+        else:
+            figure(table, [options.output])
+            paths = [options.output]
+    except ValueError as error:
+        raise InputError(f"{plan.experiment.name}: {error}") from None
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    print("\n".join(str(path) for path in paths))
+    return 0

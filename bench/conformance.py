@@ -1,0 +1,245 @@
+"""What every method file promises; the tests check it of the suite's own, ``bench check-method`` of anybody's."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from bench.backbones import Model, build_model
+from bench.backbones.build import build_source_head, input_size
+from bench.cards import BackboneCard, MethodCard
+from bench.data import ArrayImages, Split, TrainingImages
+from bench.document import parse_document
+from bench.errors import InputError
+from bench.fit import fit, set_modes
+from bench.hyper import Hyper, Value
+from bench.method import Method, Stage
+from bench.protocol import Protocol, Recipe, declared
+from bench.registry import Registry
+
+CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
+SHIPPED = ("micro_vit", "micro_resnet")
+"""Backbones that come with weights, so that a check needs no download."""
+
+
+class Broken(Exception):
+    """A promise is not kept; the message says which and how."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method file under examination, and a backbone that has what it needs."""
+
+    card: MethodCard
+    backbone: BackboneCard
+    registry: Registry
+
+    def built(self) -> Method:
+        """The method with its defaults."""
+        method = self.registry.load_method(self.card)(**dict(self.card.resolve({})))
+        assert isinstance(method, Method)
+        return method
+
+    def model(self) -> Model:
+        """The backbone with a head, always drawn alike."""
+        torch.manual_seed(0)
+        model = build_model(self.backbone, CLASSES)
+        if "source_head" in self.card.needs:
+            model.source_head = build_source_head(self.backbone)
+        return model
+
+    def data(self) -> TrainingImages:
+        """Forty images of noise of the size and channels that the backbone takes."""
+        model, state = self.model(), np.random.RandomState(0)
+        size, channels = input_size(model), model.mean.shape[0]
+        pixels = state.randint(0, 256, (IMAGES, size, size, channels)).astype(np.uint8)
+        split = Split(ArrayImages(pixels), state.randint(0, CLASSES, IMAGES).astype(np.int64))
+        protocol = Protocol(batch_size=BATCH, augmentation="shift", label_smoothing=0.1)
+        return TrainingImages(split, np.arange(IMAGES), CLASSES, protocol, size, 5, torch.device("cpu"))
+
+    def stages(self, model: Model, data: TrainingImages) -> Iterator[Stage]:
+        """The stages of a short training with the method's defaults."""
+        torch.manual_seed(1)
+        recipe = Recipe(steps=STEPS, warmup=1, lr=1e-3).resolved(len(data), BATCH)
+        return self.built().stages(model, recipe, data)
+
+
+def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Subject:
+    """The method with the backbone that is named, or else with the first shipped one that has what it needs.
+
+    Raises:
+        InputError: the backbone lacks something that the method needs, or every shipped one does.
+    """
+    lacking: dict[str, list[str]] = {}
+    for name in [backbone] if backbone else [name for name in SHIPPED if name in registry.backbone_files]:
+        found = registry.backbone(name)
+        lacking[name] = sorted(card.needs - found.offers)
+        if not lacking[name]:
+            return Subject(card, found, registry)
+    told = "; ".join(f"{name} does not offer {', '.join(items)}" for name, items in lacking.items())
+    raise InputError(f"{card.name}: {told}; name a backbone that does with --backbone")
+
+
+def examine(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Each promise, as a sentence, with what is wrong: an empty text where it is kept."""
+    for promise, check in CHECKS.items():
+        try:
+            check(subject)
+        except (Broken, InputError) as problem:
+            yield promise, str(problem)
+        except Exception as error:
+            yield promise, f"{type(error).__name__}: {error}{_place(error, subject.card.path)}"
+        else:
+            yield promise, ""
+
+
+def card_is_class(subject: Subject) -> None:
+    """The card read from the text agrees with the class that Python makes of the file."""
+    card = subject.card
+    method_class: Any = subject.registry.load_method(card)
+    if not getattr(getattr(method_class, "__dataclass_params__", None), "frozen", False):
+        raise Broken(f"{card.class_name} must be decorated with @dataclass(frozen=True)")
+    fields = [field.name for field in dataclasses.fields(method_class)]
+    if list(card.hypers) != [name for name in fields if not (name == "inner" and card.policy)]:
+        raise Broken(f"its fields are {fields}, the file declares {list(card.hypers)}")
+    if card.hypers != declared(method_class):
+        raise Broken("a hyper-parameter has another declaration when the file is run than when it is read")
+    if card.needs != frozenset(method_class.needs) or card.paper != method_class.paper:
+        raise Broken("'needs' or 'paper' is another when the file is run than when it is read")
+    if not card.paper.strip():
+        raise Broken("it has no paper: paper = 'authors, title, where' (or who made it up)")
+    if method_class() != subject.built():
+        raise Broken("the class's defaults are not the declared ones")
+
+
+def hypers_survive_yaml(subject: Subject) -> None:
+    """Hyper-parameters written into an experiment come back with their values and types."""
+    card = subject.card
+    for given in ({}, {key: another(hyper) for key, hyper in card.hypers.items()}):
+        resolved = card.resolve(dict(given))
+        text = yaml.safe_dump({card.name: dict(resolved)})
+        again = card.resolve(dict(parse_document(text, "experiment")[card.name]))
+        if again != resolved or [type(value) for _, value in again] != [type(value) for _, value in resolved]:
+            raise Broken(f"{dict(resolved)} becomes {dict(again)}")
+
+
+def loss_is_finite(subject: Subject) -> None:
+    """In each stage the loss gives named scalars, finite, at least one with a gradient; under bf16 autocast too."""
+    data = subject.data()
+    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
+        set_modes(stage)
+        for precision in ("fp32", "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                terms = stage.loss(stage.model, data.batch(0, stage.views))
+            place = f"stage {number}, {precision}"
+            if not terms or not all(isinstance(name, str) and name for name in terms):
+                raise Broken(f"{place}: a loss gives a dictionary of named terms, such as {{'ce': ...}}")
+            for name, term in terms.items():
+                if term.shape != () or not math.isfinite(term.item()):
+                    raise Broken(f"{place}: the term {name} must be one finite number, it is {term.detach()}")
+            if not any(term.requires_grad for term in terms.values()):
+                raise Broken(f"{place}: no term has a gradient: nothing would be trained")
+
+
+def only_listed_weights_move(subject: Subject) -> None:
+    """In each stage what is listed in ``train`` moves, and all else stays as it is, bit for bit."""
+    data, done = subject.data(), 0
+    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
+        modules = {part for item in stage.items if isinstance(item, nn.Module) for part in item.modules()}
+        listed = {id(weight) for module in modules for weight in (*module.parameters(False), *module.buffers(False))}
+        listed |= {id(item) for item in stage.items if isinstance(item, nn.Parameter)}
+        named = [*stage.model.named_parameters(), *stage.model.named_buffers()]
+        before = {name: value.detach().clone() for name, value in named}
+        fit(stage, data, start=done, stops=lambda _: False, at_stop=lambda _: None)
+        done += stage.recipe.last - stage.recipe.first
+        moved = {name for name, value in named if not torch.equal(value, before[name])}
+        stray = sorted(name for name, value in named if name in moved and id(value) not in listed)
+        if stray:
+            raise Broken(f"stage {number} moves {', '.join(stray[:3])}, which it does not list in train")
+        if not moved:
+            raise Broken(f"stage {number} trains nothing of its model")
+
+
+def budget_is_kept(subject: Subject) -> None:
+    """The stages together take no more steps than the protocol gives."""
+    steps = [
+        (stage.recipe.last - stage.recipe.first, stage.shared is not None and stage.shared.extra)
+        for stage in _trained_stages(subject)
+    ]
+    total = sum(count for count, extra in steps if not extra)
+    if total > STEPS:
+        raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
+
+
+def same_seed_same_bits(subject: Subject) -> None:
+    """Two trainings from the same seeds end in the same weights."""
+    first, second = _ends(subject), _ends(subject)
+    for name, value in first.items():
+        if not torch.equal(value, second[name]):
+            raise Broken(f"{name} differs: draw from torch's global generator, and from nothing else")
+
+
+def weights_stay_finite(subject: Subject) -> None:
+    """The model at the end of a short training gives finite logits of the right shape."""
+    data = subject.data()
+    model = [stage.model for stage in _trained_stages(subject)][-1].eval()
+    with torch.no_grad():
+        logits = model(data.batch(0).images).logits
+    if logits.shape != (BATCH, CLASSES) or not torch.isfinite(logits).all():
+        raise Broken(f"logits {tuple(logits.shape)}, finite: {bool(torch.isfinite(logits).all())}")
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    "its card, read from the text, is what Python makes of the file": card_is_class,
+    "its hyper-parameters survive being written into an experiment": hypers_survive_yaml,
+    "its loss gives finite named terms with a gradient, in fp32 and under bf16 autocast": loss_is_finite,
+    "what a stage lists is trained and nothing else moves, bit for bit": only_listed_weights_move,
+    "its stages keep within the budget of steps": budget_is_kept,
+    "the same seeds give the same weights, bit for bit": same_seed_same_bits,
+    "after training the model gives finite logits": weights_stay_finite,
+}
+"""The promises as sentences, each with what checks it."""
+
+
+def another(hyper: Hyper) -> Value:
+    """An allowed value that is not the default, where there is one; small numbers are what YAML gets wrong."""
+    if hyper.choices is not None:
+        return next((choice for choice in hyper.choices if choice != hyper.default), hyper.default)
+    default: Any = hyper.default
+    if hyper.type == "bool":
+        return not default
+    if hyper.type == "str":
+        return f"{default}x"
+    low, high = -math.inf if hyper.low is None else hyper.low, math.inf if hyper.high is None else hyper.high
+    candidates = (default + 1, default - 1) if hyper.type == "int" else (default / 3e4, 0.123, 1e-7)
+    return next((value for value in candidates if low <= value <= high and value != default), default)
+
+
+def _trained_stages(subject: Subject) -> list[Stage]:
+    """Every stage, each trained before the next is asked for."""
+    data, done, found, optimizer = subject.data(), 0, [], None
+    for stage in subject.stages(subject.model(), data):
+        optimizer = fit(stage, data, start=done, stops=lambda _: False, at_stop=lambda _: None, previous=optimizer)
+        done += stage.recipe.last - stage.recipe.first
+        found.append(stage)
+    return found
+
+
+def _ends(subject: Subject) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in _trained_stages(subject)[-1].model.state_dict().items()}
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Where in the method's file an error came up, if it did there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" ({path.name}:{lines[-1]})" if lines else ""

@@ -1,0 +1,130 @@
+"""The promises of a method: each check notices a method that breaks it, and says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.conformance import CHECKS, examine, find_subject
+from bench.errors import InputError
+from bench.registry import Registry
+
+SOUND = '''
+"""A method that keeps every promise."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.method import Method, Stage, hyper
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    """It is plain fine-tuning with a weight."""
+
+    paper = "a test"
+
+    weight: float = hyper(1.0, low=0, source="a test")
+
+    def stages(self, model, recipe, data):
+        yield Stage(model, self.loss, recipe)
+
+    def loss(self, model, batch):
+        return {"ce": self.weight * batch.cross_entropy(model(batch.images))}
+'''
+
+BROKEN = {
+    "not frozen": ("@dataclass(frozen=True)", "@dataclass", "its card", "cannot inherit non-frozen dataclass"),
+    "no paper": ('paper = "a test"', 'paper = ""', "its card", "it has no paper"),
+    "not finite": ("self.weight * batch", "float('inf') * batch", "its loss", "the term ce must be one finite number"),
+    "no gradient": ("model(batch.images))", "model(batch.images)).detach()", "its loss", "no term has a gradient"),
+    "not named": ('{"ce": self', "{0: self", "its loss", "dictionary of named terms"),
+    "a vector": ("self.weight * batch", "torch.ones(2) * batch", "its loss", "must be one finite number"),
+    "stray": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        def loss(model, batch):\n"
+        "            with torch.no_grad():\n"
+        "                model.backbone.pos_embed.add_(1)\n"
+        "            return self.loss(model, batch)\n"
+        "        yield Stage(model, loss, recipe, train=(model.head,))",
+        "what a stage lists",
+        "moves backbone.pos_embed, which it does not list",
+    ),
+    "nothing trained": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        other = torch.nn.Linear(1, 1)\n"
+        "        def loss(model, batch):\n"
+        "            return {'other': other(torch.ones(1, 1)).sum()}\n"
+        "        yield Stage(model, loss, recipe, train=(other,))",
+        "what a stage lists",
+        "trains nothing of its model",
+    ),
+    "over budget": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        yield Stage(model, self.loss, recipe)\n        yield Stage(model, self.loss, recipe)",
+        "its stages keep within",
+        "they take 12 of 6 steps",
+    ),
+    "other draws": (
+        "self.weight * batch",
+        "torch.rand((), generator=self.generator()) * batch",
+        "the same seeds",
+        "differs: draw from torch's global generator",
+    ),
+    "raises": ("return {", "raise KeyError('no such thing')\n        return {", "its loss", "(mine.py:"),
+}
+
+
+def broken(tmp_path: Path, old: str, new: str) -> Path:
+    assert old in SOUND
+    path = tmp_path / "mine.py"
+    unseeded = (
+        "\n    def generator(self):\n        made = torch.Generator()\n        made.seed()\n        return made\n"
+    )
+    path.write_text(SOUND.replace(old, new) + unseeded, encoding="utf-8")
+    return path
+
+
+def findings(path: Path) -> dict[str, str]:
+    registry = Registry([path])
+    return dict(examine(find_subject(registry.method("mine"), registry)))
+
+
+def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
+    found = findings(broken(tmp_path, "Mine", "Mine"))
+    assert list(found) == list(CHECKS)
+    assert not any(found.values())
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_promise_is_noticed_and_named(fault: str, tmp_path: Path) -> None:
+    old, new, promise, message = BROKEN[fault]
+    found = findings(broken(tmp_path, old, new))
+    (problem,) = (told for sentence, told in found.items() if sentence.startswith(promise))
+    assert message in problem
+
+
+def test_a_backbone_that_lacks_something_is_refused_with_the_reason() -> None:
+    registry = Registry()
+    with pytest.raises(InputError, match=r"gta: timm:resnet18@none does not offer cls_attention; name a backbone"):
+        find_subject(registry.method("gta"), registry, "timm:resnet18@none")
+
+
+def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-method", str(broken(tmp_path, "Mine", "Mine"))]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n  kept ") == len(CHECKS)
+    assert out.endswith("all promises are kept\n")
+    assert main(["check-method", str(broken(tmp_path, "self.weight * batch", "float('nan') * batch"))]) == 1
+    assert "  broken  its loss gives finite named terms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["nowhere.py", "no_such_method"])
+def test_the_command_refuses_what_is_not_there(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-method", given]) == 2
+    assert capsys.readouterr().err.startswith("bench: ")
