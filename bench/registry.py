@@ -21,6 +21,7 @@ from bench.cards.dataset import folder_dataset, read_dataset
 from bench.cards.method import read_method
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
+from bench.published import PublishedTable, read_published
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What a method, backbone, dataset or experiment may be called."""
@@ -96,11 +97,17 @@ class Registry:
         return read_dataset(name, self._find(self.dataset_files, name, "dataset", "folder:PATH takes your own images"))
 
     def experiment(self, target: str) -> Section:
-        """A declared experiment: a registered name, a paper table, or the path of a YAML file."""
+        """A declared experiment: a registered name, or the path of a YAML file."""
         if target.endswith((".yaml", ".yml")):
             return read_document(Path(target).expanduser())
+        if target in self.table_files:
+            raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
         known = self.experiment_files | self.table_files
         return read_document(self._find(known, target, "experiment or table", "a path ending in .yaml is read too"))
+
+    def published(self, name: str) -> PublishedTable:
+        """A paper's table. Raises ``InputError`` where there is none of that name."""
+        return read_published(name, read_document(self._find(self.table_files, name, "table")))
 
     def _method_file(self, name: str) -> Path:
         return self._find(self.method_files, name, "method")

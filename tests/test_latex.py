@@ -11,26 +11,30 @@ import pytest
 
 from bench.tables import Cell, Layout, compare, render
 
-NASTY = ["L2-SP & BSS", "15% of_#1 $x$ {y} ~z ^w \\ back", "Fine-tune [41]", "*star"]
-HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage{multirow}\begin{document}"
+NASTY = ["L2-SP & BSS ϵ 漢 é", "15% of_#1 $x$ {y} ~z ^w \\ back", "Fine-tune [41]", "*star"]
+HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage{multirow}\usepackage{adjustbox}\begin{document}"
 
 
-@pytest.fixture
-def pdflatex() -> str:
-    found = shutil.which("pdflatex")
-    if found is None and os.environ.get("CI"):
+def compiled(folder: Path, body: str) -> Path:
+    """The PDF of a document with this body, made in a folder."""
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None and os.environ.get("CI"):
         pytest.fail("CI must have pdflatex (texlive-latex-base, -recommended, -extra)")
-    if found is None:
+    if pdflatex is None:
         pytest.skip(
             "pdflatex is not installed (Debian: texlive-latex-base texlive-latex-recommended texlive-latex-extra)"
         )
-    return found
+    (folder / "paper.tex").write_text(f"{HEAD}{body}\\end{{document}}", encoding="utf-8")
+    command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return folder / "paper.pdf"
 
 
 @pytest.mark.latex
 @pytest.mark.parametrize("datasets", [["CUB"], ["CUB", "Cars & more"]])
 @pytest.mark.parametrize("columns", [("rate",), ("backbone", "rate"), ("method",)])
-def test_tables_compile(pdflatex: str, tmp_path: Path, datasets: list[str], columns: tuple[str, ...]) -> None:
+def test_tables_compile(tmp_path: Path, datasets: list[str], columns: tuple[str, ...]) -> None:
     cells = [
         Cell({"dataset": dataset, "backbone": backbone, "rate": rate, "method": method}, values, 3, reason=reason)
         for dataset in datasets
@@ -44,8 +48,4 @@ def test_tables_compile(pdflatex: str, tmp_path: Path, datasets: list[str], colu
     rows = tuple(axis for axis in ("dataset", "backbone", "method") if axis not in columns)
     rows = rows if "rate" in columns else ("rate", *rows)
     layout = Layout("Demo of 100% & _more_", rows=rows, columns=columns, baseline=NASTY[0])
-    (tmp_path / "t.tex").write_text(HEAD + render(compare(cells, layout), "latex") + r"\end{document}")
-    command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "t.pdf").stat().st_size > 1000
+    assert compiled(tmp_path, render(compare(cells, layout), "latex")).stat().st_size > 1000

@@ -11,7 +11,8 @@ import bench
 from bench.commands.options import add_format, add_target_command, plan_of
 from bench.errors import InputError
 
-FORMATS = ("text", "markdown", "csv", "json", "latex")
+FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "macros")
+SOURCES = ("published",)
 
 TABLE = """
 examples:
@@ -19,6 +20,8 @@ examples:
   bench table demo --format latex > demo.tex   booktabs
   bench table demo --format csv                one line a cell, with every test's p
   bench table demo --selection best-val        another point of the same curves
+  bench table gta/table2                       a paper's table, in its own layout
+  bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
 """
 FIGURE = """
 examples:
@@ -31,6 +34,7 @@ def add(commands: Any) -> None:
     """Add these commands to a parser's."""
     table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
     add_format(table, FORMATS)
+    table.add_argument("--source", choices=SOURCES, metavar="SOURCE", help="of a paper's table: published")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     figure = add_target_command(commands, "figure", figure_command, "accuracy against sampling rate", FIGURE)
     figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
@@ -42,11 +46,27 @@ def table_command(options: argparse.Namespace) -> int:
 
     if options.width is not None and options.width < 20:
         raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    registry = bench.Registry(options.plugin)
+    if options.target in registry.table_files:
+        return paper_table(options, registry)
+    if options.source or options.format in ("html", "macros"):
+        given = f"--source {options.source}" if options.source else f"--format {options.format}"
+        raise InputError(f"{given} is for the tables of papers (see 'bench list tables')")
     plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     for folder in store.damaged:
         print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
     print(render(table, options.format, options.width), end="")
+    return 0
+
+
+def paper_table(options: argparse.Namespace, registry: bench.Registry) -> int:
+    """Print a paper's table."""
+    from bench.paper import published_sheet
+    from bench.sheets import render_sheet
+
+    sheet = published_sheet(registry.published(options.target))
+    print(render_sheet(sheet, options.format, options.width), end="")
     return 0
 
 

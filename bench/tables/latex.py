@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -16,7 +17,8 @@ SPECIAL = {
     "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$",
     "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "α": r"$\alpha$", "β": r"$\beta$",
     "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
-    "σ": r"$\sigma$", "τ": r"$\tau$",
+    "σ": r"$\sigma$", "τ": r"$\tau$", "²": "$^2$", "✓": r"$\surd$", "ℓ": r"$\ell$", "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$", "≈": r"$\approx$",
 }  # fmt: skip
 
 
@@ -46,7 +48,15 @@ def to_latex(table: Table) -> str:
 
 def escape(label: str) -> str:
     """A label as LaTeX that prints it, wherever it stands; symbols of mathematics and Greek go through math mode."""
-    return "".join(SPECIAL.get(character, character) for character in one_line(label))
+    return "".join(map(_written, one_line(label)))
+
+
+def _written(character: str) -> str:
+    """A character as pdflatex knows it; one that it does not know by its nearest kin, or else by its number."""
+    if character in SPECIAL or character < "\u0180":
+        return SPECIAL.get(character, character)
+    kin = unicodedata.normalize("NFKD", character)
+    return "".join(SPECIAL.get(part, part if part.isascii() else f"(U+{ord(part):04X})") for part in kin)
 
 
 def _head(table: Table) -> Iterator[str]:

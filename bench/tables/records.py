@@ -18,7 +18,7 @@ def to_csv(table: Table) -> str:
     """
     records = _records(table)
     lines: list[list[Value]] = [list(records[0]), *(list(record.values()) for record in records)]
-    return "".join(",".join(_field(value) for value in line) + "\n" for line in lines)
+    return "".join(",".join(to_field(value) for value in line) + "\n" for line in lines)
 
 
 def to_json(table: Table) -> str:
@@ -64,7 +64,8 @@ def _note(entry: Entry) -> str | None:
     return None if entry.n else "not run"
 
 
-def _field(value: Value) -> str:
+def to_field(value: Value) -> str:
+    """A value as a field of a CSV file (see ``to_csv``)."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,0 +1,208 @@
+"""Published tables: a paper's layout and its cells as printed, read from ``paper_tables/PAPER/TABLE.yaml``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.document import Section
+from bench.errors import Problems, choose
+
+Key = tuple[str, ...]
+"""Labels of a row or a column, from the outermost to the innermost level; empty where a level says nothing."""
+
+KINDS = ("results", "statistics", "hyper-parameters")
+ORDERS = ("higher", "lower")
+_KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs")
+_CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A cell as printed.
+
+    Attributes:
+        value: the number or text, trailing zeros and marks (``*``) included; empty where nothing is printed.
+        std: what stands after ±; empty where there is none.
+        delta: a printed difference with its sign or arrow; empty where there is none.
+    """
+
+    value: str
+    std: str = ""
+    delta: str = ""
+
+    @property
+    def number(self) -> float:
+        """The value as a number; nan where it is none."""
+        plain = self.value.rstrip("*†‡")
+        return float(plain.replace(",", "")) if _NUMBER.fullmatch(plain) else math.nan
+
+    @property
+    def decimals(self) -> int:
+        """Digits printed after the point."""
+        return len(self.value.rstrip("*†‡").partition(".")[2])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Among which cells the best one is marked.
+
+    Attributes:
+        within: levels of the row labels, by name, whose value the compared rows share.
+        order: ``higher`` or ``lower`` is better.
+        columns: the order of single columns, by their innermost label.
+        skip: innermost column labels that are not compared (a number of weights).
+    """
+
+    within: tuple[str, ...] = ()
+    order: str = "higher"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table of a paper.
+
+    Attributes:
+        name: ``paper/table``.
+        title: what it shows.
+        kind: ``results``, ``statistics`` or ``hyper-parameters``.
+        metric: what its values are, where they are one thing.
+        note: what was garbled in the source and how it was read.
+        stub: names of the levels of the row labels.
+        columns: the columns' labels, in printed order.
+        rows: the rows' labels, in printed order.
+        cells: by row, then by column.
+        ranking: which cells are compared; None where that makes no sense.
+        runs: which runs give the cells, as declared (see ``bench.paper_runs``); empty where none do.
+        place: the file, for messages.
+    """
+
+    name: str
+    title: str
+    kind: str
+    metric: str
+    note: str
+    stub: tuple[str, ...]
+    columns: tuple[Key, ...]
+    rows: tuple[Key, ...]
+    cells: tuple[tuple[Printed, ...], ...]
+    ranking: Ranking | None
+    runs: Mapping[str, Any]
+    place: str
+
+    @property
+    def paper(self) -> str:
+        """The paper's short name."""
+        return self.name.partition("/")[0]
+
+
+def read_published(name: str, section: Section) -> PublishedTable:
+    """A published table from its file.
+
+    Raises:
+        InputError: all that is wrong with the file, each with its line.
+    """
+    problems = Problems()
+    for key in section:
+        if key not in _KEYS:
+            problems.add(f"{section.place(key)}: {choose(key, _KEYS, 'key')}")
+    kind = section.get("kind")
+    if kind not in KINDS:
+        problems.add(f"{section.place('kind')}: kind is one of {', '.join(KINDS)}; it is {kind!r}")
+    stub = _labels(section.get("stub"), f"{section.place('stub')}: stub", problems)
+    columns = [
+        _labels(column, f"{section.place('columns')}: column {number}", problems)
+        for number, column in enumerate(_list(section, "columns", problems), 1)
+    ]
+    rows, cells = _rows(section, len(stub), len(columns), problems)
+    for what, keys in (("column", columns), ("row", rows)):
+        for label in {key for key in keys if keys.count(key) > 1}:
+            problems.add(f"{section.source}:{section.first_line}: two {what}s are called '{' / '.join(label)}'")
+    if len({len(column) for column in columns}) > 1:
+        problems.add(f"{section.place('columns')}: all columns must have as many levels of labels")
+    ranking = _ranking(section, stub, columns, problems)
+    problems.stop()
+    return PublishedTable(
+        name=name,
+        title=section.text("title"),
+        kind=str(kind),
+        metric=str(section.get("metric", "")),
+        note=" ".join(str(section.get("note", "")).split()),
+        stub=stub,
+        columns=tuple(columns),
+        rows=tuple(rows),
+        cells=tuple(cells),
+        ranking=ranking,
+        runs=section.get("runs") or {},
+        place=section.source,
+    )
+
+
+def read_cell(text: str) -> Printed:
+    """A cell from how it is printed: ``VALUE``, ``VALUE ± STD``, ``VALUE (+DELTA)`` or all three."""
+    found = _CELL.fullmatch(text)
+    assert found is not None  # the first group takes any text
+    return Printed(found["value"].strip(), found["std"] or "", found["delta"] or "")
+
+
+def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple[list[Key], list[tuple[Printed, ...]]]:
+    rows, cells = [], []
+    for number, row in enumerate(_list(section, "rows", problems), 1):
+        place = f"{section.place('rows')}: row {number}"
+        if not isinstance(row, Section) or set(row) != {"label", "cells"}:
+            problems.add(f"{place}: a row has a label and cells")
+            continue
+        label = _labels(row["label"], f"{row.place('label')}: label", problems)
+        texts = _labels(row["cells"], f"{row.place('cells')}: cells", problems)
+        if len(label) != depth:
+            problems.add(f"{row.place('label')}: {len(label)} labels for the {depth} levels of the stub")
+        if len(texts) != width:
+            problems.add(f"{row.place('cells')}: {len(texts)} cells for {width} columns")
+        rows.append(label)
+        cells.append(tuple(map(read_cell, texts)))
+    return rows, cells
+
+
+def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Problems) -> Ranking | None:
+    given = section.get("rank")
+    if given is None:
+        return None
+    place = section.place("rank")
+    if not isinstance(given, dict) or set(given) - {"within", "order", "columns", "skip"}:
+        problems.add(f"{place}: rank has 'within', 'order', 'columns' and 'skip'")
+        return None
+    within = _labels(given.get("within", []), f"{place}: within", problems)
+    skip = _labels(given.get("skip", []), f"{place}: skip", problems)
+    single = given.get("columns", {})
+    orders = [given.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
+    if any(order not in ORDERS for order in orders):
+        problems.add(f"{place}: order is one of {', '.join(ORDERS)}")
+    inner = {column[-1] for column in columns if column}
+    for label in [*skip, *(single if isinstance(single, dict) else ())]:
+        if label not in inner:
+            problems.add(f"{place}: {choose(label, inner, 'column')}")
+    for level in within:
+        if level not in stub:
+            problems.add(f"{place}: {choose(level, stub, 'level of the stub')}")
+    return Ranking(within, str(given.get("order", "higher")), dict(single or {}), skip)
+
+
+def _list(section: Section, key: str, problems: Problems) -> list[Any]:
+    found = section.get(key)
+    if not isinstance(found, list) or not found:
+        problems.add(f"{section.place(key)}: '{key}' must be a list that is not empty")
+        return []
+    return found
+
+
+def _labels(found: object, place: str, problems: Problems) -> Key:
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        problems.add(f"{place} must be a list of texts; write numbers in quotes, so that they stay as printed")
+        return ()
+    return tuple(found)

@@ -1,0 +1,68 @@
+"""A sheet as a page that stands alone: no scripts, no links, everything escaped."""
+
+from __future__ import annotations
+
+import html
+
+from bench.sheets.sheet import Sheet, Shown, spans
+from bench.tables.notation import one_line
+
+STYLE = (
+    "body{font:15px/1.4 serif;margin:2em}table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid}"
+    "caption{text-align:left;margin-bottom:.5em}th,td{padding:.15em .6em;text-align:right;white-space:nowrap}"
+    "th{font-weight:normal}th[scope=row],thead th.stub{text-align:left;vertical-align:top}"
+    "thead th[colspan]{text-align:center;border-bottom:1px solid}thead tr:last-child th{border-bottom:1px solid}"
+    "tr.group th,tr.group td{border-top:1px solid #999}small{opacity:.75}"
+)
+
+
+def to_html(sheet: Sheet) -> str:
+    """A whole HTML document with the table; bold is the best, underlined the second."""
+    notes = "".join(f"<p>{_text(note)}</p>\n" for note in sheet.notes)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(sheet.title)}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<table>\n<caption>{_text(sheet.title)}</caption>\n"
+        f"<thead>\n{_head(sheet)}</thead>\n<tbody>\n{_body(sheet)}</tbody>\n</table>\n{notes}</body>\n</html>\n"
+    )
+
+
+def _head(sheet: Sheet) -> str:
+    depth = len(sheet.columns[0])
+    lines = []
+    for level in range(depth):
+        stub = "".join(f'<th class="stub" rowspan="{depth}">{_text(name)}</th>' for name in sheet.stub if level == 0)
+        cells = "".join(
+            f'<th scope="col"{_span("colspan", span.count)}>{_text(span.label)}</th>'
+            for span in (spans(sheet.columns, level))
+        )
+        lines.append(f"<tr>{stub}{cells}</tr>\n")
+    return "".join(lines)
+
+
+def _body(sheet: Sheet) -> str:
+    lines = [""] * len(sheet.rows)
+    groups = {span.start for span in spans(sheet.rows, 0) if span.count > 1 or len(sheet.stub) > 1}
+    for level in range(len(sheet.stub)):
+        for span in spans(sheet.rows, level):
+            lines[span.start] += f'<th scope="row"{_span("rowspan", span.count)}>{_text(span.label)}</th>'
+    body = ""
+    for number, (line, cells) in enumerate(zip(lines, sheet.cells, strict=True)):
+        start = '<tr class="group">' if number and number in groups else "<tr>"
+        body += f"{start}{line}{''.join(f'<td>{_cell(cell)}</td>' for cell in cells)}</tr>\n"
+    return body
+
+
+def _cell(cell: Shown) -> str:
+    value = _text(cell.value) + (f"<sup>{_text(cell.mark)}</sup>" if cell.mark else "")
+    value = f"<b>{value}</b>" if cell.rank == 1 else f"<u>{value}</u>" if cell.rank == 2 else value
+    std = f" <small>± {_text(cell.std)}</small>" if cell.std else ""
+    delta = f" <small>({_text(cell.delta)})</small>" if cell.delta else ""
+    return value + std + delta
+
+
+def _span(name: str, count: int) -> str:
+    return f' {name}="{count}"' if count > 1 else ""
+
+
+def _text(text: str) -> str:
+    return html.escape(one_line(text))
