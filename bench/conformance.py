@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, MethodCard
+from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.document import parse_document
 from bench.errors import InputError
@@ -54,7 +55,7 @@ class Subject:
         """The backbone with a head, always drawn alike."""
         torch.manual_seed(0)
         model = build_model(self.backbone, CLASSES)
-        if "source_head" in self.card.needs:
+        if takes_source_head([self.card], self.backbone):
             model.source_head = build_source_head(self.backbone)
         return model
 
@@ -114,8 +115,9 @@ def card_is_class(subject: Subject) -> None:
         raise Broken(f"its fields are {fields}, the file declares {list(card.hypers)}")
     if card.hypers != declared(method_class):
         raise Broken("a hyper-parameter has another declaration when the file is run than when it is read")
-    if card.needs != frozenset(method_class.needs) or card.paper != method_class.paper:
-        raise Broken("'needs' or 'paper' is another when the file is run than when it is read")
+    declared_needs = frozenset(method_class.needs), frozenset(method_class.uses)
+    if (card.needs, card.uses) != declared_needs or card.paper != method_class.paper:
+        raise Broken("'needs', 'uses' or 'paper' is another when the file is run than when it is read")
     if not card.paper.strip():
         raise Broken("it has no paper: paper = 'authors, title, where' (or who made it up)")
     if method_class() != subject.built():

@@ -117,6 +117,9 @@ class Method:
     needs: ClassVar[Collection[str]] = frozenset()
     """Probes and parts that a backbone must offer; a cell without them is left out with this reason."""
 
+    uses: ClassVar[Collection[str]] = frozenset()
+    """What is taken where a backbone offers it: ``source_head``, for a method of which some settings need one."""
+
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The phases of training, in order; the code before the first ``yield`` runs once, at the start.
 

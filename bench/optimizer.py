@@ -11,6 +11,9 @@ from torch import nn
 from bench.backbones import Model
 from bench.protocol import Recipe
 
+NO_DECAY = ("cls_token", "pos_embed", "reg_token", "dist_token", "relative_position_bias_table", "logit_scale")
+"""Last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin V2's lists."""
+
 
 def build_optimizer(
     model: Model,
@@ -63,7 +66,7 @@ def _groups(
     """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
     found: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in ("cls_token", "pos_embed", "reg_token", "dist_token")
+        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in NO_DECAY or ".cpb_mlp." in name
         recipe = own.get(parameter, stage_recipe)
         factor = _factor(model, name, recipe.layer_decay)
         found.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)

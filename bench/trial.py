@@ -13,6 +13,7 @@ import torch
 from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.dataset import Indices
 from bench.errors import InputError
@@ -59,7 +60,7 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device, shelf: Sh
     train, val, test = splits(_opened(data_card), spec)
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path)
-    if any("source_head" in registry.method(part.name).needs for part in (spec.method, *spec.method.policies)):
+    if takes_source_head([registry.method(part.name) for part in (spec.method, *spec.method.policies)], card):
         model.source_head = build_source_head(card)
     model.to(device)
     data = TrainingImages(

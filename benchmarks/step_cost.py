@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from bench.backbones import build_model
-from bench.backbones.build import input_size
+from bench.backbones.build import build_source_head, input_size
+from bench.cards import MethodCard
+from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.fit import set_modes, trained
 from bench.method import Batch, Method, Stage
@@ -41,24 +43,27 @@ def main() -> None:
     print(f"{options.backbone}, batch {options.batch}, {options.rounds} pairs of steps, torch {torch.__version__}")
     print("method / stage          median   least    most    of ce's CPU time")
     for name in options.methods or registry.method_files:
-        method = registry.load_method(registry.method(name))()
-        lacking = registry.method(name).needs - registry.backbone(options.backbone).offers
+        card = registry.method(name)
+        lacking = card.needs - registry.backbone(options.backbone).offers
         if lacking:
             print(f"{name:22}  left out: it needs {', '.join(sorted(lacking))}")
             continue
-        for number, ratios in enumerate(measure(method, options.backbone, options.batch, options.rounds), start=1):
+        for number, ratios in enumerate(measure(card, options.backbone, options.batch, options.rounds), start=1):
             told = f"{statistics.median(ratios):7.3f} {min(ratios):7.3f} {max(ratios):7.3f}"
             print(f"{f'{name} / {number}':22}  {told}", flush=True)
 
 
-def measure(method: Method, backbone: str, batch_size: int, rounds: int) -> list[list[float]]:
+def measure(card: MethodCard, backbone: str, batch_size: int, rounds: int) -> list[list[float]]:
     """The ratios of each stage of a method, pair by pair."""
+    method, source = Registry().load_method(card)(), Registry().backbone(backbone)
     data = noise(backbone, batch_size)
     recipe = data.protocol.recipe.resolved(len(data), batch_size)
-    base = build_model(Registry().backbone(backbone), CLASSES)
+    base, tuned = build_model(source, CLASSES), build_model(source, CLASSES)
+    if takes_source_head([card], source):
+        tuned.source_head = build_source_head(source)
     plain = stepper(next(Method().stages(base, recipe, data)), data)
     found = []
-    for stage in method.stages(build_model(Registry().backbone(backbone), CLASSES), recipe, data):
+    for stage in method.stages(tuned, recipe, data):
         step = stepper(stage, data)
         pairs = []
         for number in range(rounds + 2):
@@ -72,7 +77,7 @@ def measure(method: Method, backbone: str, batch_size: int, rounds: int) -> list
 
 def stepper(stage: Stage, data: TrainingImages) -> Callable[[Batch], None]:
     """One step of a stage as a function of its batch."""
-    optimizer = build_optimizer(stage.model, trained(stage), stage.recipe, None)
+    optimizer = build_optimizer(stage.model, trained(stage), stage.recipe, None, stage.recipes)
 
     def step(batch: Batch) -> None:
         set_modes(stage)

@@ -13,24 +13,48 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.losses import at_least_float32
-from bench.method import Batch, Method, Stage, Terms, hyper
+from bench.method import Batch, Method, Stage, Terms, frozen, hyper
 from bench.protocol import Recipe
+
+FINE = 14
+"""A grid of so many places a side is pooled: the paper draws pairs on 7 × 7 and pools 14 × 14 (section 3 and 4.1)."""
+
+
+def chosen_pooling(pooling: str, variant: str, side: int) -> str:
+    """The pooling of a grid of ``side`` places a side: as it is asked for, or else as paper or released code have it.
+
+    Both pool T2T and CvT (14 × 14) and leave Swin and ResNet (7 × 7) as they are; at other sizes, a side of 14 or more
+    is pooled (our choice). A ViT's 14 × 14 is pooled in the paper and not in the released code: ``pooling="none"``.
+    """
+    if pooling != "variant":
+        return pooling
+    if side < FINE:
+        return "none"
+    return "2x2" if variant == "paper" else "3x3"
 
 
 def pooled_grid(grid: Tensor, pooling: str) -> Tensor:
-    """The grid on which pairs are drawn (section 4.1): fine grids are pooled, for this loss alone.
+    """The grid on which pairs are drawn, for this loss alone.
 
     Args:
         grid: (B, D, h, w).
-        pooling: ``"2x2"`` averages, the paper's; ``"3x3"`` with stride 2 and padding not counted, the released code's
-            for T2T and CvT; or ``"none"``.
+        pooling: ``"2x2"`` averages, the paper's, the last row and column of an odd grid by themselves; ``"3x3"`` with
+            stride 2 and padding not counted, the released code's for T2T and CvT; or ``"none"``.
 
     Returns:
-        (B, D, h', w').
+        (B, D, k, k), with k half the side, rounded up, where it is pooled.
+
+    Raises:
+        ValueError: the grid is not square, or a single place, which has no distances.
     """
     if pooling == "2x2":
-        return F.avg_pool2d(grid, 2)
-    return F.avg_pool2d(grid, 3, 2, 1, count_include_pad=False) if pooling == "3x3" else grid
+        grid = F.avg_pool2d(grid, 2, ceil_mode=True)
+    elif pooling == "3x3":
+        grid = F.avg_pool2d(grid, 3, 2, 1, count_include_pad=False)
+    height, width = grid.shape[-2:]
+    if height != width or height < 2:
+        raise ValueError(f"drloc needs a square grid of at least 2 x 2 places, not {height} x {width} (after pooling)")
+    return grid
 
 
 def distance_targets(first: Tensor, second: Tensor, side: int, target: str, signed: bool) -> Tensor:
@@ -122,7 +146,10 @@ class DRLoc(Method):
     """Cross-entropy plus lambda times the error of an MLP that guesses the distance between pairs of tokens.
 
     Where paper and released code differ, ``variant`` decides: the paper has normalised targets, 2 × 2 pooling and a
-    constant weight; the code has raw targets, 3 × 3 pooling with stride 2, and a weight that ramps up and decays.
+    constant weight; the code has raw targets, 3 × 3 pooling with stride 2, the mean over both coordinates where the
+    paper has the sum, and a weight that ramps up and decays. Both pool fine grids only (T2T, CvT), not those of 7 × 7
+    (Swin, ResNet). The grid is what the released code takes: before the final norm of a Swin or CvT, after that of a
+    T2T-ViT. Lambda depends on the backbone; for ResNets none is published.
     """
 
     paper = "Liu et al., 'Efficient Training of Visual Transformers with Small Datasets', NeurIPS 2021, eq. 1 and 2"
@@ -130,9 +157,13 @@ class DRLoc(Method):
 
     weight: float = hyper(0.5, low=0, source="lambda; paper section 5: 0.5 for Swin, 0.1 for T2T and CvT")
     m: int = hyper(64, low=1, source="pairs an image; paper section 5, Table 2 (a)")
-    variant: str = hyper("paper", choices=("paper", "released"), source="targets, pooling and weight schedule")
+    variant: str = hyper(
+        "paper", choices=("paper", "released"), source="targets, pooling, reduction and weight schedule"
+    )
     target: str = hyper("variant", choices=("variant", "normalised", "raw"), source="paper: normalised; released: raw")
-    pooling: str = hyper("variant", choices=("variant", "2x2", "3x3", "none"), source="paper: 2x2; released: 3x3")
+    pooling: str = hyper(
+        "variant", choices=("variant", "2x2", "3x3", "none"), source="paper: 2x2 of 14 x 14 grids; released: 3x3"
+    )
     schedule: str = hyper("variant", choices=("variant", "constant", "ramp"), source="paper: constant; released: ramp")
     signed: bool = hyper(False, source="paper: absolute distances; signed in its first version's ablation")
     form: str = hyper("l1", choices=("l1", "ce", "cbr"), source="paper: l1; the others in its first version's ablation")
@@ -143,10 +174,10 @@ class DRLoc(Method):
         """One stage that trains the model and the localisation MLP."""
         released = self.variant == "released"
         target = ("raw" if released else "normalised") if self.target == "variant" else self.target
-        pooling = ("3x3" if released else "2x2") if self.pooling == "variant" else self.pooling
         ramps = released if self.schedule == "variant" else self.schedule == "ramp"
-        with torch.no_grad():
-            some = model.probe(next(iter(data.plain(1))).images, "grid")
+        with torch.no_grad():  # a copy in eval mode: batch norms must not notice that they are looked at
+            some = frozen(model).probe(next(iter(data.plain(1))).images, "grid")
+        pooling = chosen_pooling(self.pooling, self.variant, some.shape[-1])
         _, dim, side, _ = pooled_grid(some, pooling).shape
         classes = 0 if self.form == "l1" else 2 * side - 1 if self.signed else side
         locator = Locator(dim, self.hidden, self.layers, classes).to(data.device)
@@ -165,7 +196,8 @@ class DRLoc(Method):
     def error(self, guessed: Tensor, places: Tensor, side: int, target: str) -> Tensor:
         """The chosen form of the loss for guesses about pairs of ``places`` (2, B, m, 2)."""
         if self.form == "l1":
-            return l1_distance(guessed, distance_targets(places[0], places[1], side, target, self.signed))
+            distance = l1_distance(guessed, distance_targets(places[0], places[1], side, target, self.signed))
+            return distance / 2 if self.variant == "released" else distance
         steps = distance_targets(places[0], places[1], side, "raw", self.signed).long()
         steps = steps + (side - 1 if self.signed else 0)
         return class_distance(guessed, steps) if self.form == "ce" else regressed_class_distance(guessed, steps)

@@ -11,10 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.backbones.cvt import ConvolutionalViT
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
+from bench.backbones.resnet import build_resnet
+from bench.backbones.t2t import T2TViT
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.errors import InputError, choose
+
+_HEADS = ("head.", "classifier.")
+"""What the classifier of the pre-training is called in files of weights."""
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
@@ -23,18 +29,23 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
     Args:
         card: the backbone.
         classes: of the new head.
-        image_size: pixels a side; 0: the backbone's own. Position embeddings are resampled to it.
+        image_size: pixels a side; 0: the backbone's own. Position embeddings are resampled to it; convolutional
+            networks take any.
         drop_path: stochastic depth.
 
     Raises:
         InputError: timm does not know the model, or its weights cannot be had or do not fit.
     """
+    card.require_weights()
     arguments: dict[str, Any] = dict(card.arguments)
     if image_size:
         arguments["img_size"] = image_size
-    if drop_path:
+    if drop_path or card.model.startswith("swin"):  # timm's Swin has 0.1 of it where nothing is said
         arguments["drop_path_rate"] = drop_path
     backbone = _create(card, arguments)
+    facts = getattr(backbone, "pretrained_cfg", None)
+    if image_size and facts:  # networks that are built alike for every size, as convolutional ones are, must be told
+        backbone.pretrained_cfg = {**facts, "input_size": (facts["input_size"][0], image_size, image_size)}
     if card.facts.get("position") == "sincos":
         _lay_out_position(backbone)
     if card.weights not in ("none", "pretrained"):
@@ -78,11 +89,17 @@ def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
     pretrained = card.weights == "pretrained"
     if card.model == "vision_transformer":
         return timm.models.VisionTransformer(num_classes=0, **arguments)
+    if card.model == "resnet":
+        return build_resnet(**arguments)
+    if card.model in ("t2t_vit", "cvt"):
+        return (T2TViT if card.model == "t2t_vit" else ConvolutionalViT)(**arguments)
     if not timm.is_model(card.model.split(".")[0]):
         raise InputError(f"{card.name}: {choose(card.model.split('.')[0], timm.list_models(), 'timm model')}")
     try:
         return timm.create_model(card.model, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
+        if "img_size" in arguments and not timm.get_pretrained_cfg(card.model).fixed_input_size:
+            return _create(card, {name: value for name, value in arguments.items() if name != "img_size"})
         raise InputError(f"{card.name}: {error}; leave image_size at 0 for models of a fixed input size") from None
     except (OSError, RuntimeError) as error:
         if not pretrained:
@@ -98,7 +115,7 @@ def _load(backbone: nn.Module, card: BackboneCard) -> None:
     path = Path(card.weights)
     if card.sha256 and file_sha256(path) != card.sha256:
         raise InputError(f"{card.name}: {path.name} has another checksum than its card says ({card.sha256[:12]}...)")
-    given = {name: value for name, value in load_file(path).items() if not name.startswith("head.")}
+    given = {name: value for name, value in load_file(path).items() if not name.startswith(_HEADS)}
     expected = backbone.state_dict()
     if "pos_embed" in given and "pos_embed" in expected and given["pos_embed"].shape != expected["pos_embed"].shape:
         given["pos_embed"] = _resampled(given["pos_embed"], expected["pos_embed"], backbone)

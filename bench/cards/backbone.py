@@ -13,6 +13,9 @@ from bench.document import Section, read_document
 from bench.errors import InputError
 from bench.spec import Named, digest
 
+TO_BE_GIVEN = "to be given as a file"
+"""The weights of a card that says where they are ``published`` and ships none, where its name stands alone."""
+
 
 @dataclass(frozen=True)
 class BackboneCard:
@@ -23,7 +26,7 @@ class BackboneCard:
         title: one line about it.
         model: the timm architecture to build.
         arguments: what ``timm.create_model`` is given.
-        weights: ``"none"``, ``"pretrained"`` (what timm downloads) or a file of weights.
+        weights: ``"none"``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
         sha256: of that file, checked when it is loaded.
         offers: probes and parts that methods may need.
         facts: the card's other entries, for people.
@@ -42,12 +45,25 @@ class BackboneCard:
 
     @property
     def named(self) -> Named:
-        """What a run's spec keeps of the card."""
+        """What a run's spec keeps of the card. Raises ``InputError`` where it still lacks weights."""
+        self.require_weights()
         return Named(self.name, self.means)
+
+    def require_weights(self) -> None:
+        """Raise ``InputError`` where the card ships no weights and none were given."""
+        if self.weights == TO_BE_GIVEN:
+            published = " ".join(self.facts["published"].split())
+            raise InputError(
+                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with those published "
+                f"at {published}, or {self.name}@none for random ones"
+            )
 
 
 def read_backbone(name: str, path: Path) -> BackboneCard:
     """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
+
+    A card ships its weights beside it, or says under ``published`` where they are to be had; the latter can be listed
+    and shown by its name alone, not planned.
 
     Raises:
         InputError: the file is malformed, or the weights cannot be used.
@@ -60,6 +76,9 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     own = path.with_suffix(".safetensors")
     if chosen:
         weights, sha256 = _weights(chosen, name)
+    elif "published" in facts and not own.is_file():
+        facts.text("published")
+        weights, sha256 = TO_BE_GIVEN, ""
     elif "sha256" in facts or not own.is_file():
         weights, sha256 = str(own), facts.text("sha256")
     else:

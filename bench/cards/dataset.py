@@ -1,20 +1,37 @@
-"""A dataset's card: what the data is and how it is read."""
+"""A dataset's card: what the data is, where it lies, how it is read, and which of its official lists a run uses.
+
+A dataset is written as its card's name, and after an ``@`` what is chosen of it, as a backbone's weights are:
+
+- ``oxford_flowers102``: the lists that the card uses unless told otherwise.
+- ``oxford_flowers102@train``: a **variant**, one of the other uses that the card names. Each is declared and counted in
+  the card, so that no run can be made of a mixture that nobody wrote down, and a table can name it.
+- ``cub200@train_15.txt``: a **list file** that says which training images there are, one path a line, in place of a
+  sampling rate. ``fgvc_aircraft@train@FILE`` takes both.
+
+The alternatives were options by name (``flowers(train=trainval)``), which make every combination sayable and few of
+them sound, and a card for every variant, which would repeat licence, source and checksums.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import file_sha256
 from bench.document import Section, read_document
-from bench.errors import InputError
+from bench.errors import InputError, choose
 from bench.spec import Named, digest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
 _SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
+_SPLITS = tuple(_SPLIT_FOLDERS)
+_VERIFIED = ("classes", "use", "options", "checksums")
+_OF_A_VARIANT = {"about", "title", "classes", "official", "use", "options", "checksums", "expects", "download"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +39,7 @@ class DatasetCard:
     """A dataset.
 
     Attributes:
-        name: as it is written in an experiment.
+        name: as it is written in an experiment, with what is chosen of it.
         title: what tables call it.
         reader: which reader of ``bench.data`` reads it.
         path: where its files lie, for readers that need a place.
@@ -39,15 +56,84 @@ class DatasetCard:
 
     @property
     def named(self) -> Named:
-        """What a run's spec keeps of the card."""
+        """What a run's spec keeps of the card. Raises ``InputError`` where a run cannot be about it."""
+        task = self.facts.get("task", "classification")
+        if task != "classification":
+            raise InputError(f"{self.name}: it is for {task}; an experiment trains and compares classifiers")
         return Named(self.name, self.means)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without what is chosen: what ``bench data`` takes."""
+        return self.name.partition("@")[0]
+
+    @property
+    def use(self) -> dict[str, list[str]]:
+        """The official lists that each split is made of."""
+        return dict(self.facts.get("use", {}))
+
+    @property
+    def lists(self) -> list[str]:
+        """The official lists that are used, each once."""
+        return list(dict.fromkeys(name for names in self.use.values() for name in names))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the card tells its reader."""
+        return dict(self.facts.get("options", {}))
+
+    @property
+    def missing(self) -> list[str]:
+        """Which of the files and folders that the card expects are not there."""
+        return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
+
+
+def data_folder() -> Path:
+    """Where datasets lie, each in a folder of its name: ``$BENCH_DATA``, or else ``data`` in the current folder."""
+    return Path(os.environ.get("BENCH_DATA") or "data").expanduser().absolute()
 
 
 def read_dataset(name: str, path: Path) -> DatasetCard:
-    """The card in a file. Raises ``InputError`` where it is malformed."""
+    """The card in a file, with the variant and the list of training images that ``name`` asks for after its ``@``.
+
+    It means what is verified when the data is opened: its reader and options, the official lists with their sizes and
+    checksums, and the lines of a list file. Where it lies and how it is fetched mean nothing.
+
+    Raises:
+        InputError: the file is malformed, or there is no such variant or list.
+    """
     facts = read_document(path)
-    means = digest([facts.text("reader"), facts.get("sha256"), facts.get("version", 1)])
-    return DatasetCard(name, facts.text("title"), facts.text("reader"), "", facts, means)
+    plain, chooses, chosen = name.partition("@")
+    variant, listed = _chosen(chosen, facts, plain) if chooses else ("", None)
+    if variant:
+        facts = _varied(facts, variant)
+    _check(facts)
+    if "official" in facts:
+        facts["splits"] = {
+            split: sum(facts["official"][part] for part in parts) for split, parts in facts["use"].items()
+        }
+    folder = data_folder() / str(facts.get("folder", plain)) if "official" in facts else ""
+    told = f"{plain}@{variant}" if variant else plain
+    card = DatasetCard(told, facts.text("title"), facts.text("reader"), str(folder), facts, _meaning(facts))
+    return card if listed is None else _listed(card, listed)
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a list file, one path each; blank lines are passed over.
+
+    Raises:
+        InputError: it cannot be read, is empty, or names an image twice.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the list cannot be read: {error}") from None
+    if not lines:
+        raise InputError(f"{path}: the list is empty; it names training images, one path a line")
+    twice = next((line for line, other in zip(sorted(lines), sorted(lines)[1:], strict=False) if line == other), None)
+    if twice:
+        raise InputError(f"{path}: the list names {twice} twice")
+    return lines
 
 
 def folder_dataset(folder: Path) -> DatasetCard:
@@ -98,3 +184,74 @@ def _content(folder: Path, files: list[Path]) -> str:
     for path in files:
         running.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
     return running.hexdigest()[:12]
+
+
+def _chosen(chosen: str, facts: Section, plain: str) -> tuple[str, Path | None]:
+    """The variant and the list file written after the first ``@``; the first is empty and the second None if not."""
+    variants = facts.get("variants", {})
+    first, _, rest = chosen.partition("@")
+    variant, file = (first, rest) if first in variants else ("", chosen)
+    if not file and variant:
+        return variant, None
+    path = Path(file).expanduser().absolute()
+    if not file or not path.is_file():
+        told = choose(file, variants, "variant") if file else "after @ stands what is chosen of it"
+        raise InputError(f"{plain}: {told}; an existing file that lists training images, one path a line, is taken too")
+    return variant, path
+
+
+def _varied(facts: Section, variant: str) -> Section:
+    """The card's entries with a variant's in their place; its options are added to the card's own."""
+    own = facts["variants"][variant]
+    place = facts["variants"].place(variant)
+    if not isinstance(own, dict):
+        raise InputError(f"{place}: the variant '{variant}' must be a mapping")
+    for key in own:
+        if key not in _OF_A_VARIANT:
+            raise InputError(f"{place}: {choose(key, _OF_A_VARIANT, 'key of a variant')}")
+    varied = Section(facts.source, facts.first_line)
+    varied.update({"title": f"{facts.text('title')} ({variant})"})
+    varied.update({key: value for key, value in facts.items() if key not in ("title", "variants")})
+    varied.lines.update(facts.lines)
+    varied.update({key: value for key, value in own.items() if key != "options"})
+    if "options" in own:
+        varied["options"] = {**facts.get("options", {}), **own["options"]}
+    return varied
+
+
+def _check(facts: Section) -> None:
+    """Raise ``InputError`` where a card of official lists does not say what its splits are made of."""
+    if "official" not in facts:
+        return
+    official, use = facts["official"], facts.get("use")
+    if not isinstance(official, Mapping) or any(type(size) is not int for size in official.values()):
+        raise InputError(f"{facts.place('official')}: 'official' must give the size of each official list")
+    if not isinstance(use, Mapping) or not {"train", "test"} <= set(use) <= set(_SPLITS):
+        raise InputError(f"{facts.place('use')}: 'use' must say of which lists train, test and, if any, val are made")
+    for split, parts in use.items():
+        if not isinstance(parts, list) or not parts or any(part not in official for part in parts):
+            raise InputError(f"{facts.place('use')}: '{split}' must be a list of {', '.join(official)}, not {parts}")
+    if len([part for parts in use.values() for part in parts]) > len({p for parts in use.values() for p in parts}):
+        raise InputError(f"{facts.place('use')}: a list is in two splits; no image may be")
+    if type(facts.get("classes")) is not int:
+        raise InputError(f"{facts.place('classes')}: 'classes' must be their number")
+
+
+def _meaning(facts: Section) -> str:
+    stated: list[Any] = [facts.text("reader"), facts.get("sha256"), facts.get("version", 1)]
+    if "official" not in facts:
+        return digest(stated)
+    verified = {key: facts[key] for key in _VERIFIED if key in facts}
+    return digest([*stated, verified, facts["splits"]])
+
+
+def _listed(card: DatasetCard, path: Path) -> DatasetCard:
+    """The card with the training split that a list file names."""
+    if "official" not in card.facts:
+        raise InputError(f"{card.name}: its images are not files, so no list can name them")
+    lines = read_list(path)
+    facts = Section(card.facts.source, card.facts.first_line) if isinstance(card.facts, Section) else Section("", 1)
+    facts.update(card.facts)
+    facts.update(list=str(path), splits={**card.facts["splits"], "train": len(lines)})
+    title, means = f"{card.title} ({path.name})", digest([card.means, sorted(lines)])
+    return DatasetCard(f"{card.name}@{path}", title, card.reader, card.path, facts, means)

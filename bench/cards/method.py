@@ -7,11 +7,12 @@ A method file declares one dataclass that derives from ``Method``; its hyper-par
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.cards.backbone import BackboneCard
 from bench.cards.code import code_digest
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value
@@ -37,6 +38,7 @@ class MethodCard:
         text: the class's docstring, whole.
         paper: the citation.
         needs: probes that a backbone must offer.
+        uses: what it takes where a backbone offers it.
         hypers: hyper-parameters by name, in order of declaration.
         means: digest of the code, without comments and docstrings.
         parent: the method that this one derives from, if it is not ``Method`` itself.
@@ -50,6 +52,7 @@ class MethodCard:
     text: str
     paper: str
     needs: frozenset[str]
+    uses: frozenset[str]
     hypers: dict[str, Hyper]
     means: str
     parent: str | None
@@ -96,7 +99,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
     inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
     hypers = dict(inherited.hypers) if inherited else {}
     hypers.update(_hypers(node, path))
-    constants = {name: value for name, value in _constants(node, path) if name in ("paper", "needs")}
+    constants = dict(_constants(node, path))
     file_text, class_text = ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
     return MethodCard(
         name=path.stem,
@@ -106,11 +109,18 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         text=class_text,
         paper=constants.get("paper", inherited.paper if inherited else ""),
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
+        uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
         hypers=hypers,
         means=code_digest(text, (inherited.means if inherited else "") + _shared(tree)),
         parent=parent,
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
     )
+
+
+def takes_source_head(methods: Iterable[MethodCard], backbone: BackboneCard) -> bool:
+    """Whether a model for these methods comes with the head of its pre-training."""
+    asked = frozenset[str]().union(*(method.needs | method.uses for method in methods))
+    return "source_head" in asked & backbone.offers
 
 
 def _shared(tree: ast.Module) -> str:
@@ -208,7 +218,7 @@ def _constants(node: ast.ClassDef, path: Path) -> list[tuple[str, Any]]:
     for statement in node.body:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)
-        if isinstance(target, ast.Name) and target.id in ("paper", "needs") and value is not None:
+        if isinstance(target, ast.Name) and target.id in ("paper", "needs", "uses") and value is not None:
             place = f"{path}:{statement.lineno}"
             literal = _literal(value, target.id, place)
             forms = (str,) if target.id == "paper" else (set, tuple, list)

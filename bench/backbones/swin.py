@@ -1,0 +1,66 @@
+"""What methods ask of timm's SwinTransformer and SwinTransformerV2: the last stage's grid, tokens and parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
+from torch import nn
+
+from bench.backbones.model import Family, Probe
+from bench.backbones.vit import _Hooked
+
+
+class Swin(Family):
+    """timm's SwinTransformer (Liu et al., ICCV 2021) and SwinTransformerV2 (Liu et al., CVPR 2022); no class token."""
+
+    def probe(self, name: str, backbone: nn.Module) -> Probe:
+        """What can be read, over B images, an h × w grid of N patches and width D, all of the last stage.
+
+        ``grid`` (B, D, h, w) is the output of the last block before the final norm, which is what DRLoc's released
+        code takes from a Swin; ``tokens`` (B, N, D) are its places row by row after the final norm.
+        """
+        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        if name == "grid":
+            last = backbone.layers[-1]
+            return _Hooked([last], lambda _, output: output.permute(0, 3, 1, 2).contiguous(), lambda seen: seen[0])
+        if name == "tokens":
+            return _Hooked([backbone.norm], lambda _, output: output.flatten(1, 2), lambda seen: seen[0])
+        return super().probe(name, backbone)
+
+    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+        """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``position``.
+
+        The position is relative: each block's table (Swin) or the small MLP that computes it (V2). It is inside the
+        attention, so ``attention`` lists it too.
+        """
+        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        blocks: list[Any] = [block for stage in backbone.layers for block in stage.blocks]
+        if name == "attention":
+            return [module for block in blocks for module in (block.attn, block.drop_path1)]
+        if name == "ffn":
+            return [module for block in blocks for module in (block.mlp, block.drop_path2)]
+        if name == "position":
+            kept = "relative_position_bias_table" if isinstance(backbone, SwinTransformer) else "cpb_mlp"
+            return [getattr(block.attn, kept) for block in blocks]
+        return super().part(name, backbone)
+
+    def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
+        """The patch embedding is layer 0, blocks count from 1 through all stages, final norm and head lie above.
+
+        So BEiT (2022) counts. A downsampling has the layer of the block that it leads into (our choice).
+        """
+        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        depths = [len(stage.blocks) for stage in backbone.layers]
+        top = sum(depths) + 1
+        place = parameter.split(".")
+        if place[0] == "layers":
+            block = int(place[3]) if place[2] == "blocks" else 0
+            return sum(depths[: int(place[1])]) + block + 1, top
+        return (top if place[0] == "norm" else 0), top
+
+
+def is_swin(backbone: nn.Module) -> bool:
+    """Whether ``Swin`` serves this model: timm's Swin of either version, not its ``swinv2_cr``."""
+    return isinstance(backbone, (SwinTransformer, SwinTransformerV2))

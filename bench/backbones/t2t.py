@@ -1,0 +1,229 @@
+"""T2T-ViT (Yuan et al., ICCV 2021), and what methods ask of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import trunc_normal_
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from bench.backbones.model import Family, Probe
+from bench.backbones.vit import _Hooked
+
+SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
+"""Kernel, stride and padding of the three soft splits, in pixels or tokens (section 3.1)."""
+
+
+def performer_attention(query: Tensor, key: Tensor, value: Tensor, w: Tensor) -> Tensor:
+    """Attention by positive random features, in time linear in T (Choromanski et al., ICLR 2021, lemma 1).
+
+    With φ(x) = exp(W x − |x|² / 2) / √m, token i takes Σ_j φ(q_i)·φ(k_j) v_j / (Σ_j φ(q_i)·φ(k_j) + 1e-8): an estimate
+    of softmax attention without a scale. Computed in float32 at least, whatever autocast says: φ spans many decades.
+
+    Args:
+        query: (B, T, d).
+        key: (B, T, d).
+        value: (B, T, d).
+        w: (m, d) random directions.
+
+    Returns:
+        (B, T, d), of the type of ``value``.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        q, k, v, w = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value, w))
+        q, k = ((x @ w.T - x.square().sum(-1, keepdim=True) / 2).exp() / math.sqrt(len(w)) for x in (q, k))
+        mass = q @ k.sum(1).unsqueeze(-1)
+        return (q @ (k.transpose(1, 2) @ v) / (mass + 1e-8)).to(value.dtype)
+
+
+class TokenPerformer(nn.Module):
+    """The layer of a tokens-to-token step: Performer attention of one head, whose skip is the value, then an MLP.
+
+    Takes (B, T, dim) and gives (B, T, width).
+
+    Args:
+        dim: of the tokens that come in.
+        width: of those that go out.
+        dropout: after the projection and after the MLP, as released.
+    """
+
+    w: Tensor
+
+    def __init__(self, dim: int, width: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.kqv, self.proj = nn.Linear(dim, 3 * width), nn.Linear(width, width)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        layers = (nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(*layers)
+        m = width // 2
+        # a buffer, not a parameter: the random directions are never trained, and a stage trains every parameter
+        self.register_buffer("w", nn.init.orthogonal_(torch.empty(m, width)) * math.sqrt(m))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        key, query, value = self.kqv(self.norm1(tokens)).chunk(3, -1)
+        tokens = value + self.dropout(self.proj(performer_attention(query, key, value, self.w)))
+        out: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return out
+
+
+class TokensToToken(nn.Module):
+    """Three soft splits with a layer after each of the first two: (B, C, H, W) to (B, width, h, w), 16 times coarser.
+
+    Args:
+        channels: C.
+        token_dim: width between the splits.
+        width: of the patches that come out.
+    """
+
+    def __init__(self, channels: int, token_dim: int, width: int) -> None:
+        super().__init__()
+        self.attention1 = TokenPerformer(channels * 7 * 7, token_dim)
+        self.attention2 = TokenPerformer(token_dim * 3 * 3, token_dim)
+        self.project = nn.Linear(token_dim * 3 * 3, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        grid = images
+        for split, layer in zip(SPLITS, (self.attention1, self.attention2, self.project), strict=True):
+            kernel, stride, padding = split
+            height, width = (_places(size, *split) for size in grid.shape[-2:])
+            tokens = layer(F.unfold(grid, kernel, stride=stride, padding=padding).transpose(1, 2))
+            grid = tokens.transpose(1, 2).reshape(len(images), -1, height, width)
+        return grid
+
+
+class T2TViT(nn.Module):
+    """T2T-ViT with Performer tokens-to-token steps; parameters are named as in the released checkpoints.
+
+    The defaults are T2T-ViT-14, whose checkpoint ``81.5_T2T_ViT_14.pth.tar`` holds a state dict under
+    ``state_dict_ema``; it fits without a ``module.`` before its names. Position embedding and random directions are
+    fixed: buffers, which no stage trains.
+
+    Args:
+        img_size: pixels a side.
+        in_chans: channels of the images.
+        num_classes: of its own head; 0 gives the (B, embed_dim) class token after the final norm.
+        embed_dim: width D.
+        depth: blocks.
+        num_heads: of their attention.
+        mlp_ratio: hidden width of their FFN over D.
+        token_dim: width inside the tokens-to-token module.
+        drop_path_rate: stochastic depth of the last block; it rises from 0 over the blocks.
+    """
+
+    pos_embed: Tensor
+
+    def __init__(
+        self,
+        img_size: int = 224,
+        in_chans: int = 3,
+        num_classes: int = 0,
+        embed_dim: int = 384,
+        depth: int = 14,
+        num_heads: int = 6,
+        mlp_ratio: float = 3.0,
+        token_dim: int = 64,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        side = img_size
+        for split in SPLITS:
+            side = _places(side, *split)
+        self.grid_size, self.num_features = (side, side), embed_dim
+        self.num_prefix_tokens, self.no_embed_class = 1, False
+        self.pretrained_cfg: dict[str, Any] = {
+            "input_size": (in_chans, img_size, img_size),
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+        }
+        self.tokens_to_token = TokensToToken(in_chans, token_dim, embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.register_buffer("pos_embed", sinusoids(side * side + 1, embed_dim))
+        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, mlp_ratio, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
+            for rate in rates
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
+        trunc_normal_(self.cls_token, std=0.02)
+        self.apply(_start)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, D), or (B, num_classes) with a head, for normalised images (B, C, H, W)."""
+        patches = self.tokens_to_token(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.cls_token.expand(len(images), -1, -1), patches), 1) + self.pos_embed
+        for block in self.blocks:
+            tokens = block(tokens)
+        out: Tensor = self.head(self.norm(tokens)[:, 0])
+        return out
+
+
+def sinusoids(positions: int, width: int) -> Tensor:
+    """The fixed position embedding of T tokens in a row (Vaswani et al., 2017, section 3.5): (1, T, D).
+
+    Args:
+        positions: T, [cls] included, at position 0.
+        width: D, even; sines at even places, cosines at odd ones.
+    """
+    steps = torch.arange(width, dtype=torch.float64).div(2, rounding_mode="floor") * 2 / width
+    angles = torch.arange(positions, dtype=torch.float64)[:, None] / 10000**steps
+    angles[:, 0::2], angles[:, 1::2] = angles[:, 0::2].sin(), angles[:, 1::2].cos()
+    return angles[None].float()
+
+
+class T2T(Family):
+    """``T2TViT``."""
+
+    def probe(self, name: str, backbone: nn.Module) -> Probe:
+        """What can be read, over B images, an h × w grid of patches, T tokens with [cls] first, and width D.
+
+        ``tokens`` (B, T, D) after the final norm; ``grid`` (B, D, h, w), the patches of it in their places, which is
+        what DRLoc's released code takes from T2T-ViT.
+        """
+        assert isinstance(backbone, T2TViT)
+        if name == "tokens":
+            return _Hooked([backbone.norm], lambda _, output: output, lambda seen: seen[0])
+        if name == "grid":
+            height, width = backbone.grid_size
+
+            def lay_out(_: int, output: Tensor) -> Tensor:
+                return output[:, 1:].transpose(1, 2).reshape(len(output), -1, height, width)
+
+            return _Hooked([backbone.norm], lay_out, lambda seen: seen[0])
+        return super().probe(name, backbone)
+
+    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+        """``attention``, ``ffn``: branches of all blocks, with their stochastic depth; ``position``: none, fixed."""
+        assert isinstance(backbone, T2TViT)
+        blocks: list[Any] = list(backbone.blocks)
+        if name == "attention":
+            return [module for block in blocks for module in (block.attn, block.drop_path1)]
+        if name == "ffn":
+            return [module for block in blocks for module in (block.mlp, block.drop_path2)]
+        return [] if name == "position" else super().part(name, backbone)
+
+    def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
+        """Tokens-to-token module and [cls] are layer 0, block i is layer i + 1; final norm and head lie above."""
+        assert isinstance(backbone, T2TViT)
+        top = len(backbone.blocks) + 1
+        if parameter.startswith("blocks."):
+            return int(parameter.split(".")[1]) + 1, top
+        return (top if parameter.startswith("norm.") else 0), top
+
+
+def _places(size: int, kernel: int, stride: int, padding: int) -> int:
+    """How many windows a soft split has along an axis."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _start(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
