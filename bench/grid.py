@@ -11,6 +11,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
 from bench.experiment import Exclusion, Experiment
+from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_seeds, method_identity, percent
 
 
@@ -75,7 +76,9 @@ def expand(experiment: Experiment) -> Plan:
         if reason:
             excluded.append(Excluded(axes, reason))
         else:
-            runs += [Planned(_spec(experiment, method, backbone, dataset, rate, s), axes) for s in experiment.seeds]
+            where = (method, backbone, dataset, rate)
+            protocol, vary = experiment.protocol, experiment.vary
+            runs += [Planned(run_spec(*where, seed, protocol, vary), axes) for seed in experiment.seeds]
     if not runs:
         reasons = "; ".join(dict.fromkeys(cell.reason for cell in excluded))
         raise InputError(f"{experiment.name}: nothing is left to run: {reasons}")
@@ -83,9 +86,19 @@ def expand(experiment: Experiment) -> Plan:
     return Plan(experiment, tuple(runs), tuple(excluded))
 
 
-def _spec(
-    experiment: Experiment, method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float, seed: int
+def run_spec(
+    method: MethodEntry,
+    backbone: BackboneCard,
+    dataset: DatasetCard,
+    rate: float,
+    seed: int,
+    protocol: Protocol,
+    vary: Mapping[str, Sequence[str]],
 ) -> RunSpec:
+    """One run: a method on a backbone and a dataset at a rate (in percent), with its seeds drawn.
+
+    ``vary`` gives the axes along which each draw changes (see ``bench.experiment.VARY``).
+    """
     along = {
         "method": digest(method_identity(method.spec)),
         "backbone": backbone.means,
@@ -99,19 +112,26 @@ def _spec(
         backbone=backbone.named,
         dataset=dataset.named,
         rate=rate,
-        protocol=experiment.protocol,
-        seeds=draw_seeds(along, experiment.vary),
+        protocol=protocol,
+        seeds=draw_seeds(along, vary),
         seed=seed,
     )
+
+
+def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
+    """Why a backbone cannot serve a method; empty where it can."""
+    lacking = sorted(method.needs - backbone.offers)
+    if not lacking:
+        return ""
+    offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
+    return f"{method.spec.full_name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
 
 
 def _why_not(
     exclusions: Iterable[Exclusion], method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float
 ) -> str:
-    lacking = sorted(method.needs - backbone.offers)
-    if lacking:
-        offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
-        return f"{method.spec.full_name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
+    if reason := unserved(method, backbone):
+        return reason
     names = {
         "method": {method.label, method.spec.full_name},
         "backbone": {backbone.name},

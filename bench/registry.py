@@ -67,11 +67,18 @@ class Registry:
     @cached_property
     def table_files(self) -> dict[str, Path]:
         """Each paper table, by ``paper/table``."""
-        return {
-            f"{path.parent.name}/{path.stem}": path
-            for folder in self._folders("paper_tables")
-            for path in sorted(folder.glob("*/*.yaml"))
-        }
+        found = {f"{path.parent.name}/{path.stem}": path for path in self._paper_files()}
+        return {name: path for name, path in found.items() if path.name != "protocol.yaml"}
+
+    @cached_property
+    def protocol_files(self) -> dict[str, Path]:
+        """The protocol of each paper, by its short name."""
+        return {path.parent.name: path for path in self._paper_files() if path.name == "protocol.yaml"}
+
+    @property
+    def papers(self) -> list[str]:
+        """The papers that have tables, by their short names."""
+        return list(dict.fromkeys(name.partition("/")[0] for name in self.table_files))
 
     def method(self, name: str) -> MethodCard:
         """The card of a method. Raises ``InputError`` where there is none of that name."""
@@ -115,6 +122,9 @@ class Registry:
     def _folders(self, kind: str) -> list[Path]:
         roots = [Path(root) for root in bench.__path__] + [plugin for plugin in self.plugins if plugin.is_dir()]
         return [folder for root in roots if (folder := root / kind).is_dir()]
+
+    def _paper_files(self) -> list[Path]:
+        return [path for folder in self._folders("paper_tables") for path in sorted(folder.glob("*/*.yaml"))]
 
     def _files(self, kind: str, pattern: str, extra: Sequence[Path] = ()) -> dict[str, Path]:
         found: dict[str, Path] = {}

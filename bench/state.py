@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from bench.grid import Plan
+from bench.spec import RunSpec
 from bench.store import Store
+
+
+class Plan(Protocol):
+    """What runs there are to be: an experiment's plan or a paper's."""
+
+    @property
+    def unique(self) -> dict[str, RunSpec]:
+        """The runs by id, each once."""
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,9 @@ def add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> Non
     parser.add_argument("--format", choices=formats, default="text", metavar="FORMAT", help=", ".join(formats))
 
 
-def plan_of(options: argparse.Namespace) -> Any:
-    """The plan of the target that is named, with what the command line puts in its place."""
-    overrides = bench.Overrides(
+def overrides_of(options: argparse.Namespace) -> bench.Overrides:
+    """What the command line puts in the place of a target's axes and settings."""
+    return bench.Overrides(
         methods=options.methods,
         backbones=options.backbones,
         datasets=options.datasets,
@@ -85,7 +85,12 @@ def plan_of(options: argparse.Namespace) -> Any:
         selection=options.selection,
         split=options.split,
     )
-    return bench.expand(bench.read_experiment(options.target, bench.Registry(options.plugin), overrides))
+
+
+def plan_of(options: argparse.Namespace) -> Any:
+    """The plan of the experiment that is named, with what the command line puts in its place."""
+    registry = bench.Registry(options.plugin)
+    return bench.expand(bench.read_experiment(options.target, registry, overrides_of(options)))
 
 
 def print_json(value: Any) -> None:

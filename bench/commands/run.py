@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_format, add_target_command, plan_of, print_json
+from bench.commands.paper import is_paper, paper_of, show_plan
 from bench.errors import InputError
 from bench.spec import percent
 
@@ -54,34 +56,62 @@ def add(commands: Any) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies."""
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
+    if is_paper(options):
+        return _run_paper(options)
+    from bench.report import write_figure, write_tables
+    from bench.tables import render
+
+    plan, store = plan_of(options), bench.Store(options.results)
+    if (watch := _train(plan, store, options)) is None:
+        return 130
+    table = bench.fill(plan, store)
+    print(render(table), end="")
+    name = plan.experiment.variant
+    written = write_tables(table, store.root / "tables", name)
+    figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
+    return _tell_end(watch, plan, store, [written["latex"], written["csv"], *figures], plan.experiment.next)
+
+
+def _run_paper(options: argparse.Namespace) -> int:
+    from bench.paper import SOURCES, paper_sheet
+    from bench.sheets import SUFFIXES, render_sheet
+    from bench.store import write_file
+
+    plan, store = paper_of(options), bench.Store(options.results)
+    if not plan.unique:
+        raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
+    if (watch := _train(plan, store, options)) is None:
+        return 130
+    finished, paths = store.finished(), []
+    for table in plan.tables:
+        print(render_sheet(paper_sheet(table, "both", finished)))
+        for source, (format, suffix) in itertools.product(SOURCES, SUFFIXES.items()):
+            name = f"{table.table.name.replace('/', '-')}-{source}{'-changed' * plan.changed}.{suffix}"
+            write_file(store.root / "tables" / name, render_sheet(paper_sheet(table, source, finished), format, 100))
+        paths.append(store.root / "tables" / f"{table.table.name.replace('/', '-')}-*")
+    return _tell_end(watch, plan, store, paths, [])
+
+
+def _train(plan: Any, store: Any, options: argparse.Namespace) -> Any:
+    """Train what a plan misses; None where it was stopped."""
     from bench.launch import Job, LocalExecutor, run
     from bench.launch.local import default_jobs
     from bench.progress import Watch
-    from bench.report import write_figure, write_tables
     from bench.state import state
-    from bench.tables import render
 
-    if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
-    plan, store = plan_of(options), bench.Store(options.results)
     plugins, typed = bench.Registry(options.plugin).plugins, shlex.join(["bench", *sys.argv[1:]])
     job = Job(Path(options.results).expanduser(), plugins, typed)
-    before = state(plan, store)
-    watch = Watch(before, options.retry)
+    watch = Watch(state(plan, store), options.retry)
     executor = LocalExecutor(options.jobs or default_jobs())
     try:
         with watch:
             run(plan.unique.values(), job, executor, watch.event, retry=options.retry)
     except KeyboardInterrupt:
         print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
-        return 130
-    after, table = state(plan, store), bench.fill(plan, store)
-    print(render(table), end="")
-    name = plan.experiment.variant
-    written = write_tables(table, store.root / "tables", name)
-    figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
-    _tell_end(watch, after, [written["latex"], written["csv"], *figures], plan.experiment.next)
-    return 1 if after.failed else 0
+        return None
+    return watch
 
 
 def plan_command(options: argparse.Namespace) -> int:
@@ -89,6 +119,8 @@ def plan_command(options: argparse.Namespace) -> int:
     from bench.spec import to_json
     from bench.state import state
 
+    if is_paper(options):
+        return show_plan(options)
     plan = plan_of(options)
     now = state(plan, bench.Store(options.results))
     if options.format == "json":
@@ -118,17 +150,20 @@ def status_command(options: argparse.Namespace) -> int:
     """Print what is done, failed and missing."""
     from bench.state import state
 
-    plan = plan_of(options)
+    paper = is_paper(options)
+    plan: Any = paper_of(options) if paper else plan_of(options)
+    name = plan.name if paper else plan.experiment.name
     now = state(plan, bench.Store(options.results))
     if options.format == "json":
         told = {"runs": now.runs, "done": now.done, "missing": now.missing, "failed": list(now.failed)}
-        print_json({"experiment": plan.experiment.name, **told, "damaged": list(now.damaged)})
+        print_json({"experiment": name, **told, "damaged": list(now.damaged)})
         return 0
-    print(f"{plan.experiment.name}: {now.runs} runs: {now.done} done, {len(now.failed)} failed, {now.missing} missing")
+    print(f"{name}: {now.runs} runs: {now.done} done, {len(now.failed)} failed, {now.missing} missing")
     _print_failed(now)
     for folder in now.damaged:
         print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
-    _print_excluded(plan)
+    if not paper:
+        _print_excluded(plan)
     return 0
 
 
@@ -154,10 +189,14 @@ def _print_failed(now: Any) -> None:
         print("  'bench run' with --retry trains them again")
 
 
-def _tell_end(watch: Any, now: Any, paths: Sequence[Path], hints: Sequence[str]) -> None:
+def _tell_end(watch: Any, plan: Any, store: Any, paths: Sequence[Path], hints: Sequence[str]) -> int:
+    from bench.state import state
+
+    now = state(plan, store)
     failed = f", {len(now.failed)} failed" if now.failed else ""
     print(f"\n{watch.done} runs were trained now, {now.done} of {now.runs} are done{failed}")
     _print_failed(now)
     print("written: " + "\n         ".join(str(path) for path in paths))
     if hints:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
+    return 1 if now.failed else 0

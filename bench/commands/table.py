@@ -9,10 +9,11 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_format, add_target_command, plan_of
+from bench.commands.paper import is_paper, paper_of, tables_of
 from bench.errors import InputError
 
 FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "macros")
-SOURCES = ("published",)
+SOURCES = ("published", "ours", "both")
 
 TABLE = """
 examples:
@@ -34,7 +35,12 @@ def add(commands: Any) -> None:
     """Add these commands to a parser's."""
     table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
     add_format(table, FORMATS)
-    table.add_argument("--source", choices=SOURCES, metavar="SOURCE", help="of a paper's table: published")
+    table.add_argument(
+        "--source",
+        choices=SOURCES,
+        metavar="SOURCE",
+        help="of a paper's table: published, ours, both (default: both where there are runs)",
+    )
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     figure = add_target_command(commands, "figure", figure_command, "accuracy against sampling rate", FIGURE)
     figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
@@ -46,9 +52,9 @@ def table_command(options: argparse.Namespace) -> int:
 
     if options.width is not None and options.width < 20:
         raise InputError(f"--width {options.width}: a table needs at least 20 columns")
-    registry = bench.Registry(options.plugin)
-    if options.target in registry.table_files:
-        return paper_table(options, registry)
+    if is_paper(options):
+        print(tables_of(options, paper_of(options), bench.Store(options.results)), end="")
+        return 0
     if options.source or options.format in ("html", "macros"):
         given = f"--source {options.source}" if options.source else f"--format {options.format}"
         raise InputError(f"{given} is for the tables of papers (see 'bench list tables')")
@@ -57,16 +63,6 @@ def table_command(options: argparse.Namespace) -> int:
     for folder in store.damaged:
         print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
     print(render(table, options.format, options.width), end="")
-    return 0
-
-
-def paper_table(options: argparse.Namespace, registry: bench.Registry) -> int:
-    """Print a paper's table."""
-    from bench.paper import published_sheet
-    from bench.sheets import render_sheet
-
-    sheet = published_sheet(registry.published(options.target))
-    print(render_sheet(sheet, options.format, options.width), end="")
     return 0
 
 

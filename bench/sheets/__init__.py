@@ -11,7 +11,7 @@ from bench.sheets.plain import to_markdown, to_text
 from bench.sheets.records import to_csv, to_json
 from bench.sheets.sheet import Sheet, Shown, marked, ranks, spans
 
-__all__ = ["FORMATS", "Sheet", "Shown", "marked", "ranks", "render_sheet", "spans"]
+__all__ = ["FORMATS", "SUFFIXES", "Sheet", "Shown", "marked", "ranks", "render_sheet", "spans"]
 
 _WRITERS = {
     "markdown": to_markdown,
@@ -22,6 +22,15 @@ _WRITERS = {
     "macros": to_macros,
 }
 FORMATS = ("text", *_WRITERS)
+SUFFIXES = {
+    "text": "txt",
+    "markdown": "md",
+    "csv": "csv",
+    "json": "json",
+    "html": "html",
+    "latex": "tex",
+    "macros": "macros.tex",
+}
 
 
 def render_sheet(sheet: Sheet, format: str = "text", width: int | None = None) -> str:

@@ -1,0 +1,169 @@
+"""The files of datasets: ``data list``, ``data prepare``, ``data check``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import bench
+from bench.cards import DatasetCard
+from bench.cards.dataset import data_folder
+from bench.commands.options import add_command, add_format, add_plugin, print_json
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.data import Dataset
+    from bench.data.dataset import SegmentationDataset
+
+DATA = """
+Datasets lie in $BENCH_DATA/NAME, or in data/NAME of the current folder. 'bench show NAME' tells all about one.
+
+examples:
+  bench data list
+  bench data prepare cub200      downloads it, or says step by step where to get it
+  bench data check cub200        opens it and verifies its numbers and checksums
+"""
+LIST = """
+examples:
+  bench data list
+  bench data list --format json
+"""
+PREPARE = """
+examples:
+  bench data prepare cifar10     broken downloads go on where they ended
+  BENCH_DATA=/big/disk bench data prepare places365
+"""
+CHECK = """
+examples:
+  bench data check cub200
+  bench data check oxford_flowers102@train --images      and decodes every image
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    group = add_command(commands, "data", data_command, "the files of datasets: what is there, get it, verify it", DATA)
+    group.set_defaults(group=group)
+    parts = group.add_subparsers(title="commands", metavar="COMMAND", parser_class=type(group))
+    listing = add_command(parts, "list", list_command, "which datasets are there", LIST)
+    add_plugin(listing)
+    add_format(listing, ("text", "json"))
+    prepare = add_command(parts, "prepare", prepare_command, "download a dataset, or say how to get it", PREPARE)
+    prepare.add_argument("name", metavar="NAME").completer = _names  # type: ignore[attr-defined]
+    prepare.add_argument("--keep", action="store_true", help="keep the archives after they were unpacked")
+    add_plugin(prepare)
+    check = add_command(parts, "check", check_command, "open a dataset and verify it", CHECK)
+    check.add_argument("name", metavar="NAME").completer = _names  # type: ignore[attr-defined]
+    check.add_argument("--images", action="store_true", help="decode every image and mask too")
+    add_plugin(check)
+
+
+def data_command(options: argparse.Namespace) -> int:
+    """Print what there is to say."""
+    options.group.print_help()
+    return 0
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Print every dataset with whether it is there."""
+    registry = bench.Registry(options.plugin)
+    rows = [_row(registry.dataset(name)) for name in registry.dataset_files]
+    if options.format == "json":
+        print_json(rows)
+        return 0
+    wide = [max(len(str(row[key])) for row in rows) for key in ("name", "state")]
+    for row in rows:
+        print(f"{row['name']:{wide[0]}}  {row['state']:{wide[1]}}  {row['title']}")
+    print(f"datasets lie in {data_folder()} (BENCH_DATA)")
+    return 0
+
+
+def prepare_command(options: argparse.Namespace) -> int:
+    """Fetch a dataset; exit code 1 where only its owner can."""
+    card = bench.Registry(options.plugin).dataset(options.name)
+    if "download" not in card.facts:
+        if not card.missing:
+            print(f"{card.name}: {_there(card)}")
+            return 0
+        print(f"{card.name}: lacks {', '.join(card.missing)} in {card.path}; it has to be fetched by hand:")
+        print(_steps(card))
+        return 1
+    from bench.data.fetch import fetch, fetched
+
+    if not fetched(card):
+        print(f"{card.name}: into {card.path} ({card.facts.get('size', 'size not known')})")
+        print(f"licence: {card.facts['licence']}", flush=True)
+        fetch(card, options.keep)
+    return _report(card, images=False)
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Open a dataset; all that is wrong is an error."""
+    return _report(bench.Registry(options.plugin).dataset(options.name), options.images)
+
+
+def _report(card: DatasetCard, images: bool) -> int:
+    """Open a dataset and print what it is made of."""
+    from bench.data.read import MASK_READERS, read_data, read_masks
+
+    dataset = read_masks(card) if card.reader in MASK_READERS else read_data(card)
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset))
+    print(f"{card.name}: {_there(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
+    verified = card.facts.get("checksums", {})
+    if verified:
+        print(f"verified checksums: {', '.join(verified)}")
+    if images:
+        print(f"{_decode(dataset):,} images decode")
+    return 0
+
+
+def _splits(dataset: Dataset | SegmentationDataset) -> list[tuple[str, Any]]:
+    both = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return [(name, split) for name, split in both.items() if split is not None]
+
+
+def _decode(dataset: Dataset | SegmentationDataset) -> int:
+    """Decode every image, and its mask if there is one; returns how many. Raises ``InputError`` at a bad one."""
+    import numpy as np
+    from tqdm import tqdm
+
+    count = 0
+    for name, split in _splits(dataset):
+        for index in tqdm(range(len(split)), desc=name, disable=None):
+            try:
+                (image,) = split.images.take(np.array([index]))
+                masks = split.masks.take(np.array([index])) if hasattr(split, "masks") else []
+            except (OSError, ValueError, SyntaxError) as error:
+                raise InputError(f"image {index} of '{name}' cannot be decoded: {error}") from None
+            if any(mask.shape != image.shape[1:] for mask in masks):
+                raise InputError(f"image {index} of '{name}' and its mask differ in size")
+            count += 1
+    return count
+
+
+def _row(card: DatasetCard) -> dict[str, Any]:
+    state = "comes with the package" if not card.path else "there" if not card.missing else "missing"
+    how = "downloaded" if "download" in card.facts else "by hand" if card.path else ""
+    return {
+        "name": card.name,
+        "state": state,
+        "title": card.title,
+        "splits": card.facts.get("splits", {}),
+        "folder": card.path,
+        "fetched": how,
+        "variants": list(card.facts.get("variants", {})),
+    }
+
+
+def _there(card: DatasetCard) -> str:
+    return f"in {card.path}" if card.path else "comes with the package"
+
+
+def _steps(card: DatasetCard) -> str:
+    steps: Iterable[str] = card.facts.get("steps", ())
+    return "\n".join(f"  {number}. {' '.join(step.split())}" for number, step in enumerate(steps, 1))
+
+
+def _names(**_: object) -> list[str]:
+    return list(bench.Registry().dataset_files)

@@ -1,0 +1,61 @@
+"""The commands for what papers published: ``run``, ``plan``, ``status``, ``table`` of ``gta/table2`` or ``gta``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import bench
+from bench.commands.options import overrides_of, print_json
+from bench.errors import InputError
+from bench.paper_plan import PaperPlan, plan_paper
+
+
+def is_paper(options: argparse.Namespace) -> bool:
+    """Whether the target is a paper or one of its tables."""
+    registry = bench.Registry(options.plugin)
+    return options.target in registry.table_files or options.target in registry.papers
+
+
+def paper_of(options: argparse.Namespace) -> PaperPlan:
+    """The plan of the paper or table that is named."""
+    return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Print what would be run for a paper, after sharing."""
+    from bench.spec import to_json
+    from bench.state import state
+
+    plan = paper_of(options)
+    now = state(plan, bench.Store(options.results))
+    if options.format == "json":
+        runs = [{"id": run_id, "spec": to_json(spec)} for run_id, spec in plan.unique.items()]
+        print_json({"target": plan.name, "needed": plan.needed, "runs": runs, "not_run": dict(plan.reasons)})
+        return 0
+    print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
+    for table in plan.tables:
+        cells = [cell for row in table.cells for cell in row]
+        ids = {spec.id for cell in cells for candidate in cell.candidates for spec in candidate.runs}
+        print(f"  {table.table.name:18} {sum(bool(cell.candidates) for cell in cells):4} cells, {len(ids):5} runs")
+    shared = plan.needed - len(plan.unique)
+    print(f"{now.runs} different runs ({shared} more are shared): {now.done} done, {now.missing} to train")
+    if now.done and now.missing:
+        hours = now.seconds / now.done * now.missing / 3600
+        print(f"about {hours:.2g} hours of one core or GPU, from the time of the {now.done} finished runs")
+    for reason, count in plan.reasons.items():
+        print(f"  {count} cell{'s are' if count > 1 else ' is'} not run: {reason}")
+    return 0
+
+
+def tables_of(options: argparse.Namespace, plan: PaperPlan, store: Any) -> str:
+    """The plan's tables in the wanted format and source, one after the other."""
+    from bench.paper import paper_sheet
+    from bench.sheets import render_sheet
+
+    finished = store.finished()
+    source = getattr(options, "source", None) or ("both" if any(i in finished for i in plan.unique) else "published")
+    if len(plan.tables) > 1 and options.format in ("json", "html"):
+        raise InputError(f"--format {options.format} shows one table at a time: {plan.name}/TABLE")
+    sheets = [paper_sheet(table, source, finished) for table in plan.tables]
+    return "\n".join(render_sheet(sheet, options.format, getattr(options, "width", None)) for sheet in sheets)
