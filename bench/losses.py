@@ -1,11 +1,11 @@
-"""Formulas that several methods share."""
+"""Formulas that several methods share, and choices of the weights that they are about."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -70,3 +70,46 @@ def squared_norm(weights: Sequence[Tensor]) -> Tensor:
         RuntimeError: there are no weights.
     """
     return 0.5 * torch.stack([at_least_float32(w).square().sum() for w in weights]).sum()
+
+
+def penalised(module: nn.Module, scope: str) -> list[nn.Parameter]:
+    """The weights of a module that a penalty on weights touches (L2 and L2-SP).
+
+    Args:
+        module: a backbone or a head.
+        scope: ``"all"``, every parameter, as the formula of Li et al. (2018) is written; or ``"kernels"``, as in their
+            code: the weights of linear layers and convolutions, without biases, norms and embeddings.
+
+    Returns:
+        The parameters, each once, in the order of ``module.parameters()``.
+
+    Raises:
+        ValueError: ``scope`` is something else.
+    """
+    if scope == "all":
+        return list(module.parameters())
+    if scope != "kernels":
+        raise ValueError(f"scope must be all or kernels, not {scope!r}")
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    kernels = {layer.weight for layer in module.modules() if isinstance(layer, layers)}
+    return [parameter for parameter in module.parameters() if parameter in kernels]
+
+
+def all_but(module: nn.Module, left_out: Collection[nn.Module | nn.Parameter]) -> list[nn.Module | nn.Parameter]:
+    """What of a module a stage trains if it freezes some modules inside.
+
+    Args:
+        module: a backbone.
+        left_out: modules inside of it, at any depth; a parameter by itself is not looked for.
+
+    Returns:
+        The largest modules that hold nothing of what is left out, and the parameters that lie between them.
+    """
+    if module in left_out:
+        return []
+    if not any(inner in left_out for inner in module.modules()):
+        return [module]
+    kept: list[nn.Module | nn.Parameter] = list(module.parameters(recurse=False))
+    for child in module.children():
+        kept += all_but(child, left_out)
+    return kept

@@ -1,6 +1,6 @@
 """What a training step of each method costs, as a ratio to plain fine-tuning, measured side by side in one run.
 
-    python benchmarks/step_cost.py --backbone timm:vit_tiny_patch16_224@none --batch 16 gta l2sp bss drloc
+    python benchmarks/step_cost.py --backbone timm:vit_tiny_patch16_224@none --batch 16 'gta(source_precision=bf16)' bss
 
 Steps of a method and of `ce` take turns, on the same batches; printed is the median of the ratios of their CPU times
 with the smallest and the largest, one line a stage. One thread; images are noise.
@@ -18,9 +18,9 @@ import torch
 
 from bench.backbones import build_model
 from bench.backbones.build import build_source_head, input_size
-from bench.cards import MethodCard
 from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.entry import MethodEntry, typed_entry
 from bench.fit import set_modes, trained
 from bench.method import Batch, Method, Stage
 from bench.optimizer import build_optimizer
@@ -41,25 +41,28 @@ def main() -> None:
     torch.set_num_threads(1)
     registry = Registry()
     print(f"{options.backbone}, batch {options.batch}, {options.rounds} pairs of steps, torch {torch.__version__}")
-    print("method / stage          median   least    most    of ce's CPU time")
+    print("method / stage                      median   least    most    of ce's CPU time")
     for name in options.methods or registry.method_files:
-        card = registry.method(name)
-        lacking = card.needs - registry.backbone(options.backbone).offers
+        entry = typed_entry(name, registry)
+        lacking = entry.needs - registry.backbone(options.backbone).offers
         if lacking:
-            print(f"{name:22}  left out: it needs {', '.join(sorted(lacking))}")
+            print(f"{name:34}  left out: it needs {', '.join(sorted(lacking))}")
             continue
-        for number, ratios in enumerate(measure(card, options.backbone, options.batch, options.rounds), start=1):
+        for number, ratios in enumerate(measure(entry, options.backbone, options.batch, options.rounds), start=1):
             told = f"{statistics.median(ratios):7.3f} {min(ratios):7.3f} {max(ratios):7.3f}"
-            print(f"{f'{name} / {number}':22}  {told}", flush=True)
+            print(f"{f'{name} / {number}':34}  {told}", flush=True)
 
 
-def measure(card: MethodCard, backbone: str, batch_size: int, rounds: int) -> list[list[float]]:
-    """The ratios of each stage of a method, pair by pair."""
-    method, source = Registry().load_method(card)(), Registry().backbone(backbone)
+def measure(entry: MethodEntry, backbone: str, batch_size: int, rounds: int) -> list[list[float]]:
+    """The ratios of each stage of a method with its policies, pair by pair."""
+    registry = Registry()
+    method, source = registry.load_method(entry.card)(**dict(entry.hyper)), registry.backbone(backbone)
+    for card, hyper in entry.policies:
+        method = registry.load_method(card)(**dict(hyper), inner=method)
     data = noise(backbone, batch_size)
     recipe = data.protocol.recipe.resolved(len(data), batch_size)
     base, tuned = build_model(source, CLASSES), build_model(source, CLASSES)
-    if takes_source_head([card], source):
+    if takes_source_head([entry.card], source):
         tuned.source_head = build_source_head(source)
     plain = stepper(next(Method().stages(base, recipe, data)), data)
     found = []

@@ -7,18 +7,32 @@ from dataclasses import dataclass
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.method import Method, Stage
+from bench.losses import all_but
+from bench.method import Method, Stage, hyper
 from bench.protocol import Recipe
 
 
 @dataclass(frozen=True)
 class AttentionOnly(Method):
-    """Only the attention layers, the position embedding and the head are trained; FFNs, norms and the rest stay."""
+    """The attention layers and the head are trained, the FFNs are not; ``rest`` says what becomes of the others.
+
+    ``deit`` trains the position embedding with them and freezes norms, [cls], patch embedding and layer scale.
+    ``literal`` takes "freeze the FFN" at its word: all that is not part of an FFN is trained.
+    """
 
     paper = "Touvron et al., 'Three Things Everyone Should Know About Vision Transformers', ECCV 2022, section 4"
-    needs = {"attention", "position"}
+    needs = {"attention", "ffn", "position"}
+
+    rest: str = hyper(
+        "deit",
+        choices=("deit", "literal"),
+        source="deit: released code; literal: GTA's words 'freeze FFN' in its Table 2",
+    )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
-        """One stage that trains what the released code trains."""
-        train = (*model.part("attention"), *model.part("position"), model.head)
-        yield Stage(model, self.loss, recipe, train=train)
+        """One stage that trains a part of the backbone and the head."""
+        if self.rest == "literal":
+            train = all_but(model.backbone, model.part("ffn"))
+        else:
+            train = [*model.part("attention"), *model.part("position")]
+        yield Stage(model, self.loss, recipe, train=(*train, model.head))

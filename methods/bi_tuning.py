@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.losses import at_least_float32
-from bench.method import Batch, Method, Stage, Terms, frozen, hyper
+from bench.method import Batch, Method, Stage, Terms, frozen, hyper, replace
 from bench.protocol import Recipe
 
 
@@ -193,6 +193,14 @@ class BiTuning(Method):
         choices=("paper", "released"),
         source="released: the classifier's contrast leaves its weights alone and sees the current batch's keys queued",
     )
+    backbone_factor: float = hyper(
+        1.0,
+        low=0,
+        source="our choice: the protocol's learning rate; released code (TLlib): 0.1, for all its methods",
+    )
+    projector_factor: float = hyper(
+        1.0, low=0, source="our choice, as of the backbone; released code (TLlib): 0.1, unlike the head's 1"
+    )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage on two views; the key encoder moves at the start of a loss, before it makes keys."""
@@ -221,7 +229,13 @@ class BiTuning(Method):
                 "ccl": self.trade_off * ccl,
             }
 
-        yield Stage(model, loss, recipe, train=(model, projector), state=(key_model, key_projector, queue), views=2)
+        factors = {model.backbone: self.backbone_factor, projector: self.projector_factor}
+        recipes = {
+            part: replace(recipe, lr=factor * recipe.lr, min_lr=factor * recipe.min_lr)
+            for part, factor in factors.items()
+        }
+        state = (key_model, key_projector, queue)
+        yield Stage(model, loss, recipe, train=(model, projector), state=state, views=2, recipes=recipes)
 
 
 def _check_shapes(queries: Tensor, keys: Tensor, labels: Tensor) -> None:

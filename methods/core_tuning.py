@@ -19,8 +19,7 @@ from bench.protocol import Recipe
 def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The least similar image of the same class and the most similar one of another class (Core-tuning, section 4).
 
-    positive_i = argmin_{j ≠ i, y_j = y_i} cos(z_i, z_j) and negative_i = argmax_{y_j ≠ y_i} cos(z_i, z_j). The released
-    code puts 0 in the place of what is masked, so that features after a ReLU give it no real positive; here it is ±∞.
+    positive_i = argmin_{j ≠ i, y_j = y_i} cos(z_i, z_j) and negative_i = argmax_{y_j ≠ y_i} cos(z_i, z_j).
 
     Args:
         features: (B, D), of any length; no gradient goes through the choice.
@@ -33,16 +32,33 @@ def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Ten
     Raises:
         ValueError: ``features`` is not (B, D) or ``labels`` not (B,).
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (B, D) and (B,)")
-    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-        unit = F.normalize(at_least_float32(features), dim=1)
-        cosine = unit @ unit.T
-    same = labels[:, None] == labels
-    partners = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    cosine, partners, strangers = _similarities(features, labels)
     positive = cosine.masked_fill(~partners, torch.inf).argmin(1)
-    negative = cosine.masked_fill(same, -torch.inf).argmax(1)
-    return positive, negative, partners.any(1) & ~same.all(1)
+    negative = cosine.masked_fill(~strangers, -torch.inf).argmax(1)
+    return positive, negative, partners.any(1) & strangers.any(1)
+
+
+def released_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What the released code takes for the hardest pairs: similarities that are masked count as 0, not as ±∞.
+
+    So where no similarity is negative, as after a ReLU, the positive is the first image that is none (or is at a right
+    angle); and where all negatives are at more than a right angle, the negative is the first image of the same class. A
+    positive found at index 0 is replaced by the image itself.
+
+    Args:
+        features: (B, D), of any length; no gradient goes through the choice.
+        labels: (B,) class indices.
+
+    Returns:
+        Indices (B,) of the positives and (B,) of the negatives; each image has both. In float32 at least.
+
+    Raises:
+        ValueError: ``features`` is not (B, D) or ``labels`` not (B,).
+    """
+    cosine, partners, strangers = _similarities(features, labels)
+    positive = cosine.where(partners, 0.0).argmin(1)
+    itself = torch.arange(len(labels), device=labels.device)
+    return torch.where(positive == 0, itself, positive), cosine.where(strangers, 0.0).argmax(1)
 
 
 def random_negatives(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +96,7 @@ def mixed(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
 
 
 def alike(targets: Tensor) -> Tensor:
-    """Which rows have exactly the same soft label, all K entries compared; the released code compares a hash of them.
+    """Which rows have exactly the same soft label, all K entries compared.
 
     Args:
         targets: (N, K) soft labels.
@@ -90,6 +106,24 @@ def alike(targets: Tensor) -> Tensor:
     """
     group: Tensor = torch.unique(targets, dim=0, return_inverse=True)[1]
     return group[:, None] == group
+
+
+def released_alike(targets: Tensor) -> Tensor:
+    """Which rows have one code in the released code: Σ_k y_k 10^k, in float32, of powers that wrap around at 64 bits.
+
+    Above 63 classes the powers are 0, so those classes are one; and single precision drops the smaller of two entries
+    that lie some eight classes apart.
+
+    Args:
+        targets: (N, K) soft labels.
+
+    Returns:
+        (N, N) bool, true on the diagonal.
+    """
+    powers = [(10**k + 2**63) % 2**64 - 2**63 for k in range(targets.shape[1])]
+    with torch.autocast(targets.device.type, enabled=False):
+        code = (targets.float() * torch.tensor(powers, device=targets.device).float()).sum(1)
+    return code[:, None] == code
 
 
 def focal_contrastive(z: Tensor, positives: Tensor, temperature: float, *, over_rows: bool = False) -> Tensor:
@@ -134,6 +168,10 @@ class CoreTuning(Method):
     Each image gives a hard positive, mixed from its least similar positive and its most similar negative, and a
     semi-hard negative, mostly a random image of another class; soft labels are mixed alike. An image without such
     partners in its batch gives none. Rows of one and the same soft label are each other's positives.
+
+    The released code differs: it mines with zeros in the place of what is masked (``released_pairs``), takes any image
+    of the batch for a random negative, compares a code of the soft labels (``released_alike``), divides an anchor's
+    loss by all rows and not by its positives, and keeps originals from training the backbone by themselves.
     """
 
     paper = (
@@ -145,14 +183,13 @@ class CoreTuning(Method):
     alpha: float = hyper(1.0, low=0.01, source="of Beta(alpha, alpha), from which shares are drawn; released README")
     least: float = hyper(0.8, low=0, high=1, source="smallest share of the negative in a semi-hard one; released code")
     projection: int = hyper(256, low=1, source="width of the projector's output; released code")
-    detach_originals: bool = hyper(
-        False,
-        source="our choice: features train the backbone as they are too, not through mixtures alone; released: true",
-    )
     variant: str = hyper(
-        "paper",
-        choices=("paper", "released"),
-        source="released: partners are any image of the batch, and an anchor's loss is divided by all rows, not |P|",
+        "paper", choices=("paper", "released"), source="mining, partners, equality of labels, divisor, originals"
+    )
+    originals: str = hyper(
+        "variant",
+        choices=("variant", "attached", "detached"),
+        source="paper: attached, our choice, as it is silent; released: detached, mixtures alone train the backbone",
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
@@ -163,25 +200,27 @@ class CoreTuning(Method):
             features, targets = self.enlarged(model(batch.images).features, batch)
             output = Output(model.head(features), features, {})
             z = F.normalize(at_least_float32(projector(features)), dim=1)
-            over_rows = self.variant == "released"
-            return {
-                "ce": replace(batch, targets=targets).cross_entropy(output),
-                "focal": self.eta * focal_contrastive(z, alike(targets), self.temperature, over_rows=over_rows),
-            }
+            released = self.variant == "released"
+            positives = released_alike(targets) if released else alike(targets)
+            focal = focal_contrastive(z, positives, self.temperature, over_rows=released)
+            return {"ce": replace(batch, targets=targets).cross_entropy(output), "focal": self.eta * focal}
 
         yield Stage(model, loss, recipe, train=(model, projector))
 
     def enlarged(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features (N, D) and soft labels (N, K): the originals, the hard positives, the semi-hard negatives."""
         features, targets, labels = at_least_float32(features), batch.targets, batch.labels
-        positive, negative, has_both = hardest_pairs(features, labels)
         share = self.shares(features)
         if self.variant == "released":
-            partner, has_partner = torch.randperm(len(labels), device=labels.device), torch.ones_like(has_both)
+            positive, negative = released_pairs(features, labels)
+            partner = torch.randperm(len(labels), device=labels.device)
+            has_both = has_partner = torch.ones_like(labels, dtype=torch.bool)
         else:
+            positive, negative, has_both = hardest_pairs(features, labels)
             partner, has_partner = random_negatives(labels)
         large_share = self.shares(features).clamp(min=self.least)
-        rows = [features.detach() if self.detach_originals else features]
+        detached = self.variant == "released" if self.originals == "variant" else self.originals == "detached"
+        rows = [features.detach() if detached else features]
         rows.append(mixed(features[positive], features[negative], share)[has_both])
         rows.append(mixed(features[partner], features, large_share)[has_partner])
         soft = [targets]
@@ -193,3 +232,14 @@ class CoreTuning(Method):
         """(B,) draws from Beta(alpha, alpha), one a row."""
         alpha = torch.full(features.shape[:1], self.alpha, dtype=features.dtype, device=features.device)
         return torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
+
+
+def _similarities(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines (B, B) without a gradient, which pairs are two images of one class, and which are of two classes."""
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (B, D) and (B,)")
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        unit = F.normalize(at_least_float32(features), dim=1)
+        cosine = unit @ unit.T
+    same = labels[:, None] == labels
+    return cosine, same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same

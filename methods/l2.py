@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.losses import squared_norm
+from bench.losses import penalised, squared_norm
 from bench.method import Batch, Method, Stage, Terms, hyper, replace
 from bench.protocol import Recipe
 
@@ -16,14 +16,19 @@ from bench.protocol import Recipe
 class L2(Method):
     """Cross-entropy plus alpha/2 ‖w‖² on the backbone and beta/2 ‖w‖² on the head, in the place of weight decay.
 
-    As in L2-SP here, every weight is penalised, biases and norms included; the authors' code penalises kernels only.
-    The penalty is part of the gradient: with AdamW it passes through the moments, unlike decoupled weight decay.
+    What is outside of the scope is not decayed. The penalty is part of the gradient: with AdamW it passes through the
+    moments, unlike decoupled weight decay.
     """
 
     paper = "Li, Grandvalet and Davoine, 'Explicit Inductive Bias for Transfer Learning', ICML 2018, the baseline L2"
 
     alpha: float = hyper(1e-4, low=0, source="authors' script for Stanford Dogs, L2 on the pre-trained layers")
     beta: float = hyper(1e-3, low=0, source="authors' script for Stanford Dogs, L2 on the new layer")
+    scope: str = hyper(
+        "all",
+        choices=("all", "kernels"),
+        source="all: the formula; kernels: authors' TensorFlow code, no biases, norms and embeddings",
+    )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage, without the optimiser's weight decay."""
@@ -33,6 +38,6 @@ class L2(Method):
         """Cross-entropy and the two penalties."""
         return {
             "ce": batch.cross_entropy(model(batch.images)),
-            "l2": self.alpha * squared_norm(list(model.backbone.parameters())),
-            "l2_head": self.beta * squared_norm(list(model.head.parameters())),
+            "l2": self.alpha * squared_norm(penalised(model.backbone, self.scope)),
+            "l2_head": self.beta * squared_norm(penalised(model.head, self.scope)),
         }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.losses import squared_norm
+from bench.losses import penalised, squared_norm
 from bench.method import Batch, Method, Stage, Terms, hyper, replace
 from bench.protocol import Recipe
 
@@ -34,17 +34,26 @@ def squared_distance(weights: Sequence[Tensor], start: Sequence[Tensor]) -> Tens
 
 @dataclass(frozen=True)
 class L2SP(Method):
-    """Cross-entropy plus alpha/2 ‖w − w⁰‖² on the backbone and beta/2 ‖w‖² on the head."""
+    """Cross-entropy plus alpha/2 ‖w − w⁰‖² on the backbone and beta/2 ‖w‖² on the head.
+
+    What is outside of the scope is neither pulled back nor decayed; buffers (batch norm's statistics) never are.
+    The penalty is part of the gradient: with AdamW it passes through the moments, unlike decoupled weight decay.
+    """
 
     paper = "Li, Grandvalet and Davoine, 'Explicit Inductive Bias for Transfer Learning', ICML 2018, section 3"
 
-    alpha: float = hyper(0.1, low=0, source="authors' script for Stanford Dogs (their parser's default: 0.01)")
+    alpha: float = hyper(0.1, low=0, source="authors' script for Stanford Dogs (0.01: their parser, TLlib)")
     beta: float = hyper(0.01, low=0, source="authors' scripts; applied to the new head")
+    scope: str = hyper(
+        "all",
+        choices=("all", "kernels"),
+        source="all: the formula of section 3, TLlib; kernels: authors' TensorFlow code, no biases, norms, embeddings",
+    )
     replaces_decay: bool = hyper(True, source="the penalty stands in the place of weight decay (section 3)")
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage; the start of the weights is kept beside it."""
-        backbone, head = list(model.backbone.parameters()), list(model.head.parameters())
+        backbone, head = penalised(model.backbone, self.scope), penalised(model.head, self.scope)
         start = [weight.detach().clone() for weight in backbone]
 
         def loss(model: Model, batch: Batch) -> Terms:

@@ -29,7 +29,7 @@ class LaCViT(Method):
         0.83,
         low=0,
         high=1,
-        source="of the steps for stage 1; our reading of 50 and 10 epochs (paper 4), the batch being one here",
+        source="of the steps for stage 1; our choice: 50 and 10 epochs (paper 4), the batch being one (code: 500, 100)",
     )
     temperature: float = hyper(0.1, low=0.01, source="tau; paper 4")
     projection: int = hyper(128, low=1, source="width of the projector's output; released code")

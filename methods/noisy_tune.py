@@ -50,7 +50,7 @@ class NoisyTune(Policy):
         "ACL 2022, arXiv:2202.12024"
     )
 
-    intensity: float = hyper(0.15, low=0, source="lambda; set by public uses of the method; COIN names none")
+    intensity: float = hyper(0.15, low=0, source="lambda; our choice, as public uses of it; COIN names none")
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The stages of the method it acts on, from the perturbed weights."""

@@ -72,7 +72,7 @@ class NPair(Method):
     paper = "Sohn, 'Improved Deep Metric Learning with Multi-class N-pair Loss', NeurIPS 2016, as LaCViT's baseline"
 
     share: float = hyper(
-        0.83, low=0, high=1, source="of the steps for stage 1; as lacvit, whose paper says nothing else of its baseline"
+        0.83, low=0, high=1, source="of the steps for stage 1; our choice, as lacvit: its paper is silent on this"
     )
     l2_reg: float = hyper(0.02, low=0, source="LaCViT's released code")
     variant: str = hyper(

@@ -17,7 +17,7 @@ from bench.protocol import Recipe
 def output_distance(student: Tensor, source: Tensor, tokens: str = "all") -> Tensor:
     """Mean squared distance of the outputs of all blocks, "following Equation 5" of GTA (section 4.2).
 
-    The paper names neither the tokens nor the reduction; all tokens and the mean are our reading.
+    The paper names neither the tokens nor the reduction; all tokens and the mean are our choice.
 
     Args:
         student: (L, B, T, D): blocks, images, tokens with [cls] first, width.
@@ -47,7 +47,7 @@ class OutputGuide(Method):
 
     guide: str = hyper("msa", choices=("msa", "block"), source="the two rows of Table 3")
     weight: float = hyper(1.0, low=0, source="our choice: Table 3 names no weight; GTA's own is 1.0")
-    tokens: str = hyper("all", choices=("all", "cls", "patches"), source="our reading: not stated")
+    tokens: str = hyper("all", choices=("all", "cls", "patches"), source="our choice: the paper names none")
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage; the source is a frozen copy made before training."""

@@ -19,13 +19,20 @@ from bench.protocol import Recipe
 class SCL(Method):
     """Cross-entropy plus lambda times the supervised contrastive loss of projected features; one view.
 
-    As in COIN (section 3.2), which is COIN without its first stage. Gunel et al. weigh cross-entropy with 1 − lambda
-    (their lambda of 0.9 is a ratio of 9, not of 0.1) and contrast the encoder's output without a projector.
+    The form is that of COIN (section 3.2), which is COIN without its first stage. Gunel et al. weigh cross-entropy with
+    1 − lambda (their lambda of 0.9 is a ratio of 9, not of 0.1) and contrast the encoder's output itself:
+    ``scl(weighting=convex, weight=0.9, projector=false)``. They sum over the anchors of a batch; here it is a mean.
     """
 
     paper = "Gunel et al., arXiv:2011.01403, in the form of COIN (Pan et al.), section 3.2, L = L_ce + lambda L_con"
 
     weight: float = hyper(0.1, low=0, source="lambda; COIN 4.2")
+    weighting: str = hyper(
+        "added",
+        choices=("added", "convex"),
+        source="added: COIN 3.2, CE + lambda SCL; convex: Gunel et al., (1 - lambda) CE + lambda SCL",
+    )
+    projector: bool = hyper(True, source="COIN's released code; Gunel et al.: none")
     temperature: float = hyper(0.3, low=0.01, source="tau; COIN 4.2")
     projection: int = hyper(256, low=1, source="width of the projector's output; COIN's released code")
     variant: str = hyper(
@@ -35,9 +42,17 @@ class SCL(Method):
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
-        """One stage; the projector is trained with the model and not used afterwards."""
-        projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
-        released = self.variant == "released"
+        """One stage; the projector is trained with the model and not used afterwards.
+
+        Raises:
+            ValueError: lambda is above 1 where cross-entropy is weighed with 1 − lambda.
+        """
+        released, convex = self.variant == "released", self.weighting == "convex"
+        if convex and self.weight > 1:
+            raise ValueError(f"scl: weight is {self.weight}; with weighting=convex it must be at most 1")
+        projector: nn.Module = nn.Identity()
+        if self.projector:
+            projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
 
         def loss(model: Model, batch: Batch) -> Terms:
             output = model(batch.images)
@@ -45,6 +60,7 @@ class SCL(Method):
             contrast = supervised_contrastive(
                 z, batch.labels, self.temperature, self_positive=released, over_batch=released
             )
-            return {"ce": batch.cross_entropy(output), "con": self.weight * contrast}
+            ce = batch.cross_entropy(output)
+            return {"ce": (1 - self.weight) * ce if convex else ce, "con": self.weight * contrast}
 
         yield Stage(model, loss, recipe, train=(model, projector))

@@ -43,7 +43,7 @@ class SimCLR(Method):
     paper = "Chen et al., arXiv:2002.05709, eq. 1, as the baseline of LaCViT (Long et al., section 5)"
 
     share: float = hyper(
-        0.83, low=0, high=1, source="of the steps for stage 1; as lacvit, whose paper says nothing else of its baseline"
+        0.83, low=0, high=1, source="of the steps for stage 1; our choice, as lacvit: its paper is silent on this"
     )
     temperature: float = hyper(0.1, low=0.01, source="tau; LaCViT section 4, not said of the baseline")
     projection: int = hyper(128, low=1, source="width of the projector's output; LaCViT's released code")

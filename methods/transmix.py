@@ -78,7 +78,11 @@ class TransMix(Policy):
     mixup_alpha: float = hyper(0.8, low=0.001, source="released DeiT-S and DeiT-B configurations")
     cutmix_alpha: float = hyper(1.0, low=0.001, source="released DeiT-S and DeiT-B configurations")
     switch: float = hyper(0.5, low=0, high=1, source="share of CutMix; released DeiT-S run (its file says 0.8)")
-    variant: str = hyper("paper", choices=("paper", "released"), source="released: mean of attention and area")
+    variant: str = hyper(
+        "paper",
+        choices=("paper", "released"),
+        source="paper: attention alone (eq. 3); released: its mean with the area (section 4.1, say its authors)",
+    )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The stages of the inner method on mixed batches."""

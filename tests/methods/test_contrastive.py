@@ -18,7 +18,7 @@ from torch import Tensor
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import read_experiment
-from bench.fit import fit, set_modes
+from bench.fit import fit, set_modes, trained
 from bench.grid import expand
 from bench.losses import supervised_contrastive
 from bench.method import Batch, Method
@@ -345,6 +345,25 @@ def test_coin_and_scl_contrast_projected_features_of_unit_length(name: str, vari
     assert z.shape == (16, 256)
     assert terms["con"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["ce"].item() == pytest.approx(batch.cross_entropy(model(batch.images)).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.9, 1.0])
+def test_scl_as_gunel_weighs_and_contrasts_the_encoders_output(weight: float, data: TrainingImages) -> None:
+    model, batch = micro_vit().eval(), data.batch(0)
+    (stage,) = built("scl", weight=weight, weighting="convex", projector=False).stages(model, a_recipe(), data)
+    terms, output = stage.loss(model, batch), model(batch.images)
+    z = F.normalize(output.features.double(), dim=1)
+    contrast = contrast_by_hand(z, batch.labels.tolist(), 0.3)
+    assert terms["ce"].item() == pytest.approx((1 - weight) * batch.cross_entropy(output).item(), rel=1e-6)
+    assert terms["con"].item() == pytest.approx(weight * contrast.item(), rel=1e-5)
+    assert {name for name, _ in trained(stage)} == {name for name, _ in model.named_parameters()}
+
+
+def test_scl_refuses_a_negative_weight_of_cross_entropy(data: TrainingImages) -> None:
+    (stage,) = built("scl", weight=2.0).stages(micro_vit(), a_recipe(), data)
+    assert stage.views == 1
+    with pytest.raises(ValueError, match=r"weight is 2\.0; with weighting=convex it must be at most 1"):
+        next(iter(built("scl", weight=2.0, weighting="convex").stages(micro_vit(), a_recipe(), data)))
 
 
 @pytest.mark.parametrize("name", ["lacvit", "simclr"])

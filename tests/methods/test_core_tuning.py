@@ -116,10 +116,35 @@ def test_there_is_no_negative_in_a_batch_of_one_class(labels: list[int]) -> None
     assert max(partner.tolist()) < len(labels)
 
 
+@pytest.mark.parametrize("mine", [core.hardest_pairs, core.released_pairs])
 @pytest.mark.parametrize("wrong", [(torch.zeros(3), 3), (torch.zeros(3, 2), 2)])
-def test_mining_refuses_other_shapes(wrong: tuple[Tensor, int]) -> None:
+def test_mining_refuses_other_shapes(wrong: tuple[Tensor, int], mine: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        core.hardest_pairs(wrong[0], torch.zeros(wrong[1], dtype=torch.long))
+        mine(wrong[0], torch.zeros(wrong[1], dtype=torch.long))
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "after a ReLU"])
+def test_released_mining_takes_zeros_for_what_is_masked(signed: bool) -> None:
+    features = torch.randn(24, 5, dtype=DOUBLE)
+    features = features if signed else features.abs()
+    labels = torch.randint(0, 6, (24,))
+    positive, negative = (answer.tolist() for answer in core.released_pairs(features, labels))
+    rows, classes = features.tolist(), labels.tolist()
+    real = 0
+    for i in range(24):
+        near = [cosine(rows[i], rows[j]) if j != i and classes[j] == classes[i] else 0.0 for j in range(24)]
+        far = [cosine(rows[i], rows[j]) if classes[j] != classes[i] else 0.0 for j in range(24)]
+        assert positive[i] == (near.index(min(near)) or i)
+        assert negative[i] == far.index(max(far))
+        real += positive[i] != i and classes[positive[i]] == classes[i]
+    assert (real > 0) == signed  # after a ReLU no real positive is ever found
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 1, 2], [4, 4, 4]], ids=["one image", "no positive pair", "one class"])
+def test_released_mining_gives_every_image_a_pair(labels: list[int]) -> None:
+    positive, negative = core.released_pairs(torch.rand(len(labels), 4), torch.tensor(labels))
+    assert len(positive) == len(negative) == len(labels)
+    assert max(*positive.tolist(), *negative.tolist()) < len(labels)
 
 
 # ---- mixing
@@ -159,6 +184,45 @@ def test_soft_labels_are_alike_only_where_all_entries_are(classes: int, smoothin
     for i in range(0, len(targets), 7):
         assert found[i].tolist() == [torch.equal(targets[i], other) for other in targets]
     assert torch.equal(found[: 2 * classes, : 2 * classes], labels[:, None] == labels)
+
+
+def code_by_hand(row: list[float]) -> float:
+    """With the powers of ten that NumPy's 64-bit integers give, in single precision."""
+    total = np.float32(0)
+    for k, entry in enumerate(row):
+        wrapped = np.array(pow(10, k, 2**64), dtype=np.uint64).astype(np.int64)
+        total = np.float32(total + np.float32(np.float32(entry) * np.float32(wrapped)))
+    return float(total)
+
+
+@pytest.mark.parametrize("classes", [4, 10, 70, 100])
+def test_released_labels_are_alike_where_their_codes_are(classes: int) -> None:
+    one_hot = torch.eye(classes)
+    halves = (one_hot + one_hot.roll(1, 0)) / 2
+    targets = torch.cat([one_hot, halves, one_hot[: classes // 2]])
+    codes = [code_by_hand(row) for row in targets.tolist()]
+    expected = torch.tensor([[one == other for other in codes] for one in codes])
+    found = core.released_alike(targets)
+    assert torch.equal(found, expected)
+    assert torch.equal(found, core.alike(targets)) == (classes <= 10)
+
+
+def test_released_labels_merge_the_classes_above_63() -> None:
+    found = core.released_alike(torch.eye(100))
+    assert found[64:, 64:].all()
+    assert not (found ^ torch.eye(100, dtype=torch.bool))[:64, :64].any()
+
+
+def test_released_labels_lose_a_small_share_of_a_low_class() -> None:
+    mixtures = core.mixed(torch.eye(10)[[9, 9, 5, 5]], torch.eye(10)[[0, 1, 3, 4]], torch.full((4,), 0.8))
+    assert core.released_alike(mixtures).tolist() == [
+        [True, True, False, False],
+        [True, True, False, False],
+        [False, False, True, False],
+        [False, False, False, True],
+    ]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not core.released_alike(mixtures)[2, 3]
 
 
 # ---- the focal contrast
@@ -328,10 +392,18 @@ def test_released_partners_are_any_image_and_each_has_one() -> None:
     assert same_class > 0
 
 
-@pytest.mark.parametrize("detached", [False, True])
-def test_detached_originals_pass_no_gradient_by_themselves(detached: bool) -> None:
+@pytest.mark.parametrize(
+    ("hypers", "detached"),
+    [
+        ({}, False),
+        ({"variant": "released"}, True),
+        ({"originals": "detached"}, True),
+        ({"variant": "released", "originals": "attached"}, False),
+    ],
+)
+def test_detached_originals_pass_no_gradient_by_themselves(hypers: dict[str, str], detached: bool) -> None:
     features = torch.randn(len(LABELS), 5, requires_grad=True)
-    rows, _ = core.CoreTuning(detach_originals=detached).enlarged(features, batch_of(LABELS))
+    rows, _ = core.CoreTuning(**hypers).enlarged(features, batch_of(LABELS))
     count = len(LABELS)
     (originals,) = torch.autograd.grad(rows[:count].sum(), features, retain_graph=True, allow_unused=True)
     assert (originals.abs().sum() == 0) == detached
@@ -356,6 +428,29 @@ def test_terms_are_those_of_the_enlarged_batch() -> None:
     positives = torch.stack([torch.stack([(one == other).all() for other in targets]) for one in targets])
     assert terms["focal"].item() == pytest.approx(0.3 * focal_by_hand(z, positives, 0.2, False).item(), rel=1e-4)
     assert len(rows) > 30
+
+
+def test_released_terms_are_those_of_three_rows_an_image() -> None:
+    """Its mining, its equality of labels, its divisor; the rows are drawn again from the same seed."""
+    data = noise()
+    model, batch = flat_model(), data.batch(0)
+    method = core.CoreTuning(variant="released", eta=0.3, temperature=0.2)
+    stage = staged(model, data, variant="released", eta=0.3, temperature=0.2)
+    projector = next(item for item in stage.train if item is not model)
+    assert isinstance(projector, nn.Sequential)
+    torch.manual_seed(3)
+    terms = stage.loss(model, batch)
+    torch.manual_seed(3)
+    features = model(batch.images).features
+    rows, targets = method.enlarged(features, batch)
+    assert len(rows) == 3 * len(batch.labels)
+    positive, negative = core.released_pairs(features, batch.labels)
+    for i, row in enumerate(rows[len(features) : 2 * len(features)]):
+        assert 0 <= share_of(row, features[positive[i]], features[negative[i]]) <= 1
+    codes = [code_by_hand(row) for row in targets.tolist()]
+    positives = torch.tensor([[one == other for other in codes] for one in codes])
+    z = F.normalize(projector(rows).detach(), dim=1).double()
+    assert terms["focal"].item() == pytest.approx(0.3 * focal_by_hand(z, positives, 0.2, True).item(), rel=1e-4)
 
 
 def test_projector_has_two_layers() -> None:
@@ -402,7 +497,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_projector_moves() -> None:
     assert torch.equal(ends[0], ends[1])
 
 
-@pytest.mark.parametrize("settings", ["core_tuning", "core_tuning(variant=released,detach_originals=true)"])
+@pytest.mark.parametrize("settings", ["core_tuning", "core_tuning(variant=released)"])
 def test_it_learns_the_digits(settings: str) -> None:
     overrides = Overrides(settings, rates="15", seeds="1", settings=("steps=40", "warmup=4", "evaluations=2"))
     registry = Registry()

@@ -1,20 +1,25 @@
-"""What GTA is compared and combined with: guides of other outputs (Table 3) and TransMix (Table 5)."""
+"""GTA's switches, and what it is compared and combined with: guides of other outputs (Table 3), TransMix (Table 5)."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
+from bench.methods.gta import GTA, attention_distance
 from bench.methods.output_guide import OutputGuide, output_distance
 from bench.methods.transmix import MixedBatch, TransMix, attention_share, cut_box
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import Overrides, read_experiment
-from bench.fit import fit
+from bench.fit import fit, set_modes
 from bench.grid import expand
 from bench.method import Batch, Method, Terms
 from bench.protocol import Protocol, Recipe
@@ -32,12 +37,162 @@ def model() -> Model:
 
 @pytest.fixture
 def data() -> TrainingImages:
+    return images_of_noise()
+
+
+def images_of_noise() -> TrainingImages:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(256, (16, 12, 12, 1), generator=generator, dtype=torch.uint8).numpy()
     labels = torch.randint(CLASSES, (16,), generator=generator).numpy()
     protocol = Protocol(recipe=Recipe(steps=4, lr=1e-3), batch_size=8, augmentation="none")
     indices = torch.arange(16).numpy()
     return TrainingImages(Split(ArrayImages(pixels), labels), indices, CLASSES, protocol, 12, 0, torch.device("cpu"))
+
+
+# ---- GTA's reduction
+
+
+def distance_by_hand(student: Tensor, source: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Element by element: the sum over all, divided by the sizes of the dimensions that are averaged."""
+    total = student.new_zeros(())
+    for at in torch.cartesian_prod(*(torch.arange(size) for size in student.shape)).tolist():
+        total = total + (student[tuple(at)] - source[tuple(at)]) ** 2
+    return total / math.prod(student.shape[dimension] for dimension in over)
+
+
+REDUCTIONS = {"mean": (0, 1, 2, 3), "patches": (0, 1, 2), "image": (1,)}
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_attention_distance_sums_and_averages_as_it_says(reduction: str, images: int) -> None:
+    student = torch.randn(2, images, 3, 4, dtype=torch.float64, requires_grad=True)
+    source = torch.randn(2, images, 3, 4, dtype=torch.float64)
+    found = attention_distance(student, source, reduction)
+    expected = distance_by_hand(student, source, REDUCTIONS[reduction])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    one, other = (torch.autograd.grad(value, student)[0] for value in (found, expected))
+    torch.testing.assert_close(one, other, rtol=1e-6, atol=0)
+    assert torch.autograd.gradcheck(lambda s: attention_distance(s, source, reduction), student)
+    assert attention_distance(source, source, reduction).item() == 0
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_attention_distance_of_half_precision_is_computed_in_float32(reduction: str) -> None:
+    student, source = (torch.randn(4, 8, 3, 196).bfloat16() for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attention_distance(student, source, reduction)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(
+        attention_distance(student.double(), source.double(), reduction).item(), rel=1e-5
+    )
+
+
+def test_attention_distance_refuses_an_unknown_reduction() -> None:
+    with pytest.raises(ValueError, match="mean, patches or image, not 'sum'"):
+        attention_distance(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), "sum")
+
+
+@pytest.mark.parametrize(("reduction", "times"), [("mean", 1), ("patches", 36), ("image", 4 * 3 * 36)])
+def test_the_term_has_the_reduction_that_was_asked_for(
+    model: Model, data: TrainingImages, reduction: str, times: int
+) -> None:
+    batch, terms = data.batch(0), []
+    for chosen in ("mean", reduction):
+        student = copy.deepcopy(model)
+        (stage,) = GTA(weight=0.5, reduction=chosen).stages(student, data.protocol.recipe.resolved(16, 8), data)
+        terms.append(stage.loss(moved(student), batch)["gta"].item())
+    assert terms[0] > 0
+    assert terms[1] == pytest.approx(times * terms[0], rel=1e-5)
+
+
+@torch.no_grad()
+def moved(model: Model) -> Model:
+    """Every weight of the backbone a little elsewhere, the same way at each call."""
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.backbone.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.02)
+    return model
+
+
+# ---- GTA's source in bf16
+
+
+def test_a_source_in_bf16_changes_the_term_by_no_more_than_its_rounding(model: Model, data: TrainingImages) -> None:
+    """With distance d and source logits b in root mean square, rounding them by r b shifts d² by 2 r d b + r² b²."""
+    batch, terms = data.batch(0), {}
+    start = copy.deepcopy(model).eval()
+    for precision in ("as_run", "bf16"):
+        student = copy.deepcopy(model)
+        method = GTA(source_precision=precision)
+        (stage,) = method.stages(student, data.protocol.recipe.resolved(16, 8), data)
+        terms[precision] = stage.loss(moved(student).eval(), batch)
+    with torch.no_grad():
+        logits = start.probe(batch.images, "cls_attention").square().mean().sqrt().item()
+    exact, rounded = terms["as_run"]["gta"].item(), terms["bf16"]["gta"].item()
+    rounding = 0.01 * logits
+    assert rounded != exact
+    assert abs(rounded - exact) <= 2 * rounding * math.sqrt(exact) + rounding**2
+    assert torch.equal(terms["as_run"]["ce"], terms["bf16"]["ce"])
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("as_run", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_source_runs_in_its_precision(
+    model: Model, data: TrainingImages, precision: str, dtype: torch.dtype
+) -> None:
+    """And under the protocol's autocast it is bf16 either way."""
+    method, images = GTA(source_precision=precision), data.batch(0).images
+    with torch.no_grad():
+        assert method.target(model, images).dtype == dtype
+        with torch.autocast("cpu", torch.bfloat16):
+            assert method.target(model, images).dtype == torch.bfloat16
+
+
+class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts fused attention forward and results that are maps of all tokens by all tokens."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tokens, self.fused, self.maps = tokens, 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.fused += str(func).startswith("aten._scaled_dot_product") and "backward" not in str(func)
+        shapes = [leaf.shape for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.maps += sum(tuple(shape[-2:]) == (self.tokens, self.tokens) for shape in shapes)
+        return result
+
+
+@pytest.mark.parametrize("precision", ["as_run", "bf16"])
+def test_student_and_source_keep_fused_attention(model: Model, data: TrainingImages, precision: str) -> None:
+    """Four blocks of the student; three of the source, which ends at the fourth's logits."""
+    (stage,) = GTA(source_precision=precision).stages(model, data.protocol.recipe.resolved(16, 8), data)
+    set_modes(stage)
+    with Kernels(tokens=37) as seen:
+        torch.stack(list(stage.loss(model, data.batch(0)).values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert (seen.fused, seen.maps) == (7, 0)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weight_0_is_plain_fine_tuning_bit_for_bit_whatever_the_switches(model: Model, reduction: str) -> None:
+    ends = [trained(method, model) for method in (Method(), GTA(0, reduction, "bf16"))]
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+
+
+def test_a_source_in_bf16_gives_the_same_bits_every_time_and_other_ones_than_float32(model: Model) -> None:
+    once, again, other = (trained(GTA(1.0, "mean", precision), model) for precision in ("bf16", "bf16", "as_run"))
+    assert all(torch.equal(first, second) for first, second in zip(once, again, strict=True))
+    assert not all(torch.equal(first, second) for first, second in zip(once, other, strict=True))
+
+
+def trained(method: Method, start: Model) -> list[Tensor]:
+    """The weights after four steps from a copy of the model."""
+    torch.manual_seed(7)
+    data = images_of_noise()
+    model = copy.deepcopy(start)
+    (stage,) = method.stages(model, data.protocol.recipe.resolved(16, 8), data)
+    fit(stage, data, start=0, stops=lambda _: False, at_stop=lambda _: None)
+    return [parameter.detach() for parameter in model.parameters()]
 
 
 # ---- guides of MSA and block outputs

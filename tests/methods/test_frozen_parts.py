@@ -1,0 +1,96 @@
+"""Attention-only and FFN-only fine-tuning: which weights move under each reading of what is frozen."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from timm.models import VisionTransformer
+from torch import nn
+
+from bench.backbones import Model
+from bench.backbones.vit import ViT
+from bench.data import ArrayImages, Split, TrainingImages
+from bench.fit import fit, set_modes
+from bench.losses import all_but
+from bench.method import Stage
+from bench.protocol import Protocol, Recipe
+
+CLASSES, SIDE = 3, 12
+
+attention_only: Any = importlib.import_module("bench.methods.attention_only")
+ffn_only: Any = importlib.import_module("bench.methods.ffn_only")
+
+METHODS = {"attention_only": attention_only.AttentionOnly, "ffn_only": ffn_only.FFNOnly}
+BRANCH = {"attention_only": r"\.attn\.", "ffn_only": r"\.mlp\."}
+OTHER = {"attention_only": BRANCH["ffn_only"], "ffn_only": BRANCH["attention_only"]}
+
+
+def model() -> Model:
+    """With registers, query and key norms, layer scale and stochastic depth: all that a block may hold."""
+    torch.manual_seed(0)
+    backbone = VisionTransformer(
+        **{"img_size": SIDE, "patch_size": 4, "in_chans": 1, "embed_dim": 24, "depth": 2, "num_heads": 3},
+        **{"num_classes": 0, "reg_tokens": 1, "qk_norm": True, "init_values": 0.1, "drop_path_rate": 0.3},
+    )
+    return Model(backbone, ViT(), 24, CLASSES, [0.5], [0.25])
+
+
+def noise() -> TrainingImages:
+    state = np.random.RandomState(0)
+    split = Split(
+        ArrayImages(state.randint(0, 256, (40, SIDE, SIDE, 1)).astype(np.uint8)), state.randint(0, CLASSES, 40)
+    )
+    protocol = Protocol(batch_size=8, augmentation="none")
+    return TrainingImages(split, np.arange(40), CLASSES, protocol, SIDE, seed=5, device=torch.device("cpu"))
+
+
+def staged(name: str, given: Model, rest: str) -> Stage:
+    recipe = Recipe(steps=6, lr=1e-2).resolved(40, 8)
+    (stage,) = METHODS[name](rest=rest).stages(given, recipe, noise())
+    assert isinstance(stage, Stage)
+    return stage
+
+
+@pytest.mark.parametrize("rest", ["deit", "literal"])
+@pytest.mark.parametrize("name", METHODS)
+def test_exactly_these_weights_move(name: str, rest: str) -> None:
+    given = model()
+    before = {key: value.clone() for key, value in given.state_dict().items()}
+    fit(staged(name, given, rest), noise(), start=0, stops=lambda _: False, at_stop=lambda _: None)
+    moved = {key for key, value in given.state_dict().items() if not torch.equal(value, before[key])}
+    if rest == "literal":
+        expected = {key for key in before if not re.search(OTHER[name], key)}
+    else:
+        expected = {key for key in before if re.search(rf"{BRANCH[name]}|head\.|pos_embed", key)}
+    assert moved == expected
+    inside = {"backbone.cls_token", "backbone.norm.weight", "backbone.patch_embed.proj.weight"}
+    assert inside.isdisjoint(moved) == (rest == "deit")
+
+
+@pytest.mark.parametrize("rest", ["deit", "literal"])
+@pytest.mark.parametrize("name", METHODS)
+def test_stochastic_depth_is_that_of_the_trained_branch(name: str, rest: str) -> None:
+    given = model()
+    set_modes(staged(name, given, rest))
+    block: Any = given.backbone.blocks[1]  # type: ignore[index]
+    trains_attention = name == "attention_only"
+    assert (block.drop_path1.training, block.drop_path2.training) == (trains_attention, not trains_attention)
+    assert (block.attn.training, block.mlp.training) == (trains_attention, not trains_attention)
+
+
+# ---- all but some modules
+
+
+def test_all_but_is_the_largest_modules_and_what_lies_between() -> None:
+    inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    outer = nn.Sequential(inner, nn.LayerNorm(2))
+    outer.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    assert [id(item) for item in all_but(outer, [inner[0]])] == [id(outer.scale), id(inner[1]), id(outer[1])]
+    assert [id(item) for item in all_but(outer, [inner])] == [id(outer.scale), id(outer[1])]
+    assert all_but(outer, []) == [outer]
+    assert all_but(outer, [outer]) == []
