@@ -77,8 +77,26 @@ class Protocol:
     batch_size: int = hyper(64, low=1, source="images a step")
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
     augmentation: str = hyper(
-        "crop_flip", choices=("none", "shift", "crop_flip", "randaugment"), source="of the training images"
+        "crop_flip",
+        choices=(
+            "none",
+            "shift",
+            "crop_flip",
+            "randaugment",
+            "randaugment_batched",
+            "rand_m9",
+            "deit",
+            "autoaugment",
+            "autoaugment_cifar",
+            "contrastive",
+        ),
+        source="of the training images",
     )
+    mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")
+    cutmix: float = hyper(0.0, low=0, source="alpha of CutMix; 0: none (deit: 1.0)")
+    mix_probability: float = hyper(1.0, low=0, high=1, source="of a batch being mixed, where Mixup or CutMix is on")
+    mix_switch: float = hyper(0.5, low=0, high=1, source="probability of CutMix instead of Mixup where both are on")
+    erasing: float = hyper(0.0, low=0, high=1, source="probability of random erasing; 0: none (DeiT's paper: 0.25)")
     label_smoothing: float = hyper(0.0, low=0, high=1, source="share of the target spread over all classes")
     drop_path: float = hyper(0.0, low=0, high=1, source="stochastic depth of the trained backbone")
     validation: float = hyper(
@@ -86,6 +104,13 @@ class Protocol:
     )
     evaluations: int = hyper(4, low=1, source="points of the curve, evenly spaced, the end included")
     precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
+
+    @property
+    def mixing(self) -> tuple[float, float]:
+        """α of Mixup and of CutMix: those given; where neither is, DeiT's for ``deit`` (Touvron et al., 2021)."""
+        if self.augmentation == "deit" and not self.mixup and not self.cutmix:
+            return 0.8, 1.0
+        return self.mixup, self.cutmix
 
 
 def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Protocol:

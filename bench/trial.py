@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, DatasetCard
 from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
+from bench.data.cache import cached
 from bench.data.dataset import Indices
 from bench.errors import InputError
 from bench.fit import Progress, fit, predict, trained
@@ -38,14 +40,15 @@ class Outcome:
     predictions: dict[str, npt.NDArray[np.int64]]
 
 
-def run_trial(spec: RunSpec, registry: Registry, device: torch.device, shelf: Shelf | None = None) -> Outcome:
+def run_trial(spec: RunSpec, registry: Registry, device: torch.device, keep: Path | None = None) -> Outcome:
     """Train and evaluate one run.
 
     Args:
         spec: the run.
         registry: finds its method, backbone and dataset.
         device: where it is trained.
-        shelf: where stages that runs share are kept; without one a run trains them for itself.
+        keep: the folder where what runs share is kept: trained stages and decoded images; without it a run does
+            everything itself.
 
     Raises:
         InputError: something is no longer what the spec was planned with.
@@ -57,22 +60,26 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device, shelf: Sh
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
     method = build_method(spec, registry)
-    train, val, test = splits(_opened(data_card), spec)
+    dataset = _opened(data_card)
     torch.manual_seed(spec.seeds.init)
-    model = build_model(card, len(_opened(data_card).classes), spec.protocol.image_size, spec.protocol.drop_path)
+    model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
     if takes_source_head([registry.method(part.name) for part in (spec.method, *spec.method.policies)], card):
         model.source_head = build_source_head(card)
     model.to(device)
+    size = input_size(model)
+    if keep:
+        dataset = cached(dataset, data_card.means, keep / "cache", size, spec.protocol.augmentation)
+    train, val, test = splits(dataset, spec)
     data = TrainingImages(
-        split=_opened(data_card).train,
+        split=dataset.train,
         indices=train,
         classes=model.classes,
         protocol=spec.protocol,
-        size=input_size(model),
+        size=size,
         seed=spec.seeds.order,
         device=device,
     )
-    run = _Run(spec, data, val, test, shelf)
+    run = _Run(spec, data, val, test, Shelf(keep / "shared") if keep else None)
     run.train(method, model)
     seconds = time.perf_counter() - started
     record = {

@@ -35,7 +35,7 @@ from bench.registry import Registry
 MADE = 64
 """JPEG files a split that are made where none are given."""
 
-Path_ = Callable[[Indices, int], Tensor]
+Way = Callable[[Indices, int], Tensor]
 """From the indices of a batch and a seed to its images."""
 
 
@@ -57,16 +57,16 @@ def main() -> None:
         seconds = time.perf_counter() - started
         if not isinstance(plain.train.images, FileImages) or not isinstance(kept, CachedImages):
             parser.error(f"{options.dataset} has no image files, or there is no room for their cache")
-        size = (folder / "cache").stat().st_size and sum(file.stat().st_size for file in (folder / "cache").iterdir())
+        size = sum(file.stat().st_size for file in (folder / "cache").iterdir())
         print(f"{card.title}: {len(kept):,} training images; cache of {size / 1e6:,.0f} MB made in {seconds:.1f} s")
         print(f"batch {options.batch}, {options.size} pixels, {options.rounds} turns, torch {torch.__version__}")
         report(*measure(ways(plain.train.images, kept, options.size), len(kept), options.batch, options.rounds))
 
 
-def ways(files: FileImages, kept: Images, size: int) -> dict[str, Path_]:
+def ways(files: FileImages, kept: Images, size: int) -> dict[str, Way]:
     """The ways to make a batch, the plain loader first."""
 
-    def augmented(name: str) -> Path_:
+    def augmented(name: str) -> Way:
         return lambda indices, seed: training_view(kept.take(indices), size, name, seed)
 
     def crop_and_flip(indices: Indices, seed: int) -> Tensor:
@@ -116,7 +116,7 @@ def load(files: FileImages, indices: Indices, size: int) -> Tensor:
     return images
 
 
-def measure(ways: dict[str, Path_], images: int, batch: int, rounds: int) -> tuple[int, dict[str, list[float]]]:
+def measure(ways: dict[str, Way], images: int, batch: int, rounds: int) -> tuple[int, dict[str, list[float]]]:
     """CPU seconds of each way in each turn, and the size of the batch; the first turn warms up."""
     state = np.random.RandomState(0)
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -93,7 +93,7 @@ class TestExpansion:
             assert run.spec.method.name == {"Plain": "ce", "GTA": "gta"}[run.axes["method"]]
             assert run.spec.dataset.name == run.axes["dataset"].lower().replace(" ", "_")
             assert f"{run.spec.rate:g} %" == run.axes["rate"]
-            assert dict(run.spec.method.hyper) == ({"weight": 0.3} if run.axes["method"] == "GTA" else {})
+            assert dict(run.spec.method.hyper).get("weight") == (0.3 if run.axes["method"] == "GTA" else None)
             assert run.spec.protocol.recipe.steps == 20
 
     def test_lists_of_hyper_parameters_are_swept(self, tmp_path: Path) -> None:
@@ -105,7 +105,8 @@ class TestExpansion:
             "A (alpha=1, beta=0.0)",
             "A (alpha=1, beta=0.5)",
         ]
-        found = {tuple(dict(run.spec.method.hyper).values()) for run in plan.runs}
+        given = [dict(run.spec.method.hyper) for run in plan.runs]
+        found = {(hyper["alpha"], hyper["beta"], hyper["replaces_decay"]) for hyper in given}
         assert found == {(a, b, False) for a in (0.1, 1.0) for b in (0.0, 0.5)}
 
     def test_a_sweep_over_nothing_is_an_error(self, tmp_path: Path) -> None:
@@ -291,8 +292,8 @@ class TestOverrides:
         plan = self.plan(tmp_path, methods="ce,gta(weight=2),l2sp(alpha=1e-3, replaces_decay=false)")
         assert labels(plan, "method") == ["Plain", "gta(weight=2)", "l2sp(alpha=1e-3, replaces_decay=false)"]
         given = {run.spec.method.name: dict(run.spec.method.hyper) for run in plan.runs}
-        assert given["gta"] == {"weight": 2.0}
-        assert given["l2sp"] == {"alpha": 0.001, "beta": 0.01, "replaces_decay": False}
+        assert given["gta"]["weight"] == 2.0
+        assert given["l2sp"].items() >= {"alpha": 0.001, "beta": 0.01, "replaces_decay": False}.items()
 
     def test_a_method_that_the_experiment_lacks(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, methods="ce,bss")

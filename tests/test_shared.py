@@ -78,8 +78,8 @@ def specs(plugin: Path, methods: str, **changes: str) -> list[RunSpec]:
     return [r.spec for r in expand(read_experiment("digits", Registry([plugin]), overrides)).runs]
 
 
-def trial(spec: RunSpec, plugin: Path, shelf: Shelf | None) -> Outcome:
-    return run_trial(spec, Registry([plugin]), torch.device("cpu"), shelf)
+def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> Outcome:
+    return run_trial(spec, Registry([plugin]), torch.device("cpu"), keep)
 
 
 def stage(outcome: Outcome) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def stage(outcome: Outcome) -> dict[str, Any]:
 def test_a_taken_stage_gives_the_run_the_same_bits_as_a_trained_one(plugin: Path, tmp_path: Path) -> None:
     (spec,) = specs(plugin, "turned")
     alone = trial(spec, plugin, None)
-    first, second = (trial(spec, plugin, Shelf(tmp_path / "shelf")) for _ in range(2))
+    first, second = (trial(spec, plugin, tmp_path) for _ in range(2))
     assert [stage(made)["taken"] for made in (alone, first, second)] == [False, False, True]
     for made in (first, second):
         assert made.record["curve"] == alone.record["curve"]
@@ -99,17 +99,16 @@ def test_a_taken_stage_gives_the_run_the_same_bits_as_a_trained_one(plugin: Path
 
 
 def test_runs_that_differ_after_the_stage_share_it_and_others_do_not(plugin: Path, tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "shelf")
     written = "turned,turned(tuned=false),turned(noise=0.1)"
-    tuned, probed, noisy = (stage(trial(spec, plugin, shelf)) for spec in specs(plugin, written))
+    tuned, probed, noisy = (stage(trial(spec, plugin, tmp_path)) for spec in specs(plugin, written))
     assert tuned["key"] == probed["key"] != noisy["key"]
     assert (tuned["taken"], probed["taken"], noisy["taken"]) == (False, True, False)
     # at 15 % other seeds have other images; at 100 % where nothing is held out they have the same ones
-    other = [stage(trial(spec, plugin, shelf))["key"] for spec in specs(plugin, "turned", seeds="0,1")]
+    other = [stage(trial(spec, plugin, tmp_path))["key"] for spec in specs(plugin, "turned", seeds="0,1")]
     assert len(set(other)) == 2
     settings = (*USUAL, "validation=0")
     whole = [
-        stage(trial(spec, plugin, shelf))["taken"]
+        stage(trial(spec, plugin, tmp_path))["taken"]
         for spec in specs(plugin, "turned", seeds="0,1", rates="100", settings=settings)  # type: ignore[arg-type]
     ]
     assert whole == [False, True]
@@ -142,12 +141,12 @@ def test_a_shared_stage_is_not_on_the_curve_and_may_come_on_top_of_the_budget(pl
 
 def test_a_damaged_file_is_set_aside_and_the_stage_trained_again(plugin: Path, tmp_path: Path) -> None:
     (spec,) = specs(plugin, "turned")
-    shelf = Shelf(tmp_path / "shelf")
-    key = stage(trial(spec, plugin, shelf))["key"]
+    key = stage(trial(spec, plugin, tmp_path))["key"]
+    shelf = Shelf(tmp_path / "shared")
     shelf.path(key).write_bytes(b"nothing of the kind")
-    assert not stage(trial(spec, plugin, shelf))["taken"]
+    assert not stage(trial(spec, plugin, tmp_path))["taken"]
     assert len(list(shelf.root.glob("*.damaged.*"))) == 1
-    assert stage(trial(spec, plugin, shelf))["taken"]
+    assert stage(trial(spec, plugin, tmp_path))["taken"]
 
 
 @pytest.mark.slow

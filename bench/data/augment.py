@@ -8,13 +8,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data.autoaugment import draw_autoaugment
+from bench.data.crop import cropped, draw_crops, draw_flips
+from bench.data.jitter import draw_grayscale, draw_jitter
+from bench.data.operations import Draw, operate
+from bench.data.randaugment import TIMM_FILL, draw_randaugment, draw_timm_randaugment
 from bench.spec import derive
 
-PHOTO = frozenset({"crop_flip", "randaugment"})
+CPU = torch.device("cpu")
+
+Policy = Callable[[int, int, np.random.RandomState], list[Draw]]
+
+POLICIES: dict[str, Policy] = {
+    "randaugment_batched": draw_randaugment,
+    "rand_m9": draw_timm_randaugment,
+    "deit": draw_timm_randaugment,
+    "autoaugment": lambda count, size, state: draw_autoaugment(count, size, state, "imagenet"),
+    "autoaugment_cifar": lambda count, size, state: draw_autoaugment(count, size, state, "cifar10"),
+    "contrastive": lambda count, size, state: [*draw_jitter(count, state), draw_grayscale(count, state)],
+}
+"""What follows crop and flip, for a whole batch on its device: the operations of ``count`` images of a size.
+
+``contrastive`` is that of supervised contrastive learning (Khosla et al., 2020), whose crops keep at least 0.2 of an
+image; ``deit`` is ``rand_m9`` whose batches are mixed as well (``Protocol.mixing``).
+"""
+
+PHOTO = frozenset({"crop_flip", "randaugment", *POLICIES})
 """Augmentations for photographs, whose test view is a centre crop."""
 
+_TIMM = frozenset({"rand_m9", "deit"})
 
-def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Tensor:
+
+def training_view(
+    images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device = CPU
+) -> Tensor:
     """Augmented images.
 
     Args:
@@ -22,18 +49,13 @@ def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, s
         size: S, pixels a side.
         augmentation: one of the protocol's.
         seed: the augmentation depends on nothing else, so that a run can be taken up at any step.
+        device: where the result is. Images are cropped on the CPU, where their sizes differ, and cross over as uint8;
+            the operations of a policy of ``POLICIES`` run here.
 
     Returns:
         float32 (B, C, S, S) in 0..1.
     """
-    if augmentation == "shift":
-        return _shifted(resized(images, size), seed)
-    if augmentation in PHOTO:
-        transform = _photo_transform(size, augmentation)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return _unit(torch.stack([transform(image) for image in images]))
-    return _unit(resized(images, size))
+    return _unit(_training_pixels(images, size, augmentation, seed, device))
 
 
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
@@ -42,8 +64,7 @@ def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Te
         return _unit(resized(images, size))
     from torchvision.transforms.v2 import functional as V
 
-    larger = [V.resize(image, [round(size * 8 / 7)], V.InterpolationMode.BICUBIC, antialias=True) for image in images]
-    return _unit(torch.stack([V.center_crop(image, [size, size]) for image in larger]))
+    return _unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
 
 
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
@@ -56,6 +77,40 @@ def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
     return torch.stack([V.resize(image, [size, size], bilinear, antialias=True) for image in images])
 
 
+def shrunk(image: Tensor, size: int) -> Tensor:
+    """uint8 (C, H, W) scaled to a shorter side of 8/7 S, of which the test view of photographs is the centre."""
+    from torchvision.transforms.v2 import functional as V
+
+    bicubic = V.InterpolationMode.BICUBIC
+    return V.resize(image, [round(size * 8 / 7)], bicubic, antialias=True)  # type: ignore[no-any-return]
+
+
+def _training_pixels(
+    images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device
+) -> Tensor:
+    """uint8 (B, C, S, S) on a device."""
+    if augmentation in POLICIES:
+        return _by_policy(images, size, augmentation, seed, device)
+    if augmentation == "shift":
+        return _shifted(resized(images, size), seed).to(device, non_blocking=True)
+    if augmentation in PHOTO:
+        transform = _photo_transform(size, augmentation)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return torch.stack([transform(image) for image in images]).to(device, non_blocking=True)
+    return resized(images, size).to(device, non_blocking=True)
+
+
+def _by_policy(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device) -> Tensor:
+    state = np.random.RandomState(derive("photo", seed))
+    sizes = np.array([image.shape[-2:] for image in images], dtype=np.int64)
+    boxes = draw_crops(sizes, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
+    views = cropped(images, boxes, draw_flips(len(images), state), size).to(device, non_blocking=True)
+    draws = POLICIES[augmentation](len(images), size, state)
+    timm = augmentation in _TIMM
+    return operate(views, draws, bilinear=timm, fill=TIMM_FILL if timm else ())
+
+
 def _shifted(images: Tensor, seed: int) -> Tensor:
     """Each image moved by −1, 0 or 1 pixel along each side, zeros coming in."""
     count, _, height, width = images.shape
@@ -64,7 +119,7 @@ def _shifted(images: Tensor, seed: int) -> Tensor:
     rows = torch.from_numpy(offset[0])[:, None, None] + torch.arange(height)[None, :, None]
     columns = torch.from_numpy(offset[1])[:, None, None] + torch.arange(width)[None, None, :]
     moved = padded[torch.arange(count)[:, None, None], :, rows, columns]
-    return _unit(moved.permute(0, 3, 1, 2))
+    return moved.permute(0, 3, 1, 2)
 
 
 def _photo_transform(size: int, augmentation: str) -> Callable[[Tensor], Tensor]:
@@ -76,4 +131,5 @@ def _photo_transform(size: int, augmentation: str) -> Callable[[Tensor], Tensor]
 
 
 def _unit(images: Tensor) -> Tensor:
-    return images.float().div_(255)
+    # divided by a tensor on the device: by a plain number, a GPU would multiply by its rounded inverse
+    return images.float().div_(torch.full((), 255.0, device=images.device))

@@ -8,9 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.data.augment import test_view, training_view
 from bench.data.dataset import Indices, Split
+from bench.data.erase import draw_erased, erased
+from bench.data.mix import Mix, draw_mix
 from bench.method import Batch, soft_targets
 from bench.protocol import Protocol
 from bench.spec import derive
@@ -28,7 +31,7 @@ class TrainingImages:
         split: the training split.
         indices: the sampled part of it.
         classes: K.
-        protocol: batch size, augmentation and label smoothing.
+        protocol: batch size, augmentation, mixing, erasing and label smoothing.
         size: pixels a side.
         seed: of order and augmentation.
         device: where batches go.
@@ -46,18 +49,20 @@ class TrainingImages:
         return len(self.indices)
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0) -> Batch:
-        """The batch of a step, counted over all stages of the run."""
+        """The batch of a step, counted over all stages of the run.
+
+        Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
+        they have one target; ``labels`` are those of each image, not of what it is mixed with.
+        """
         chosen = self._chosen(step)
         stored = self.split.images.take(chosen)
-        seen = [
-            training_view(stored, self.size, self.protocol.augmentation, derive("augment", self.seed, step, view))
-            for view in range(views)
-        ]
+        seen = [self._view(stored, derive("augment", self.seed, step, view)) for view in range(views)]
         labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
+        mix = self._mix(step)
         return Batch(
-            images=(seen[0] if views == 1 else torch.stack(seen)).to(self.device),
+            images=mix.images(seen[0] if views == 1 else torch.stack(seen)),
             labels=labels,
-            targets=soft_targets(labels, self.classes, self.protocol.label_smoothing),
+            targets=mix.targets(soft_targets(labels, self.classes, self.protocol.label_smoothing)),
             progress=progress,
         )
 
@@ -68,6 +73,21 @@ class TrainingImages:
             images = test_view(self.split.images.take(chosen), self.size, self.protocol.augmentation)
             labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
             yield Batch(images.to(self.device), labels, soft_targets(labels, self.classes, 0.0), 0.0)
+
+    def _view(self, stored: Tensor | list[Tensor], seed: int) -> Tensor:
+        """(B, C, S, S) on the device."""
+        images = training_view(stored, self.size, self.protocol.augmentation, seed, self.device)
+        if not self.protocol.erasing:
+            return images
+        state = np.random.RandomState(derive("erase", seed))
+        return erased(images, draw_erased(len(images), self.size, self.size, state, self.protocol.erasing), state)
+
+    def _mix(self, step: int) -> Mix:
+        """How the batch of a step is mixed."""
+        mixup, cutmix = self.protocol.mixing
+        state = np.random.RandomState(derive("mix", self.seed, step))
+        probability, switch = self.protocol.mix_probability, self.protocol.mix_switch
+        return draw_mix(self.size, self.size, state, mixup, cutmix, probability, switch)
 
     def _chosen(self, step: int) -> Indices:
         size, count = self.protocol.batch_size, len(self.indices)

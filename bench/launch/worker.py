@@ -46,11 +46,10 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOB
 
     from bench.environment import describe
     from bench.registry import Registry
-    from bench.shelf import Shelf
     from bench.trial import run_trial
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    outcome = run_trial(spec, Registry(job.plugins), device, Shelf(store.root / "shared"))
+    outcome = run_trial(spec, Registry(job.plugins), device, store.root)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
     log.flush()
     store.publish(draft, spec, {**outcome.record, "command": job.command, "environment": describe()})

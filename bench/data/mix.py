@@ -1,0 +1,76 @@
+"""Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): each image of a batch mixed with one other, targets too."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a batch is mixed: with itself in reverse order, as timm's ``Mixup`` does in its mode ``batch``.
+
+    Attributes:
+        share: λ, what an image keeps of itself and of its target; 1 where nothing is mixed.
+        box: top, bottom, left, right of what CutMix pastes, in pixels; None for Mixup.
+    """
+
+    share: float = 1.0
+    box: tuple[int, int, int, int] | None = None
+
+    def images(self, images: Tensor) -> Tensor:
+        """The mixed images, (..., B, C, H, W); those given stay as they are. All views are mixed alike."""
+        other = images.flip(-4)
+        if self.box is None:
+            return images if self.share == 1 else images * self.share + other * (1 - self.share)
+        top, bottom, left, right = self.box
+        found = images.clone()
+        found[..., top:bottom, left:right] = other[..., top:bottom, left:right]
+        return found
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """The mixed targets, (B, K)."""
+        return targets if self.share == 1 else targets * self.share + targets.flip(0) * (1 - self.share)
+
+
+def draw_mix(
+    height: int,
+    width: int,
+    state: np.random.RandomState,
+    mixup: float,
+    cutmix: float,
+    probability: float = 1.0,
+    switch: float = 0.5,
+) -> Mix:
+    """How the batch of a step is mixed.
+
+    Args:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        state: drawn from.
+        mixup: α of Mixup, whose λ ~ Beta(α, α); 0: none.
+        cutmix: α of CutMix; 0: none.
+        probability: of a batch being mixed at all.
+        switch: probability of CutMix where both are given.
+    """
+    applied, cuts = state.uniform() < probability, state.uniform() < switch
+    if not applied or not (mixup or cutmix):
+        return Mix()
+    if not cutmix or (mixup and not cuts):
+        return Mix(float(state.beta(mixup, mixup)))
+    box = _box(height, width, float(state.beta(cutmix, cutmix)), state)
+    top, bottom, left, right = box
+    return Mix(1 - (bottom - top) * (right - left) / (height * width), box)
+
+
+def _box(height: int, width: int, share: float, state: np.random.RandomState) -> tuple[int, int, int, int]:
+    """A box of (1 − λ) of the image's area around a uniform centre, cut off at the borders."""
+    side = math.sqrt(1 - share)
+    bounds: list[int] = []
+    for length in (height, width):
+        cut, centre = int(length * side), int(state.randint(length))
+        bounds += [max(0, centre - cut // 2), min(length, centre + (cut + 1) // 2)]
+    return bounds[0], bounds[1], bounds[2], bounds[3]

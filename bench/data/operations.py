@@ -1,0 +1,217 @@
+"""The operations of the augmentation policies, on a batch in which every image has an operation and a value of its own.
+
+Images that share an operation are changed together. torchvision's functions are used where they take no value. Others
+take one value for all images of a call, so that drawn magnitudes and jittered factors would mean a call an image, of
+ten or more kernels on a GPU; those are written here with a value an image, and give what torchvision gives to a grey
+level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Names = npt.NDArray[np.str_]
+Values = npt.NDArray[np.float64]
+
+Draw = tuple[Names, Values]
+"""The operation of each image of a batch (B,), and its value (B,)."""
+
+
+def operate(images: Tensor, draws: Sequence[Draw], *, bilinear: bool = False, fill: Sequence[int] = ()) -> Tensor:
+    """Images with an operation applied to each, then the next one.
+
+    Args:
+        images: uint8 (B, C, H, W), C = 1 or 3, on any device.
+        draws: names of operations and their values, in order. Shears take the tangent of their angle; translations
+            pixels to the right or down; rotations degrees counter-clockwise; brightness, saturation, contrast and
+            sharpness a factor; hue a share of the circle; posterize the bits to keep; solarize the level from which
+            it inverts; solarize_add what it adds to levels below 128; the others, and ``identity``, nothing.
+        bilinear: interpolate between pixels when they move, and repeat the outermost half pixel, as Pillow does;
+            otherwise the nearest is taken, as torchvision's policies do.
+        fill: the grey level of each channel of what comes in from outside; black if empty.
+
+    Returns:
+        uint8 (B, C, H, W).
+    """
+    images = images.clone()
+    for names, values in draws:
+        order = np.argsort(names, kind="stable")
+        found, starts = np.unique(names[order], return_index=True)
+        values = values[order]
+        rows = _sent(order, images)
+        given = _sent(values.astype(np.float32), images)
+        for name, start, stop in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=True):
+            if name != "identity":
+                at = slice(start, stop)
+                part = images.index_select(0, rows[at])  # many times quicker than images[rows]
+                moves = name in MOVES
+                done = _moved(part, name, values[at], bilinear, fill) if moves else OPERATIONS[name](part, given[at])
+                images.index_copy_(0, rows[at], done)
+    return images
+
+
+# ---- colours: images (B, C, H, W) uint8 and values (B,)
+
+
+def _brightness(images: Tensor, factor: Tensor) -> Tensor:
+    return _levels(images * _each(factor))
+
+
+def _saturation(images: Tensor, factor: Tensor) -> Tensor:
+    return _blend(images, _grey(images), factor) if images.shape[1] == 3 else images
+
+
+def _contrast(images: Tensor, factor: Tensor) -> Tensor:
+    return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), factor)
+
+
+def _sharpness(images: Tensor, factor: Tensor) -> Tensor:
+    """Away from the mean over 3 x 3 pixels in which the middle one counts five times; the border is left alone."""
+    if min(images.shape[-2:]) < 3:
+        return images
+    levels = images.to(torch.int16)
+    columns = levels[..., :-2] + levels[..., 1:-1] + levels[..., 2:]
+    sums = columns[..., :-2, :] + columns[..., 1:-1, :] + columns[..., 2:, :] + 4 * levels[..., 1:-1, 1:-1]
+    found = images.clone()
+    found[..., 1:-1, 1:-1] = _blend(images[..., 1:-1, 1:-1], (sums / 13).round_(), factor)
+    return found
+
+
+def _hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Through hue, saturation and value; hue in sixths of the circle."""
+    if images.shape[1] == 1:
+        return images
+    scaled = images.float().div_(255)
+    low, high = torch.aminmax(scaled, dim=1)
+    chroma, (red, green, blue) = high - low, scaled.unbind(1)
+    others = torch.where(high == green, (blue - red).add_(2 * chroma), (red - green).add_(4 * chroma))
+    hue = torch.where(high == red, green - blue, others).div_(torch.where(chroma == 0, 1.0, chroma))
+    hue = hue.add_(6 * shift[:, None, None]).remainder_(6)
+    shares = ((hue - 3).abs_().sub_(1), 2 - (hue - 2).abs_(), 2 - (hue - 4).abs_())
+    turned = [share.clamp_(0, 1).mul_(chroma).add_(low) for share in shares]
+    return torch.stack(turned, 1).mul_(255.999).to(torch.uint8)
+
+
+def _posterize(images: Tensor, bits: Tensor) -> Tensor:
+    return images & (256 - 2 ** (8 - _each(bits))).clamp(0, 255).to(torch.uint8)
+
+
+def _solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    return torch.where(images >= _each(threshold), 255 - images, images)
+
+
+def _solarize_add(images: Tensor, added: Tensor) -> Tensor:
+    return torch.where(images < 128, _levels(images + _each(added)), images)
+
+
+def _invert(images: Tensor, _: Tensor) -> Tensor:
+    return 255 - images
+
+
+def _autocontrast(images: Tensor, _: Tensor) -> Tensor:
+    from torchvision.transforms.v2 import functional as V
+
+    return V.autocontrast(images)  # type: ignore[no-any-return]
+
+
+def _equalize(images: Tensor, _: Tensor) -> Tensor:
+    from torchvision.transforms.v2 import functional as V
+
+    return V.equalize(images)  # type: ignore[no-any-return]
+
+
+def _grayscale(images: Tensor, _: Tensor) -> Tensor:
+    return _grey(images).to(torch.uint8).expand_as(images)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """The luma (ITU-R 601) of images, rounded down: float (B, 1, H, W)."""
+    if images.shape[1] == 1:
+        return images.float()
+    red, green, blue = images.unbind(1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue)[:, None].floor()
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return _levels((images * _each(factor)).add_(other * (1 - _each(factor))))
+
+
+def _levels(images: Tensor) -> Tensor:
+    """Changes what it is given."""
+    return images.clamp_(0, 255).to(torch.uint8)
+
+
+def _each(values: Tensor) -> Tensor:
+    """A value an image, (B, 1, 1, 1)."""
+    return values[:, None, None, None]
+
+
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "brightness": _brightness,
+    "saturation": _saturation,
+    "contrast": _contrast,
+    "sharpness": _sharpness,
+    "hue": _hue,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "solarize_add": _solarize_add,
+    "invert": _invert,
+    "autocontrast": _autocontrast,
+    "equalize": _equalize,
+    "grayscale": _grayscale,
+}
+
+MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+
+
+# ---- moves
+
+
+def _moved(images: Tensor, name: str, values: Values, bilinear: bool, fill: Sequence[int]) -> Tensor:
+    """Each output pixel taken from where its matrix says; coordinates are pixels from the centre of the image."""
+    height, width = images.shape[-2:]
+    # in this order and precision, as in torchvision, so that places halfway between two pixels go the same way
+    matrices = _matrices(name, values, height, width).astype(np.float32)
+    matrices /= np.array([[width / 2], [height / 2]], dtype=np.float32)
+    rows = torch.arange(height, device=images.device) - (height - 1) / 2
+    columns = torch.arange(width, device=images.device) - (width - 1) / 2
+    across, down, origin = _sent(matrices, images)[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
+    grid = (columns[:, None] * across).add(rows[:, None, None] * down).add_(origin)
+    mode, padding = "bilinear" if bilinear else "nearest", "border" if fill else "zeros"
+    sampled = F.grid_sample(images.float(), grid, mode, padding, align_corners=False)
+    if fill:
+        inside = ((grid >= -1) & (grid < 1)).all(-1)[:, None]
+        sampled = torch.where(inside, sampled, _fill(fill, images))
+    return (sampled.round_() if bilinear else sampled).to(torch.uint8)
+
+
+def _matrices(name: str, values: Values, height: int, width: int) -> Values:
+    """(B, 2, 3) from output to input. Shears leave the upper left corner of the image where it is."""
+    zero, one = np.zeros_like(values), np.ones_like(values)
+    cos, sin = np.cos(np.radians(values)), np.sin(np.radians(values))
+    rows = {
+        "shear_x": ([one, values, values * height / 2], [zero, one, zero]),
+        "shear_y": ([one, zero, zero], [values, one, values * width / 2]),
+        "translate_x": ([one, zero, -values], [zero, one, zero]),
+        "translate_y": ([one, zero, zero], [zero, one, -values]),
+        "rotate": ([cos, -sin, zero], [sin, cos, zero]),
+    }[name]
+    return np.stack([np.stack(row, 1) for row in rows], 1)
+
+
+def _fill(levels: Sequence[int], images: Tensor) -> Tensor:
+    """(1, C, 1, 1); a grey image takes the mean."""
+    given = list(levels) if images.shape[1] == len(levels) else [sum(levels) / len(levels)]
+    return _sent(np.array(given, dtype=np.float32), images)[None, :, None, None]
+
+
+def _sent(values: npt.NDArray[Any], images: Tensor) -> Tensor:
+    """Values on the device of the images; the device is not waited for."""
+    return torch.from_numpy(values).to(images.device, non_blocking=True)
