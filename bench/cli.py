@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import catalogue, check, data, run, table
+from bench.commands import catalogue, check, convert, data, run, table
 from bench.commands.options import Parser
 from bench.errors import InputError
 
@@ -41,6 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, table, catalogue, check, data):
+    for group in (run, table, catalogue, check, convert, data):
         group.add(commands)
     return parser

@@ -98,10 +98,11 @@ class Registry:
         return read_backbone(name, self._find(self.backbone_files, plain, "backbone", "timm:NAME takes any timm model"))
 
     def dataset(self, name: str) -> DatasetCard:
-        """The card of a dataset: a registered name or ``folder:PATH`` for a folder of images."""
+        """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``."""
         if name.startswith("folder:"):
             return folder_dataset(Path(name.removeprefix("folder:")).expanduser().resolve())
-        return read_dataset(name, self._find(self.dataset_files, name, "dataset", "folder:PATH takes your own images"))
+        plain = name.partition("@")[0]
+        return read_dataset(name, self._find(self.dataset_files, plain, "dataset", "folder:PATH takes your own images"))
 
     def experiment(self, target: str) -> Section:
         """A declared experiment: a registered name, or the path of a YAML file."""

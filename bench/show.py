@@ -51,7 +51,7 @@ def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
         found.append(_method(registry.method(name)))
     if plain in registry.backbone_files or name.startswith("timm:"):
         found.append(_backbone(registry.backbone(name)))
-    if name in registry.dataset_files or name.startswith("folder:"):
+    if plain in registry.dataset_files or name.startswith("folder:"):
         found.append(_dataset(registry.dataset(name)))
     declared = registry.experiment_files | registry.table_files
     if name in declared:
@@ -107,7 +107,35 @@ def _dataset(card: DatasetCard) -> Shown:
     facts = {"kind": "dataset", "name": card.name, "about": card.title, **rest}
     if "about" in card.facts:
         facts["details"] = card.facts["about"]
-    return Shown(_listed(facts), facts)
+    if card.path:
+        facts["folder"] = card.path
+        facts["there"] = f"no: lacks {', '.join(card.missing)}" if card.missing else "yes"
+    told = {key: value for key, value in facts.items() if key not in _LISTED_APART}
+    lines = [_listed(told)]
+    for key in _LISTED_APART:
+        if facts.get(key):
+            lines.append(f"  {key}:")
+            lines += [f"    {line}" for line in _entries(facts[key])]
+    return Shown("\n".join(lines), facts)
+
+
+_LISTED_APART = ("variants", "papers", "traps", "steps", "download", "checksums")
+
+
+def _entries(value: Any) -> list[str]:
+    """A line for each entry of a list or mapping."""
+    if isinstance(value, list):
+        return [f"- {_flat(entry)}" for entry in value]
+    return [f"{key}: {_flat(entry)}" for key, entry in value.items()]
+
+
+def _flat(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " + ".join(_flat(entry) for entry in value)
+    return " ".join(str(value).split())
 
 
 def _experiment(name: str, path: Path) -> Shown:

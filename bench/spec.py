@@ -139,7 +139,9 @@ def percent(rate: float) -> str:
 def short_name(name: str) -> str:
     """A name fit for a folder or a heading: of a path only its last part."""
     kind, _, rest = name.partition(":")
-    return rest.rstrip("/").rpartition("/")[2] if kind == "folder" else name
+    if kind == "folder":
+        return rest.rstrip("/").rpartition("/")[2]
+    return "@".join(part.rpartition("/")[2] for part in name.split("@"))
 
 
 def to_json(spec: RunSpec) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Outcome:
 
     Attributes:
         record: plain data: curve, stages, subset, timing.
-        predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``.
+        predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``
+            and the ``training_indices`` that were sampled.
     """
 
     record: dict[str, Any]
@@ -91,7 +92,7 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device, keep: Pat
         "test_images": len(test),
         "timing": {"seconds": round(seconds, 3), "evaluation_seconds": round(run.evaluation_seconds, 3)},
     }
-    return Outcome(record, run.stacked_predictions())
+    return Outcome(record, {**run.stacked_predictions(), "training_indices": train})
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:

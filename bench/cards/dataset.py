@@ -87,6 +87,20 @@ class DatasetCard:
         """Which of the files and folders that the card expects are not there."""
         return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
 
+    @property
+    def how_to_fetch(self) -> str:
+        """The end of a message about data that is missing or wrong."""
+        return f"'bench data prepare {self.plain_name}' fetches it or says how"
+
+    def require_files(self) -> None:
+        """Raise ``InputError`` where what the card expects is not there; nothing is opened."""
+        lacking = self.missing
+        if lacking:
+            there = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
+            raise InputError(
+                f"{self.name}: {there} {', '.join(lacking)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
+            )
+
 
 def data_folder() -> Path:
     """Where datasets lie, each in a folder of its name: ``$BENCH_DATA``, or else ``data`` in the current folder."""

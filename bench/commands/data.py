@@ -72,9 +72,10 @@ def list_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         print_json(rows)
         return 0
-    wide = [max(len(str(row[key])) for row in rows) for key in ("name", "state")]
-    for row in rows:
-        print(f"{row['name']:{wide[0]}}  {row['state']:{wide[1]}}  {row['title']}")
+    told = [(row["name"], _state(row), row["title"]) for row in rows]
+    wide = [max(len(row[column]) for row in told) for column in (0, 1)]
+    for name, state, title in told:
+        print(f"{name:{wide[0]}}  {state:{wide[1]}}  {title}")
     print(f"datasets lie in {data_folder()} (BENCH_DATA)")
     return 0
 
@@ -144,7 +145,7 @@ def _decode(dataset: Dataset | SegmentationDataset) -> int:
 
 def _row(card: DatasetCard) -> dict[str, Any]:
     state = "comes with the package" if not card.path else "there" if not card.missing else "missing"
-    how = "downloaded" if "download" in card.facts else "by hand" if card.path else ""
+    how = "download" if "download" in card.facts else "by hand" if card.path else ""
     return {
         "name": card.name,
         "state": state,
@@ -152,8 +153,15 @@ def _row(card: DatasetCard) -> dict[str, Any]:
         "splits": card.facts.get("splits", {}),
         "folder": card.path,
         "fetched": how,
+        "size": card.facts.get("size", ""),
         "variants": list(card.facts.get("variants", {})),
     }
+
+
+def _state(row: dict[str, Any]) -> str:
+    """``missing: download, 1.1 GB``."""
+    told = ", ".join(part for part in (row["fetched"], row["size"].partition(",")[0].partition(" (")[0]) if part)
+    return f"missing: {told}" if row["state"] == "missing" else str(row["state"])
 
 
 def _there(card: DatasetCard) -> str:

@@ -101,9 +101,13 @@ def _train(plan: Any, store: Any, options: argparse.Namespace) -> Any:
     from bench.progress import Watch
     from bench.state import state
 
-    plugins, typed = bench.Registry(options.plugin).plugins, shlex.join(["bench", *sys.argv[1:]])
-    job = Job(Path(options.results).expanduser(), plugins, typed)
-    watch = Watch(state(plan, store), options.retry)
+    registry = bench.Registry(options.plugin)
+    job = Job(Path(options.results).expanduser(), registry.plugins, shlex.join(["bench", *sys.argv[1:]]))
+    before = state(plan, store)
+    if before.missing or options.retry:
+        for name in dict.fromkeys(spec.dataset.name for spec in plan.unique.values()):
+            registry.dataset(name).require_files()
+    watch = Watch(before, options.retry)
     executor = LocalExecutor(options.jobs or default_jobs())
     try:
         with watch:

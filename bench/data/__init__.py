@@ -1,7 +1,7 @@
 """Reading, sampling and augmenting images."""
 
 from bench.data.dataset import ArrayImages, Dataset, FileImages, Images, Split
-from bench.data.read import read_data
+from bench.data.read import read_data, read_masks
 from bench.data.subset import hold_out, sample
 from bench.data.training import TrainingImages
 
@@ -14,5 +14,6 @@ __all__ = [
     "TrainingImages",
     "hold_out",
     "read_data",
+    "read_masks",
     "sample",
 ]

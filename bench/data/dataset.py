@@ -15,6 +15,9 @@ from torch import Tensor
 
 Indices = npt.NDArray[np.int64]
 
+IGNORED = 255
+"""The level of a mask's pixels that are of no class and count for nothing."""
+
 
 class Images(Protocol):
     """Images as stored, without any resizing."""
@@ -42,9 +45,9 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, decoded to RGB when they are taken."""
+    """Image files, decoded to RGB when they are taken, as they are stored: a rotation in their EXIF is not applied."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[str | Path, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -75,7 +78,56 @@ class Dataset:
     test: Split
 
 
-def _decoded(path: Path) -> Tensor:
+@dataclass(frozen=True)
+class MaskFiles:
+    """Files that say for each pixel of an image what it shows.
+
+    Attributes:
+        paths: one a mask.
+        first: the stored level of class 0; lower levels, and 255, are no class and become ``IGNORED``.
+    """
+
+    paths: tuple[str | Path, ...]
+    first: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: Indices) -> list[Tensor]:
+        """uint8 (H, W) each: class indices, or ``IGNORED``."""
+        return [self._decoded(self.paths[index]) for index in indices]
+
+    def _decoded(self, path: str | Path) -> Tensor:
+        with Image.open(path) as image:
+            stored = np.array(image)
+        if stored.ndim != 2 or stored.dtype != np.uint8:
+            raise ValueError(f"{path} is no mask: a mask has one channel of 8 bits")
+        counted = (stored >= self.first) & (stored != IGNORED)
+        return torch.from_numpy(np.where(counted, stored - np.uint8(self.first), np.uint8(IGNORED)))
+
+
+@dataclass(frozen=True)
+class MaskedSplit:
+    """Images, each with a mask of its size."""
+
+    images: FileImages
+    masks: MaskFiles
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+@dataclass(frozen=True)
+class SegmentationDataset:
+    """The splits of a dataset for segmentation; ``val`` is None where the dataset has none of its own."""
+
+    classes: Sequence[str]
+    train: MaskedSplit
+    val: MaskedSplit | None
+    test: MaskedSplit
+
+
+def _decoded(path: str | Path) -> Tensor:
     """uint8 (3, H, W); transparency is dropped, 16-bit grey is scaled to 8 bits (Pillow alone would clip it)."""
     with Image.open(path) as image:
         if image.mode.startswith("I;16"):

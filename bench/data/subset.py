@@ -45,6 +45,30 @@ def hold_out(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices
     return np.sort(np.concatenate(kept)), np.sort(np.concatenate(out))
 
 
+def take_each(labels: Indices, count: int, seed: int) -> tuple[Indices, Indices]:
+    """Split indices in two: ``count`` of each class, at random, and the rest; for datasets without an official split.
+
+    Args:
+        labels: (N,) class indices.
+        count: images of each class.
+        seed: of the permutation within each class.
+
+    Returns:
+        Sorted indices of the images taken, and of the rest.
+
+    Raises:
+        ValueError: a class has not more than ``count`` images, so that none would be left.
+    """
+    taken, rest = [], []
+    for label in np.unique(labels):
+        shuffled = _shuffled(labels, label, seed)
+        if len(shuffled) <= count:
+            raise ValueError(f"class {label} has {len(shuffled)} images; {count} are taken and some must be left")
+        taken.append(shuffled[:count])
+        rest.append(shuffled[count:])
+    return np.sort(np.concatenate(taken)), np.sort(np.concatenate(rest))
+
+
 def _shuffled(labels: Indices, label: np.int64, seed: int) -> Indices:
     # RandomState's stream is frozen for ever; that of numpy's newer generators is not
     state = np.random.RandomState(derive("class", seed, int(label)))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.data import Dataset, Split, hold_out, read_data, sample
 from bench.data.dataset import Indices
+from bench.data.subset import take_each
 from bench.experiment import read_experiment
 from bench.grid import expand
 from bench.overrides import Overrides
@@ -100,6 +101,20 @@ def test_hold_out_divides_each_class_and_rounds_down(labels: Indices, share: flo
         assert (labels[out] == label).sum() == held
         assert (labels[kept] == label).sum() >= 1
     assert all(map(np.array_equal, (kept, out), hold_out(labels, share, seed)))
+
+
+@QUICK
+@given(LABELS, SEEDS)
+def test_take_each_takes_as_many_of_every_class_and_leaves_the_rest(labels: Indices, seed: int) -> None:
+    fewest = min(int((labels == label).sum()) for label in np.unique(labels))
+    if fewest == 1:
+        with pytest.raises(ValueError, match="some must be left"):
+            take_each(labels, 1, seed)
+        return
+    taken, rest = take_each(labels, fewest - 1, seed)
+    assert np.array_equal(np.sort(np.concatenate([taken, rest])), np.arange(len(labels)))
+    assert all((labels[taken] == label).sum() == fewest - 1 for label in np.unique(labels))
+    assert all(map(np.array_equal, (taken, rest), take_each(labels, fewest - 1, seed)))
 
 
 # ---- the splits of a run

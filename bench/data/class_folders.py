@@ -1,0 +1,65 @@
+"""Official datasets whose folders are their classes: ImageNet and its parts, and Caltech-101."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cards.dataset import IMAGE_SUFFIXES, DatasetCard
+from bench.data.dataset import Split
+from bench.data.official import Official, file_split, files_of
+from bench.data.subset import take_each
+
+
+def read_imagenet(card: DatasetCard) -> Official[Split]:
+    """ImageNet (Russakovsky et al., 2015) or a part of it: ``train/WNID/*.JPEG`` and ``val/WNID/*.JPEG``.
+
+    Classes are WordNet ids, sorted; ``wnids`` names them where the folder holds more, ``roots`` the folders that hold
+    ``train`` and ``val`` where there are several.
+    """
+    roots = [Path(card.path) / root for root in card.options.get("roots", ["."])]
+    found = sorted({folder for root in roots for name in card.lists for folder in _folders(root / name)})
+    classes = sorted(card.options.get("wnids", found))
+    lists = {name: _by_folder([root / name for root in roots], classes) for name in card.lists}
+    return Official(classes, lists, seen=True)
+
+
+def read_caltech101(card: DatasetCard) -> Official[Split]:
+    """Caltech-101 (Fei-Fei et al., 2004): ``caltech101/101_ObjectCategories/CLASS/*.jpg``.
+
+    It has no official split. ``per_class`` images of each class are for training and the rest for testing, drawn by the
+    card's ``seed``; ``background`` says whether the folder BACKGROUND_Google counts as a class.
+    """
+    root = Path(card.path) / "caltech101" / "101_ObjectCategories"
+    classes = [name for name in _folders(root) if card.options["background"] or name != "BACKGROUND_Google"]
+    everything = _by_folder([root], classes)
+    drawn = take_each(everything.labels, card.options["per_class"], card.options["seed"])
+    paths = files_of(everything)
+    lists = {
+        name: file_split([paths[index] for index in indices], everything.labels[indices])
+        for name, indices in zip(("train", "test"), drawn, strict=True)
+    }
+    return Official(classes, {name: lists[name] for name in card.lists}, seen=True)
+
+
+def _by_folder(roots: Sequence[Path], classes: Sequence[str]) -> Split:
+    """The images of ``ROOT/CLASS/*``, by class and then by name; labels are the places of the classes."""
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        for folder in (str(root / name) for root in roots):
+            if os.path.isdir(folder):
+                found = [f"{folder}/{file}" for file in sorted(os.listdir(folder)) if _is_image(file)]
+                paths += found
+                labels += [label] * len(found)
+    return file_split(paths, labels)
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _is_image(name: str) -> bool:
+    # a name with a dot in front is what macOS puts beside each file of an archive
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES

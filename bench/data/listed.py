@@ -1,0 +1,147 @@
+"""Official datasets of image files that are named, with their labels, by official lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.cards.dataset import DatasetCard
+from bench.data.dataset import Split
+from bench.data.official import Official, file_split
+
+
+def read_flowers102(card: DatasetCard) -> Official[Split]:
+    """Oxford Flowers-102 (Nilsback & Zisserman, 2008): ``flowers-102/jpg``, ``setid.mat`` and ``imagelabels.mat``."""
+    from torchvision.datasets import Flowers102
+
+    lists = {name: _of_torchvision(Flowers102(card.path, split=name, loader=Path)) for name in card.lists}
+    return Official(list(Flowers102.classes), lists)
+
+
+def read_aircraft(card: DatasetCard) -> Official[Split]:
+    """FGVC-Aircraft 2013b (Maji et al., 2013), by variant: ``fgvc-aircraft-2013b/data/``."""
+    from torchvision.datasets import FGVCAircraft
+
+    return _by_torchvision({name: FGVCAircraft(card.path, split=name, loader=Path) for name in card.lists})
+
+
+def read_dtd(card: DatasetCard) -> Official[Split]:
+    """Describable Textures (Cimpoi et al., 2014), by the key attribute: ``dtd/dtd/``; ``partition`` is one of ten."""
+    from torchvision.datasets import DTD
+
+    partition = card.options["partition"]
+    return _by_torchvision({name: DTD(card.path, name, partition=partition, loader=Path) for name in card.lists})
+
+
+def read_cars(card: DatasetCard) -> Official[Split]:
+    """Stanford Cars (Krause et al., 2013): ``stanford_cars/`` with ``cars_train``, ``cars_test`` and the devkit."""
+    from torchvision.datasets import StanfordCars
+
+    return _by_torchvision({name: StanfordCars(card.path, split=name, loader=Path) for name in card.lists})
+
+
+def read_places365(card: DatasetCard) -> Official[Split]:
+    """Places365-Standard (Zhou et al., 2018): the official file lists; ``small`` images are 256 × 256."""
+    from torchvision.datasets import Places365
+
+    small, names = bool(card.options["small"]), {"train": "train-standard", "val": "val"}
+    return _by_torchvision({name: Places365(card.path, names[name], small, loader=Path) for name in card.lists})
+
+
+def read_cub(card: DatasetCard) -> Official[Split]:
+    """CUB-200-2011 (Wah et al., 2011): ``images.txt``, ``image_class_labels.txt``, ``train_test_split.txt``."""
+    root = Path(card.path) / "CUB_200_2011"
+    files, labels = dict(_pairs(root / "images.txt")), dict(_pairs(root / "image_class_labels.txt"))
+    sides, names = dict(_pairs(root / "train_test_split.txt")), dict(_pairs(root / "classes.txt"))
+    lists = {}
+    for name in card.lists:
+        chosen = [number for number in files if sides[number] == {"train": "1", "test": "0"}[name]]
+        paths = [f"{root}/images/{files[number]}" for number in chosen]
+        lists[name] = file_split(paths, [int(labels[number]) - 1 for number in chosen])
+    return Official([names[str(label + 1)] for label in range(len(names))], lists)
+
+
+def read_dogs(card: DatasetCard) -> Official[Split]:
+    """Stanford Dogs (Khosla et al., 2011): ``Images/`` with ``train_list.mat`` and ``test_list.mat``."""
+    from scipy.io import loadmat
+
+    root, lists = Path(card.path), {}
+    names: dict[int, str] = {}
+    for name in card.lists:
+        content = loadmat(root / f"{name}_list.mat", squeeze_me=True)
+        files = [str(file) for file in content["file_list"]]
+        labels = [int(label) - 1 for label in content["labels"]]
+        names.update({label: file.partition("/")[0] for file, label in zip(files, labels, strict=True)})
+        lists[name] = file_split([f"{root}/Images/{file}" for file in files], labels)
+    return Official(_in_order(names), lists)
+
+
+def read_pets(card: DatasetCard) -> Official[Split]:
+    """Oxford-IIIT Pet (Parkhi et al., 2012): ``oxford-iiit-pet/annotations/{trainval,test}.txt``, by breed."""
+    root, names, lists = Path(card.path) / "oxford-iiit-pet", {}, {}
+    for name in card.lists:
+        rows = [line.split() for line in _lines(root / "annotations" / f"{name}.txt")]
+        names.update({int(row[1]) - 1: row[0].rpartition("_")[0] for row in rows})
+        lists[name] = file_split([f"{root}/images/{row[0]}.jpg" for row in rows], [int(row[1]) - 1 for row in rows])
+    return Official(_in_order(names), lists)
+
+
+def read_domainnet(card: DatasetCard) -> Official[Split]:
+    """One domain of DomainNet (Peng et al., 2019): ``DOMAIN_train.txt`` and ``DOMAIN_test.txt``, the cleaned lists.
+
+    Labels are those of the lists, never the order of folders: a split of ``painting`` lacks a class.
+    """
+    root, domain, lists = Path(card.path), card.options["domain"], {}
+    names: dict[int, str] = {}
+    for name in card.lists:
+        rows = [line.rsplit(maxsplit=1) for line in _lines(root / f"{domain}_{name}.txt")]
+        for file, label in rows:
+            folder = file.split("/")[-2]
+            if names.setdefault(int(label), folder) != folder:
+                raise ValueError(f"label {label} is both {names[int(label)]} and {folder}")
+        lists[name] = file_split([f"{root}/{file}" for file, _ in rows], [int(label) for _, label in rows])
+    return Official(_in_order(names), lists)
+
+
+def read_inat2017(card: DatasetCard) -> Official[Split]:
+    """iNaturalist 2017 (Van Horn et al., 2018): ``train2017.json`` and ``val2017.json``, joined by image id."""
+    root, names, lists = Path(card.path), {}, {}
+    for name in card.lists:
+        content = json.loads((root / f"{name}2017.json").read_text(encoding="utf-8"))
+        files = {image["id"]: image["file_name"] for image in content["images"]}
+        rows = [(files[row["image_id"]], row["category_id"]) for row in content["annotations"]]
+        names.update({category["id"]: category["name"] for category in content["categories"]})
+        lists[name] = file_split([f"{root}/{file}" for file, _ in rows], [label for _, label in rows])
+    return Official(_in_order(names), lists)
+
+
+def _by_torchvision(read: dict[str, Any]) -> Official[Split]:
+    """Lists that torchvision reads; all of them must name the same classes."""
+    classes = [list(data.classes) for data in read.values()]
+    if any(names != classes[0] for names in classes):
+        raise ValueError("the lists do not name the same classes")
+    return Official(classes[0], {name: _of_torchvision(data) for name, data in read.items()})
+
+
+def _of_torchvision(data: Any) -> Split:
+    """A torchvision dataset that was opened with ``loader=Path``, so that it gives paths in place of images."""
+    rows = [data[index] for index in range(len(data))]
+    return file_split([str(path) for path, _ in rows], [int(label) for _, label in rows])
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    """``number value`` of each line."""
+    for line in _lines(path):
+        number, _, value = line.partition(" ")
+        yield number, value.strip()
+
+
+def _in_order(names: dict[int, str]) -> list[str]:
+    """Names by label; a label that no list has leaves a gap, and the number of classes will not be the card's."""
+    return [names[label] for label in sorted(names)]
