@@ -108,32 +108,40 @@ def measured(plan: TablePlan, finished: Mapping[str, Finished]) -> list[list[Our
     return found
 
 
-def choose(candidates: Sequence[Candidate], rule: str, finished: Mapping[str, Finished]) -> Candidate | None:
-    """The candidate that a sweep's rule picks: of the best mean on ``best-val`` or ``best-test``; None before all ran.
+def choose(
+    candidates: Sequence[Candidate], sweep: str, selection: str, finished: Mapping[str, Finished]
+) -> Candidate | None:
+    """The candidate whose mean is best on the validation (``best-val``) or the test split (``best-test``).
 
-    A choice among some of the candidates would not be the sweep's.
+    Its runs are scored at the points that the selection rule picks. None before all candidates have run: a choice
+    among some of them would not be the sweep's. None too where there is no validation split.
     """
     if len(candidates) == 1:
         return candidates[0]
-    split = "val" if rule == "best-val" else "test"
+    split = "val" if sweep == "best-val" else "test"
     means = []
     for candidate in candidates:
         curves = [finished[spec.id].curve for spec in candidate.runs if spec.id in finished]
         if len(curves) < len(candidate.runs):
             return None
-        means.append(float(np.mean([score(curve, "last" if rule == "last" else rule, split) for curve in curves])))
+        means.append(float(np.mean([score(curve, selection, split) for curve in curves])))
     return candidates[int(np.nanargmax(means))] if not all(map(math.isnan, means)) else None
 
 
 def against_baseline(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> dict[tuple[int, int], float]:
-    """Holm-corrected Welch p of each cell against its column's baseline, among the rows that the paper compares."""
+    """Welch p of each cell against its baseline, Holm-corrected over a column of rows that the paper compares.
+
+    A row's baseline is the nearest one above it among these rows, or the first of them.
+    """
     corrected: dict[tuple[int, int], float] = {}
     for rows in _groups(plan.table).values():
-        base = [row for row in rows if plan.baseline and plan.table.rows[row][-1] == plan.baseline]
-        for at in range(len(plan.table.columns)) if base else ():
-            others = [row for row in rows if row != base[0] and found[row][at].values]
-            reference = found[base[0]][at].values
-            p = [welch(found[row][at].values, reference) if reference else math.nan for row in others]
+        bases = [row for row in rows if set(plan.baselines) & set(plan.table.rows[row])]
+        for at in range(len(plan.table.columns)) if bases else ():
+            others = [row for row in rows if row not in bases and found[row][at].values]
+            p = []
+            for row in others:
+                reference = found[max((base for base in bases if base < row), default=bases[0])][at].values
+                p.append(welch(found[row][at].values, reference) if reference else math.nan)
             for row, value in zip(others, holm(p), strict=True):
                 if not math.isnan(value):
                     corrected[row, at] = float(value)
@@ -171,7 +179,7 @@ def _groups(table: PublishedTable) -> dict[Key, list[int]]:
 def _measured(plan: TablePlan, cell: PlannedCell, finished: Mapping[str, Finished]) -> Ours:
     if not cell.candidates:
         return Ours(reason=cell.reason)
-    chosen = choose(cell.candidates, plan.sweep, finished)
+    chosen = choose(cell.candidates, plan.sweep, plan.selection, finished)
     runs = (chosen or cell.candidates[0]).runs
     if chosen is None:
         return Ours(planned=len(runs))
@@ -206,19 +214,26 @@ def _shown(plan: TablePlan, row: int, at: int, ours: Ours, marks: Mapping[tuple[
 
 def _rules(plan: TablePlan, found: Sequence[Sequence[Ours]], tested: bool) -> tuple[str, ...]:
     """What a reader has to know about our numbers."""
-    counts = sorted({len(ours.values) for row in found for ours in row if ours.values})
+    cells = [
+        (cell, ours) for row, line in zip(plan.cells, found, strict=True) for cell, ours in zip(row, line, strict=True)
+    ]
+    counts = sorted({len(ours.values) for cell, ours in cells if ours.values and not cell.average})
     if not counts:
-        return (f"{MISSING}: no run has finished.",)
+        return tuple(note for note in (plan.note, f"{MISSING}: no run has finished.") if note)
     n = f"n={counts[-1]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
-    swept = any(len(cell.candidates) > 1 for row in plan.cells for cell in row)
-    looks = " (an oracle that looks at the test split)"
+    swept = any(len(cell.candidates) > 1 for cell, _ in cells)
+    looks, split = " (an oracle that looks at the test split)", "validation" if plan.sweep == "best-val" else "test"
+    base = plan.baselines[0] if len(plan.baselines) == 1 else "the nearest baseline above"
     notes = [
-        f"± is the sample standard deviation over {n} seeds; a cell of one seed has none.",
+        plan.note,
+        f"± is the sample standard deviation over {n} seeds; a cell of one seed has none."
+        if counts[-1] > 1
+        else "Each number is of one seed.",
         f"Selection rule: {plan.selection}{looks * (plan.selection == 'best-test')}.",
-        f"Of swept weights the one that is {plan.sweep}{looks * (plan.sweep == 'best-test')} counts." if swept else "",
-        f"† p ≤ {ALPHA}: Welch's t against {plan.baseline}, Holm-corrected within a column's comparison."
-        if tested
+        f"Of swept hyper-parameters the best on the {split} split{looks * (split == 'test')} count." if swept else "",
+        f"† p ≤ {ALPHA}: Welch's t against {base}, Holm-corrected within a column's comparison." if tested else "",
+        f"{MISSING}: not run, or not finished."
+        if any(not ours.values and (ours.planned or ours.reason) for _, ours in cells)
         else "",
-        f"{MISSING}: not run, or not finished." if any(not o.values and o.planned for r in found for o in r) else "",
     ]
     return tuple(note for note in notes if note)

@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from bench.cards import BackboneCard
 from bench.document import Section, read_document
 from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
 from bench.experiment import SELECTIONS, VARY
 from bench.grid import run_spec, unserved
-from bench.overrides import Overrides, read_value, split_list, split_setting
+from bench.overrides import Overrides, read_value, split_chain, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.published import PublishedTable
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
 
 AXES = ("method", "backbone", "dataset", "rate")
-_ASSIGNABLE = (*AXES, "settings", "not_run", "average")
-_RUNS_KEYS = ("axes", "labels", "baseline", "settings", "seeds")
+SWEEPS = ("best-val", "best-test")
+TOGETHER = " & "
+"""Between labels that are assigned something together, for a cell that has them all: ``CLIP [33] & ViT-B``."""
+
+NOT_ASKED = "not among what the command line asks for"
+
+_ASSIGNABLE = (*AXES, "hyper", "settings", "seeds", "not_run", "average")
+_RUNS_KEYS = ("axes", "labels", "columns", "baseline", "settings", "seeds", "note")
 _PROTOCOL_KEYS = ("title", "settings", "seeds", "selection", "sweep", "notes")
 
 
@@ -78,13 +86,23 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A published table with how each of its cells is obtained, by row and column; ``baseline`` is a row's label."""
+    """A published table with how each of its cells is obtained, by row and column.
+
+    Attributes:
+        table: as published.
+        cells: by row, then by column.
+        selection: the rule by which a run is scored.
+        sweep: the rule by which one of several candidates is chosen.
+        baselines: labels of the rows that the others are compared with, each with the nearest one above it.
+        note: what has to be known about our runs, beside the protocol.
+    """
 
     table: PublishedTable
     cells: tuple[tuple[PlannedCell, ...], ...]
     selection: str
     sweep: str
-    baseline: str
+    baselines: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,7 @@ class PaperPlan:
     @property
     def unique(self) -> dict[str, RunSpec]:
         """The runs by id, each once."""
-        return {spec.id: spec for _, spec in self._runs()}
+        return {spec.id: spec for spec in self._runs()}
 
     @property
     def needed(self) -> int:
@@ -110,27 +128,22 @@ class PaperPlan:
         """Why cells are not run, with how many."""
         return Counter(cell.reason for plan in self.tables for row in plan.cells for cell in row if cell.reason)
 
-    def _runs(self) -> Sequence[tuple[str, RunSpec]]:
-        return [
-            (plan.table.name, spec)
-            for plan in self.tables
-            for row in plan.cells
-            for cell in row
-            for candidate in cell.candidates
-            for spec in candidate.runs
-        ]
+    def _runs(self) -> Sequence[RunSpec]:
+        cells = [cell for plan in self.tables for row in plan.cells for cell in row]
+        return [spec for cell in cells for candidate in cell.candidates for spec in candidate.runs]
 
 
 def plan_paper(target: str, registry: Registry, overrides: Overrides | None = None) -> PaperPlan:
     """The plan of one table (``gta/table2``) or of all results tables of a paper (``gta``).
 
-    The overrides keep some cells: those whose method, backbone, dataset or rate is named. They may change seeds and
-    settings.
+    The overrides keep some cells: those whose method, backbone, dataset or rate is named; ``NAME@FILE`` keeps those
+    of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and the selection; a selection
+    of ``best-val`` or ``best-test`` holds for swept weights too.
 
     Raises:
-        InputError: all that is wrong with the declarations, each with its place.
+        InputError: all that is wrong with the declarations, each with its place; or nothing is left to run.
     """
-    overrides = overrides or Overrides()
+    overrides, cards = overrides or Overrides(), _Cards(registry)
     names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
     problems, plans = Problems(), []
     for name in names:
@@ -138,14 +151,14 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         if table.kind != "results" and target != name:
             continue
         try:
-            plans.append(_Planner(table, registry, overrides).plan())
+            plans.append(_Planner(table, cards, overrides).plan())
         except InputError as error:
             problems.add(error)
     problems.stop()
     changed = overrides != Overrides()
     plan = PaperPlan(target, tuple(plans), changed)
     if changed and not plan.unique:
-        raise InputError(f"{target}: what the command line asks for leaves no cell to run")
+        raise InputError(f"{target}: nothing is left to run: {'; '.join(plan.reasons)}")
     return plan
 
 
@@ -179,68 +192,113 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
         notes=tuple(str(note) for note in section.get("notes") or ()),
         place=section.source,
     )
-    for key, rule in (("selection", found.selection), ("sweep", found.sweep)):
-        if rule.source and rule.value not in SELECTIONS:
-            problems.add(f"{section.place(key)}: {choose(str(rule.value), SELECTIONS, key)}")
+    for key, rule, rules in (("selection", found.selection, SELECTIONS), ("sweep", found.sweep, SWEEPS)):
+        if rule.source and rule.value not in rules:
+            problems.add(f"{section.place(key)}: {choose(str(rule.value), rules, key)}")
+    if found.seeds.source and not _counts(found.seeds.value):
+        problems.add(f"{section.place('seeds')}: seeds is how many, at least 1; it is {found.seeds.value!r}")
     problems.stop()
     return found
+
+
+def _counts(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+class _Cards:
+    """Cards and rows, each read once for all cells of a paper."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.backbone, self.dataset = cache(registry.backbone), cache(registry.dataset)
+        self.entries = dict[str, list[MethodEntry]]()
+
+    def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
+        key = repr(parts)
+        if key not in self.entries:
+            self.entries[key] = read_entries("+".join(parts), dict(parts), place, self.registry)
+        return self.entries[key]
 
 
 class _Planner:
     """Plans one table; problems are collected, so that all are told at once."""
 
-    def __init__(self, table: PublishedTable, registry: Registry, overrides: Overrides) -> None:
-        self.table, self.registry, self.overrides = table, registry, overrides
-        self.problems, self.entries = Problems(), dict[str, list[MethodEntry]]()
+    def __init__(self, table: PublishedTable, cards: _Cards, overrides: Overrides) -> None:
+        self.table, self.cards, self.overrides, self.problems = table, cards, overrides, Problems()
         runs = table.runs
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
         for key in self.declared:
             if key not in _RUNS_KEYS:
                 self.problems.add(f"{self.declared.place(key)}: {choose(key, _RUNS_KEYS, 'key of runs')}")
-        path = registry.protocol_files.get(table.paper)
+        path = cards.registry.protocol_files.get(table.paper)
         self.protocol = read_paper_protocol(read_document(path)) if path else None
+        self.labels, self.columns = self.section("labels"), self.section("columns")
 
     def plan(self) -> TablePlan:
         if not self.declared or self.protocol is None:
             reason = f"{self.table.name} declares no runs: it is shown as published"
             cells = [[PlannedCell(reason=reason)] * len(self.table.columns) for _ in self.table.rows]
-            return TablePlan(self.table, tuple(map(tuple, cells)), "last", "best-val", "")
+            return TablePlan(self.table, tuple(map(tuple, cells)), "last", "best-val")
         self.check_labels()
+        for axis in self.section("axes"):
+            if axis not in AXES:
+                self.problems.add(f"{self.section('axes').place(axis)}: {choose(axis, AXES, 'axis')}")
+        baselines = self.baselines()
         self.problems.stop()
         cells = [
             [self.cell(row, column, printed.value) for column, printed in zip(self.table.columns, line, strict=True)]
             for row, line in zip(self.table.rows, self.table.cells, strict=True)
         ]
         self.problems.stop()
-        return TablePlan(
-            self.table,
-            tuple(map(tuple, cells)),
-            self.overrides.selection or str(self.protocol.selection.value),
-            str(self.protocol.sweep.value),
-            str(self.declared.get("baseline") or ""),
-        )
+        typed, note = self.overrides.selection, " ".join(str(self.declared.get("note") or "").split())
+        selection = typed or str(self.protocol.selection.value)
+        sweep = typed if typed in SWEEPS else str(self.protocol.sweep.value)
+        return TablePlan(self.table, tuple(map(tuple, cells)), selection, sweep, baselines, note)
 
     def check_labels(self) -> None:
-        """Every label that is assigned something is one of the table, and what it is assigned can be."""
-        known = {label for key in (*self.table.rows, *self.table.columns) for label in key}
-        for label, given in self.section("labels").items():
-            place = self.section("labels").place(label)
+        """Every label that is assigned something is one of the table, in one sense, and what it is assigned can be."""
+        rows, columns = ({label for key in keys for label in key} for keys in (self.table.rows, self.table.columns))
+        met = [{*row, *column} for row in self.table.rows for column in self.table.columns]
+        for section, known in ((self.labels, (rows | columns) - {""}), (self.columns, columns - {""})):
+            for written, given in section.items():
+                place, parts = section.place(written), written.split(TOGETHER)
+                for label in {*parts} - known:
+                    self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
+                if known.issuperset(parts) and not any(labels.issuperset(parts) for labels in met):
+                    self.problems.add(f"{place}: no cell has the labels {' and '.join(parts)} together")
+                if section is self.labels and written in rows & columns and written not in self.columns:
+                    self.problems.add(f"{place}: '{written}' is a row and a column; its column stands under 'columns'")
+                self.check_assigned(given, place)
+
+    def check_assigned(self, given: object, place: str) -> None:
+        if not isinstance(given, dict):
+            self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {given!r}")
+            return
+        for key, value in given.items():
+            if key not in _ASSIGNABLE:
+                self.problems.add(f"{place}: {choose(str(key), _ASSIGNABLE, 'axis')}")
+            parts = value.values() if key == "hyper" and isinstance(value, dict) else ()
+            if key in ("settings", "hyper") and not all(isinstance(part, dict) for part in (value, *parts)):
+                self.problems.add(f"{place}: {key} must be a mapping (hyper: of a method to a mapping), not {value!r}")
+        for name in given["hyper"] if isinstance(given.get("hyper"), dict) else ():
+            if name not in self.cards.registry.method_files:
+                self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
+
+    def baselines(self) -> tuple[str, ...]:
+        """The labels of the rows that others are compared with."""
+        given = self.declared.get("baseline") or []
+        labels = [given] if isinstance(given, str) else list(given)
+        known = {label for row in self.table.rows for label in row if label}
+        for label in labels:
             if label not in known:
-                self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
-            for key in given if isinstance(given, dict) else ["a text"]:
-                if key not in _ASSIGNABLE:
-                    self.problems.add(f"{place}: {choose(str(key), _ASSIGNABLE, 'axis')}")
+                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), known, 'row')}")
+        return tuple(labels)
 
     def cell(self, row: Sequence[str], column: Sequence[str], printed: str) -> PlannedCell:
-        """What the labels of a cell amount to; those of the row count after those of the column."""
-        axes: dict[str, Any] = {**self.section("axes")}
-        settings = {**self.section("settings")}
-        for label in (*column, *row):
-            given = self.section("labels").get(label) or {}
-            settings |= given.get("settings") or {}
-            axes |= given
+        """What the labels of a cell amount to: those of the row after the column's, and several together last."""
         if not printed:
             return PlannedCell()
+        axes = self.assigned(row, column)
         if axes.get("not_run"):
             return PlannedCell(reason=str(axes["not_run"]))
         if axes.get("average"):
@@ -250,42 +308,57 @@ class _Planner:
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
             return PlannedCell()
         try:
-            return self.runs(axes, settings)
+            return self.runs(axes)
         except InputError as error:
             self.problems.add(error)
             return PlannedCell()
 
-    def runs(self, axes: Mapping[str, Any], settings: Mapping[str, Any]) -> PlannedCell:
-        entries = self.methods(axes["method"])
-        backbone, dataset = self.registry.backbone(str(axes["backbone"])), self.registry.dataset(str(axes["dataset"]))
-        rate = float(axes["rate"])
-        kept = {"backbones": backbone.name, "datasets": dataset.name, "rates": percent(rate).removesuffix(" %")}
-        for axis, name in kept.items():
-            if (wanted := split_list(getattr(self.overrides, axis))) and name not in wanted:
-                return PlannedCell(reason="not among what the command line asks for")
-        if wanted := split_list(self.overrides.methods):
-            entries = [entry for entry in entries if entry.spec.full_name in wanted]
-            if not entries:
-                return PlannedCell(reason="not among what the command line asks for")
-        if reason := next((why for entry in entries if (why := unserved(entry, backbone))), ""):
-            return PlannedCell(reason=reason)
-        protocol = self.settings(settings)
-        return PlannedCell(
-            tuple(
-                Candidate(
-                    entry.label,
-                    tuple(run_spec(entry, backbone, dataset, rate, seed, protocol, VARY) for seed in self.seeds()),
-                )
-                for entry in entries
-            )
-        )
+    def assigned(self, row: Sequence[str], column: Sequence[str]) -> dict[str, Any]:
+        """What is assigned to a cell; settings and hyper-parameters add up, of everything else the last one counts."""
+        own = {*row, *column}
+        several = [key for key in self.labels if TOGETHER in key and own.issuperset(key.split(TOGETHER))]
+        axes: dict[str, Any] = {**self.section("axes"), "seeds": self.declared.get("seeds")}
+        settings, hyper = {**self.section("settings")}, dict[str, dict[str, Any]]()
+        labels = (*row, *sorted(several, key=lambda key: key.count(TOGETHER)))
+        found = [*(self.columns.get(at, self.labels.get(at)) for at in column), *map(self.labels.get, labels)]
+        for given in filter(None, found):
+            settings |= given.get("settings") or {}
+            for method, values in (given.get("hyper") or {}).items():
+                hyper[method] = {**hyper.get(method, {}), **values}
+            axes |= given
+        return {**axes, "settings": settings, "hyper": hyper}
 
-    def methods(self, written: Any) -> list[MethodEntry]:
-        key = repr(written)
-        if key not in self.entries:
-            name = written if isinstance(written, str) else "+".join(written)
-            self.entries[key] = read_entries(name, written, self.declared.place("labels"), self.registry)
-        return self.entries[key]
+    def runs(self, axes: Mapping[str, Any]) -> PlannedCell:
+        name, wanted = str(axes["backbone"]), split_list(self.overrides.backbones)
+        name = next((other for other in wanted if other.partition("@")[0] == name), name)
+        dataset, rate = self.cards.dataset(str(axes["dataset"])), float(axes["rate"])
+        entries = self.methods(axes["method"], axes["hyper"])
+        backbone = self.cards.backbone(name)
+        if methods := split_list(self.overrides.methods):
+            entries = [entry for entry in entries if entry.spec.full_name in methods]
+        asked = (
+            (wanted, {name}),
+            (split_list(self.overrides.datasets), {dataset.name, dataset.plain_name}),
+            (split_list(self.overrides.rates), {percent(rate).removesuffix(" %")}),
+        )
+        if not entries or any(allowed and not names & {*allowed} for allowed, names in asked):
+            return PlannedCell(reason=NOT_ASKED)
+        if reason := next((why for entry in entries if (why := unserved(entry, backbone))), "") or _unshipped(backbone):
+            return PlannedCell(reason=reason)
+        protocol, seeds = self.settings(axes["settings"]), self.seeds(axes["seeds"])
+        found = []
+        for entry in entries:
+            runs = (run_spec(entry, backbone, dataset, rate, seed, protocol, VARY) for seed in seeds)
+            found.append(Candidate(entry.label, tuple(runs)))
+        return PlannedCell(tuple(found))
+
+    def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
+        """The rows of a method, with the hyper-parameters that labels give to it in the place of its own."""
+        if isinstance(written, str):
+            written = {name: {} for name in split_chain(written)}
+        parts = dict(written) if isinstance(written, dict) else {}
+        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
+        return self.cards.methods(parts, self.labels.place())
 
     def settings(self, own: Mapping[str, Any]) -> Protocol:
         """The paper's protocol, with what the table or a label gives in its place, and the command line's last."""
@@ -299,15 +372,29 @@ class _Planner:
             written |= later
         return read_protocol([(key, value, place) for key, (value, place) in written.items()], self.protocol.place)
 
-    def seeds(self) -> Sequence[int]:
+    def seeds(self, own: object) -> Sequence[int]:
         assert self.protocol is not None
         if not self.overrides.seeds:
-            return range(int(self.declared.get("seeds", self.protocol.seeds.value)))
+            if own is not None and not _counts(own):
+                raise InputError(f"{self.declared.place('seeds')}: seeds is how many, at least 1; it is {own!r}")
+            return range(int(self.protocol.seeds.value if own is None else str(own)))
         values = [read_value(part) for part in split_list(self.overrides.seeds)]
-        if not values or any(type(value) is not int or value < 0 for value in values):
+        if values in ([], [0]) or any(type(value) is not int or value < 0 for value in values):
             raise InputError(f"--seeds {self.overrides.seeds}: seeds are how many (3) or which (0,1,2)")
         return range(values[0]) if len(values) == 1 else values
 
     def section(self, key: str) -> Section:
         found = self.declared.get(key)
         return found if isinstance(found, Section) else Section(self.declared.source, self.declared.first_line)
+
+
+def _unshipped(backbone: BackboneCard) -> str:
+    """Why runs of a backbone cannot be planned, as their ids depend on its weights; empty where they can."""
+    try:
+        backbone.require_weights()
+    except InputError:
+        return (
+            f"the weights of {backbone.name} are not here: 'bench show {backbone.name}' says where they are published, "
+            f"and --backbones {backbone.name}@FILE takes them"
+        )
+    return ""

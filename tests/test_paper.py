@@ -1,0 +1,313 @@
+"""A paper's table with our numbers: means, deviations, choices of weights, tests, ranks, averages, differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from scipy.stats import ttest_ind
+
+from bench.overrides import Overrides
+from bench.paper import MISSING, both_sheet, choose, our_sheet, paper_sheet, published_sheet
+from bench.paper_plan import PlannedCell, TablePlan, plan_paper
+from bench.registry import Registry
+from bench.sheets import Sheet, Shown, render_sheet
+from bench.store import Finished, Point
+
+PROTOCOL = """\
+title: a protocol for a test
+settings: {steps: {value: 40, source: our choice}}
+seeds: {value: 3, source: our choice}
+selection: {value: last, source: our choice}
+sweep: {value: best-val, source: our choice}
+"""
+
+TABLE = """\
+title: "Table 1: a small one"
+paper: mini
+kind: results
+metric: top-1 (%)
+note: as it was printed
+rank: {within: [Dataset]}
+runs:
+  axes: {backbone: micro_vit}
+  baseline: Fine-tune
+  note: how ours are trained
+  labels:
+    Digits: {dataset: digits}
+    Clutter: {dataset: cluttered_digits}
+    "15%": {rate: 15}
+    "100%": {rate: 100}
+    Avg.: {average: true}
+    Fine-tune: {method: ce}
+    BSS: {method: bss}
+    GTA: {method: {gta: {weight: [0.1, 1]}}}
+    Quoted: {not_run: quoted from another paper}
+stub: [Dataset, Method]
+columns: [["15%"], ["100%"], ["Avg."]]
+rows:
+  - {label: [Digits, Fine-tune], cells: ["90.0 ± 1.0", "95.25", "92.6"]}
+  - {label: [Digits, BSS], cells: ["90.5", "95.30", "92.9"]}
+  - {label: [Digits, GTA], cells: ["91.0 (+1.0)", "96.00", "93.5"]}
+  - {label: [Digits, Quoted], cells: ["80.0", "N/A", "80.0"]}
+  - {label: [Clutter, Fine-tune], cells: ["50.0", "60.00", "55.0"]}
+  - {label: [Clutter, BSS], cells: ["51.0", "", "55.5"]}
+"""
+
+ROWS = {"ce": 0, "bss": 1, "gta": 2, "quoted": 3, "clutter ce": 4, "clutter bss": 5}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> TablePlan:
+    return planned(tmp_path)
+
+
+def planned(folder: Path, *changes: tuple[str, str], overrides: Overrides | None = None) -> TablePlan:
+    place, text = folder / "paper_tables" / "mini", TABLE
+    place.mkdir(parents=True, exist_ok=True)
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (place / "table1.yaml").write_text(text, encoding="utf-8")
+    (place / "protocol.yaml").write_text(PROTOCOL, encoding="utf-8")
+    (found,) = plan_paper("mini", Registry([folder]), overrides).tables
+    return found
+
+
+def run(run_id: str, *curve: tuple[float, float]) -> Finished:
+    """A finished run whose curve has these (validation, test) accuracies."""
+    return Finished(run_id, f"runs/{run_id}", tuple(Point(n, *point) for n, point in enumerate(curve, 1)), 1.0)
+
+
+def results(cell: PlannedCell, *tests: Sequence[float], val: Sequence[Sequence[float]] = ()) -> dict[str, Finished]:
+    """Finished runs of a cell: for each candidate the test accuracy of its first seeds, and the validation's."""
+    found = {}
+    for number, (candidate, values) in enumerate(zip(cell.candidates, tests, strict=True)):
+        held_out = val[number] if val else [math.nan] * len(values)
+        for spec, test, validation in zip(candidate.runs, values, held_out, strict=False):
+            found[spec.id] = run(spec.id, (validation, test))
+    return found
+
+
+def shown(sheet: Sheet, row: str, column: int) -> Shown:
+    return sheet.cells[ROWS[row]][column]
+
+
+def everything(plan: TablePlan) -> dict[str, Finished]:
+    """Three seeds of every cell."""
+    cells = plan.cells
+    return {
+        **results(cells[0][0], [80.0, 81.0, 82.0]),
+        **results(cells[0][1], [90.0, 90.5, 91.0]),
+        **results(cells[1][0], [80.0, 82.0, 84.0]),
+        **results(cells[1][1], [90.0, 90.0, 90.0]),
+        **results(cells[2][0], [85.0, 86.0, 87.0], [70.0, 70.0, 70.0], val=[[9.0] * 3, [8.0] * 3]),
+        **results(cells[2][1], [60.0, 60.0, 60.0], [95.0, 95.0, 95.0], val=[[8.0] * 3, [9.0] * 3]),
+        **results(cells[4][0], [40.0, 41.0, 45.0]),
+        **results(cells[4][1], [50.0, 50.0, 50.0]),
+        **results(cells[5][0], [40.0, 40.0, 40.0]),
+    }
+
+
+# ---- a cell
+
+
+def test_a_cell_is_the_mean_and_the_sample_deviation_in_the_digits_of_print(plan: TablePlan) -> None:
+    sheet = our_sheet(plan, everything(plan))
+    assert (shown(sheet, "ce", 0).value, shown(sheet, "ce", 0).std) == ("81.0", "1.0")
+    assert (shown(sheet, "ce", 1).value, shown(sheet, "ce", 1).std) == ("90.50", "0.50")
+    assert (shown(sheet, "clutter ce", 0).value, shown(sheet, "clutter ce", 0).std) == ("42.0", "2.6")
+
+
+def test_some_of_the_seeds_are_told_as_such(plan: TablePlan) -> None:
+    sheet = our_sheet(plan, results(plan.cells[0][0], [80.0, 81.0]))
+    assert shown(sheet, "ce", 0).plain == "80.5 ± 0.7"
+    assert shown(sheet, "ce", 0).note == "n=2 of 3"
+    alone = shown(our_sheet(plan, results(plan.cells[0][0], [80.0])), "ce", 0)
+    assert (alone.value, alone.std, alone.note) == ("80.0", "", "n=1 of 3")
+    assert shown(our_sheet(plan, everything(plan)), "ce", 0).note == ""
+
+
+def test_what_has_not_run_is_a_dash_with_the_reason_and_what_is_not_printed_stays_empty(plan: TablePlan) -> None:
+    sheet = our_sheet(plan, {})
+    assert (shown(sheet, "ce", 0).value, shown(sheet, "ce", 0).note) == (MISSING, "no run has finished")
+    assert (shown(sheet, "quoted", 0).value, shown(sheet, "quoted", 0).note) == (MISSING, "quoted from another paper")
+    assert shown(sheet, "clutter bss", 1) == Shown("")
+    assert sheet.notes == ("how ours are trained", "–: no run has finished.")
+
+
+def test_the_selection_rule_reads_the_curve(tmp_path: Path) -> None:
+    for rule, expected in (("last", "70.0"), ("best-val", "71.0"), ("best-test", "79.0")):
+        plan = planned(tmp_path, overrides=Overrides(selection=rule))
+        spec = plan.cells[0][0].candidates[0].runs[0]
+        curve = run(spec.id, (50.0, 79.0), (60.0, 71.0), (55.0, 70.0))
+        assert shown(our_sheet(plan, {spec.id: curve}), "ce", 0).value == expected
+
+
+def test_without_a_validation_split_best_val_has_no_number(tmp_path: Path) -> None:
+    plan = planned(tmp_path, overrides=Overrides(selection="best-val"))
+    assert shown(our_sheet(plan, results(plan.cells[0][0], [80.0, 81.0, 82.0])), "ce", 0).value == MISSING
+
+
+# ---- swept weights
+
+VAL = [[60.0, 60.0, 60.0], [50.0, 50.0, 50.0]]
+TEST = [[70.0, 71.0, 72.0], [90.0, 91.0, 92.0]]
+
+
+def test_a_sweep_is_chosen_on_the_split_that_its_rule_names(plan: TablePlan) -> None:
+    cell = plan.cells[2][0]
+    finished = results(cell, *TEST, val=VAL)
+    by_val = choose(cell.candidates, "best-val", "last", finished)
+    by_test = choose(cell.candidates, "best-test", "last", finished)
+    assert by_val is not None
+    assert by_test is not None
+    assert (by_val.label, by_test.label) == ("gta (weight=0.1)", "gta (weight=1)")
+    found = shown(our_sheet(plan, finished), "gta", 0)
+    assert (found.value, found.note) == ("71.0", "gta (weight=0.1)")
+
+
+def test_a_sweep_scores_each_run_where_the_selection_rule_does(plan: TablePlan) -> None:
+    cell = plan.cells[2][0]
+    first, second = (candidate.runs for candidate in cell.candidates)
+    finished = {spec.id: run(spec.id, (0.0, 99.0), (0.0, 70.0)) for spec in first}
+    finished |= {spec.id: run(spec.id, (0.0, 80.0), (0.0, 75.0)) for spec in second}
+    assert choose(cell.candidates, "best-test", "last", finished) is cell.candidates[1]
+    assert choose(cell.candidates, "best-test", "best-test", finished) is cell.candidates[0]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_an_incomplete_sweep_gives_nothing(plan: TablePlan, missing: int) -> None:
+    cell = plan.cells[2][0]
+    finished = results(cell, *TEST, val=VAL)
+    del finished[cell.candidates[missing].runs[2].id]
+    assert choose(cell.candidates, "best-val", "last", finished) is None
+    assert shown(our_sheet(plan, finished), "gta", 0).value == MISSING
+
+
+def test_a_sweep_on_validation_without_that_split_gives_nothing(plan: TablePlan) -> None:
+    cell = plan.cells[2][0]
+    assert choose(cell.candidates, "best-val", "last", results(cell, *TEST)) is None
+
+
+def test_one_candidate_needs_no_choice(plan: TablePlan) -> None:
+    cell = plan.cells[0][0]
+    assert choose(cell.candidates, "best-val", "last", {}) is cell.candidates[0]
+
+
+# ---- among cells
+
+
+def test_an_average_is_over_the_other_columns_of_the_row_once_all_are_there(plan: TablePlan) -> None:
+    finished = everything(plan)
+    sheet = our_sheet(plan, finished)
+    assert shown(sheet, "ce", 2).plain == "85.8"
+    assert shown(sheet, "quoted", 2).value == MISSING
+    for candidate in plan.cells[0][1].candidates:
+        for spec in candidate.runs:
+            del finished[spec.id]
+    assert shown(our_sheet(plan, finished), "ce", 2).value == MISSING
+
+
+def test_an_average_is_over_columns_of_its_own_kind(tmp_path: Path) -> None:
+    columns = ('[["15%"], ["100%"], ["Avg."]]', '[["15%", "Acc."], ["100%", "Time"], ["Avg.", "Acc."]]')
+    plan = planned(tmp_path, columns)
+    assert shown(our_sheet(plan, everything(plan)), "ce", 2).value == "81.0"
+
+
+def test_ranks_are_of_our_means_within_what_the_paper_compares(plan: TablePlan) -> None:
+    sheet = our_sheet(plan, everything(plan))
+    assert [row[0].rank for row in sheet.cells] == [0, 2, 1, 0, 1, 2]
+    assert [row[1].rank for row in sheet.cells] == [2, 0, 1, 0, 0, 0]
+    assert [row[0].rank for row in published_sheet(plan.table).cells] == [0, 2, 1, 0, 2, 1]
+
+
+def p_of(a: Sequence[float], b: Sequence[float]) -> float:
+    return float(ttest_ind(a, b, equal_var=False).pvalue)
+
+
+def test_a_dagger_is_holms_among_the_rows_of_a_comparison(plan: TablePlan) -> None:
+    # GTA's p alone is below 0.05, and so it stays when it is doubled; BSS is far from it
+    base, bss, gta = [80.0, 81.0, 82.0], [80.0, 82.0, 84.0], [85.0, 86.0, 87.0]
+    assert 2 * p_of(gta, base) < 0.05 < p_of(bss, base)
+    sheet = our_sheet(plan, everything(plan))
+    assert [shown(sheet, row, 0).mark for row in ("ce", "bss", "gta", "quoted")] == ["", "", "†", ""]
+    near = [82.5, 83.5, 84.5]
+    assert p_of(near, base) < 0.05 < 2 * p_of(near, base)
+    found = {**everything(plan), **results(plan.cells[2][0], near, near, val=VAL)}
+    assert shown(our_sheet(plan, found), "gta", 0).mark == ""
+    for spec in plan.cells[1][0].candidates[0].runs:
+        del found[spec.id]
+    assert shown(our_sheet(plan, found), "gta", 0).mark == "†"  # the only comparison of its column
+
+
+def test_rows_are_compared_with_the_nearest_baseline_above(tmp_path: Path) -> None:
+    labels = ("baseline: Fine-tune", "baseline: [Fine-tune, BSS]")
+    plan = planned(tmp_path, labels)
+    finished = everything(plan)
+    assert p_of([85.0, 86.0, 87.0], [80.0, 82.0, 84.0]) > 0.05
+    sheet = our_sheet(plan, finished)
+    assert [shown(sheet, row, 0).mark for row in ("ce", "bss", "gta")] == ["", "", ""]
+    assert any("against the nearest baseline above, Holm" in note for note in sheet.notes)
+
+
+def test_nothing_is_tested_with_one_seed_or_without_the_baseline(tmp_path: Path) -> None:
+    plan = planned(tmp_path, overrides=Overrides(seeds="1"))
+    sheet = our_sheet(plan, everything(plan))
+    assert not any(cell.mark for row in sheet.cells for cell in row)
+    assert "Each number is of one seed." in sheet.notes
+    assert not any("†" in note for note in sheet.notes)
+
+
+def test_notes_say_what_has_to_be_known(plan: TablePlan) -> None:
+    notes = our_sheet(plan, everything(plan)).notes
+    assert notes == (
+        "how ours are trained",
+        "± is the sample standard deviation over n=3 seeds; a cell of one seed has none.",
+        "Selection rule: last.",
+        "Of swept hyper-parameters the best on the validation split count.",
+        "† p ≤ 0.05: Welch's t against Fine-tune, Holm-corrected within a column's comparison.",
+        "–: not run, or not finished.",
+    )
+
+
+def test_a_look_at_the_test_split_is_named(tmp_path: Path) -> None:
+    plan = planned(tmp_path, overrides=Overrides(selection="best-test"))
+    notes = our_sheet(plan, everything(plan)).notes
+    assert "Selection rule: best-test (an oracle that looks at the test split)." in notes
+    swept = "Of swept hyper-parameters the best on the test split (an oracle that looks at the test split) count."
+    assert swept in notes
+
+
+# ---- side by side
+
+
+def test_both_have_each_column_twice_and_the_difference_to_print(plan: TablePlan) -> None:
+    sheet = both_sheet(plan, everything(plan))
+    assert sheet.columns[:2] == (("15%", "published"), ("15%", "ours"))
+    assert sheet.cells[0][0].plain == "90.0 ± 1.0"
+    assert sheet.cells[0][1].plain == "81.0 ± 1.0 (−9.0)"
+    assert sheet.cells[2][0].plain == "91.0 (+1.0)"
+    assert sheet.cells[2][1].plain == "86.0† ± 1.0 (−5.0)"
+    assert sheet.cells[0][3].plain == "90.50 ± 0.50 (−4.75)"
+    assert sheet.cells[3][1].plain == MISSING
+    assert sheet.notes[0] == "as it was printed"
+    assert sheet.notes[-1] == "The difference in brackets behind ours is ours less published."
+
+
+def test_a_number_without_one_in_print_has_no_difference(tmp_path: Path) -> None:
+    plan = planned(tmp_path, ('"90.5", "95.30"', '"90.5", "N/A"'))
+    found = both_sheet(plan, everything(plan)).cells[1]
+    assert (found[2].plain, found[3].plain) == ("N/A", "90.00 ± 0.00")
+
+
+@pytest.mark.parametrize("source", ["published", "ours", "both"])
+@pytest.mark.parametrize("format", ["text", "markdown", "csv", "json", "html", "latex", "macros"])
+def test_every_source_is_shown_in_every_format(plan: TablePlan, source: str, format: str) -> None:
+    finished: Mapping[str, Finished] = everything(plan)
+    text = render_sheet(paper_sheet(plan, source, finished), format, 100)
+    numbers = {"published": "90.0", "ours": "81.0", "both": "81.0"}
+    assert numbers[source] in text
+    assert text == render_sheet(paper_sheet(plan, source, finished), format, 100)
