@@ -1,4 +1,4 @@
-"""What methods ask of timm's Beit (BEiT, BEiT v2, and the students of Feature Distillation)."""
+"""What methods ask of timm's Beit (BEiT, SimMIM, data2vec, and the students of Feature Distillation)."""
 
 from __future__ import annotations
 
@@ -7,45 +7,59 @@ from typing import Any
 from timm.models.beit import Beit
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Probe
-from bench.backbones.vit import _Hooked
+from bench.backbones.vit import Blocks, Parts
 
 
-class BEiT(Family):
-    """timm's Beit: a class token, layer scale, and relative position bias of each block or shared by all."""
+class BEiT(Blocks):
+    """timm's Beit: a class token, layer scale, and relative position bias of each block or shared by all.
 
-    def probe(self, name: str, backbone: nn.Module) -> Probe:
-        """What can be read, over B images, T tokens with [cls] first, and width D.
+    Models that pool the mean of the patches (timm's default) have no norm over all tokens, only one of the pooled
+    features; their ``tokens`` are those after the last block.
+    """
 
-        ``tokens`` (B, T, D) after the last block and, where the model has a norm over all tokens, after that; models
-        that pool the mean of the patches (timm's default) have none, only a norm of the pooled features.
-        ``grid`` (B, D, h, w): the patches of it in their places.
+    def grid_size(self, backbone: Any) -> tuple[int, int]:
+        """Patches along the height and the width."""
+        height, width = backbone.patch_embed.grid_size
+        return height, width
+
+    def projections(self, backbone: Any) -> list[nn.Module]:
+        """The norms before the attention: timm applies its projection as a function, so no module can be watched."""
+        return [block.norm1 for block in backbone.blocks]
+
+    def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
+        """q·k/√d and the position bias, from the normed tokens; only the queries that are wanted are projected.
+
+        The keys have no bias of their own. Where [cls] alone asks, its query is taken through the keys' projection,
+        which saves projecting every key.
         """
-        assert isinstance(backbone, Beit)
-        if name == "tokens":
-            return _Hooked([backbone.norm], lambda _, output: output, lambda seen: seen[0])
-        if name == "grid":
-            height, width = backbone.patch_embed.grid_size
+        attention = backbone.blocks[number].attn
+        heads, width = attention.num_heads, seen.shape[-1]
+        inner = attention.qkv.weight.shape[0] // 3
+        of_queries, of_keys, _ = attention.qkv.weight.unflatten(0, (3, heads, inner // heads)).unbind(0)
+        query = (seen[:, :queries] @ of_queries.reshape(inner, width).T).unflatten(-1, (heads, -1))
+        if attention.q_bias is not None:
+            query = query + attention.q_bias.view(heads, -1)
+        asked = (query.transpose(1, 2) * attention.scale) @ of_keys  # (B, H, queries, D)
+        logits: Tensor = asked @ seen[:, None, prefix:].transpose(-2, -1)
+        if attention.relative_position_bias_table is not None:
+            logits = logits + attention._get_rel_pos_bias()[..., :queries, prefix:]
+        if backbone.rel_pos_bias is not None:
+            logits = logits + backbone.rel_pos_bias()[..., :queries, prefix:]
+        return logits
 
-            def lay_out(_: int, output: Tensor) -> Tensor:
-                patches = output[:, backbone.num_prefix_tokens :]
-                return patches.transpose(1, 2).reshape(len(output), -1, height, width)
+    def embeddings(self, backbone: Any) -> Parts:
+        """Patch embedding, class token, position embedding, and a position bias that all blocks share."""
+        tokens = (backbone.cls_token, backbone.pos_embed, backbone.rel_pos_bias)
+        return [backbone.patch_embed, *(token for token in tokens if token is not None)]
 
-            return _Hooked([backbone.norm], lay_out, lambda seen: seen[0])
-        return super().probe(name, backbone)
+    def scales(self, block: Any) -> Parts:
+        """The two gains of layer scale."""
+        return [gain for gain in (block.gamma_1, block.gamma_2) if gain is not None]
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
-        """``attention`` (with the bias tables of blocks that have their own), ``ffn``; ``position``: all of it."""
-        assert isinstance(backbone, Beit)
-        blocks: list[Any] = list(backbone.blocks)
-        if name == "attention":
-            return [module for block in blocks for module in (block.attn, block.drop_path1)]
-        if name == "ffn":
-            return [module for block in blocks for module in (block.mlp, block.drop_path2)]
-        if name == "position":
-            own = [block.attn.relative_position_bias_table for block in blocks]
-            return [part for part in (backbone.pos_embed, backbone.rel_pos_bias, *own) if part is not None]
-        return super().part(name, backbone)
+    def position(self, backbone: Any) -> Parts:
+        """Position embedding and position bias, shared or of each block, whichever there is."""
+        own = [block.attn.relative_position_bias_table for block in backbone.blocks]
+        return [part for part in (backbone.pos_embed, backbone.rel_pos_bias, *own) if part is not None]
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """Embeddings are layer 0, block i is layer i + 1; norms, head and a shared bias lie above (BEiT, 2022)."""

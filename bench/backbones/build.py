@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
+from bench.backbones.cifar_resnet import CifarResNet
 from bench.backbones.cvt import ConvolutionalViT
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
+from bench.backbones.weights import load_weights, read_weights
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.errors import InputError, choose
 
-_HEADS = ("head.", "classifier.")
-"""What the classifier of the pre-training is called in files of weights."""
+_OWN: dict[str, Callable[..., nn.Module]] = {
+    "resnet": build_resnet,
+    "t2t_vit": T2TViT,
+    "cvt": ConvolutionalViT,
+    "cifar_resnet": CifarResNet,
+}
+"""Architectures that timm does not have, by what a card calls them."""
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
@@ -64,16 +71,15 @@ def build_source_head(card: BackboneCard) -> nn.Linear:
     """
     with torch.random.fork_rng():
         if card.weights == "pretrained":
-            whole: Any = timm.create_model(card.model, pretrained=True, **card.arguments)
-            found = whole.get_classifier()
+            found = _fetched(card, dict(card.arguments)).get_classifier()
             if isinstance(found, nn.Linear):
                 return found
         elif card.weights != "none":
-            given = load_file(Path(card.weights))
-            if "head.weight" in given and given["head.weight"].ndim == 2:
-                weight = given["head.weight"]
+            given = {name.rpartition(".")[2]: value for name, value in read_weights(Path(card.weights))[1].items()}
+            if "weight" in given and given["weight"].ndim == 2:
+                weight = given["weight"]
                 head = nn.Linear(weight.shape[1], weight.shape[0])
-                head.load_state_dict({"weight": weight, "bias": given.get("head.bias", torch.zeros(len(weight)))})
+                head.load_state_dict({"weight": weight, "bias": given.get("bias", torch.zeros(len(weight)))})
                 return head
     raise InputError(f"{card.name}: its weights hold no head of the pre-training, which the method needs")
 
@@ -86,27 +92,47 @@ def input_size(model: Model) -> int:
 
 
 def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
-    pretrained = card.weights == "pretrained"
     if card.model == "vision_transformer":
         return timm.models.VisionTransformer(num_classes=0, **arguments)
-    if card.model == "resnet":
-        return build_resnet(**arguments)
-    if card.model in ("t2t_vit", "cvt"):
-        return (T2TViT if card.model == "t2t_vit" else ConvolutionalViT)(**arguments)
+    if card.model in _OWN:
+        return _OWN[card.model](**arguments)
     if not timm.is_model(card.model.split(".")[0]):
         raise InputError(f"{card.name}: {choose(card.model.split('.')[0], timm.list_models(), 'timm model')}")
     try:
-        return timm.create_model(card.model, pretrained=pretrained, num_classes=0, **arguments)
+        if card.weights == "pretrained":
+            return _pretrained(card, arguments)
+        return timm.create_model(card.model, num_classes=0, **arguments)
     except TypeError as error:
         if "img_size" in arguments and not timm.get_pretrained_cfg(card.model).fixed_input_size:
             return _create(card, {name: value for name, value in arguments.items() if name != "img_size"})
         raise InputError(f"{card.name}: {error}; leave image_size at 0 for models of a fixed input size") from None
+
+
+def _pretrained(card: BackboneCard, arguments: dict[str, Any]) -> Any:
+    """timm's model with timm's weights; with mean pooling where the card asks for it, the norm behind it new.
+
+    timm itself refuses weights of a class token's norm for a model that pools the mean of the patches.
+    """
+    if arguments.get("global_pool") != "avg":
+        return _fetched(card, arguments, num_classes=0)
+    published = _fetched(
+        card, {name: value for name, value in arguments.items() if name != "global_pool"}, num_classes=0
+    )
+    backbone = timm.create_model(card.model, num_classes=0, **arguments)
+    given = {name: value for name, value in published.state_dict().items() if not name.startswith("norm.")}
+    load_weights(backbone, given, card.name, fresh=r"fc_norm\..+")
+    return backbone
+
+
+def _fetched(card: BackboneCard, arguments: dict[str, Any], **more: Any) -> Any:
+    """timm's model with the weights that timm fetches."""
+    try:
+        return timm.create_model(card.model, pretrained=True, **arguments, **more)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
         raise InputError(
             f"{card.name}: its pre-trained weights could not be fetched ({type(error).__name__}); "
-            f"give a file ({card.name}@FILE.safetensors) or train from scratch ({card.name}@none)"
+            f"give a file ({card.name.partition('@')[0]}@FILE.safetensors) or train from scratch "
+            f"({card.name.partition('@')[0]}@none)"
         ) from error
 
 
@@ -115,21 +141,9 @@ def _load(backbone: nn.Module, card: BackboneCard) -> None:
     path = Path(card.weights)
     if card.sha256 and file_sha256(path) != card.sha256:
         raise InputError(f"{card.name}: {path.name} has another checksum than its card says ({card.sha256[:12]}...)")
-    given = {name: value for name, value in load_file(path).items() if not name.startswith(_HEADS)}
-    expected = backbone.state_dict()
-    if "pos_embed" in given and "pos_embed" in expected and given["pos_embed"].shape != expected["pos_embed"].shape:
-        given["pos_embed"] = _resampled(given["pos_embed"], expected["pos_embed"], backbone)
-    missing, unexpected = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
-    if missing or unexpected:
-        raise InputError(f"{card.name}: {path.name} does not fit: missing {missing[:5]}, unexpected {unexpected[:5]}")
-    backbone.load_state_dict(given)
-
-
-def _resampled(given: Tensor, expected: Tensor, backbone: Any) -> Tensor:
-    prefix = backbone.num_prefix_tokens if not backbone.no_embed_class else 0
-    old, new = math.isqrt(given.shape[1] - prefix), math.isqrt(expected.shape[1] - prefix)
-    sizes = {"new_size": [new, new], "old_size": [old, old]}
-    return timm.layers.resample_abs_pos_embed(given, **sizes, num_prefix_tokens=prefix)  # type: ignore
+    plain = card.name.partition("@")[0]
+    hint = f" ('bench convert {plain} {path}' reads published names)" if "convert" in card.facts else ""
+    load_weights(backbone, read_weights(path)[0], f"{plain}: {path.name}{hint}")
 
 
 def _lay_out_position(backbone: Any) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Probe
-from bench.backbones.vit import _Hooked
+from bench.backbones.model import Family, Hooked, Probe, norms_outside
 from bench.errors import InputError
 
 
@@ -70,7 +69,9 @@ class ConvolutionalViT(nn.Module):
         self.layernorm = nn.LayerNorm(self.num_features) if pooling == "cls" else None
         if drop_path_rate:
             last = self.cvt.encoder.stages[-1].layers
-            for block, rate in zip(last, torch.linspace(0, drop_path_rate, len(last)).tolist(), strict=True):
+            for block, rate in zip(
+                last, torch.linspace(0, drop_path_rate, len(last), device="cpu").tolist(), strict=True
+            ):
                 for branch in (block.attention.output, block.output):
                     branch.dropout = DropPath(rate)  # the last step of a branch before the residual is added
 
@@ -84,6 +85,15 @@ class ConvolutionalViT(nn.Module):
 class CvT(Family):
     """``ConvolutionalViT``."""
 
+    lacks: ClassVar = {
+        "tokens": "the class token of a CvT joins in its last stage alone; ask for the grid",
+        "cls_attention": "the class token of a CvT joins in its last stage alone",
+        "cls_attention_map": "the keys of a CvT are strided, so none belongs to one patch",
+        "attention_maps": "the stages of a CvT differ in queries, keys and heads",
+        "msa_output": "the stages of a CvT differ in tokens and width",
+        "block_output": "the stages of a CvT differ in tokens and width",
+    }
+
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """``grid`` (B, D, h, w): last stage's map without [cls], before any norm (DRLoc's released code)."""
         assert isinstance(backbone, ConvolutionalViT)
@@ -93,12 +103,13 @@ class CvT(Family):
                 grid: Tensor = output[0]
                 return grid.contiguous()
 
-            return _Hooked([backbone.cvt.encoder.stages[-1]], without_cls, lambda seen: seen[0])
+            return Hooked([backbone.cvt.encoder.stages[-1]], without_cls)
         return super().probe(name, backbone)
 
     def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
         """``attention`` (with its convolutional projections), ``ffn``: the branches of all blocks, with their
-        stochastic depth; ``position``: none, the convolutions take its place (section 3).
+        stochastic depth; ``norms``: those outside them; ``embeddings``: the convolutions into each stage and the class
+        token; ``position``: none, the convolutions take its place (section 3).
         """
         assert isinstance(backbone, ConvolutionalViT)
         blocks: list[Any] = [block for stage in backbone.cvt.encoder.stages for block in stage.layers]
@@ -106,6 +117,12 @@ class CvT(Family):
             return [block.attention for block in blocks]
         if name == "ffn":
             return [module for block in blocks for module in (block.intermediate, block.output)]
+        stages: list[Any] = list(backbone.cvt.encoder.stages)
+        if name == "embeddings":
+            tokens = [stage.cls_token for stage in stages if hasattr(stage, "cls_token")]
+            return [stage.embedding.convolution_embeddings.projection for stage in stages] + tokens
+        if name == "norms":
+            return norms_outside(backbone, self.part("attention", backbone) + self.part("ffn", backbone))
         return [] if name == "position" else super().part(name, backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
+from timm.layers import RmsNorm
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,66 @@ class Probe:
         raise NotImplementedError
 
 
+class Hooked(Probe):
+    """A probe that reads the outputs of some modules, one tensor each, in the order they run.
+
+    Args:
+        modules: whose outputs are read, as they follow one another in a forward pass.
+        read: what is kept of the output of the module of that number.
+        join: all that was kept, in order, as one tensor; the only one where it is not given.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        read: Callable[[int, Any], Tensor] = lambda _, output: output,
+        join: Callable[[list[Tensor]], Tensor] = lambda seen: seen[0],
+    ) -> None:
+        self.modules, self.read, self.join = modules, read, join
+        self.seen: list[Tensor] = []
+        self.hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Probe:
+        for number, module in enumerate(self.modules):
+            self.hooks.append(module.register_forward_hook(self._hook(number)))
+        return self
+
+    def _hook(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            self.seen.append(self.read(number, output))
+
+        return keep
+
+    def __exit__(self, *exception: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def value(self) -> Tensor:
+        return self.join(self.seen)
+
+    def done(self) -> bool:
+        return len(self.seen) == len(self.modules)
+
+
 class Family:
-    """What methods can ask of a kind of backbone; a kind that is not known offers nothing."""
+    """What methods can ask of a kind of backbone; a kind that is not known offers nothing.
+
+    Attributes:
+        lacks: probes and parts that other kinds have and this one cannot, each with the reason.
+    """
+
+    lacks: ClassVar[Mapping[str, str]] = {}
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
-        """A probe by its name. Raises ``KeyError`` where the family has none of that name."""
-        raise KeyError(name)
+        """A probe by its name. Raises ``KeyError``, with the reason, where the family has none of that name."""
+        raise KeyError(self._refusal(name))
 
     def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
-        """The modules and parameters of a part. Raises ``KeyError`` where the family has no such part."""
-        raise KeyError(name)
+        """The modules and parameters of a part. Raises ``KeyError``, as ``probe``, where it has no such part."""
+        raise KeyError(self._refusal(name))
+
+    def _refusal(self, name: str) -> str:
+        return f"{name}: {self.lacks[name]}" if name in self.lacks else name
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """The layer of a parameter counted from the input, and that of the head (for layer-wise decay)."""
@@ -120,8 +175,12 @@ class Model(nn.Module):
         return reader.value()
 
     def part(self, name: str) -> list[nn.Module | nn.Parameter]:
-        """The modules and parameters of a part: ``"attention"``, ``"ffn"``, ``"position"`` on a ViT."""
-        return self.family.part(name, self.backbone)
+        """The modules and parameters of a part: ``"head"``, and what the backbone's family has.
+
+        ``"attention"``, ``"ffn"``, ``"norms"`` and ``"embeddings"`` of a transformer hold every weight of the
+        backbone once; ``"position"`` lies in one or another of them.
+        """
+        return [self.head] if name == "head" else self.family.part(name, self.backbone)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images in the pixel statistics of the pre-training; grey and colour are turned into each other."""
@@ -129,6 +188,13 @@ class Model(nn.Module):
         if images.shape[1] != channels:
             images = images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
         return (images - self.mean) / self.std
+
+
+def norms_outside(backbone: nn.Module, owners: Iterable[nn.Module | nn.Parameter]) -> list[nn.Module | nn.Parameter]:
+    """The norms of a backbone with weights, in the order they are declared, but for those inside some modules."""
+    inside = {module for owner in owners if isinstance(owner, nn.Module) for module in owner.modules()}
+    found = (module for module in backbone.modules() if isinstance(module, _NORMS) and module not in inside)
+    return [module for module in found if next(module.parameters(), None) is not None]
 
 
 class _Done(Exception):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import nn
 
-from bench.backbones.model import Family, Probe
-from bench.backbones.vit import _Hooked
+from bench.backbones.model import Family, Hooked, Probe, norms_outside
 
 
 class Swin(Family):
     """timm's SwinTransformer (Liu et al., ICCV 2021) and SwinTransformerV2 (Liu et al., CVPR 2022); no class token."""
+
+    lacks: ClassVar = {
+        "cls_attention": "a Swin has no class token",
+        "cls_attention_map": "a Swin has no class token",
+        "attention_maps": "a Swin attends inside windows, of which each stage has another number",
+        "msa_output": "the stages of a Swin differ in tokens and width",
+        "block_output": "the stages of a Swin differ in tokens and width",
+    }
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """What can be read, over B images, an h × w grid of N patches and width D, all of the last stage.
@@ -24,15 +31,16 @@ class Swin(Family):
         assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
         if name == "grid":
             last = backbone.layers[-1]
-            return _Hooked([last], lambda _, output: output.permute(0, 3, 1, 2).contiguous(), lambda seen: seen[0])
+            return Hooked([last], lambda _, output: output.permute(0, 3, 1, 2).contiguous())
         if name == "tokens":
-            return _Hooked([backbone.norm], lambda _, output: output.flatten(1, 2), lambda seen: seen[0])
+            return Hooked([backbone.norm], lambda _, output: output.flatten(1, 2))
         return super().probe(name, backbone)
 
     def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
-        """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``position``.
+        """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``norms``, ``embeddings``.
 
-        The position is relative: each block's table (Swin) or the small MLP that computes it (V2). It is inside the
+        ``embeddings`` are the projections of patches and of merged patches, ``norms`` all outside the attention.
+        ``position`` is relative: each block's table (Swin) or the small MLP that computes it (V2). It is inside the
         attention, so ``attention`` lists it too.
         """
         assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
@@ -41,6 +49,11 @@ class Swin(Family):
             return [module for block in blocks for module in (block.attn, block.drop_path1)]
         if name == "ffn":
             return [module for block in blocks for module in (block.mlp, block.drop_path2)]
+        if name == "embeddings":
+            merging = [stage.downsample for stage in backbone.layers if not isinstance(stage.downsample, nn.Identity)]
+            return [backbone.patch_embed.proj, *(step.reduction for step in merging)]
+        if name == "norms":
+            return norms_outside(backbone, self.part("attention", backbone) + self.part("ffn", backbone))
         if name == "position":
             kept = "relative_position_bias_table" if isinstance(backbone, SwinTransformer) else "cpb_mlp"
             return [getattr(block.attn, kept) for block in blocks]

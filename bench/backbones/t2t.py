@@ -12,8 +12,7 @@ from timm.layers import trunc_normal_
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Probe
-from bench.backbones.vit import _Hooked
+from bench.backbones.vit import Blocks, Parts, attention_logits
 
 SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
 """Kernel, stride and padding of the three soft splits, in pixels or tokens (section 3.1)."""
@@ -144,7 +143,7 @@ class T2TViT(nn.Module):
         self.tokens_to_token = TokensToToken(in_chans, token_dim, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.register_buffer("pos_embed", sinusoids(side * side + 1, embed_dim))
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, mlp_ratio, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
             for rate in rates
@@ -177,36 +176,33 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return angles[None].float()
 
 
-class T2T(Family):
-    """``T2TViT``."""
+class T2T(Blocks):
+    """``T2TViT``: what is asked of the blocks; the tokens-to-token module before them counts as embedding."""
 
-    def probe(self, name: str, backbone: nn.Module) -> Probe:
-        """What can be read, over B images, an h × w grid of patches, T tokens with [cls] first, and width D.
+    def grid_size(self, backbone: Any) -> tuple[int, int]:
+        """Patches along the height and the width."""
+        height, width = backbone.grid_size
+        return height, width
 
-        ``tokens`` (B, T, D) after the final norm; ``grid`` (B, D, h, w), the patches of it in their places, which is
-        what DRLoc's released code takes from T2T-ViT.
-        """
-        assert isinstance(backbone, T2TViT)
-        if name == "tokens":
-            return _Hooked([backbone.norm], lambda _, output: output, lambda seen: seen[0])
-        if name == "grid":
-            height, width = backbone.grid_size
+    def projections(self, backbone: Any) -> list[nn.Module]:
+        """The query-key-value projections of the blocks."""
+        return [block.attn.qkv for block in backbone.blocks]
 
-            def lay_out(_: int, output: Tensor) -> Tensor:
-                return output[:, 1:].transpose(1, 2).reshape(len(output), -1, height, width)
+    def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
+        """q·k/√d, from the output of the query-key-value projection."""
+        return attention_logits(seen, backbone.blocks[number].attn, queries, prefix)
 
-            return _Hooked([backbone.norm], lay_out, lambda seen: seen[0])
-        return super().probe(name, backbone)
+    def embeddings(self, backbone: Any) -> Parts:
+        """The tokens-to-token module, with attention and norms of its own, and the class token."""
+        return [backbone.tokens_to_token, backbone.cls_token]
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
-        """``attention``, ``ffn``: branches of all blocks, with their stochastic depth; ``position``: none, fixed."""
-        assert isinstance(backbone, T2TViT)
-        blocks: list[Any] = list(backbone.blocks)
-        if name == "attention":
-            return [module for block in blocks for module in (block.attn, block.drop_path1)]
-        if name == "ffn":
-            return [module for block in blocks for module in (block.mlp, block.drop_path2)]
-        return [] if name == "position" else super().part(name, backbone)
+    def scales(self, block: Any) -> Parts:
+        """None: it has no layer scale."""
+        return []
+
+    def position(self, backbone: Any) -> Parts:
+        """None: sines and cosines, fixed."""
+        return []
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """Tokens-to-token module and [cls] are layer 0, block i is layer i + 1; final norm and head lie above."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cards.offers import head_offers, timm_offers
+from bench.cards.offers import head_offers, offers_of, timm_offers
 from bench.document import Section, read_document
 from bench.errors import InputError
 from bench.spec import Named, digest
@@ -53,8 +53,11 @@ class BackboneCard:
         """Raise ``InputError`` where the card ships no weights and none were given."""
         if self.weights == TO_BE_GIVEN:
             published = " ".join(self.facts["published"].split())
+            made = (
+                f"what 'bench convert {self.name} CHECKPOINT' makes of the one" if "convert" in self.facts else "those"
+            )
             raise InputError(
-                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with those published "
+                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with {made} published "
                 f"at {published}, or {self.name}@none for random ones"
             )
 
@@ -62,20 +65,25 @@ class BackboneCard:
 def read_backbone(name: str, path: Path) -> BackboneCard:
     """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
 
-    A card ships its weights beside it, or says under ``published`` where they are to be had; the latter can be listed
-    and shown by its name alone, not planned.
+    A card ships its weights beside it, has ``weights: timm`` for those that timm fetches, or says under ``published``
+    where they are to be had; the latter can be listed and shown by its name alone, not planned. It offers what its
+    architecture does, if it lists no ``offers``.
 
     Raises:
         InputError: the file is malformed, or the weights cannot be used.
     """
     facts, chosen = read_document(path), name.partition("@")[2]
     title, model = facts.text("title"), facts.text("model")
-    arguments, offers = facts.get("arguments", {}), facts.get("offers", [])
+    arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
     if not isinstance(arguments, dict) or not isinstance(offers, list):
         raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list")
     own = path.with_suffix(".safetensors")
     if chosen:
-        weights, sha256 = _weights(chosen, name)
+        weights, sha256 = _weights(chosen, name, "convert" in facts)
+    elif "weights" in facts:
+        if facts["weights"] != "timm":
+            raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
+        weights, sha256 = "pretrained", ""
     elif "published" in facts and not own.is_file():
         facts.text("published")
         weights, sha256 = TO_BE_GIVEN, ""
@@ -113,11 +121,14 @@ def file_sha256(path: Path) -> str:
     return running.hexdigest()
 
 
-def _weights(chosen: str, name: str) -> tuple[str, str]:
+def _weights(chosen: str, name: str, convertible: bool = False) -> tuple[str, str]:
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
     if chosen == "none":
         return "none", ""
     path = Path(chosen).expanduser().resolve()
     if path.suffix != ".safetensors" or not path.is_file():
-        raise InputError(f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file")
+        problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
+        if convertible and path.is_file():
+            problem += f"; 'bench convert {name.partition('@')[0]} {chosen}' makes one of a published checkpoint"
+        raise InputError(problem)
     return str(path), file_sha256(path)

@@ -6,27 +6,41 @@ import json
 import re
 from pathlib import Path
 
-VIT_OFFERS = frozenset(
-    {
-        *("tokens", "grid", "cls_attention", "cls_attention_map", "msa_output", "block_output"),  # probes
-        *("attention", "ffn", "position"),  # parts
-    }
-)
+_BRANCHES = frozenset({"attention", "ffn", "norms", "embeddings", "position"})
+
+PARTS = _BRANCHES | {"batch_norm", "last_convs"}
+"""What of the offers are parts, to be trained or left alone; the others are probes, but for ``source_head``."""
+
+VIT_OFFERS = _BRANCHES | {
+    *("tokens", "grid", "cls_attention", "cls_attention_map", "attention_maps", "msa_output", "block_output")
+}
 """What timm's VisionTransformer offers (see ``bench.backbones.vit``)."""
 
-BEIT_OFFERS = frozenset({"tokens", "grid", "attention", "ffn", "position"})
+BEIT_OFFERS = VIT_OFFERS
 """What timm's Beit offers (see ``bench.backbones.beit``)."""
 
 RESNET_OFFERS = frozenset(
     {
         *("grid", "conv_map_1", "conv_map_2", "conv_map_3", "conv_map_4"),  # probes
-        *("batch_norm", "last_convs"),  # parts
+        *("batch_norm", "norms", "last_convs"),  # parts
     }
 )
 """What timm's ResNet offers (see ``bench.backbones.resnet``)."""
 
-SWIN_OFFERS = frozenset({"tokens", "grid", "attention", "ffn", "position"})
+SWIN_OFFERS = _BRANCHES | {"tokens", "grid"}
 """What timm's SwinTransformer and SwinTransformerV2 offer (see ``bench.backbones.swin``)."""
+
+OWN_OFFERS = {
+    "vision_transformer": VIT_OFFERS,
+    "resnet": RESNET_OFFERS,
+    "cifar_resnet": RESNET_OFFERS - {"conv_map_4"},
+    "t2t_vit": VIT_OFFERS,
+    "cvt": _BRANCHES | {"grid"},
+}
+"""What architectures that are not built by timm's name offer, by what a card calls them."""
+
+HEADS = ("head.fc", "head", "fc", "classifier")
+"""What the classifier of the pre-training is called in files of weights."""
 
 _VIT_NAMES = re.compile(r"(vit|deit)3?_(tiny|small|little|medium|base|large|huge|giant|so\w+)_\w+")
 _BEIT_NAMES = re.compile(r"beit(v2)?_(base|large)_\w+")
@@ -35,15 +49,25 @@ _RESNET_NAMES = re.compile(
     r"|seresnet(aa)?\d+[dt]?|seresnext(aa)?\d+[dt]?_\d+x\d+d|senet154|test_resnet"
 )
 _SWIN_NAMES = re.compile(r"swin_\w+|swinv2_(?!cr_)\w+")
-_NO_CLASS_TOKEN = re.compile(r"_gap_|relpos|_reg\d+_(gap|dinov2)|plus|siglip|pe_|rope")
-_NO_HEAD = re.compile(r"mae|dino|moco|clip|mim|ibot")
+_NOT_PLAIN = re.compile(
+    r"_gap_|_map_|relpos|_reg\d+_(gap|dinov2)|plus|siglip|pe_|rope"
+    r"|_18x2_|_rpn_|_xp_|dinov3|lingbot|sapiens"
+)
+"""In names of ViTs without a class token, of another class, or with blocks of another kind."""
+
+_NO_HEAD = re.compile(r"mae|dino|moco|clip|mim|ibot|orig_in21k")
 """In names and tags of weights that come without the classifier of their pre-training, if not fine-tuned (``ft``)."""
+
+
+def offers_of(model: str) -> frozenset[str]:
+    """Probes and parts of an architecture by what a card calls it: one of the suite's own, or a timm model."""
+    return OWN_OFFERS.get(model) or timm_offers(model)
 
 
 def timm_offers(model: str) -> frozenset[str]:
     """Probes and parts of a timm model by its name, tag included."""
     name = model.partition(".")[0]
-    if _VIT_NAMES.fullmatch(name) and not _NO_CLASS_TOKEN.search(name):
+    if _VIT_NAMES.fullmatch(name) and not _NOT_PLAIN.search(name):
         return VIT_OFFERS
     if _BEIT_NAMES.fullmatch(name):
         return BEIT_OFFERS
@@ -67,7 +91,8 @@ def head_offers(model: str, weights: str) -> frozenset[str]:
         name, _, tag = model.partition(".")
         has_head = "ft" in tag.split("_") or not _NO_HEAD.search(f"{name}.{tag}")
     else:
-        has_head = "head.weight" in _entries(Path(weights))
+        entries = _entries(Path(weights))
+        has_head = any(f"{head}.weight" in entries for head in HEADS)
     return frozenset({"source_head"} if has_head else ())
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from bench.backbones.beit import BEiT
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
+from bench.cards import offers
 from bench.cards.offers import BEIT_OFFERS, timm_offers
 
 POSITIONS: dict[str, dict[str, bool]] = {
@@ -139,8 +140,8 @@ def test_every_parameter_has_a_layer_that_never_falls_on_the_way_up(position: st
 
 def test_what_it_does_not_have_is_a_key_error() -> None:
     backbone = beit().backbone
-    with pytest.raises(KeyError, match="cls_attention"):
-        BEiT().probe("cls_attention", backbone)
+    with pytest.raises(KeyError, match="conv_map_1"):
+        BEiT().probe("conv_map_1", backbone)
     with pytest.raises(KeyError, match="no_such_part"):
         BEiT().part("no_such_part", backbone)
 
@@ -152,4 +153,4 @@ def test_the_names_that_offer_it_are_those_of_the_class(name: str) -> None:
     assert isinstance(backbone, Beit) == (timm_offers(name) == BEIT_OFFERS)
     if isinstance(backbone, Beit):
         assert isinstance(family_of(backbone), BEiT)
-        assert all(family_of(backbone).part(part, backbone) for part in BEIT_OFFERS - {"tokens", "grid"})
+        assert all(family_of(backbone).part(part, backbone) for part in BEIT_OFFERS & offers.PARTS)

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from bench.backbones import build_model
-from bench.backbones.families import family_of
 from bench.cards.backbone import TO_BE_GIVEN, file_sha256
 from bench.document import read_document
 from bench.errors import InputError
@@ -21,7 +20,6 @@ from bench.show import describe
 from bench.store import Store
 
 NAMES = ["t2t_vit_14", "cvt_13"]
-PROBES = {"grid", "tokens"}
 
 
 def refused(action: Callable[[], object]) -> str:
@@ -51,7 +49,7 @@ class TestWhatIsShipped:
     def test_the_name_alone_cannot_be_planned(self, name: str) -> None:
         problem = refused(lambda: plan(name))
         assert problem.startswith(f"{name}: its weights are not shipped; write {name}@FILE.safetensors ")
-        assert "https://" in problem
+        assert f"with what 'bench convert {name} CHECKPOINT' makes of the one published at https://" in problem
         assert problem.endswith(f"or {name}@none for random ones")
 
     def test_the_name_alone_cannot_be_built(self, name: str) -> None:
@@ -76,20 +74,6 @@ class TestWhatIsShipped:
         facts = read_document(Registry().backbone_files[name])
         assert {"paper", "pretraining", "pretraining_data", "published", "licence"} <= set(facts)
 
-    def test_what_it_offers_the_model_has(self, name: str) -> None:
-        card = Registry().backbone(f"{name}@none")
-        model = build_model(card, 3).eval()
-        assert type(family_of(model.backbone)) is type(model.family)
-        for offered in card.offers:
-            if offered in PROBES:
-                found = model.probe(torch.rand(1, 3, 224, 224), offered)
-                assert found.shape == {"grid": (1, 384, 14, 14), "tokens": (1, 197, 384)}[offered]
-            else:
-                assert bool(model.part(offered)) is (offered != "position")
-        for other in PROBES - card.offers:
-            with pytest.raises(KeyError):
-                model.probe(torch.rand(1, 3, 224, 224), other)
-
 
 class TestTheFormat:
     def test_weights_beside_the_card_are_its_own_wherever_they_are_published(self, tmp_path: Path) -> None:
@@ -98,6 +82,10 @@ class TestTheFormat:
         save_file({"x": torch.zeros(1)}, own)
         assert registry.backbone("mine").weights == str(own)
         assert plan("mine", registry)
+
+    def test_without_a_layout_the_published_file_is_taken_as_it_is(self, tmp_path: Path) -> None:
+        problem = refused(lambda: build_model(card_file(tmp_path, "published: https://x").backbone("mine"), 3))
+        assert problem.startswith("mine: its weights are not shipped; write mine@FILE.safetensors with those published")
 
     def test_where_they_are_published_is_a_text(self, tmp_path: Path) -> None:
         problem = refused(lambda: card_file(tmp_path, "published: 5").backbone("mine"))

@@ -28,7 +28,7 @@ from bench.protocol import Recipe
 from bench.registry import Registry
 
 MAPS = ("conv_map_1", "conv_map_2", "conv_map_3", "conv_map_4")
-PARTS = ("batch_norm", "last_convs")
+PARTS = ("batch_norm", "norms", "last_convs")
 ALL = ("grid", *MAPS)
 
 

@@ -127,7 +127,7 @@ def test_every_timm_name_that_offers_it_is_of_the_class() -> None:
 def test_what_a_card_offers_the_family_has() -> None:
     model = tiny(SwinTransformer)
     offered = Registry().backbone("timm:swin_tiny_patch4_window7_224.ms_in1k@none").offers
-    assert offered == {"grid", "tokens", "attention", "ffn", "position"}
+    assert offered == {"grid", "tokens", "attention", "ffn", "norms", "embeddings", "position"}
     for name in offered - {"grid", "tokens"}:
         assert model.part(name)
     for name in ("grid", "tokens"):

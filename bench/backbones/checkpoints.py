@@ -1,0 +1,73 @@
+"""Reading checkpoints as they are published: tensors and plain settings, never code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bench.errors import InputError
+
+_HARMLESS: list[Any] = [Namespace, (OrderedDict, "yacs.config.CfgNode")]
+"""What training scripts keep beside the weights: settings, which run nothing when they are read.
+
+Those of yacs are read as a plain dictionary, so that it need not be installed.
+"""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Everything in a checkpoint: tensors by name, and the dictionaries of them that it may hold.
+
+    Args:
+        path: a safetensors file, or a file of ``torch.save``, of which only tensors, numbers, texts, containers and
+            settings are read.
+
+    Raises:
+        InputError: there is no such file, it holds code, or it is neither of the two.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    if path.suffix == ".safetensors":
+        try:
+            return dict(load_file(path))
+        except Exception as error:  # safetensors has one class for all that is wrong with a file, and it is private
+            raise InputError(f"{path}: cannot be read as safetensors: {str(error).splitlines()[0]}") from None
+    try:
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(_refused(path, str(error))) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as a checkpoint of torch.save: {told}") from None
+    if not isinstance(found, Mapping):
+        raise InputError(f"{path}: it holds a {type(found).__name__}, not tensors by name")
+    return {str(name): value for name, value in found.items()}
+
+
+def tensors(found: object) -> dict[str, Tensor]:
+    """The tensors of a dictionary by name, without what DataParallel puts before all of them; empty for others."""
+    if not isinstance(found, Mapping):
+        return {}
+    kept = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if kept and all(name.startswith("module.") for name in kept):
+        return {name.removeprefix("module."): value for name, value in kept.items()}
+    return kept
+
+
+def _refused(path: Path, told: str) -> str:
+    code = re.search(r"GLOBAL ([\w.]+)", told)
+    if code is None:
+        reason = re.search(r"WeightsUnpickler error:\s*(.+)", told) or re.search(r"(.*)", told)
+        return f"{path}: cannot be read as a checkpoint of torch.save: {reason[1] if reason else told}"
+    return f"{path}: it holds code ({code[1]}), which is not run; only tensors and plain settings are read"

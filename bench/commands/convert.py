@@ -1,0 +1,66 @@
+"""Turn a published checkpoint into a file of weights: ``convert``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.commands.options import add_command, add_plugin
+
+CONVERT = """
+Checkpoints are read without running code that lies in them. 'bench show NAME' says where one is published.
+
+examples:
+  bench convert ibot_vit_small checkpoint_teacher.pth
+  bench convert moco_v2_resnet50 moco_v2_800ep_pretrain.pth.tar weights/moco_v2.safetensors
+  bench convert esvit_swin_base checkpoint.pth --network teacher
+  bench run demo --backbones ibot_vit_small@ibot_vit_small.safetensors
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    about = "a published checkpoint into a safetensors file that NAME@FILE takes"
+    parser = add_command(commands, "convert", convert_command, about, CONVERT)
+    name = parser.add_argument("name", metavar="NAME", help="the backbone that the checkpoint is of")
+    name.completer = lambda **_: list(bench.Registry().backbone_files)  # type: ignore[attr-defined]
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the published file (.pth, .pt, .tar, .safetensors)")
+    parser.add_argument("out", metavar="OUT", nargs="?", default="", help="default: NAME.safetensors")
+    parser.add_argument(
+        "--network", default="", metavar="WHICH", help="student or teacher, of a checkpoint that holds both"
+    )
+    add_plugin(parser)
+
+
+def convert_command(options: argparse.Namespace) -> int:
+    """Write the file and say what became of every weight."""
+    plain = options.name.partition("@")[0]
+    card = bench.Registry(options.plugin).backbone(plain)
+    checkpoint, out = Path(options.checkpoint).expanduser(), Path(options.out or f"{plain}.safetensors").expanduser()
+
+    from bench.backbones.convert import convert, require_free, save
+
+    require_free(out)  # before the work, which takes a while
+    converted = convert(card, checkpoint, options.network)
+    save(converted, card, checkpoint, out)
+    head = converted.weights.get("head.weight")
+    where = f" (under {converted.entry})" if converted.entry else ""
+    print(f"{out}: {len(converted.weights)} weights of {checkpoint.name}{where}")
+    if converted.dropped:
+        print(f"  left out: {_groups(converted.dropped)}")
+    if converted.fresh:
+        print(f"  not in it, as in a new network: {_groups(converted.fresh)}")
+    print(f"  classifier of the pre-training: {f'{len(head)} classes' if head is not None else 'none'}")
+    print(f"  to be written as: {plain}@{out}")
+    return 0
+
+
+def _groups(names: tuple[str, ...]) -> str:
+    """Names by what they begin with, with how many there are."""
+    counts: dict[str, int] = {}
+    for name in names:
+        first = name.partition(".")[0]
+        counts[first] = counts.get(first, 0) + 1
+    return ", ".join(first if count == 1 else f"{first} ({count})" for first, count in counts.items())
