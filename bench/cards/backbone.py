@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.cards.folders import converted_weights
 from bench.cards.offers import head_offers, offers_of, timm_offers
 from bench.document import Section, read_document
 from bench.errors import InputError
@@ -56,9 +57,10 @@ class BackboneCard:
             made = (
                 f"what 'bench convert {self.name} CHECKPOINT' makes of the one" if "convert" in self.facts else "those"
             )
+            place = converted_weights(self.name)
             raise InputError(
                 f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with {made} published "
-                f"at {published}, or {self.name}@none for random ones"
+                f"at {published}, or put that file at {place}, or {self.name}@none for random ones"
             )
 
 
@@ -66,8 +68,8 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
 
     A card ships its weights beside it, has ``weights: timm`` for those that timm fetches, or says under ``published``
-    where they are to be had; the latter can be listed and shown by its name alone, not planned. It offers what its
-    architecture does, if it lists no ``offers``.
+    where they are to be had; the latter are looked for where ``bench convert`` puts them, and without them the card can
+    be listed and shown by its name alone, not planned. It offers what its architecture does, if it lists no ``offers``.
 
     Raises:
         InputError: the file is malformed, or the weights cannot be used.
@@ -78,6 +80,8 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     if not isinstance(arguments, dict) or not isinstance(offers, list):
         raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list")
     own = path.with_suffix(".safetensors")
+    if "published" in facts and not own.is_file():
+        own = converted_weights(name)
     if chosen:
         weights, sha256 = _weights(chosen, name, "convert" in facts)
     elif "weights" in facts:

@@ -15,13 +15,13 @@ them sound, and a card for every variant, which would repeat licence, source and
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import file_sha256
+from bench.cards.folders import data_folder
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
 from bench.spec import Named, digest
@@ -100,11 +100,6 @@ class DatasetCard:
             raise InputError(
                 f"{self.name}: {there} {', '.join(lacking)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
             )
-
-
-def data_folder() -> Path:
-    """Where datasets lie, each in a folder of its name: ``$BENCH_DATA``, or else ``data`` in the current folder."""
-    return Path(os.environ.get("BENCH_DATA") or "data").expanduser().absolute()
 
 
 def read_dataset(name: str, path: Path) -> DatasetCard:

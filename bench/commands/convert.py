@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.cards.folders import converted_weights
 from bench.commands.options import add_command, add_plugin
 
 CONVERT = """
@@ -16,7 +17,7 @@ examples:
   bench convert ibot_vit_small checkpoint_teacher.pth
   bench convert moco_v2_resnet50 moco_v2_800ep_pretrain.pth.tar weights/moco_v2.safetensors
   bench convert esvit_swin_base checkpoint.pth --network teacher
-  bench run demo --backbones ibot_vit_small@ibot_vit_small.safetensors
+  bench run photos --datasets folder:~/birds --backbones ibot_vit_small
 """
 
 
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
     name = parser.add_argument("name", metavar="NAME", help="the backbone that the checkpoint is of")
     name.completer = lambda **_: list(bench.Registry().backbone_files)  # type: ignore[attr-defined]
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the published file (.pth, .pt, .tar, .safetensors)")
-    parser.add_argument("out", metavar="OUT", nargs="?", default="", help="default: NAME.safetensors")
+    parser.add_argument("out", metavar="OUT", nargs="?", default="", help="default: where NAME is looked for")
     parser.add_argument(
         "--network", default="", metavar="WHICH", help="student or teacher, of a checkpoint that holds both"
     )
@@ -38,10 +39,13 @@ def convert_command(options: argparse.Namespace) -> int:
     """Write the file and say what became of every weight."""
     plain = options.name.partition("@")[0]
     card = bench.Registry(options.plugin).backbone(plain)
-    checkpoint, out = Path(options.checkpoint).expanduser(), Path(options.out or f"{plain}.safetensors").expanduser()
+    checkpoint = Path(options.checkpoint).expanduser()
+    out = Path(options.out).expanduser() if options.out else converted_weights(plain)
 
     from bench.backbones.convert import convert, require_free, save
 
+    if not options.out:
+        out.parent.mkdir(parents=True, exist_ok=True)
     require_free(out)  # before the work, which takes a while
     converted = convert(card, checkpoint, options.network)
     save(converted, card, checkpoint, out)
@@ -53,7 +57,7 @@ def convert_command(options: argparse.Namespace) -> int:
     if converted.fresh:
         print(f"  not in it, as in a new network: {_groups(converted.fresh)}")
     print(f"  classifier of the pre-training: {f'{len(head)} classes' if head is not None else 'none'}")
-    print(f"  to be written as: {plain}@{out}")
+    print(f"  to be written as: {f'{plain}@{out}' if options.out else plain}")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards import DatasetCard
-from bench.cards.dataset import data_folder
+from bench.cards.folders import data_folder
 from bench.commands.options import add_command, add_format, add_plugin, print_json
 from bench.errors import InputError
 

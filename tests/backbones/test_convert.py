@@ -529,14 +529,14 @@ class TestCommand:
         file, plugin = self.prepared(tmp_path)
         assert self.run("small", file, plugin) == 0
         assert capsys.readouterr().out.splitlines() == [
-            "small.safetensors: 37 weights of c.pth (under model)",
+            f"{tmp_path}/data/weights/small.safetensors: 37 weights of c.pth (under model)",
             "  left out: encoder (4), decoder (2)",
             "  not in it, as in a new network: fc_norm (2)",
             "  classifier of the pre-training: none",
-            "  to be written as: small@small.safetensors",
+            "  to be written as: small",
         ]
-        assert build_model(Registry([tmp_path]).backbone("small@small.safetensors"), 3)
-        with safe_open("small.safetensors", "pt") as opened:
+        assert build_model(Registry([tmp_path]).backbone("small"), 3)
+        with safe_open("data/weights/small.safetensors", "pt") as opened:
             told = opened.metadata()
         assert (told["backbone"], told["made_of"], told["entry"]) == ("small", "c.pth", "model")
         assert len(told["made_of_sha256"]) == 64

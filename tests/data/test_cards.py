@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.cards.dataset import data_folder, read_dataset
+from bench.cards.dataset import read_dataset
+from bench.cards.folders import data_folder
 from bench.document import read_document
 from bench.errors import InputError
 from bench.registry import Registry
