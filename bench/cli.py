@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
+    gc.set_threshold(200_000, 50, 50)  # collecting while 100,000 records are read would take a third of the time
     try:
         return int(options.command(options))
     except InputError as error:

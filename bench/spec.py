@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from bench.hyper import Value
@@ -66,7 +67,7 @@ class RunSpec:
     seeds: Seeds
     seed: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """12 hexadecimal digits of the hash of ``identity``."""
         return digest(identity(self))
@@ -92,31 +93,38 @@ def identity(spec: RunSpec) -> dict[str, Any]:
         "dataset": spec.dataset.means,
         "rate": spec.rate,
         "protocol": {**written(spec.protocol), "recipe": written(spec.protocol.recipe)},
-        "seeds": dataclasses.asdict(spec.seeds),
+        "seeds": {"subset": spec.seeds.subset, "init": spec.seeds.init, "order": spec.seeds.order},
     }
 
 
+@lru_cache(maxsize=1024)
 def method_identity(method: MethodSpec) -> dict[str, Any]:
     """What a method and its policies do, whatever they are called."""
     policies = [method_identity(policy) for policy in method.policies]
     return {"code": method.means, "hyper": dict(method.hyper), **({"policies": policies} if policies else {})}
 
 
+@lru_cache(maxsize=1024)
 def written(declared: Any) -> dict[str, Any]:
     """The plain fields of a dataclass instance that differ from their default, by name."""
     plain = (field for field in dataclasses.fields(declared) if field.default is not dataclasses.MISSING)
     return {field.name: value for field in plain if (value := getattr(declared, field.name)) != field.default}
 
 
+_PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def digest(value: object) -> str:
     """12 hexadecimal digits of the SHA-256 of a JSON-able value; the order of keys does not matter."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_PLAIN.encode(value).encode()).hexdigest()[:12]
 
 
 def derive(purpose: str, *along: object) -> int:
     """A 31-bit seed from what it is for and the values it varies along; the same on every machine."""
     return int(digest([purpose, *along])[:8], 16) & 0x7FFFFFFF
+
+
+_drawn = lru_cache(maxsize=65536)(derive)  # methods share their draws
 
 
 def draw_seeds(axes: Mapping[str, object], vary: Mapping[str, Sequence[str]]) -> Seeds:
@@ -127,7 +135,7 @@ def draw_seeds(axes: Mapping[str, object], vary: Mapping[str, Sequence[str]]) ->
         vary: for ``subset``, ``init`` and ``order``, the axes along which that draw changes.
     """
     return Seeds(
-        **{purpose: derive(purpose, *((axis, axes[axis]) for axis in sorted(vary[purpose]))) for purpose in vary}
+        **{purpose: _drawn(purpose, *((axis, axes[axis]) for axis in sorted(vary[purpose]))) for purpose in vary}
     )
 
 

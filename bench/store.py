@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import InputError
 from bench.spec import RunSpec, from_json, to_json
@@ -36,8 +36,7 @@ UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, Recursio
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A point of a run's curve; accuracies in percent, ``val`` is nan where there is no validation split."""
 
     step: int
@@ -224,7 +223,7 @@ class Store:
         with contextlib.suppress(*UNSOUND):
             head, *lines = (self.root / "index.jsonl").read_text(encoding="utf-8").splitlines() or ["null"]
             if json.loads(head) == {"index": SCHEMA}:
-                read = {folder: row for folder, *row in map(json.loads, lines)}
+                read = {folder: row for folder, *row in json.loads(f"[{','.join(lines)}]")}
                 for folder, row in read.items():
                     _check_row(folder, row)
                 rows = read
@@ -267,20 +266,19 @@ def _summary(record: dict[str, Any], folder: str) -> list[Any]:
 
 
 def _check_row(folder: str, row: list[Any]) -> None:
-    """Raise ``ValueError`` where a row of the index cannot be what it should."""
+    """Raise one of ``UNSOUND`` where a row of the index cannot be what it should."""
     stamp, run_id, seconds, curve = row
-    numbers = [stamp, seconds, *(value for point in curve for value in point if value is not None)]
-    sound = all(type(value) in (int, float) and math.isfinite(value) for value in numbers) and bool(curve)
-    shares = [value for _, val, test in curve for value in (val, test) if value is not None]
-    if not (sound and folder.endswith(f"-{run_id}") and all(test is not None for _, _, test in curve)):
+    if not (curve and folder.endswith(f"-{run_id}") and math.isfinite(stamp) and math.isfinite(seconds)):
         raise ValueError("not a row of the index")
-    if not all(0 <= share <= 100 for share in shares):
-        raise ValueError("an accuracy is not between 0 and 100 %")
+    for step, val, test in curve:
+        # a nan is not between anything, and a text cannot be compared
+        if not (step >= 0 and 0 <= test <= 100 and (val is None or 0 <= val <= 100)):
+            raise ValueError("an accuracy is not between 0 and 100 %")
 
 
 def _finished(folder: str, row: list[Any]) -> Finished:
-    curve = (Point(step, math.nan if val is None else val, test) for step, val, test in row[3])
-    return Finished(row[1], folder, tuple(curve), row[2])
+    curve = tuple([Point(step, math.nan if val is None else val, test) for step, val, test in row[3]])
+    return Finished(row[1], folder, curve, row[2])
 
 
 def _attempt(folder: str) -> int:
