@@ -15,9 +15,9 @@ import pytest
 
 from bench.cards import MethodCard
 from bench.cards.backbone import file_sha256
-from bench.cards.offers import VIT_OFFERS
 from bench.cards.code import code_digest
 from bench.cards.method import read_method
+from bench.cards.offers import VIT_OFFERS
 from bench.errors import InputError
 from bench.registry import Registry
 
