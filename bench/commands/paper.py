@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import overrides_of, print_json
 from bench.errors import InputError
-from bench.paper_plan import PaperPlan, plan_paper
+
+if TYPE_CHECKING:
+    from bench.paper_plan import PaperPlan
 
 
 def is_paper(options: argparse.Namespace) -> bool:
@@ -19,6 +21,8 @@ def is_paper(options: argparse.Namespace) -> bool:
 
 def paper_of(options: argparse.Namespace) -> PaperPlan:
     """The plan of the paper or table that is named."""
+    from bench.paper_plan import plan_paper
+
     return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))
 
 

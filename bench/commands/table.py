@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, plan_of
+from bench.commands.options import SELECTIONS, add_format, add_target_command, plan_of
 from bench.commands.paper import is_paper, paper_of, tables_of
-from bench.errors import InputError
+from bench.errors import InputError, choose
+from bench.overrides import split_list
+
+if TYPE_CHECKING:
+    from bench.sheets import Sheet
 
 FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "macros")
 SOURCES = ("published", "ours", "both")
@@ -21,6 +25,7 @@ examples:
   bench table demo --format latex > demo.tex   booktabs
   bench table demo --format csv                one line a cell, with every test's p
   bench table demo --selection best-val        another point of the same curves
+  bench table demo --selection last,best-test  rules side by side, and what looking at the test split adds
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
 """
@@ -52,6 +57,12 @@ def table_command(options: argparse.Namespace) -> int:
 
     if options.width is not None and options.width < 20:
         raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    rules = split_list(options.selection)
+    if len(rules) > 1:
+        from bench.sheets import render_sheet
+
+        print(render_sheet(_rules_beside(options, rules), options.format, options.width), end="")
+        return 0
     if is_paper(options):
         print(tables_of(options, paper_of(options), bench.Store(options.results)), end="")
         return 0
@@ -64,6 +75,35 @@ def table_command(options: argparse.Namespace) -> int:
         print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
     print(render(table, options.format, options.width), end="")
     return 0
+
+
+def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
+    """The same runs under several selection rules."""
+    from bench.paper import heading, measured
+    from bench.selections import scores_of, selection_sheet
+
+    for rule in rules:
+        if rule not in SELECTIONS:
+            raise InputError(f"--selection: {choose(rule, SELECTIONS, 'rule')}")
+    store = bench.Store(options.results)
+    chosen = [argparse.Namespace(**{**vars(options), "selection": rule}) for rule in rules]
+    if is_paper(options):
+        plans = [paper_of(one).tables for one in chosen]
+        if len(plans[0]) != 1:
+            raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
+        finished, table = store.finished(), plans[0][0].table
+        scores = {
+            rule: [[cell.values for cell in row] for row in measured(plan[0], finished)]
+            for rule, plan in zip(rules, plans, strict=True)
+        }
+        where = (table.stub, table.rows, table.columns)
+        return selection_sheet(table.name, heading(table, "ours, by selection rule"), *where, scores)
+    tables = {rule: bench.fill(plan_of(one), store) for rule, one in zip(rules, chosen, strict=True)}
+    first = tables[rules[0]]
+    columns = [column or (first.layout.metric,) for column in first.columns]
+    title = f"{first.heading} – by selection rule"
+    scores = {rule: scores_of(table) for rule, table in tables.items()}
+    return selection_sheet(options.target, title, first.row_axes, first.rows, columns, scores)
 
 
 def figure_command(options: argparse.Namespace) -> int:
