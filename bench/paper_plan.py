@@ -395,6 +395,6 @@ def _unshipped(backbone: BackboneCard) -> str:
     except InputError:
         return (
             f"the weights of {backbone.name} are not here: 'bench show {backbone.name}' says where they are published, "
-            f"and --backbones {backbone.name}@FILE takes them"
+            f"'bench convert {backbone.name} CHECKPOINT' puts them in place"
         )
     return ""

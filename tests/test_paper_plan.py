@@ -239,7 +239,7 @@ def test_a_backbone_without_weights_is_left_out_with_what_to_do(tmp_path: Path) 
     plan = plan_paper("mini", registry)
     assert not plan.unique
     told = "the weights of dino_like are not here: 'bench show dino_like' says where they are published, "
-    assert plan.reasons[told + "and --backbones dino_like@FILE takes them"] == 7
+    assert plan.reasons[told + "'bench convert dino_like CHECKPOINT' puts them in place"] == 7
     given = plan_paper("mini", registry, Overrides(backbones="dino_like@none"))
     assert {spec.backbone.name for spec in given.unique.values()} == {"dino_like@none"}
     assert len(given.unique) == 20
