@@ -16,7 +16,7 @@ Key = tuple[str, ...]
 
 KINDS = ("results", "statistics", "hyper-parameters")
 ORDERS = ("higher", "lower")
-_KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs")
+_KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs", "audit")
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
@@ -81,6 +81,7 @@ class PublishedTable:
         ranking: which cells are compared; None where that makes no sense.
         runs: which runs give the cells, as declared (see ``bench.paper_runs``); empty where none do.
         place: the file, for messages.
+        audit: what cannot be inferred about how its numbers hang together (see ``bench.audit``); empty where nothing.
     """
 
     name: str
@@ -95,6 +96,7 @@ class PublishedTable:
     ranking: Ranking | None
     runs: Mapping[str, Any]
     place: str
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def paper(self) -> str:
@@ -141,6 +143,7 @@ def read_published(name: str, section: Section) -> PublishedTable:
         ranking=ranking,
         runs=section.get("runs") or {},
         place=section.source,
+        audit=section.get("audit") or {},
     )
 
 

@@ -26,6 +26,8 @@ from bench.published import PublishedTable, read_published
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What a method, backbone, dataset or experiment may be called."""
 
+_NO_TABLES = ("protocol.yaml", "claims.yaml")
+
 
 class Registry:
     """The suite's own folders and the user's.
@@ -68,12 +70,17 @@ class Registry:
     def table_files(self) -> dict[str, Path]:
         """Each paper table, by ``paper/table``."""
         found = {f"{path.parent.name}/{path.stem}": path for path in self._paper_files()}
-        return {name: path for name, path in found.items() if path.name != "protocol.yaml"}
+        return {name: path for name, path in found.items() if path.name not in _NO_TABLES}
 
     @cached_property
     def protocol_files(self) -> dict[str, Path]:
         """The protocol of each paper, by its short name."""
         return {path.parent.name: path for path in self._paper_files() if path.name == "protocol.yaml"}
+
+    @cached_property
+    def claims_files(self) -> dict[str, Path]:
+        """What each paper says about its tables, by its short name."""
+        return {path.parent.name: path for path in self._paper_files() if path.name == "claims.yaml"}
 
     @property
     def papers(self) -> list[str]:

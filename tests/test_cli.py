@@ -26,7 +26,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
 
-COMMANDS = ["run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method", "convert", "data"]
+COMMANDS = ["run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method", "convert", "data", "audit", "claims"]
 BENCH = Path(sys.executable).with_name("bench")
 
 PLUGIN = """

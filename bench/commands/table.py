@@ -25,7 +25,7 @@ examples:
   bench table demo --format latex > demo.tex   booktabs
   bench table demo --format csv                one line a cell, with every test's p
   bench table demo --selection best-val        another point of the same curves
-  bench table demo --selection last,best-test  rules side by side, and what looking at the test split adds
+  bench table demo --selection last,best-test   rules side by side, and what looking at the test split adds
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
 """

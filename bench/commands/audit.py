@@ -1,0 +1,75 @@
+"""The published numbers checked: ``audit``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import bench
+from bench.commands.options import add_command, add_format, add_plugin, print_json
+
+if TYPE_CHECKING:
+    from bench.audit import Audit
+
+AUDIT = """
+examples:
+  bench audit                       the tables of every paper
+  bench audit coin
+  bench audit gta/appendix_a
+  bench audit drloc --format json   a list, one entry a finding
+  bench audit drloc --all           with what rounding explains, and what cannot be checked and why
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    about = "whether a paper's printed averages, differences, accuracies and deviations hold together"
+    audit = add_command(commands, "audit", audit_command, about, AUDIT)
+    audit.add_argument(
+        "paper", nargs="?", default="", metavar="PAPER", help="a paper or one of its tables (default: all)"
+    )
+    audit.add_argument("--all", action="store_true", help="show what rounding explains and what is not checked, too")
+    add_format(audit, ("text", "json"))
+    add_plugin(audit)
+
+
+def audit_command(options: argparse.Namespace) -> int:
+    """Print the findings."""
+    from bench.audit import FINDING, audit
+
+    result = audit(options.paper, bench.Registry(options.plugin))
+    if options.format == "json":
+        print_json([asdict(each) for each in result.found if options.all or each.kind == FINDING])
+    else:
+        print("\n".join(_lines(result, options.all)))
+    return 0
+
+
+def _lines(result: Audit, everything: bool) -> list[str]:
+    from bench.audit import CHECKS, EXPLAINED, FINDING, NOT_CHECKED
+
+    lines = []
+    for kind in (FINDING, EXPLAINED) if everything else (FINDING,):
+        for each in result.of(kind):
+            where = " / ".join(filter(None, (*each.row, *each.column)))
+            suffix = " (rounding explains it)" if kind == EXPLAINED else ""
+            lines += [f"{each.table}: {where}", f"  {each.check}: {each.verdict}{suffix}"]
+    found, explained = len(result.of(FINDING)), len(result.of(EXPLAINED))
+    told = [f"{result.checked[check]} {check}" for check in CHECKS if result.checked[check]]
+    lines.append(f"checked: {', '.join(told) or 'nothing'}")
+    lines.append(f"findings: {found}; {explained} more differ by no more than rounding explains")
+    if counted := result.checked["deviation"]:
+        lines.append(
+            f"of {counted} deviations, {result.sample_only} can be a sample one (n - 1) and not a population one (n), "
+            f"{result.population_only} the reverse"
+        )
+    reasons = dict[str, int]()
+    for each in result.of(NOT_CHECKED):
+        reason = f"{each.table}, {each.check}: {each.verdict}"
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if everything:
+        lines += [f"not checked: {count} of {reason}" for reason, count in reasons.items()]
+    elif reasons:
+        lines.append(f"not checked: {sum(reasons.values())} cells (--all says why)")
+    return lines

@@ -1,0 +1,42 @@
+"""What the labels of a published table's cell amount to, as its ``runs`` section declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.published import PublishedTable
+
+TOGETHER = " & "
+"""Between labels that are meant together: ``MAE & CE`` is the row that has both."""
+
+
+def matches(labels: Iterable[str], selector: str) -> bool:
+    """Whether a row or column, or a cell by the labels of both, has all labels of a selector."""
+    return {*labels}.issuperset(selector.split(TOGETHER))
+
+
+def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> dict[str, Any]:
+    """What a cell is assigned: of the axes, the column's labels, the row's and several together the last one counts.
+
+    ``settings`` add up, and so do the ``hyper`` of a method; these two are always there.
+    """
+    declared, labels = table.runs, _mapping(table.runs.get("labels"))
+    columns = _mapping(declared.get("columns"))
+    several = sorted(
+        (key for key in labels if TOGETHER in key and matches((*row, *column), key)),
+        key=lambda key: key.count(TOGETHER),
+    )
+    given = [*(columns.get(at, labels.get(at)) for at in column), *(labels.get(at) for at in (*row, *several))]
+    found: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
+    settings, hyper = {**_mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
+    for part in map(_mapping, given):
+        settings |= _mapping(part.get("settings"))
+        for method, values in _mapping(part.get("hyper")).items():
+            hyper[method] = {**hyper.get(method, {}), **values}
+        found |= part
+    return {**found, "settings": settings, "hyper": hyper}
+
+
+def _mapping(given: object) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}

@@ -1,0 +1,152 @@
+"""What a published cell is measured on: how many test images and runs, who says so, which cell is the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bench.document import read_document
+from bench.entry import read_entries
+from bench.errors import InputError
+from bench.labels import assigned, matches
+from bench.overrides import split_chain
+from bench.paper_plan import PaperProtocol, read_paper_protocol
+from bench.published import PublishedTable
+from bench.registry import Registry
+
+_ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
+_UNSTATED = "our choice"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an accuracy is the mean of.
+
+    Attributes:
+        images: of the test set.
+        runs: whose mean is printed.
+        source: who states both.
+        reason: why one of them is not known; empty where both are.
+    """
+
+    images: int = 0
+    runs: int = 0
+    source: str = ""
+    reason: str = ""
+
+
+class Samples:
+    """Looks up what the cells of papers are measured on; cards and protocols are read once.
+
+    A table's ``audit`` section may say it where it cannot be inferred: ``test`` (images by label), ``runs`` (how many)
+    and ``not_checked`` (a reason by label).
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._dataset = cache(registry.dataset)
+        self._protocol = cache(self._read_protocol)
+        self._stated = cache(self._read_stated)
+        self._methods = dict[str, str]()
+
+    def of(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> Sample:
+        """What the value of a cell is the mean of."""
+        told, axes, labels = table.audit, assigned(table, row, column), (*row, *column)
+        for selector, reason in (told.get("not_checked") or {}).items():
+            if matches(labels, selector):
+                return Sample(reason=str(reason))
+        runs, who = self._runs(table, axes)
+        for selector, images in (told.get("test") or {}).items():
+            if matches(labels, selector):
+                reason = "" if runs else "how many runs a value is the mean of is not stated"
+                return Sample(images, runs, f"{images} images: the table's audit section; {who}", reason)
+        if axes.get("not_run"):
+            return Sample(reason=str(axes["not_run"]))
+        if axes.get("average") or "dataset" not in axes:
+            return Sample(reason="it is not the accuracy on one dataset")
+        if table.metric and not _ACCURACY.search(table.metric):
+            return Sample(reason=f"it is no accuracy but {table.metric}")
+        images, source, reason = self._images(table, str(axes["dataset"]))
+        if not reason and not runs:
+            reason = "the paper does not say how many runs a value is the mean of"
+        return Sample(images, runs, f"{source}; {who}", reason)
+
+    def identity(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> tuple[str, str]:
+        """Two texts by which a cell is known again in another table of the paper: its name in print; what is trained.
+
+        The second is empty where no method is declared, both where it is not said on what the cell is measured.
+        """
+        axes, protocol = assigned(table, row, column), self._protocol(table.paper)
+        if axes.get("average") or not {"dataset", "backbone", "rate"} <= {*axes}:
+            return "", ""
+        settings = {key: stated.value for key, stated in protocol.settings.items()} if protocol else {}
+        setting = (axes["backbone"], axes["dataset"], axes["rate"], sorted((settings | axes["settings"]).items()))
+        labels = table.runs.get("labels") or {}
+        names = [at for at in (*row, *column) if {"method", "not_run"} & {*(labels.get(at) or ())}]
+        trained = "method" in axes and not axes.get("not_run")
+        method = f"{self._method(axes['method'], axes['hyper'])} {setting}" if trained else ""
+        return f"{names} {setting}" if names else "", method
+
+    def _images(self, table: PublishedTable, name: str) -> tuple[int, str, str]:
+        """The size of the test set, who states it, and why it is not known."""
+        try:
+            card = self._dataset(name)
+        except InputError as error:
+            return 0, "", error.problems[0]
+        taken = (card.facts.get("papers") or {}).get(table.paper) or {}
+        metric, images = str(card.facts.get("metric", "")), (card.facts.get("splits") or {}).get("test")
+        if taken.get("as") == "other":
+            return 0, "", f"the paper took another split of {card.title}: {' '.join(str(taken.get('source')).split())}"
+        if metric.startswith("mean"):
+            return 0, "", f"{card.title} is scored by the {metric.partition(' (')[0]}, which is not k/n"
+        if not isinstance(images, int):
+            return 0, "", f"the card of {card.name} does not say how many test images there are"
+        stated = self._stated(table.paper)
+        if stated and images not in stated.values():
+            return 0, "", f"{', '.join(stated)} has no test set of {images} images, the official size of {card.title}"
+        where = next((at for at, size in stated.items() if size == images), "")
+        return images, f"{images} images: {where or 'the official test split, as the paper states no size'}", ""
+
+    def _read_stated(self, paper: str) -> Mapping[str, int]:
+        """The test sizes in a paper's statistics tables, by table and row."""
+        found = dict[str, int]()
+        for name in self.registry.table_files:
+            if name.partition("/")[0] == paper and (table := self.registry.published(name)).kind == "statistics":
+                tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
+                for row, cells in zip(table.rows, table.cells, strict=True):
+                    for at in tested:
+                        found[f"{name}, {' '.join(filter(None, row))}"] = int(cells[at].number)
+        return found
+
+    def _runs(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
+        """How many runs a value is the mean of, and who says so; 0 where nobody does."""
+        if (given := table.audit.get("runs") or axes.get("seeds")) is not None:
+            return int(given), f"{_counted(int(given))}: as declared for {table.name}"
+        protocol = self._protocol(table.paper)
+        if protocol is None or protocol.seeds.source.startswith(_UNSTATED):
+            return 0, ""
+        return int(protocol.seeds.value), f"{_counted(int(protocol.seeds.value))}: {protocol.seeds.source}"
+
+    def _read_protocol(self, paper: str) -> PaperProtocol | None:
+        path = self.registry.protocol_files.get(paper)
+        return read_paper_protocol(read_document(path)) if path else None
+
+    def _method(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> str:
+        """A method with all its hyper-parameters, so that a default and the same value written out are one."""
+        parts = dict(written) if isinstance(written, dict) else {name: {} for name in split_chain(str(written))}
+        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
+        key = repr(parts)
+        if key not in self._methods:
+            try:
+                specs = [entry.spec for entry in read_entries("+".join(parts), parts, "", self.registry)]
+                self._methods[key] = repr(specs)
+            except InputError:
+                self._methods[key] = key
+        return self._methods[key]
+
+
+def _counted(runs: int) -> str:
+    return f"{runs} run{'s' * (runs != 1)}"

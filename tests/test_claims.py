@@ -1,0 +1,400 @@
+"""Claims: every statement true and false on small tables, files that are refused, and what the five papers say."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.assertion import check
+from bench.claims import (
+    BORNE_OUT,
+    CONTRADICTED,
+    NOT_SUPPORTED,
+    NOT_TESTABLE,
+    SUPPORTED,
+    Claim,
+    Verdict,
+    judge_ours,
+    judge_published,
+    printed_matrix,
+    read_claims,
+)
+from bench.cli import main
+from bench.errors import InputError
+from bench.paper import Ours
+from bench.quantity import Untestable
+from bench.registry import Registry
+
+REGISTRY = Registry()
+PAPERS = ("coin", "drloc", "fd", "gta", "lacvit")
+
+TABLE = """
+title: made up
+kind: results
+metric: top-1 (%)
+stub: ["Dataset", "Method"]
+rank: {within: ["Dataset"], columns: {cost: lower}}
+columns: [["15%"], ["30%"], ["100%"], ["cost"]]
+rows:
+  - {label: ["birds", "base"], cells: ["40.0", "50.0", "80.0", "2.0"]}
+  - {label: ["birds", "rival"], cells: ["42.0", "51.0", "81.0", "3.0"]}
+  - {label: ["birds", "ours"], cells: ["50.0", "55.0", "81.0", "2.0"]}
+  - {label: ["cars", "base"], cells: ["60.0", "70.0", "90.0", "2.0"]}
+  - {label: ["cars", "rival"], cells: ["61.0", "69.0", "-", "3.0"]}
+  - {label: ["cars", "ours"], cells: ["63.0", "72.0", "89.0", "1.0"]}
+"""
+RATES = 'columns: ["15%", "30%", "100%"]'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A plug-in with one paper, its table, and a second that is turned about."""
+    place = tmp_path / "paper_tables" / "mini"
+    place.mkdir(parents=True)
+    (place / "table1.yaml").write_text(TABLE.lstrip(), encoding="utf-8")
+    (place / "table2.yaml").write_text(
+        'title: t\nkind: results\nmetric: top-1 (%)\nstub: ["τ"]\ncolumns: [["0.1"], ["0.5"]]\n'
+        'rows:\n  - {label: ["acc"], cells: ["90.0", "91.0"]}\n',
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Registry:
+    (folder / "paper_tables" / "mini" / "claims.yaml").write_text(text, encoding="utf-8")
+    return Registry([folder])
+
+
+def claim_of(folder: Path, statement: str, table: str = "table1") -> tuple[Claim, Registry]:
+    text = f"claims:\n  - claim: made up\n    section: '1'\n    table: {table}\n    {statement}\n"
+    registry = write(folder, text)
+    (claim,) = read_claims("mini", registry)
+    return claim, registry
+
+
+def judged(folder: Path, statement: str, table: str = "table1") -> Verdict:
+    claim, registry = claim_of(folder, statement, table)
+    return judge_published(claim, {name: registry.published(name) for name in claim.tables})
+
+
+# ---- each statement, true and false
+
+
+@pytest.mark.parametrize(
+    ("statement", "holds"),
+    [
+        ('better: {row: ours, than: base, columns: ["15%", "30%"]}', True),
+        (f"better: {{row: ours, than: base, {RATES}}}", False),  # cars at 100 %
+        (f"better: {{row: ours, than: base, {RATES}, except: cars & 100%}}", True),
+        (f"better: {{row: ours, than: base, {RATES}, among: birds}}", True),
+        ("better: {row: ours, than: [base, rival], columns: 15%}", True),
+        ("better: {pairs: {ours: base, rival: base}, columns: 30%}", False),  # the rival on cars
+        ("better: {row: ours, than: rival, columns: cost}", True),  # lower is better there
+        ("better: {row: rival, than: ours, columns: cost}", False),
+        ("better: {row: ours, than: rival, columns: 100%}", False),  # 81.0 against 81.0
+        ("better: {row: ours, than: rival, columns: 100%, or_equal: true}", True),
+        ("better: {row: cars & base, than: birds & base, across: true, columns: 15%}", True),
+        ("best: {row: ours, columns: 15%}", True),
+        ("best: {row: rival, columns: 15%}", False),
+        ("best: {row: ours, columns: 100%, among: birds}", True),  # a tie
+        ("best: {row: ours, columns: 100%, among: birds, alone: true}", False),
+        (f"monotone: {{row: ours, {RATES}, order: rising}}", True),
+        (f"monotone: {{row: ours, {RATES}, order: falling}}", False),
+        (f"monotone: {{row: ours, than: base, {RATES}, order: falling}}", True),  # 10, 5, 1 and 3, 2, -1
+        (f"monotone: {{row: ours, than: base, {RATES}, order: rising}}", False),
+        (f"number: {{row: ours, than: base, {RATES}, take: max, is: '10.0'}}", True),
+        (f"number: {{row: ours, than: base, {RATES}, take: max, is: '10.2'}}", False),
+        (f"number: {{row: ours, than: base, {RATES}, take: min, is: -1}}", True),
+        ("number: {row: ours, than: base, columns: 15%, take: mean, is: '6.5'}", True),
+        ("number: {row: ours, than: base, columns: 15%, take: mean, above: '6.5'}", False),
+        ("number: {row: ours, than: base, columns: 15%, take: each, is: ['10.0', '3.0']}", True),
+        ("number: {row: ours, than: base, columns: 15%, take: each, is: ['10.0', '3.5']}", False),
+        ("number: {row: birds & ours, columns: 15%, take: each, is: '50.0'}", True),
+        ("number: {row: birds & ours, columns: 15%, take: each, is: '50.1'}", False),  # a value is printed once
+        (f"number: {{row: ours, than: base, {RATES}, take: count, is: 5}}", True),
+        (f"number: {{row: ours, than: base, {RATES}, take: count, at_least: 6}}", False),
+        (f"number: {{row: ours, than: base, {RATES}, take: count, between: [-1, 3], is: 4}}", True),
+        (f"number: {{row: ours, than: base, {RATES}, take: max_abs, at_most: 10}}", True),
+        ("number: {row: ours, than: base, columns: 100%, take: mean_abs, is: '1.0'}", True),
+        ("number: {row: ours, than: base, columns: 100%, take: mean, is: '0.5'}", False),
+        ("number: {row: ours, columns: 15%, take: spread, is: '13.0'}", True),
+        ("number: {row: ours, than: others, against: best, columns: 15%, take: min, is: '2.0'}", True),
+        ("number: {row: ours, than: others, against: best, columns: 15%, take: min, below: 2}", False),
+        (
+            "number: {row: ours, than: base, columns: 15%, take: mean, above: "
+            "{row: ours, than: base, columns: 30%, take: mean}}",
+            True,
+        ),
+        (
+            "number: {row: ours, than: base, columns: 15%, take: mean, below: "
+            "{row: ours, than: base, columns: 30%, take: mean}}",
+            False,
+        ),
+        ("all: [{better: {row: ours, than: base, columns: 15%}}, {best: {row: ours, columns: 30%}}]", True),
+        ("all: [{better: {row: ours, than: base, columns: 15%}}, {best: {row: base, columns: 30%}}]", False),
+        ("not: {best: {row: base, columns: 15%}}", True),
+        ("not: {best: {row: ours, columns: 15%}}", False),
+        ("best: {table: table2, row: '0.5', transposed: true}", True),
+        ("best: {table: table2, row: '0.1', transposed: true}", False),
+    ],
+)
+def test_a_statement_holds_or_not(folder: Path, statement: str, holds: bool) -> None:
+    assert judged(folder, statement).verdict == (BORNE_OUT if holds else CONTRADICTED)
+
+
+def test_a_contradiction_names_its_cells_with_their_numbers(folder: Path) -> None:
+    verdict = judged(folder, f"better: {{row: ours, than: base, {RATES}}}")
+    assert verdict.against == ("cars / ours / 100% against base: -1.0",)
+    assert verdict.line == (
+        "contradicted: 5 of 6 gaps are positive; the smallest is -1.0 (cars / ours / 100% against base)"
+    )
+
+
+def test_rounding_of_what_is_printed_is_no_contradiction(folder: Path) -> None:
+    """10.0 of two printed values may be 9.9 or 10.1 before rounding, and 10.2 only with a longer stretch."""
+    for stated, verdict in (("10.1", BORNE_OUT), ("9.9", BORNE_OUT), ("10.16", CONTRADICTED), ("10", BORNE_OUT)):
+        statement = f"number: {{row: ours, than: base, columns: 15%, take: max, is: '{stated}'}}"
+        assert judged(folder, statement).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("unprinted: it is in a figure", "it is in a figure"),
+        ("number: {row: cars & rival, columns: 100%, take: each, is: 1}", "the table prints no such number"),
+        ("monotone: {row: ours, columns: 15%, order: rising}", "there are fewer than two numbers to compare"),
+        ("number: {row: ours, columns: 15%, take: each, is: [1, 2, 3]}", "3 numbers are stated and the table gives 2"),
+    ],
+)
+def test_what_no_number_decides_is_not_testable(folder: Path, statement: str, reason: str) -> None:
+    assert judged(folder, statement) == Verdict(NOT_TESTABLE, reason)
+
+
+# ---- our runs
+
+
+def ours_of(change: float, missing: bool = False) -> list[list[Ours]]:
+    """Our means: those in print, with ``ours`` at 15 % moved."""
+    rows: list[list[float]] = [[40, 50, 80, 2], [42, 51, 81, 3], [50, 55, 81, 2]]
+    rows += [[60, 70, 90, 2], [61, 69, math.nan, 3], [63, 72, 89, 1]]
+    for row in (2, 5):
+        rows[row][0] += change
+    found = [[Ours() if math.isnan(value) else Ours((value,), 1) for value in row] for row in rows]
+    if missing:
+        found[2][0] = Ours(reason="its weights were never published")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statement", "change", "verdict"),
+    [
+        ("better: {row: ours, than: base, columns: 15%}", 0, SUPPORTED),
+        ("better: {row: ours, than: base, columns: 15%}", -5, NOT_SUPPORTED),
+        ("number: {row: ours, than: base, columns: 15%, take: max, is: '10.0'}", 2, SUPPORTED),  # reached
+        ("number: {row: ours, than: base, columns: 15%, take: max, is: '10.0'}", -1, NOT_SUPPORTED),
+        ("number: {row: base, than: ours, columns: 15%, take: min, is: '-10.0'}", 2, SUPPORTED),
+        ("not: {better: {row: ours, than: base, columns: 15%}}", 0, NOT_SUPPORTED),
+    ],
+)
+def test_our_means_support_a_claim_or_not(folder: Path, statement: str, change: float, verdict: str) -> None:
+    claim, registry = claim_of(folder, statement)
+    tables = {"mini/table1": registry.published("mini/table1")}
+    assert judge_ours(claim, tables, {"mini/table1": ours_of(change)}).verdict == verdict
+
+
+def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:
+    claim, registry = claim_of(folder, "better: {row: ours, than: base, columns: 15%}")
+    tables = {"mini/table1": registry.published("mini/table1")}
+    verdict = judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)})
+    assert verdict == Verdict(NOT_TESTABLE, "birds / ours / 15%: its weights were never published")
+    claim, _ = claim_of(folder, "better: {row: ours, than: base, columns: 30%}")
+    assert judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)}).verdict == SUPPORTED
+
+
+# ---- malformed files
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("claim: []\n", "1: the file has one key, 'claims', with a list that is not empty"),
+        ("claims: []\n", "1: the file has one key, 'claims', with a list that is not empty"),
+        ("claims:\n  - a sentence\n", "1: a claim is a mapping, not 'a sentence'"),
+        (
+            "claims:\n  - claim: c\n    section: '1'\n    table: table9\n    best: {row: ours}\n",
+            "4: no table of mini is called 'table9'; did you mean 'table2'? (there are: table1, table2)",
+        ),
+        ("claims:\n  - claim: c\n    section: 1\n    table: table1\n", "3: 'section' is missing or is not a text"),
+        (
+            "claims:\n  - claim: c\n    section: '1'\n    table: table1\n",
+            "2: a claim has one of better, best, monotone, number, all, not, unprinted; this one has none",
+        ),
+        (
+            "claims:\n  - claim: c\n    section: '1'\n    table: table1\n    best: {row: ours}\n    not: {}\n",
+            "2: a claim has one of better, best, monotone, number, all, not, unprinted; this one has ['best', 'not']",
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_line(folder: Path, text: str, problem: str) -> None:
+    assert problems(folder, text)[0] == problem
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("bets: {row: ours}", "no key of a claim is called 'bets'; did you mean 'best'?"),
+        ("best: ours", "best is a mapping, not 'ours'"),
+        ("best: {rows: ours}", "no key of best is called 'rows'; did you mean 'row'?"),
+        ("best: {columns: 15%}", "'row' (or 'pairs') says which rows are meant"),
+        ("best: {row: hours}", "no row of this table is called 'hours'; did you mean 'ours'?"),
+        ("best: {row: birds & cars}", "no row of this table is called 'birds & cars'"),
+        ("best: {row: ours, columns: 60%}", "no column of this table is called '60%'"),
+        ("best: {row: ours, except: dogs}", "no cell of this table is called 'dogs'"),
+        ("best: {row: [1.0]}", "row is a label or a list of labels; write numbers in quotes"),
+        ("better: {row: ours, than: bass}", "no row of this table is called 'bass'; did you mean 'base'?"),
+        ("better: {row: ours, than: base, against: worst}", "against is each or best, not 'worst'"),
+        ("monotone: {row: ours, order: rising}", "monotone names its columns, in their order"),
+        ("monotone: {row: ours, columns: 15%, order: up}", "order is rising or falling, not 'up'"),
+        ("number: {row: ours, take: most, is: 1}", "no take is called 'most'"),
+        ("number: {row: ours, take: max}", "a number has one of is, at_least, at_most, above, below; it has none"),
+        ("number: {row: ours, take: max, is: much}", "a number as printed is wanted, such as 10.78; it is 'much'"),
+        ("number: {row: ours, take: max, is: .nan}", "a number as printed is wanted, such as 10.78; it is nan"),
+        ("number: {row: ours, take: max, between: [1, 2], is: 1}", "between is [low, high], of a count"),
+        (
+            "number: {row: ours, take: max, above: {row: base, take: max, is: 3}}",
+            "a number has no relation of its own; it has ['is']",
+        ),
+        ("all: [ours]", "each part is a mapping with one key of better, best, monotone, number, all, not, unprinted"),
+        ("not: {}", "each part is a mapping with one key of better, best, monotone, number, all, not, unprinted"),
+        ("best: {row: ours, table: table3}", "no table of mini is called 'table3'"),
+    ],
+)
+def test_a_malformed_statement_is_refused_with_its_line(folder: Path, statement: str, problem: str) -> None:
+    text = f"claims:\n  - claim: c\n    section: '1'\n    table: table1\n    {statement}\n"
+    assert any(found.startswith(f"5: {problem}") for found in problems(folder, text)), problems(folder, text)
+
+
+def test_all_problems_are_told_at_once(folder: Path) -> None:
+    head = "  - claim: c\n    section: '1'\n    table: table1\n"
+    text = f"claims:\n{head}    best: {{row: hours}}\n{head}    best: {{row: theirs}}\n"
+    assert [found.partition(":")[0] for found in problems(folder, text)] == ["5", "9"]
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    registry = write(folder, text)
+    with pytest.raises(InputError) as caught:
+        read_claims("mini", registry)
+    return [each.rpartition("claims.yaml:")[2] for each in caught.value.problems]
+
+
+def test_python_in_a_file_is_a_text(folder: Path) -> None:
+    claim, registry = claim_of(folder, "unprinted: __import__('os').abort()")
+    matrix = printed_matrix(registry.published("mini/table1"))
+    with pytest.raises(Untestable, match=r"__import__\('os'\)"):
+        check(claim.assertion, {"mini/table1": matrix})
+
+
+def test_all_cells_beyond_a_limit_are_named(folder: Path) -> None:
+    verdict = judged(folder, "number: {row: ours, than: base, columns: ['30%', '100%'], take: min, at_least: 2}")
+    assert verdict.against == ("birds / ours / 100% against base: +1.0", "cars / ours / 100% against base: -1.0")
+
+
+# ---- the papers
+
+
+def test_a_file_of_claims_is_no_table() -> None:
+    assert sorted(REGISTRY.claims_files) == sorted(PAPERS)
+    assert not [name for name in REGISTRY.table_files if name.endswith("claims")]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_each_claim_of_a_paper_has_a_verdict_in_one_line(paper: str) -> None:
+    claims = read_claims(paper, REGISTRY)
+    assert len(claims) >= 12
+    assert len({claim.text for claim in claims}) == len(claims)
+    for claim in claims:
+        verdict = judge_published(claim, {name: REGISTRY.published(name) for name in claim.tables})
+        assert verdict.verdict in (BORNE_OUT, CONTRADICTED, NOT_TESTABLE)
+        assert verdict.line.startswith(f"{verdict.verdict}: ")
+        assert "\n" not in verdict.line
+        assert verdict.computed
+        of_one_cell = not any(word in verdict.computed for word in ("the mean is", "it is so in"))
+        assert bool(verdict.against) == (verdict.verdict == CONTRADICTED and of_one_cell)
+
+
+def verdicts(paper: str) -> dict[str, Verdict]:
+    return {
+        claim.text: judge_published(claim, {name: REGISTRY.published(name) for name in claim.tables})
+        for claim in read_claims(paper, REGISTRY)
+    }
+
+
+def test_what_the_papers_say_is_mostly_borne_out_and_sometimes_not() -> None:
+    every = [verdict for paper in PAPERS for verdict in verdicts(paper).values()]
+    assert len(every) >= 60
+    assert sum(verdict.verdict == BORNE_OUT for verdict in every) > 100
+    assert sum(verdict.verdict == CONTRADICTED for verdict in every) == 16
+
+
+@pytest.mark.parametrize(
+    ("paper", "text", "verdict", "part"),
+    [
+        ("lacvit", "LaCViT improves three transformers by up to 10.78 points", BORNE_OUT, "the largest is 10.78"),
+        ("lacvit", "SimMIM gains 2.74 points on average over the datasets", CONTRADICTED, "the mean is 2.78"),
+        ("drloc", "with the loss ResNet-50 is better on 9 of 10 datasets", BORNE_OUT, "it is so in 9 of 10"),
+        ("fd", "all listed models gain 1.0 to 2.0 points on ImageNet-1K", CONTRADICTED, "the smallest is 0.2"),
+        ("coin", "COIN always has the lowest S_Dbw", BORNE_OUT, "10 of 10"),
+        (
+            "gta",
+            "GTA improves every dataset with a supervised and with a self-supervised source",
+            CONTRADICTED,
+            "Cars / GTA (SL) / 100% against baseline (SL)",
+        ),
+        ("gta", "the same tendency is seen at 30 % and 50 %", NOT_TESTABLE, "15 % and 100 % alone"),
+    ],
+)
+def test_a_verdict_that_was_worked_out_by_hand(paper: str, text: str, verdict: str, part: str) -> None:
+    found = verdicts(paper)[text]
+    assert found.verdict == verdict
+    assert part in found.line
+
+
+# ---- the command
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["claims", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_json_is_a_list_of_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = json.loads(output(capsys, "--format", "json", "--results", str(tmp_path)))
+    assert len(entries) >= 60
+    assert {entry["paper"] for entry in entries} == set(PAPERS)
+    for entry in entries:
+        assert entry["table"] in REGISTRY.table_files
+        assert all(entry[key] for key in ("table", "sentence", "section", "computed", "verdict"))
+        assert entry["ours"]["verdict"] == NOT_TESTABLE
+        assert entry["ours"]["computed"]
+
+
+def test_text_has_both_verdicts_of_a_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = output(capsys, "lacvit", "--results", str(tmp_path))
+    assert "lacvit/table1 (4): ViT-B gains 3.88 points on CIFAR-100\n  published: borne out: the number is 3.88" in out
+    assert "\n  our runs: not testable: " in out
+    assert out.splitlines()[-1] == "our runs: 22 not testable"
+
+
+def test_an_unknown_paper_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "gts"]) == 2
+    assert "no paper is called 'gts'; did you mean 'gta'?" in capsys.readouterr().err
+
+
+def test_torch_is_not_imported(tmp_path: Path) -> None:
+    code = f"import sys; from bench.cli import main; main(['claims', '--results', {str(tmp_path)!r}]); "
+    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, capture_output=True)
