@@ -247,7 +247,7 @@ class TestDoesNotMatter:
     @pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.py")))
     def test_method_defaults_written_out(self, tmp_path: Path, name: str) -> None:
         defaults = {key: hyper.default for key, hyper in Registry().method(name).hypers.items()}
-        served = {"backbones": [serving(name)]}
+        served: dict[str, Any] = {"backbones": [serving(name)]}
         assert one(tmp_path, methods={"row": {name: defaults}}, **served) == one(
             tmp_path, methods={"row": name}, **served
         )
@@ -330,7 +330,7 @@ class TestMatters:
     @pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.py")))
     def test_every_hyper_parameter_of_every_method(self, tmp_path: Path, name: str) -> None:
         card = Registry().method(name)
-        served = {"backbones": [serving(name)]}
+        served: dict[str, Any] = {"backbones": [serving(name)]}
         plain = one(tmp_path, methods={"row": name}, **served)
         changed = {
             key: one(tmp_path, methods={"row": {name: {key: another(hyper, hyper.default)}}}, **served)
