@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import audit, catalogue, check, claims, convert, data, run, table
+from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, run, table
 from bench.commands.options import Parser
 from bench.errors import InputError
 
@@ -43,6 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, table, catalogue, check, convert, data, audit, claims):
+    for group in (run, table, catalogue, check, convert, data, audit, claims, power, imported):
         group.add(commands)
     return parser

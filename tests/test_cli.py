@@ -26,7 +26,10 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
 
-COMMANDS = ["run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method", "convert", "data", "audit", "claims"]
+COMMANDS = [
+    *("run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method", "convert", "data"),
+    *("audit", "claims", "power", "import"),
+]
 BENCH = Path(sys.executable).with_name("bench")
 
 PLUGIN = """

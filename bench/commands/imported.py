@@ -1,0 +1,114 @@
+"""Tables from somebody's own numbers: ``import``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.commands.options import add_command, add_format
+from bench.errors import InputError
+
+FORMATS = ("text", "markdown", "csv", "json", "latex")
+FAMILIES = ("column", "table")
+
+EXAMPLES = """
+A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
+
+  method,dataset,rate,seed,value
+  cross-entropy,CUB,15,0,41.4
+  GTA,CUB,15,0,51.5
+  GTA,CUB,15,1,failed
+  L2-SP,CUB,15,,41.554
+
+A line without a seed, or with 'yes' in a column 'quoted', is a published number: shown as quoted and never tested.
+
+examples:
+  bench import results.csv --baseline cross-entropy
+  bench import results.csv --baseline cross-entropy --format latex --output table.tex
+  bench import results.csv --baseline cross-entropy --across
+  bench import results.csv --format json
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    about = "a table, with its tests, from your own numbers in a CSV file"
+    parser = add_command(commands, "import", import_command, about, EXAMPLES)
+    parser.add_argument("file", metavar="FILE", type=Path, help="a CSV file, UTF-8")
+    parser.add_argument("--baseline", metavar="NAME", help="the method that the others are compared with")
+    parser.add_argument("--family", choices=FAMILIES, default="column", help="of Holm's correction (default: column)")
+    parser.add_argument("--alpha", type=float, default=0.05, metavar="A", help="level of the tests (default: 0.05)")
+    parser.add_argument("--decimals", type=int, default=1, metavar="N", help="digits after the point (default: 1)")
+    parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
+    parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
+    parser.add_argument("--across", action="store_true", help="with tests over the datasets, below the table (text)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
+    add_format(parser, FORMATS)
+
+
+def import_command(options: argparse.Namespace) -> int:
+    """Print or write the table of each metric."""
+    _check(options)
+    from bench.errors import choose
+    from bench.imported import read_results, tables
+    from bench.tables import render
+
+    lines = read_results(options.file)
+    metrics = list(dict.fromkeys(line.metric for line in lines))
+    if options.metric is not None:
+        if options.metric not in metrics:
+            raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
+        lines = [line for line in lines if line.metric == options.metric]
+    elif len(metrics) > 1 and options.format in ("json", "csv"):
+        raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
+    rules = {"family": options.family, "alpha": options.alpha, "decimals": options.decimals}
+    found = tables(lines, options.title or options.file.stem, options.baseline, **rules)
+    width = options.width or (100 if options.output else None)
+    text = "\n".join(render(table, options.format, width) + _across(table, options) for table in found)
+    for metric in dict.fromkeys(line.metric for line in lines):
+        values = [line.value for line in lines if line.metric == metric and line.value is not None]
+        if "%" in metric and values and max(values) <= 1:
+            print(f"bench: {options.file}: no {metric} is above 1; are these shares, not percent?", file=sys.stderr)
+    if options.output is None:
+        print(text, end="")
+    else:
+        _write(options.output, text)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What the table's layout would refuse, said with the option's name."""
+    if not 0 < options.alpha < 1:
+        raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
+    if not 0 <= options.decimals <= 10:
+        raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
+    if options.across and options.format != "text":
+        raise InputError("--across: tests over the datasets are told with --format text")
+    if options.width is not None and options.width < 20:
+        raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    if options.output is not None and options.output.resolve() == options.file.resolve():
+        raise InputError(f"--output {options.output}: the results themselves lie there")
+
+
+def _across(table: Any, options: argparse.Namespace) -> str:
+    from bench.tables.across import across_datasets, across_text
+
+    if not options.across:
+        return ""
+    try:
+        return across_text(across_datasets(table))
+    except ValueError as error:
+        raise InputError(f"--across: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    from bench.store import write_file
+
+    try:
+        write_file(path, text)
+    except OSError as error:
+        raise InputError(f"--output {path}: {error.strerror}") from None
+    print(path)

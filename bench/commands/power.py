@@ -1,0 +1,269 @@
+"""How many more seeds the gaps of a table need: ``power``."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bench
+from bench.commands.options import add_format, add_target_command, plan_of, print_json
+from bench.commands.paper import is_paper, paper_of
+from bench.errors import InputError
+
+POWER = 0.8
+ALPHA = 0.05
+"""The level of the tables of papers; an experiment declares its own."""
+MOST = 30
+
+EXAMPLES = """
+For each comparison with finished runs: the gap, its p (Welch, Holm-corrected), the seeds there are, and the seeds on
+each side with which a gap of that size is found in 80 % of cases, at the level that Holm's procedure asks for next.
+
+examples:
+  bench power demo
+  bench power demo --rates 15          the comparisons at one rate
+  bench power gta/table2 --most 10     comparisons that need more than 10 seeds are not planned for
+  bench power demo --format json
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method's finished seeds beside the baseline's, with the family that Holm's correction is over."""
+
+    family: tuple[str, ...]
+    where: str
+    method: str
+    baseline: str
+    values: tuple[float, ...]
+    reference: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a comparison needs; ``seeds`` is None where it needs none or nobody can say, and ``note`` says which."""
+
+    comparison: Comparison
+    gap: float
+    p: float
+    p_holm: float
+    level: float
+    seeds: int | None
+    note: str = ""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    power = add_target_command(
+        commands, "power", power_command, "how many more seeds the gaps of a table need", EXAMPLES
+    )
+    add_format(power, ("text", "json"))
+    power.add_argument("--power", type=float, default=POWER, metavar="SHARE", help=f"of gaps found (default: {POWER})")
+    power.add_argument("--most", type=int, default=MOST, metavar="N", help=f"seeds to plan for (default: {MOST})")
+
+
+def power_command(options: argparse.Namespace) -> int:
+    """Print what each comparison needs and the command that launches it."""
+    if not 0 < options.power < 1:
+        raise InputError(f"--power {options.power}: a share of the gaps, between 0 and 1")
+    if options.most < 2:
+        raise InputError(f"--most {options.most}: a test needs at least 2 seeds")
+    plan, finished = _planned(options), bench.Store(options.results).finished()
+    alpha, comparisons = ALPHA, list(_of_papers(plan, finished)) if is_paper(options) else []
+    if not is_paper(options):
+        alpha, comparisons = plan.experiment.table.alpha, list(_of_experiment(plan, options))
+    if not comparisons:
+        raise InputError(
+            f"{options.target}: no comparison with a baseline has finished runs on both sides; "
+            f"train them with '{launch(options, '')}'"
+        )
+    needs = weigh(comparisons, alpha, options.power)
+    told = [need.seeds for need in needs if need.seeds is not None]
+    wanted = max((seeds for seeds in told if seeds <= options.most), default=0)
+    seeds = _more_seeds(sorted({spec.seed for spec in plan.unique.values()}), wanted)
+    command = launch(options, seeds) if seeds else ""
+    more, hours = _cost(options, seeds) if seeds else (0, math.nan)
+    if options.format == "json":
+        _print_json(options, alpha, needs, command, more)
+        return 0
+    _print_needs(needs, alpha, options.power)
+    beyond = sum(seeds > options.most for seeds in told)
+    if beyond:
+        verb, be = ("comparisons need", "are") if beyond > 1 else ("comparison needs", "is")
+        print(f"{beyond} {verb} more than {options.most} seeds (--most) and {be} not planned for")
+    if command:
+        time = f", about {hours:.2g} hours of one core or GPU" if not math.isnan(hours) else ""
+        print(f"{more} more runs{time}:\n  {command}")
+    return 0
+
+
+def weigh(comparisons: Sequence[Comparison], alpha: float, power: float) -> list[Need]:
+    """What each comparison needs to be found, given the other ones of its family."""
+    from bench.stats import holm, unrejected_level, welch
+
+    p = [welch(comparison.values, comparison.reference) for comparison in comparisons]
+    found: list[Need | None] = [None] * len(comparisons)
+    for family in dict.fromkeys(comparison.family for comparison in comparisons):
+        places = [place for place, comparison in enumerate(comparisons) if comparison.family == family]
+        own = [p[place] for place in places]
+        level = unrejected_level(own, alpha)
+        for place, corrected in zip(places, holm(own), strict=True):
+            found[place] = _need(comparisons[place], p[place], float(corrected), (alpha, level, power))
+    return [need for need in found if need is not None]
+
+
+def launch(options: argparse.Namespace, seeds: str) -> str:
+    """The ``bench run`` that trains these seeds of the same target, with whatever else was typed."""
+    words = ["bench", "run", options.target]
+    for axis in ("methods", "backbones", "datasets", "rates", "selection", "split"):
+        words += [f"--{axis}", getattr(options, axis)] if getattr(options, axis) else []
+    for name in ("set", "plugin"):
+        words += [word for given in getattr(options, name) for word in (f"--{name}", given)]
+    words += ["--results", str(options.results)] if str(options.results) != "results" else []
+    seeds = seeds or options.seeds
+    return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
+
+
+def _planned(options: argparse.Namespace) -> Any:
+    return paper_of(options) if is_paper(options) else plan_of(options)
+
+
+def _of_experiment(plan: Any, options: argparse.Namespace) -> Iterator[Comparison]:
+    table = bench.fill(plan, bench.Store(options.results))
+    if (baseline := table.layout.baseline) is None:
+        raise InputError(f"{plan.experiment.name}: it has no baseline, so nothing is compared; give it 'baseline'")
+    elsewhere = {_where(entry.cell.axes): entry for entry in table.finished if entry.cell.axes["method"] == baseline}
+    for entry in table.finished:
+        method, where = entry.cell.axes["method"], _where(entry.cell.axes)
+        if method != baseline and where in elsewhere:
+            family = (where,) if table.layout.family == "column" else ()
+            yield Comparison(family, where, method, baseline, entry.cell.values, elsewhere[where].cell.values)
+
+
+def _of_papers(plan: Any, finished: Any) -> Iterator[Comparison]:
+    from bench.paper import measured
+
+    for table_plan in plan.tables:
+        table, found = table_plan.table, measured(table_plan, finished)
+        for rows in _compared_rows(table):
+            bases = [row for row in rows if {*table_plan.baselines} & {*table.rows[row]}]
+            for at in range(len(table.columns)) if bases else ():
+                for row in rows:
+                    base = max((base for base in bases if base < row), default=bases[0])
+                    values, reference = found[row][at].values, found[base][at].values
+                    if row not in bases and values and reference and not table_plan.cells[row][at].average:
+                        where = " / ".join(filter(None, (table.name, *table.columns[at])))
+                        family = (table.name, str(rows[0]), str(at))
+                        yield Comparison(family, where, _name(table, row), _name(table, base), values, reference)
+
+
+def _compared_rows(table: Any) -> list[list[int]]:
+    """The rows that a paper compares with each other."""
+    within = table.ranking.within if table.ranking is not None else ()
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, label in enumerate(table.rows):
+        groups.setdefault(tuple(label[table.stub.index(level)] for level in within), []).append(number)
+    return list(groups.values())
+
+
+def _name(table: Any, row: int) -> str:
+    return " / ".join(filter(None, table.rows[row]))
+
+
+def _where(axes: Any) -> str:
+    return " / ".join(label for axis, label in axes.items() if axis != "method")
+
+
+def _need(comparison: Comparison, p: float, p_holm: float, levels: tuple[float, float, float]) -> Need:
+    from bench.stats import mean_std, seeds_needed
+
+    alpha, level, power = levels
+    (mean, std), (base, base_std) = mean_std(comparison.values), mean_std(comparison.reference)
+    counts = len(comparison.values), len(comparison.reference)
+    seeds, note = None, ""
+    if p_holm <= alpha:
+        note = "significant"
+    elif min(counts) < 2:
+        seeds, note = 2, "one seed has no spread: look again with two"
+    elif std == 0 == base_std:
+        note = "no seed differs: there is no spread to go by"
+    elif (seeds := seeds_needed(mean - base, std, base_std, level, power, max(counts) + 1)) is None:
+        note = "the gap is too small for any number of seeds"
+    return Need(comparison, mean - base, p, p_holm, level, seeds, note)
+
+
+def _more_seeds(there: Sequence[int], wanted: int) -> str:
+    """``--seeds`` for so many seeds with those there are among them; empty where there are enough."""
+    if wanted <= len(there):
+        return ""
+    if list(there) == list(range(len(there))):
+        return str(wanted)
+    fresh: Iterable[int] = (seed for seed in range(wanted + len(there)) if seed not in there)
+    return ",".join(map(str, [*there, *(seed for seed, _ in zip(fresh, range(wanted - len(there)), strict=False))]))
+
+
+def _cost(options: argparse.Namespace, seeds: str) -> tuple[int, float]:
+    """How many runs are missing with these seeds, and the hours they take; nan where no time is known."""
+    from bench.state import state
+
+    wider = copy.copy(options)
+    wider.seeds = seeds
+    now = state(_planned(wider), bench.Store(options.results))
+    return now.missing, now.seconds / now.done * now.missing / 3600 if now.done and now.seconds else math.nan
+
+
+def _print_needs(needs: Sequence[Need], alpha: float, power: float) -> None:
+    from tabulate import tabulate
+
+    from bench.tables.notation import one_line, signed
+
+    rows = [
+        [
+            one_line(need.comparison.where),
+            one_line(f"{need.comparison.method} against {need.comparison.baseline}"),
+            signed(need.gap, 2),
+            "–" if math.isnan(need.p_holm) else f"{need.p_holm:.3g}",
+            _counts(need.comparison),
+            need.note if need.seeds is None else f"{need.seeds}" + f" ({need.note})" * bool(need.note),
+        ]
+        for need in needs
+    ]
+    heads = ["where", "comparison", "gap", "p (Holm)", "seeds", f"needed for {100 * power:g} %"]
+    print(tabulate(rows, headers=heads, disable_numparse=True, colalign=["left", "left", "right", "right"]))
+    print(
+        f"Welch's t at alpha = {alpha:g}, Holm-corrected; needed seeds take the gap and the spread that were measured "
+        "for the true ones, which few seeds make uncertain."
+    )
+
+
+def _counts(comparison: Comparison) -> str:
+    own, other = len(comparison.values), len(comparison.reference)
+    return f"{own}" if own == other else f"{own} and {other}"
+
+
+def _print_json(options: argparse.Namespace, alpha: float, needs: Sequence[Need], command: str, runs: int) -> None:
+    def known(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    comparisons = [
+        {
+            "where": need.comparison.where,
+            "method": need.comparison.method,
+            "baseline": need.comparison.baseline,
+            "gap": need.gap,
+            "p": known(need.p),
+            "p_holm": known(need.p_holm),
+            "level": need.level,
+            "seeds": [len(need.comparison.values), len(need.comparison.reference)],
+            "needed": need.seeds,
+            "note": need.note,
+        }
+        for need in needs
+    ]
+    head = {"target": options.target, "alpha": alpha, "power": options.power, "most": options.most}
+    print_json({**head, "comparisons": comparisons, "command": command, "runs": runs})

@@ -1,0 +1,277 @@
+"""Tables from somebody's own numbers: a CSV file with one line a seed becomes the cells of the usual tables.
+
+Columns, in any order: ``method``, ``dataset``, ``seed``, ``value``; and where they vary ``backbone``, ``rate`` (percent
+of the training images) and ``metric``. A value is a number, or ``failed`` or ``diverged`` for a seed that gave none. A
+line without a seed, or with ``yes`` in a column ``quoted``, is a published number: shown as quoted and never tested.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError, Problems, choose
+from bench.spec import percent
+from bench.tables import Cell, Entry, Layout, Table, compare
+from bench.tables.cells import METHOD
+
+REQUIRED = ("method", "dataset", "seed", "value")
+OPTIONAL = ("backbone", "rate", "metric", "quoted")
+METRIC = "top-1 (%)"
+SELECTION = "that of the imported file"
+QUOTED = " (quoted)"
+FAILED = ("failed", "diverged")
+YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
+MOST_PROBLEMS = 20
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_SHARE = re.compile(r"%|\b(top-?\d|acc(uracy)?|acc@\d|mean[ -]per[ -]class|miou|map|f1)\b", re.IGNORECASE)
+_LOWER = re.compile(r"\b(loss|errors?|nll|ece|mse|mae|rmse|fid|perplexity)\b", re.IGNORECASE)
+_AXES = ("dataset", "backbone", "rate", METHOD)
+
+
+@dataclass(frozen=True)
+class Quoted(Cell):
+    """A published number, of no seed here."""
+
+
+@dataclass(frozen=True)
+class ImportedTable(Table):
+    """A table in which quoted cells are shown beside the others and take no part in any comparison."""
+
+    @cached_property
+    def finished(self) -> tuple[Entry, ...]:
+        """Entries of runs with at least one value; without the quoted ones, which have no n."""
+        return tuple(entry for entry in self.entries.values() if entry.n and not isinstance(entry.cell, Quoted))
+
+    def count(self, entry: Entry) -> str:
+        """As for every table; a quoted number has none."""
+        return "" if isinstance(entry.cell, Quoted) else super().count(entry)
+
+    def rules(self, best: str = "best", close: str = "indistinguishable") -> tuple[str, ...]:
+        """What a reader has to know, quoted numbers included."""
+        if not any(isinstance(entry.cell, Quoted) for entry in self.entries.values()):
+            return super().rules(best, close)
+        return (*super().rules(best, close), "Quoted: published numbers as they are; not compared and never tested.")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file, read and checked; ``seed`` is None for a quoted number, ``value`` for a failed seed."""
+
+    place: str
+    metric: str
+    axes: Mapping[str, str]
+    seed: int | None
+    value: float | None
+
+
+def read_results(path: Path) -> list[Line]:
+    """The lines of a file.
+
+    Raises:
+        InputError: the file cannot be read, or all that is wrong with it, each with its line.
+    """
+    problems, lines = Problems(), list[Line]()
+    seen: dict[tuple[object, ...], str] = {}
+    for place, record in _records(path, problems):
+        if (line := _line(place, record, problems)) is None:
+            continue
+        key = (line.metric, *line.axes.items(), line.seed)
+        if key in seen:
+            what = "quoted number" if line.seed is None else f"seed {line.seed}"
+            where = ", ".join(line.axes.values())
+            problems.add(f"{place}: a second value of {where}, {what}; the first is in line {seen[key]}")
+        seen.setdefault(key, place.rpartition(":")[2])
+        lines.append(line)
+    if len(problems.found) > MOST_PROBLEMS:
+        left = len(problems.found) - MOST_PROBLEMS
+        problems.found[MOST_PROBLEMS:] = [f"{path}: and {left} more problem{'s' * (left > 1)} of the kind"]
+    problems.stop()
+    if not lines:
+        raise InputError(f"{path}:1: there are no results below the header")
+    return lines
+
+
+def tables(lines: Sequence[Line], title: str, baseline: str | None = None, **rules: Any) -> list[Table]:
+    """One table a metric, in the order of the file, with the comparisons of every table of the suite.
+
+    Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
+    has and a cell lacks count as planned, so that incomplete cells are marked.
+
+    Args:
+        lines: from ``read_results``.
+        title: first words of each title line.
+        baseline: the method that the others are compared with.
+        rules: ``family``, ``alpha`` and ``decimals`` of ``bench.tables.Layout``.
+
+    Raises:
+        InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
+        ValueError: one of ``rules`` is out of range.
+    """
+    found = []
+    for metric in dict.fromkeys(line.metric for line in lines):
+        own = [line for line in lines if line.metric == metric]
+        axes = [axis for axis in _AXES if axis in own[0].axes]
+        columns = "rate" if len({line.axes.get("rate") for line in own}) > 1 else "dataset"
+        rows = tuple(axis for axis in axes if axis != columns)
+        layout = Layout(title, rows, (columns,), baseline, metric=metric, selection=SELECTION, **rules)
+        found.append(_table(_cells(own), layout))
+    return found
+
+
+def _table(cells: Sequence[Cell], layout: Layout) -> Table:
+    own = [cell for cell in cells if not isinstance(cell, Quoted)]
+    methods = {cell.axes[METHOD] for cell in own}
+    if not own:
+        raise InputError(f"{layout.metric}: every number is quoted; a table needs results with seeds")
+    if layout.baseline is not None and layout.baseline not in methods:
+        if layout.baseline + QUOTED in {cell.axes[METHOD] for cell in cells}:
+            raise InputError(f"--baseline {layout.baseline}: it is only quoted, and a quoted number is never tested")
+        raise InputError("--baseline: " + choose(layout.baseline, methods, METHOD))
+    tested = {_key(entry.cell): entry for entry in compare(own, layout).entries.values()}
+    whole = compare(cells, replace(layout, baseline=None))
+    entries = {
+        place: tested.get(_key(entry.cell)) or Entry(entry.cell, entry.n, entry.mean)
+        for place, entry in whole.entries.items()
+    }
+    return ImportedTable(layout, whole.constant, whole.row_axes, whole.column_axes, whole.rows, whole.columns, entries)
+
+
+def _key(cell: Cell) -> tuple[tuple[str, str], ...]:
+    return tuple(cell.axes.items())
+
+
+def _cells(lines: Sequence[Line]) -> list[Cell]:
+    grouped: dict[tuple[tuple[str, str], ...], list[Line]] = {}
+    for line in lines:
+        quoted = {METHOD: line.axes[METHOD] + QUOTED} if line.seed is None else {}
+        grouped.setdefault(tuple({**line.axes, **quoted}.items()), []).append(line)
+    planned = len({line.seed for line in lines if line.seed is not None})
+    return [_cell(dict(axes), group, planned) for axes, group in grouped.items()]
+
+
+def _cell(axes: Mapping[str, str], lines: Sequence[Line], planned: int) -> Cell:
+    values = tuple(line.value for line in sorted(lines, key=lambda line: line.seed or 0) if line.value is not None)
+    if lines[0].seed is None:
+        return Quoted(axes, values, 1)
+    return Cell(axes, values, planned, len(lines) - len(values))
+
+
+def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
+    """The lines below the header as ``FILE:LINE`` and field by column; empty lines are left out."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader)]
+        _check_header(header, path)
+        start = reader.line_num + 1
+        for fields in reader:
+            place, start = f"{path}:{start}", reader.line_num + 1
+            if not any(field.strip() for field in fields):
+                continue
+            if len(fields) != len(header):
+                problems.add(f"{place}: {len(fields)} fields for the {len(header)} columns {', '.join(header)}")
+                continue
+            yield place, dict(zip(header, map(str.strip, fields), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: it is not CSV: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}:{line}: it is not UTF-8 (byte {content[error.start]:#04x}); save it as UTF-8"
+        ) from None
+    if not text.strip():
+        raise InputError(f"{path}:1: the file is empty; it needs a header with {', '.join(REQUIRED)}")
+    return text
+
+
+def _check_header(header: Sequence[str], path: Path) -> None:
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise InputError(f"{path}:1: columns are separated by commas")
+    problems = Problems()
+    for name in header:
+        if name not in (*REQUIRED, *OPTIONAL):
+            problems.add(f"{path}:1: {choose(name, (*REQUIRED, *OPTIONAL), 'column')}")
+    lacking = [name for name in REQUIRED if name not in header]
+    if lacking and not problems.found:  # else it is probably the one that is misspelt
+        problems.add(f"{path}:1: there is no column {', '.join(lacking)}; needed are {', '.join(REQUIRED)}")
+    if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
+        problems.add(f"{path}:1: a column stands there twice: {', '.join(twice)}")
+    problems.stop()
+
+
+def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | None:
+    """A line, or None where something is wrong with it, which is then among the problems."""
+    before = len(problems.found)
+    axes = {axis: record[axis] for axis in _AXES if axis in record}
+    metric = record.get("metric", METRIC)
+    for name, text in (*axes.items(), ("metric", metric)):
+        if not text:
+            problems.add(f"{place}: {name} is empty")
+    if lower := _LOWER.search(metric):
+        problems.add(f"{place}: metric '{metric}': of {lower[0]} less is better, and tables mark the highest value")
+    if axes.get("rate"):
+        axes["rate"] = _rate(axes["rate"], place, problems)
+    seed = _seed(record, place, problems)
+    value = _value(record["value"], metric, place, problems)
+    if value is None and seed is None and len(problems.found) == before:
+        problems.add(f"{place}: a quoted number cannot have failed")
+    return None if len(problems.found) > before else Line(place, metric, axes, seed, value)
+
+
+def _seed(record: Mapping[str, str], place: str, problems: Problems) -> int | None:
+    text, quoted = record["seed"], record.get("quoted", "").lower()
+    if quoted not in (*YES, *NO):
+        problems.add(f"{place}: quoted is yes or no, not '{record['quoted']}'")
+    if text and quoted in YES:
+        problems.add(f"{place}: a quoted number has no seed; it has '{text}'")
+    if not text and quoted in NO[1:]:
+        problems.add(f"{place}: seed is empty, and quoted is {quoted}")
+    if text and not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        problems.add(f"{place}: seed must be a whole number, 0 or more; it is '{text}'")
+        return None
+    return int(text) if text else None
+
+
+def _value(text: str, metric: str, place: str, problems: Problems) -> float | None:
+    """The number; None for a seed that failed, and where it is a problem."""
+    if text.lower() in FAILED:
+        return None
+    value = _number(text)
+    if math.isnan(value):
+        problems.add(f"{place}: value must be a finite number, or {' or '.join(FAILED)}; it is '{text}'")
+    elif _SHARE.search(metric) and not 0 <= value <= 100:
+        problems.add(f"{place}: {metric} is 0 to 100; value is {text}")
+    else:
+        return value
+    return None
+
+
+def _rate(text: str, place: str, problems: Problems) -> str:
+    value = _number(text.removesuffix("%").rstrip())
+    if not 0 < value <= 100:
+        problems.add(f"{place}: rate is a percentage above 0 and up to 100; it is '{text}'")
+        return text
+    return percent(value)
+
+
+def _number(text: str) -> float:
+    """A finite number in plain notation; nan for anything else."""
+    value = float(text) if _NUMBER.fullmatch(text) and text.isascii() else math.nan
+    return value if math.isfinite(value) else math.nan

@@ -1,0 +1,311 @@
+"""Over several datasets, where two claims differ: "better on these datasets" and "better on datasets like these".
+
+The first asks whether the seeds could have come out so by chance on the very datasets that were run; the second takes
+the datasets for a sample of others (Demšar, 2006), for which the number of datasets counts and the number of seeds does
+not. A method that is better on half of the datasets and worse on the others differs on these and not on the like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bench.stats.family import holm
+from bench.stats.reach import refusal, require
+from bench.stats.samples import Floats, check_share, checked
+from bench.stats.two import pairs_beyond, slack
+
+THESE = "on these datasets"
+LIKE_THESE = "on datasets like these"
+
+MOST_SUMS = 1_000_000
+"""Sums of one half of the datasets up to which the stratified test is counted out."""
+
+
+@dataclass(frozen=True)
+class OverDatasets:
+    """What ``over_datasets`` found, about datasets like these.
+
+    Attributes:
+        ranks: (methods,), mean rank over the datasets; 1 is best.
+        friedman: p that all methods rank alike; nan for fewer than three methods.
+        pairs: the compared methods, by their place.
+        p: (pairs,), two-sided Wilcoxon p of each.
+        p_holm: (pairs,), after Holm's correction over all of them.
+        note: why no pair can be significant, with the arithmetic; empty where one can.
+    """
+
+    ranks: Floats
+    friedman: float
+    pairs: tuple[tuple[int, int], ...]
+    p: Floats
+    p_holm: Floats
+    note: str = ""
+
+
+def stratified_permutation(
+    a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, seed: int = 0, draws: int = 99_999
+) -> float:
+    """Two-sided p that two methods do not differ on these datasets: labels are exchanged within each dataset.
+
+    The statistic is the mean over datasets of the difference of means. Counted out exactly where there are not too
+    many ways, by meeting in the middle: two halves of the datasets of at most ``MOST_SUMS`` ways each. Otherwise drawn,
+    with one added to both counts, so that the test keeps its level. The order of the datasets changes nothing.
+
+    Args:
+        a: the first method's values on each dataset, each (n_d,) with n_d >= 1, finite.
+        b: the second's, on the same datasets; each (m_d,).
+        seed: of the draws, where it comes to them.
+        draws: how many.
+
+    Returns:
+        p in (0, 1].
+
+    Raises:
+        ValueError: there are no datasets, or not as many of both, or a sample is empty, not 1-d or not finite.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"both methods need values on the same datasets; there are {len(a)} and {len(b)}")
+    samples = sorted(
+        ((np.sort(checked(x)), np.sort(checked(y))) for x, y in zip(a, b, strict=True)),
+        key=lambda pair: (pair[0].size, pair[1].size, pair[0].tolist(), pair[1].tolist()),
+    )
+    if any(not x.size or not y.size for x, y in samples):
+        raise ValueError("every dataset needs a value of both methods")
+    observed = abs(sum(float(x.mean() - y.mean()) for x, y in samples))
+    bound = observed - sum(slack(x, y) for x, y in samples)
+    ways = [math.comb(x.size + y.size, x.size) for x, y in samples]
+    left, right = _halves(ways)
+    if max(math.prod(ways[i] for i in side) for side in (left, right)) <= MOST_SUMS:
+        found = pairs_beyond(_sums([samples[i] for i in left]), _sums([samples[i] for i in right]), bound)
+        return found / math.prod(ways)
+    generator = np.random.default_rng(seed)
+    drawn = sum(_drawn(x, y, generator, draws) for x, y in samples)
+    return (1 + int((np.abs(drawn) >= bound).sum())) / (1 + draws)
+
+
+def wilcoxon(differences: ArrayLike) -> float:
+    """Two-sided p of the exact Wilcoxon signed-rank test; one difference of means a dataset.
+
+    Ties share their mean rank and the distribution is counted out for just these ranks, so it is exact with ties too.
+    Differences of exactly zero are left out, as Wilcoxon (1945) did.
+
+    Args:
+        differences: (datasets,), finite, at least one.
+
+    Returns:
+        p in (0, 1]; 1 where all differences are zero.
+
+    Raises:
+        ValueError: there are no differences, or they are not 1-d or not finite.
+    """
+    given = checked(differences)
+    if not given.size:
+        raise ValueError("the signed-rank test needs at least one difference")
+    # what rounding made differ is a tie: 12 digits count
+    rounded = _rounded(given[given != 0])
+    if not rounded.size:
+        return 1.0
+    doubled = np.rint(2 * _ranks(np.abs(rounded)[None])[0]).astype(int)
+    ways = np.ones(1)
+    for rank in doubled:
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    positive, total = int(doubled[rounded > 0].sum()), int(doubled.sum())
+    shares = ways / ways.sum()
+    return min(1.0, 2 * float(shares[: min(positive, total - positive) + 1].sum()))
+
+
+def friedman(scores: ArrayLike) -> float:
+    """p of Friedman's test that all methods rank alike, from its chi-squared approximation (Friedman, 1937).
+
+    Args:
+        scores: (datasets, methods), at least 2 datasets and 3 methods, finite.
+
+    Returns:
+        p in [0, 1], corrected for ties; 1 where all methods tie on every dataset.
+
+    Raises:
+        ValueError: ``scores`` has another shape or is not finite.
+    """
+    from scipy.stats import friedmanchisquare
+
+    table = _table(scores, 2, 3)
+    if (table == table[:, :1]).all():
+        return 1.0
+    return float(friedmanchisquare(*_ranks(table).T).pvalue)
+
+
+def mean_ranks(scores: ArrayLike) -> Floats:
+    """The mean rank of each method over datasets: 1 is the highest score, ties share their mean rank.
+
+    Args:
+        scores: (datasets, methods), at least 1 and 2, finite; higher is better.
+
+    Returns:
+        (methods,), in [1, methods].
+
+    Raises:
+        ValueError: ``scores`` has another shape or is not finite.
+    """
+    table = _table(scores, 1, 2)
+    return np.asarray((table.shape[1] + 1 - _ranks(table)).mean(0))
+
+
+def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
+    """By how much two mean ranks must differ, of all pairs of methods (Nemenyi; Demšar, 2006, section 3.2.2).
+
+    Args:
+        methods: how many are ranked, at least 2.
+        datasets: over how many, at least 2.
+        alpha: level of the family of all pairs, in (0, 1).
+
+    Returns:
+        q · √(k (k + 1) / (6 N)), with q the quantile of the studentized range over √2.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    from scipy.stats import studentized_range
+
+    check_share(alpha, "alpha")
+    if methods < 2 or datasets < 2:
+        raise ValueError(f"ranks are compared for 2 methods and 2 datasets or more; got {methods} and {datasets}")
+    q = float(studentized_range.ppf(1 - alpha, methods, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
+
+
+def nemenyi(scores: ArrayLike) -> Floats:
+    """p of each pair of methods by the difference of their mean ranks, for the family of all pairs.
+
+    It depends on which other methods are in the table (Benavoli et al., 2016): it is what a critical-difference
+    diagram shows, while ``over_datasets`` is what decides.
+
+    Args:
+        scores: (datasets, methods), at least 2 and 2, finite; higher is better.
+
+    Returns:
+        (methods, methods), symmetric, 1 on the diagonal.
+
+    Raises:
+        ValueError: ``scores`` has another shape or is not finite.
+    """
+    from scipy.stats import studentized_range
+
+    table = _table(scores, 2, 2)
+    datasets, methods = table.shape
+    ranks = mean_ranks(table)
+    p = np.ones((methods, methods))
+    for i, j in combinations(range(methods), 2):
+        q = abs(ranks[i] - ranks[j]) / math.sqrt(methods * (methods + 1) / (6 * datasets)) * math.sqrt(2)
+        p[i, j] = p[j, i] = min(1.0, float(studentized_range.sf(q, methods, np.inf)))
+    return p
+
+
+def cliques(ranks: ArrayLike, difference: float) -> tuple[tuple[int, ...], ...]:
+    """The largest groups of methods whose mean ranks lie within a critical difference: the bars of a diagram.
+
+    Args:
+        ranks: (methods,), finite.
+        difference: from ``critical_difference``; mean ranks that differ by less belong together.
+
+    Returns:
+        Groups of two or more methods by their place, best rank first, none within another.
+
+    Raises:
+        ValueError: ``ranks`` is not 1-d or not finite.
+    """
+    given = checked(ranks)
+    order = np.argsort(given, kind="stable")
+    found: list[tuple[int, ...]] = []
+    reached = 0
+    for start in range(len(order)):
+        stop = start + int((given[order[start:]] - given[order[start]] < difference).sum())
+        if stop > max(reached, start + 1):
+            found.append(tuple(int(i) for i in order[start:stop]))
+            reached = stop
+    return tuple(found)
+
+
+def over_datasets(scores: ArrayLike, baseline: int | None = None, alpha: float = 0.05) -> OverDatasets:
+    """Friedman's test, and Wilcoxon's for each pair with Holm's correction: claims about datasets like these.
+
+    Args:
+        scores: (datasets, methods), the mean over seeds, finite; higher is better.
+        baseline: the method that the others are compared with, by its place; None for all pairs.
+        alpha: the level that the claim is made at.
+
+    Raises:
+        OutOfReachError: there are so few datasets that not even a single comparison can reach ``alpha`` (fewer than 6
+            for 0.05); the message has the arithmetic.
+        ValueError: ``scores`` has another shape or is not finite, or there is no such baseline.
+    """
+    check_share(alpha, "alpha")
+    table = _table(scores, 1, 2)
+    datasets, methods = table.shape
+    require("wilcoxon", datasets, alpha=alpha)
+    if baseline is not None and not 0 <= baseline < methods:
+        raise ValueError(f"baseline is the place of a method, 0 to {methods - 1}; got {baseline}")
+    pairs = tuple((i, j) for i, j in combinations(range(methods), 2) if baseline in (None, i, j))
+    p = np.array([wilcoxon(table[:, i] - table[:, j]) for i, j in pairs])
+    note = refusal("wilcoxon", datasets, alpha=alpha, comparisons=len(pairs))
+    omnibus = friedman(table) if methods > 2 else math.nan
+    return OverDatasets(mean_ranks(table), omnibus, pairs, p, holm(p), note)
+
+
+def _table(scores: ArrayLike, datasets: int, methods: int) -> Floats:
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] < datasets or table.shape[1] < methods:
+        wanted = f"at least {datasets} datasets and {methods} methods"
+        raise ValueError(f"scores are (datasets, methods), {wanted}; the shape is {table.shape}")
+    if not np.isfinite(table).all():
+        raise ValueError("scores must be finite: a method that did not finish on a dataset has no rank there")
+    return table
+
+
+def _ranks(table: Floats) -> Floats:
+    """Ranks within each row, 1 for the lowest, ties sharing their mean rank."""
+    below = (table[:, None, :] < table[:, :, None]).sum(2)
+    equal = (table[:, None, :] == table[:, :, None]).sum(2)
+    return np.asarray(below + (equal + 1) / 2)
+
+
+def _rounded(values: Floats) -> Floats:
+    """Values to 12 digits of the largest, so that differences which rounding pulled apart tie again."""
+    if not values.size:
+        return values
+    return np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
+
+
+def _halves(ways: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Places in two halves whose products of ways are about equal."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    products = [1, 1]
+    for place in sorted(range(len(ways)), key=lambda i: -ways[i]):
+        side = int(products[1] < products[0])
+        halves[side].append(place)
+        products[side] *= ways[place]
+    return halves
+
+
+def _sums(samples: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """The sums over datasets of the differences of means, for every way to deal the values."""
+    sums = np.zeros(1)
+    for x, y in samples:
+        values = np.concatenate([x, y])
+        chosen = np.array(list(combinations(range(values.size), x.size)))
+        first = values[chosen].sum(1)
+        gaps = first / x.size - (values.sum() - first) / y.size
+        sums = (sums[:, None] + gaps[None]).ravel()
+    return sums
+
+
+def _drawn(x: Floats, y: Floats, generator: np.random.Generator, draws: int) -> Floats:
+    """Differences of means of one dataset, its values dealt at random: (draws,)."""
+    values = np.concatenate([x, y])
+    dealt = generator.permuted(np.tile(values, (draws, 1)), axis=1)
+    return np.asarray(dealt[:, : x.size].mean(1) - dealt[:, x.size :].mean(1))

@@ -1,0 +1,125 @@
+"""Two methods image by image, from stored predictions: does the difference outlast another draw of test images?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr
+
+from bench.stats.samples import check_share
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two accuracies over the same images, in points.
+
+    Attributes:
+        gap: the first less the second, in percentage points.
+        low: lower end of the interval.
+        high: its upper end.
+        p: two-sided, that there is no difference in the population of images.
+    """
+
+    gap: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
+    """Two-sided p of McNemar's exact test that two single runs are right equally often (McNemar, 1947).
+
+    Only images on which one is right and the other wrong count. It speaks of these two trained networks and of images
+    like these; it knows nothing of how another seed would come out.
+
+    Args:
+        right_a: (images,), whether the first run is right on each image.
+        right_b: (images,), the same of the second, for the same images in the same order.
+
+    Returns:
+        p in (0, 1]; 1 where they never disagree.
+
+    Raises:
+        ValueError: the arrays are not 1-d, differ in length, are empty, or hold anything but true and false.
+    """
+    a, b = _right(right_a), _right(right_b)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"McNemar's test compares two runs on the same images; shapes are {a.shape} and {b.shape}")
+    only_a, only_b = int((a > b).sum()), int((a < b).sum())
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))) if only_a + only_b else 1.0
+
+
+def paired_bootstrap(
+    right_a: ArrayLike, right_b: ArrayLike, *, seed: int = 0, draws: int = 10_000, level: float = 0.95
+) -> Difference:
+    """The difference of two mean accuracies, with images drawn anew and each image's pair of outcomes kept together.
+
+    The interval is the percentile interval over images. It is fit for hundreds of images; seeds are averaged and not
+    drawn, so it too speaks of these trained networks. The order of images changes no bit of the result.
+
+    Args:
+        right_a: (images,) or (seeds, images), whether the first method is right.
+        right_b: the same of the second; it may have another number of seeds.
+        seed: of the draws; the same seed gives the same bits.
+        draws: how many test sets are drawn.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        The difference in percentage points. Its p is the share of draws which, centred on no difference, are at least
+        as large, with one added to both counts: at least 1 / (draws + 1).
+
+    Raises:
+        ValueError: the images differ in number, there are none, an array holds anything but true and false, or
+            ``level`` or ``draws`` is out of range.
+    """
+    check_share(level, "level")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1; got {draws}")
+    a, b = np.atleast_2d(_right(right_a)), np.atleast_2d(_right(right_b))
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"both need the same images, one a column; shapes are {a.shape} and {b.shape}")
+    # whole numbers, so that images that differ alike are one group whatever the rounding
+    scaled = b.shape[0] * a.sum(0, dtype=np.int64) - a.shape[0] * b.sum(0, dtype=np.int64)
+    values, counts = np.unique(scaled, return_counts=True)
+    points = 100 * values / (a.shape[0] * b.shape[0])
+    images = a.shape[1]
+    gap = float(counts @ points / images)
+    drawn = np.random.default_rng(seed).multinomial(images, counts / images, size=draws) @ points / images
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    beyond = int((np.abs(drawn - gap) >= abs(gap) - 1e-9).sum())
+    return Difference(gap, float(low), float(high), (1 + beyond) / (1 + draws))
+
+
+def _right(values: ArrayLike) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if not array.size:
+        raise ValueError("there are no images")
+    if array.dtype != bool:
+        if not np.isin(array, (0, 1)).all():
+            raise ValueError("whether a run is right is true or false for each image")
+        array = array.astype(bool)
+    return array
+
+
+def likeness(right: ArrayLike) -> float:
+    """How alike runs err: the mean correlation over images between the outcomes of two of them (phi).
+
+    Args:
+        right: (runs, images), at least two runs, whether each is right.
+
+    Returns:
+        In [-1, 1]; 1 where all err on the same images; nan where a run is always right or always wrong.
+
+    Raises:
+        ValueError: there are fewer than two runs, no images, or anything but true and false.
+    """
+    array = _right(right)
+    if array.ndim != 2 or len(array) < 2:
+        raise ValueError(f"at least two runs on the same images are needed; the shape is {array.shape}")
+    if (array.all(1) | ~array.any(1)).any():
+        return math.nan
+    found = np.asarray(np.corrcoef(array))
+    return float(found[np.triu_indices(len(array), 1)].mean())

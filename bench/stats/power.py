@@ -1,0 +1,116 @@
+"""How many seeds it would take to see a difference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import nctdtr, stdtrit
+
+from bench.stats.family import holm
+from bench.stats.samples import check_share
+from bench.stats.two import welch_freedom
+
+MOST_SEEDS = 100_000
+
+
+def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: float = 0.05) -> float:
+    """The chance that Welch's two-sided test finds a true difference, from the noncentral t distribution.
+
+    For equal deviations and sizes it is the power of Student's t-test; otherwise the degrees of freedom are those of
+    Welch and Satterthwaite at the true deviations, an approximation that is good to about a point from n = 5 on.
+
+    Args:
+        gap: the true difference of means.
+        std_a: the first true standard deviation, in the unit of ``gap``; not both are zero.
+        std_b: the second.
+        n: seeds of the first, at least 2.
+        m: seeds of the second, at least 2.
+        alpha: level of the test, in (0, 1).
+
+    Returns:
+        In [alpha, 1].
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    check_share(alpha, "alpha")
+    if min(n, m) < 2 or min(std_a, std_b) < 0 or not std_a + std_b > 0 or not math.isfinite(gap + std_a + std_b):
+        raise ValueError(f"power needs n >= 2 and a spread; got n = {n} and {m}, std = {std_a} and {std_b}, gap {gap}")
+    error_a, error_b = std_a / n**0.5, std_b / m**0.5
+    freedom = welch_freedom(error_a, error_b, n, m)
+    shift = abs(gap) / math.hypot(error_a, error_b)
+    critical = float(stdtrit(freedom, 1 - alpha / 2))
+    return min(1.0, 1 - _below(critical, freedom, shift) + _below(-critical, freedom, shift))
+
+
+def _below(value: float, freedom: float, shift: float) -> float:
+    """The chance that a noncentral t lies below a value; SciPy has no number where it is below 1e-15: 0."""
+    chance = float(nctdtr(freedom, shift, value))
+    return 0.0 if math.isnan(chance) else chance
+
+
+def seeds_needed(
+    gap: float, std_a: float, std_b: float, alpha: float = 0.05, power: float = 0.8, start: int = 2
+) -> int | None:
+    """The fewest seeds, as many on each side, with which Welch's test finds a difference this large so often.
+
+    A gap measured with few seeds is itself uncertain, and one that was noticed because it is large is on average
+    smaller in truth: the answer is a plan, not a promise.
+
+    Args:
+        gap: the difference of means, taken as true.
+        std_a: the first standard deviation, taken as true.
+        std_b: the second.
+        alpha: level of the test; that of ``unrejected_level`` for one test of a family.
+        power: how often it should be found, in (alpha, 1).
+        start: no fewer than this.
+
+    Returns:
+        Seeds on each side; None where no number up to ``MOST_SEEDS`` is enough, as for a gap of 0, or where there is
+        no spread to go by.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    check_share(power, "power")
+    if std_a == 0 == std_b:
+        return None
+
+    def enough(n: int) -> bool:
+        return welch_power(gap, std_a, std_b, n, n, alpha) >= power
+
+    low, high = max(2, start), max(2, start)
+    if enough(high):
+        return high
+    while not enough(high):
+        low, high = high, 2 * high
+        if low >= MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def unrejected_level(p: ArrayLike, alpha: float = 0.05) -> float:
+    """The level at which Holm's procedure tests next: alpha / the comparisons it has not rejected.
+
+    A comparison that is not significant yet must come below this level to become so.
+
+    Args:
+        p: (k,), the p of one family before correction; nan, a comparison that could not be tested yet, counts as one
+            that is not rejected.
+        alpha: level of the family, in (0, 1).
+
+    Returns:
+        In (0, alpha].
+
+    Raises:
+        ValueError: ``p`` is not 1-d, is outside [0, 1], or ``alpha`` is outside (0, 1).
+    """
+    check_share(alpha, "alpha")
+    given = np.asarray(p, dtype=np.float64)
+    left = int((holm(np.nan_to_num(given, nan=1.0)) > alpha).sum())
+    return alpha / max(1, left)

@@ -1,0 +1,176 @@
+"""Two samples: do their means differ? Tests that assume a normal spread, and exact ones that assume none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtr
+
+from bench.stats.samples import Floats, checked, mean_std
+
+MOST_EXACT = 40
+"""Values up to which a permutation test is counted out: halves of 2^20 sums each."""
+
+
+def welch(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of Welch's t-test that two samples have the same mean (Welch, 1947).
+
+    Where neither sample varies the statistic is 0/0 or x/0, and the limit is returned: 1.0 for equal means, 0.0 for
+    different ones. That p follows from these data alone: two to five equal values do not show that a method has no
+    spread, so whoever prints it should say so.
+
+    Args:
+        a: (n,), finite.
+        b: (m,), finite.
+
+    Returns:
+        p in [0, 1]; nan if n < 2 or m < 2.
+
+    Raises:
+        ValueError: a sample is not 1-d or not finite.
+    """
+    a, b = checked(a), checked(b)
+    if min(a.size, b.size) < 2:
+        return math.nan
+    (mean_a, std_a), (mean_b, std_b) = mean_std(a), mean_std(b)
+    gap, error_a, error_b = abs(mean_a - mean_b), std_a / a.size**0.5, std_b / b.size**0.5
+    error = float(np.hypot(error_a, error_b))
+    if error == 0:
+        return 1.0 if gap == 0 else 0.0
+    return float(2 * stdtr(welch_freedom(error_a, error_b, a.size, b.size), -gap / error))
+
+
+def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:
+    """Degrees of freedom of Welch and Satterthwaite from the standard errors of two means, not both zero."""
+    error = math.hypot(error_a, error_b)
+    # in shares of the squared error, so that nothing under- or overflows
+    return 1 / ((error_a / error) ** 4 / (n - 1) + (error_b / error) ** 4 / (m - 1))
+
+
+def paired_t(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of the paired t-test, for runs that share something on purpose: the subset, the head, the order.
+
+    Which runs are pairs is decided by how they were made, before their results are seen; pairing runs that share
+    nothing costs power. Differences that do not vary have the limits of ``welch``.
+
+    Args:
+        a: (n,), finite.
+        b: (n,), finite; ``b[i]`` shares its seeds with ``a[i]``.
+
+    Returns:
+        p in [0, 1]; nan if n < 2.
+
+    Raises:
+        ValueError: a sample is not 1-d or not finite, or their lengths differ.
+    """
+    differences = _differences(a, b)
+    if differences.size < 2:
+        return math.nan
+    mean, std = mean_std(differences)
+    if std == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(differences.size - 1, -abs(mean) / (std / differences.size**0.5)))
+
+
+def permutation(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of the exact permutation test on the difference of two means (Fisher; Pitman, 1937).
+
+    The share of all ways to deal the values to the two samples whose means differ at least as much. It assumes no
+    distribution; it cannot be small for few values (see ``bench.stats.reach``).
+
+    Args:
+        a: (n,), n >= 1, finite.
+        b: (m,), m >= 1, finite; n + m at most ``MOST_EXACT``.
+
+    Returns:
+        p in (0, 1].
+
+    Raises:
+        ValueError: a sample is empty, not 1-d or not finite, or there are too many values.
+    """
+    a, b = checked(a), checked(b)
+    if not a.size or not b.size:
+        raise ValueError("a permutation test needs a value on each side")
+    _few(a.size + b.size)
+    values = _centred(np.concatenate([a, b]))
+    # with the pooled mean at zero, the difference of means is the first sample's sum times a constant
+    bound = abs(values[: a.size].sum()) - slack(a, b)
+    ordered = np.sort(values)
+    left, right = subset_sums(ordered[::2]), subset_sums(ordered[1::2])
+    found = sum(
+        pairs_beyond(left[k], right[a.size - k], bound) for k in range(len(left)) if 0 <= a.size - k < len(right)
+    )
+    return found / math.comb(values.size, a.size)
+
+
+def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of the exact paired permutation test: each pair's difference may have either sign.
+
+    Args:
+        a: (n,), 1 <= n <= ``MOST_EXACT``, finite.
+        b: (n,), finite; ``b[i]`` shares its seeds with ``a[i]``.
+
+    Returns:
+        p in (0, 1].
+
+    Raises:
+        ValueError: a sample is empty, not 1-d or not finite, their lengths differ, or there are too many pairs.
+    """
+    differences = _differences(a, b)
+    if not differences.size:
+        raise ValueError("a permutation test needs a value on each side")
+    _few(differences.size)
+    bound = abs(differences.sum()) - slack(checked(a), checked(b))
+    ordered = np.sort(np.abs(differences))
+    found = pairs_beyond(signed_sums(ordered[::2]), signed_sums(ordered[1::2]), bound)
+    return float(found / 2.0**differences.size)
+
+
+def subset_sums(values: Floats) -> list[Floats]:
+    """The sums of all subsets of (h,) values, by the subsets' size 0 to h."""
+    sums = [np.zeros(1), *(np.zeros(0) for _ in values)]
+    for value in values:
+        grown = [np.concatenate([sums[k], sums[k - 1] + value]) for k in range(1, len(sums))]
+        sums = [sums[0], *grown]
+    return sums
+
+
+def signed_sums(values: Floats) -> Floats:
+    """The sums of (h,) values with every choice of their signs: (2^h,)."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def pairs_beyond(left: Floats, right: Floats, bound: float) -> int:
+    """In how many pairs of ``left`` and ``right`` the sum is at least ``bound`` away from zero; all if that is <= 0."""
+    if bound <= 0:
+        return left.size * right.size
+    fewer, more = sorted((np.sort(left), np.sort(right)), key=np.size)
+    above = fewer.size - np.searchsorted(fewer, bound - more, side="left")
+    below = np.searchsorted(fewer, -bound - more, side="right")
+    return int(above.sum() + below.sum())
+
+
+def slack(a: Floats, b: Floats) -> float:
+    """What rounding may do to a sum of some of these values: sums that differ by less are ties."""
+    return 1e-13 * (a.size + b.size) * float(np.abs(np.concatenate([a, b])).max())
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
+    a, b = checked(a), checked(b)
+    if a.size != b.size:
+        raise ValueError(f"a paired test needs as many values on each side; there are {a.size} and {b.size}")
+    return np.asarray(a - b)
+
+
+def _centred(values: Floats) -> Floats:
+    return np.asarray(values - np.sort(values).mean())
+
+
+def _few(count: int) -> None:
+    if count > MOST_EXACT:
+        raise ValueError(f"the exact test is for at most {MOST_EXACT} values; with {count}, use a t-test")

@@ -1,0 +1,319 @@
+"""Tables from somebody's own numbers: the same statistics, quoted numbers apart, bad input said in one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from bench.cli import main
+from bench.errors import InputError
+from bench.imported import Quoted, read_results, tables
+from bench.stats import holm, stratified_permutation
+from bench.tables import Cell, Layout, compare, render
+
+HEADER = "method,dataset,rate,seed,value"
+LINES = """
+ce,CUB,15,0,41.4
+ce,CUB,15,1,41.9
+ce,CUB,15,2,42.1
+GTA,CUB,15,0,51.5
+GTA,CUB,15,1,52.5
+GTA,CUB,15,2,51.0
+ce,CUB,100,0,81.4
+ce,CUB,100,1,81.9
+ce,CUB,100,2,81.7
+GTA,CUB,100,0,84.5
+GTA,CUB,100,1,82.5
+GTA,CUB,100,2,failed
+L2-SP,CUB,15,,60.554
+L2-SP,CUB,100,,80.1
+""".strip().splitlines()
+
+labels = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(
+    lambda text: text.strip() == text and "\r" not in text and "\n" not in text
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, lines: list[str], header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def records(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["import", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+class TestTable:
+    def test_is_that_of_the_suite(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        own = [line for line in LINES if "L2-SP" not in line and "failed" not in line]
+        write(folder / "r.csv", own)
+        values: dict[tuple[str, str], list[float]] = {}
+        for method, _, rate, _, value in (line.split(",") for line in own):
+            values.setdefault((method, rate), []).append(float(value))
+        cells = [
+            Cell({"dataset": "CUB", "rate": f"{rate} %", "method": method}, tuple(found), 3)
+            for (method, rate), found in values.items()
+        ]
+        layout = Layout("r", ("dataset", "method"), ("rate",), "ce", selection="that of the imported file")
+        for format in ("text", "markdown", "latex", "csv", "json"):
+            out = told(capsys, "r.csv", "--baseline", "ce", "--format", format, "--width", "90")
+            assert out == render(compare(cells, layout), format, 90)
+
+    def test_tests_against_the_baseline(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES)
+        found = records(told(capsys, "r.csv", "--baseline", "ce", "--format", "csv"))
+        gta = next(record for record in found if record["method"] == "GTA" and record["rate"] == "15 %")
+        expected = ttest_ind([51.5, 52.5, 51.0], [41.4, 41.9, 42.1], equal_var=False).pvalue
+        assert float(gta["p"]) == pytest.approx(expected, abs=1e-12)
+        assert gta["significant"] == "true"
+
+    def test_failed_seeds_are_counted_and_not_averaged(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES)
+        found = records(told(capsys, "r.csv", "--format", "csv"))
+        gta = next(record for record in found if record["method"] == "GTA" and record["rate"] == "100 %")
+        assert (gta["value"], gta["n"], gta["failed"], gta["planned"]) == ("83.5", "2", "1", "3")
+        assert "n=2/3!" in told(capsys, "r.csv")
+
+    def test_an_incomplete_cell_is_marked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES[:5] + LINES[6:9])
+        assert "n=2/3" in told(capsys, "r.csv")
+
+    def test_datasets_are_columns_where_no_rate_varies(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,1", "a,Y,0,2"], "method,dataset,seed,value")
+        first, *_ = json.loads(told(capsys, "r.csv", "--format", "json"))["cells"]
+        assert (first["row"], first["column"]) == ("a", "X")
+
+    def test_a_table_a_metric(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,top-1 (%),50", "a,X,0,score,1234.5"], "method,dataset,seed,metric,value")
+        out = told(capsys, "r.csv")
+        assert "r – top-1 (%), dataset X" in out
+        assert "r – score, dataset X" in out
+        assert told(capsys, "r.csv", "--metric", "score").count("–") == 1
+        assert main(["import", "r.csv", "--format", "json"]) == 2
+
+    def test_columns_and_lines_may_stand_in_any_order(self, folder: Path) -> None:
+        write(folder / "a.csv", LINES)
+        turned = [",".join(reversed(line.split(","))) for line in LINES]
+        write(folder / "b.csv", turned, ",".join(reversed(HEADER.split(","))))
+        (a,), (b,) = (tables(read_results(folder / name), "t", "ce") for name in ("a.csv", "b.csv"))
+        assert render(a, "json") == render(b, "json")
+
+    def test_order_of_seeds_changes_nothing(self, folder: Path) -> None:
+        write(folder / "a.csv", LINES)
+        write(folder / "b.csv", [LINES[i] for i in (2, 1, 0, 5, 3, 4, 7, 6, 8, 11, 10, 9, 12, 13)])
+        (a,), (b,) = (tables(read_results(folder / name), "t", "ce") for name in ("a.csv", "b.csv"))
+        assert render(a, "json") == render(b, "json")
+
+    def test_a_byte_order_mark_blank_lines_and_spaces_are_no_matter(self, folder: Path) -> None:
+        write(folder / "a.csv", LINES)
+        spaced = "\r\n\r\n".join([HEADER, *(line.replace(",", " , ") for line in LINES)])
+        (folder / "b.csv").write_bytes(b"\xef\xbb\xbf" + spaced.encode())
+        a, b = read_results(folder / "a.csv"), read_results(folder / "b.csv")
+        assert [(line.axes, line.seed, line.value) for line in a] == [(line.axes, line.seed, line.value) for line in b]
+
+    @given(name=labels)
+    @settings(max_examples=30)
+    def test_any_label_survives(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+        path = tmp_path_factory.mktemp("labels") / "r.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["method", "dataset", "seed", "value"], [name, "X", "0", "5"]])
+        assert read_results(path)[0].axes["method"] == name
+
+    def test_over_datasets_names_the_claims(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        rng = np.random.default_rng(0)
+        lines = [
+            f"{method},{dataset},{seed},{70 + 3 * (method == 'GTA') + rng.normal():.2f}"
+            for method in ("ce", "GTA", "BSS")
+            for dataset in "ABCDEF"
+            for seed in range(3)
+        ]
+        write(folder / "r.csv", [*lines, "quoted,A,,80"], "method,dataset,seed,value")
+        out = told(capsys, "r.csv", "--baseline", "ce", "--across")
+        cells: dict[tuple[str, str], list[float]] = {}
+        for method, dataset, _, value in (line.split(",") for line in lines):
+            cells.setdefault((method, dataset), []).append(float(value))
+        gta, bss, base = ([cells[method, dataset] for dataset in "ABCDEF"] for method in ("GTA", "BSS", "ce"))
+        these = holm([stratified_permutation(gta, base), stratified_permutation(bss, base)])
+        assert f"  GTA against ce: +{np.mean(gta) - np.mean(base):.2f} over 6 datasets" in out
+        assert f"on these datasets: p = {these[0]:.3g}; on datasets like these: p = 0.0625 (n = 6 datasets: " in out
+        assert "quoted against" not in out
+
+    def test_over_five_datasets_is_refused_with_the_arithmetic(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lines = [f"{method},{dataset},{seed},{70 + seed}" for method in "ab" for dataset in "ABCDE" for seed in (0, 1)]
+        write(folder / "r.csv", lines, "method,dataset,seed,value")
+        out = told(capsys, "r.csv", "--baseline", "a", "--across")
+        assert "on datasets like these: not testable (n = 5 datasets: the smallest possible p of" in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ([], "--across: methods are compared over datasets with a baseline"),
+            (["--baseline", "ce"], "--across: methods are compared over two datasets or more"),
+            (["--baseline", "ce", "--format", "json"], "--across: tests over the datasets are told with --format text"),
+        ],
+    )
+    def test_over_datasets_refuses(
+        self, arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(folder / "r.csv", LINES)
+        assert main(["import", "r.csv", "--across", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"bench: {said}")
+
+    def test_is_written_where_it_is_asked_for(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES)
+        shown = told(capsys, "r.csv", "--format", "latex")
+        assert told(capsys, "r.csv", "--format", "latex", "--output", "out/t.tex") == "out/t.tex\n"
+        assert (folder / "out" / "t.tex").read_text(encoding="utf-8") == shown
+
+    def test_shares_for_percent_are_suspected(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,0.81"], "method,dataset,seed,value")
+        assert main(["import", "r.csv"]) == 0
+        assert "shares, not percent" in capsys.readouterr().err
+
+
+class TestQuoted:
+    def test_is_labelled_and_never_tested(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES)
+        out = told(capsys, "r.csv", "--baseline", "ce")
+        assert "L2-SP (quoted)" in out
+        assert "Quoted: published numbers" in out
+        quoted = [
+            r for r in records(told(capsys, "r.csv", "--baseline", "ce", "--format", "csv")) if "quoted" in r["method"]
+        ]
+        assert [(r["delta"], r["p"], r["best"], r["indistinguishable"]) for r in quoted] == [
+            ("", "", "false", "false")
+        ] * 2
+
+    def test_changes_nothing_of_the_others(self, folder: Path) -> None:
+        """The quoted number is the highest at one rate, and yet the best of the runs stays marked."""
+        write(folder / "a.csv", LINES)
+        write(folder / "b.csv", LINES[:-2])
+        (mixed,), (own,) = (tables(read_results(folder / name), "t", "ce") for name in ("a.csv", "b.csv"))
+        kept = {place: entry for place, entry in mixed.entries.items() if not isinstance(entry.cell, Quoted)}
+        assert kept == own.entries
+        assert mixed.usual == own.usual == 3
+
+    def test_stands_beside_own_runs_of_the_method(self, folder: Path) -> None:
+        write(folder / "r.csv", ["a,X,0,1", "a,X,,2"], "method,dataset,seed,value")
+        (table,) = tables(read_results(folder / "r.csv"), "t")
+        assert table.rows == (("a",), ("a (quoted)",))
+
+    def test_by_a_column(self, folder: Path) -> None:
+        write(folder / "r.csv", ["a,X,0,1,no", "b,X,,2,yes"], "method,dataset,seed,value,quoted")
+        assert [line.seed for line in read_results(folder / "r.csv")] == [0, None]
+
+    def test_is_no_baseline(self, folder: Path) -> None:
+        write(folder / "r.csv", LINES)
+        with pytest.raises(InputError, match="L2-SP: it is only quoted"):
+            tables(read_results(folder / "r.csv"), "t", "L2-SP")
+
+    def test_alone_makes_no_table(self, folder: Path) -> None:
+        write(folder / "r.csv", LINES[-2:])
+        with pytest.raises(InputError, match="every number is quoted"):
+            tables(read_results(folder / "r.csv"), "t")
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"", r"r\.csv:1: the file is empty"),
+            (b" \n\n", r"r\.csv:1: the file is empty"),
+            (b"method,dataset,seed,value\n", r"r\.csv:1: there are no results"),
+            (b"method,dataset,seed,valeu\na,X,0,1\n", r"r\.csv:1: no column is called 'valeu'; did you mean 'value'\?"),
+            (b"method,dataset,value\na,X,1\n", r"r\.csv:1: there is no column seed"),
+            (b"method,dataset,seed,value,value\na,X,0,1,1\n", r"r\.csv:1: a column stands there twice: value"),
+            (b"method;dataset;seed;value\na;X;0;1\n", r"r\.csv:1: columns are separated by commas"),
+            (b"method,dataset,seed,value\na,X,0,1\na,X,0\n", r"r\.csv:3: 3 fields for the 4 columns"),
+            (
+                b"method,dataset,seed,value\na,X,0,1\n\na,X,0,2\n",
+                r"r\.csv:4: a second value of X, a, seed 0; .* line 2",
+            ),
+            (b"method,dataset,seed,value\na,X,,1\na,X,,2\n", r"r\.csv:3: a second value of X, a, quoted number"),
+            (b"method,dataset,seed,value\na,X,0,nan\n", r"r\.csv:2: value must be a finite number.* it is 'nan'"),
+            (b"method,dataset,seed,value\na,X,0,inf\n", r"r\.csv:2: value must be a finite number"),
+            (b"method,dataset,seed,value\na,X,0,1e999\n", r"r\.csv:2: value must be a finite number"),
+            (b"method,dataset,seed,value\na,X,0,\n", r"r\.csv:2: value must be a finite number.* it is ''"),
+            (b"method,dataset,seed,value\na,X,0,81.4%\n", r"r\.csv:2: value must be a finite number"),
+            (b"method,dataset,seed,value\na,X,0,8_1\n", r"r\.csv:2: value must be a finite number"),
+            (b"method,dataset,seed,value\na,X,0,100.01\n", r"r\.csv:2: top-1 \(%\) is 0 to 100; value is 100\.01"),
+            (b"method,dataset,seed,value\na,X,0,-1\n", r"r\.csv:2: top-1 \(%\) is 0 to 100"),
+            (b"method,dataset,seed,metric,value\na,X,0,accuracy,101\n", r"r\.csv:2: accuracy is 0 to 100"),
+            (
+                b"method,dataset,seed,metric,value\na,X,0,test loss,1\n",
+                r"r\.csv:2: metric 'test loss': of loss less is",
+            ),
+            (b"method,dataset,seed,value\na,X,one,1\n", r"r\.csv:2: seed must be a whole number.* it is 'one'"),
+            (b"method,dataset,seed,value\na,X,-1,1\n", r"r\.csv:2: seed must be a whole number"),
+            (b"method,dataset,rate,seed,value\na,X,0,0,1\n", r"r\.csv:2: rate is a percentage above 0"),
+            (b"method,dataset,rate,seed,value\na,X,few,0,1\n", r"r\.csv:2: rate is a percentage above 0"),
+            (b"method,dataset,seed,value\n,X,0,1\n", r"r\.csv:2: method is empty"),
+            (b"method,dataset,seed,value,quoted\na,X,0,1,maybe\n", r"r\.csv:2: quoted is yes or no, not 'maybe'"),
+            (b"method,dataset,seed,value,quoted\na,X,0,1,yes\n", r"r\.csv:2: a quoted number has no seed"),
+            (b"method,dataset,seed,value,quoted\na,X,,1,no\n", r"r\.csv:2: seed is empty, and quoted is no"),
+            (b"method,dataset,seed,value\na,X,,failed\n", r"r\.csv:2: a quoted number cannot have failed"),
+            (b"method,dataset,seed,value\na,X,0,1\na,\xff,0,1\n", r"r\.csv:3: it is not UTF-8 \(byte 0xff\)"),
+            (b'method,dataset,seed,value\na,"X,0,1\n', r"r\.csv:2: it is not CSV"),
+        ],
+    )
+    def test_is_one_line_with_its_place_and_writes_nothing(
+        self, content: bytes, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "r.csv").write_bytes(content)
+        assert main(["import", "r.csv", "--output", "t.tex", "--format", "latex"]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
+        assert re.match(f"bench: {said}", line), line
+        assert [path.name for path in folder.iterdir()] == ["r.csv"]
+
+    def test_everything_wrong_is_said_at_once_up_to_a_limit(self, folder: Path) -> None:
+        write(folder / "r.csv", [f"a,CUB,15,{seed},x" for seed in range(30)])
+        with pytest.raises(InputError) as caught:
+            read_results(folder / "r.csv")
+        assert len(caught.value.problems) == 21
+        assert caught.value.problems[-1].endswith("and 10 more problems of the kind")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["none.csv"], "none.csv: it cannot be read"),
+            (["r.csv", "--baseline", "cee"], "--baseline: no method is called 'cee'; did you mean 'ce'?"),
+            (["r.csv", "--alpha", "1.5"], "--alpha 1.5"),
+            (["r.csv", "--decimals", "-1"], "--decimals -1"),
+            (["r.csv", "--metric", "f1"], "--metric: no metric is called 'f1'"),
+            (["r.csv", "--output", "r.csv"], "--output r.csv: the results themselves lie there"),
+        ],
+    )
+    def test_of_options(
+        self, arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(folder / "r.csv", LINES)
+        before = (folder / "r.csv").read_bytes()
+        assert main(["import", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"bench: {said}")
+        assert (folder / "r.csv").read_bytes() == before

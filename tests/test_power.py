@@ -1,0 +1,190 @@
+"""``bench power``: what each comparison needs, and a command that launches it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+
+from bench.cli import build_parser, main
+from bench.commands.power import Comparison, weigh
+from bench.experiment import Overrides, read_experiment
+from bench.grid import expand
+from bench.launch import LocalExecutor
+from bench.paper_plan import plan_paper
+from bench.registry import Registry
+from bench.spec import RunSpec
+from bench.stats import seeds_needed, welch_power
+from bench.store import Store
+
+Accuracy = Callable[[RunSpec], float]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, in which no run may start."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("runs would be trained")
+
+    monkeypatch.setattr(LocalExecutor, "execute", refuse)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def publish(specs: list[RunSpec], accuracy: Accuracy) -> None:
+    store = Store("results")
+    for spec in specs:
+        curve = [{"step": 1, "val": {"top1": 50.0}, "test": {"top1": accuracy(spec)}}]
+        with store.draft() as draft:
+            store.publish(draft, spec, {"status": "done", "curve": curve, "timing": {"seconds": 3600.0}})
+
+
+def demo(**overrides: str) -> list[RunSpec]:
+    return list(expand(read_experiment("demo", Registry(), Overrides(**overrides))).unique.values())
+
+
+def near(spec: RunSpec) -> float:
+    """GTA is a little better, with an overlap that three seeds cannot resolve; the linear probe is far off."""
+    gap = {"gta": 2.0}.get(spec.method.name, 0.0) - 30 * (spec.method.name == "linear")
+    return 60 + gap + 1.5 * (spec.seed % 3)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["power", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def in_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    return dict(json.loads(told(capsys, *arguments, "--format", "json")))
+
+
+class TestExperiment:
+    def test_says_gap_p_seeds_and_need(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15"), near)
+        (found,) = in_json(capsys, "demo", "--methods", "ce,gta", "--rates", "15")["comparisons"]
+        spread = float(np.std([0, 1.5, 3.0], ddof=1))
+        assert found["gap"] == pytest.approx(2.0)
+        assert found["p"] == pytest.approx(ttest_ind([62, 63.5, 65], [60, 61.5, 63], equal_var=False).pvalue, abs=1e-9)
+        assert found["seeds"] == [3, 3]
+        assert found["needed"] == seeds_needed(2.0, spread, spread)
+
+    def test_the_level_is_that_of_the_family(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta,bss,l2sp", rates="15"), near)
+        found = in_json(capsys, "demo", "--methods", "ce,gta,bss,l2sp", "--rates", "15")["comparisons"]
+        assert [need["level"] for need in found] == pytest.approx([0.05 / 3] * 3)
+        assert [need["note"] for need in found if need["gap"] == 0] == [
+            "the gap is too small for any number of seeds"
+        ] * 2
+
+    def test_command_can_be_launched(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        typed = ["demo", "--methods", "ce,gta(weight=0.3)", "--rates", "15", "--set", "steps=20"]
+        options = build_parser().parse_args(["plan", *typed])
+        specs = demo(methods=options.methods, rates="15")
+        plan = expand(
+            read_experiment("demo", Registry(), Overrides(options.methods, rates="15", settings=("steps=20",)))
+        )
+        assert len(specs) == len(plan.unique)
+        publish(list(plan.unique.values()), near)
+        found = in_json(capsys, *typed)
+        needed = found["comparisons"][0]["needed"]
+        words = shlex.split(found["command"])
+        assert words == ["bench", "run", *typed[:5], "--set", "steps=20", "--seeds", str(needed)]
+        assert main(["plan", *words[2:]]) == 0
+        assert f"6 done, 0 failed, {found['runs']} to train" in capsys.readouterr().out
+        assert found["runs"] == 2 * (needed - 3)
+
+    def test_text_has_the_command_and_the_hours(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15"), near)
+        out = told(capsys, "demo", "--methods", "ce,gta", "--rates", "15")
+        needed = seeds_needed(2.0, 1.5, 1.5)
+        assert needed is not None
+        assert f"{2 * (needed - 3)} more runs, about {2 * (needed - 3):.2g} hours of one core or GPU:" in out
+        assert f"\n  bench run demo --methods ce,gta --rates 15 --seeds {needed}\n" in out
+
+    def test_what_needs_too_many_is_not_planned_for(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15"), near)
+        out = told(capsys, "demo", "--methods", "ce,gta", "--rates", "15", "--most", "5")
+        assert "1 comparison needs more than 5 seeds (--most) and is not planned for" in out
+        assert "bench run" not in out
+
+    def test_what_is_significant_needs_none(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,linear", rates="15"), near)
+        found = in_json(capsys, "demo", "--methods", "ce,linear", "--rates", "15")
+        assert (found["comparisons"][0]["needed"], found["comparisons"][0]["note"]) == (None, "significant")
+        assert (found["command"], found["runs"]) == ("", 0)
+
+    def test_one_seed_needs_a_second_one(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15", seeds="1"), near)
+        typed = ("demo", "--methods", "ce,gta", "--rates", "15", "--seeds", "1")
+        found = in_json(capsys, *typed)
+        assert (found["comparisons"][0]["p"], found["comparisons"][0]["needed"]) == (None, 2)
+        assert found["command"].endswith("--seeds 2")
+
+    def test_seeds_by_name_keep_those_there_are(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15", seeds="4,5,6"), near)
+        found = in_json(capsys, "demo", "--methods", "ce,gta", "--rates", "15", "--seeds", "4,5,6")
+        seeds = shlex.split(found["command"])[-1].split(",")
+        assert seeds[:5] == ["4", "5", "6", "0", "1"]
+        assert len(seeds) == len({*seeds}) == found["comparisons"][0]["needed"]
+
+    def test_without_runs_says_what_to_do(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["power", "demo", "--rates", "15"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "no comparison with a baseline has finished runs on both sides" in line
+        assert line.endswith("train them with 'bench run demo --rates 15'")
+
+    @pytest.mark.parametrize(("option", "value"), [("--power", "80"), ("--power", "0"), ("--most", "1")])
+    def test_options_are_checked(self, option: str, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["power", "demo", option, value]) == 2
+        assert capsys.readouterr().err.startswith(f"bench: {option} ")
+
+
+class TestPaper:
+    TYPED = ("gta/table2", "--backbones", "micro_vit", "--datasets", "cub200")
+
+    def test_compares_as_the_table_does(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
+        plan = plan_paper("gta/table2", Registry(), Overrides(rates="15", datasets="cub200"))
+        publish(list(plan.unique.values()), near)
+        found = in_json(capsys, "gta/table2", "--rates", "15", "--datasets", "cub200")
+        assert {need["baseline"] for need in found["comparisons"]} == {"CUB / Fine-tune (baseline)"}
+        assert {need["method"].removeprefix("CUB / ") for need in found["comparisons"]} == {
+            "L2-SP [41]",
+            "BSS [8]",
+            "Attention only (freeze FFN) [37]",
+            "FFN only (freeze attention) [37]",
+            "GTA",
+        }
+        assert {need["where"] for need in found["comparisons"]} == {"gta/table2 / Sampling Rates [Acc@1] / 15%"}
+        assert {need["level"] for need in found["comparisons"]} == {0.01}
+
+
+class TestWeigh:
+    def test_families_are_apart(self) -> None:
+        def comparison(family: str, gap: float) -> Comparison:
+            return Comparison((family,), family, "a", "b", (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))
+
+        found = weigh(
+            [comparison("x", 1.0), comparison("y", 1.5), comparison("x", 40.0), comparison("x", 0.5)], 0.05, 0.8
+        )
+        assert [need.level for need in found] == [0.025, 0.05, 0.025, 0.025]
+        assert [need.note for need in found] == ["", "", "significant", ""]
+        for need in found:
+            if need.seeds is not None:
+                assert welch_power(need.gap, 1.0, 1.0, need.seeds, need.seeds, need.level) >= 0.8
+
+    def test_no_spread(self) -> None:
+        equal = Comparison((), "w", "a", "b", (60.0, 60.0), (60.0, 60.0))
+        (need,) = weigh([equal], 0.05, 0.8)
+        assert (need.seeds, need.note) == (None, "no seed differs: there is no spread to go by")

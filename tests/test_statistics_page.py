@@ -1,0 +1,77 @@
+"""docs/statistics.md says what the script measures, and what it says is so."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench.stats import smallest_p
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("false_positives", ROOT / "benchmarks" / "false_positives.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def measured(script: ModuleType) -> dict[str, list[float]]:
+    """The rows of the table: percent by rule, equal noise before unequal, n = 3, 5, 10 in each."""
+    body = PAGE.partition(script.BEGIN)[2].partition(script.END)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")]
+    return {name: list(map(float, cells)) for name, *cells in rows[2:] if cells[0]}
+
+
+def test_table_has_every_rule_and_setting(script: ModuleType) -> None:
+    rows = measured(script)
+    assert list(rows) == [rule.name for rule in script.RULES]
+    assert {len(cells) for cells in rows.values()} == {6}
+
+
+def test_table_has_command_and_hardware(script: ModuleType) -> None:
+    told = PAGE.partition(script.END)[0].splitlines()[-2]
+    assert re.search(
+        r"`python benchmarks/false_positives\.py`, \d+ s of one core of .+; Python .+, NumPy .+, SciPy", told
+    )
+
+
+@pytest.mark.parametrize(("name", "n", "noise"), [("Welch's t", 3, "equal"), ("paired t, on runs", 5, "unequal")])
+def test_numbers_are_those_that_are_measured(script: ModuleType, name: str, n: int, noise: str) -> None:
+    (rule,) = (rule for rule in script.RULES if rule.name.startswith(name))
+    place = script.NOISE.index(noise) * len(script.SEEDS) + script.SEEDS.index(n)
+    found = script.rate(rule, n, noise, rule.replicates)
+    assert measured(script)[rule.name][place] == pytest.approx(found, abs=0.3)
+
+
+def test_offered_tests_keep_their_level_with_equal_noise(script: ModuleType) -> None:
+    rows = measured(script)
+    whole_group = "bold group: any of"  # says more than the group promises
+    offered = [rule.name for rule in script.RULES if rule.offered and not rule.name.startswith(whole_group)]
+    assert {name: rows[name] for name in offered if max(rows[name][:3]) > 7.0} == {}
+
+
+def test_habits_do_not(script: ModuleType) -> None:
+    rows = measured(script)
+    assert {rule.name for rule in script.RULES if not rule.offered and max(rows[rule.name]) < 7.0} == set()
+
+
+def test_smallest_p_are_as_said() -> None:
+    body = PAGE.partition("| n | permutation")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["3", "4", "5", "6"]
+    for n, *cells in rows:
+        alone = ("paired_permutation", "wilcoxon", "kendall")
+        p = [smallest_p("permutation", int(n), int(n)), *(smallest_p(test, int(n)) for test in alone)]
+        assert cells == [f"{value:.3g}" for value in p]
