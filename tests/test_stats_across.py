@@ -1,11 +1,8 @@
-"""Tests over several datasets against SciPy, scikit-posthocs, autorank and counting; the diagram of ranks."""
+"""Tests over several datasets against SciPy, scikit-posthocs and counting; the diagram of ranks."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import warnings
 from importlib import import_module
 from itertools import combinations, product
 from pathlib import Path
@@ -137,17 +134,6 @@ class TestRanks:
     def test_are_pandas_ranks(self, table: Scores) -> None:
         expected = pd.DataFrame(table).rank(axis=1, ascending=False).mean().to_numpy()
         np.testing.assert_allclose(mean_ranks(table), expected, rtol=0, atol=1e-12)
-
-    def test_agree_with_autorank(self) -> None:
-        autorank = import_module("autorank").autorank
-        table = drawn(9, 5)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            found = autorank(pd.DataFrame(table), force_mode="nonparametric", order="descending")
-        np.testing.assert_allclose(mean_ranks(table), found.rankdf.meanrank.sort_index(), rtol=0, atol=1e-9)
-        assert friedman(table) == pytest.approx(found.pvalue, abs=1e-9)
-        # autorank takes its quantile from an approximation that is good to five digits
-        assert critical_difference(5, 9) == pytest.approx(found.cd, rel=1e-4)
 
     def test_nemenyi_agrees_with_scikit_posthocs(self) -> None:
         posthoc_nemenyi_friedman = import_module("scikit_posthocs").posthoc_nemenyi_friedman
