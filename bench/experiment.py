@@ -11,14 +11,13 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.overrides import Overrides, read_value, split_list, split_setting
+from bench.overrides import SELECTIONS, Overrides, read_value, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import AXES, digest, percent
 
 __all__ = ["Experiment", "Overrides", "read_experiment"]
 
-SELECTIONS = ("last", "best-val", "best-test")
 SPLITS = ("test", "val")
 MOST_SEEDS = 10_000
 

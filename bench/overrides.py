@@ -10,6 +10,9 @@ from typing import Any
 from bench.document import parse_document
 from bench.errors import InputError
 
+SELECTIONS = ("last", "best-val", "best-test")
+"""The rules by which the point of its curve is picked at which a run is scored (see ``bench.report.score``)."""
+
 
 @dataclass(frozen=True)
 class Overrides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,23 +129,26 @@ def choose(
 
 
 def against_baseline(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> dict[tuple[int, int], float]:
-    """Welch p of each cell against its baseline, Holm-corrected over a column of rows that the paper compares.
-
-    A row's baseline is the nearest one above it among these rows, or the first of them.
-    """
+    """Welch p of each cell against its baseline, Holm-corrected over a column of rows that the paper compares."""
     corrected: dict[tuple[int, int], float] = {}
-    for rows in _groups(plan.table).values():
-        bases = [row for row in rows if set(plan.baselines) & set(plan.table.rows[row])]
-        for at in range(len(plan.table.columns)) if bases else ():
-            others = [row for row in rows if row not in bases and found[row][at].values]
-            p = []
-            for row in others:
-                reference = found[max((base for base in bases if base < row), default=bases[0])][at].values
-                p.append(welch(found[row][at].values, reference) if reference else math.nan)
-            for row, value in zip(others, holm(p), strict=True):
+    for pairs in compared_rows(plan):
+        for at in range(len(plan.table.columns)):
+            there = [(row, base) for row, base in pairs if found[row][at].values]
+            values = [(found[row][at].values, found[base][at].values) for row, base in there]
+            p = [welch(own, reference) if reference else math.nan for own, reference in values]
+            for (row, _), value in zip(there, holm(p), strict=True):
                 if not math.isnan(value):
                     corrected[row, at] = float(value)
     return corrected
+
+
+def compared_rows(plan: TablePlan) -> Iterator[list[tuple[int, int]]]:
+    """Pairs of a row and its baseline, the nearest one above it or the first; a list for those compared together."""
+    for rows in _groups(plan.table).values():
+        bases = [row for row in rows if set(plan.baselines) & set(plan.table.rows[row])]
+        if bases:
+            others = [row for row in rows if row not in bases]
+            yield [(row, max((base for base in bases if base < row), default=bases[0])) for row in others]
 
 
 def places(table: PublishedTable, numbers: Sequence[Sequence[float]]) -> list[list[int]]:

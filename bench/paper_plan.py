@@ -12,9 +12,10 @@ from bench.cards import BackboneCard
 from bench.document import Section, read_document
 from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
-from bench.experiment import SELECTIONS, VARY
+from bench.experiment import VARY
 from bench.grid import run_spec, unserved
-from bench.overrides import Overrides, read_value, split_chain, split_list, split_setting
+from bench.labels import TOGETHER, assigned
+from bench.overrides import SELECTIONS, Overrides, read_value, split_chain, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.published import PublishedTable
 from bench.registry import Registry
@@ -22,9 +23,6 @@ from bench.spec import RunSpec, percent
 
 AXES = ("method", "backbone", "dataset", "rate")
 SWEEPS = ("best-val", "best-test")
-TOGETHER = " & "
-"""Between labels that are assigned something together, for a cell that has them all: ``CLIP [33] & ViT-B``."""
-
 NOT_ASKED = "not among what the command line asks for"
 
 _ASSIGNABLE = (*AXES, "hyper", "settings", "seeds", "not_run", "average")
@@ -298,7 +296,7 @@ class _Planner:
         """What the labels of a cell amount to: those of the row after the column's, and several together last."""
         if not printed:
             return PlannedCell()
-        axes = self.assigned(row, column)
+        axes = assigned(self.table, row, column)
         if axes.get("not_run"):
             return PlannedCell(reason=str(axes["not_run"]))
         if axes.get("average"):
@@ -312,21 +310,6 @@ class _Planner:
         except InputError as error:
             self.problems.add(error)
             return PlannedCell()
-
-    def assigned(self, row: Sequence[str], column: Sequence[str]) -> dict[str, Any]:
-        """What is assigned to a cell; settings and hyper-parameters add up, of everything else the last one counts."""
-        own = {*row, *column}
-        several = [key for key in self.labels if TOGETHER in key and own.issuperset(key.split(TOGETHER))]
-        axes: dict[str, Any] = {**self.section("axes"), "seeds": self.declared.get("seeds")}
-        settings, hyper = {**self.section("settings")}, dict[str, dict[str, Any]]()
-        labels = (*row, *sorted(several, key=lambda key: key.count(TOGETHER)))
-        found = [*(self.columns.get(at, self.labels.get(at)) for at in column), *map(self.labels.get, labels)]
-        for given in filter(None, found):
-            settings |= given.get("settings") or {}
-            for method, values in (given.get("hyper") or {}).items():
-                hyper[method] = {**hyper.get(method, {}), **values}
-            axes |= given
-        return {**axes, "settings": settings, "hyper": hyper}
 
     def runs(self, axes: Mapping[str, Any]) -> PlannedCell:
         name, wanted = str(axes["backbone"]), split_list(self.overrides.backbones)

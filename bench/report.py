@@ -9,11 +9,10 @@ from typing import Any
 
 from bench.experiment import TableRules
 from bench.grid import Plan, Planned
+from bench.sheets import SUFFIXES
 from bench.spec import percent
 from bench.store import Finished, Point, Store, write_file
-from bench.tables import Cell, Layout, Table, compare, render
-
-SUFFIXES = {"text": "txt", "markdown": "md", "csv": "csv", "json": "json", "latex": "tex"}
+from bench.tables import FORMATS, Cell, Layout, Table, compare, render
 
 
 def score(curve: Sequence[Point], rule: str, split: str = "test") -> float:
@@ -61,7 +60,7 @@ def fill(plan: Plan, store: Store) -> Table:
 
 def write_tables(table: Table, folder: Path, name: str) -> dict[str, Path]:
     """Write a table in every format. Returns the path of each."""
-    paths = {format: folder / f"{name}.{suffix}" for format, suffix in SUFFIXES.items()}
+    paths = {format: folder / f"{name}.{SUFFIXES[format]}" for format in FORMATS}
     for format, path in paths.items():
         write_file(path, render(table, format, 100))
     return paths

@@ -6,8 +6,10 @@ import ast
 import hashlib
 import io
 import tokenize
+from functools import lru_cache
 
 
+@lru_cache(maxsize=256)  # many methods share one file of formulas
 def code_digest(text: str, parent: str = "") -> str:
     """12 hexadecimal digits of the code without comments, docstrings, blank lines and trailing spaces.
 

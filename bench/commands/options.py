@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import bench
+from bench.overrides import SELECTIONS
 
-SELECTIONS = ("last", "best-val", "best-test")
 Command = Callable[[argparse.Namespace], int]
 
 

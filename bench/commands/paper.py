@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import overrides_of, print_json
+from bench.commands.options import overrides_of, plan_of, print_json
 from bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def paper_of(options: argparse.Namespace) -> PaperPlan:
     from bench.paper_plan import plan_paper
 
     return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))
+
+
+def planned(options: argparse.Namespace) -> Any:
+    """The plan of whatever is named: a paper, one of its tables or an experiment."""
+    return paper_of(options) if is_paper(options) else plan_of(options)
 
 
 def show_plan(options: argparse.Namespace) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, plan_of, print_json
-from bench.commands.paper import is_paper, paper_of
+from bench.commands.options import add_format, add_target_command, print_json
+from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
 
 POWER = 0.8
@@ -73,7 +73,7 @@ def power_command(options: argparse.Namespace) -> int:
         raise InputError(f"--power {options.power}: a share of the gaps, between 0 and 1")
     if options.most < 2:
         raise InputError(f"--most {options.most}: a test needs at least 2 seeds")
-    plan, finished = _planned(options), bench.Store(options.results).finished()
+    plan, finished = planned(options), bench.Store(options.results).finished()
     alpha, comparisons = ALPHA, list(_of_papers(plan, finished)) if is_paper(options) else []
     if not is_paper(options):
         alpha, comparisons = plan.experiment.table.alpha, list(_of_experiment(plan, options))
@@ -129,10 +129,6 @@ def launch(options: argparse.Namespace, seeds: str) -> str:
     return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
 
 
-def _planned(options: argparse.Namespace) -> Any:
-    return paper_of(options) if is_paper(options) else plan_of(options)
-
-
 def _of_experiment(plan: Any, options: argparse.Namespace) -> Iterator[Comparison]:
     table = bench.fill(plan, bench.Store(options.results))
     if (baseline := table.layout.baseline) is None:
@@ -146,29 +142,18 @@ def _of_experiment(plan: Any, options: argparse.Namespace) -> Iterator[Compariso
 
 
 def _of_papers(plan: Any, finished: Any) -> Iterator[Comparison]:
-    from bench.paper import measured
+    from bench.paper import compared_rows, measured
 
     for table_plan in plan.tables:
         table, found = table_plan.table, measured(table_plan, finished)
-        for rows in _compared_rows(table):
-            bases = [row for row in rows if {*table_plan.baselines} & {*table.rows[row]}]
-            for at in range(len(table.columns)) if bases else ():
-                for row in rows:
-                    base = max((base for base in bases if base < row), default=bases[0])
+        for number, pairs in enumerate(compared_rows(table_plan)):
+            for at, column in enumerate(table.columns):
+                where = " / ".join(filter(None, (table.name, *column)))
+                for row, base in pairs:
                     values, reference = found[row][at].values, found[base][at].values
-                    if row not in bases and values and reference and not table_plan.cells[row][at].average:
-                        where = " / ".join(filter(None, (table.name, *table.columns[at])))
-                        family = (table.name, str(rows[0]), str(at))
+                    if values and reference and not table_plan.cells[row][at].average:
+                        family = (table.name, str(number), str(at))
                         yield Comparison(family, where, _name(table, row), _name(table, base), values, reference)
-
-
-def _compared_rows(table: Any) -> list[list[int]]:
-    """The rows that a paper compares with each other."""
-    within = table.ranking.within if table.ranking is not None else ()
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for number, label in enumerate(table.rows):
-        groups.setdefault(tuple(label[table.stub.index(level)] for level in within), []).append(number)
-    return list(groups.values())
 
 
 def _name(table: Any, row: int) -> str:
@@ -213,7 +198,7 @@ def _cost(options: argparse.Namespace, seeds: str) -> tuple[int, float]:
 
     wider = copy.copy(options)
     wider.seeds = seeds
-    now = state(_planned(wider), bench.Store(options.results))
+    now = state(planned(wider), bench.Store(options.results))
     return now.missing, now.seconds / now.done * now.missing / 3600 if now.done and now.seconds else math.nan
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_format, add_target_command, plan_of, print_json
-from bench.commands.paper import is_paper, paper_of, show_plan
+from bench.commands.paper import is_paper, paper_of, planned, show_plan
 from bench.errors import InputError
 from bench.spec import percent
 
@@ -155,7 +155,7 @@ def status_command(options: argparse.Namespace) -> int:
     from bench.state import state
 
     paper = is_paper(options)
-    plan: Any = paper_of(options) if paper else plan_of(options)
+    plan = planned(options)
     name = plan.name if paper else plan.experiment.name
     now = state(plan, bench.Store(options.results))
     if options.format == "json":

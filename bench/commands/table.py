@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import SELECTIONS, add_format, add_target_command, plan_of
+from bench.commands.options import add_format, add_target_command, plan_of
 from bench.commands.paper import is_paper, paper_of, tables_of
 from bench.errors import InputError, choose
-from bench.overrides import split_list
+from bench.overrides import SELECTIONS, split_list
 
 if TYPE_CHECKING:
     from bench.sheets import Sheet
