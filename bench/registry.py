@@ -21,7 +21,7 @@ from bench.cards.dataset import folder_dataset, read_dataset
 from bench.cards.method import read_method
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
-from bench.published import PublishedTable, read_published
+from bench.papers.published import PublishedTable, read_published
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What a method, backbone, dataset or experiment may be called."""

@@ -21,6 +21,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from bench.papers.verdict import half_width
 from bench.stats import (
     Floats,
     critical_difference,
@@ -38,7 +39,6 @@ from bench.stats import (
     t_interval,
     welch,
 )
-from bench.verdict import half_width
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

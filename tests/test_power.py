@@ -17,7 +17,7 @@ from bench.commands.power import Comparison, weigh
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import LocalExecutor
-from bench.paper_plan import plan_paper
+from bench.papers.plan import plan_paper
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats import seeds_needed, welch_power

@@ -10,7 +10,7 @@ import bench
 from bench.commands.options import add_command, add_format, add_plugin, print_json
 
 if TYPE_CHECKING:
-    from bench.audit import Audit
+    from bench.papers.audit import Audit
 
 AUDIT = """
 examples:
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def audit_command(options: argparse.Namespace) -> int:
     """Print the findings."""
-    from bench.audit import FINDING, audit
+    from bench.papers.audit import FINDING, audit
 
     result = audit(options.paper, bench.Registry(options.plugin))
     if options.format == "json":
@@ -47,7 +47,7 @@ def audit_command(options: argparse.Namespace) -> int:
 
 
 def _lines(result: Audit, everything: bool) -> list[str]:
-    from bench.audit import CHECKS, EXPLAINED, FINDING, NOT_CHECKED
+    from bench.papers.audit import CHECKS, EXPLAINED, FINDING, NOT_CHECKED
 
     lines = []
     for kind in (FINDING, EXPLAINED) if everything else (FINDING,):

@@ -12,7 +12,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.errors import InputError, choose
 
 if TYPE_CHECKING:
-    from bench.claims import Claim, Verdict
+    from bench.papers.claims import Claim, Verdict
     from bench.store import Finished
 
 CLAIMS = """
@@ -52,9 +52,9 @@ def _judged(
     paper: str, registry: bench.Registry, finished: Mapping[str, Finished]
 ) -> list[tuple[Claim, Verdict, Verdict]]:
     """The claims of a paper, each with the verdict of the published numbers and of our runs."""
-    from bench.claims import judge_ours, judge_published, read_claims
-    from bench.paper import measured
-    from bench.paper_plan import plan_paper
+    from bench.papers.claims import judge_ours, judge_published, read_claims
+    from bench.papers.plan import plan_paper
+    from bench.papers.table import measured
 
     claims = read_claims(paper, registry)
     plans = {plan.table.name: plan for plan in plan_paper(paper, registry).tables} if claims else {}

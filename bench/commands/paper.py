@@ -10,7 +10,7 @@ from bench.commands.options import overrides_of, plan_of, print_json
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.paper_plan import PaperPlan
+    from bench.papers.plan import PaperPlan
 
 
 def is_paper(options: argparse.Namespace) -> bool:
@@ -21,7 +21,7 @@ def is_paper(options: argparse.Namespace) -> bool:
 
 def paper_of(options: argparse.Namespace) -> PaperPlan:
     """The plan of the paper or table that is named."""
-    from bench.paper_plan import plan_paper
+    from bench.papers.plan import plan_paper
 
     return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))
 
@@ -59,7 +59,7 @@ def show_plan(options: argparse.Namespace) -> int:
 
 def tables_of(options: argparse.Namespace, plan: PaperPlan, store: Any) -> str:
     """The plan's tables in the wanted format and source, one after the other."""
-    from bench.paper import paper_sheet
+    from bench.papers.table import paper_sheet
     from bench.sheets import render_sheet
 
     finished = store.finished()

@@ -142,7 +142,7 @@ def _of_experiment(plan: Any, options: argparse.Namespace) -> Iterator[Compariso
 
 
 def _of_papers(plan: Any, finished: Any) -> Iterator[Comparison]:
-    from bench.paper import compared_rows, measured
+    from bench.papers.table import compared_rows, measured
 
     for table_plan in plan.tables:
         table, found = table_plan.table, measured(table_plan, finished)

@@ -75,7 +75,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def _run_paper(options: argparse.Namespace) -> int:
-    from bench.paper import SOURCES, paper_sheet
+    from bench.papers.table import SOURCES, paper_sheet
     from bench.sheets import SUFFIXES, render_sheet
     from bench.store import write_file
 

@@ -79,7 +79,7 @@ def table_command(options: argparse.Namespace) -> int:
 
 def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
     """The same runs under several selection rules."""
-    from bench.paper import heading, measured
+    from bench.papers.table import heading, measured
     from bench.selections import scores_of, selection_sheet
 
     for rule in rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.published import PublishedTable
+from bench.papers.published import PublishedTable
 
 TOGETHER = " & "
 """Between labels that are meant together: ``MAE & CE`` is the row that has both."""

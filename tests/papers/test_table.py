@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 from bench.overrides import Overrides
-from bench.paper import MISSING, both_sheet, choose, our_sheet, paper_sheet, published_sheet
-from bench.paper_plan import PlannedCell, TablePlan, plan_paper
+from bench.papers.plan import PlannedCell, TablePlan, plan_paper
+from bench.papers.table import MISSING, both_sheet, choose, our_sheet, paper_sheet, published_sheet
 from bench.registry import Registry
 from bench.sheets import Sheet, Shown, render_sheet
 from bench.store import Finished, Point

@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.attainable import (
+from bench.cli import main
+from bench.document import parse_document
+from bench.errors import InputError
+from bench.papers.attainable import (
     POPULATION,
     SAMPLE,
     deviation_is_attainable,
@@ -23,13 +26,10 @@ from bench.attainable import (
     rounded,
     totals,
 )
-from bench.audit import EXPLAINED, FINDING, NOT_CHECKED, Audit, Finding, audit, audit_tables
-from bench.cli import main
-from bench.document import parse_document
-from bench.errors import InputError
-from bench.published import PublishedTable, read_published
+from bench.papers.audit import EXPLAINED, FINDING, NOT_CHECKED, Audit, Finding, audit, audit_tables
+from bench.papers.published import PublishedTable, read_published
+from bench.papers.sample import Samples
 from bench.registry import Registry
-from bench.sample import Samples
 
 REGISTRY = Registry()
 DATASETS = {"first": 3669, "second": 5794, "third": 810}

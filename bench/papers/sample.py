@@ -11,10 +11,10 @@ from typing import Any
 from bench.document import read_document
 from bench.entry import read_entries
 from bench.errors import InputError
-from bench.labels import assigned, matches
 from bench.overrides import split_chain
-from bench.paper_plan import PaperProtocol, read_paper_protocol
-from bench.published import PublishedTable
+from bench.papers.labels import assigned, matches
+from bench.papers.plan import PaperProtocol, read_paper_protocol
+from bench.papers.published import PublishedTable
 from bench.registry import Registry
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)

@@ -1,6 +1,6 @@
 """What papers say about their tables (``paper_tables/PAPER/claims.yaml``), judged by what is printed and by our runs.
 
-A claim is a sentence in our own words, where it stands, its table, and one statement (see ``bench.assertion``)::
+A claim is a sentence in our own words, where it stands, its table, and one statement (see ``bench.papers.assertion``)::
 
     - claim: GTA is above plain fine-tuning on every dataset and at every rate
       section: abstract
@@ -21,7 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.assertion import (
+from bench.document import Section, read_document
+from bench.errors import InputError, Problems, choose
+from bench.papers.assertion import (
     RELATIONS,
     TAKES,
     Assertion,
@@ -33,12 +35,10 @@ from bench.assertion import (
     Unprinted,
     check,
 )
-from bench.document import Section, read_document
-from bench.errors import InputError, Problems, choose
-from bench.labels import matches
-from bench.paper import Ours
-from bench.published import PublishedTable, Ranking
-from bench.quantity import OTHERS, Matrix, Quantity, Untestable
+from bench.papers.labels import matches
+from bench.papers.published import PublishedTable, Ranking
+from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
+from bench.papers.table import Ours
 from bench.registry import Registry
 
 KINDS = ("better", "best", "monotone", "number", "all", "not", "unprinted")

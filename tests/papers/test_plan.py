@@ -21,9 +21,9 @@ from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
 from bench.overrides import Overrides
-from bench.paper_plan import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper, read_paper_protocol
+from bench.papers.plan import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper, read_paper_protocol
+from bench.papers.published import PublishedTable
 from bench.protocol import Protocol
-from bench.published import PublishedTable
 from bench.registry import Registry
 from bench.spec import RunSpec
 

@@ -81,7 +81,8 @@ class PublishedTable:
         ranking: which cells are compared; None where that makes no sense.
         runs: which runs give the cells, as declared (see ``bench.paper_runs``); empty where none do.
         place: the file, for messages.
-        audit: what cannot be inferred about how its numbers hang together (see ``bench.audit``); empty where nothing.
+        audit: what cannot be inferred about how its numbers hang together (see ``bench.papers.audit``); empty where
+            nothing.
     """
 
     name: str

@@ -4,7 +4,8 @@ Five checks, each of what a table prints:
 
 - ``average``: the mean of the row's values;
 - ``delta``: the cell less the cell of the row above, or of the row that the table's ``audit: {delta: ...}`` names;
-- ``accuracy``: whether an accuracy can be the mean of the stated runs on the stated test images (``bench.attainable``);
+- ``accuracy``: whether an accuracy can be the mean of the stated runs on the stated test images
+  (``bench.papers.attainable``);
 - ``deviation``: whether a ± can be their sample (n - 1) or population (n) standard deviation;
 - ``repeated``: whether a cell that several tables show has one value.
 
@@ -19,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from bench.attainable import (
+from bench.errors import InputError, choose
+from bench.papers.attainable import (
     POPULATION,
     SAMPLE,
     Interval,
@@ -30,11 +32,10 @@ from bench.attainable import (
     rounded,
     totals,
 )
-from bench.errors import InputError, choose
-from bench.labels import assigned, matches
-from bench.published import Key, Printed, PublishedTable
+from bench.papers.labels import assigned, matches
+from bench.papers.published import Key, Printed, PublishedTable
+from bench.papers.sample import Sample, Samples
 from bench.registry import Registry
-from bench.sample import Sample, Samples
 from bench.tables.notation import signed
 
 CHECKS = ("average", "delta", "accuracy", "deviation", "repeated")

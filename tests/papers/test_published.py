@@ -16,8 +16,8 @@ import pytest
 from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
-from bench.paper import published_sheet
-from bench.published import Printed, PublishedTable, read_cell, read_published
+from bench.papers.published import Printed, PublishedTable, read_cell, read_published
+from bench.papers.table import published_sheet
 from bench.registry import Registry
 from bench.sheets import FORMATS, Sheet, Shown, ranks, render_sheet, spans
 from tests.test_latex import compiled

@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.quantity import Item, Matrix, Quantity, Untestable, items
+from bench.papers.quantity import Item, Matrix, Quantity, Untestable, items
 from bench.tables.notation import fixed
 
 TAKES = ("each", "max", "min", "mean", "spread", "count", "max_abs", "mean_abs")

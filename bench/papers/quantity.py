@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.labels import matches
-from bench.published import Key
+from bench.papers.labels import matches
+from bench.papers.published import Key
 
 OTHERS = "others"
 """In the place of a selector: all rows but those that are compared."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.paper_plan import Candidate, PlannedCell, TablePlan
-from bench.published import Key, PublishedTable, Ranking
+from bench.papers.plan import Candidate, PlannedCell, TablePlan
+from bench.papers.published import Key, PublishedTable, Ranking
 from bench.report import score
 from bench.sheets import Sheet, Shown, marked, ranks
 from bench.stats import holm, mean_std, welch

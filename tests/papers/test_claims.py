@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.assertion import check
-from bench.claims import (
+from bench.cli import main
+from bench.errors import InputError
+from bench.papers.assertion import check
+from bench.papers.claims import (
     BORNE_OUT,
     CONTRADICTED,
     NOT_SUPPORTED,
@@ -24,10 +26,8 @@ from bench.claims import (
     printed_matrix,
     read_claims,
 )
-from bench.cli import main
-from bench.errors import InputError
-from bench.paper import Ours
-from bench.quantity import Untestable
+from bench.papers.quantity import Untestable
+from bench.papers.table import Ours
 from bench.registry import Registry
 
 REGISTRY = Registry()

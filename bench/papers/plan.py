@@ -14,10 +14,10 @@ from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
 from bench.experiment import VARY
 from bench.grid import run_spec, unserved
-from bench.labels import TOGETHER, assigned
 from bench.overrides import SELECTIONS, Overrides, read_value, split_chain, split_list, split_setting
+from bench.papers.labels import TOGETHER, assigned
+from bench.papers.published import PublishedTable
 from bench.protocol import Protocol, read_protocol
-from bench.published import PublishedTable
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
 
