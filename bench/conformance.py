@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,18 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
+from bench.checkpoint import Checkpoint
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.document import parse_document
 from bench.errors import InputError
-from bench.fit import fit, set_modes
+from bench.fit import Terms as RunningTerms
+from bench.fit import fit, gradients, set_modes, stage_loss, trained
 from bench.hyper import Hyper, Value
-from bench.method import Method, Stage
+from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
 
@@ -191,6 +195,35 @@ def same_seed_same_bits(subject: Subject) -> None:
             raise Broken(f"{name} differs: draw from torch's global generator, and from nothing else")
 
 
+def taken_up_same_bits(subject: Subject) -> None:
+    """A training that is stopped after every other step, and taken up by a new process, ends in the same weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(STEPS + 1):
+            try:
+                found = _ends(subject, _Stopping(Path(folder)))
+                break
+            except _Stop:
+                continue
+        else:
+            raise Broken("it takes more steps when it is taken up than without a stop")
+    for name, value in _ends(subject).items():
+        if not torch.equal(value, found[name]):
+            raise Broken(f"{name} differs: what a loss changes must be tensors of modules listed in 'state' or 'train'")
+
+
+def parts_add_up(subject: Subject) -> None:
+    """Where a method says that it is ``per_image``, the gradients of a batch's parts are those of the batch."""
+    if not splittable(subject.built()):
+        return
+    data = subject.data()
+    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
+        whole, parts = (_gradient(stage, data, count) for count in (1, 3))
+        for name, value in whole.items():
+            # the sums are in another order, and no more
+            if not torch.allclose(value, parts[name], rtol=1e-3, atol=1e-4 * float(value.abs().max())):
+                raise Broken(f"stage {number}: the gradient of {name} differs; say per_image = False")
+
+
 def weights_stay_finite(subject: Subject) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
@@ -208,6 +241,8 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "what a stage lists is trained and nothing else moves, bit for bit": only_listed_weights_move,
     "its stages keep within the budget of steps": budget_is_kept,
     "the same seeds give the same weights, bit for bit": same_seed_same_bits,
+    "a training that is stopped and taken up again ends in the same weights, bit for bit": taken_up_same_bits,
+    "if it is per_image, a batch may be computed in parts": parts_add_up,
     "after training the model gives finite logits": weights_stay_finite,
 }
 """The promises as sentences, each with what checks it."""
@@ -227,18 +262,59 @@ def another(hyper: Hyper) -> Value:
     return next((value for value in candidates if low <= value <= high and value != default), default)
 
 
-def _trained_stages(subject: Subject) -> list[Stage]:
+def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tensor]:
+    set_modes(stage)
+    for module in (part for item in stage.items if isinstance(item, nn.Module) for part in item.modules()):
+        if isinstance(module, (nn.Dropout, DropPath, nn.modules.batchnorm._BatchNorm)):
+            module.eval()  # it draws, or looks at the whole batch, whatever the loss
+    named = dict(trained(stage))
+    for weights in named.values():
+        weights.grad = None
+    gradients(stage_loss(stage), data.batch(0, stage.views), parts)
+    return {name: weights.grad.clone() for name, weights in named.items() if weights.grad is not None}
+
+
+class _Stop(Exception):
+    """Ends a training as a killed process would."""
+
+
+class _Stopping(Checkpoint):
+    """Keeps the state after every step, and stops the training after every other one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "conformance", 0.0)
+        self.steps = 0
+
+    def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: RunningTerms) -> None:
+        super().step(stage, number, optimizer, terms)
+        self.steps += 1
+        if self.steps == 2:
+            raise _Stop
+
+
+def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[Stage]:
     """Every stage, each trained before the next is asked for."""
     data, done, found, optimizer = subject.data(), 0, [], None
-    for stage in subject.stages(subject.model(), data):
-        optimizer = fit(stage, data, start=done, stops=lambda _: False, at_stop=lambda _: None, previous=optimizer)
+    for number, stage in enumerate(subject.stages(subject.model(), data)):
+        if not (keeper and keeper.enter(number, stage)):
+            optimizer = fit(
+                stage,
+                data,
+                start=done,
+                stops=lambda _: False,
+                at_stop=lambda _: None,
+                previous=optimizer,
+                keeper=keeper,
+            )
+        if keeper:
+            keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
         found.append(stage)
     return found
 
 
-def _ends(subject: Subject) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in _trained_stages(subject)[-1].model.state_dict().items()}
+def _ends(subject: Subject, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in _trained_stages(subject, keeper)[-1].model.state_dict().items()}
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,12 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.augment import test_view
-from bench.method import Stage
+from bench.distributed import data_parallel, ranks
+from bench.method import Batch, Stage
 from bench.optimizer import build_optimizer, set_learning_rate
+
+CHECKED = 100
+"""Steps between two looks at whether the loss is still finite; a look waits for the device."""
 
 
 class Diverged(ArithmeticError):
@@ -53,12 +58,28 @@ class Terms:
 
     def read(self) -> dict[str, float]:
         """The means, and start anew. Raises ``Diverged`` where one is not finite."""
+        self.check()
         means = {name: float(total) / max(1, self.count) for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
-        wrong = [name for name, mean in means.items() if not math.isfinite(mean)]
-        if wrong:
-            raise Diverged(f"the term {wrong[0]} of the loss is {means[wrong[0]]}")
         return means
+
+    def check(self) -> None:
+        """Raise ``Diverged`` where the loss has not been finite."""
+        for name, total in self.sums.items():
+            if not math.isfinite(float(total)):
+                raise Diverged(f"the term {name} of the loss is {float(total)}")
+
+
+class Keeper(Protocol):
+    """Keeps the state of a stage in training, so that it can be taken up again."""
+
+    def begin(self, stage: Stage, optimizer: torch.optim.Optimizer, terms: Terms) -> int:
+        """Bring everything to where it was; gives the steps of the stage that are made already."""
+        ...
+
+    def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
+        """After each step: ``number`` of the stage are made. May raise ``Interrupted``."""
+        ...
 
 
 def fit(
@@ -69,6 +90,8 @@ def fit(
     stops: Callable[[int], bool],
     at_stop: Callable[[Progress], None],
     previous: torch.optim.Optimizer | None = None,
+    keeper: Keeper | None = None,
+    parts: int = 1,
 ) -> torch.optim.Optimizer:
     """Train one stage.
 
@@ -79,12 +102,15 @@ def fit(
         stops: whether the curve has a point after so many steps.
         at_stop: called there; may put the model in eval mode.
         previous: the optimiser of the stage before, for a stage that ``continues``.
+        keeper: keeps the state of the training, and has it taken up where it was.
+        parts: a batch is computed in so many parts whose gradients add up, for a method that is ``per_image``.
 
     Returns:
         The optimiser.
 
     Raises:
-        Diverged: a term of the loss is not finite; noticed at the next point of the curve or the end of the stage.
+        Diverged: a term of the loss is not finite; noticed within ``CHECKED`` steps.
+        Interrupted: a stop was asked for; the keeper has the state.
     """
     recipe, device = stage.recipe, data.device
     move(stage, device)
@@ -93,13 +119,13 @@ def fit(
     optimizer = build_optimizer(stage.model, parameters, recipe, kept, stage.recipes)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
-    for number in range(span):
+    loss = data_parallel(stage_loss(stage))
+    begun = keeper.begin(stage, optimizer, running) if keeper else 0
+    for number in range(begun, span):
         set_learning_rate(optimizer, number)
         batch = data.batch(start + number, stage.views, number / span)
-        with mixed_precision(data.protocol.precision, device):
-            terms = dict(stage.loss(stage.model, batch))
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
         optimizer.step()
@@ -108,8 +134,59 @@ def fit(
             rate = recipe.learning_rate(recipe.first + number)
             at_stop(Progress(start + number + 1, rate, running.read()))
             set_modes(stage)
+        elif (number + 1) % CHECKED == 0:
+            running.check()
+        if keeper:
+            keeper.step(stage, number + 1, optimizer, running)
     running.read()  # a stage may end between two points of the curve; what diverged in it must not pass
     return optimizer
+
+
+class _Loss(nn.Module):
+    """A stage's loss as a module that owns what is trained, as data parallelism wants it."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+        if ranks() > 1:
+            self.model = stage.model
+            self.modules_beside = nn.ModuleList(item for item in stage.items if isinstance(item, nn.Module))
+            self.weights_beside = nn.ParameterList(item for item in stage.items if isinstance(item, nn.Parameter))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return dict(self.stage.loss(self.stage.model, batch))
+
+
+def stage_loss(stage: Stage) -> nn.Module:
+    """The loss of a stage as a module: of a batch, its terms."""
+    return _Loss(stage)
+
+
+def gradients(
+    loss: nn.Module, batch: Batch, parts: int = 1, precision: AbstractContextManager[object] | None = None
+) -> dict[str, Tensor]:
+    """Add the gradients of a batch to those there are; gives the terms of the loss.
+
+    Args:
+        loss: of a stage (``stage_loss``).
+        batch: as the stage is given it.
+        parts: it is computed in so many parts, one after the other.
+        precision: entered for each forward pass.
+    """
+    precision = precision or nullcontext()
+    if parts == 1:
+        with precision:
+            terms: dict[str, Tensor] = loss(batch)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        return terms
+    total: dict[str, Tensor] = {}
+    for part in batch.divided(parts):
+        share = len(part.labels) / len(batch.labels)
+        with precision:
+            terms = {name: share * term for name, term in loss(part).items()}
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        total = {name: total.get(name, 0.0) + term.detach() for name, term in terms.items()}
+    return total
 
 
 def move(stage: Stage, device: torch.device) -> None:

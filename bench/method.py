@@ -51,6 +51,13 @@ class Batch:
         """Mean cross-entropy of the logits (B, K) against ``targets``, in nats."""
         return F.cross_entropy(output.logits.float(), self.targets)
 
+    def divided(self, parts: int) -> Iterator[Batch]:
+        """The batch in so many parts, as even as they can be; at most one an image."""
+        views = self.images.ndim == 5
+        for chosen in torch.arange(len(self.labels), device=self.labels.device).chunk(parts):
+            images = self.images[:, chosen] if views else self.images[chosen]
+            yield replace(self, images=images, labels=self.labels[chosen], targets=self.targets[chosen])
+
 
 Loss = Callable[["Model", Batch], Terms]
 
@@ -120,6 +127,10 @@ class Method:
     uses: ClassVar[Collection[str]] = frozenset()
     """What is taken where a backbone offers it: ``source_head``, for a method of which some settings need one."""
 
+    per_image: ClassVar[bool] = False
+    """Whether every loss is a mean over images, so that a batch may be computed in parts where memory is short. Not for
+    one that compares the images of a batch or draws random numbers for it."""
+
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The phases of training, in order; the code before the first ``yield`` runs once, at the start.
 
@@ -145,6 +156,12 @@ class Policy(Method):
 
     inner: Method = Method()
     """The method it acts on: plain fine-tuning where none is named."""
+
+
+def splittable(method: Method) -> bool:
+    """Whether a batch may be computed in parts: the method and its policies are ``per_image``."""
+    own = method.per_image or type(method) is Method  # the base is plain fine-tuning; what derives from it has to say so
+    return own and (not isinstance(method, Policy) or splittable(method.inner))
 
 
 def frozen(module: AnyModule) -> AnyModule:

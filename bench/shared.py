@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench import interrupt
+from bench.checkpoint import Checkpoint
 from bench.data import TrainingImages
 from bench.fit import fit, move
 from bench.method import Stage
@@ -19,7 +22,13 @@ from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
 _NOT_TRAINING = ("evaluations", "validation")
 
 
-def train_or_take(stage: Stage, spec: RunSpec, data: TrainingImages, shelf: Shelf | None) -> dict[str, Any]:
+def train_or_take(
+    stage: Stage,
+    spec: RunSpec,
+    data: TrainingImages,
+    shelf: Shelf | None = None,
+    checkpoint: Callable[[str], Checkpoint] | None = None,
+) -> dict[str, Any]:
     """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
 
     Args:
@@ -27,6 +36,7 @@ def train_or_take(stage: Stage, spec: RunSpec, data: TrainingImages, shelf: Shel
         spec: the run that needs it.
         data: the run's training images.
         shelf: where such stages are kept; without one it is trained for this run alone.
+        checkpoint: gives what is kept of a training under a key.
 
     Returns:
         For the record: the stage's ``key``, and whether it was ``taken`` from the shelf.
@@ -39,7 +49,11 @@ def train_or_take(stage: Stage, spec: RunSpec, data: TrainingImages, shelf: Shel
     def train() -> dict[str, Tensor]:
         torch.manual_seed(derive("shared stage", seed))
         own = replace(data, seed=derive("order of a shared stage", seed))
-        fit(stage, own, start=0, stops=lambda step: False, at_stop=lambda progress: None)
+        keeper = checkpoint(f"shared-{key}") if checkpoint else None
+        with interrupt.deferred() if keeper else contextlib.nullcontext():
+            fit(stage, own, start=0, stops=lambda step: False, at_stop=lambda progress: None, keeper=keeper)
+        if keeper:
+            keeper.remove()
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
     found, taken = shelf.get(key, train, meaning) if shelf else (train(), False)

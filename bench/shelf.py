@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.claim import claimed, wait_for
+from bench.distributed import agreed, first_rank, ranks, together
 
 Tensors = dict[str, Tensor]
 
@@ -41,6 +42,8 @@ class Shelf:
             The tensors, and whether they were there already.
         """
         path, claim = self.path(key), self.root / f"{key}.claim"
+        if ranks() > 1:
+            return self._together(path, train, meaning)
         while True:
             if (found := self._read(path)) is not None:
                 return found, True
@@ -52,6 +55,19 @@ class Shelf:
             if not path.is_file():
                 print(f"another run is training the shared stage {key}: waiting for it", flush=True)
                 wait_for(path.is_file, claim)
+
+    def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
+        """As ``get``, by several processes that share the run and train together: no claim, each has to do its part."""
+        found = self._read(path) if first_rank() else None
+        if agreed(found is not None):
+            together()
+            found = found or self._read(path)
+            assert found is not None
+            return found, True
+        tensors = train()
+        if first_rank():
+            self._write(path, tensors, meaning)
+        return tensors, False
 
     def path(self, key: str) -> Path:
         """The file of a stage."""
@@ -68,6 +84,7 @@ class Shelf:
             return None
 
     def _write(self, path: Path, tensors: Tensors, meaning: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
             contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

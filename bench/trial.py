@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import gc
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
@@ -18,13 +20,14 @@ from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
 from bench.data.dataset import Indices
+from bench.distributed import ranks
 from bench.errors import InputError
-from bench.fit import Progress, fit, predict, trained
-from bench.method import Method
+from bench.method import Method, splittable
 from bench.registry import Registry
-from bench.shared import train_or_take
-from bench.shelf import Shelf
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest
+from bench.trackers import Observer
+from bench.training import Kept, Training
+from bench.usage import Meter
 
 
 @dataclass(frozen=True)
@@ -41,29 +44,90 @@ class Outcome:
     predictions: dict[str, npt.NDArray[np.int64]]
 
 
-def run_trial(spec: RunSpec, registry: Registry, device: torch.device, keep: Path | None = None) -> Outcome:
-    """Train and evaluate one run.
+def run_trial(
+    spec: RunSpec,
+    registry: Registry,
+    device: torch.device,
+    keep: Path | None = None,
+    *,
+    checkpoint_every: float = math.inf,
+    parts: int = 1,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Train and evaluate one run, from where it was if it has a checkpoint.
 
     Args:
         spec: the run.
         registry: finds its method, backbone and dataset.
         device: where it is trained.
-        keep: the folder where what runs share is kept: trained stages and decoded images; without it a run does
-            everything itself.
+        keep: the folder where what runs share is kept: trained stages and decoded images; and checkpoints. Without it
+            a run does everything itself, in one go.
+        checkpoint_every: seconds between checkpoints.
+        parts: each batch is computed in so many parts, for a method that is ``per_image``.
+        observer: told of each point of the curve.
 
     Raises:
         InputError: something is no longer what the spec was planned with.
         Diverged: the loss is not finite.
+        Interrupted: a stop was asked for; the checkpoint is written.
     """
-    started = time.perf_counter()
+    method = build_method(spec, registry)
+    try:
+        with Meter() as meter:
+            return _trial(spec, registry, method, device, keep, checkpoint_every, parts, observer or Observer(), meter)
+    except _TooLarge:
+        pass  # and what the exception's frames hold of the GPU's memory with it
+    gc.collect()
+    torch.cuda.empty_cache()
+    print(f"out of memory: each batch is computed in {2 * parts} parts from here on", flush=True)
+    return run_trial(
+        spec, registry, device, keep, checkpoint_every=checkpoint_every, parts=2 * parts, observer=observer
+    )
+
+
+def has_batch_norm(model: Model) -> bool:
+    """Whether a model looks at a whole batch by itself."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+class _TooLarge(Exception):
+    """A batch does not fit into memory, and may be computed in parts."""
+
+
+def _why_whole(method: Method, model: Model, batch_size: int, parts: int) -> str:
+    """Why a batch cannot be computed in more parts than it is; empty where it can."""
+    if not splittable(method):
+        return "a batch cannot be computed in parts: the method compares its images, or draws for it"
+    if has_batch_norm(model):
+        return "a batch cannot be computed in parts: the backbone has batch norm"
+    if ranks() > 1:
+        return "several processes share the run: give it more of them with --gpus-per-run"
+    return "a part is a single image already" if 2 * parts > batch_size else ""
+
+
+def _trial(
+    spec: RunSpec,
+    registry: Registry,
+    method: Method,
+    device: torch.device,
+    keep: Path | None,
+    checkpoint_every: float,
+    parts: int,
+    observer: Observer,
+    meter: Meter,
+) -> Outcome:
     card = registry.backbone(spec.backbone.name)
     data_card = registry.dataset(spec.dataset.name)
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
-    method = build_method(spec, registry)
     dataset = _opened(data_card)
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
+    if ranks() > 1 and has_batch_norm(model):
+        raise InputError(
+            f"{card.name}: it has batch norm, which would see a part of the batch where processes share a run; "
+            "give the run one GPU"
+        )
     if takes_source_head([registry.method(part.name) for part in (spec.method, *spec.method.policies)], card):
         model.source_head = build_source_head(card)
     model.to(device)
@@ -80,9 +144,14 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device, keep: Pat
         seed=spec.seeds.order,
         device=device,
     )
-    run = _Run(spec, data, val, test, Shelf(keep / "shared") if keep else None)
-    run.train(method, model)
-    seconds = time.perf_counter() - started
+    kept = Kept(keep, checkpoint_every) if keep else None
+    run = Training(spec, data, val, test, observer=observer, meter=meter, kept=kept, parts=parts)
+    try:
+        run.train(method, model)
+    except torch.OutOfMemoryError as error:
+        if whole := _why_whole(method, model, spec.protocol.batch_size, parts):
+            raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
+        raise _TooLarge from None
     record = {
         "status": "done",
         "curve": run.curve,
@@ -90,7 +159,11 @@ def run_trial(spec: RunSpec, registry: Registry, device: torch.device, keep: Pat
         "subset": {"images": len(train), "of": len(data.split), "digest": digest(train.tolist())},
         "validation_images": len(val) if val else 0,
         "test_images": len(test),
-        "timing": {"seconds": round(seconds, 3), "evaluation_seconds": round(run.evaluation_seconds, 3)},
+        "timing": {"seconds": round(run.seconds, 3), "evaluation_seconds": round(run.evaluation_seconds, 3)},
+        "usage": meter.read(),
+        "taken_up": run.taken_up,
+        "ranks": ranks(),
+        "parts": parts,
     }
     return Outcome(record, {**run.stacked_predictions(), "training_indices": train})
 
@@ -124,91 +197,6 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
         val = Split(_Part(dataset.train, out), dataset.train.labels[out])
     kept = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
     return pool[kept], val if val is not None and len(val) else None, dataset.test
-
-
-class _Run:
-    """The curve of a run while it is being made."""
-
-    def __init__(
-        self, spec: RunSpec, data: TrainingImages, val: Split | None, test: Split, shelf: Shelf | None = None
-    ) -> None:
-        self.spec, self.data, self.splits, self.shelf = spec, data, {"val": val, "test": test}, shelf
-        self.curve: list[dict[str, Any]] = []
-        self.stages: list[dict[str, Any]] = []
-        self.predictions: dict[str, list[npt.NDArray[np.int64]]] = {"val": [], "test": []}
-        self.evaluation_seconds = 0.0
-
-    def train(self, method: Method, model: Model) -> None:
-        recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
-        budget, points = recipe.steps, self.spec.protocol.evaluations
-        stops = {max(1, round(budget * (number + 1) / points)) for number in range(points)}
-        done, optimizer, last = 0, None, Progress(0, 0.0, {})
-
-        def at_stop(progress: Progress) -> None:
-            # the last point waits for the end of the generator: what a method does after its last stage counts
-            nonlocal last
-            last = progress
-            if progress.step < budget:
-                self.evaluate(stage.model, progress)
-
-        for stage in method.stages(model, recipe, self.data):
-            steps = stage.recipe.last - stage.recipe.first
-            weights = sum(parameter.numel() for _, parameter in trained(stage))
-            told: dict[str, Any] = {"steps": steps, "trained_weights": weights}
-            counted = 0 if stage.shared and stage.shared.extra else steps
-            if done + counted > budget:
-                raise InputError(f"{self.spec.method.name}: its stages take {done + counted} steps of {budget}")
-            if stage.shared:
-                told["shared"], optimizer = train_or_take(stage, self.spec, self.data, self.shelf), None
-            else:
-                at = stops.__contains__
-                optimizer = fit(stage, self.data, start=done, stops=at, at_stop=at_stop, previous=optimizer)
-            self.stages.append(told)
-            done, model = done + counted, stage.model
-        self.forget(done)
-        self.evaluate(model, last if last.step == done else Progress(done, 0.0, {}))
-
-    def forget(self, step: int) -> None:
-        """Take back the point at a step, if there is one: it was measured before the method had ended."""
-        if self.curve and self.curve[-1]["step"] == step:
-            self.curve.pop()
-            for predictions in self.predictions.values():
-                del predictions[-1:]
-
-    def evaluate(self, model: Model, progress: Progress) -> None:
-        """Add a point to the curve."""
-        started = time.perf_counter()
-        point: dict[str, Any] = {"step": progress.step, "learning_rate": progress.learning_rate, "loss": progress.terms}
-        for name, split in self.splits.items():
-            point[name] = None
-            if split is not None:
-                predicted = predict(model, split, self.data)
-                self.predictions[name].append(predicted)
-                point[name] = scores(predicted, split.labels)
-        self.curve.append(point)
-        self.evaluation_seconds += time.perf_counter() - started
-
-    def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The predictions of every point of the curve, and what was to be predicted."""
-        small = np.uint16 if self.data.classes < 2**16 else np.int64
-        stacked: dict[str, Any] = {}
-        for name, split in self.splits.items():
-            if split is not None:
-                stacked[name] = np.stack(self.predictions[name]).astype(small)
-                stacked[f"{name}_labels"] = split.labels.astype(small)
-        return stacked
-
-
-def scores(predicted: Indices, labels: Indices) -> dict[str, Any]:
-    """Top-1 and mean per-class accuracy in percent, and the number of images predicted right."""
-    right = predicted == labels
-    present = np.unique(labels)
-    per_class = [float(right[labels == label].mean()) for label in present]
-    return {
-        "top1": 100 * float(right.mean()),
-        "mean_per_class": 100 * float(np.mean(per_class)),
-        "right": int(right.sum()),
-    }
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class AttentionOnly(Method):
 
     paper = "Touvron et al., 'Three Things Everyone Should Know About Vision Transformers', ECCV 2022, section 4"
     needs = {"attention", "ffn", "position"}
+    per_image = True
 
     rest: str = hyper(
         "deit",

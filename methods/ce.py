@@ -12,3 +12,4 @@ class CrossEntropy(Method):
     """Plain fine-tuning of all weights with cross-entropy."""
 
     paper = "the baseline of every paper here (CE-tuning, naive fine-tuning)"
+    per_image = True

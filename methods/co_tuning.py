@@ -218,6 +218,7 @@ class CoTuning(Method):
 
     paper = "You et al., 'Co-Tuning for Transfer Learning', NeurIPS 2020, section 3"
     needs = {"source_head"}
+    per_image = True
 
     trade_off: float = hyper(2.3, low=0, source="lambda; authors' code and TLlib")
     variant: str = hyper(

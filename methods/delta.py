@@ -136,6 +136,7 @@ class DELTA(Method):
         "ICLR 2019, section 3"
     )
     needs = {"conv_map_1", "conv_map_2", "conv_map_3", "conv_map_4", "last_convs"}
+    per_image = True
 
     alpha: float = hyper(0.01, low=0, source="released code, for a sum over a batch of 64 (Stanford Dogs: 0.1)")
     beta: float = hyper(0.01, low=0, source="released code; applied to the new head, weight and bias")

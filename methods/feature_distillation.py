@@ -146,6 +146,7 @@ class FeatureDistillation(Method):
         "arXiv:2205.14141, eq. 1"
     )
     needs = {"tokens"}
+    per_image = True
     uses = {"source_head"}
 
     target: str = hyper("map", choices=("map", "cls", "gap", "logit"), source="paper Table 2: the full map is best")

@@ -57,6 +57,7 @@ class GTA(Method):
 
     paper = "'GTA: Guided Transfer of Spatial Attention from Object-Centric Representations', arXiv:2401.02656, eq. 5"
     needs = {"cls_attention"}
+    per_image = True
 
     weight: float = hyper(1.0, low=0, source="lambda; paper 4.5: 1.0 for Cars and Aircraft, swept over 0.1 to 100")
     reduction: str = hyper(

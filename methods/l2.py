@@ -21,6 +21,7 @@ class L2(Method):
     """
 
     paper = "Li, Grandvalet and Davoine, 'Explicit Inductive Bias for Transfer Learning', ICML 2018, the baseline L2"
+    per_image = True
 
     alpha: float = hyper(1e-4, low=0, source="authors' script for Stanford Dogs, L2 on the pre-trained layers")
     beta: float = hyper(1e-3, low=0, source="authors' script for Stanford Dogs, L2 on the new layer")

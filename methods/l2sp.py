@@ -41,6 +41,7 @@ class L2SP(Method):
     """
 
     paper = "Li, Grandvalet and Davoine, 'Explicit Inductive Bias for Transfer Learning', ICML 2018, section 3"
+    per_image = True
 
     alpha: float = hyper(0.1, low=0, source="authors' script for Stanford Dogs (0.01: their parser, TLlib)")
     beta: float = hyper(0.01, low=0, source="authors' scripts; applied to the new head")

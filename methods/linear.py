@@ -20,6 +20,7 @@ class LinearProbe(Method):
     """
 
     paper = "the linear probe of representation learning (such as 'ImageNet-1K linear probe' in Feature Distillation)"
+    per_image = True
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage that trains the head alone."""

@@ -55,6 +55,7 @@ class LwF(Method):
 
     paper = "Li and Hoiem, 'Learning without Forgetting', ECCV 2016, arXiv:1606.09282, eq. 1 to 3"
     needs = {"source_head"}
+    per_image = True
 
     weight: float = hyper(4.0, low=0, source="lambda; released code (TLlib): 4; authors' code: 1")
     temperature: float = hyper(3.0, low=0.01, source="T; released code (TLlib): 3; paper: 2")

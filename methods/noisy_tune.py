@@ -49,6 +49,7 @@ class NoisyTune(Policy):
         "Wu et al., 'NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models Better', "
         "ACL 2022, arXiv:2202.12024"
     )
+    per_image = True
 
     intensity: float = hyper(0.15, low=0, source="lambda; our choice, as public uses of it; COIN names none")
 

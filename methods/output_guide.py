@@ -44,6 +44,7 @@ class OutputGuide(Method):
 
     paper = "'GTA: Guided Transfer of Spatial Attention ...', arXiv:2401.02656, section 4.2 and Table 3"
     needs = {"msa_output", "block_output"}
+    per_image = True
 
     guide: str = hyper("msa", choices=("msa", "block"), source="the two rows of Table 3")
     weight: float = hyper(1.0, low=0, source="our choice: Table 3 names no weight; GTA's own is 1.0")

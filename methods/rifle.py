@@ -50,6 +50,7 @@ class RIFLE(Method):
     """
 
     paper = "Li, Xiong, An, Xu and Dou, 'RIFLE: Backpropagation in Depth for Deep Transfer Learning', ICML 2020"
+    per_image = True
 
     resets: int = hyper(1, low=0, source="r; run script of the released code (its parser's default: 0)")
     variant: str = hyper(

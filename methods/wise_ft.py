@@ -46,6 +46,7 @@ class WiSEFT(Method):
     """
 
     paper = "Wortsman et al., 'Robust Fine-Tuning of Zero-Shot Models', CVPR 2022"
+    per_image = True
 
     alpha: float = hyper(
         0.5, low=0, high=1, source="the default of paper and released code; they sweep 0 to 1 for curves"

@@ -74,6 +74,22 @@ BROKEN = {
         "the same seeds",
         "differs: draw from torch's global generator",
     ),
+    "a counter": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        steps = []\n"
+        "        def loss(model, batch):\n"
+        "            steps.append(1)\n"
+        "            return {'ce': len(steps) * batch.cross_entropy(model(batch.images))}\n"
+        "        yield Stage(model, loss, recipe)",
+        "a training that is stopped",
+        "differs: what a loss changes must be tensors of modules listed in 'state'",
+    ),
+    "no mean": (
+        '    def loss(self, model, batch):\n        return {"ce": self.weight * batch',
+        '    per_image = True\n\n    def loss(self, model, batch):\n        return {"ce": len(batch.labels) * batch',
+        "if it is per_image",
+        "differs; say per_image = False",
+    ),
     "raises": ("return {", "raise KeyError('no such thing')\n        return {", "its loss", "(mine.py:"),
 }
 

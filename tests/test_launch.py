@@ -156,7 +156,14 @@ class TestUndisturbed:
             assert record["status"] == "done"
             assert [point["step"] for point in record["curve"]] == [8]
             assert record["command"].startswith("bench run demo")
-        assert {path.name for path in undisturbed.iterdir()} == {"drafts", "figures", "index.jsonl", "runs", "tables"}
+        assert {path.name for path in undisturbed.iterdir()} == {
+            "claims",
+            "drafts",
+            "figures",
+            "index.jsonl",
+            "runs",
+            "tables",
+        }
         assert not list((undisturbed / "drafts").iterdir())
         assert {path.suffix for path in (undisturbed / "tables").iterdir()} == {".txt", ".md", ".csv", ".json", ".tex"}
 

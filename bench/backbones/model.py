@@ -12,6 +12,8 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.distributed import gathered, own_draws, own_part
+
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
 
@@ -31,6 +33,11 @@ class Output:
 
     def __getitem__(self, probe: str) -> Tensor:
         return self.probes[probe]
+
+    def gathered(self) -> Output:
+        """The outputs of all processes that share the batch."""
+        probes = {name: gathered(probe) for name, probe in self.probes.items()}
+        return Output(gathered(self.logits), gathered(self.features), probes)
 
 
 class Probe:
@@ -156,8 +163,12 @@ class Model(nn.Module):
         names = dict.fromkeys([*self.watched, *([probe] if isinstance(probe, str) else probe)])
         with ExitStack() as stack:
             readers = {name: stack.enter_context(self.family.probe(name, self.backbone)) for name in names}
-            features = self.backbone(self.normalised(images))
-            return Output(self.head(features), features, {name: reader.value() for name, reader in readers.items()})
+            stack.enter_context(own_draws(self.training))
+            part = own_part(images)
+            features = self.backbone(self.normalised(part))
+            probes = {name: reader.value() for name, reader in readers.items()}
+            output = Output(self.head(features), features, probes)
+            return output if part is images else output.gathered()
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:
@@ -171,8 +182,9 @@ class Model(nn.Module):
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""
         with self.family.probe(name, self.backbone) as reader, _until_done(self.backbone, reader):
-            self.backbone(self.normalised(images))
-        return reader.value()
+            part = own_part(images)
+            self.backbone(self.normalised(part))
+        return reader.value() if part is images else gathered(reader.value())
 
     def part(self, name: str) -> list[nn.Module | nn.Parameter]:
         """The modules and parameters of a part: ``"head"``, and what the backbone's family has.

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,11 @@ from typing import IO, Any, TypeAlias
 import bench
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
+from bench.launch.worker import died, job_to_json
 from bench.spec import RunSpec, to_json
-from bench.store import Store
+
+PATIENCE = 10.0
+"""Seconds that runs in training are given to write their checkpoints when a launch is stopped."""
 
 # the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
 _START = """\
@@ -39,16 +43,20 @@ def usable_gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
 
 
-def default_jobs() -> int:
-    """One worker a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB)."""
+def default_jobs(ranks: int = 1) -> int:
+    """One worker a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
+
+    Args:
+        ranks: processes that share a run; so many fewer runs go at a time.
+    """
     if gpus := usable_gpus():
-        return len(gpus)
+        return max(1, len(gpus) // ranks)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not known on every system
-        return cores
-    return max(1, min(cores, memory // 2_000_000_000))
+        return max(1, cores // ranks)
+    return max(1, min(cores, memory // 2_000_000_000) // ranks)
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,11 @@ class _Worker:
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent), _started(job)],
+                [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent), json.dumps(job_to_json(job))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=_environment(number),
+                env=_environment(number, job.ranks),
                 start_new_session=True,  # Ctrl-C reaches the front process alone, which stops its workers itself
             )
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
@@ -115,6 +123,11 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):
             _stream(self.process.stdin).write(json.dumps(to_json(run)).encode() + b"\n")
             _stream(self.process.stdin).flush()
+
+    def ask_to_stop(self) -> None:
+        """Have a run in training write its checkpoint and end; a worker without a run has nothing to write."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM if self.run else signal.SIGKILL)
 
     def stop(self) -> None:
         """Kill the process and remove its log."""
@@ -140,6 +153,11 @@ def _stopping() -> Iterator[list[_Worker]]:
         yield workers
     finally:
         for worker in workers:
+            worker.ask_to_stop()
+        patience = time.monotonic() + PATIENCE
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, patience - time.monotonic()))
             worker.stop()
 
 
@@ -162,13 +180,9 @@ def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:
     """Record a run whose worker process ended without an answer."""
     code = worker.process.wait()
     how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-    log = worker.errors.read_text(encoding="utf-8", errors="replace")[-20000:]
+    log = worker.errors.read_text(encoding="utf-8", errors="replace")
     message = f"its worker process ended: {how}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    store = Store(job.results)
-    with store.draft() as draft:
-        (draft / "log.txt").write_text(log, encoding="utf-8")
-        store.publish_failure(draft, spec, {"status": "failed", "error": {"kind": "died", "message": message}})
-    return Event(spec.id, spec.label, "failed", message)
+    return _event(spec, died(spec, job, message, log, "oom" if code == -signal.SIGKILL else "code"))
 
 
 def _last_line(log: Path) -> str:
@@ -176,19 +190,14 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _started(job: Job) -> str:
-    return json.dumps(
-        {"results": str(job.results), "plugins": [str(plugin) for plugin in job.plugins], "command": job.command}
-    )
-
-
-def _environment(number: int) -> dict[str, str]:
-    """One core and, where there are GPUs, one GPU a worker."""
+def _environment(number: int, ranks: int) -> dict[str, str]:
+    """One core and, where there are GPUs, one GPU a process."""
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     # freed memory is kept for the next step: returning it to the system and asking again costs page faults
     memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
     gpus = usable_gpus()
-    device = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+    own = [gpus[(number * ranks + rank) % len(gpus)] for rank in range(ranks)] if gpus else []
+    device = {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if gpus else {}
     return {**os.environ, **threads, **memory, **device, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
 
 

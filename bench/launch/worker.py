@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import interrupt
+from bench.claim import claimed
+from bench.environment import provenance, redacted
 from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.spec import RunSpec, from_json
 from bench.store import Store
 
+if TYPE_CHECKING:
+    from bench.trackers import Observer
+    from bench.trial import Outcome
+
+CLASSES = ("oom", "time", "preempted", "node", "diverged", "code", "data")
+"""What a run can fail of: memory, its time limit, preemption, the machine, its loss, its code, its data."""
+
+TAKEN_UP = ("oom", "time", "preempted", "node")
+"""Of them, those after which a run goes on from its checkpoint when it is tried again."""
+
 
 def work(spec: RunSpec, job: Job) -> dict[str, Any]:
-    """Train one run and write its record, or the record of its failure.
+    """Train one run and write its record, or the record of its failure, unless another process is at it.
 
     Returns:
         ``status``, ``message``, ``seconds`` and ``top1``, as ``Event`` has them.
+
+    Raises:
+        Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
     """
+    if job.ranks > 1:
+        from bench.launch import ranks
+
+        return ranks.work_together(spec, job)
     store = Store(job.results)
+    with claimed(store.root / "claims" / spec.id) as ours:
+        return train(spec, job, store) if ours and not store.holds(spec) else elsewhere()
+
+
+def train(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
+    """Train a run whose claim this process has; as ``work``."""
     with (
         store.draft() as draft,
         (draft / "log.txt").open("w", encoding="utf-8") as log,
@@ -41,46 +70,119 @@ def work(spec: RunSpec, job: Job) -> dict[str, Any]:
             return _failed(spec, job, store, draft, log, error)
 
 
+def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
+    """Take part in a run that another process has the claim of, and writes the record of."""
+    try:
+        _outcome(spec, job, store, None)
+    except Exception as error:
+        traceback.print_exc()
+        return _answer("failed", str(error))
+    return _answer("done")
+
+
+def elsewhere() -> dict[str, Any]:
+    """The answer where another process has the run."""
+    return _answer("elsewhere", "another process has it")
+
+
+def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") -> dict[str, Any]:
+    """Record a run whose process ended without an answer."""
+    store = Store(job.results)
+    with store.draft() as draft:
+        (draft / "log.txt").write_text(log[-20000:], encoding="utf-8")
+        told = {"class": kind, "kind": "died", "message": message}
+        store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
+    return _answer("failed", message)
+
+
 def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase) -> dict[str, Any]:
+    from bench.trackers import tracked
+
+    with tracked(job.track, spec, store.root) as observer:
+        outcome = _outcome(spec, job, store, observer)
+    np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+    log.flush()
+    store.publish(draft, spec, {**outcome.record, **_provenance(spec, job)})
+    store.forget_checkpoint(spec)
+    return _answer(
+        "done", seconds=outcome.record["timing"]["seconds"], top1=outcome.record["curve"][-1]["test"]["top1"]
+    )
+
+
+def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> Outcome:
     import torch
 
-    from bench.environment import describe
     from bench.registry import Registry
     from bench.trial import run_trial
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    outcome = run_trial(spec, Registry(job.plugins), device, store.root)
-    np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-    log.flush()
-    store.publish(draft, spec, {**outcome.record, "command": job.command, "environment": describe()})
-    seconds, top1 = outcome.record["timing"]["seconds"], outcome.record["curve"][-1]["test"]["top1"]
-    return {"status": "done", "message": "", "seconds": seconds, "top1": top1}
+    return run_trial(
+        spec, Registry(job.plugins), device, store.root, checkpoint_every=job.checkpoint_every, observer=observer
+    )
 
 
 def _failed(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: Exception) -> dict[str, Any]:
     message = (str(error).strip().splitlines() or ["no message"])[0]
     if not isinstance(error, InputError):
         message = f"{type(error).__name__}: {message}"
+    message = redacted(message)
     log.flush()
     (draft / "predictions.npz").unlink(missing_ok=True)
-    told = {"kind": type(error).__name__, "message": message, "trace": traceback.format_exc()}
-    store.publish_failure(draft, spec, {"status": "failed", "error": told, "command": job.command})
-    return {"status": "failed", "message": message, "seconds": 0.0, "top1": float("nan")}
+    if (group := failure_class(error)) not in TAKEN_UP:
+        store.forget_checkpoint(spec)  # it may be what fails
+    told = {"class": group, "kind": type(error).__name__, "message": message}
+    told["trace"] = redacted(traceback.format_exc())
+    store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
+    return _answer("failed", message)
+
+
+def _provenance(spec: RunSpec, job: Job) -> dict[str, Any]:
+    return dict(provenance(spec.id, job.command, job.results, job.plugins, job.launcher))
+
+
+def _answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
+    return {"status": status, "message": message, "seconds": seconds, "top1": top1}
+
+
+def failure_class(error: Exception) -> str:
+    """Which of ``CLASSES`` a failure is of."""
+    text = f"{type(error).__name__} {error}".lower()
+    if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text or "can't allocate" in text:
+        return "oom"
+    if type(error).__name__ == "Diverged":
+        return "diverged"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS):
+        return "node"
+    return "data" if isinstance(error, (InputError, OSError)) else "code"
 
 
 def main() -> None:
     """Serve runs until standard input ends; if it ends in the middle of a run, stop at once."""
-    given = json.loads(sys.argv[1])
-    job = Job(Path(given["results"]), tuple(Path(plugin) for plugin in given["plugins"]), given["command"])
+    job = job_from_json(json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not disturb the answers
-    _prepare_torch()
+    interrupt.on_signals([signal.SIGTERM])
+    prepare()
     answers.write('{"ready": true}\n')
     answers.flush()
     for line in iter(_lines().get, ""):
-        answer = work(from_json(json.loads(line)), job)
+        try:
+            answer = work(from_json(json.loads(line)), job)
+        except interrupt.Interrupted:
+            os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """The job as plain data."""
+    return {**dataclasses.asdict(job), "results": str(job.results), "plugins": [str(path) for path in job.plugins]}
+
+
+def job_from_json(given: dict[str, Any]) -> Job:
+    """The job that ``job_to_json`` wrote."""
+    plugins, track = tuple(Path(plugin) for plugin in given["plugins"]), tuple(given["track"])
+    return Job(**{**given, "results": Path(given["results"]), "plugins": plugins, "track": track})
 
 
 def _lines() -> SimpleQueue[str]:
@@ -96,7 +198,8 @@ def _lines() -> SimpleQueue[str]:
     return lines
 
 
-def _prepare_torch() -> None:
+def prepare() -> None:
+    """Have torch compute alike every time, on one core."""
     import torch
 
     torch.set_num_threads(1)

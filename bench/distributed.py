@@ -1,0 +1,111 @@
+"""Several processes that share a run, one a GPU: the images of a batch are divided, the batch is not.
+
+``Model`` computes its part of the images in each process and gathers what all computed, with gradient. So a loss sees
+the outputs of the whole batch in every process: the contrast set of a contrastive loss, the spectrum of a batch's
+features, a queue, are those of one process, whatever the method. Each process then has the gradient of the whole loss
+through its own part. ``all_gather`` adds up the gradients of all processes on the way back, which makes it the number
+of processes times its share; and torch's DistributedDataParallel takes the mean over processes. So a weight behind the
+gathering (a projector, computed alike everywhere) and one before it (the backbone) both end with the whole gradient.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def ranks() -> int:
+    """Processes that share the run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this one."""
+    return dist.get_rank() if ranks() > 1 else 0
+
+
+def first_rank() -> bool:
+    """Whether this process is the one that writes."""
+    return rank() == 0
+
+
+def join() -> None:
+    """Make this process one of those that share its runs, as torchrun's environment says; once is enough.
+
+    Raises:
+        ValueError: the environment does not say which process this is.
+    """
+    if dist.is_initialized():
+        return
+    wanted = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    if missing := [name for name in wanted if name not in os.environ]:
+        raise ValueError(f"processes that share a run are started by torchrun or SLURM, which set {', '.join(missing)}")
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    atexit.register(dist.destroy_process_group)
+
+
+def own_part(images: Tensor) -> Tensor:
+    """This process's part of a batch; the whole of it where it cannot be divided evenly, or nobody shares it."""
+    count = ranks()
+    if count == 1 or len(images) % count:
+        return images
+    size = len(images) // count
+    return images[rank() * size : (rank() + 1) * size]
+
+
+def gathered(part: Tensor) -> Tensor:
+    """What all processes computed for their parts, (B, ...), in the order of the batch; with gradient."""
+    from torch.distributed.nn.functional import all_gather
+
+    if torch.is_grad_enabled() and part.requires_grad:
+        return torch.cat(all_gather(part.contiguous()))  # type: ignore[no-untyped-call]
+    parts = [torch.empty_like(part) for _ in range(ranks())]
+    dist.all_gather(parts, part.detach().contiguous())
+    return torch.cat(parts)
+
+
+_FORWARD = itertools.count()
+
+
+@contextmanager
+def own_draws(training: bool) -> Iterator[None]:
+    """Random draws inside (dropout, stochastic depth) differ between processes; draws outside stay alike."""
+    if ranks() == 1 or not training:
+        yield
+        return
+    with torch.random.fork_rng():
+        # the common stream is read but not moved on, as it is not by a backbone that draws nothing
+        torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + next(_FORWARD)) * ranks() + rank())
+        yield
+
+
+def agreed(flag: bool) -> bool:
+    """Whether any process says yes; every process has to ask."""
+    if ranks() == 1:
+        return flag
+    votes = torch.tensor([int(flag)])
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return bool(votes.item())
+
+
+def together() -> None:
+    """Wait for every process."""
+    if ranks() > 1:
+        dist.barrier()
+
+
+def data_parallel(module: nn.Module) -> nn.Module:
+    """A module whose gradients are averaged over the processes; the module itself where nobody shares the run."""
+    if ranks() == 1:
+        return module
+    return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)

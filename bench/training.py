@@ -1,0 +1,221 @@
+"""A run while it is trained: its stages, its curve, and where it was when it is taken up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench import interrupt
+from bench.backbones import Model
+from bench.checkpoint import Checkpoint
+from bench.data import Split, TrainingImages
+from bench.data.dataset import Indices
+from bench.errors import InputError
+from bench.fit import Progress, fit, predict, trained
+from bench.method import Method, Stage
+from bench.shared import train_or_take
+from bench.shelf import Shelf
+from bench.spec import RunSpec
+from bench.trackers import Observer
+from bench.usage import Meter
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a run finds what was kept.
+
+    Attributes:
+        root: the store's folder.
+        every: seconds between checkpoints.
+    """
+
+    root: Path
+    every: float
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.root / "shared")
+
+    def checkpoint(self, key: str) -> Checkpoint:
+        return Checkpoint(self.root / "checkpoints" / key, key, self.every)
+
+
+class Training:
+    """A run while it is trained.
+
+    Args:
+        spec: the run.
+        data: its training images.
+        val: the validation split, where there is one.
+        test: the test split.
+        observer: told of each point of the curve.
+        meter: of what the run takes; its earlier parts are added to it.
+        kept: where what was kept of the run is, and what runs share.
+        parts: each batch is computed in so many parts.
+
+    Attributes:
+        curve: the points measured so far, as the record has them.
+        stages: what the record says of each stage that has ended.
+        taken_up: how often the run was taken up from a checkpoint.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        data: TrainingImages,
+        val: Split | None,
+        test: Split,
+        *,
+        observer: Observer,
+        meter: Meter,
+        kept: Kept | None = None,
+        parts: int = 1,
+    ) -> None:
+        self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
+        self.observer, self.meter, self.kept, self.parts = observer, meter, kept, parts
+        self.checkpoint = kept.checkpoint(spec.id) if kept else None
+        before = self.checkpoint.of_run if self.checkpoint else {}
+        self.curve: list[dict[str, Any]] = before.get("curve", [])
+        self.stages: list[dict[str, Any]] = before.get("stages", [])
+        self.predictions = {name: list(before.get(name, torch.empty(0)).numpy()) for name in ("val", "test")}
+        self.last = Progress(*before.get("last", (0, 0.0, {})))
+        self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
+        self.taken_up = before.get("taken_up", -1) + 1
+        meter.before = before.get("usage")
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, the parts before it was taken up included."""
+        return float(self.meter.read()["seconds"])
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the run beside the stage in training."""
+        predictions = {name: torch.from_numpy(np.stack(found)) for name, found in self.predictions.items() if found}
+        return {
+            **predictions,
+            "curve": self.curve,
+            "stages": self.stages,
+            "last": [self.last.step, self.last.learning_rate, self.last.terms],
+            "evaluation_seconds": self.evaluation_seconds,
+            "taken_up": self.taken_up,
+            "usage": self.meter.read(),
+        }
+
+    def train(self, method: Method, model: Model) -> None:
+        """Go through the stages of a method, measuring the curve on the way.
+
+        Raises:
+            InputError: the stages exceed the budget of steps.
+            Diverged: the loss is not finite.
+            Interrupted: a stop was asked for; the checkpoint is written.
+        """
+        if self.checkpoint:
+            self.checkpoint.kept_by_run = self.state
+        recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
+        done, optimizer = 0, None
+        for number, stage in enumerate(method.stages(model, recipe, self.data)):
+            steps = stage.recipe.last - stage.recipe.first
+            counted = 0 if stage.shared and stage.shared.extra else steps
+            if done + counted > recipe.steps:
+                raise InputError(f"{self.spec.method.name}: its stages take {done + counted} steps of {recipe.steps}")
+            told: dict[str, Any] = {
+                "steps": steps,
+                "trained_weights": sum(weights.numel() for _, weights in trained(stage)),
+            }
+            if stage.shared:
+                told["shared"], optimizer = self.share(stage), None
+            else:
+                optimizer = self.fit(number, stage, done, recipe.steps, optimizer)
+            if number == len(self.stages):  # a run that is taken up knows of its earlier stages
+                self.stages.append(told)
+            done, model = done + counted, stage.model
+        self.forget(done)
+        self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
+
+    def fit(
+        self, number: int, stage: Stage, done: int, budget: int, previous: torch.optim.Optimizer | None
+    ) -> torch.optim.Optimizer | None:
+        """Train a stage, or bring it to its end where that was kept."""
+        points = self.spec.protocol.evaluations
+        stops = {max(1, round(budget * (point + 1) / points)) for point in range(points)}
+
+        def at_stop(progress: Progress) -> None:
+            # the last point waits for the end of the generator: what a method does after its last stage counts
+            self.last = progress
+            if progress.step < budget:
+                self.evaluate(stage.model, progress)
+
+        keeper = self.checkpoint
+        if keeper and keeper.enter(number, stage):
+            return None  # the stage after it has its moments from the checkpoint
+        with interrupt.deferred() if keeper else contextlib.nullcontext():
+            optimizer = fit(
+                stage,
+                self.data,
+                start=done,
+                stops=stops.__contains__,
+                at_stop=at_stop,
+                previous=previous,
+                keeper=keeper,
+                parts=self.parts,
+            )
+        if keeper:
+            keeper.end(stage)
+        return optimizer
+
+    def share(self, stage: Stage) -> dict[str, Any]:
+        """Train a stage that runs share, or take it."""
+        if not self.kept:
+            return train_or_take(stage, self.spec, self.data)
+        return train_or_take(stage, self.spec, self.data, self.kept.shelf, self.kept.checkpoint)
+
+    def forget(self, step: int) -> None:
+        """Take back the point at a step, if there is one: it was measured before the method had ended."""
+        if self.curve and self.curve[-1]["step"] == step:
+            self.curve.pop()
+            for predictions in self.predictions.values():
+                del predictions[-1:]
+
+    def evaluate(self, model: Model, progress: Progress) -> None:
+        """Add a point to the curve."""
+        started = time.perf_counter()
+        point: dict[str, Any] = {"step": progress.step, "learning_rate": progress.learning_rate, "loss": progress.terms}
+        for name, split in self.splits.items():
+            point[name] = None
+            if split is not None:
+                predicted = predict(model, split, self.data)
+                self.predictions[name].append(predicted)
+                point[name] = scores(predicted, split.labels)
+        self.curve.append(point)
+        self.evaluation_seconds += time.perf_counter() - started
+        told = progress.step, progress.learning_rate, progress.terms, point["val"], point["test"]
+        self.observer.point(*told, self.seconds)
+
+    def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The predictions of every point of the curve, and what was to be predicted."""
+        small = np.uint16 if self.data.classes < 2**16 else np.int64
+        stacked: dict[str, Any] = {}
+        for name, split in self.splits.items():
+            if split is not None:
+                stacked[name] = np.stack(self.predictions[name]).astype(small)
+                stacked[f"{name}_labels"] = split.labels.astype(small)
+        return stacked
+
+
+def scores(predicted: Indices, labels: Indices) -> dict[str, Any]:
+    """Top-1 and mean per-class accuracy in percent, and the number of images predicted right."""
+    right = predicted == labels
+    present = np.unique(labels)
+    per_class = [float(right[labels == label].mean()) for label in present]
+    return {
+        "top1": 100 * float(right.mean()),
+        "mean_per_class": 100 * float(np.mean(per_class)),
+        "right": int(right.sum()),
+    }

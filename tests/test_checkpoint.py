@@ -1,0 +1,271 @@
+"""Runs taken up where they were: on the CPU they end with the same bits, from whatever step and stage."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import interrupt
+from bench.checkpoint import Checkpoint
+from bench.experiment import Overrides, read_experiment
+from bench.fit import CHECKED
+from bench.grid import expand
+from bench.launch import Job
+from bench.launch.worker import failure_class, work
+from bench.registry import Registry
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.trial import Outcome, run_trial
+
+CPU = torch.device("cpu")
+USUAL = ("steps=12", "warmup=2", "evaluations=3", "batch_size=8")
+
+PLUGIN = '''
+"""Plain fine-tuning with something to notice."""
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.method import Method
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    """It is plain fine-tuning."""
+
+    paper = "a test"
+    per_image = True
+
+    def loss(self, model, batch):
+        {line}
+        return {{"ce": batch.cross_entropy(model(batch.images))}}
+'''
+
+
+@pytest.fixture(autouse=True)
+def no_request() -> Iterator[None]:
+    interrupt.clear()
+    yield
+    interrupt.clear()
+
+
+def planned(methods: str, *settings: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> RunSpec:
+    overrides = Overrides(methods=methods, rates="15", seeds="1", backbones=backbones, settings=(*USUAL, *settings))
+    (spec,) = expand(read_experiment("demo", Registry(plugins), overrides)).unique.values()
+    return spec
+
+
+def plugin(folder: Path, line: str) -> tuple[Path]:
+    path = folder / "mine.py"
+    path.write_text(PLUGIN.format(line=line))
+    return (path,)
+
+
+def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Outcome, int]:
+    """The run, stopped after every so many steps and taken up again; how often it was."""
+    usual, stops, made = Checkpoint.step, 0, 0
+
+    def step(self: Checkpoint, *state: object) -> None:
+        nonlocal made
+        made += 1
+        if made == steps:
+            interrupt.request("a test")
+        usual(self, *state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Checkpoint, "step", step)
+    while True:
+        made = 0
+        try:
+            return run_trial(spec, Registry(), CPU, keep), stops
+        except interrupt.Interrupted:
+            interrupt.clear()
+            stops += 1
+
+
+def same(left: Outcome, right: Outcome) -> None:
+    assert left.record["curve"] == right.record["curve"]
+    assert left.record["stages"] == right.record["stages"]
+    assert left.predictions.keys() == right.predictions.keys()
+    for name, predicted in left.predictions.items():
+        assert np.array_equal(predicted, right.predictions[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ce", "rifle", "coin", "bi_tuning", "wise_ft", "feature_distillation", "lacvit"])
+def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = planned(method)
+    whole = run_trial(spec, Registry(), CPU, tmp_path / "whole")
+    for steps in (1, 5):
+        pieces, stops = in_pieces(spec, tmp_path / str(steps), steps, monkeypatch)
+        assert stops >= 12 // steps - (12 % steps == 0)
+        if "shared" in whole.record["stages"][0]:  # a student that was kept half-trained was not taken
+            pieces.record["stages"][0]["shared"]["taken"] = whole.record["stages"][0]["shared"]["taken"]
+        same(whole, pieces)
+        assert pieces.record["taken_up"] == pieces.record["usage"]["parts"] - 1 > 0
+    assert whole.record["taken_up"] == 0
+
+
+def test_drop_path_and_sgd_are_taken_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = planned("ce", "drop_path=0.3", "optimizer=sgd", "mixup=0.8", "erasing=0.5")
+    whole = run_trial(spec, Registry(), CPU)
+    pieces, stops = in_pieces(spec, tmp_path, 5, monkeypatch)
+    assert stops == 2
+    same(whole, pieces)
+
+
+def test_a_signal_is_answered_with_a_checkpoint_and_the_claim_is_given_back(tmp_path: Path) -> None:
+    spec, job = planned("ce"), Job(tmp_path)
+    interrupt.request("SIGUSR2")
+    with pytest.raises(interrupt.Interrupted, match="SIGUSR2"):
+        work(spec, job)
+    assert list((tmp_path / "checkpoints" / spec.id).glob("current.pt"))
+    assert not list((tmp_path / "claims").iterdir())
+    assert not Store(tmp_path).finished()
+    assert not Store(tmp_path).failures()
+    interrupt.clear()
+    assert work(spec, job)["status"] == "done"
+    assert not (tmp_path / "checkpoints" / spec.id).exists()
+    assert Store(tmp_path).record(spec.id)["taken_up"] == 1
+    assert work(spec, job)["status"] == "elsewhere"  # there is a record by now
+
+
+def stopped(spec: RunSpec, keep: Path) -> Path:
+    interrupt.request("a test")
+    with pytest.raises(interrupt.Interrupted):
+        run_trial(spec, Registry(), CPU, keep)
+    interrupt.clear()
+    return keep / "checkpoints" / spec.id / "current.pt"
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "pickle", "other run"])
+def test_a_checkpoint_that_is_none_is_set_aside_and_the_run_begins_anew(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = planned("ce")
+    path = stopped(spec, tmp_path)
+    sound = path.read_bytes()
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "half":
+        path.write_bytes(sound[: len(sound) // 2])
+    elif damage == "flipped":
+        path.write_bytes(sound[:100] + bytes(byte ^ 255 for byte in sound[100:400]) + sound[400:])
+    elif damage == "pickle":
+        torch.save({"form": 1, "key": spec.id, "stage": Touch(tmp_path / "touched")}, path)
+    else:
+        path.write_bytes(stopped(planned("ce", "lr=0.5"), tmp_path / "other").read_bytes())
+    outcome = run_trial(spec, Registry(), CPU, tmp_path)
+    assert "the run begins anew" in capsys.readouterr().out
+    assert outcome.record["taken_up"] == 0
+    assert list(path.parent.glob("*.damaged.*"))
+    assert not (tmp_path / "touched").exists()
+    same(outcome, run_trial(spec, Registry(), CPU))
+
+
+class Touch:
+    """What a hostile file would have run when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_the_hostile_object_would_have_run(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Touch(tmp_path / "touched")))
+    assert (tmp_path / "touched").exists()
+
+
+def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = planned("rifle")
+    usual = Checkpoint.step
+
+    def step(self: Checkpoint, *state: object) -> None:
+        if self.number == 1:
+            interrupt.request("a test")
+        usual(self, *state)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "step", step)
+        with pytest.raises(interrupt.Interrupted):
+            run_trial(spec, Registry(), CPU, tmp_path)
+    interrupt.clear()
+    ends = sorted((tmp_path / "checkpoints" / spec.id).glob("end-*.pt"))
+    assert len(ends) == 1
+    ends[0].unlink()
+    outcome = run_trial(spec, Registry(), CPU, tmp_path)
+    assert outcome.record["taken_up"] == 0
+    same(outcome, run_trial(spec, Registry(), CPU))
+
+
+# ---- what a run fails of
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
+    line = "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')"
+    spec = planned("mine", plugins=plugin(tmp_path, line))
+    outcome = run_trial(spec, Registry((tmp_path / "mine.py",)), CPU)
+    assert outcome.record["parts"] == 4
+    plain = run_trial(planned("ce"), Registry(), CPU)
+    for left, right in zip(plain.record["curve"], outcome.record["curve"], strict=True):
+        assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "change", "backbones", "why"),
+    [
+        ("raise torch.OutOfMemoryError('no')", "per_image = False", "micro_vit", "the method compares its images"),
+        ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_vit", "a part is a single image already"),
+        ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_resnet", "the backbone has batch norm"),
+    ],
+)
+def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
+    line: str, change: str, backbones: str, why: str, tmp_path: Path
+) -> None:
+    (file,) = plugin(tmp_path, line)
+    file.write_text(file.read_text().replace("per_image = True", change))
+    spec = planned("mine", plugins=(file,), backbones=backbones)
+    answer = work(spec, Job(tmp_path / "results", (file,)))
+    assert answer["status"] == "failed"
+    error = Store(tmp_path / "results").failures()[spec.id]["error"]
+    assert error["class"] == "oom"
+    assert why in error["message"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_early_as_diverged(tmp_path: Path) -> None:
+    line = "self.steps.append(1)\n        return {{'ce': batch.cross_entropy(model(batch.images)) * float('nan')}}"
+    (file,) = plugin(tmp_path, line.format())
+    file.write_text(file.read_text().replace("    per_image = True\n", "    per_image = True\n    steps = []\n"))
+    spec = planned("mine", "steps=100000", "evaluations=1", plugins=(file,))
+    answer = work(spec, Job(tmp_path / "results", (file,)))
+    assert answer["status"] == "failed"
+    failure = Store(tmp_path / "results").failures()[spec.id]
+    assert failure["error"]["class"] == "diverged"
+    assert "nan" in failure["error"]["message"]
+    assert CHECKED <= 100
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "oom"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (OSError(28, "No space left on device"), "node"),
+        (FileNotFoundError("image.jpg"), "data"),
+        (KeyError("x"), "code"),
+    ],
+)
+def test_failures_have_a_class(error: Exception, expected: str) -> None:
+    assert failure_class(error) == expected
