@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, run, table
+from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, rerun, run, table
 from bench.commands.options import Parser
-from bench.errors import InputError
+from bench.errors import InputError, told
+
+MOST_PROBLEMS = 20
+"""How many problems are told at once; how many more there are is said."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,20 +26,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks ± shows its number
     gc.set_threshold(200_000, 50, 50)  # collecting while 100,000 records are read would take a third of the time
     try:
+        _refuse_bytes(sys.argv[1:] if arguments is None else arguments)
+        options = parser.parse_args(arguments)
         return int(options.command(options))
     except InputError as error:
-        for problem in error.problems:
-            print(f"bench: {problem}", file=sys.stderr)
-        return 2
+        return _refuse(error.problems)
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of a pipe has gone: nothing is wrong
         return 0
+    except OSError as error:  # a disk that is full, a name too long, a file that may not be read: nobody's bug
+        if error.strerror is None:
+            raise
+        return _refuse([f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror])
+
+
+def _refuse(problems: Sequence[str]) -> int:
+    """Say what is wrong, a line a problem, and give the exit code for it."""
+    for problem in problems[:MOST_PROBLEMS]:
+        print(f"bench: {told(problem)}", file=sys.stderr)
+    if len(problems) > MOST_PROBLEMS:
+        print(f"bench: and {len(problems) - MOST_PROBLEMS} more problems", file=sys.stderr)
+    return 2
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """What is typed is kept in records, which are UTF-8."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"'{argument}' is not UTF-8 text; write it, or name the file, in UTF-8") from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,6 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, table, catalogue, check, convert, data, audit, claims, power, imported):
+    for group in (run, rerun, table, catalogue, check, convert, data, audit, claims, power, imported):
         group.add(commands)
     return parser

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bench.errors import InputError
+from bench.errors import InputError, hidden
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_BYTES, MOST_LEVELS = 1_000_000, 50
+"""The largest file that is read, and how deep its values may be nested: far more than anyone writes by hand."""
+
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 reads 3e-3 as a text; nobody means that
+_DECIMAL = re.compile(r"[-+]?(0|[1-9]\d*)|[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
+"""Numbers as people mean them: YAML 1.1 reads 010 as eight, 1:30 as ninety and 1_5 as fifteen; here they are texts."""
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_BREAKS = str.maketrans("", "", "\n\t")  # in a text of several lines they are what they are
 
 
 class Section(dict[str, Any]):
@@ -47,10 +57,18 @@ def read_document(path: Path) -> Section:
         InputError: the file is missing, unreadable, malformed, or not a mapping; says where.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+        with open(path, "rb", opener=_open_now) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: cannot be read: it is no ordinary file")
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path}: cannot be read: it has more than {MOST_BYTES:,} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read: it is not UTF-8 text") from None
     return parse_document(text, str(path))
 
 
@@ -58,7 +76,7 @@ def parse_document(text: str, source: str) -> Section:
     """As ``read_document``, from a text that came from ``source``."""
     loader = _Loader(text)
     try:
-        _refuse_aliases(text, source)
+        _refuse_traps(text, source)
         node = loader.get_single_node()
         value = _plain(node, source, loader) if node is not None else None
     except yaml.MarkedYAMLError as error:
@@ -74,11 +92,20 @@ def parse_document(text: str, source: str) -> Section:
     return value
 
 
-def _refuse_aliases(text: str, source: str) -> None:
-    """An alias can make a few lines expand to gigabytes; nothing here needs one."""
+def _open_now(path: str, flags: int) -> int:
+    """Open a file without waiting for a writer, as a pipe would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _refuse_traps(text: str, source: str) -> None:
+    """An alias can make a few lines expand to gigabytes, and deep nesting takes forever; nothing here needs either."""
+    level = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             raise InputError(f"{source}:{_line(event)}: aliases (*{event.anchor}) are not allowed")
+        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if level > MOST_LEVELS:
+            raise InputError(f"{source}:{_line(event)}: values are nested more than {MOST_LEVELS} levels deep")
 
 
 def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
@@ -99,7 +126,12 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
         return float(node.value)
     if node.tag == "tag:yaml.org,2002:timestamp":
         return node.value  # a date is a text here: JSON has none
-    return loader.construct_object(node)
+    if node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+        return node.value
+    value = loader.construct_object(node)
+    if isinstance(value, str) and (odd := hidden(value.translate(_BREAKS))):
+        raise InputError(f"{source}:{line}: a text holds the character U+{ord(odd):04X}, which cannot be printed")
+    return value
 
 
 def _line(part: yaml.Node | yaml.Event) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from bench.hyper import Value
 from bench.overrides import split_call, split_chain
 from bench.registry import Registry
 from bench.spec import MethodSpec
+
+MOST_ROWS = 1000
+"""Into how many rows the lists of hyper-parameters of one row may span."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
         InputError: it has another form, or names what there is not.
     """
     if isinstance(value, str):
-        value = {name: {} for name in split_chain(value)}
+        chain = _chain(value, place)
+        value = {name: {} for name in chain}
+        if len(value) < len(chain):
+            raise InputError(f"{place}: '{label}': {max(chain, key=chain.count)} stands there twice")
     parts = {name: given or {} for name, given in value.items()} if isinstance(value, dict) else {}
     if not parts or not all(isinstance(given, dict) for given in parts.values()):
         raise InputError(f"{place}: '{label}' must be a method's name, or {{name: {{hyper-parameter: value}}}}")
@@ -58,6 +65,9 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
     for key, values in axes:
         if values == []:
             raise InputError(f"{place}: '{label}': the list of {key[1]} is empty")
+    spanned = math.prod(len(values) for _, values in axes if isinstance(values, list))
+    if spanned > MOST_ROWS:
+        raise InputError(f"{place}: '{label}': its lists span {spanned:,} rows; at most {MOST_ROWS:,} are allowed")
     found = []
     for point in itertools.product(*([(key, one) for one in (v if key in swept else [v])] for key, v in axes)):
         told = ", ".join(f"{key[1]}={one}" for key, one in point if key in swept)
@@ -68,7 +78,16 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
 
 def typed_entry(written: str, registry: Registry) -> MethodEntry:
     """A row of the command line: ``gta(weight=1)+transmix``. Raises ``InputError`` where it is not of that form."""
-    return _entry(written, [split_call(part, "--methods") for part in split_chain(written)], "--methods", registry)
+    chosen = [split_call(part, "--methods") for part in _chain(written, "--methods")]
+    return _entry(written, chosen, "--methods", registry)
+
+
+def _chain(written: str, place: str) -> list[str]:
+    """A method and its policies as written, none of them empty."""
+    parts = split_chain(written)
+    if not parts or written.strip()[0] == "+" or written.strip()[-1] == "+":
+        raise InputError(f"{place}: '{written}' must be a method's name, or one with policies behind it: gta+transmix")
+    return parts
 
 
 def _entry(label: str, chosen: Sequence[tuple[str, Mapping[str, Any]]], place: str, registry: Registry) -> MethodEntry:

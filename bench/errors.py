@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the order of what is read
+_LONG = re.compile(r"\S{301,}")
 
 
 class InputError(Exception):
@@ -43,7 +48,32 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
         what: the singular noun, such as ``"method"``.
     """
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    name = shortened(name)
+    small = {choice.lower(): choice for choice in known}
+    near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.5)
+    hint = f"; did you mean '{small[near[0]]}'?" if near else ""
     listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
     return f"no {what} is called '{name}'{hint} (there are: {listed or 'none'})"
+
+
+def hidden(text: str) -> str:
+    """The first character of a text that steers a terminal or turns what stands around it; empty where there is none.
+
+    Line breaks and tabs count; blanks of any width and joiners, which many languages need, do not.
+    """
+    return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") or c in _TURNING), "")
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are shown as escapes (``\\x1b``), so that it steers no terminal; lines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def told(problem: str) -> str:
+    """A problem as one line of a terminal, whatever names it quotes: nothing in it can pass for a line of its own."""
+    return shortened(visible("; ".join(problem.splitlines())))
+
+
+def shortened(text: str) -> str:
+    """A text in which no word is longer than 300 characters: of a longer one, the middle is left out."""
+    return _LONG.sub(lambda word: f"{word[0][:100]}...{word[0][-50:]}", text)

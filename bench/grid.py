@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from bench.errors import InputError, Problems
 from bench.experiment import Exclusion, Experiment
 from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_seeds, method_identity, percent
+
+
+MOST = 1_000_000
+"""Runs of a plan: more take minutes to plan, and nobody trains them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,11 @@ def expand(experiment: Experiment) -> Plan:
     """Every method × backbone × dataset × rate × seed of an experiment that is not left out.
 
     Raises:
-        InputError: nothing is left, or two seeds of a cell are the same run.
+        InputError: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
     """
+    axes_of = (experiment.datasets, experiment.backbones, experiment.methods, experiment.rates, experiment.seeds)
+    if (count := math.prod(map(len, axes_of))) > MOST:
+        raise InputError(f"{experiment.name}: {count:,} runs; at most {MOST:,} can be planned at a time, so divide it")
     runs: list[Planned] = []
     excluded: list[Excluded] = []
     cells = itertools.product(experiment.datasets, experiment.backbones, experiment.methods, experiment.rates)

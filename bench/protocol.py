@@ -102,7 +102,7 @@ class Protocol:
     validation: float = hyper(
         0.1, low=0, high=0.9, source="share of the training split held out where a dataset has no validation split"
     )
-    evaluations: int = hyper(4, low=1, source="points of the curve, evenly spaced, the end included")
+    evaluations: int = hyper(4, low=1, high=10_000, source="points of the curve, evenly spaced, the end included")
     precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
 
     @property

@@ -6,6 +6,7 @@ The suite's own folder and a user's (``--plugin``) have the same shape, so built
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import read_backbone, timm_backbone
 from bench.cards.dataset import folder_dataset, read_dataset
+from bench.cards.folders import typed_path
 from bench.cards.method import read_method
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
@@ -26,6 +28,7 @@ from bench.papers.published import PublishedTable, read_published
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What a method, backbone, dataset or experiment may be called."""
 
+_KINDS = ("methods", "backbones", "datasets", "experiments", "paper_tables")
 _NO_TABLES = ("protocol.yaml", "claims.yaml")
 
 
@@ -36,14 +39,11 @@ class Registry:
         plugins: method files, or folders with ``methods/``, ``datasets/``, ``backbones/`` or ``experiments/`` in them.
 
     Raises:
-        InputError: a plugin does not exist, or a name is taken twice.
+        InputError: a plugin does not exist or has nothing in it, or a name is taken twice.
     """
 
     def __init__(self, plugins: Iterable[str | Path] = ()) -> None:
-        self.plugins = tuple(Path(plugin).expanduser().resolve() for plugin in plugins)
-        for plugin in self.plugins:
-            if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
-                raise InputError(f"--plugin {plugin}: there is no such folder or .py file")
+        self.plugins = tuple(map(_plugin, plugins))
 
     @cached_property
     def method_files(self) -> dict[str, Path]:
@@ -92,7 +92,11 @@ class Registry:
         return read_method(self._method_file(name), self._method_file)
 
     def load_method(self, card: MethodCard) -> type[Any]:
-        """The method's class; this runs its file and those it derives from, and so imports torch."""
+        """The method's class; this runs its file and those it derives from, and so imports torch.
+
+        Raises:
+            Exception: whatever running the file raises; ``RuntimeError`` where it would end the process.
+        """
         if card.parent:
             self.load_method(self.method(card.parent))
         return getattr(_load(card), card.class_name)  # type: ignore[no-any-return]
@@ -107,14 +111,14 @@ class Registry:
     def dataset(self, name: str) -> DatasetCard:
         """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``."""
         if name.startswith("folder:"):
-            return folder_dataset(Path(name.removeprefix("folder:")).expanduser().resolve())
+            return folder_dataset(_real(name.removeprefix("folder:")))
         plain = name.partition("@")[0]
         return read_dataset(name, self._find(self.dataset_files, plain, "dataset", "folder:PATH takes your own images"))
 
     def experiment(self, target: str) -> Section:
         """A declared experiment: a registered name, or the path of a YAML file."""
         if target.endswith((".yaml", ".yml")):
-            return read_document(Path(target).expanduser())
+            return read_document(typed_path(target))
         if target in self.table_files:
             raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
         known = self.experiment_files | self.table_files
@@ -152,6 +156,24 @@ class Registry:
         return known[name]
 
 
+def _plugin(given: str | Path) -> Path:
+    """A plugin's own path, whatever link leads there. Raises ``InputError`` where nothing of it can be used."""
+    try:
+        plugin = _real(given)
+    except InputError as error:
+        raise InputError(f"--plugin: {error}") from None
+    if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
+        raise InputError(f"--plugin {plugin}: there is no such folder or .py file")
+    if plugin.is_dir() and not any((plugin / kind).is_dir() for kind in _KINDS):
+        raise InputError(f"--plugin {plugin}: it has none of the folders {', '.join(_KINDS)}; or name a .py file in it")
+    return plugin
+
+
+def _real(given: str | Path) -> Path:
+    """The path that a typed one leads to, which may be printed as well as that one."""
+    return typed_path(os.path.realpath(typed_path(given)))
+
+
 def _load(card: MethodCard) -> ModuleType:
     name = f"bench.methods.{card.name}"
     loaded = sys.modules.get(name)
@@ -165,6 +187,9 @@ def _load(card: MethodCard) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        del sys.modules[name]
+        raise RuntimeError(f"{card.path}: running the file ends the process: sys.exit({error.code!r})") from error
     except BaseException:
         del sys.modules[name]
         raise

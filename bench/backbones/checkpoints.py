@@ -17,6 +17,9 @@ from torch import Tensor
 
 from bench.errors import InputError
 
+MOST_BYTES = 1 << 30
+"""How large a tensor may be whose values are not all in the file: one number can stand for any count of them."""
+
 _HARMLESS: list[Any] = [Namespace, (OrderedDict, "yacs.config.CfgNode")]
 """What training scripts keep beside the weights: settings, which run nothing when they are read.
 
@@ -47,6 +50,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_refused(path, str(error))) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a checkpoint of torch.save: {told}") from None
@@ -56,10 +61,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def tensors(found: object) -> dict[str, Tensor]:
-    """The tensors of a dictionary by name, without what DataParallel puts before all of them; empty for others."""
+    """The tensors of a dictionary by name, without what DataParallel puts before all of them; empty for others.
+
+    Raises:
+        InputError: a tensor claims to be far larger than what is stored of it.
+    """
     if not isinstance(found, Mapping):
         return {}
     kept = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    for name, value in kept.items():
+        if (size := value.numel() * value.element_size()) > max(MOST_BYTES, value.untyped_storage().nbytes()):
+            raise InputError(f"the tensor {name} of {size:,} bytes is not in the file: its values only repeat others")
     if kept and all(name.startswith("module.") for name in kept):
         return {name.removeprefix("module."): value for name, value in kept.items()}
     return kept

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cards.folders import converted_weights
+from bench.cards.folders import converted_weights, typed_path
 from bench.cards.offers import head_offers, offers_of, timm_offers
 from bench.document import Section, read_document
 from bench.errors import InputError
@@ -74,15 +75,15 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     Raises:
         InputError: the file is malformed, or the weights cannot be used.
     """
-    facts, chosen = read_document(path), name.partition("@")[2]
+    facts, (_, chooses, chosen) = read_document(path), name.partition("@")
     title, model = facts.text("title"), facts.text("model")
     arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
-    if not isinstance(arguments, dict) or not isinstance(offers, list):
-        raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list")
+    if not isinstance(arguments, dict) or not isinstance(offers, list) or any(type(it) is not str for it in offers):
+        raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list of texts")
     own = path.with_suffix(".safetensors")
     if "published" in facts and not own.is_file():
         own = converted_weights(name)
-    if chosen:
+    if chooses:
         weights, sha256 = _weights(chosen, name, "convert" in facts)
     elif "weights" in facts:
         if facts["weights"] != "timm":
@@ -106,11 +107,11 @@ def timm_backbone(name: str) -> BackboneCard:
     Raises:
         InputError: the name cannot be a timm model's, or the weights cannot be used.
     """
-    plain, _, chosen = name.partition("@")
+    plain, chooses, chosen = name.partition("@")
     model = plain.removeprefix("timm:")
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", model):
-        raise InputError(f"{plain}: a timm model's name holds letters, digits, '_' and '.' only")
-    weights, sha256 = _weights(chosen, name) if chosen else ("pretrained", "")
+    if not re.fullmatch(r"[A-Za-z0-9_.]{1,200}", model):
+        raise InputError(f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them")
+    weights, sha256 = _weights(chosen, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
     offers = timm_offers(model) | head_offers(model, weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
@@ -129,7 +130,7 @@ def _weights(chosen: str, name: str, convertible: bool = False) -> tuple[str, st
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
     if chosen == "none":
         return "none", ""
-    path = Path(chosen).expanduser().resolve()
+    path = Path(os.path.realpath(typed_path(chosen))) if chosen else Path()
     if path.suffix != ".safetensors" or not path.is_file():
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
         if convertible and path.is_file():

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import file_sha256
-from bench.cards.folders import data_folder
+from bench.cards.folders import data_folder, typed_path
+from bench.cards.forms import check_forms
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
 from bench.spec import Named, digest
@@ -112,10 +113,12 @@ def read_dataset(name: str, path: Path) -> DatasetCard:
         InputError: the file is malformed, or there is no such variant or list.
     """
     facts = read_document(path)
+    check_forms(facts)
     plain, chooses, chosen = name.partition("@")
     variant, listed = _chosen(chosen, facts, plain) if chooses else ("", None)
     if variant:
         facts = _varied(facts, variant)
+        check_forms(facts)
     _check(facts)
     if "official" in facts:
         facts["splits"] = {
@@ -131,12 +134,15 @@ def read_list(path: Path) -> list[str]:
     """The lines of a list file, one path each; blank lines are passed over.
 
     Raises:
-        InputError: it cannot be read, is empty, or names an image twice.
+        InputError: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the list cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: the list cannot be read: {reason}") from None
+    if odd := next((line for line in lines if not line.isprintable()), None):
+        raise InputError(f"{path}: the list has a line that is no path: {odd[:80]}")
     if not lines:
         raise InputError(f"{path}: the list is empty; it names training images, one path a line")
     twice = next((line for line, other in zip(sorted(lines), sorted(lines)[1:], strict=False) if line == other), None)
@@ -164,6 +170,8 @@ def folder_dataset(folder: Path) -> DatasetCard:
     for split, found in files.items():
         if not found:
             raise InputError(f"folder:{folder}: '{splits[split].name}' holds no image; {layout}")
+        if odd := next((path for path in found if not path.is_file()), None):
+            raise InputError(f"folder:{folder}: {odd} is no image file that can be read; remove it")
     classes = sorted({path.parent.name for path in files["train"]})
     for split, found in files.items():
         unknown = sorted({path.parent.name for path in found} - set(classes))
@@ -198,11 +206,11 @@ def _content(folder: Path, files: list[Path]) -> str:
 def _chosen(chosen: str, facts: Section, plain: str) -> tuple[str, Path | None]:
     """The variant and the list file written after the first ``@``; the first is empty and the second None if not."""
     variants = facts.get("variants", {})
-    first, _, rest = chosen.partition("@")
+    first, at, rest = chosen.partition("@")
     variant, file = (first, rest) if first in variants else ("", chosen)
-    if not file and variant:
+    if not at and variant:
         return variant, None
-    path = Path(file).expanduser().absolute()
+    path = typed_path(file).absolute() if file else Path()
     if not file or not path.is_file():
         told = choose(file, variants, "variant") if file else "after @ stands what is chosen of it"
         raise InputError(f"{plain}: {told}; an existing file that lists training images, one path a line, is taken too")
@@ -213,8 +221,6 @@ def _varied(facts: Section, variant: str) -> Section:
     """The card's entries with a variant's in their place; its options are added to the card's own."""
     own = facts["variants"][variant]
     place = facts["variants"].place(variant)
-    if not isinstance(own, dict):
-        raise InputError(f"{place}: the variant '{variant}' must be a mapping")
     for key in own:
         if key not in _OF_A_VARIANT:
             raise InputError(f"{place}: {choose(key, _OF_A_VARIANT, 'key of a variant')}")
@@ -233,7 +239,7 @@ def _check(facts: Section) -> None:
     if "official" not in facts:
         return
     official, use = facts["official"], facts.get("use")
-    if not isinstance(official, Mapping) or any(type(size) is not int for size in official.values()):
+    if not isinstance(official, Mapping) or any(type(n) is not int or n < 1 for n in official.values()):
         raise InputError(f"{facts.place('official')}: 'official' must give the size of each official list")
     if not isinstance(use, Mapping) or not {"train", "test"} <= set(use) <= set(_SPLITS):
         raise InputError(f"{facts.place('use')}: 'use' must say of which lists train, test and, if any, val are made")

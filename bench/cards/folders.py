@@ -1,9 +1,12 @@
-"""Where data and weights that do not come with the package lie."""
+"""Paths that people type, and where data and weights that do not come with the package lie."""
 
 from __future__ import annotations
 
+import errno
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from bench.errors import InputError, hidden
 
 
 def data_folder() -> Path:
@@ -14,3 +17,33 @@ def data_folder() -> Path:
 def converted_weights(name: str) -> Path:
     """Where the converted weights of a backbone lie: ``weights/NAME.safetensors`` in the data folder."""
     return data_folder() / "weights" / f"{name}.safetensors"
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path as it was typed, with somebody's home folder in the place of a ``~``; whether it exists is not asked.
+
+    Raises:
+        InputError: nothing can have this path: it is empty or too long, or names a user that there is not; or it has
+            characters that steer a terminal.
+    """
+    if not str(text):
+        raise InputError("'' is no path; give a file or a folder ('.' is the current one)")
+    if odd := hidden(str(text)):
+        raise InputError(f"{text}: a path with the character U+{ord(odd):04X} cannot be printed; rename it")
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except RuntimeError:
+        raise InputError(f"{text}: there is no such user; write ./~... for a name that begins with ~") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{text}: a path cannot be so long") from None
+    return path
+
+
+def stays_inside(name: object) -> bool:
+    """Whether a name in a card is that of something in a folder: relative, and never up."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name or PureWindowsPath(name).drive:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts

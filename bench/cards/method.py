@@ -143,6 +143,8 @@ def _parse(text: str, path: Path) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
+    except (MemoryError, RecursionError):
+        raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
 
 
 def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:
@@ -204,7 +206,10 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
             raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
         arguments[keyword.arg] = _literal(keyword.value, name, place)
     for key, forms in _KEYWORDS.items():
-        if arguments.get(key) is not None and not isinstance(arguments[key], forms):
+        value = arguments.get(key)
+        listed = value if isinstance(value, tuple) else ()
+        wrong = isinstance(value, bool) or not all(isinstance(item, (bool, int, float, str)) for item in listed)
+        if value is not None and (wrong or not isinstance(value, forms)):
             raise InputError(f"{place}: {name}: {key} = {arguments[key]!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
@@ -231,5 +236,5 @@ def _constants(node: ast.ClassDef, path: Path) -> list[tuple[str, Any]]:
 def _literal(node: ast.expr, name: str, place: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, MemoryError, RecursionError):
         raise InputError(f"{place}: {name} must be a literal: cards are read without running the file") from None

@@ -101,6 +101,7 @@ def _entries(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            return dict(json.loads(file.read(min(size, 1 << 26))))
-    except (OSError, ValueError):
+            found = json.loads(file.read(min(size, 1 << 26)))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}

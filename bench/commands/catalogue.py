@@ -9,6 +9,7 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.errors import visible
 from bench.show import KINDS, describe, list_kind
 
 LIST = """
@@ -58,7 +59,7 @@ def list_command(options: argparse.Namespace) -> int:
     wide = max((len(row["name"]) for row in rows), default=0)
     room = max(20, shutil.get_terminal_size().columns - wide - 2) if sys.stdout.isatty() else 10_000
     for row in rows:
-        about = row["about"]
+        about = " ".join(visible(row["about"]).split())
         print(f"{row['name']:{wide}}  {about if len(about) <= room else about[: room - 3] + '...'}")
     return 0
 
@@ -69,7 +70,7 @@ def show_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         print_json([card.facts for card in found])
         return 0
-    print("\n\n".join(card.text for card in found))
+    print("\n\n".join(visible(card.text) for card in found))
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import bench
-from bench.cards.folders import converted_weights
+from bench.cards.folders import converted_weights, typed_path
 from bench.commands.options import add_command, add_plugin
+from bench.errors import InputError
 
 CONVERT = """
 Checkpoints are read without running code that lies in them. 'bench show NAME' says where one is published.
@@ -39,15 +39,18 @@ def convert_command(options: argparse.Namespace) -> int:
     """Write the file and say what became of every weight."""
     plain = options.name.partition("@")[0]
     card = bench.Registry(options.plugin).backbone(plain)
-    checkpoint = Path(options.checkpoint).expanduser()
-    out = Path(options.out).expanduser() if options.out else converted_weights(plain)
+    checkpoint = typed_path(options.checkpoint)
+    out = typed_path(options.out) if options.out else converted_weights(plain)
+    if "convert" in card.facts and not checkpoint.is_file():  # before torch is loaded, which takes a while
+        raise InputError(f"{checkpoint}: there is no such file; 'bench show {plain}' says where one is published")
 
     from bench.backbones.convert import convert, require_free, save
 
+    if options.out or out.exists():
+        require_free(out)  # before the work, which takes a while too
+    converted = convert(card, checkpoint, options.network)
     if not options.out:
         out.parent.mkdir(parents=True, exist_ok=True)
-    require_free(out)  # before the work, which takes a while
-    converted = convert(card, checkpoint, options.network)
     save(converted, card, checkpoint, out)
     head = converted.weights.get("head.weight")
     where = f" (under {converted.entry})" if converted.entry else ""

@@ -109,13 +109,14 @@ def _report(card: DatasetCard, images: bool) -> int:
     from bench.data.read import MASK_READERS, read_data, read_masks
 
     dataset = read_masks(card) if card.reader in MASK_READERS else read_data(card)
+    decoded = _decode(dataset) if images else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset))
     print(f"{card.name}: {_there(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
     verified = card.facts.get("checksums", {})
     if verified:
         print(f"verified checksums: {', '.join(verified)}")
     if images:
-        print(f"{_decode(dataset):,} images decode")
+        print(f"{decoded:,} images decode")
     return 0
 
 

@@ -14,6 +14,7 @@ import bench
 from bench.commands.options import add_format, add_target_command, print_json
 from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
+from bench.experiment import MOST_SEEDS
 
 POWER = 0.8
 ALPHA = 0.05
@@ -73,6 +74,8 @@ def power_command(options: argparse.Namespace) -> int:
         raise InputError(f"--power {options.power}: a share of the gaps, between 0 and 1")
     if options.most < 2:
         raise InputError(f"--most {options.most}: a test needs at least 2 seeds")
+    if options.most > MOST_SEEDS:
+        raise InputError(f"--most {options.most}: an experiment has at most {MOST_SEEDS:,} seeds")
     plan, finished = planned(options), bench.Store(options.results).finished()
     alpha, comparisons = ALPHA, list(_of_papers(plan, finished)) if is_paper(options) else []
     if not is_paper(options):

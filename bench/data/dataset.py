@@ -98,7 +98,7 @@ class MaskFiles:
         return [self._decoded(self.paths[index]) for index in indices]
 
     def _decoded(self, path: str | Path) -> Tensor:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             stored = np.array(image)
         if stored.ndim != 2 or stored.dtype != np.uint8:
             raise ValueError(f"{path} is no mask: a mask has one channel of 8 bits")
@@ -129,9 +129,17 @@ class SegmentationDataset:
 
 def _decoded(path: str | Path) -> Tensor:
     """uint8 (3, H, W); transparency is dropped, 16-bit grey is scaled to 8 bits (Pillow alone would clip it)."""
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if image.mode.startswith("I;16"):
             grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
             return torch.from_numpy(grey).expand(3, *grey.shape)
         opaque = image.convert("RGBA") if image.has_transparency_data else image
         return torch.from_numpy(np.array(opaque.convert("RGB"))).permute(2, 0, 1)
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """An image file. Raises ``ValueError`` where it claims more pixels than any photograph has."""
+    try:
+        return Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}") from None

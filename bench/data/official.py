@@ -123,9 +123,19 @@ def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
     for name, split in found.lists.items():
         if isinstance(split, Split) and not set(np.unique(split.labels)) <= set(range(len(found.classes))):
             raise InputError(f"{card.name}: '{name}' has labels outside of 0 to {len(found.classes) - 1}")
+    files = [path for split in found.lists.values() for path in files_of(split)]
+    _refuse_outside(card, files)
     if not found.seen:
-        _require_images(card, [path for split in found.lists.values() for path in files_of(split)])
+        _require_images(card, files)
     return found
+
+
+def _refuse_outside(card: DatasetCard, paths: Sequence[str | Path]) -> None:
+    """Raise ``InputError`` where a list names a file outside of the dataset's folder."""
+    root = f"{card.path}{os.sep}"
+    for path in map(str, paths):
+        if not path.startswith(root) or f"{os.sep}..{os.sep}" in path:
+            raise InputError(f"{card.name}: a list names {path}, which is not in {card.path}; {card.how_to_fetch}")
 
 
 def _require_images(card: DatasetCard, paths: Sequence[str | Path]) -> None:

@@ -17,6 +17,12 @@ from tqdm import tqdm
 
 from bench.errors import InputError
 
+MOST_TIMES, FREE_BYTES = 100, 1 << 28
+"""How many times its own size an archive may grow beyond the first quarter of a gigabyte: images hardly grow."""
+
+_ENTRY = 512  # bytes that a member counts for at least, however empty it is
+_PIECE = 1 << 20
+
 
 def unpack(archive: Path, into: Path, rename: Mapping[str, str] | None = None) -> None:
     """Unpack a tar or zip file, compressed or not.
@@ -30,13 +36,15 @@ def unpack(archive: Path, into: Path, rename: Mapping[str, str] | None = None) -
         rename: other names for things at its top.
 
     Raises:
-        InputError: it is no archive, is damaged, or holds a link, a device or a path that leaves the folder.
+        InputError: it is no archive, is damaged, holds a link, a device or a path that leaves the folder, or would
+            grow to far more than it is.
     """
+    room = FREE_BYTES + MOST_TIMES * archive.stat().st_size
     into.mkdir(parents=True, exist_ok=True)
     with _staging(into) as staging:
         try:
             for name, content in _members(archive):
-                _place(staging, name, content, archive)
+                room -= _place(staging, name, content, archive, room)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{archive}: cannot be unpacked: {error}") from error
         for entry in sorted(staging.iterdir()):
@@ -88,17 +96,21 @@ def _of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             bar.update(1)
 
 
-def _place(staging: Path, name: str, content: IO[bytes] | None, archive: Path) -> None:
+def _place(staging: Path, name: str, content: IO[bytes] | None, archive: Path, room: int) -> int:
+    """Write a member where it belongs; returns the bytes that it takes, which may be no more than there is room for."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\\" in name or "\0" in name:
         raise InputError(f"{archive}: holds {name!r}, a path that leaves the folder")
     target = staging.joinpath(*path.parts)
-    if content is None:
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        shutil.copyfileobj(content, file, 1 << 20)
+    (target if content is None else target.parent).mkdir(parents=True, exist_ok=True)
+    taken = _ENTRY
+    if content is not None:
+        with target.open("wb") as file:
+            while taken <= room and (piece := content.read(_PIECE)):
+                taken += file.write(piece)
+    if taken > room:
+        raise InputError(f"{archive}: would grow to more than {MOST_TIMES} times its size; it is not unpacked")
+    return taken
 
 
 def _bar(archive: Path) -> tqdm[NoReturn]:

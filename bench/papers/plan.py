@@ -12,7 +12,7 @@ from bench.cards import BackboneCard
 from bench.document import Section, read_document
 from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
-from bench.experiment import VARY
+from bench.experiment import MOST_SEEDS, VARY
 from bench.grid import run_spec, unserved
 from bench.overrides import SELECTIONS, Overrides, read_value, split_chain, split_list, split_setting
 from bench.papers.labels import TOGETHER, assigned
@@ -27,6 +27,7 @@ NOT_ASKED = "not among what the command line asks for"
 
 _ASSIGNABLE = (*AXES, "hyper", "settings", "seeds", "not_run", "average")
 _RUNS_KEYS = ("axes", "labels", "columns", "baseline", "settings", "seeds", "note")
+_MAPPINGS = ("axes", "labels", "columns", "settings")
 _PROTOCOL_KEYS = ("title", "settings", "seeds", "selection", "sweep", "notes")
 
 
@@ -182,25 +183,31 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
     if not isinstance(settings, Section):
         settings = Section(section.source, section.first_line)
         problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
+    notes = section.get("notes") or []
     found = PaperProtocol(
         settings={key: stated(settings, key) for key in settings},
         seeds=stated(section, "seeds"),
         selection=stated(section, "selection"),
         sweep=stated(section, "sweep"),
-        notes=tuple(str(note) for note in section.get("notes") or ()),
+        notes=tuple(str(note) for note in (notes if isinstance(notes, list) else [notes])),
         place=section.source,
     )
     for key, rule, rules in (("selection", found.selection, SELECTIONS), ("sweep", found.sweep, SWEEPS)):
         if rule.source and rule.value not in rules:
             problems.add(f"{section.place(key)}: {choose(str(rule.value), rules, key)}")
     if found.seeds.source and not _counts(found.seeds.value):
-        problems.add(f"{section.place('seeds')}: seeds is how many, at least 1; it is {found.seeds.value!r}")
+        problems.add(f"{section.place('seeds')}: {_no_seeds(found.seeds.value)}")
     problems.stop()
     return found
 
 
 def _counts(value: object) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= MOST_SEEDS
+
+
+def _no_seeds(value: object) -> str:
+    most = f" and at most {MOST_SEEDS:,}" if type(value) is int and value > MOST_SEEDS else ""
+    return f"seeds is how many, at least 1{most}; it is {value!r}"
 
 
 class _Cards:
@@ -228,6 +235,8 @@ class _Planner:
         for key in self.declared:
             if key not in _RUNS_KEYS:
                 self.problems.add(f"{self.declared.place(key)}: {choose(key, _RUNS_KEYS, 'key of runs')}")
+            elif key in _MAPPINGS and not isinstance(self.declared[key] or {}, dict):
+                self.problems.add(f"{self.declared.place(key)}: '{key}' must be a mapping")
         path = cards.registry.protocol_files.get(table.paper)
         self.protocol = read_paper_protocol(read_document(path)) if path else None
         self.labels, self.columns = self.section("labels"), self.section("columns")
@@ -285,10 +294,10 @@ class _Planner:
     def baselines(self) -> tuple[str, ...]:
         """The labels of the rows that others are compared with."""
         given = self.declared.get("baseline") or []
-        labels = [given] if isinstance(given, str) else list(given)
+        labels = list(given) if isinstance(given, list) else [given]
         known = {label for row in self.table.rows for label in row if label}
         for label in labels:
-            if label not in known:
+            if not isinstance(label, str) or label not in known:
                 self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), known, 'row')}")
         return tuple(labels)
 
@@ -314,7 +323,7 @@ class _Planner:
     def runs(self, axes: Mapping[str, Any]) -> PlannedCell:
         name, wanted = str(axes["backbone"]), split_list(self.overrides.backbones)
         name = next((other for other in wanted if other.partition("@")[0] == name), name)
-        dataset, rate = self.cards.dataset(str(axes["dataset"])), float(axes["rate"])
+        dataset, rate = self.cards.dataset(str(axes["dataset"])), self.rate(axes["rate"])
         entries = self.methods(axes["method"], axes["hyper"])
         backbone = self.cards.backbone(name)
         if methods := split_list(self.overrides.methods):
@@ -326,14 +335,21 @@ class _Planner:
         )
         if not entries or any(allowed and not names & {*allowed} for allowed, names in asked):
             return PlannedCell(reason=NOT_ASKED)
+        protocol, seeds = self.settings(axes["settings"]), self.seeds(axes["seeds"])
         if reason := next((why for entry in entries if (why := unserved(entry, backbone))), "") or _unshipped(backbone):
             return PlannedCell(reason=reason)
-        protocol, seeds = self.settings(axes["settings"]), self.seeds(axes["seeds"])
         found = []
         for entry in entries:
             runs = (run_spec(entry, backbone, dataset, rate, seed, protocol, VARY) for seed in seeds)
             found.append(Candidate(entry.label, tuple(runs)))
         return PlannedCell(tuple(found))
+
+    def rate(self, written: object) -> float:
+        """A sampling rate in percent."""
+        if type(written) in (int, float) and 0 < float(str(written)) <= 100:
+            return float(str(written))
+        place = self.labels.place()
+        raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100")
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
         """The rows of a method, with the hyper-parameters that labels give to it in the place of its own."""
@@ -359,11 +375,12 @@ class _Planner:
         assert self.protocol is not None
         if not self.overrides.seeds:
             if own is not None and not _counts(own):
-                raise InputError(f"{self.declared.place('seeds')}: seeds is how many, at least 1; it is {own!r}")
+                raise InputError(f"{self.declared.place('seeds')}: {_no_seeds(own)}")
             return range(int(self.protocol.seeds.value if own is None else str(own)))
         values = [read_value(part) for part in split_list(self.overrides.seeds)]
-        if values in ([], [0]) or any(type(value) is not int or value < 0 for value in values):
-            raise InputError(f"--seeds {self.overrides.seeds}: seeds are how many (3) or which (0,1,2)")
+        sound = all(type(value) is int and 0 <= value < 2**31 for value in values)
+        if not values or not sound or (len(values) == 1 and not _counts(values[0])):
+            raise InputError(f"--seeds {self.overrides.seeds}: seeds are how many (1 to {MOST_SEEDS}) or which (0,1,2)")
         return range(values[0]) if len(values) == 1 else values
 
     def section(self, key: str) -> Section:

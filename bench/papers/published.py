@@ -18,7 +18,7 @@ KINDS = ("results", "statistics", "hyper-parameters")
 ORDERS = ("higher", "lower")
 _KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs", "audit")
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,9 @@ def read_published(name: str, section: Section) -> PublishedTable:
     if len({len(column) for column in columns}) > 1:
         problems.add(f"{section.place('columns')}: all columns must have as many levels of labels")
     ranking = _ranking(section, stub, columns, problems)
+    for key in ("runs", "audit"):
+        if not isinstance(section.get(key) or {}, Mapping):
+            problems.add(f"{section.place(key)}: '{key}' must be a mapping, not {section[key]!r}")
     problems.stop()
     return PublishedTable(
         name=name,
@@ -164,7 +167,7 @@ def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple
             continue
         label = _labels(row["label"], f"{row.place('label')}: label", problems)
         texts = _labels(row["cells"], f"{row.place('cells')}: cells", problems)
-        if len(label) != depth:
+        if depth and len(label) != depth:
             problems.add(f"{row.place('label')}: {len(label)} labels for the {depth} levels of the stub")
         if len(texts) != width:
             problems.add(f"{row.place('cells')}: {len(texts)} cells for {width} columns")
