@@ -11,7 +11,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.overrides import SELECTIONS, Overrides, read_value, split_list, split_setting
+from bench.overrides import ACROSS, SELECTIONS, TESTS, Overrides, read_value, split_list, split_setting
 from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import AXES, digest, percent
@@ -44,7 +44,14 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "table": (dict,),
     "next": (list,),
 }
-_TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split")
+_TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split", "test", "across")
+_CHOICES = {
+    "selection": SELECTIONS,
+    "split": SPLITS,
+    "family": ("column", "table"),
+    "test": TESTS,
+    "across": ACROSS,
+}
 _CELL_AXES = AXES[:4]
 
 T = TypeVar("T")
@@ -69,6 +76,8 @@ class TableRules:
     alpha: float = 0.05
     selection: str = "last"
     split: str = "test"
+    test: str = "welch"
+    across: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,11 @@ class Experiment:
     baseline: str | None
     table: TableRules
     next: tuple[str, ...]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The draws that the methods' runs of one seed share and those of two seeds do not: what makes them pairs."""
+        return tuple(draw for draw, axes in self.vary.items() if "seed" in axes and "method" not in axes)
 
     def names(self, axis: str) -> set[str]:
         """What may be written for the values along an axis: names and labels."""
@@ -127,7 +141,7 @@ class _Reader:
         methods = self.methods()
         resolved = Experiment(
             name=self.name,
-            variant=self.name + (f"-{digest(asdict(self.overrides))[:6]}" if self.overrides != Overrides() else ""),
+            variant=self.name + (f"-{digest(self.changes())[:6]}" if self.overrides != Overrides() else ""),
             title=str(self.text.get("title") or self.name),
             about=str(self.text.get("about") or ""),
             methods=methods,
@@ -144,9 +158,15 @@ class _Reader:
         )
         self.refuse_twins("datasets", [card.title for card in resolved.datasets])
         self.refuse_strangers(resolved)
+        self.refuse_pairs(resolved)
         self.refuse_twins("methods", [entry.label for entry in methods])
         self.problems.stop()
         return resolved
+
+    def changes(self) -> dict[str, Any]:
+        """What the command line changed; an override that is added later leaves the names of old variants alone."""
+        later = ("test", "across")
+        return {key: value for key, value in asdict(self.overrides).items() if value or key not in later}
 
     def check_keys(self) -> None:
         """Unknown keys are told; a key of the wrong form is told and then read as if it were not there."""
@@ -178,6 +198,8 @@ class _Reader:
         for label, value in pairs:
             place = given.place(label) if isinstance(given, Section) else self.text.place("methods")
             try:
+                if not isinstance(label, str):
+                    raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
                 entries += read_entries(str(label), value, place, self.registry)
             except InputError as error:
                 self.problems.add(error)
@@ -260,6 +282,15 @@ class _Reader:
                     if name not in known:
                         self.problems.add(f"{rule.place}: {choose(name, known, f'{axis} of this experiment')}")
 
+    def refuse_pairs(self, resolved: Experiment) -> None:
+        """A paired test needs runs of one seed that share something on purpose."""
+        if resolved.table.test == "paired" and not resolved.shared:
+            place = "--test" if self.overrides.test else self.section("table").place("test")
+            self.problems.add(
+                f"{place}: a paired test is for runs of one seed that share something, and here subset, init and order "
+                "all change with the method or not with the seed ('vary'); take welch or permutation"
+            )
+
     def baseline(self, methods: Sequence[MethodEntry]) -> str | None:
         """The label to compare with; None where the command line left it out of the methods."""
         name = self.text.get("baseline")
@@ -271,13 +302,13 @@ class _Reader:
     def table(self) -> TableRules:
         given: dict[str, Any] = dict(self.section("table"))
         places = dict.fromkeys([*given, *_TABLE_KEYS], self.text.place("table"))
-        for key, written in (("selection", self.overrides.selection), ("split", self.overrides.split)):
-            if written:
+        for key in ("selection", "split", "test", "across"):
+            if written := getattr(self.overrides, key):
                 given[key], places[key] = written, f"--{key}"
         for key in given:
             if key not in _TABLE_KEYS:
                 self.problems.add(f"{places[key]}: {choose(key, _TABLE_KEYS, 'key of a table')}")
-        for key, choices in (("selection", SELECTIONS), ("split", SPLITS), ("family", ("column", "table"))):
+        for key, choices in _CHOICES.items():
             if key in given and given[key] not in choices:
                 self.problems.add(f"{places[key]}: {choose(str(given[key]), choices, key)}")
         alpha = given.get("alpha", 0.05)

@@ -22,6 +22,9 @@ from bench.spec import percent
 from bench.tables import Cell, Entry, Layout, Table, compare
 from bench.tables.cells import METHOD
 
+MOST_BYTES = 100_000_000
+"""Of a results file: a million lines take less."""
+
 REQUIRED = ("method", "dataset", "seed", "value")
 OPTIONAL = ("backbone", "rate", "metric", "quoted")
 METRIC = "top-1 (%)"
@@ -110,11 +113,11 @@ def tables(lines: Sequence[Line], title: str, baseline: str | None = None, **rul
         lines: from ``read_results``.
         title: first words of each title line.
         baseline: the method that the others are compared with.
-        rules: ``family``, ``alpha`` and ``decimals`` of ``bench.tables.Layout``.
+        rules: ``family``, ``alpha``, ``decimals`` and ``test`` of ``bench.tables.Layout``.
 
     Raises:
         InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
-        ValueError: one of ``rules`` is out of range.
+        ValueError: one of ``rules`` is out of range, or there are too many seeds for the exact test.
     """
     found = []
     for metric in dict.fromkeys(line.metric for line in lines):
@@ -159,10 +162,11 @@ def _cells(lines: Sequence[Line]) -> list[Cell]:
 
 
 def _cell(axes: Mapping[str, str], lines: Sequence[Line], planned: int) -> Cell:
-    values = tuple(line.value for line in sorted(lines, key=lambda line: line.seed or 0) if line.value is not None)
+    found = {line.seed: line.value for line in sorted(lines, key=lambda line: line.seed or 0) if line.value is not None}
     if lines[0].seed is None:
-        return Quoted(axes, values, 1)
-    return Cell(axes, values, planned, len(lines) - len(values))
+        return Quoted(axes, tuple(found.values()), 1)
+    seeds = tuple(seed for seed in found if seed is not None)
+    return Cell(axes, tuple(found.values()), planned, len(lines) - len(found), seeds=seeds)
 
 
 def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
@@ -186,9 +190,14 @@ def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, st
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: it is not an ordinary file")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: it cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path}: more than {MOST_BYTES // 10**6} MB; divide it by backbone or dataset")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,12 @@ from bench.errors import InputError
 
 SELECTIONS = ("last", "best-val", "best-test")
 """The rules by which the point of its curve is picked at which a run is scored (see ``bench.report.score``)."""
+
+TESTS = ("welch", "paired", "permutation")
+"""The tests by which a table compares methods (see ``bench.tables.testing``)."""
+
+ACROSS = ("these", "like-these")
+"""The claims that a table can make over its datasets (see ``bench.tables.across``)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Overrides:
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
         selection: which point of the curve a table reads.
         split: whose accuracy it shows, ``"test"`` or ``"val"``.
+        test: by which its methods are compared, one of ``TESTS``.
+        across: the claim over its datasets, one of ``ACROSS``.
     """
 
     methods: str = ""
@@ -37,6 +46,8 @@ class Overrides:
     settings: Sequence[str] = ()
     selection: str = ""
     split: str = ""
+    test: str = ""
+    across: str = ""
 
 
 def split_list(text: str) -> list[str]:
@@ -46,7 +57,7 @@ def split_list(text: str) -> list[str]:
 
 def split_chain(text: str) -> list[str]:
     """``gta(weight=1)+transmix`` as its parts."""
-    return _split(text, r"\+")
+    return _split(text, "+")
 
 
 def split_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
@@ -54,7 +65,10 @@ def split_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
     match = re.fullmatch(r"([^()]+)(?:\((.*)\))?", text)
     if match is None:
         raise InputError(f"{option}: '{text}' is not of the form name or name(hyper-parameter=value)")
-    return match[1].strip(), dict(split_setting(pair, option) for pair in split_list(match[2] or ""))
+    pairs = [split_setting(pair, option) for pair in split_list(match[2] or "")]
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise InputError(f"{option}: '{text}' gives {twice[0]} twice")
+    return match[1].strip(), dict(pairs)
 
 
 def split_setting(text: str, option: str) -> tuple[str, Any]:
@@ -76,5 +90,10 @@ def read_value(text: str) -> Any:
 
 def _split(text: str, separator: str) -> list[str]:
     """The parts between separators that do not stand inside parentheses."""
-    parts = re.split(separator + r"(?![^()]*\))", text)
-    return [part.strip() for part in parts if part.strip()]
+    parts, depth, start = [], 0, 0
+    for at, character in enumerate(text):
+        depth = max(0, depth + (character == "(") - (character == ")"))
+        if character == separator and not depth:
+            parts.append(text[start:at])
+            start = at + 1
+    return [part.strip() for part in (*parts, text[start:]) if part.strip()]

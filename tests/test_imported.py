@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
+from scipy.stats import permutation_test, ttest_ind, ttest_rel
 
 from bench.cli import main
 from bench.errors import InputError
@@ -182,10 +182,42 @@ class TestTable:
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"bench: {said}")
 
+    @pytest.mark.parametrize("test", ["welch", "paired", "permutation"])
+    def test_the_test_can_be_chosen(self, test: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        own, base = (51.5, 52.5, 51.0, 50.5), (41.4, 41.9, 42.1, 52.0)
+        lines = [f"GTA,X,{seed},{value}" for seed, value in zip((3, 1, 0, 2), own, strict=True)]
+        lines += [f"ce,X,{seed},{value}" for seed, value in zip((3, 1, 0, 2), base, strict=True)]
+        write(folder / "r.csv", lines, "method,dataset,seed,value")
+        expected = {
+            "welch": ttest_ind(own, base, equal_var=False).pvalue,
+            "paired": ttest_rel(own, base).pvalue,
+            "permutation": permutation_test((own, base), lambda a, b: np.mean(a) - np.mean(b), n_resamples=999).pvalue,
+        }[test]
+        (gta,) = [
+            r for r in records(told(capsys, "r.csv", "--baseline", "ce", "--test", test, "--format", "csv")) if r["p"]
+        ]
+        assert float(gta["p"]) == pytest.approx(float(expected), abs=1e-9)
+        text = told(capsys, "r.csv", "--baseline", "ce", "--test", test)
+        assert ("Pairs are runs of one seed." in text) == (test == "paired")
+
+    def test_a_test_that_cannot_reach_alpha_says_so(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", LINES[:6])
+        text = " ".join(told(capsys, "r.csv", "--baseline", "ce", "--test", "permutation").split())
+        assert "No † can stand: n = 3 and 3 seeds: the smallest possible p of the permutation test is 0.1" in text
+
+    def test_too_many_seeds_for_the_exact_test_are_one_line(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lines = [f"{method},X,{seed},{seed}" for method in "ab" for seed in range(21)]
+        write(folder / "r.csv", lines, "method,dataset,seed,value")
+        assert main(["import", "r.csv", "--baseline", "a", "--test", "permutation"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == "bench: r.csv: the exact test is for at most 40 values; with 42, use a t-test"
+
     def test_is_written_where_it_is_asked_for(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", LINES)
         shown = told(capsys, "r.csv", "--format", "latex")
-        assert told(capsys, "r.csv", "--format", "latex", "--output", "out/t.tex") == "out/t.tex\n"
+        assert told(capsys, "r.csv", "--format", "latex", "--output", "t.tex") == "t.tex\n"
         assert (folder / "out" / "t.tex").read_text(encoding="utf-8") == shown
 
     def test_shares_for_percent_are_suspected(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -172,7 +172,7 @@ def test_printed_ties_share_the_mark() -> None:
         (lambda: cell("CE", math.nan), "finite"),
         (lambda: cell("CE", 1.0, planned=0), "contradict"),
         (lambda: cell("CE", 1.0, reason="why"), "excluded"),
-        (lambda: render(compare(demo(), LAYOUT), "html"), "csv, json, latex, markdown, text"),
+        (lambda: render(compare(demo(), LAYOUT), "html"), "csv, json, latex, latex-siunitx, markdown, text"),
         (lambda: render(compare(demo(), LAYOUT), "text", 0), "width"),
     ],
 )
@@ -331,7 +331,8 @@ def test_json_has_the_fields_of_csv() -> None:
     content = json.loads(render(table, "json"))
     assert list(content) == ["title", "rules", "layout", "cells"]
     assert content["rules"] == list(table.rules())
-    assert Layout(**{**content["layout"], "rows": table.layout.rows, "columns": table.layout.columns}) == table.layout
+    tuples = {"rows": table.layout.rows, "columns": table.layout.columns, "shared": ()}
+    assert Layout(**{**content["layout"], **tuples}) == table.layout
     header = render(table, "csv").splitlines()[0].split(",")
     assert all(list(record) == header for record in content["cells"])
     assert [record["value"] for record in content["cells"]] == [e.mean for e in table.entries.values()]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format
 from bench.errors import InputError
 
-FORMATS = ("text", "markdown", "csv", "json", "latex")
+FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
 FAMILIES = ("column", "table")
+TESTS = ("welch", "paired", "permutation")
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
@@ -28,6 +31,7 @@ examples:
   bench import results.csv --baseline cross-entropy
   bench import results.csv --baseline cross-entropy --format latex --output table.tex
   bench import results.csv --baseline cross-entropy --across
+  bench import results.csv --baseline cross-entropy --test permutation
   bench import results.csv --format json
 """
 
@@ -36,21 +40,30 @@ def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "a table, with its tests, from your own numbers in a CSV file"
     parser = add_command(commands, "import", import_command, about, EXAMPLES)
-    parser.add_argument("file", metavar="FILE", type=Path, help="a CSV file, UTF-8")
+    parser.add_argument("file", metavar="FILE", help="a CSV file, UTF-8")
     parser.add_argument("--baseline", metavar="NAME", help="the method that the others are compared with")
     parser.add_argument("--family", choices=FAMILIES, default="column", help="of Holm's correction (default: column)")
+    parser.add_argument(
+        "--test",
+        choices=TESTS,
+        default="welch",
+        metavar="TEST",
+        help="welch (default), paired (where runs of one seed share something on purpose), or permutation",
+    )
     parser.add_argument("--alpha", type=float, default=0.05, metavar="A", help="level of the tests (default: 0.05)")
     parser.add_argument("--decimals", type=int, default=1, metavar="N", help="digits after the point (default: 1)")
     parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
     parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
     parser.add_argument("--across", action="store_true", help="with tests over the datasets, below the table (text)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    parser.add_argument("--output", metavar="FILE", help="write it there instead of printing it")
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     add_format(parser, FORMATS)
 
 
 def import_command(options: argparse.Namespace) -> int:
     """Print or write the table of each metric."""
+    options.file = typed_path(options.file)
+    options.output = None if options.output is None else typed_path(options.output)
     _check(options)
     from bench.errors import choose
     from bench.imported import read_results, tables
@@ -64,8 +77,11 @@ def import_command(options: argparse.Namespace) -> int:
         lines = [line for line in lines if line.metric == options.metric]
     elif len(metrics) > 1 and options.format in ("json", "csv"):
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
-    rules = {"family": options.family, "alpha": options.alpha, "decimals": options.decimals}
-    found = tables(lines, options.title or options.file.stem, options.baseline, **rules)
+    rules = {name: getattr(options, name) for name in ("family", "alpha", "decimals", "test")}
+    try:
+        found = tables(lines, options.title or options.file.stem, options.baseline, **rules)
+    except ValueError as error:
+        raise InputError(f"{options.file}: {error}") from None
     width = options.width or (100 if options.output else None)
     text = "\n".join(render(table, options.format, width) + _across(table, options) for table in found)
     for metric in dict.fromkeys(line.metric for line in lines):
@@ -89,8 +105,14 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("--across: tests over the datasets are told with --format text")
     if options.width is not None and options.width < 20:
         raise InputError(f"--width {options.width}: a table needs at least 20 columns")
-    if options.output is not None and options.output.resolve() == options.file.resolve():
+    if options.output is None:
+        return
+    if os.path.realpath(options.output) == os.path.realpath(options.file):
         raise InputError(f"--output {options.output}: the results themselves lie there")
+    if options.output.is_dir():
+        raise InputError(f"--output {options.output}: it is a folder; name the file to write")
+    if not options.output.parent.is_dir():
+        raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
 
 
 def _across(table: Any, options: argparse.Namespace) -> str:

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, plan_of
-from bench.commands.paper import is_paper, paper_of, tables_of
+from bench.commands import items
+from bench.commands.options import add_format, add_target_command, overrides_of
+from bench.commands.paper import is_paper
 from bench.errors import InputError, choose
-from bench.overrides import SELECTIONS, split_list
+from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
 
 if TYPE_CHECKING:
+    from bench.papers.plan import PaperPlan
+    from bench.papers.table import Rules
     from bench.sheets import Sheet
+    from bench.tables.across import Group
 
-FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "macros")
+FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "latex-siunitx", "macros")
 SOURCES = ("published", "ours", "both")
+KINDS = ("rates", "cd")
 
 TABLE = """
 examples:
   bench table demo                             for the terminal
   bench table demo --format latex > demo.tex   booktabs
+  bench table demo --format latex-siunitx      columns that siunitx aligns
   bench table demo --format csv                one line a cell, with every test's p
+  bench table demo --test paired               runs of one seed share their images, head and order
   bench table demo --selection best-val        another point of the same curves
   bench table demo --selection last,best-test   rules side by side, and what looking at the test split adds
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
+  bench table gta/table2 --source both         with a verdict on each published number
+  bench table gta/table2 --across these        with a claim over its datasets: on these, or on datasets like-these
 """
 FIGURE = """
 examples:
   bench figure demo                            RESULTS/figures/demo.png and .pdf
   bench figure demo --output accuracy.pdf
+  bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
 """
 
 
@@ -46,9 +58,53 @@ def add(commands: Any) -> None:
         metavar="SOURCE",
         help="of a paper's table: published, ours, both (default: both where there are runs)",
     )
+    add_tests(table)
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
-    figure = add_target_command(commands, "figure", figure_command, "accuracy against sampling rate", FIGURE)
+    about = "accuracy against sampling rate, or mean ranks over datasets"
+    figure = add_target_command(commands, "figure", figure_command, about, FIGURE)
+    figure.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="rates",
+        metavar="KIND",
+        help="rates (default), or cd: a critical-difference diagram of mean ranks over 6 datasets or more",
+    )
+    figure.add_argument(
+        "--source", choices=SOURCES[:2], metavar="SOURCE", help="of a paper's table: published or ours (default)"
+    )
     figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
+    items.add(commands)
+
+
+def add_tests(parser: argparse.ArgumentParser) -> None:
+    """``--test`` and ``--across``."""
+    parser.add_argument(
+        "--test", choices=TESTS, default="", metavar="TEST", help=f"by which methods are compared: {', '.join(TESTS)}"
+    )
+    parser.add_argument(
+        "--across",
+        choices=ACROSS,
+        default="",
+        metavar="CLAIM",
+        help=f"compare methods over the datasets too, as a claim on datasets: {', '.join(ACROSS)}",
+    )
+
+
+def rules_of(options: argparse.Namespace, plan: PaperPlan) -> list[Rules]:
+    """How the numbers of each of a paper's tables are tested and judged."""
+    from bench.papers.judging import grounds_of
+    from bench.papers.plan import plan_paper
+    from bench.papers.table import Rules
+
+    overrides, registry = _overrides(options), bench.Registry(options.plugin)
+    declared = plan
+    if plan.changed:
+        paper = replace(overrides, settings=(), seeds="", selection="", test="", across="")
+        declared = plan_paper(options.target, registry, paper)
+    return [
+        Rules(overrides.test or "welch", overrides.across, grounds_of(own, before, registry))
+        for own, before in zip(plan.tables, declared.tables, strict=True)
+    ]
 
 
 def table_command(options: argparse.Namespace) -> int:
@@ -57,24 +113,52 @@ def table_command(options: argparse.Namespace) -> int:
 
     if options.width is not None and options.width < 20:
         raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    if options.across and options.format in ("csv", "macros"):
+        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
     rules = split_list(options.selection)
     if len(rules) > 1:
+        if given := next((name for name in ("test", "across") if getattr(options, name)), ""):
+            raise InputError(f"--{given}: selection rules side by side have no tests; give one rule")
         from bench.sheets import render_sheet
 
         print(render_sheet(_rules_beside(options, rules), options.format, options.width), end="")
         return 0
     if is_paper(options):
-        print(tables_of(options, paper_of(options), bench.Store(options.results)), end="")
+        print(_paper_tables(options), end="")
         return 0
     if options.source or options.format in ("html", "macros"):
         given = f"--source {options.source}" if options.source else f"--format {options.format}"
         raise InputError(f"{given} is for the tables of papers (see 'bench list tables')")
-    plan, store = plan_of(options), bench.Store(options.results)
+    plan, store = _plan(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     for folder in store.damaged:
         print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
     print(render(table, options.format, options.width), end="")
     return 0
+
+
+def _paper_tables(options: argparse.Namespace) -> str:
+    """A paper's tables in the wanted format and source, one after the other."""
+    from bench.papers.table import paper_sheet
+    from bench.sheets import render_sheet
+
+    plan, finished = _paper(options), bench.Store(options.results).finished()
+    asked = next((name for name in ("test", "across") if getattr(options, name)), "")
+    ours = bool(asked) or any(run in finished for run in plan.unique)
+    source = options.source or ("both" if ours else "published")
+    if len(plan.tables) > 1 and options.format in ("json", "html"):
+        raise InputError(f"--format {options.format} shows one table at a time: {plan.name}/TABLE")
+    if source == "published":
+        if asked:
+            raise InputError(f"--{asked}: published numbers are shown as printed; it is for --source ours or both")
+        sheets = [paper_sheet(table, source, finished) for table in plan.tables]
+    else:
+        rules = rules_of(options, plan)
+        try:
+            sheets = [paper_sheet(table, source, finished, own) for table, own in zip(plan.tables, rules, strict=True)]
+        except ValueError as error:
+            raise InputError(f"{plan.name}: {error}") from None
+    return "\n".join(render_sheet(sheet, options.format, options.width) for sheet in sheets)
 
 
 def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
@@ -88,7 +172,7 @@ def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
     store = bench.Store(options.results)
     chosen = [argparse.Namespace(**{**vars(options), "selection": rule}) for rule in rules]
     if is_paper(options):
-        plans = [paper_of(one).tables for one in chosen]
+        plans = [_paper(one).tables for one in chosen]
         if len(plans[0]) != 1:
             raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
         finished, table = store.finished(), plans[0][0].table
@@ -98,7 +182,7 @@ def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
         }
         where = (table.stub, table.rows, table.columns)
         return selection_sheet(table.name, heading(table, "ours, by selection rule"), *where, scores)
-    tables = {rule: bench.fill(plan_of(one), store) for rule, one in zip(rules, chosen, strict=True)}
+    tables = {rule: bench.fill(_plan(one), store) for rule, one in zip(rules, chosen, strict=True)}
     first = tables[rules[0]]
     columns = [column or (first.layout.metric,) for column in first.columns]
     title = f"{first.heading} – by selection rule"
@@ -113,7 +197,11 @@ def figure_command(options: argparse.Namespace) -> int:
 
     if options.output is not None and options.output.suffix not in (".png", ".pdf"):
         raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
-    plan, store = plan_of(options), bench.Store(options.results)
+    if options.kind == "cd":
+        return _diagram_command(options)
+    if options.source:
+        raise InputError(f"--source {options.source}: it is for the diagrams of papers' tables (--kind cd)")
+    plan, store = _plan(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     if not table.finished:
         raise InputError(f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it")
@@ -130,3 +218,64 @@ def figure_command(options: argparse.Namespace) -> int:
         raise InputError(f"--output {options.output}: {error.strerror}") from None
     print("\n".join(str(path) for path in paths))
     return 0
+
+
+def _diagram_command(options: argparse.Namespace) -> int:
+    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
+    from bench.report import write_diagrams
+
+    store = bench.Store(options.results)
+    if options.output is None:
+        store.check_writable()
+    groups, name, alpha = _of_paper(options, store) if is_paper(options) else _of_experiment(options, store)
+    try:
+        paths = write_diagrams(groups, name, store.root / "figures", options.output, alpha)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    print("\n".join(str(path) for path in paths))
+    return 0
+
+
+def _of_experiment(
+    options: argparse.Namespace, store: bench.Store
+) -> tuple[Mapping[tuple[str, ...], Group], str, float]:
+    from bench.tables.across import groups
+
+    if options.source:
+        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
+    plan = _plan(options)
+    table = bench.fill(plan, store)
+    return groups(table), plan.experiment.variant, table.layout.alpha
+
+
+def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[tuple[str, ...], Group], str, float]:
+    from bench.papers.comparisons import by_dataset, published_values
+    from bench.papers.table import ALPHA, measured
+
+    plan = _paper(options)
+    if len(plan.tables) != 1:
+        raise InputError(f"--kind cd shows one table at a time: {options.target}/TABLE")
+    (table,) = plan.tables
+    if options.source == "published":
+        values = published_values(table.table)
+    else:
+        values = [[ours.values for ours in row] for row in measured(table, store.finished())]
+    return by_dataset(table.table, values), f"{plan.name.replace('/', '-')}-{options.source or 'ours'}", ALPHA
+
+
+def _overrides(options: argparse.Namespace) -> bench.Overrides:
+    """What the command line puts in the place of a target's own, its test and claim over datasets included."""
+    chosen = {name: getattr(options, name, "") for name in ("test", "across")}
+    return replace(overrides_of(options), **chosen)
+
+
+def _plan(options: argparse.Namespace) -> Any:
+    """The plan of the experiment that is named."""
+    return bench.expand(bench.read_experiment(options.target, bench.Registry(options.plugin), _overrides(options)))
+
+
+def _paper(options: argparse.Namespace) -> PaperPlan:
+    """The plan of the paper or table that is named; which test is chosen changes no run of it."""
+    from bench.papers.plan import plan_paper
+
+    return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.papers.comparisons import alike, claims_over, comparison_groups, orientation
+from bench.papers.comparisons import compared_rows as compared_rows
+from bench.papers.judging import SIGNS, Grounds, facts, verdict_notes, verdicts
 from bench.papers.plan import Candidate, PlannedCell, TablePlan
-from bench.papers.published import Key, PublishedTable, Ranking
+from bench.papers.published import PublishedTable
 from bench.report import score
 from bench.sheets import Sheet, Shown, marked, ranks
-from bench.stats import holm, mean_std, welch
+from bench.spec import RunSpec
+from bench.stats import holm, mean_std
 from bench.store import Finished
 from bench.tables.notation import fixed, signed
+from bench.tables.testing import DRAWS, out_of_reach, p_value, pairing, sizes, test_name
 
 SOURCES = ("published", "ours", "both")
 ALPHA = 0.05
@@ -30,24 +35,53 @@ class Ours:
         planned: seeds that were asked for.
         chosen: which candidate it is, where there were several.
         reason: why nothing is run for it; empty where something is.
+        runs: the run that each value is of; none for an average.
     """
 
     values: tuple[float, ...] = ()
     planned: int = 0
     chosen: str = ""
     reason: str = ""
+    runs: tuple[RunSpec, ...] = ()
 
     @property
     def mean(self) -> float:
         """Their mean; nan without any."""
         return mean_std(self.values)[0] if self.values else math.nan
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each value."""
+        return tuple(spec.seed for spec in self.runs)
 
-def paper_sheet(plan: TablePlan, source: str, finished: Mapping[str, Finished]) -> Sheet:
-    """The table as ``published``, ``ours`` or ``both``, the best of each comparison marked."""
+
+@dataclass(frozen=True)
+class Rules:
+    """How our numbers are tested and judged.
+
+    Attributes:
+        test: by which rows are compared with their baseline (see ``bench.tables.testing``).
+        across: the claim over datasets, ``these`` or ``like-these``; empty for none.
+        grounds: what the verdicts rest on, from ``bench.papers.judging.grounds_of``; None for no verdicts.
+    """
+
+    test: str = "welch"
+    across: str = ""
+    grounds: Grounds | None = None
+
+
+PLAIN = Rules()
+
+
+def paper_sheet(plan: TablePlan, source: str, finished: Mapping[str, Finished], rules: Rules = PLAIN) -> Sheet:
+    """The table as ``published``, ``ours`` or ``both``, the best of each comparison marked.
+
+    Raises:
+        ValueError: there are too many seeds for the exact test.
+    """
     if source == "published":
         return published_sheet(plan.table)
-    return our_sheet(plan, finished) if source == "ours" else both_sheet(plan, finished)
+    return our_sheet(plan, finished, rules) if source == "ours" else both_sheet(plan, finished, rules)
 
 
 def published_sheet(table: PublishedTable) -> Sheet:
@@ -58,18 +92,36 @@ def published_sheet(table: PublishedTable) -> Sheet:
     return _sheet(table, "as published", marked(cells, places(table, numbers)), notes)
 
 
-def our_sheet(plan: TablePlan, finished: Mapping[str, Finished]) -> Sheet:
-    """The table with the means of finished runs, ± their sample standard deviation."""
+def our_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = PLAIN) -> Sheet:
+    """The table with the means of finished runs, ± their sample standard deviation, and the verdict on what is printed.
+
+    Raises:
+        ValueError: there are too many seeds for the exact test.
+    """
     found = measured(plan, finished)
-    marks = against_baseline(plan, found)
+    marks = against_baseline(plan, found, rules.test)
     cells = [[_shown(plan, number, at, ours, marks) for at, ours in enumerate(row)] for number, row in enumerate(found)]
     numbers = [[ours.mean for ours in row] for row in found]
-    return _sheet(plan.table, "ours", marked(cells, places(plan.table, numbers)), _rules(plan, found, bool(marks)))
+    values, reasons = [[one.values for one in row] for row in found], [[one.reason for one in row] for row in found]
+    notes = [*_rules(plan, found), *_tested(plan, found, marks, rules.test), *_missing(found)]
+    if rules.across and any(own for row in values for own in row):
+        notes += claims_over(plan, values, rules.across, ALPHA)
+    if rules.grounds is not None:
+        judged = verdicts(plan, values, reasons, rules.grounds)
+        cells = [
+            [
+                shown if verdict is None else replace(shown, sign=SIGNS[verdict.word], facts=facts(verdict))
+                for shown, verdict in zip(line, row, strict=True)
+            ]
+            for line, row in zip(cells, judged, strict=True)
+        ]
+        notes += verdict_notes(plan.table, judged, numbers)
+    return _sheet(plan.table, "ours", marked(cells, places(plan.table, numbers)), tuple(notes))
 
 
-def both_sheet(plan: TablePlan, finished: Mapping[str, Finished]) -> Sheet:
+def both_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = PLAIN) -> Sheet:
     """Published and ours side by side; the difference, ours less published, stands behind ours."""
-    published, ours, found = published_sheet(plan.table), our_sheet(plan, finished), measured(plan, finished)
+    published, ours, found = published_sheet(plan.table), our_sheet(plan, finished, rules), measured(plan, finished)
     cells = []
     for number, (left, right) in enumerate(zip(published.cells, ours.cells, strict=True)):
         line: list[Shown] = []
@@ -77,7 +129,7 @@ def both_sheet(plan: TablePlan, finished: Mapping[str, Finished]) -> Sheet:
             cell = plan.table.cells[number][at]
             gap = found[number][at].mean - cell.number
             delta = "" if math.isnan(gap) else signed(gap, cell.decimals)
-            line += [printed, Shown(own.value, own.std, delta, own.mark, own.rank, own.note)]
+            line += [printed, replace(own, delta=delta)]
         cells.append(tuple(line))
     columns = tuple((*column, kind) for column in plan.table.columns for kind in ("published", "ours"))
     notes = (*published.notes, *ours.notes, "The difference in brackets behind ours is ours less published.")
@@ -128,41 +180,32 @@ def choose(
     return candidates[int(np.nanargmax(means))] if not all(map(math.isnan, means)) else None
 
 
-def against_baseline(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> dict[tuple[int, int], float]:
-    """Welch p of each cell against its baseline, Holm-corrected over a column of rows that the paper compares."""
+def against_baseline(
+    plan: TablePlan, found: Sequence[Sequence[Ours]], test: str = "welch"
+) -> dict[tuple[int, int], float]:
+    """A test's p of each cell against its baseline, Holm-corrected over a column of rows that the paper compares.
+
+    Raises:
+        ValueError: there are too many seeds for the exact test.
+    """
     corrected: dict[tuple[int, int], float] = {}
-    for pairs in compared_rows(plan):
-        for at in range(len(plan.table.columns)):
-            there = [(row, base) for row, base in pairs if found[row][at].values]
-            values = [(found[row][at].values, found[base][at].values) for row, base in there]
-            p = [welch(own, reference) if reference else math.nan for own, reference in values]
-            for (row, _), value in zip(there, holm(p), strict=True):
-                if not math.isnan(value):
-                    corrected[row, at] = float(value)
+    for family in _families(plan, found):
+        p = [_p(test, found[row][at], found[base][at]) for row, base, at in family]
+        for (row, _, at), value in zip(family, holm(p), strict=True):
+            if not math.isnan(value):
+                corrected[row, at] = float(value)
     return corrected
-
-
-def compared_rows(plan: TablePlan) -> Iterator[list[tuple[int, int]]]:
-    """Pairs of a row and its baseline, the nearest one above it or the first; a list for those compared together."""
-    for rows in _groups(plan.table).values():
-        bases = [row for row in rows if set(plan.baselines) & set(plan.table.rows[row])]
-        if bases:
-            others = [row for row in rows if row not in bases]
-            yield [(row, max((base for base in bases if base < row), default=bases[0])) for row in others]
 
 
 def places(table: PublishedTable, numbers: Sequence[Sequence[float]]) -> list[list[int]]:
     """The rank of each cell among those that the paper compares it with: 1 best, 2 second, 0 otherwise."""
     found = [[0] * len(table.columns) for _ in table.rows]
-    if table.ranking is None:
-        return found
-    for at, column in enumerate(table.columns):
-        inner = column[-1]
-        if inner in table.ranking.skip:
+    for at in range(len(table.columns)):
+        sign = orientation(table, at)
+        if not sign:
             continue
-        lower = table.ranking.columns.get(inner, table.ranking.order) == "lower"
-        for rows in _groups(table).values():
-            for row, rank in zip(rows, ranks([numbers[row][at] for row in rows], lower), strict=True):
+        for rows in comparison_groups(table).values():
+            for row, rank in zip(rows, ranks([numbers[row][at] for row in rows], sign < 0), strict=True):
                 found[row][at] = rank
     return found
 
@@ -171,12 +214,48 @@ def _sheet(table: PublishedTable, source: str, cells: tuple[tuple[Shown, ...], .
     return Sheet(table.name, heading(table, source), table.stub, table.columns, table.rows, cells, notes)
 
 
-def _groups(table: PublishedTable) -> dict[Key, list[int]]:
-    """The rows that are compared with each other."""
-    ranking, groups = table.ranking or Ranking(), dict[Key, list[int]]()
-    for number, label in enumerate(table.rows):
-        groups.setdefault(tuple(label[table.stub.index(level)] for level in ranking.within), []).append(number)
-    return groups
+def _families(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> Iterator[list[tuple[int, int, int]]]:
+    """What Holm's correction is over: row, its baseline and column of the comparisons with values on both sides."""
+    for pairs in compared_rows(plan):
+        for at in range(len(plan.table.columns)):
+            yield [(row, base, at) for row, base in pairs if found[row][at].values and found[base][at].values]
+
+
+def _p(test: str, own: Ours, base: Ours) -> float:
+    """A test's p; nan for pairs that share nothing."""
+    return math.nan if test == "paired" and not _shared(own, base) else p_value(test, own, base)
+
+
+def _shared(own: Ours, base: Ours) -> list[str]:
+    """The draws that the runs of every seed share which both sides have."""
+    theirs = {spec.seed: spec.seeds for spec in base.runs}
+    pairs = [(spec.seeds, theirs[spec.seed]) for spec in own.runs if spec.seed in theirs]
+    return [draw for draw in DRAWS if pairs and all(getattr(a, draw) == getattr(b, draw) for a, b in pairs)]
+
+
+def _tested(
+    plan: TablePlan, found: Sequence[Sequence[Ours]], marks: Mapping[tuple[int, int], float], test: str
+) -> Iterator[str]:
+    """What a reader has to know of the test: its name, what makes pairs of runs, where it cannot reach alpha."""
+    if not marks:
+        if test == "paired" and any(_families(plan, found)):
+            yield "No paired test: it takes two seeds on both sides whose runs share a draw."
+        return
+    base = plan.baselines[0] if len(plan.baselines) == 1 else "the nearest baseline above"
+    name = "Welch's t" if test == "welch" else f"{test_name(test)}"
+    yield f"† p ≤ {ALPHA}: {name} against {base}, Holm-corrected within a column's comparison."
+    families = [[one for one in family if (one[0], one[2]) in marks] for family in _families(plan, found)]
+    if test == "paired":
+        pairs = [_shared(found[row][at], found[base][at]) for family in families for row, base, at in family]
+        yield pairing(draw for draw in DRAWS if all(draw in shared for shared in pairs))
+    told = [
+        out_of_reach(test, [sizes(test, found[row][at], found[base][at]) for row, base, at in family], ALPHA)
+        for family in families
+        if family
+    ]
+    for why in dict.fromkeys(filter(None, told)):
+        places = "" if all(told) else f" in {told.count(why)} of {len(told)} comparisons of a column"
+        yield f"No † can stand{places}: {why}."
 
 
 def _measured(plan: TablePlan, cell: PlannedCell, finished: Mapping[str, Finished]) -> Ours:
@@ -186,19 +265,14 @@ def _measured(plan: TablePlan, cell: PlannedCell, finished: Mapping[str, Finishe
     runs = (chosen or cell.candidates[0]).runs
     if chosen is None:
         return Ours(planned=len(runs))
-    scores = [score(finished[spec.id].curve, plan.selection) for spec in runs if spec.id in finished]
-    values = tuple(value for value in scores if not math.isnan(value))
-    return Ours(values, len(runs), chosen.label if len(cell.candidates) > 1 else "")
+    scores = [(spec, score(finished[spec.id].curve, plan.selection)) for spec in runs if spec.id in finished]
+    known = [(spec, value) for spec, value in scores if not math.isnan(value)]
+    label = chosen.label if len(cell.candidates) > 1 else ""
+    return Ours(tuple(value for _, value in known), len(runs), label, runs=tuple(spec for spec, _ in known))
 
 
 def _average(plan: TablePlan, row: Sequence[Ours], at: int) -> Ours:
-    column = plan.table.columns[at]
-    alike = [
-        number
-        for number, other in enumerate(plan.table.columns)
-        if number != at and (len(column) == 1 or other[-1] == column[-1])
-    ]
-    means = [row[number].mean for number in alike]
+    means = [row[number].mean for number in alike(plan.table, at)]
     return Ours((float(np.mean(means)),), 1) if means and not any(map(math.isnan, means)) else Ours(planned=1)
 
 
@@ -215,28 +289,31 @@ def _shown(plan: TablePlan, row: int, at: int, ours: Ours, marks: Mapping[tuple[
     return Shown(fixed(mean, decimals), "" if math.isnan(std) else fixed(std, decimals), mark=mark, note=note)
 
 
-def _rules(plan: TablePlan, found: Sequence[Sequence[Ours]], tested: bool) -> tuple[str, ...]:
-    """What a reader has to know about our numbers."""
+def _rules(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> Iterator[str]:
+    """What a reader has to know about our numbers, beside their tests."""
+    if plan.note:
+        yield plan.note
     cells = [
         (cell, ours) for row, line in zip(plan.cells, found, strict=True) for cell, ours in zip(row, line, strict=True)
     ]
     counts = sorted({len(ours.values) for cell, ours in cells if ours.values and not cell.average})
     if not counts:
-        return tuple(note for note in (plan.note, f"{MISSING}: no run has finished.") if note)
+        return
     n = f"n={counts[-1]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
     swept = any(len(cell.candidates) > 1 for cell, _ in cells)
     looks, split = " (an oracle that looks at the test split)", "validation" if plan.sweep == "best-val" else "test"
-    base = plan.baselines[0] if len(plan.baselines) == 1 else "the nearest baseline above"
-    notes = [
-        plan.note,
-        f"± is the sample standard deviation over {n} seeds; a cell of one seed has none."
-        if counts[-1] > 1
-        else "Each number is of one seed.",
-        f"Selection rule: {plan.selection}{looks * (plan.selection == 'best-test')}.",
-        f"Of swept hyper-parameters the best on the {split} split{looks * (split == 'test')} count." if swept else "",
-        f"† p ≤ {ALPHA}: Welch's t against {base}, Holm-corrected within a column's comparison." if tested else "",
-        f"{MISSING}: not run, or not finished."
-        if any(not ours.values and (ours.planned or ours.reason) for _, ours in cells)
-        else "",
-    ]
-    return tuple(note for note in notes if note)
+    if counts[-1] > 1:
+        yield f"± is the sample standard deviation over {n} seeds; a cell of one seed has none."
+    else:
+        yield "Each number is of one seed."
+    yield f"Selection rule: {plan.selection}{looks * (plan.selection == 'best-test')}."
+    if swept:
+        yield f"Of swept hyper-parameters the best on the {split} split{looks * (split == 'test')} count."
+
+
+def _missing(found: Sequence[Sequence[Ours]]) -> Iterator[str]:
+    cells = [ours for row in found for ours in row]
+    if not any(ours.values for ours in cells):
+        yield f"{MISSING}: no run has finished."
+    elif any(not ours.values and (ours.planned or ours.reason) for ours in cells):
+        yield f"{MISSING}: not run, or not finished."

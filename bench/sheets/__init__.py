@@ -6,7 +6,7 @@ import shutil
 
 from bench.errors import choose
 from bench.sheets.html import to_html
-from bench.sheets.latex import to_latex, to_macros
+from bench.sheets.latex import to_latex, to_macros, to_siunitx
 from bench.sheets.plain import to_markdown, to_text
 from bench.sheets.records import to_csv, to_json
 from bench.sheets.sheet import Sheet, Shown, marked, ranks, spans
@@ -19,6 +19,7 @@ _WRITERS = {
     "json": to_json,
     "html": to_html,
     "latex": to_latex,
+    "latex-siunitx": to_siunitx,
     "macros": to_macros,
 }
 FORMATS = ("text", *_WRITERS)
@@ -31,6 +32,7 @@ SUFFIXES = {
     "latex": "tex",
     "macros": "macros.tex",
 }
+"""The formats that are written beside each other, with the suffix of each."""
 
 
 def render_sheet(sheet: Sheet, format: str = "text", width: int | None = None) -> str:

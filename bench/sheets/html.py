@@ -57,7 +57,7 @@ def _cell(cell: Shown) -> str:
     value = f"<b>{value}</b>" if cell.rank == 1 else f"<u>{value}</u>" if cell.rank == 2 else value
     std = f" <small>± {_text(cell.std)}</small>" if cell.std else ""
     delta = f" <small>({_text(cell.delta)})</small>" if cell.delta else ""
-    return value + std + delta
+    return value + std + delta + (f" {_text(cell.sign)}" if cell.sign else "")
 
 
 def _span(name: str, count: int) -> str:

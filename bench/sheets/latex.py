@@ -2,36 +2,131 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.sheets.sheet import Key, Sheet, Shown, Span, spans
+from bench.tables import siunitx
 from bench.tables.latex import escape
+
+LINE, LINES, SMALLEST = 70, 34, 0.4
+"""Characters of a line, lines of a page beside the caption, and how much of their size letters keep if they can."""
+
+LONGEST = 700
+"""Characters of a caption; where it would be longer, all but its first sentence stands below the table."""
+
+GAP, SMALL = 2.5, 0.75
+"""The space between two columns, in characters, and the size of what is small."""
+
+_BEHIND = {
+    "std": r" {{\scriptsize$\pm$ {}}}",
+    "delta": r" {{\scriptsize({})}}",
+    "sign": " {}",
+}
+"""What stands behind a number, by the field it is in."""
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A ``table`` environment; the best in bold, the second underlined, spread and differences small."""
-    caption = " ".join(f"{line.rstrip('.')}." for line in (sheet.title, *sheet.notes) if line)
-    spec = "l" * len(sheet.stub) + "r" * len(sheet.columns)
+    """A ``table`` environment; the best in bold, the second underlined, spread and differences small.
+
+    Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
+    """
+    packages = r"\usepackage{booktabs}, \usepackage{multirow} and \usepackage{adjustbox}"
+    return _environment(sheet, packages, (), [("r", _padded(column)) for column in _columns(sheet)])
+
+
+def to_siunitx(sheet: Sheet) -> str:
+    """As ``to_latex`` with siunitx's S columns; a circle marks the second, as what is underlined is not aligned."""
+    packages = rf"\usepackage{{booktabs}}, \usepackage{{multirow}}, \usepackage{{adjustbox}} and {siunitx.PACKAGE}"
+    ranked = any(cell.rank for row in sheet.cells for cell in row)
+    told = replace(sheet, notes=(*(["Bold: the best, ○: the second"] if ranked else []), *sheet.notes))
+    columns = [siunitx.columns([*map(_of_siunitx, column)]) for column in _columns(sheet)]
+    return _environment(told, packages, siunitx.SETUP, columns)
+
+
+def _environment(
+    sheet: Sheet, packages: str, setup: Sequence[str], columns: Sequence[tuple[str, Sequence[str]]]
+) -> str:
+    """The environment around columns, each with its specification and its cells."""
+    title, *notes = [escape(f"{line.rstrip('.')}.") for line in (sheet.title, *sheet.notes) if line]
+    short = len(sheet.title) + sum(map(len, sheet.notes)) <= LONGEST
+    below = [] if short else [rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(notes)}}}"]
+    blocks = [_tabular(sheet, columns, places) for places in _blocks(sheet)]
+    body = blocks[0]
+    if len(blocks) > 1:
+        body = [r"\begin{tabular}{@{}l@{}}"]
+        for number, block in enumerate(blocks):
+            body += [*([r"\\[2ex]"] if number else []), *block]
+        body.append(r"\end{tabular}")
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}, \usepackage{multirow} and \usepackage{adjustbox}",
+            rf"% needs {packages}",
             r"\begin{table}",
+            *setup,
             r"\centering",
-            rf"\caption{{{escape(caption)}}}",
+            rf"\caption{{{' '.join([title, *notes] if short else [title])}}}",
             rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}",
             r"\smallskip",
             r"\begin{adjustbox}{max width=\textwidth}",
-            rf"\begin{{tabular}}{{{spec}}}",
-            *_lines(sheet),
-            r"\end{tabular}",
+            *body,
             r"\end{adjustbox}",
+            *below,
             r"\end{table}",
             "",
         ]
     )
+
+
+def _tabular(sheet: Sheet, columns: Sequence[tuple[str, Sequence[str]]], places: Sequence[int]) -> list[str]:
+    """Some of the columns, with the labels of the rows beside them."""
+    part = replace(sheet, columns=tuple(sheet.columns[at] for at in places))
+    spec = "l" * len(sheet.stub) + "".join(columns[at][0] for at in places)
+    rows = [list(row) for row in zip(*(columns[at][1] for at in places), strict=True)]
+    return [rf"\begin{{tabular}}{{{spec}}}", *_lines(part, rows), r"\end{tabular}"]
+
+
+def _blocks(sheet: Sheet) -> list[list[int]]:
+    """The columns in as few blocks as keep letters large enough, on one page; what shares a label stays together."""
+    groups: list[list[int]] = []
+    for at, column in enumerate(sheet.columns):
+        if groups and column[:-1] and column[:-1] == sheet.columns[at - 1][:-1]:
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    stub = sum(max(len(row[level]) for row in sheet.rows) + GAP for level in range(len(sheet.stub)))
+    wide = [_characters(sheet, at) for at in range(len(sheet.columns))]
+    found = [[at for group in groups for at in group]]
+    for count in range(1, len(groups) + 1):
+        each = math.ceil(len(groups) / count)
+        blocks = [[at for group in groups[at : at + each] for at in group] for at in range(0, len(groups), each)]
+        scale = min(1.0, LINE / (stub + max(sum(wide[at] for at in block) for block in blocks)))
+        tall = len(blocks) * (len(sheet.rows) + len(sheet.columns[0]) + 1) * scale
+        if count > 1 and tall > LINES:
+            break
+        found = blocks
+        if scale >= SMALLEST:
+            break
+    return found
+
+
+def _characters(sheet: Sheet, at: int) -> float:
+    """About how wide a column is, in characters of the text's size."""
+    cells = [row[at] for row in sheet.cells]
+    parts = (
+        max(len(cell.value + cell.mark) for cell in cells),
+        SMALL * max((len(cell.std) + 3 for cell in cells if cell.std), default=0),
+        SMALL * max((len(cell.delta) + 3 for cell in cells if cell.delta), default=0),
+        max((2 for cell in cells if cell.sign), default=0),
+    )
+    return max(sum(parts), len(sheet.columns[at][-1])) + GAP
+
+
+def _columns(sheet: Sheet) -> list[list[Shown]]:
+    return [[row[at] for row in sheet.cells] for at in range(len(sheet.columns))]
 
 
 def to_macros(sheet: Sheet) -> str:
@@ -48,11 +143,11 @@ def to_macros(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(sheet: Sheet) -> Iterator[str]:
+def _lines(sheet: Sheet, cells: Sequence[Sequence[str]]) -> Iterator[str]:
     yield r"\toprule"
     yield from _head(sheet)
     yield r"\midrule"
-    yield from _body(sheet)
+    yield from _body(sheet, cells)
     yield r"\bottomrule"
 
 
@@ -75,15 +170,15 @@ def _head(sheet: Sheet) -> Iterator[str]:
             yield " ".join(rules)
 
 
-def _body(sheet: Sheet) -> Iterator[str]:
+def _body(sheet: Sheet, shown: Sequence[Sequence[str]]) -> Iterator[str]:
     starts = [{span.start: span for span in spans(sheet.rows, level)} for level in range(len(sheet.stub))]
     before = starts[0][0]
-    for number, (label, cells) in enumerate(zip(sheet.rows, sheet.cells, strict=True)):
+    for number, (label, cells) in enumerate(zip(sheet.rows, shown, strict=True)):
         group = starts[0].get(number, before)
         if group is not before and max(group.count, before.count) > 1:
             yield r"\midrule"
         labels = [_label(starts[level].get(number), text) for level, text in enumerate(label)]
-        yield " & ".join([*labels, *map(_cell, cells)]) + r" \\"
+        yield " & ".join([*labels, *cells]) + r" \\"
         before = group
 
 
@@ -94,12 +189,38 @@ def _label(span: Span | None, text: str) -> str:
     return rf"\multirow{{{span.count}}}{{*}}{{{shown}}}" if span.count > 1 else shown
 
 
-def _cell(cell: Shown) -> str:
+def _padded(column: Sequence[Shown]) -> list[str]:
+    """The cells of a column; what some of its numbers have behind them is left free behind the others."""
+    widest = {name: max((getattr(cell, name) for cell in column), key=len, default="") for name in _BEHIND}
+    room = {
+        name: f"\\hphantom{{{template.format(escape(widest[name]))}}}" if widest[name] else ""
+        for name, template in _BEHIND.items()
+    }
+    return [
+        _value(cell)
+        + "".join(
+            template.format(escape(text)) if (text := getattr(cell, name)) else room[name] * bool(cell.value)
+            for name, template in _BEHIND.items()
+        )
+        for cell in column
+    ]
+
+
+def _value(cell: Shown) -> str:
     value: str = escape(cell.value + cell.mark)
-    value = rf"\textbf{{{value}}}" if cell.rank == 1 else rf"\underline{{{value}}}" if cell.rank == 2 else value
-    std = rf" {{\scriptsize$\pm$ {escape(cell.std)}}}" if cell.std else ""
-    delta = rf" {{\scriptsize({escape(cell.delta)})}}" if cell.delta else ""
-    return value + std + delta
+    return rf"\textbf{{{value}}}" if cell.rank == 1 else rf"\underline{{{value}}}" if cell.rank == 2 else value
+
+
+def _of_siunitx(cell: Shown) -> siunitx.Number | str:
+    """A cell for a column of numbers; what is printed behind the number, as the star of 93.5*, follows it."""
+    bare = cell.value.rstrip("*†‡")
+    value, mark = siunitx.plain(bare), escape(cell.value[len(bare) :] + cell.mark)
+    if not value:
+        return _padded([cell])[0]
+    delta = rf" \scriptsize({escape(cell.delta)})" if cell.delta else ""
+    sign = rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
+    second = siunitx.SECOND * (cell.rank == 2)
+    return siunitx.Number(value, cell.std, mark + second + delta + sign, cell.rank == 1)
 
 
 def _macro_name(name: str, row: Key, column: Key) -> str:

@@ -40,7 +40,7 @@ def to_markdown(sheet: Sheet) -> str:
 def _in_markdown(cell: Shown) -> str:
     value = escape(cell.value + cell.mark) + (f" ± {escape(cell.std)}" if cell.std else "")
     value = f"**{value}**" if cell.rank == 1 else f"<u>{value}</u>" if cell.rank == 2 else value
-    return value + (f" ({escape(cell.delta)})" if cell.delta else "")
+    return value + (f" ({escape(cell.delta)})" if cell.delta else "") + (f" {escape(cell.sign)}" if cell.sign else "")
 
 
 def _blocks(sheet: Sheet, width: int) -> list[list[int]]:

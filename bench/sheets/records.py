@@ -7,12 +7,16 @@ import json
 from bench.sheets.sheet import Sheet
 from bench.tables.records import to_field
 
+Field = str | int | float | None
+
 COLUMNS = ("row", "column", "value", "std", "delta", "mark", "rank", "note")
 
 
 def to_csv(sheet: Sheet) -> str:
     """One line a cell below a header; cells in which nothing is shown are left out."""
-    lines: list[list[str | int]] = [list(COLUMNS), *(list(record.values()) for record in records(sheet))]
+    found = records(sheet)
+    heads = list(found[0]) if found else list(COLUMNS)
+    lines: list[list[Field]] = [[*heads], *([*record.values()] for record in found)]
     return "".join(",".join(to_field(value) for value in line) + "\n" for line in lines)
 
 
@@ -22,8 +26,9 @@ def to_json(sheet: Sheet) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def records(sheet: Sheet) -> list[dict[str, str | int]]:
-    """Each cell that shows something, with its labels."""
+def records(sheet: Sheet) -> list[dict[str, Field]]:
+    """Each cell that shows something, with its labels; facts that some cells have are empty in the others."""
+    more = dict.fromkeys(name for row in sheet.cells for cell in row for name, _ in cell.facts)
     return [
         {
             "row": " / ".join(filter(None, label)),
@@ -34,6 +39,8 @@ def records(sheet: Sheet) -> list[dict[str, str | int]]:
             "mark": cell.mark,
             "rank": cell.rank,
             "note": cell.note,
+            **more,
+            **dict(cell.facts),
         }
         for label, cells in zip(sheet.rows, sheet.cells, strict=True)
         for column, cell in zip(sheet.columns, cells, strict=True)

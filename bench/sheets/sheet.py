@@ -20,6 +20,8 @@ class Shown:
         mark: what is written above the value: † for significant.
         rank: 1 for the best of its comparison, 2 for the second, 0 otherwise.
         note: for machines and tooltips.
+        sign: what is written behind everything: a verdict.
+        facts: more of it for machines, by the names of their columns.
     """
 
     value: str
@@ -28,12 +30,14 @@ class Shown:
     mark: str = ""
     rank: int = 0
     note: str = ""
+    sign: str = ""
+    facts: tuple[tuple[str, str | float | None], ...] = ()
 
     @property
     def plain(self) -> str:
-        """Everything in one line of plain text: ``51.525† ± 0.449 (+10.1)``."""
+        """Everything in one line of plain text: ``51.525† ± 0.449 (+10.1) ≠``."""
         std, delta = f" ± {self.std}" if self.std else "", f" ({self.delta})" if self.delta else ""
-        return f"{self.value}{self.mark}{std}{delta}"
+        return f"{self.value}{self.mark}{std}{delta}" + (f" {self.sign}" if self.sign else "")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.samples import Floats, check_share, mean_std
+from bench.stats.samples import Floats, check_share, checked, mean_std
 from bench.stats.two import welch
 
 
@@ -51,14 +51,31 @@ def indistinguishable(groups: Sequence[ArrayLike], alpha: float) -> NDArray[np.b
     Raises:
         ValueError: a group is empty, not 1-d or not finite, or ``alpha`` is outside (0, 1).
     """
+    return near_best([mean_std(group)[0] for group in groups], lambda i, j: welch(groups[i], groups[j]), alpha)
+
+
+def near_best(means: ArrayLike, p: Callable[[int, int], float], alpha: float) -> NDArray[np.bool_]:
+    """As ``indistinguishable``, by any test.
+
+    Args:
+        means: (k,), finite; higher is better.
+        p: the test's p of two groups by their places; nan where it has none.
+        alpha: level of the tests, in (0, 1).
+
+    Returns:
+        (k,), True for the best and for what cannot be told from it.
+
+    Raises:
+        ValueError: ``means`` is not 1-d or not finite, or ``alpha`` is outside (0, 1).
+    """
     check_share(alpha, "alpha")
-    if not len(groups):
+    given = checked(means)
+    if not given.size:
         return np.zeros(0, dtype=np.bool_)
-    means = np.array([mean_std(group)[0] for group in groups])
-    best = means == means.max()
-    tops = [group for group, top in zip(groups, best, strict=True) if top]
-    others = [group for group, top in zip(groups, best, strict=True) if not top]
-    adjusted = holm([np.fmax.reduce([welch(group, top) for top in tops]) for group in others])
+    best = given == given.max()
+    tops = [int(place) for place in np.flatnonzero(best)]
+    others = [int(place) for place in np.flatnonzero(~best)]
+    adjusted = holm([np.fmax.reduce([p(other, top) for top in tops]) for other in others])
     marked: NDArray[np.bool_] = best.copy()
     marked[~best] = adjusted > alpha  # nan > alpha is False
     return marked

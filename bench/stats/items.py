@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
 
 from bench.stats.samples import check_share
 
@@ -49,6 +48,8 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"McNemar's test compares two runs on the same images; shapes are {a.shape} and {b.shape}")
     only_a, only_b = int((a > b).sum()), int((a < b).sum())
+    from scipy.special import bdtr  # see bench.stats.two
+
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))) if only_a + only_b else 1.0
 
 

@@ -94,9 +94,8 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
     enough = sizes
     while found.smallest(*enough) * comparisons > alpha:
         enough = tuple(size + 1 for size in enough)
-    corrected = (
-        f" and {smallest * comparisons:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
-    )
+    after = min(1.0, smallest * comparisons)
+    corrected = f" and {after:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
     reached = found.smallest(*enough) * comparisons
     return (
         f"n = {_listed(sizes)} {found.unit}: the smallest possible p of {found.name} is {smallest:.3g}{corrected}, "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +50,8 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     n = np.size(values)
     if n < 2:
         return float("nan"), float("nan")
+    from scipy.special import stdtrit  # imported when it is needed: it takes half of a command's start
+
     half = float(stdtrit(n - 1, (1 + level) / 2)) * std / n**0.5
     return mean - half, mean + half
 

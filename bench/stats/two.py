@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr
 
 from bench.stats.samples import Floats, checked, mean_std
 
@@ -39,6 +38,8 @@ def welch(a: ArrayLike, b: ArrayLike) -> float:
     error = float(np.hypot(error_a, error_b))
     if error == 0:
         return 1.0 if gap == 0 else 0.0
+    from scipy.special import stdtr  # imported when it is needed: it takes half of a command's start
+
     return float(2 * stdtr(welch_freedom(error_a, error_b, a.size, b.size), -gap / error))
 
 
@@ -71,6 +72,8 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
     mean, std = mean_std(differences)
     if std == 0:
         return 1.0 if mean == 0 else 0.0
+    from scipy.special import stdtr
+
     return float(2 * stdtr(differences.size - 1, -abs(mean) / (std / differences.size**0.5)))
 
 

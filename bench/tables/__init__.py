@@ -7,7 +7,7 @@ import shutil
 from bench.errors import choose
 from bench.tables.cells import Cell, Layout
 from bench.tables.compare import compare
-from bench.tables.latex import to_latex
+from bench.tables.latex import to_latex, to_siunitx
 from bench.tables.markdown import to_markdown
 from bench.tables.records import to_csv, to_json
 from bench.tables.table import Entry, Table
@@ -15,7 +15,7 @@ from bench.tables.text import to_text
 
 __all__ = ["FORMATS", "Cell", "Entry", "Layout", "Table", "compare", "render"]
 
-_WRITERS = {"markdown": to_markdown, "csv": to_csv, "json": to_json, "latex": to_latex}
+_WRITERS = {"markdown": to_markdown, "csv": to_csv, "json": to_json, "latex": to_latex, "latex-siunitx": to_siunitx}
 FORMATS = ("text", *_WRITERS)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 METHOD = "method"
 FAMILIES = ("column", "table")
+TESTS = ("welch", "paired", "permutation")
+ACROSS = ("", "these", "like-these")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Cell:
         planned: seeds asked for.
         failed: seeds that ran and failed.
         reason: why the cell is excluded; None when it is not.
+        seeds: which seed each value is of, for paired tests; empty where that is not known.
 
     Raises:
         ValueError: a value is not finite, the counts contradict each other, or an excluded cell has values.
@@ -30,6 +33,7 @@ class Cell:
     planned: int
     failed: int = 0
     reason: str | None = None
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         name = " / ".join(self.axes.values())
@@ -42,6 +46,8 @@ class Cell:
             raise ValueError(f"cell {name}: the counts of seeds contradict each other ({counts})")
         if self.reason is not None and self.values:
             raise ValueError(f"cell {name}: it is excluded ({self.reason}) and yet has values")
+        if self.seeds and (len(self.seeds) != len(self.values) or len({*self.seeds}) < len(self.seeds)):
+            raise ValueError(f"cell {name}: every value is of a seed of its own; the seeds are {self.seeds}")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class Layout:
         metric: name and unit of the values.
         selection: which point of its curve each run is scored at.
         decimals: digits after the point, as printed.
+        test: "welch" (Welch's t), "paired" (paired t, over the seeds that both have) or "permutation" (exact).
+        shared: what runs of one seed have in common, in words; for the caption of a paired test.
+        across: the claim over the datasets: "these", "like-these", or "" for none (see ``bench.tables.across``).
 
     Raises:
         ValueError: "method" is not placed, an axis is placed twice, or another field is out of range.
@@ -73,6 +82,9 @@ class Layout:
     metric: str = "top-1 (%)"
     selection: str = "last"
     decimals: int = 1
+    test: str = "welch"
+    shared: tuple[str, ...] = ()
+    across: str = ""
 
     def __post_init__(self) -> None:
         axes = self.rows + self.columns
@@ -80,8 +92,13 @@ class Layout:
             raise ValueError(f"'{METHOD}' must be in rows or columns; they have {', '.join(axes) or 'nothing'}")
         if twice := [axis for axis in dict.fromkeys(axes) if axes.count(axis) > 1]:
             raise ValueError(f"an axis is placed once, in rows or columns; placed twice: {', '.join(twice)}")
-        if self.family not in FAMILIES:
-            raise ValueError(f"family is one of {', '.join(FAMILIES)}; got '{self.family}'")
+        for what, given, known in (
+            ("family", self.family, FAMILIES),
+            ("test", self.test, TESTS),
+            ("across", self.across, ACROSS),
+        ):
+            if given not in known:
+                raise ValueError(f"{what} is one of {', '.join(filter(None, known))}; got '{given}'")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must be within (0, 1); got {self.alpha}")
         if not 0 <= self.decimals <= 10:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.errors import choose
-from bench.stats import holm, indistinguishable, mean_std, welch
+from bench.stats import holm, mean_std
+from bench.stats.family import near_best
+from bench.tables.across import claims
 from bench.tables.cells import METHOD, Cell, Layout
 from bench.tables.notation import fixed
 from bench.tables.table import Entry, Key, Table
+from bench.tables.testing import p_value
 
 Entries = dict[Key, Entry]  # by the labels along every axis of the cells
 
@@ -18,13 +21,13 @@ Entries = dict[Key, Entry]  # by the labels along every axis of the cells
 def compare(cells: Sequence[Cell], layout: Layout) -> Table:
     """Lay cells out and compare them; the order of labels along an axis is that of first appearance.
 
-    Cells are compared within those equal in every axis but "method" (Welch, then Holm; see ``bench.stats``), so no
-    result depends on the order of the methods. Axes of the layout with one label are dropped from the body, except
-    "method".
+    Cells are compared within those equal in every axis but "method" (by the layout's test, then Holm; see
+    ``bench.stats``), so no result depends on the order of the methods. Axes of the layout with one label are dropped
+    from the body, except "method".
 
     Raises:
         ValueError: there are no cells, their axes differ or lack one of the layout's, the baseline is none of the
-            methods, or two cells fall on one place.
+            methods, two cells fall on one place, or there are too many seeds for the exact test.
     """
     _check(cells, layout)
     axes = tuple(cells[0].axes)
@@ -39,7 +42,8 @@ def compare(cells: Sequence[Cell], layout: Layout) -> Table:
     placed = {(_key(e.cell, row_axes), _key(e.cell, column_axes)): e for e in entries.values()}
     in_order = {(row, column): placed[row, column] for row in rows for column in columns if (row, column) in placed}
     constant = {axis: labels[axis][0] for axis in single}
-    return Table(layout, constant, row_axes, column_axes, rows, columns, in_order)
+    table = Table(layout, constant, row_axes, column_axes, rows, columns, in_order)
+    return replace(table, claims=claims(table)) if layout.across else table
 
 
 def _check(cells: Sequence[Cell], layout: Layout) -> None:
@@ -82,7 +86,7 @@ def _compared(cells: Sequence[Cell], axes: Key, layout: Layout) -> Entries:
     for cell in cells:
         group = _key(cell, (axis for axis in axes if axis != METHOD))
         groups.setdefault(group, {})[_key(cell, axes)] = _summary(cell)
-    families = [_marked(_against_baseline(group, layout.baseline), layout) for group in groups.values()]
+    families = [_marked(_against_baseline(group, layout), layout) for group in groups.values()]
     if layout.family == "table":
         families = [{key: entry for family in families for key, entry in family.items()}]
     return {key: entry for family in families for key, entry in _corrected(family, layout.alpha).items()}
@@ -95,14 +99,14 @@ def _summary(cell: Cell) -> Entry:
     return Entry(cell, len(cell.values), mean, _known(std))
 
 
-def _against_baseline(group: Entries, baseline: str | None) -> Entries:
-    base = next((entry for entry in group.values() if entry.cell.axes[METHOD] == baseline), None)
+def _against_baseline(group: Entries, layout: Layout) -> Entries:
+    base = next((entry for entry in group.values() if entry.cell.axes[METHOD] == layout.baseline), None)
     if base is None or base.mean is None:
         return group
     compared = dict(group)
     for key, entry in group.items():
         if entry is not base and entry.mean is not None:
-            p = welch(entry.cell.values, base.cell.values)
+            p = p_value(layout.test, entry.cell, base.cell)
             compared[key] = replace(entry, delta=entry.mean - base.mean, p=_known(p))
     return compared
 
@@ -113,7 +117,8 @@ def _marked(group: Entries, layout: Layout) -> Entries:
         return group
     means = [mean for key in keys if (mean := group[key].mean) is not None]
     top = fixed(max(means), layout.decimals)
-    close = indistinguishable([group[key].cell.values for key in keys], layout.alpha)
+    cells = [group[key].cell for key in keys]
+    close = near_best(means, lambda i, j: p_value(layout.test, cells[i], cells[j]), layout.alpha)
     marked = dict(group)
     for key, mean, near in zip(keys, means, close, strict=True):
         best = fixed(mean, layout.decimals) == top

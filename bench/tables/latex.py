@@ -1,4 +1,4 @@
-"""A table for a paper: booktabs, with every rule in the caption."""
+"""A table for a paper: booktabs, with every rule in the caption; its columns aligned by padding or by siunitx."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from bench.tables import siunitx
 from bench.tables.notation import fixed, one_line, signed
 from bench.tables.table import Entry, Key, Table
 
@@ -18,26 +19,48 @@ SPECIAL = {
     "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "α": r"$\alpha$", "β": r"$\beta$",
     "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
     "σ": r"$\sigma$", "τ": r"$\tau$", "²": "$^2$", "✓": r"$\surd$", "ℓ": r"$\ell$", "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$", "≈": r"$\approx$",
+    "↓": r"$\downarrow$", "≈": r"$\approx$", "≠": r"$\neq$", "●": r"$\bullet$", "○": r"$\circ$",
 }  # fmt: skip
 
 
 def to_latex(table: Table) -> str:
     """A ``table`` environment; bold is not distinguishable from the best mean, which is underlined."""
-    spec = "l" * len(table.row_axes) + "r" * len(table.columns)
-    caption = " ".join(f"{line.rstrip('.')}." for line in (table.heading, *table.rules("Underlined", "Bold")))
+    cells = [_column(table, column) for column in table.columns]
+    rules = table.rules("Underlined", "Bold")
+    packages = r"\usepackage{booktabs} and \usepackage{multirow}"
+    return _environment(table, packages, (), rules, "r" * len(cells), cells)
+
+
+def to_siunitx(table: Table) -> str:
+    """As ``to_latex`` with siunitx's S columns; a bullet marks the best mean, as what is underlined is not aligned."""
+    found = [siunitx.columns(_of_siunitx(table, column)) for column in table.columns]
+    spec, cells = "".join(spec for spec, _ in found), [cells for _, cells in found]
+    packages = rf"\usepackage{{booktabs}}, \usepackage{{multirow}} and {siunitx.PACKAGE}"
+    return _environment(table, packages, siunitx.SETUP, table.rules("●", "Bold"), spec, cells)
+
+
+def _environment(
+    table: Table,
+    packages: str,
+    setup: Sequence[str],
+    rules: Sequence[str],
+    spec: str,
+    cells: Sequence[Sequence[str]],
+) -> str:
+    caption = " ".join(f"{line.rstrip('.')}." for line in (table.heading, *rules))
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs} and \usepackage{multirow}",
+            rf"% needs {packages}",
             r"\begin{table}",
+            *setup,
             r"\centering",
             rf"\caption{{{escape(caption)}}}",
             r"\smallskip",
-            rf"\begin{{tabular}}{{{spec}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.row_axes)}{spec}}}",
             r"\toprule",
             *_head(table),
             r"\midrule",
-            *_body(table),
+            *_body(table, cells),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -75,8 +98,7 @@ def _head(table: Table) -> Iterator[str]:
     yield _line([*names, *(_centred(escape(label)) for label in inner)])
 
 
-def _body(table: Table) -> Iterator[str]:
-    cells = [_column(table, column) for column in table.columns]
+def _body(table: Table, cells: Sequence[Sequence[str]]) -> Iterator[str]:
     before: Key = ()
     for i, row in enumerate(table.rows):
         fresh = next((k for k, label in enumerate(row) if before[k : k + 1] != (label,)), len(row))
@@ -113,6 +135,23 @@ def _numbers(table: Table, entries: Sequence[Entry]) -> list[str]:
         _aligned([table.count(entry) for entry in entries], r" {\scriptsize @}"),
     ]
     return ["".join(cell) for cell in zip(*parts, strict=True)]
+
+
+def _of_siunitx(table: Table, column: Key) -> list[siunitx.Number | str]:
+    digits, found = table.layout.decimals, list[siunitx.Number | str]()
+    for row in table.rows:
+        entry = table.entries.get((row, column))
+        word = table.word(entry)
+        if entry is None or entry.mean is None or word is not None:
+            found.append(escape(word or ""))
+            continue
+        count = table.count(entry)
+        after = siunitx.BEST * entry.best
+        after += "" if entry.delta is None else rf" \scriptsize {escape(signed(entry.delta, digits))}"
+        after += escape(table.dagger(entry)) + (rf" \scriptsize {escape(count)}" if count else "")
+        std = "" if entry.std is None else fixed(entry.std, digits)
+        found.append(siunitx.Number(fixed(entry.mean, digits), std, after, entry.indistinguishable))
+    return found
 
 
 def _mean(entry: Entry, digits: int) -> str:

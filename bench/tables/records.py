@@ -28,6 +28,7 @@ def to_json(table: Table) -> str:
         "rules": table.rules(),
         "layout": asdict(table.layout),
         "cells": _records(table),
+        **({"across": [claim.facts for claim in table.claims]} if table.claims else {}),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -72,5 +73,5 @@ def to_field(value: Value) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
-    guarded = "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    guarded = "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
     return '"' + guarded.replace('"', '""') + '"' if any(c in guarded for c in ',"\r\n') else guarded

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.tables.cells import METHOD, Cell, Layout
+from bench.tables.claim import Claim, sentences
 from bench.tables.notation import listed
+from bench.tables.testing import out_of_reach, pairing, sizes, test_name
 
 Key = tuple[str, ...]  # labels along the row axes or along the column axes
 
@@ -26,7 +28,7 @@ class Entry:
         mean: mean of the values.
         std: sample standard deviation (n - 1); None for n < 2.
         delta: mean minus the baseline's mean, unrounded; None for the baseline and without one.
-        p: two-sided Welch p against the baseline.
+        p: two-sided p against the baseline, by the layout's test.
         p_holm: p after Holm's correction in the layout's family.
         significant: ``p_holm <= alpha``.
         best: it prints the highest mean of the cells equal in every axis but the method; never marked where only one
@@ -58,6 +60,7 @@ class Table:
         rows: row keys in order.
         columns: column keys in order; the one key ``()`` when no axis varies along the columns.
         entries: by (row key, column key); pairs without a cell are absent.
+        claims: what is claimed over the datasets, where the layout asks for it.
     """
 
     layout: Layout
@@ -67,6 +70,7 @@ class Table:
     rows: tuple[Key, ...]
     columns: tuple[Key, ...]
     entries: Mapping[tuple[Key, Key], Entry]
+    claims: tuple[Claim, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -125,6 +129,7 @@ class Table:
             f"Selection rule, the point of its curve at which a run is scored: {self.layout.selection}.",
             *_comparison(self),
             *_marks(self, best, close),
+            *sentences(self.claims),
             *_absent(self),
         )
 
@@ -154,20 +159,57 @@ def _comparison(table: Table) -> list[str]:
         return []
     said = [f"Signed numbers are differences of means to {layout.baseline}, taken before rounding."]
     if not any(entry.p is not None for entry in table.finished):
-        return [*said, f"No test against {layout.baseline}: it takes two finished seeds on each side."]
-    test = f"two-sided Welch t-test against {layout.baseline}, Holm-corrected over {_family(table)}"
+        needed = "two seeds finished on both sides" if layout.test == "paired" else "two finished seeds on each side"
+        return [*said, f"No test against {layout.baseline}: it takes {needed}."]
+    name = test_name(layout.test)
+    test = f"two-sided {name} against {layout.baseline}, Holm-corrected over {_family(table)}"
     said.append(f"† p ≤ {layout.alpha:g}, ‡ p ≤ {layout.alpha / STRONGER:g}: {test}.")
-    if any(entry.p in (0.0, 1.0) and not entry.std for entry in table.finished):
+    if layout.test == "paired":
+        said.append(pairing(layout.shared))
+    if layout.test != "permutation" and any(entry.p in (0.0, 1.0) and not entry.std for entry in table.finished):
         said.append("Where no seed differs on either side, p is its limit 0 or 1, which speaks of these seeds alone.")
-    return said
+    return [*said, *_refusals(table)]
+
+
+def _refusals(table: Table) -> list[str]:
+    """Where no comparison of a family can be significant with so few seeds, with the arithmetic."""
+    layout, bases = table.layout, dict[Key, Cell]()
+    for entry in table.finished:
+        if entry.cell.axes[METHOD] == layout.baseline:
+            bases[_group(entry.cell)] = entry.cell
+    families: dict[Key, list[tuple[int, ...]]] = {}
+    for entry in table.finished:
+        if entry.p is not None:
+            group = _group(entry.cell)
+            family = group if layout.family == "column" else ()
+            families.setdefault(family, []).append(sizes(layout.test, entry.cell, bases[group]))
+    told: dict[str, list[Key]] = {}
+    for family, compared in families.items():
+        if why := out_of_reach(layout.test, compared, layout.alpha):
+            told.setdefault(why, []).append(family)
+    everywhere = sum(map(len, told.values())) == len(families)
+    places = {why: "" if everywhere else f" at {_places(table, found)}" for why, found in told.items()}
+    return [f"No † can stand{places[why]}: {why}." for why in told]
+
+
+def _places(table: Table, families: list[Key]) -> str:
+    """The families by those of their labels that the title line does not say."""
+    axes = [axis for axis in next(iter(table.entries.values())).cell.axes if axis != METHOD]
+    shown = [[label for axis, label in zip(axes, key, strict=True) if axis not in table.constant] for key in families]
+    return listed(tuple(" / ".join(labels) for labels in shown))
+
+
+def _group(cell: Cell) -> Key:
+    """What the cells that are compared with each other have in common."""
+    return tuple(label for axis, label in cell.axes.items() if axis != METHOD)
 
 
 def _family(table: Table) -> str:
-    sizes: dict[Key, int] = {}
+    found: dict[Key, int] = {}
     for entry in table.finished:
-        group = tuple(label for axis, label in entry.cell.axes.items() if axis != METHOD)
-        sizes[group] = sizes.get(group, 0) + (entry.p is not None)
-    counts = sorted(size for size in sizes.values() if size)
+        group = _group(entry.cell)
+        found[group] = found.get(group, 0) + (entry.p is not None)
+    counts = sorted(size for size in found.values() if size)
     if table.layout.family == "table":
         return f"all {sum(counts)} comparisons of the table"
     size = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
@@ -185,7 +227,7 @@ def _marks(table: Table, best: str, close: str) -> list[str]:
     top = f"{best}: the highest mean{_within(table)}, shared by printed ties"
     if all(entry.n < 2 for entry in table.finished):
         return [f"{top}."]
-    test = f"(Welch t-test against it, Holm-corrected, p > {table.layout.alpha:g})"
+    test = f"({test_name(table.layout.test)} against it, Holm-corrected, p > {table.layout.alpha:g})"
     if best == close:
         return [f"{top}, and what is not distinguishable from it {test}."]
     return [f"{top}.", f"{close}: not distinguishable from it {test}."]

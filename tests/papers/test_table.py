@@ -7,13 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind, ttest_rel
 
 from bench.overrides import Overrides
+from bench.papers.comparisons import by_dataset, published_values
 from bench.papers.plan import PlannedCell, TablePlan, plan_paper
-from bench.papers.table import MISSING, both_sheet, choose, our_sheet, paper_sheet, published_sheet
+from bench.papers.table import (
+    MISSING,
+    Rules,
+    against_baseline,
+    both_sheet,
+    choose,
+    measured,
+    our_sheet,
+    paper_sheet,
+    published_sheet,
+)
 from bench.registry import Registry
 from bench.sheets import Sheet, Shown, render_sheet
+from bench.stats import holm
 from bench.store import Finished, Point
 
 PROTOCOL = """\
@@ -259,6 +271,106 @@ def test_nothing_is_tested_with_one_seed_or_without_the_baseline(tmp_path: Path)
     assert not any(cell.mark for row in sheet.cells for cell in row)
     assert "Each number is of one seed." in sheet.notes
     assert not any("†" in note for note in sheet.notes)
+
+
+@pytest.mark.parametrize("test", ["welch", "paired", "permutation"])
+def test_the_test_can_be_chosen(plan: TablePlan, test: str) -> None:
+    finished = everything(plan)
+    base, bss, gta = [80.0, 81.0, 82.0], [80.0, 82.0, 84.0], [85.0, 86.0, 87.5]
+    finished |= results(plan.cells[2][0], gta, [70.0] * 3, val=[[9.0] * 3, [8.0] * 3])
+    p = {
+        "welch": [p_of(bss, base), p_of(gta, base)],
+        "paired": [float(ttest_rel(bss, base).pvalue), float(ttest_rel(gta, base).pvalue)],
+        "permutation": [0.7, 0.1],
+    }[test]
+    found = against_baseline(plan, measured(plan, finished), test)
+    assert [found[1, 0], found[2, 0]] == pytest.approx(list(holm(p)), abs=1e-9)
+
+
+def test_the_caption_names_the_test_what_is_shared_and_what_cannot_be(plan: TablePlan) -> None:
+    paired = our_sheet(plan, everything(plan), Rules("paired")).notes
+    assert "† p ≤ 0.05: paired t-test against Fine-tune, Holm-corrected within a column's comparison." in paired
+    shared = "subset of images, initial head and order of batches"
+    assert f"Pairs are runs of one seed, which share {shared}." in paired
+    exact = our_sheet(plan, everything(plan), Rules("permutation")).notes
+    assert "† p ≤ 0.05: exact permutation test against Fine-tune, Holm-corrected within a column's comparison." in exact
+    refused = [note for note in exact if note.startswith("No † can stand")]
+    assert refused
+    assert all("the smallest possible p of the permutation test is 0.1" in note for note in refused)
+    assert not [note for note in our_sheet(plan, everything(plan)).notes if "can stand" in note]
+
+
+def test_pairs_are_of_one_seed(plan: TablePlan) -> None:
+    finished = everything(plan)
+    own, base = (plan.cells[row][0].candidates[0].runs for row in (1, 0))
+    del finished[own[0].id], finished[base[2].id]  # one pair is left: seed 1
+    assert (1, 0) not in against_baseline(plan, measured(plan, finished), "paired")
+    assert (1, 0) in against_baseline(plan, measured(plan, finished))
+
+
+# ---- over datasets
+
+
+def over(count: int, across: str, folder: Path) -> list[str]:
+    """The claims of a table with a column for each of some datasets and a row for each of two methods."""
+    names = ["digits", "cluttered_digits", "cub200", "cifar10", "cifar100", "svhn", "stanford_cars"][:count]
+    labels = "".join(f"    {name}: {{dataset: {name}}}\n" for name in names)
+    cells = ", ".join(['"50.0"'] * count)
+    columns = ", ".join(f"[{name}]" for name in names)
+    text = (
+        "title: t\npaper: mini\nkind: results\nruns:\n  axes: {backbone: micro_vit, rate: 100}\n  baseline: CE\n"
+        f"  labels:\n{labels}    CE: {{method: ce}}\n    BSS: {{method: bss}}\nstub: [Method]\ncolumns: [{columns}]\n"
+        f"rows:\n  - {{label: [CE], cells: [{cells}]}}\n  - {{label: [BSS], cells: [{cells}]}}\n"
+    )
+    place = folder / "paper_tables" / "mini"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "table1.yaml").write_text(text, encoding="utf-8")
+    (place / "protocol.yaml").write_text(PROTOCOL, encoding="utf-8")
+    (plan,) = plan_paper("mini", Registry([folder])).tables
+    finished: dict[str, Finished] = {}
+    for at in range(count):
+        finished |= results(plan.cells[0][at], [50.0 + at, 51.0, 52.0])
+        finished |= results(plan.cells[1][at], [53.0 + at, 54.0, 55.5 + at])
+    return [note for note in our_sheet(plan, finished, Rules(across=across)).notes if "datasets" in note]
+
+
+def test_over_datasets_the_claim_is_named(tmp_path: Path) -> None:
+    (these,) = over(3, "these", tmp_path)
+    assert these.startswith("On these datasets: BSS +3.50 (p = ")
+    assert "against CE over 3 datasets (stratified permutation of seeds, Holm-corrected over one method" in these
+    (like,) = over(6, "like-these", tmp_path)
+    assert like == (
+        "On datasets like these: BSS +4.00 (p = 0.0312) against CE over 6 datasets (Wilcoxon's signed-rank test, "
+        "Holm-corrected over one method)."
+    )
+
+
+def test_over_too_few_datasets_nothing_is_claimed(tmp_path: Path) -> None:
+    (like,) = over(5, "like-these", tmp_path)
+    assert like.startswith("On datasets like these: not testable: n = 5 datasets: the smallest possible p")
+
+
+def test_a_dataset_in_the_rows_is_told_from_a_method(plan: TablePlan) -> None:
+    values = [[ours.values for ours in row] for row in measured(plan, everything(plan))]
+    found = by_dataset(plan.table, values)
+    assert set(found) == {("15%",), ("100%",)}
+    assert set(found["15%",]) == {"Fine-tune", "BSS", "GTA"}
+    assert set(found["15%",]["BSS"]) == {"digits", "cluttered_digits"}
+
+
+def test_a_label_of_a_row_is_no_dataset_because_a_column_is_called_so() -> None:
+    table = Registry().published("lacvit/table1")
+    found = by_dataset(table, [[(cell.number,) if cell.decimals else () for cell in row] for row in table.cells])
+    (group,) = found.values()
+    assert len(group["MAE / ImageNet-1k / CE"]) == 8  # what it was pre-trained on stays in its name
+    assert "imagenet1k" in group["MAE / ImageNet-1k / CE"]
+
+
+def test_published_values_are_turned_so_that_more_is_better(tmp_path: Path) -> None:
+    ranked = "rank: {within: [Dataset], columns: {100%: lower}, skip: [Avg.]}"
+    plan = planned(tmp_path, ("rank: {within: [Dataset]}", ranked))
+    assert published_values(plan.table)[0] == [(90.0,), (-95.25,), ()]
+    assert published_values(plan.table)[3] == [(80.0,), (), ()]
 
 
 def test_notes_say_what_has_to_be_known(plan: TablePlan) -> None:

@@ -1,0 +1,178 @@
+"""Two methods image by image, from the predictions that runs keep: ``items``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import bench
+from bench.commands.options import add_format, add_target_command, print_json
+from bench.commands.paper import is_paper, planned
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.outcomes import ItemTest, Rivals
+    from bench.store import Finished
+
+ALPHA = 0.05
+"""The level of the tables of papers; an experiment declares its own."""
+
+EXAMPLES = """
+Each method against the baseline on the same test images, for each dataset, backbone and rate: McNemar's exact test for
+each pair of runs of one seed, and the paired bootstrap over images of the means over seeds. Both speak of the networks
+that were trained and of images like these; what another seed would give, 'bench table' tests.
+
+examples:
+  bench items demo --methods ce,gta
+  bench items demo --methods ce,gta --seed 0       one pair of runs
+  bench items gta/table2 --datasets cub200 --format csv
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    about = "methods against the baseline image by image, from stored predictions"
+    items = add_target_command(commands, "items", items_command, about, EXAMPLES)
+    items.add_argument("--seed", type=int, metavar="N", help="only the runs of this seed")
+    add_format(items, ("text", "csv", "json"))
+
+
+def items_command(options: argparse.Namespace) -> int:
+    """Print the tests."""
+    from bench.outcomes import item_tests
+
+    plan, store = planned(options), bench.Store(options.results)
+    of_paper = is_paper(options)
+    finished = store.finished()
+    if of_paper:
+        groups, alpha, split = list(_of_papers(plan, finished)), ALPHA, "test"
+    else:
+        rules = plan.experiment.table
+        groups, alpha, split = [(rules.selection, list(_of_experiment(plan, finished)))], rules.alpha, rules.split
+    found: list[ItemTest] = []
+    for rule, rivals in groups:
+        chosen = [_of_seed(each, options.seed) for each in rivals]
+        found += item_tests(store.root, chosen, rule, split, alpha)
+    if not found:
+        seed = "" if options.seed is None else f" with seed {options.seed}"
+        raise InputError(f"{options.target}: no method and its baseline both have a finished run{seed} in {store.root}")
+    _print(options, found, alpha, split)
+    return 0
+
+
+def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Rivals]:
+    from bench.outcomes import Rivals
+
+    baseline = plan.experiment.baseline or plan.experiment.methods[0].label
+    cells: dict[str, dict[str, dict[int, Finished]]] = {}
+    for run in plan.runs:
+        where = " / ".join(label for axis, label in run.axes.items() if axis != "method")
+        cell = cells.setdefault(where, {}).setdefault(run.axes["method"], {})
+        if run.spec.id in finished:
+            cell[run.spec.seed] = finished[run.spec.id]
+    for where, methods in cells.items():
+        for method, own in methods.items():
+            if method != baseline:
+                yield Rivals(where, method, baseline, own, methods.get(baseline, {}))
+
+
+def _of_papers(plan: Any, finished: Mapping[str, Finished]) -> Iterator[tuple[str, list[Rivals]]]:
+    from bench.outcomes import Rivals
+    from bench.papers.table import compared_rows, measured
+
+    for table_plan in plan.tables:
+        table, found, rivals = table_plan.table, measured(table_plan, finished), list[Rivals]()
+        names = [" / ".join(filter(None, row)) for row in table.rows]
+        for pairs in compared_rows(table_plan):
+            for at, column in enumerate(table.columns):
+                for row, base in pairs:
+                    own, reference = (
+                        {spec.seed: finished[spec.id] for spec in found[place][at].runs} for place in (row, base)
+                    )
+                    where = " / ".join(filter(None, (table.name, *column)))
+                    rivals.append(Rivals(where, names[row], names[base], own, reference))
+        yield table_plan.selection, rivals
+
+
+def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
+    """The runs of one seed, or all."""
+    if seed is None:
+        return rivals
+    own, base = ({at: run for at, run in runs.items() if at == seed} for runs in (rivals.own, rivals.base))
+    return replace(rivals, own=own, base=base)
+
+
+def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float, split: str) -> None:
+    from bench.outcomes import LEVEL
+    from bench.tables.records import to_field
+
+    if options.format == "text":
+        print("\n".join(_lines(found, alpha, split)))
+        return
+    records = [_record(one) for one in found]
+    if options.format == "json":
+        print_json({"target": options.target, "split": split, "alpha": alpha, "level": LEVEL, "tests": records})
+        return
+    rows = [[*records[0]], *([*record.values()] for record in records)]
+    for row in rows:
+        print(",".join(to_field(" ".join(map(str, value)) if isinstance(value, list) else value) for value in row))
+
+
+def _record(one: ItemTest) -> dict[str, Any]:
+    """A test as plain data; None is what does not exist."""
+    record = {**asdict(one), "seeds": list(one.seeds)}
+    lacking = ("low", "high") if one.test == "mcnemar" else ("only_method", "only_baseline")
+    return {key: None if key in lacking else value for key, value in record.items()}
+
+
+def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
+    from tabulate import tabulate
+
+    from bench.outcomes import LEVEL
+    from bench.tables.notation import one_line, signed
+
+    def head(one: ItemTest) -> list[str]:
+        return [one_line(one.where), one_line(f"{one.method} against {one.baseline}")]
+
+    means = [
+        [
+            *head(one),
+            f"{len(one.seeds)}",
+            f"{one.images}",
+            signed(one.gap, 2),
+            f"{signed(one.low, 2)} to {signed(one.high, 2)}",
+            f"{one.p_holm:.3g}",
+        ]
+        for one in found
+        if one.test == "bootstrap"
+    ]
+    pairs = [
+        [
+            *head(one),
+            f"{one.seeds[0]}",
+            signed(one.gap, 2),
+            f"{one.only_method}",
+            f"{one.only_baseline}",
+            f"{one.p_holm:.3g}",
+        ]
+        for one in found
+        if one.test == "mcnemar"
+    ]
+    sides = ["left", "left", *["right"] * 5]
+    yield f"Paired bootstrap over the {split} images, means over seeds:\n"
+    heads = ["where", "comparison", "seeds", "images", "gap", f"{100 * LEVEL:g} % interval", "p (Holm)"]
+    yield tabulate(means, headers=heads, colalign=sides, disable_numparse=True)
+    if pairs:
+        yield "\nMcNemar's exact test, runs of one seed:\n"
+        heads = ["where", "comparison", "seed", "gap", "only it right", "only baseline", "p (Holm)"]
+        yield tabulate(pairs, headers=heads, colalign=sides, disable_numparse=True)
+        small = [one for one in found if one.note]
+        if small:
+            most = max(small, key=lambda one: one.only_method + one.only_baseline)
+            yield f"{len(small)} of {len(pairs)} pairs cannot be significant; the best of them: {most.note}."
+    yield (
+        "\nHolm-corrected over the tests of one kind with the same dataset, backbone and rate; "
+        f"alpha = {alpha:g}. They are about these trained networks and images like these, not about other seeds."
+    )

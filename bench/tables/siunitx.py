@@ -1,0 +1,94 @@
+"""Columns that siunitx aligns at the decimal marker; what both writers of LaTeX share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PACKAGE = r"\usepackage{siunitx} (Debian: texlive-science)"
+SETUP = (
+    r"\sisetup{mode=text, detect-weight, separate-uncertainty, retain-explicit-plus, group-minimum-digits=9}",
+    r"\renewcommand{\bfdefault}{b}% bold digits as wide as the others",
+    r"\renewcommand{\textpm}{\ensuremath{\pm}}% the text fonts' own may be missing in bold",
+)
+BEST, SECOND = r"$^{\bullet}$", r"$^{\circ}$"
+"""Behind a number that is marked and not bold: what is underlined could not be aligned."""
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A cell that siunitx can align.
+
+    Attributes:
+        value: a plain decimal number, with its sign if it has one.
+        std: after ±; empty where there is none.
+        after: LaTeX that follows the number, such as a dagger.
+        bold: whether it is bold.
+    """
+
+    value: str
+    std: str = ""
+    after: str = ""
+    bold: bool = False
+
+
+def plain(text: str) -> str:
+    """A number as siunitx reads it, a real minus as a hyphen; empty where the text is none."""
+    written = text.replace("−", "-")
+    return written if _NUMBER.fullmatch(written) else ""
+
+
+def columns(cells: Sequence[Number | str]) -> tuple[str, list[str]]:
+    """The specification of a column and its cells.
+
+    A ± is siunitx's uncertainty where every number of the column has as many decimals as its ±, and small text behind
+    the number elsewhere.
+
+    Args:
+        cells: a number each, or LaTeX that stands in its place, which is centred.
+    """
+    numbers = [cell for cell in cells if isinstance(cell, Number)]
+    if not numbers:
+        return "c", [f"{{{cell}}}" if cell else "" for cell in cells]
+    apart = any(cell.std and _decimals(cell.std) != _decimals(cell.value) for cell in numbers)
+    after = [_after(cell, apart) for cell in numbers]
+    shown = iter([_cell(cell, text, apart) for cell, text in zip(numbers, after, strict=True)])
+    written = [next(shown) if isinstance(cell, Number) else f"{{{cell}}}" if cell else "" for cell in cells]
+    widest = max(after, key=_width)
+    room = f", table-space-text-post={{{widest}}}" if widest else ""
+    return f"S[table-format={_format(numbers, apart)}{room}]", written
+
+
+def _format(numbers: Sequence[Number], apart: bool) -> str:
+    """The room a column needs: sign, digits before and after the marker, digits of the uncertainty."""
+    sign = "+" if any(cell.value[0] in "+-" for cell in numbers) else ""
+    whole = max(len(cell.value.lstrip("+-").partition(".")[0]) for cell in numbers)
+    part = max(_decimals(cell.value) for cell in numbers)
+    room = max(len(cell.std.replace(".", "")) for cell in numbers)
+    return f"{sign}{whole}.{part}" + (f"({room})" if room and not apart else "")
+
+
+def _cell(cell: Number, after: str, apart: bool) -> str:
+    std = f" +- {cell.std}" if cell.std and not apart else ""
+    return r"\bfseries " * cell.bold + cell.value + std + (f" {after}" if after else "")
+
+
+def _after(cell: Number, apart: bool) -> str:
+    """What follows a number, in a group of its own and never bold."""
+    std = rf" \scriptsize$\pm$ {cell.std}" if cell.std and apart else ""
+    if not cell.after and not std:
+        return ""
+    return rf"{{\mdseries{{}}{cell.after}{std}}}"
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
+def _width(latex: str) -> int:
+    """About how many characters LaTeX prints."""
+    letters = re.sub(r"\\(mdseries|scriptsize|normalsize) ?|[{}$^]", "", latex)
+    return len(re.sub(r"\\[A-Za-z]+ ?|\\.", "x", letters))
