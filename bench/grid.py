@@ -13,7 +13,7 @@ from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
 from bench.experiment import Exclusion, Experiment
 from bench.protocol import Protocol
-from bench.spec import AXES, RunSpec, digest, draw_seeds, method_identity, percent
+from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds
 
 
 MOST = 1_000_000
@@ -86,7 +86,7 @@ def expand(experiment: Experiment) -> Plan:
         else:
             where = (method, backbone, dataset, rate)
             protocol, vary = experiment.protocol, experiment.vary
-            runs += [Planned(run_spec(*where, seed, protocol, vary), axes) for seed in experiment.seeds]
+            runs += [Planned(spec, axes) for spec in run_specs(*where, experiment.seeds, protocol, vary)]
     if not runs:
         reasons = "; ".join(dict.fromkeys(cell.reason for cell in excluded))
         raise InputError(f"{experiment.name}: nothing is left to run: {reasons}")
@@ -107,23 +107,40 @@ def run_spec(
 
     ``vary`` gives the axes along which each draw changes (see ``bench.experiment.VARY``).
     """
+    return run_specs(method, backbone, dataset, rate, [seed], protocol, vary)[0]
+
+
+def run_specs(
+    method: MethodEntry,
+    backbone: BackboneCard,
+    dataset: DatasetCard,
+    rate: float,
+    seeds: Sequence[int],
+    protocol: Protocol,
+    vary: Mapping[str, Sequence[str]],
+) -> list[RunSpec]:
+    """The runs of a cell, one a seed (see ``run_spec``)."""
+    spec = method.spec
     along = {
-        "method": digest(method_identity(method.spec)),
+        "method": digest(method_identity(spec)),
         "backbone": backbone.means,
         "dataset": dataset.means,
         "rate": rate,
-        "seed": seed,
     }
-    assert set(along) == set(AXES)
-    return RunSpec(
-        method=method.spec,
+    assert {*along, "seed"} == set(AXES)
+    drawn = list(zip(seeds, draw_cell(along, seeds, vary), strict=True))
+    if not drawn:
+        return []
+    first = RunSpec(
+        method=spec,
         backbone=backbone.named,
         dataset=dataset.named,
         rate=rate,
         protocol=protocol,
-        seeds=draw_seeds(along, vary),
-        seed=seed,
+        seeds=drawn[0][1],
+        seed=drawn[0][0],
     )
+    return with_seeds(first, drawn)
 
 
 def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
@@ -151,6 +168,8 @@ def _why_not(
 
 
 def _refuse_equal_seeds(experiment: Experiment, runs: Sequence[Planned]) -> None:
+    if len({planned.spec.id for planned in runs}) == len(runs):
+        return
     problems = Problems()
     cells: dict[tuple[Any, ...], dict[str, int]] = {}
     for planned in runs:

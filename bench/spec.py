@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -116,7 +116,29 @@ _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False
 
 def digest(value: object) -> str:
     """12 hexadecimal digits of the SHA-256 of a JSON-able value; the order of keys does not matter."""
-    return hashlib.sha256(_PLAIN.encode(value).encode()).hexdigest()[:12]
+    return _hashed(_PLAIN.encode(value))
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def with_seeds(first: RunSpec, drawn: Iterable[tuple[int, Seeds]]) -> list[RunSpec]:
+    """The runs that differ from one in their seeds alone; what their ids share is put into words once.
+
+    Args:
+        first: one of them.
+        drawn: the declared seed of each, with what was drawn.
+    """
+    shared = {key: part for key, part in identity(first).items() if key != "seeds"}
+    text = _PLAIN.encode(shared).removesuffix("}") + ',"seeds":'  # the last key in alphabetical order
+    found = []
+    for seed, seeds in drawn:
+        spec = RunSpec(first.method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed)
+        own = f'{{"init":{seeds.init},"order":{seeds.order},"subset":{seeds.subset}}}'
+        vars(spec)["id"] = _hashed(f"{text}{own}}}")  # what the cached property would compute
+        found.append(spec)
+    return found
 
 
 def derive(purpose: str, *along: object) -> int:
@@ -137,6 +159,26 @@ def draw_seeds(axes: Mapping[str, object], vary: Mapping[str, Sequence[str]]) ->
     return Seeds(
         **{purpose: _drawn(purpose, *((axis, axes[axis]) for axis in sorted(vary[purpose]))) for purpose in vary}
     )
+
+
+def draw_cell(axes: Mapping[str, object], seeds: Sequence[int], vary: Mapping[str, Sequence[str]]) -> tuple[Seeds, ...]:
+    """The seeds of the runs of a cell; cells that share their draws share the work.
+
+    Args:
+        axes: the cell's value (or digest) along each of ``AXES`` but ``seed``.
+        seeds: the declared ones.
+        vary: as for ``draw_seeds``.
+    """
+    used = sorted({axis for along in vary.values() for axis in along} - {"seed"})
+    purposes = tuple((purpose, tuple(along)) for purpose, along in vary.items())
+    return _drawn_cell(tuple((axis, axes[axis]) for axis in used), tuple(seeds), purposes)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _drawn_cell(
+    axes: tuple[tuple[str, object], ...], seeds: tuple[int, ...], purposes: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[Seeds, ...]:
+    return tuple(draw_seeds({**dict(axes), "seed": seed}, dict(purposes)) for seed in seeds)
 
 
 def percent(rate: float) -> str:

@@ -12,28 +12,47 @@ No locks and no database: folders of results live on network file systems.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from bench.errors import InputError
-from bench.spec import RunSpec, from_json, to_json
+from bench.index import Row, index_bytes, read_index, read_row, schema_of
+from bench.spec import RunSpec, to_json
 
 SCHEMA = 1
 """The form of a record; a record of a newer one is never touched."""
 
-UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError)
+UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
 """What reading a file that is not a sound record can raise."""
 
+THREADS = 32
+"""Files looked at at a time: on a network file system each takes a while, in which others can be asked for."""
+
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
+
+_SAMPLE = 16
+_AT_HAND = 1e-4
+"""Seconds of waiting for a file below which it is at hand."""
+
+_READ_TOGETHER = 4096
+"""Records whose text is in memory at a time."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Point(NamedTuple):
@@ -46,12 +65,46 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """What tables need of a record."""
+    """What tables need of a record.
+
+    Attributes:
+        id: of the run.
+        folder: its name in ``runs/``.
+        values: step, validation accuracy (None or nan where there is none) and test accuracy of each point.
+        seconds: that the run took.
+    """
 
     id: str
     folder: str
-    curve: tuple[Point, ...]
+    values: Sequence[tuple[int, float | None, float]]
     seconds: float
+
+    @property
+    def curve(self) -> Curve:
+        """The points of the run."""
+        return Curve(self.values)
+
+
+class Curve(Sequence[Point]):
+    """Points that are made when they are asked for: of a million, a table of last points needs a tenth.
+
+    Args:
+        values: step, validation accuracy (None or nan where there is none) and test accuracy of each.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[tuple[int, float | None, float]]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, at: Any) -> Any:
+        return Curve(self.values[at]) if isinstance(at, slice) else _point(*self.values[at])
+
+    def __iter__(self) -> Iterator[Point]:
+        return itertools.starmap(_point, self.values)
 
 
 class Store:
@@ -67,20 +120,26 @@ class Store:
 
     def finished(self) -> dict[str, Finished]:
         """Every readable record, by run id; what is damaged is listed in ``damaged`` and counts as not there."""
-        known, found = self._read_index(), {}
-        self.damaged = []
-        for folder, stamp in self._folders("runs"):
-            row = known.get(folder)
-            if row is None or row[0] != stamp:
-                try:
-                    row = [stamp, *_summary(self._record("runs", folder), folder)]
-                except UNSOUND:
-                    self.damaged.append(folder)
-                    continue
-            found[row[1]] = _finished(folder, row)
-            known[folder] = row
-        self._write_index({item.folder: known[item.folder] for item in found.values()})
-        return found
+        known = self._indexed()
+        stamps = self._stamps()
+        stale = [folder for folder, stamp in stamps.items() if folder not in known or known[folder].stamp != stamp]
+        read = {folder: self._row(folder, stamps[folder], content) for folder, content in self._contents(stale)}
+        self.damaged = [folder for folder, row in read.items() if row is None]
+        rows = {folder: row for folder in stamps if (row := read[folder] if folder in read else known[folder])}
+        if rows != known:
+            with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
+                write_file(self.root / "index.jsonl", index_bytes(rows.values()))
+        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items()}
+
+    def records(self, folders: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The whole records of finished runs, by the names of their folders; damaged ones are passed over."""
+
+        def read(folder: str) -> dict[str, Any] | None:
+            with contextlib.suppress(*UNSOUND):
+                return {**self._record("runs", folder), "folder": str(self.root / "runs" / folder)}
+            return None
+
+        yield from (record for record in in_threads(read, list(folders)) if record is not None)
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The last readable record of each run that failed, by run id."""
@@ -99,7 +158,7 @@ class Store:
             InputError: there is none, or more than one, or it is damaged.
         """
         paths = {found: self.root / "failed" / folder for found, folder in self._attempts()}
-        for folder, _ in self._folders("runs"):
+        for folder in self._folders("runs"):
             if match := _ID.search(folder):
                 paths[match[1]] = self.root / "runs" / folder
         chosen = [path for found, path in paths.items() if found.startswith(run_id)]
@@ -112,6 +171,14 @@ class Store:
             raise InputError(
                 f"{chosen[0]}: the record is damaged; 'bench run' sets it aside and trains it again"
             ) from None
+
+    def holds(self, spec: RunSpec) -> bool:
+        """Whether there is a record of a run, sound or not; looks at one file."""
+        return (self.root / "runs" / folder_name(spec) / "record.json").is_file()
+
+    def forget_checkpoint(self, spec: RunSpec) -> None:
+        """Remove what was kept of a run in training."""
+        shutil.rmtree(self.root / "checkpoints" / spec.id, ignore_errors=True)
 
     def check_writable(self) -> None:
         """Make the folder. Raises ``InputError`` where nothing can be written in it."""
@@ -152,7 +219,7 @@ class Store:
             record: what is written as ``record.json``, beside schema, id, label and spec.
         """
         _write_json(draft / "record.json", _headed(spec, record))
-        return self._place(draft, "runs", f"{_slug(spec.label)}-{spec.id}")
+        return self._place(draft, "runs", folder_name(spec))
 
     def publish_failure(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
@@ -160,7 +227,7 @@ class Store:
         attempt = max((_attempt(folder) for run_id, folder in self._attempts() if run_id == spec.id), default=0)
         while True:
             attempt += 1
-            target = self._place(draft, "failed", f"{_slug(spec.label)}-{spec.id}-{attempt}")
+            target = self._place(draft, "failed", f"{folder_name(spec)}-{attempt}")
             if not draft.exists():
                 return target
 
@@ -187,55 +254,69 @@ class Store:
         _sync(target.parent)
         return target
 
-    def _folders(self, kind: str) -> Iterator[tuple[str, int]]:
-        """The record folders of a kind with a stamp that changes with their record."""
-        try:
-            entries = sorted(os.scandir(self.root / kind), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                stat = os.stat(os.path.join(entry.path, "record.json"))
-                yield entry.name, stat.st_mtime_ns ^ stat.st_size
-                continue
-            if entry.is_dir():
-                yield entry.name, 0
+    def _folders(self, kind: str) -> list[str]:
+        """The names of the record folders of a kind, sorted."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.root / kind) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+        return []
+
+    def _stamps(self) -> dict[str, int]:
+        """A stamp of each finished run's folder that changes with its record; 0 where there is no record in it."""
+        runs = os.path.join(self.root, "runs")
+
+        def stamp(folder: str) -> int:
+            try:
+                stat = os.stat(f"{runs}/{folder}/record.json")
+            except OSError:
+                return 0
+            return stat.st_mtime_ns ^ stat.st_size
+
+        folders = self._folders("runs")
+        return dict(zip(folders, in_threads(stamp, folders), strict=True))
 
     def _attempts(self) -> Iterator[tuple[str, str]]:
         """Run id and folder of every failed attempt, the last ones last."""
-        folders = [folder for folder, _ in self._folders("failed")]
-        for folder in sorted(folders, key=_attempt):
+        for folder in sorted(self._folders("failed"), key=_attempt):
             if match := _ID.search(folder):
                 yield match[1], folder
 
     def _record(self, kind: str, folder: str) -> dict[str, Any]:
         """A record as it is. Raises one of ``UNSOUND`` where it is not one, ``InputError`` where it is a newer one."""
         record = json.loads((self.root / kind / folder / "record.json").read_text(encoding="utf-8"))
-        if record["schema"] > SCHEMA:
-            raise InputError(
-                f"{self.root / kind / folder}: written by a newer version (schema {record['schema']}); update the suite"
-            )
+        self._refuse_newer(record["schema"], kind, folder)
         return dict(record)
 
-    def _read_index(self) -> dict[str, list[Any]]:
-        """Rows by folder: [stamp, id, seconds, [[step, val, test], ...]]; empty where the index cannot be used."""
-        rows: dict[str, list[Any]] = {}
-        with contextlib.suppress(*UNSOUND):
-            head, *lines = (self.root / "index.jsonl").read_text(encoding="utf-8").splitlines() or ["null"]
-            if json.loads(head) == {"index": SCHEMA}:
-                read = {folder: row for folder, *row in json.loads(f"[{','.join(lines)}]")}
-                for folder, row in read.items():
-                    _check_row(folder, row)
-                rows = read
-        self._indexed = dict(rows)
-        return rows
+    def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes of finished runs' records; none of one that cannot be read."""
+        runs = os.path.join(self.root, "runs")
 
-    def _write_index(self, rows: dict[str, list[Any]]) -> None:
-        if rows == self._indexed or not (self.root / "runs").is_dir():
-            return
-        lines = [json.dumps({"index": SCHEMA}), *(json.dumps([folder, *row]) for folder, row in sorted(rows.items()))]
-        with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
-            write_file(self.root / "index.jsonl", "\n".join(lines) + "\n")
+        def content(folder: str) -> bytes:
+            with contextlib.suppress(OSError), open(f"{runs}/{folder}/record.json", "rb", buffering=0) as file:
+                return file.read()
+            return b""
+
+        for start in range(0, len(folders), _READ_TOGETHER):
+            part = folders[start : start + _READ_TOGETHER]
+            yield from zip(part, in_threads(content, part), strict=True)
+
+    def _row(self, folder: str, stamp: int, content: bytes) -> Row | None:
+        """The row of a record; None where it is damaged. Raises ``InputError`` where it is of a newer version."""
+        with contextlib.suppress(*UNSOUND):
+            self._refuse_newer(schema_of(content), "runs", folder)
+            return read_row(content, folder, stamp)
+        return None
+
+    def _refuse_newer(self, schema: int, kind: str, folder: str) -> None:
+        if schema > SCHEMA:
+            raise InputError(
+                f"{self.root / kind / folder}: written by a newer version (schema {schema}); update the suite"
+            )
+
+    def _indexed(self) -> dict[str, Row]:
+        """The rows of the index by folder; none where it is not exactly as it was written."""
+        with contextlib.suppress(*UNSOUND):
+            return {row.folder: row for row in read_index((self.root / "index.jsonl").read_bytes())}
+        return {}
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -253,37 +334,35 @@ def _headed(spec: RunSpec, record: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema": SCHEMA, "id": spec.id, "label": spec.label, "spec": to_json(spec), **record}
 
 
-def _summary(record: dict[str, Any], folder: str) -> list[Any]:
-    """Id, seconds and curve of a record. Raises one of ``UNSOUND`` where it is not sound or not in its own folder."""
-    if from_json(record["spec"]).id != record["id"] or record["status"] != "done":
-        raise ValueError("the record does not belong to its id")
-    curve = [
-        [p["step"], p["val"]["top1"] if p["val"] is not None else None, p["test"]["top1"]] for p in record["curve"]
-    ]
-    row = [record["id"], record["timing"]["seconds"], curve]
-    _check_row(folder, [0, *row])
-    return row
+def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """What ``work``, which looks at a file, gives for each item, in order.
+
+    Threads are used where the first few items were mostly waited for, as on a network file system. Where files are at
+    hand they would only hinder each other.
+    """
+    started, worked = time.perf_counter(), time.thread_time()
+    first = [work(item) for item in items[:_SAMPLE]]
+    waited = time.perf_counter() - started - (time.thread_time() - worked)
+    rest = items[_SAMPLE:]
+    if waited < _SAMPLE * _AT_HAND:
+        return first + [work(item) for item in rest]
+    parts = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
+    with ThreadPoolExecutor(THREADS) as pool:
+        return first + [found for part in pool.map(lambda part: [work(item) for item in part], parts) for found in part]
 
 
-def _check_row(folder: str, row: list[Any]) -> None:
-    """Raise one of ``UNSOUND`` where a row of the index cannot be what it should."""
-    stamp, run_id, seconds, curve = row
-    if not (curve and folder.endswith(f"-{run_id}") and math.isfinite(stamp) and math.isfinite(seconds)):
-        raise ValueError("not a row of the index")
-    for step, val, test in curve:
-        # a nan is not between anything, and a text cannot be compared
-        if not (step >= 0 and 0 <= test <= 100 and (val is None or 0 <= val <= 100)):
-            raise ValueError("an accuracy is not between 0 and 100 %")
-
-
-def _finished(folder: str, row: list[Any]) -> Finished:
-    curve = tuple([Point(step, math.nan if val is None else val, test) for step, val, test in row[3]])
-    return Finished(row[1], folder, curve, row[2])
+def _point(step: int, val: float | None, test: float) -> Point:
+    return Point(step, math.nan if val is None else val, test)
 
 
 def _attempt(folder: str) -> int:
     match = _ID.search(folder)
     return int(match[2] or 0) if match else 0
+
+
+def folder_name(spec: RunSpec) -> str:
+    """The name of a run's folder: readable, and ending in its id."""
+    return f"{_slug(spec.label)}-{spec.id}"
 
 
 def _slug(label: str) -> str:

@@ -19,7 +19,7 @@ import pytest
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
-from bench.store import SCHEMA, Finished, Store
+from bench.store import SCHEMA, Curve, Finished, Point, Store, in_threads
 
 DAY = 86400
 
@@ -315,18 +315,40 @@ class TestRecord:
 
 
 class TestIndex:
-    def test_it_is_made_and_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_made_and_used(self, tmp_path: Path) -> None:
+        """Records that were spoilt behind its back, of the same size and time, are not even looked into."""
         store = filled(tmp_path)
         expected = readable(store.finished())
         assert (tmp_path / "index.jsonl").is_file()
-
-        def refuse(self: Path, *args: Any, **kwargs: Any) -> str:
-            assert self.name == "index.jsonl", "with an index no record is read"
-            return read_text(self, *args, **kwargs)
-
-        read_text = Path.read_text
-        monkeypatch.setattr(Path, "read_text", refuse)
+        for path in tmp_path.glob("runs/*/record.json"):
+            stat = path.stat()
+            path.write_bytes(b"x" * stat.st_size)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert readable(Store(tmp_path).finished()) == expected
+        (tmp_path / "index.jsonl").unlink()
+        assert Store(tmp_path).finished() == {}
+
+    @pytest.mark.parametrize(
+        ("old", "new"), [(",51.0]", ",61.0]"), (",1.5,", ",2.5,"), ("[8,", "[9,"), ("null", "50.0")]
+    )
+    def test_a_row_that_was_edited_is_not_believed(self, tmp_path: Path, old: str, new: str) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        text = (tmp_path / "index.jsonl").read_text(encoding="utf-8")
+        assert old in text
+        (tmp_path / "index.jsonl").write_text(text.replace(old, new, 1), encoding="utf-8")
+        assert readable(Store(tmp_path).finished()) == expected
+        assert (tmp_path / "index.jsonl").read_text(encoding="utf-8") == text
+
+    def test_of_an_older_form_it_is_written_anew(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        expected = readable(store.finished())
+        content = (tmp_path / "index.jsonl").read_bytes()
+        rows = [[folder, 1, run_id, seconds, [[9, 9, 9]]] for run_id, (_, folder, seconds, _) in expected.items()]
+        lines = [json.dumps(row) for row in ({"index": 1}, *rows)]
+        (tmp_path / "index.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        assert readable(Store(tmp_path).finished()) == expected
+        assert (tmp_path / "index.jsonl").read_bytes() == content
 
     def test_it_is_not_written_again_when_nothing_changed(self, tmp_path: Path) -> None:
         filled(tmp_path).finished()
@@ -611,6 +633,52 @@ class TestDrafts:
             self.old(draft, 20)
             Store(tmp_path).clear_drafts()
             assert (draft / "log.txt").is_file()
+
+
+class TestWholeRecords:
+    def test_those_of_some_folders_without_damaged_ones(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        folders = [run.folder for run in store.finished().values()]
+        (tmp_path / "runs" / folders[0] / "record.json").write_text("{", encoding="utf-8")
+        first, second = store.records([folders[2], folders[0], folders[1], "none-of-these"])
+        assert Path(first["folder"]) == tmp_path / "runs" / folders[2]
+        assert second["spec"] == json.loads((tmp_path / "runs" / folders[1] / "record.json").read_bytes())["spec"]
+
+
+class TestCurve:
+    CURVE = Curve([(4, None, 40.0), (8, 51.0, 50.0), (9, math.nan, 60.0)])
+
+    def test_is_a_sequence_of_points(self) -> None:
+        assert len(self.CURVE) == 3
+        assert self.CURVE[1] == self.CURVE[-2] == Point(8, 51.0, 50.0)
+        assert [point.test for point in self.CURVE] == [40.0, 50.0, 60.0]
+        assert [point.step for point in self.CURVE[1:]] == [8, 9]
+        assert max(self.CURVE, key=lambda point: point.test).step == 9
+        with pytest.raises(IndexError):
+            self.CURVE[3]
+
+    def test_without_a_validation_split_its_accuracy_is_nan(self) -> None:
+        assert [math.isnan(point.val) for point in self.CURVE] == [True, False, True]
+
+
+class TestThreads:
+    def test_order_is_kept(self) -> None:
+        assert in_threads(lambda n: n * n, range(1000)) == [n * n for n in range(1000)]
+        assert in_threads(lambda n: n, []) == []
+
+    def test_they_wait_together(self) -> None:
+        """Where a file takes a while, as on a network file system, it is not the sum of all."""
+        start = time.perf_counter()
+        in_threads(lambda n: time.sleep(0.001), range(1024))
+        assert time.perf_counter() - start < 0.5
+
+    def test_an_error_is_raised(self) -> None:
+        def one(number: int) -> None:
+            if number == 700:
+                raise InputError("no")
+
+        with pytest.raises(InputError, match="no"):
+            in_threads(one, range(1000))
 
 
 class TestSize:

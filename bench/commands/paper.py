@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -10,7 +12,9 @@ from bench.commands.options import overrides_of, plan_of, print_json
 from bench.errors import InputError
 
 if TYPE_CHECKING:
+    from bench.estimate import Estimate
     from bench.papers.plan import PaperPlan
+    from bench.state import Plan
 
 
 def is_paper(options: argparse.Namespace) -> bool:
@@ -40,7 +44,8 @@ def show_plan(options: argparse.Namespace) -> int:
     now = state(plan, bench.Store(options.results))
     if options.format == "json":
         runs = [{"id": run_id, "spec": to_json(spec)} for run_id, spec in plan.unique.items()]
-        print_json({"target": plan.name, "needed": plan.needed, "runs": runs, "not_run": dict(plan.reasons)})
+        told = {"target": plan.name, "needed": plan.needed, "runs": runs, "not_run": dict(plan.reasons)}
+        print_json({**told, "estimate": asdict(cost_of(options, plan))})
         return 0
     print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
     for table in plan.tables:
@@ -49,12 +54,53 @@ def show_plan(options: argparse.Namespace) -> int:
         print(f"  {table.table.name:18} {sum(bool(cell.candidates) for cell in cells):4} cells, {len(ids):5} runs")
     shared = plan.needed - len(plan.unique)
     print(f"{now.runs} different runs ({shared} more are shared): {now.done} done, {now.missing} to train")
-    if now.done and now.missing:
-        hours = now.seconds / now.done * now.missing / 3600
-        print(f"about {hours:.2g} hours of one core or GPU, from the time of the {now.done} finished runs")
+    print_cost(options, plan)
     for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} not run: {reason}")
     return 0
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    """``--measure`` and ``--jobs`` of ``bench plan``."""
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="time some steps of each method and backbone here first, and keep the times",
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at a time, for the wall-clock (default: as 'bench run')"
+    )
+
+
+def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
+    """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
+    from bench.estimate import estimate
+    from bench.step_times import read_times, times_of_records
+
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
+    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
+    finished, failed, unique = store.finished(), store.failures(), plan.unique
+    missing = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+    if options.measure:
+        from bench.measure import measure
+
+        for line in measure(missing or unique.values(), registry, store):
+            print(line, file=sys.stderr, flush=True)
+    backbones = {spec.backbone.name.partition("@")[0] for spec in missing}
+    times = [*times_of_records(store, finished.values(), backbones), *read_times(store)] if missing else []
+    return estimate(missing, registry.dataset, times)
+
+
+def print_cost(options: argparse.Namespace, plan: Plan) -> None:
+    """What the runs that a plan misses would cost, in words."""
+    from bench.estimate import lines
+    from bench.launch.local import default_jobs, usable_gpus
+
+    found = cost_of(options, plan)
+    here = default_jobs() if found.gpu == bool(usable_gpus()) else 1
+    for line in lines(found, options.jobs or here):
+        print(line)
 
 
 def tables_of(options: argparse.Namespace, plan: PaperPlan, store: Any) -> str:

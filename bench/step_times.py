@@ -1,0 +1,147 @@
+"""Step times: what a step of a method on a backbone took, in finished runs and when ``bench plan --measure`` timed it.
+
+The latter are kept in ``RESULTS/step_times.json``, with the hardware that made them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.errors import InputError
+from bench.spec import MethodSpec, RunSpec, digest, from_json, method_identity, short_name
+from bench.store import UNSOUND, Finished, Store, write_file
+
+STEPS = 10
+"""Steps of each method and backbone that ``--measure`` times."""
+
+_READ = 300
+"""Records that are read for their times, of as many cells as can be."""
+
+_SEED = re.compile(r"-seed-\d+-[0-9a-f]{12}$")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What decides the time of a step.
+
+    Attributes:
+        method: with its policies, by name.
+        means: digest of its code and hyper-parameters.
+        backbone: the architecture; its weights change no time.
+        image_size: pixels a side; 0: the backbone's own.
+        batch_size: images a step.
+        precision: as the protocol has it.
+    """
+
+    method: str
+    means: str
+    backbone: str
+    image_size: int
+    batch_size: int
+    precision: str
+
+    @property
+    def setting(self) -> tuple[str, int, int, str]:
+        """All of it but the method."""
+        return self.backbone, self.image_size, self.batch_size, self.precision
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """A step of some work, timed.
+
+    Attributes:
+        work: what was timed.
+        hardware: what made it, in words.
+        gpu: whether that is a GPU; else it is one core.
+        step_seconds: of a step of the budget, in seconds of one GPU or core.
+        image_seconds: of the evaluation of an image.
+        steps: that were timed.
+        dataset: of the run; empty for steps timed on noise, without the loading of images.
+        bytes: that the record takes; 0 where there is none.
+        points: of the curve, each with a prediction of every evaluated image; 0 where there is no record.
+    """
+
+    work: Work
+    hardware: str
+    gpu: bool
+    step_seconds: float
+    image_seconds: float
+    steps: int
+    dataset: str = ""
+    bytes: int = 0
+    points: int = 0
+
+
+def work_of(spec: RunSpec) -> Work:
+    """What decides the time of a run's steps."""
+    protocol = spec.protocol
+    backbone = spec.backbone.name.partition("@")[0]
+    sizes = protocol.image_size, protocol.batch_size, protocol.precision
+    return Work(spec.method.full_name, _means(spec.method), backbone, *sizes)
+
+
+def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iterable[str]) -> list[StepTime]:
+    """The step times of finished runs: of some of each cell, those of the backbones (architectures) first."""
+    cells: dict[str, list[str]] = {}
+    for run in finished:
+        cells.setdefault(_SEED.sub("", run.folder), []).append(run.folder)
+    slugs = tuple(re.sub(r"[^A-Za-z0-9._]+", "-", short_name(name)) for name in backbones)
+    first = sorted(cells.values(), key=lambda folders: not any(slug in folders[0] for slug in slugs))
+    each = max(1, min(5, _READ // max(1, len(first))))
+    found = []
+    for record in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
+        with contextlib.suppress(*UNSOUND, ZeroDivisionError):  # a record without what is timed gives no time
+            found.append(_time_of(record))
+    return found
+
+
+def read_times(store: Store) -> list[StepTime]:
+    """What ``--measure`` kept. Raises ``InputError`` where the file is damaged."""
+    path = store.root / "step_times.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[StepTime])
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (msgspec.MsgspecError, OSError) as error:
+        raise InputError(
+            f"{path}: not what 'bench plan --measure' writes ({error}); remove it and measure again"
+        ) from None
+
+
+def keep_times(store: Store, times: Iterable[StepTime]) -> None:
+    """Add measured steps to those that are kept; the same work on the same hardware counts once, the last one."""
+    kept = {(time.work, time.hardware): time for time in (*read_times(store), *times)}
+    content = msgspec.json.format(msgspec.json.encode(list(kept.values())), indent=1)
+    write_file(store.root / "step_times.json", content + b"\n")
+
+
+def _time_of(record: Mapping[str, Any]) -> StepTime:
+    spec, timing, environment = from_json(record["spec"]), record["timing"], record["environment"]
+    ranks, points, steps = int(record.get("ranks") or 1), len(record["curve"]), int(record["curve"][-1]["step"])
+    images = points * (record["validation_images"] + record["test_images"])
+    gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), environment.get("gpu"))
+    return StepTime(
+        work=work_of(spec),
+        hardware=str(gpu or environment["processor"]),
+        gpu=gpu is not None,
+        step_seconds=ranks * (timing["seconds"] - timing["evaluation_seconds"]) / steps,
+        image_seconds=ranks * timing["evaluation_seconds"] / images,
+        steps=steps,
+        dataset=spec.dataset.name,
+        bytes=sum(file.stat().st_size for file in Path(record["folder"]).iterdir()),
+        points=points,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _means(method: MethodSpec) -> str:
+    return digest(method_identity(method))
