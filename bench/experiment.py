@@ -198,7 +198,7 @@ class _Reader:
         for label, value in pairs:
             place = given.place(label) if isinstance(given, Section) else self.text.place("methods")
             try:
-                if not isinstance(label, str):
+                if isinstance(label, dict):
                     raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
                 entries += read_entries(str(label), value, place, self.registry)
             except InputError as error:

@@ -160,7 +160,7 @@ class Policy(Method):
 
 def splittable(method: Method) -> bool:
     """Whether a batch may be computed in parts: the method and its policies are ``per_image``."""
-    own = method.per_image or type(method) is Method  # the base is plain fine-tuning; what derives from it has to say so
+    own = method.per_image or type(method) is Method  # the base is plain fine-tuning; others have to say so
     return own and (not isinstance(method, Policy) or splittable(method.inner))
 
 

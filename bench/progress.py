@@ -8,23 +8,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench.errors import told
 from bench.launch import Event
-from bench.state import State
 
 
 class Watch:
     """Follows a launch.
 
     Args:
-        before: the state of the plan at the start.
-        retry: whether what failed before is trained again.
+        total: runs of the plan.
+        before: of them, those that nobody trains now.
     """
 
-    def __init__(self, before: State, retry: bool = False) -> None:
-        self.total = before.runs
-        self.before = before.done + (0 if retry else len(before.failed))
+    def __init__(self, total: int, before: int) -> None:
+        self.total = total
+        self.before = before
         self.done = 0
         self.failed = 0
+        self.elsewhere = 0
         self.started = time.monotonic()
         self.terminal = sys.stderr.isatty()
         self.bar: tqdm[Any] | None = None
@@ -42,17 +43,22 @@ class Watch:
         """A run has ended."""
         self.done += event.status == "done"
         self.failed += event.status == "failed"
+        self.elsewhere += event.status == "elsewhere"
         line = self._line(event)
         if self.bar is None:
             print(line, file=sys.stderr, flush=True)
             return
         if event.status == "failed":
             self.bar.write(line, file=sys.stderr)
-        self.bar.set_description("training" + f", {self.failed} failed" * bool(self.failed))
+        self.bar.set_description(
+            "training"
+            + f", {self.failed} failed" * bool(self.failed)
+            + f", {self.elsewhere} elsewhere" * bool(self.elsewhere)
+        )
         self.bar.update()
 
     def _line(self, event: Event) -> str:
-        ended = self.done + self.failed
+        ended = self.done + self.failed + self.elsewhere
         left = (time.monotonic() - self.started) / ended * (self.total - self.before - ended)
-        what = event.message if event.status == "failed" else f"{event.top1:.1f} % in {event.seconds:.1f} s"
+        what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else told(event.message)
         return f"[{self.before + ended}/{self.total}, {left:.0f} s left] {event.status}: {event.label}: {what}"

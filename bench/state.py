@@ -1,12 +1,19 @@
-"""How far a plan is, from the records there are."""
+"""How far a plan is, from the records there are, the claims of runs in training and the queue of a cluster."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
+from bench.claim import is_held
+from bench.launch.submissions import Queued
 from bench.spec import RunSpec
-from bench.store import Store
+from bench.store import Finished, Store
 
 
 class Plan(Protocol):
@@ -17,16 +24,39 @@ class Plan(Protocol):
         """The runs by id, each once."""
 
 
+class Snapshot(Store):
+    """A store as it is when it is first looked at: what several want to know is read once."""
+
+    def finished(self) -> dict[str, Finished]:
+        """As the store's."""
+        return self._finished
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """As the store's."""
+        return self._failures
+
+    @cached_property
+    def _finished(self) -> dict[str, Finished]:
+        return super().finished()
+
+    @cached_property
+    def _failures(self) -> dict[str, dict[str, Any]]:
+        return super().failures()
+
+
 @dataclass(frozen=True)
 class State:
-    """How far a plan is.
+    """How far a plan is; a run counts once, for the first of these that holds.
 
     Attributes:
-        runs: different runs, each counted once.
+        runs: different runs.
         done: of them, those with a record.
-        failed: labels, messages and folders of those that failed and have no record.
+        running: those that a living process has claimed.
+        queued: those that wait in the queue of a cluster, or have been given to a job that runs.
+        failed: id, label, message, class and folder of those that failed.
         damaged: folders whose record cannot be read.
         seconds: training time of the finished runs together, where it is known.
+        unseen: why a queue could not be asked; empty where it could or there was no need to.
     """
 
     runs: int
@@ -34,20 +64,68 @@ class State:
     failed: tuple[dict[str, str], ...]
     damaged: tuple[str, ...]
     seconds: float
+    running: int = 0
+    queued: int = 0
+    unseen: str = ""
 
     @property
     def missing(self) -> int:
-        """Runs that are neither done nor failed."""
-        return self.runs - self.done - len(self.failed)
+        """Runs that nobody has done, is at, or will be at."""
+        return self.runs - self.done - self.running - self.queued - len(self.failed)
 
 
-def state(plan: Plan, store: Store) -> State:
-    """How many runs of a plan are done, failed and missing."""
+def state(plan: Plan, store: Store, queue: Queued | None = None) -> State:
+    """How many runs of a plan are done, running, queued, failed and missing.
+
+    Args:
+        plan: what is to be.
+        store: what there is.
+        queue: which of the runs are in jobs of a cluster; by default none.
+    """
+    queue = queue or Queued()
     finished, failures, unique = store.finished(), store.failures(), plan.unique
-    broken = [(spec.label, failures[i]) for i, spec in unique.items() if i in failures and i not in finished]
-    failed = [
-        {"run": record["id"], "label": label, "message": record["error"]["message"], "folder": record["folder"]}
-        for label, record in broken
-    ]
-    done = [finished[run_id] for run_id in unique if run_id in finished]
-    return State(len(unique), len(done), tuple(failed), tuple(store.damaged), sum(run.seconds for run in done))
+    open_runs = [run_id for run_id in unique if run_id not in finished]
+    held = claimed_runs(store.root)
+    running = [run_id for run_id in open_runs if run_id in held]
+    queued = [run_id for run_id in open_runs if run_id in queue.jobs and run_id not in held]
+    failed = tuple(
+        _failure(failures[run_id], unique[run_id])
+        for run_id in open_runs
+        if run_id in failures and run_id not in held and run_id not in queue.jobs
+    )
+    seconds = sum(run.seconds for run_id, run in finished.items() if run_id in unique)
+    return State(
+        runs=len(unique),
+        done=len(unique) - len(open_runs),
+        failed=failed,
+        damaged=tuple(store.damaged),
+        seconds=seconds,
+        running=len(running),
+        queued=len(queued),
+        unseen=queue.problem,
+    )
+
+
+def claimed_runs(root: Path) -> set[str]:
+    """The ids of the runs that a living process has claimed."""
+    folder = root / "claims"
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    return {name for name in names if is_held(folder / name)}
+
+
+def failure_class(record: Mapping[str, Any]) -> str:
+    """What a run failed of, such as ``oom``; ``code`` where its record does not say."""
+    found = record["error"].get("class")
+    return found if isinstance(found, str) else "code"
+
+
+def _failure(record: Mapping[str, Any], spec: RunSpec) -> dict[str, str]:
+    return {
+        "run": record["id"],
+        "label": spec.label,
+        "message": record["error"]["message"],
+        "class": failure_class(record),
+        "folder": record["folder"],
+    }

@@ -538,7 +538,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a plugin that is a loop": ((*PLAN, "--plugin", "loop.py"), "there is no such folder or .py file"),
     "a plugin with nothing in it": ((*PLAN, "--plugin", "strange"), "has none of the folders methods, backbones"),
     "a plugin that no one may read": (("list", "methods", "--plugin", "memory.py"), "--plugin "),
-    "results too long": ((*PLAN, "--results", LONG), "File name too long"),
+    "results too long": ((*PLAN, "--results", LONG), "a path cannot be so long"),
     "results that are a loop": ((*PLAN, "--results", "loop"), "Too many levels of symbolic links"),
     "a paper's rate that is not there": (("plan", "gta", "--rates", "16"), "nothing is left to run"),
     "a paper's seeds": (("plan", "gta", "--seeds", "1000000000"), "seeds are how many (1 to 10000) or which"),
@@ -594,7 +594,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "claims of a table": (("claims", "gta/table2"), "no paper is called 'gta/table2'"),
     "claims of nobody": (("claims", LONG), "no paper is called 'xxx"),
     "results that are not there": (("import", "none.csv"), "none.csv: it cannot be read: No such file or directory"),
-    "results that are a folder": (("import", "folder.csv"), "folder.csv: it cannot be read: Is a directory"),
+    "results that are a folder": (("import", "folder.csv"), "folder.csv: it is not an ordinary file"),
     "results that no one may read": (("import", "memory.csv"), "memory.csv"),
     "a level of 0": ((*IMPORT, "--alpha", "0"), "--alpha 0.0: a level between 0 and 1"),
     "a level of 1": ((*IMPORT, "--alpha", "1"), "--alpha 1.0: a level between 0 and 1"),
@@ -605,8 +605,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a metric nobody has": ((*IMPORT, "--metric", ""), "--metric: no metric is called ''"),
     "tests told in CSV": ((*IMPORT, "--across", "--format", "csv"), "--across"),
     "the results for the table": ((*IMPORT, "--output", "sound.csv"), "the results themselves lie there"),
-    "a folder for the table": ((*IMPORT, "--output", "folder.csv"), "--output folder.csv: Is a directory"),
-    "a table's name too long": ((*IMPORT, "--output", LONG), "File name too long"),
+    "a folder for the table": ((*IMPORT, "--output", "folder.csv"), "--output folder.csv: it is a folder; name the file to write"),
+    "a table's name too long": ((*IMPORT, "--output", LONG), "a path cannot be so long"),
 }
 
 WITH_TORCH: dict[str, tuple[tuple[str, ...], Said]] = {

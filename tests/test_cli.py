@@ -27,8 +27,8 @@ from bench.spec import RunSpec
 from bench.store import Store
 
 COMMANDS = [
-    *("run", "plan", "status", "table", "figure", "list", "show", "completion", "check-method", "convert", "data"),
-    *("audit", "claims", "power", "import"),
+    *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "list", "show"),
+    *("completion", "check-method", "convert", "data", "audit", "claims", "power", "import"),
 ]
 BENCH = Path(sys.executable).with_name("bench")
 
@@ -232,7 +232,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a format of another command": (["plan", "demo", "--format", "latex"], "--format"),
     "width 0": (["table", "demo", "--width", "0"], "--width 0"),
     "width x": (["table", "demo", "--width", "x"], "--width"),
-    "results that are a file": (["run", "demo", "--results", "file"], "--results file: nothing can be written there"),
+    "results that are a file": (["run", "demo", "--results", "file"], "file is not a folder"),
     "results under a file": (
         ["run", "demo", "--results", "file/deep"],
         "--results file/deep: nothing can be written there",
@@ -447,7 +447,7 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), plan.runs[0].spec)
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"experiment", "runs", "excluded", "done"}
+        assert set(told) == {"experiment", "runs", "excluded", "done", "estimate"}
         assert (told["experiment"], told["done"], told["excluded"]) == ("demo", 1, [])
         assert [run["id"] for run in told["runs"]] == [run.spec.id for run in plan.runs]
         assert set(told["runs"][0]) == {"id", "axes", "spec"}
@@ -468,10 +468,11 @@ class TestForPrograms:
         (store.root / "runs" / "x-000000000000").mkdir()
         arguments = ("status", "demo", "--methods", "ce", "--rates", "15")
         told = json.loads(output(capsys, *arguments, "--format", "json"))
-        assert set(told) == {"experiment", "runs", "done", "missing", "failed", "damaged"}
+        counted = {"runs", "done", "running", "queued", "missing", "failed", "damaged", "unseen"}
+        assert set(told) == {"experiment", *counted}
         assert (told["runs"], told["done"], told["missing"]) == (3, 1, 1)
         (failure,) = told["failed"]
-        assert set(failure) == {"run", "label", "message", "folder"}
+        assert set(failure) == {"run", "label", "message", "class", "folder"}
         assert (failure["run"], failure["message"]) == (specs[1].id, "the loss is nan")
         assert (Path(failure["folder"]) / "log.txt").is_file()
         assert told["damaged"] == ["x-000000000000"]

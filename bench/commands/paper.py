@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -27,7 +27,9 @@ def paper_of(options: argparse.Namespace) -> PaperPlan:
     """The plan of the paper or table that is named."""
     from bench.papers.plan import plan_paper
 
-    return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))
+    # which test is chosen changes no run
+    overrides = replace(overrides_of(options), test="", across="")
+    return plan_paper(options.target, bench.Registry(options.plugin), overrides)
 
 
 def planned(options: argparse.Namespace) -> Any:

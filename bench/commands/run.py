@@ -1,21 +1,33 @@
-"""Train what is missing, and say how far it is: ``run``, ``plan``, ``status``."""
+"""Train what is missing, here or on a cluster: ``run``, ``retry``, ``plan``."""
 
 from __future__ import annotations
 
 import argparse
-import collections
 import itertools
 import shlex
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, plan_of, print_json
-from bench.commands.paper import is_paper, paper_of, planned, show_plan
-from bench.errors import InputError
-from bench.spec import percent
+from bench.commands import queue
+from bench.commands.options import (
+    add_format,
+    add_launcher,
+    add_target_command,
+    check_launcher,
+    plan_of,
+    print_json,
+    ranks_of,
+)
+from bench.commands.paper import add_cost, cost_of, is_paper, planned, print_cost, show_plan
+from bench.commands.queue import name_of, print_excluded, print_failed, submit
+from bench.commands.table import add_tests, rules_of
+from bench.errors import InputError, choose
+from bench.spec import RunSpec, percent
 
 RUN = """
 examples:
@@ -24,98 +36,166 @@ examples:
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
+  bench run demo --launcher slurm --partition gpu --time 4:00:00 --gpus-per-run 1 --pack 10
+  bench run demo --launcher slurm --cluster lab        a profile: ~/.config/finetune-bench/clusters/lab.toml
 Run it again to do only what is missing.
+"""
+RETRY = """
+examples:
+  bench retry demo --class oom,node          what ran out of memory, and what a node took with it
+  bench retry demo --class time --launcher slurm --time 8:00:00
 """
 PLAN = """
 examples:
   bench plan demo                  how many runs, how many are done, what is left out and why
+  bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
   bench plan demo --format json    every run with its id and its spec
-"""
-STATUS = """
-examples:
-  bench status demo                done, failed and missing runs; the reason of each failure
-  bench status demo --format json
 """
 
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
     run = add_target_command(commands, "run", run_command, "train what is missing, then print the table", RUN)
-    run.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="runs at a time (default: one a GPU, or else one a core with 2 GB of memory)",
-    )
     run.add_argument("--retry", action="store_true", help="train again what failed before")
+    add_tests(run)
+    _add_launching(run)
     plan = add_target_command(commands, "plan", plan_command, "what would be run, without running it", PLAN)
     add_format(plan, ("text", "json"))
-    status = add_target_command(commands, "status", status_command, "what is done, failed and missing", STATUS)
-    add_format(status, ("text", "json"))
+    add_cost(plan)
+    queue.add(commands)
+    retry = add_target_command(commands, "retry", retry_command, "train again what failed of something", RETRY)
+    retry.add_argument("--class", dest="classes", required=True, metavar="LIST", help="oom,node: what it failed of")
+    _add_launching(retry)
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Train what is missing, then print the table and where everything lies."""
-    if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
-    if is_paper(options):
-        return _run_paper(options)
+    """Train what is missing, then print the table and where everything lies; or submit it."""
+    job = _job(options)
+    plan = planned(options)
+    if is_paper(options) and not plan.unique:
+        raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
+    return _launch(plan, plan.unique.values(), job, options, options.retry)
+
+
+def retry_command(options: argparse.Namespace) -> int:
+    """Train again what failed of one of some classes."""
+    from bench.launch.worker import CLASSES
+    from bench.state import Snapshot, state
+
+    job = _job(options)
+    classes = list(dict.fromkeys(name.strip() for name in options.classes.split(",")))
+    for name in classes:
+        if name not in CLASSES:
+            raise InputError(f"--class: {choose(name, CLASSES, 'class')}")
+    plan = planned(options)
+    now = state(plan, Snapshot(options.results))
+    chosen = [plan.unique[failure["run"]] for failure in now.failed if failure["class"] in classes]
+    if not chosen:
+        others = Counter(failure["class"] for failure in now.failed)
+        told = ", ".join(f"{count} of {name}" for name, count in others.items()) or "nothing failed"
+        print(f"{name_of(plan)}: no run failed of {' or '.join(classes)} ({told})")
+        return 0
+    return _launch(plan, chosen, job, options, True)
+
+
+def _add_launching(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--track", default="", metavar="LIST", help="trackers to tell of each run: tensorboard,wandb")
+    add_launcher(parser)
+
+
+def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
+    """Train runs of a plan that have no record, and print what there is then; or submit them."""
+    from bench.launch import make_ready, untrained
+    from bench.state import Snapshot
+
+    store = Snapshot(options.results)
+    todo = untrained(runs, store, retry=retry)
+    _require_data(todo, options)
+    said = "0 runs were trained now"
+    if options.launcher == "slurm":
+        if submit(plan, todo, job, options, store):
+            return 0
+    else:
+        make_ready(store)
+        if todo:
+            said = _train(plan, todo, job, options)
+            store = Snapshot(options.results)
+    if not said:
+        return 130
+    return _tell_paper(plan, store, said, options) if is_paper(options) else _tell(plan, store, said)
+
+
+def _tell(plan: Any, store: Any, said: str) -> int:
+    """Print the table, and where everything lies."""
     from bench.report import write_figure, write_tables
     from bench.tables import render
 
-    plan, store = plan_of(options), bench.Store(options.results)
-    if (watch := _train(plan, store, options)) is None:
-        return 130
     table = bench.fill(plan, store)
     print(render(table), end="")
     name = plan.experiment.variant
     written = write_tables(table, store.root / "tables", name)
     figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
-    return _tell_end(watch, plan, store, [written["latex"], written["csv"], *figures], plan.experiment.next)
+    return _tell_end(plan, store, said, [written["latex"], written["csv"], *figures], plan.experiment.next)
 
 
-def _run_paper(options: argparse.Namespace) -> int:
+def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
     from bench.papers.table import SOURCES, paper_sheet
     from bench.sheets import SUFFIXES, render_sheet
     from bench.store import write_file
 
-    plan, store = paper_of(options), bench.Store(options.results)
-    if not plan.unique:
-        raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
-    if (watch := _train(plan, store, options)) is None:
-        return 130
     finished, paths = store.finished(), []
-    for table in plan.tables:
-        print(render_sheet(paper_sheet(table, "both", finished)))
+    for table, rules in zip(plan.tables, rules_of(options, plan), strict=True):
+        try:
+            print(render_sheet(paper_sheet(table, "both", finished, rules)))
+        except ValueError as error:
+            raise InputError(f"{table.table.name}: {error}") from None
         for source, (format, suffix) in itertools.product(SOURCES, SUFFIXES.items()):
             name = f"{table.table.name.replace('/', '-')}-{source}{'-changed' * plan.changed}.{suffix}"
-            write_file(store.root / "tables" / name, render_sheet(paper_sheet(table, source, finished), format, 100))
+            write_file(
+                store.root / "tables" / name, render_sheet(paper_sheet(table, source, finished, rules), format, 100)
+            )
         paths.append(store.root / "tables" / f"{table.table.name.replace('/', '-')}-*")
-    return _tell_end(watch, plan, store, paths, [])
+    return _tell_end(plan, store, said, paths, [])
 
 
-def _train(plan: Any, store: Any, options: argparse.Namespace) -> Any:
-    """Train what a plan misses; None where it was stopped."""
-    from bench.launch import Job, LocalExecutor, run
+def _train(plan: Any, todo: Sequence[RunSpec], job: Any, options: argparse.Namespace) -> str:
+    """Train runs on this machine. Returns what to say of it; nothing where it was stopped."""
+    from bench.launch import LocalExecutor
     from bench.launch.local import default_jobs
     from bench.progress import Watch
-    from bench.state import state
 
-    registry = bench.Registry(options.plugin)
-    job = Job(Path(options.results).expanduser(), registry.plugins, shlex.join(["bench", *sys.argv[1:]]))
-    before = state(plan, store)
-    if before.missing or options.retry:
-        for name in dict.fromkeys(spec.dataset.name for spec in plan.unique.values()):
-            registry.dataset(name).require_files()
-    watch = Watch(before, options.retry)
-    executor = LocalExecutor(options.jobs or default_jobs())
+    watch = Watch(len(plan.unique), len(plan.unique) - len(todo))
     try:
         with watch:
-            run(plan.unique.values(), job, executor, watch.event, retry=options.retry)
+            LocalExecutor(options.jobs or default_jobs(job.ranks)).execute(todo, job, watch.event)
     except KeyboardInterrupt:
         print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
-        return None
-    return watch
+        return ""
+    others = f" ({watch.elsewhere} by somebody else)" if watch.elsewhere else ""
+    return f"{watch.done} runs were trained now{others}"
+
+
+def _job(options: argparse.Namespace) -> Any:
+    """What workers need beside the runs. Raises ``InputError`` where an option of the launch makes no sense."""
+    from bench.launch import Job
+    from bench.trackers import tracker_names
+
+    check_launcher(options)
+    return Job(
+        results=options.results,
+        plugins=bench.Registry(options.plugin).plugins,
+        command=shlex.join(["bench", *sys.argv[1:]]),
+        checkpoint_every=options.checkpoint_every,
+        ranks=ranks_of(options),
+        launcher=options.launcher,
+        track=tracker_names(options.track) if options.track else (),
+    )
+
+
+def _require_data(runs: Iterable[RunSpec], options: argparse.Namespace) -> None:
+    registry = bench.Registry(options.plugin)
+    for name in dict.fromkeys(spec.dataset.name for spec in runs):
+        registry.dataset(name).require_files()
 
 
 def plan_command(options: argparse.Namespace) -> int:
@@ -130,7 +210,8 @@ def plan_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         runs = [{"id": run.spec.id, "axes": dict(run.axes), "spec": to_json(run.spec)} for run in plan.runs]
         left_out = [{"axes": dict(cell.axes), "reason": cell.reason} for cell in plan.excluded]
-        print_json({"experiment": plan.experiment.name, "runs": runs, "excluded": left_out, "done": now.done})
+        told = {"experiment": plan.experiment.name, "runs": runs, "excluded": left_out, "done": now.done}
+        print_json({**told, "estimate": asdict(cost_of(options, plan))})
         return 0
     experiment = plan.experiment
     print(f"{experiment.name}: {experiment.title}")
@@ -143,31 +224,8 @@ def plan_command(options: argparse.Namespace) -> int:
     ):
         print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
     print(f"{now.runs} different runs: {now.done} done, {len(now.failed)} failed, {now.missing} to train")
-    if now.done and now.missing:
-        hours = now.seconds / now.done * now.missing / 3600
-        print(f"about {hours:.2g} hours of one core or GPU, from the time of the {now.done} finished runs")
-    _print_excluded(plan)
-    return 0
-
-
-def status_command(options: argparse.Namespace) -> int:
-    """Print what is done, failed and missing."""
-    from bench.state import state
-
-    paper = is_paper(options)
-    plan = planned(options)
-    name = plan.name if paper else plan.experiment.name
-    now = state(plan, bench.Store(options.results))
-    if options.format == "json":
-        told = {"runs": now.runs, "done": now.done, "missing": now.missing, "failed": list(now.failed)}
-        print_json({"experiment": name, **told, "damaged": list(now.damaged)})
-        return 0
-    print(f"{name}: {now.runs} runs: {now.done} done, {len(now.failed)} failed, {now.missing} missing")
-    _print_failed(now)
-    for folder in now.damaged:
-        print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
-    if not paper:
-        _print_excluded(plan)
+    print_cost(options, plan)
+    print_excluded(plan)
     return 0
 
 
@@ -175,31 +233,13 @@ def _has_rates(table: Any) -> bool:
     return "rate" in {*table.row_axes, *table.column_axes, *table.constant}
 
 
-def _print_excluded(plan: Any) -> None:
-    reasons = collections.Counter(cell.reason for cell in plan.excluded)
-    for reason, count in reasons.items():
-        print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
-
-
-def _print_failed(now: Any) -> None:
-    """Failures by their message, each with one log to look at."""
-    by_message: dict[str, list[dict[str, str]]] = {}
-    for failure in now.failed:
-        by_message.setdefault(failure["message"], []).append(failure)
-    for message, failures in by_message.items():
-        more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        print(f"  failed: {failures[0]['label']}{more}: {message}\n          {failures[0]['folder']}/log.txt")
-    if now.failed:
-        print("  'bench run' with --retry trains them again")
-
-
-def _tell_end(watch: Any, plan: Any, store: Any, paths: Sequence[Path], hints: Sequence[str]) -> int:
+def _tell_end(plan: Any, store: Any, said: str, paths: Sequence[Path], hints: Sequence[str]) -> int:
     from bench.state import state
 
     now = state(plan, store)
     failed = f", {len(now.failed)} failed" if now.failed else ""
-    print(f"\n{watch.done} runs were trained now, {now.done} of {now.runs} are done{failed}")
-    _print_failed(now)
+    print(f"\n{said}, {now.done} of {now.runs} are done{failed}")
+    print_failed(now)
     print("written: " + "\n         ".join(str(path) for path in paths))
     if hints:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))

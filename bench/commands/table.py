@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands import items
-from bench.commands.options import add_format, add_target_command, overrides_of
-from bench.commands.paper import is_paper
+from bench.commands.options import add_format, add_target_command, overrides_of, plan_of
+from bench.commands.paper import is_paper, paper_of
 from bench.errors import InputError, choose
 from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
 
@@ -96,7 +96,7 @@ def rules_of(options: argparse.Namespace, plan: PaperPlan) -> list[Rules]:
     from bench.papers.plan import plan_paper
     from bench.papers.table import Rules
 
-    overrides, registry = _overrides(options), bench.Registry(options.plugin)
+    overrides, registry = overrides_of(options), bench.Registry(options.plugin)
     declared = plan
     if plan.changed:
         paper = replace(overrides, settings=(), seeds="", selection="", test="", across="")
@@ -129,7 +129,7 @@ def table_command(options: argparse.Namespace) -> int:
     if options.source or options.format in ("html", "macros"):
         given = f"--source {options.source}" if options.source else f"--format {options.format}"
         raise InputError(f"{given} is for the tables of papers (see 'bench list tables')")
-    plan, store = _plan(options), bench.Store(options.results)
+    plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     for folder in store.damaged:
         print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
@@ -142,7 +142,7 @@ def _paper_tables(options: argparse.Namespace) -> str:
     from bench.papers.table import paper_sheet
     from bench.sheets import render_sheet
 
-    plan, finished = _paper(options), bench.Store(options.results).finished()
+    plan, finished = paper_of(options), bench.Store(options.results).finished()
     asked = next((name for name in ("test", "across") if getattr(options, name)), "")
     ours = bool(asked) or any(run in finished for run in plan.unique)
     source = options.source or ("both" if ours else "published")
@@ -172,7 +172,7 @@ def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
     store = bench.Store(options.results)
     chosen = [argparse.Namespace(**{**vars(options), "selection": rule}) for rule in rules]
     if is_paper(options):
-        plans = [_paper(one).tables for one in chosen]
+        plans = [paper_of(one).tables for one in chosen]
         if len(plans[0]) != 1:
             raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
         finished, table = store.finished(), plans[0][0].table
@@ -182,7 +182,7 @@ def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
         }
         where = (table.stub, table.rows, table.columns)
         return selection_sheet(table.name, heading(table, "ours, by selection rule"), *where, scores)
-    tables = {rule: bench.fill(_plan(one), store) for rule, one in zip(rules, chosen, strict=True)}
+    tables = {rule: bench.fill(plan_of(one), store) for rule, one in zip(rules, chosen, strict=True)}
     first = tables[rules[0]]
     columns = [column or (first.layout.metric,) for column in first.columns]
     title = f"{first.heading} – by selection rule"
@@ -201,7 +201,7 @@ def figure_command(options: argparse.Namespace) -> int:
         return _diagram_command(options)
     if options.source:
         raise InputError(f"--source {options.source}: it is for the diagrams of papers' tables (--kind cd)")
-    plan, store = _plan(options), bench.Store(options.results)
+    plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     if not table.finished:
         raise InputError(f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it")
@@ -243,7 +243,7 @@ def _of_experiment(
 
     if options.source:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
-    plan = _plan(options)
+    plan = plan_of(options)
     table = bench.fill(plan, store)
     return groups(table), plan.experiment.variant, table.layout.alpha
 
@@ -252,7 +252,7 @@ def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[
     from bench.papers.comparisons import by_dataset, published_values
     from bench.papers.table import ALPHA, measured
 
-    plan = _paper(options)
+    plan = paper_of(options)
     if len(plan.tables) != 1:
         raise InputError(f"--kind cd shows one table at a time: {options.target}/TABLE")
     (table,) = plan.tables
@@ -261,21 +261,3 @@ def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[
     else:
         values = [[ours.values for ours in row] for row in measured(table, store.finished())]
     return by_dataset(table.table, values), f"{plan.name.replace('/', '-')}-{options.source or 'ours'}", ALPHA
-
-
-def _overrides(options: argparse.Namespace) -> bench.Overrides:
-    """What the command line puts in the place of a target's own, its test and claim over datasets included."""
-    chosen = {name: getattr(options, name, "") for name in ("test", "across")}
-    return replace(overrides_of(options), **chosen)
-
-
-def _plan(options: argparse.Namespace) -> Any:
-    """The plan of the experiment that is named."""
-    return bench.expand(bench.read_experiment(options.target, bench.Registry(options.plugin), _overrides(options)))
-
-
-def _paper(options: argparse.Namespace) -> PaperPlan:
-    """The plan of the paper or table that is named; which test is chosen changes no run of it."""
-    from bench.papers.plan import plan_paper
-
-    return plan_paper(options.target, bench.Registry(options.plugin), overrides_of(options))

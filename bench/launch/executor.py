@@ -19,16 +19,24 @@ class Job:
         results: the folder of the store.
         plugins: the user's files and folders.
         command: what was typed, for the records.
+        checkpoint_every: seconds between the checkpoints of a run in training.
+        ranks: processes, one a GPU, that share each run (data parallel); 1 for one process a run.
+        launcher: what the runs are launched with, ``"local"`` or ``"slurm"``.
+        track: names of the trackers that are told of each run's curve.
     """
 
     results: str | Path
     plugins: tuple[Path, ...] = ()
     command: str = ""
+    checkpoint_every: float = 300.0
+    ranks: int = 1
+    launcher: str = "local"
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to a run: ``status`` is ``"done"`` or ``"failed"``."""
+    """Something happened to a run: it is ``"done"``, ``"failed"`` or ``"elsewhere"``, where another process has it."""
 
     run_id: str
     label: str
@@ -53,6 +61,7 @@ def run(
     report: Callable[[Event], None] = lambda event: None,
     *,
     retry: bool = False,
+    store: Store | None = None,
 ) -> list[RunSpec]:
     """Train the runs that have no record yet.
 
@@ -62,6 +71,7 @@ def run(
         executor: where to train them.
         report: told of each run that ends.
         retry: train again what failed before.
+        store: the store of ``job.results``, where it has been read already.
 
     Returns:
         The runs that were handed to the executor.
@@ -69,14 +79,28 @@ def run(
     Raises:
         InputError: the results folder cannot be written to.
     """
-    store = Store(job.results)
-    store.check_writable()
-    store.clear_drafts()
-    finished = store.finished()
-    store.set_aside_damaged()
-    failed = {} if retry else store.failures()
-    unique = {spec.id: spec for spec in runs}
-    todo = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+    store = store or Store(job.results)
+    todo = untrained(runs, store, retry=retry)
+    make_ready(store)
     if todo:
         executor.execute(todo, job, report)
     return todo
+
+
+def untrained(runs: Iterable[RunSpec], store: Store, *, retry: bool = False) -> list[RunSpec]:
+    """The runs without a record, each once; with ``retry`` a record of a failure is none."""
+    finished = store.finished()
+    failed = {} if retry else store.failures()
+    unique = {spec.id: spec for spec in runs}
+    return [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+
+
+def make_ready(store: Store) -> None:
+    """Make a store that has been read ready for new records: what is damaged is set aside.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    store.check_writable()
+    store.clear_drafts()
+    store.set_aside_damaged()

@@ -1,0 +1,156 @@
+"""The worker of a job, and how the job's process waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import bench
+from bench.launch.executor import Job
+from bench.launch.worker import job_to_json
+from bench.spec import RunSpec, to_json
+
+# the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
+START = """\
+import sys
+sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
+from bench.launch.{module} import main
+main()
+"""
+
+
+def program(module: str) -> list[str]:
+    """The command that starts the ``main`` of a module of this package, with the same bench as here."""
+    return [sys.executable, "-u", "-c", START.format(module=module), str(Path(bench.__file__).parent.parent)]
+
+
+class WorkerLost(Exception):
+    """A worker ended before it was ready: then every run would fail for one reason."""
+
+
+class Attendant:
+    """Has runs trained by a worker process, which is started when it is needed and replaced when it is gone.
+
+    Args:
+        job: what the worker needs beside its runs.
+        devices: the GPUs that it sees, as CUDA_VISIBLE_DEVICES has them.
+        log: where it prints.
+    """
+
+    def __init__(self, job: Job, devices: str, log: Path) -> None:
+        self._job, self._devices, self._log = job, devices, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._generation = 0
+        self._ready = False
+        self._said = b""
+
+    def train(self, spec: RunSpec, generation: int, hopeless: Callable[[], bool]) -> dict[str, Any] | None:
+        """Have a run trained.
+
+        Args:
+            spec: the run.
+            generation: of the workers; of another one than before, a new worker is started.
+            hopeless: asked every half second whether to wait no longer.
+
+        Returns:
+            The worker's answer; None where it ended without one, or the wait was hopeless.
+
+        Raises:
+            WorkerLost: a new worker cannot start.
+        """
+        if self._process is not None and generation != self._generation:
+            self.stop()
+        process = self._process or self._start(generation)
+        with contextlib.suppress(BrokenPipeError):
+            _stream(process.stdin).write(json.dumps(to_json(spec)).encode() + b"\n")
+            _stream(process.stdin).flush()
+        if not self._ready:
+            if self._line(process, hopeless) is None:
+                self._check_start(hopeless())
+                return None
+            self._ready = True
+        return self._line(process, hopeless)
+
+    def ask_to_stop(self) -> None:
+        """Have the run in training write its checkpoint and the worker end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """End the worker if it has not ended. Returns its exit code; minus the signal's number if one killed it."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _stream(process.stdin).close()  # a worker ends when nobody is there
+            process.wait(5)
+        process.kill()
+        code = process.wait()
+        _stream(process.stdout).close()
+        return code
+
+    def log_tail(self) -> str:
+        """The last of what the worker printed."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._log.read_text(encoding="utf-8", errors="replace")[-20000:]
+        return ""
+
+    def _start(self, generation: int) -> subprocess.Popen[bytes]:
+        usual = {signal.SIGUSR1, signal.SIGUSR2}
+        # SLURM may signal every process of a job: what it says is for this one, which asks the worker with SIGTERM
+        signal.pthread_sigmask(signal.SIG_BLOCK, usual)
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [*program("worker"), json.dumps(job_to_json(self._job))],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=_environment(self._devices, generation),
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
+        self._generation, self._ready, self._said = generation, False, b""
+        return self._process
+
+    def _check_start(self, given_up: bool) -> None:
+        """Raise ``WorkerLost`` where a worker has ended before it was ready and nobody had asked it to."""
+        if not given_up and self.stop() not in (0, -signal.SIGTERM):
+            said = self.log_tail().strip().splitlines() or ["no message"]
+            raise WorkerLost(f"the worker cannot start: {said[-1]}")
+
+    def _line(self, process: subprocess.Popen[bytes], hopeless: Callable[[], bool]) -> dict[str, Any] | None:
+        """The next line that the worker says; None at its end, or where nothing is to be waited for."""
+        pipe = _stream(process.stdout).fileno()  # not the stream: a line in its buffer could not be waited for
+        while b"\n" not in self._said:
+            while not select.select([pipe], [], [], 0.5)[0]:
+                if hopeless():
+                    return None
+            more = os.read(pipe, 65536)
+            if not more:
+                return None
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return dict(json.loads(line))
+
+
+def _environment(devices: str, generation: int) -> dict[str, str]:
+    """One thread for sums that are the same everywhere; and for each generation a port of its own to meet at."""
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+    port = {"MASTER_PORT": str(int(os.environ["MASTER_PORT"]) + generation)} if "MASTER_PORT" in os.environ else {}
+    cuda = {"CUDA_VISIBLE_DEVICES": devices, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    return {**os.environ, **threads, **memory, **port, **cuda, "PYTHONUNBUFFERED": "1"}
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream

@@ -1,0 +1,116 @@
+"""What a SLURM cluster says of itself, read with its own commands: its queue and its limits."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import subprocess
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+Call = Callable[[Sequence[str]], str]
+"""Runs a command and gives what it printed; raises ``Unreachable`` where it fails."""
+
+_AT_ONCE = 200  # ids a scancel is given: a command line has an end
+
+
+class Unreachable(Exception):
+    """SLURM cannot be asked; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cluster allows.
+
+    Attributes:
+        name: the cluster's.
+        array: most tasks of an array.
+        submit: most jobs that the user may have in the queue; None where nothing says.
+    """
+
+    name: str
+    array: int
+    submit: int | None = None
+
+
+def call(command: Sequence[str]) -> str:
+    """Run a command of SLURM's. Raises ``Unreachable`` where it is missing, fails or takes more than a minute."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        raise Unreachable(f"there is no {command[0]} here") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unreachable(f"{command[0]} does not answer ({type(error).__name__})") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Unreachable(said[-1] if command[0] in said[-1] else f"{command[0]}: {said[-1]}")
+    return done.stdout
+
+
+class Cluster:
+    """The cluster that SLURM's commands on this machine speak to.
+
+    Args:
+        call: runs one of them.
+    """
+
+    def __init__(self, call: Call = call) -> None:
+        self._call = call
+
+    def name(self) -> str:
+        """What the cluster is called. Raises ``Unreachable``."""
+        return self._config().get("ClusterName", "")
+
+    def limits(self, account: str = "", qos: str = "") -> Limits:
+        """What this user may submit under an account and a quality of service; by default under the user's own.
+
+        Raises:
+            Unreachable: the controller does not answer.
+        """
+        config = self._config()
+        found = [*self._association(account, config.get("ClusterName", "")), *self._quality(qos)]
+        # an array's last index is one less than MaxArraySize, and its first one is 0
+        return Limits(config.get("ClusterName", ""), int(config["MaxArraySize"]), min(found, default=None))
+
+    def queue(self, users: Collection[str]) -> dict[str, str]:
+        """The jobs of some users that have not ended: ``{"12_0": "PENDING"}``, a task of an array each for itself.
+
+        Raises:
+            Unreachable: the controller does not answer.
+        """
+        said = self._call(["squeue", "--noheader", "--array", f"--users={','.join(sorted(users))}", "--format=%i|%T"])
+        rows = (line.strip().partition("|") for line in said.splitlines() if line.strip())
+        return {job: state for job, _, state in rows}
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs. Raises ``Unreachable``."""
+        for first in range(0, len(jobs), _AT_ONCE):
+            self._call(["scancel", *jobs[first : first + _AT_ONCE]])
+
+    def _config(self) -> Mapping[str, str]:
+        said = self._call(["scontrol", "show", "config"])
+        config = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", said, re.MULTILINE))
+        if not config.get("MaxArraySize", "").isdigit():
+            raise Unreachable("scontrol show config does not say MaxArraySize")
+        return config
+
+    def _association(self, account: str, cluster: str) -> list[int]:
+        """The limits of the user's association. Of several, one without a limit may be the one that is used."""
+        where = [f"user={getpass.getuser()}", f"cluster={cluster}", *([f"account={account}"] if account else [])]
+        rows = self._numbers(["show", "assoc", *where, "format=MaxSubmitJobs,GrpSubmitJobs"])
+        if any(not row for row in rows):
+            return []
+        return [max(min(row) for row in rows)] if rows else []
+
+    def _quality(self, qos: str) -> list[int]:
+        if not qos:
+            return []
+        return [number for row in self._numbers(["show", "qos", qos, "format=MaxSubmitJobsPerUser"]) for number in row]
+
+    def _numbers(self, question: Sequence[str]) -> list[list[int]]:
+        """The numbers in each line of what sacctmgr says; nothing where there is no accounting."""
+        try:
+            said = self._call(["sacctmgr", "--noheader", "--parsable2", *question])
+        except Unreachable:
+            return []
+        return [[int(cell) for cell in line.split("|") if cell.isdigit()] for line in said.splitlines()]

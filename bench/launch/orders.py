@@ -1,0 +1,54 @@
+"""How the processes of a job that share its runs agree on the next one: a file that the first of them writes.
+
+All of them are on one node, so what one has written the others see at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+
+class Orders:
+    """The runs of a job in the order in which its processes train them.
+
+    A generation is a set of workers that has joined; when one of them is lost, all are replaced.
+
+    Args:
+        stem: the path of the file without its suffix; another one each time that the job starts.
+    """
+
+    def __init__(self, stem: Path) -> None:
+        self._path = stem.with_name(f"{stem.name}.orders")
+
+    def give(self, run: str, generation: int) -> None:
+        """Say which run comes next."""
+        self._add([run, generation])
+
+    def end(self) -> None:
+        """Say that there is no other."""
+        self._add(None)
+
+    def read(self) -> list[tuple[str, int] | None]:
+        """What was said until now; None for the end."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]  # a last line without its end is not whole
+            return [None if order is None else (order[0], order[1]) for order in map(json.loads, lines)]
+        return []
+
+    def count(self) -> int:
+        """How many orders were given."""
+        return len(self.read())
+
+    def lose(self, rank: int, generation: int) -> None:
+        """Say that the worker of a process has died."""
+        self._path.with_suffix(f".lost-{generation}-{rank}").touch()
+
+    def lost(self, generation: int) -> bool:
+        """Whether a worker of a generation has died."""
+        return any(self._path.parent.glob(f"{self._path.stem}.lost-{generation}-*"))
+
+    def _add(self, order: list[object] | None) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(order) + "\n")

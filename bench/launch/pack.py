@@ -1,0 +1,293 @@
+"""What a SLURM job does: trains the runs of its pack one after the other, and goes on where it was when it is requeued.
+
+The job's own process trains nothing. It starts a worker, as on one machine, so a run that crashes takes only its worker
+with it. Before the time limit SLURM sends SIGUSR2, at a preemption SIGTERM: the worker then writes its checkpoint, and
+submitit requeues the job, or SLURM does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.launch.attendant import Attendant
+from bench.launch.executor import Job
+from bench.launch.orders import Orders
+from bench.launch.worker import Unwritable, died
+from bench.spec import RunSpec, from_json
+from bench.store import Store
+
+PATIENCE, PAUSE = 300.0, 10.0
+"""Seconds that a job stays for runs that others have, since these may die; and between looking after them."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The runs of a job, as submitit pickles it; calling it trains them.
+
+    Attributes:
+        runs: their specs as JSON.
+        job: what workers need beside them; with absolute paths.
+        gpus: GPUs for each run; 0: none is used.
+        failed: failed attempts that each run had when it was submitted; without one, none.
+        leeway: seconds from SIGUSR2 in which a checkpoint must be written.
+    """
+
+    runs: tuple[str, ...]
+    job: Job
+    gpus: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    leeway: float = 60.0
+
+    def __call__(self) -> dict[str, int]:
+        """Train the runs. Returns how many ended in which way."""
+        import submitit
+
+        place = submitit.JobEnvironment()
+        stop = Stop(self.leeway)
+        if self.job.ranks > 1:
+            _join(place)
+        orders = Orders(place.paths.folder / f"{place.job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}")
+        log = place.paths.folder / f"{place.job_id}_{place.global_rank}_worker.log"
+        attendant = Attendant(self.job, _devices(self.gpus, place.local_rank), log)
+        stop.tell = attendant.ask_to_stop
+        try:
+            if place.global_rank:
+                return Follower(self, stop, attendant, orders, place.global_rank).train()
+            return Leader(self, stop, attendant, orders).train()
+        finally:
+            attendant.stop()
+
+    def checkpoint(self) -> Any:
+        """What submitit requeues: the same again; what has ended is left out by looking at the store."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def specs(self) -> list[RunSpec]:
+        """The runs."""
+        return [from_json(json.loads(run)) for run in self.runs]
+
+
+class Stop:
+    """Hears the signals that ask a job to stop; made after submitit has installed its own handlers, which it keeps.
+
+    Args:
+        leeway: seconds until nothing more is waited for.
+    """
+
+    def __init__(self, leeway: float) -> None:
+        from submitit.slurm.slurm import SlurmJobEnvironment
+
+        self.reason = ""
+        self.tell: Callable[[], None] = lambda: None
+        self._leeway, self._deadline = leeway, float("inf")
+        self._limit = signal.Signals[f"SIG{SlurmJobEnvironment.USR_SIG}"]
+        self._submitits: Any = signal.getsignal(self._limit)
+        for number in (self._limit, signal.SIGTERM):
+            signal.signal(number, self._hear)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the time to write a checkpoint is over."""
+        return time.monotonic() > self._deadline
+
+    def requeue(self) -> None:
+        """Have submitit requeue the job.
+
+        Raises:
+            SystemExit: it is requeued.
+            RuntimeError: it was requeued too often.
+        """
+        self._submitits(self._limit, None)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        # at a preemption SLURM requeues the job itself, whatever was asked for before
+        self.reason = "preempted" if number == signal.SIGTERM else self.reason or "time limit"
+        self._deadline = min(self._deadline, time.monotonic() + self._leeway)
+        self.tell()
+
+
+class Leader:
+    """Decides which run comes next, alone or for all processes of the job; writes what died."""
+
+    def __init__(self, pack: Pack, stop: Stop, attendant: Attendant, orders: Orders) -> None:
+        self.pack, self.stop, self.attendant, self.orders = pack, stop, attendant, orders
+        self.store = Store(pack.job.results)
+        self.generation = 0
+        self.ended: Counter[str] = Counter()
+
+    def train(self) -> dict[str, int]:
+        """Train every run that has not ended; stay a while for those that others have.
+
+        Raises:
+            Unwritable: the disk is full or read-only.
+            SystemExit: the job was asked to stop.
+        """
+        left, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
+        while left:
+            theirs: list[RunSpec] = []
+            for spec in left:
+                if self._train(spec) == "elsewhere":
+                    theirs.append(spec)
+                else:
+                    patience = time.monotonic() + PATIENCE
+            left = self._open(theirs)
+            if left and time.monotonic() > patience:
+                break
+            for _ in range(int(PAUSE) if left else 0):
+                self._go_on(None)
+                time.sleep(1)
+        self.ended["elsewhere"] += len(left)
+        if self.pack.job.ranks > 1:
+            self.orders.end()
+        return dict(self.ended)
+
+    def _train(self, spec: RunSpec) -> str:
+        self._go_on(None)
+        if self.pack.job.ranks > 1:
+            self.orders.give(spec.id, self.generation)
+        before = attempts(self.store.root).get(spec.id, 0)
+        answer = self.attendant.train(spec, self.generation, self._hopeless)
+        if answer is None:
+            answer = self._without_answer(spec, before)
+        status = str(answer["status"])
+        if status == "unwritable":  # every other run would end so, and no failure could be recorded
+            raise Unwritable(answer["message"])
+        if status != "elsewhere":
+            self.ended[status] += 1
+            what = answer["message"] if status == "failed" else f"{answer['top1']:.1f} % in {answer['seconds']:.1f} s"
+            print(f"[{self.ended.total()}/{len(self.pack.runs)}] {status}: {spec.label}: {what}", flush=True)
+        return status
+
+    def _hopeless(self) -> bool:
+        """Whether no answer will come: the time is over, or another process of the run has died."""
+        return self.stop.overdue or (self.pack.job.ranks > 1 and self.orders.lost(self.generation))
+
+    def _without_answer(self, spec: RunSpec, before: int) -> dict[str, Any]:
+        """The worker has ended, or will not answer: stop the job, or record the failure and go on with a new worker."""
+        lost = self.pack.job.ranks > 1 and self.orders.lost(self.generation)
+        code = self.attendant.stop()
+        if code == 0 and not lost:
+            self._await_signal()
+        self._go_on(spec)
+        if code == -signal.SIGKILL:
+            time.sleep(2)  # who kills the whole job kills this process too: then the run has not failed
+            self._go_on(spec)
+        self.generation += 1
+        if attempts(self.store.root).get(spec.id, 0) > before:  # it has written its failure itself
+            return {"status": "failed", "message": "see its record", "seconds": 0.0, "top1": float("nan")}
+        how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        what = "a process that shares it has ended" if lost else f"its worker process ended: {how}"
+        kind = "oom" if code == -signal.SIGKILL and not lost else "code"
+        return died(spec, self.pack.job, what, self.attendant.log_tail(), kind)
+
+    def _await_signal(self) -> None:
+        """A worker that ends well without an answer was asked to stop, through another process perhaps."""
+        patience = time.monotonic() + 10
+        while not self.stop.reason and time.monotonic() < patience:
+            time.sleep(0.1)
+
+    def _go_on(self, spec: RunSpec | None) -> None:
+        """Return where nobody asks for a stop; else end this job, now or, requeued, later to go on."""
+        if not self.stop.reason:
+            return
+        print(f"stopped ({self.stop.reason}); what is missing is done when the job starts again", flush=True)
+        self.attendant.stop()
+        if self.stop.reason == "preempted":
+            sys.exit(128 + signal.SIGTERM)
+        try:
+            self.stop.requeue()
+        except RuntimeError as error:
+            if spec is not None:
+                message = f"its job reached its time limit too often: {error}; --time gives it more"
+                died(spec, self.pack.job, message, self.attendant.log_tail(), "time")
+            raise
+
+    def _open(self, runs: list[RunSpec]) -> list[RunSpec]:
+        """Those without a record, of success or of a failure since the pack was submitted."""
+        now = attempts(self.store.root)
+        return [
+            run for run in runs if not self.store.holds(run) and now.get(run.id, 0) <= self.pack.failed.get(run.id, 0)
+        ]
+
+
+class Follower:
+    """Another process of a job whose processes share each run: does what the leader says."""
+
+    def __init__(self, pack: Pack, stop: Stop, attendant: Attendant, orders: Orders, rank: int) -> None:
+        self.stop, self.attendant, self.orders, self.rank = stop, attendant, orders, rank
+        self.specs = {spec.id: spec for spec in pack.specs()}
+
+    def train(self) -> dict[str, int]:
+        """Take part in each run until the leader says that it was the last one."""
+        for number, run, generation in self._given():
+            answer = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
+            if answer is None:
+                self.attendant.stop()
+                if not self.stop.reason and self.orders.count() == number:
+                    self.orders.lose(self.rank, generation)
+        return {}
+
+    def _hopeless(self, number: int) -> bool:
+        """Whether the leader waits no longer for this process, or nobody does."""
+        return self.stop.overdue or self.orders.count() > number
+
+    def _given(self) -> Iterator[tuple[int, str, int]]:
+        """The orders; of those that came meanwhile the last. After a stop there is none, and SLURM ends the job."""
+        seen = 0
+        while True:
+            orders = self.orders.read()
+            if len(orders) > seen:
+                seen, last = len(orders), orders[-1]
+                if last is None:
+                    return
+                yield seen, *last
+            else:
+                time.sleep(0.1)
+
+
+def attempts(root: Path) -> dict[str, int]:
+    """How often each run has failed, by run id, as the names of the folders say."""
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError):
+        for name in os.listdir(root / "failed"):
+            if match := re.search(r"-([0-9a-f]{12})-(\d+)$", name):
+                found[match[1]] = max(found.get(match[1], 0), int(match[2]))
+    return found
+
+
+def main() -> None:
+    """What SLURM starts: submitit's job, from the bench that submitted it."""
+    from submitit.core.submission import process_job
+
+    process_job(sys.argv[-1])
+
+
+def _join(place: Any) -> None:
+    """Say in the environment which of the processes that share each run this is, as torch.distributed reads it."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if place.num_nodes == 1:
+        os.environ["MASTER_ADDR"] = "127.0.0.1"  # a node's name need not be known to itself
+
+
+def _devices(gpus: int, local_rank: int) -> str:
+    """The GPU of this process, of those that SLURM gave the job; none where none was asked for."""
+    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if not gpus:
+        return ""
+    return given[local_rank % len(given)] if given else str(local_rank)

@@ -1,0 +1,107 @@
+"""From runs to arrays: grouped by what they need, packed into tasks, split at what the cluster allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from bench.launch.profile import Profile, Resources
+from bench.spec import RunSpec
+
+Pack = tuple[RunSpec, ...]
+"""The runs of one task, trained one after the other."""
+
+Estimate = Callable[[RunSpec], float | None]
+"""The minutes that a run takes; None where nothing is known."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that are given the same: they may be one array."""
+
+    resources: Resources
+    packs: tuple[Pack, ...]
+
+
+def arrays(
+    runs: Iterable[RunSpec],
+    profile: Profile,
+    array: int,
+    room: int | None = None,
+    estimate: Estimate = lambda run: None,
+) -> tuple[list[Group], list[RunSpec]]:
+    """Divide runs into arrays.
+
+    Args:
+        runs: what is to be trained, in the order in which it is wanted.
+        profile: what each is given.
+        array: most tasks of an array.
+        room: jobs that the user may still submit; None: any number.
+        estimate: minutes of a run, where runs are packed by time.
+
+    Returns:
+        The arrays, and the runs for which there is no room now.
+    """
+    groups: list[Group] = []
+    for resources, members in _grouped(runs, profile).items():
+        packs = packed(members, resources, estimate)
+        groups += [Group(resources, tuple(packs[first : first + array])) for first in range(0, len(packs), array)]
+    if room is None:
+        return groups, []
+    kept: list[Group] = []
+    left: list[RunSpec] = []
+    for group in groups:
+        taken = group.packs[: max(0, room)]
+        room -= len(taken)
+        if taken:
+            kept.append(Group(group.resources, taken))
+        left += [run for pack in group.packs[len(taken) :] for run in pack]
+    return kept, left
+
+
+def packed(runs: Sequence[RunSpec], resources: Resources, estimate: Estimate) -> list[Pack]:
+    """Divide runs of one group into packs, by count or by minutes; a run of unknown length has a pack of its own."""
+    if not resources.pack_minutes:
+        return [tuple(runs[first : first + resources.pack]) for first in range(0, len(runs), resources.pack)]
+    packs: list[Pack] = []
+    filled = resources.pack_minutes
+    for run in runs:
+        minutes = estimate(run)
+        takes = resources.pack_minutes if minutes is None else minutes
+        if packs and filled + takes <= resources.pack_minutes:
+            packs[-1] += (run,)
+            filled += takes
+        else:
+            packs.append((run,))
+            filled = takes
+    return packs
+
+
+def estimate_from(runs: Iterable[RunSpec], seconds: Mapping[str, float]) -> Estimate:
+    """Minutes of a run from the finished runs of its plan: those most like it count.
+
+    Args:
+        runs: the plan's.
+        seconds: what the finished ones took, by run id.
+    """
+    known: dict[Hashable, list[float]] = {}
+    for run in runs:
+        if run.id in seconds:
+            for kind in _kinds(run):
+                known.setdefault(kind, []).append(seconds[run.id] / 60)
+    means = {kind: fmean(minutes) for kind, minutes in known.items()}
+    return lambda run: next((means[kind] for kind in _kinds(run) if kind in means), None)
+
+
+def _kinds(run: RunSpec) -> list[Hashable]:
+    """What runs of about the same length have in common, the narrowest first."""
+    place = (run.backbone.means, run.dataset.means, run.protocol)
+    return [(*place, run.method, run.rate), (*place, run.rate), place, ()]
+
+
+def _grouped(runs: Iterable[RunSpec], profile: Profile) -> dict[Resources, list[RunSpec]]:
+    found: dict[Resources, list[RunSpec]] = {}
+    for run in runs:
+        found.setdefault(profile.resources(run), []).append(run)
+    return found

@@ -1,0 +1,294 @@
+"""What a job on a cluster is given: a profile in TOML, the command line over it, resources for each run.
+
+A profile is a file, or a name: then it lies in ``~/.config/finetune-bench/clusters/NAME.toml``.
+
+    partition = "gpu"
+    time = "4:00:00"
+    gpus_per_run = 1
+    setup = ["module load cuda"]
+
+    [[match]]                 # for the runs that fit; a later table wins over an earlier one
+    backbone = "vit_b*"
+    gpus_per_run = 4
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError, Problems, choose
+from bench.spec import RunSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+AXES = ("backbone", "method", "dataset")
+"""What a ``[[match]]`` may ask of a run, each a pattern with ``*`` and ``?``."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the job of a run, or of a pack of runs, is given. Empty: the cluster's default.
+
+    Attributes:
+        partition: where it waits.
+        time: minutes until it is stopped; it is requeued and goes on where it was.
+        gpus_per_run: GPUs, each with a process of its own, that share each run; 0: the CPU.
+        cpus_per_run: cores.
+        mem: gigabytes.
+        account: who pays.
+        qos: quality of service.
+        constraint: what a node must have.
+        exclude: nodes not to be used.
+        pack: runs of a job, one after the other.
+        pack_minutes: as many runs a job as take so many minutes, from the time of finished ones; 0: by ``pack``.
+        setup: lines of shell that come before.
+        signal_seconds: how long before the time limit a run is asked to write its checkpoint; SLURM may ask up to a
+            minute earlier. 0: two minutes, or half of a time limit that is shorter than four.
+        max_requeues: how often a job goes on after its time limit.
+        max_running: jobs that may run at a time; 0: as many as can.
+    """
+
+    partition: str = ""
+    time: int = 60
+    gpus_per_run: int = 1
+    cpus_per_run: int = 1
+    mem: float = 0.0
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    exclude: str = ""
+    pack: int = 1
+    pack_minutes: float = 0.0
+    setup: tuple[str, ...] = ()
+    signal_seconds: int = 0
+    max_requeues: int = 100
+    max_running: int = 0
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share each run."""
+        return max(1, self.gpus_per_run)
+
+    @property
+    def signal(self) -> int:
+        """Seconds before the time limit at which SLURM signals."""
+        return self.signal_seconds or min(120, 30 * self.time)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What each run is given.
+
+    Attributes:
+        common: for every run.
+        matches: patterns by axis, and what the runs that fit are given instead; the last one wins.
+        typed: what the command line says, which wins over all.
+    """
+
+    common: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    matches: tuple[tuple[Mapping[str, str], Mapping[str, Any]], ...] = ()
+    typed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def resources(self, spec: RunSpec) -> Resources:
+        """What a run is given. Raises ``InputError`` where it does not fit together."""
+        names = {"backbone": spec.backbone.name, "method": spec.method.full_name, "dataset": spec.dataset.name}
+        given = dict(self.common)
+        for patterns, values in self.matches:
+            if all(fnmatch.fnmatchcase(names[axis], pattern) for axis, pattern in patterns.items()):
+                _replace_pack(given, values)
+        _replace_pack(given, self.typed)
+        found = Resources(**given)
+        if found.signal >= 60 * found.time:
+            raise InputError(f"signal_seconds {found.signal}: a time limit of {found.time} minutes ends before that")
+        return found
+
+    def over(self, typed: Mapping[str, Any]) -> Profile:
+        """The profile with what the command line says over it."""
+        return dataclasses.replace(self, typed={**self.typed, **typed})
+
+
+def profile_folder() -> Path:
+    """Where profiles lie that are called by name."""
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(home).expanduser() / "finetune-bench" / "clusters"
+
+
+def read_profile(name: str) -> Profile:
+    """Read a profile.
+
+    Args:
+        name: a file that ends in ``.toml``, or the name of one in ``profile_folder()``.
+
+    Raises:
+        InputError: there is none, or it is malformed, or it has a key or value that is not allowed; says where.
+    """
+    path = Path(name).expanduser() if name.endswith(".toml") else profile_folder() / f"{name}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise InputError(_no_profile(name, path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"--cluster {path}: cannot be read: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"\(at line (\d+)", str(error))
+        place = line[1] if line else len(text.splitlines())
+        raise InputError(f"{path}:{place}: malformed TOML: {str(error).partition(' (at ')[0]}") from None
+    except RecursionError:
+        raise InputError(f"{path}:1: malformed TOML: brackets within brackets without end") from None
+    return _profile(data, _Lines(text, str(path)))
+
+
+def read_value(key: str, value: object, place: str) -> Any:
+    """The value of a key of ``Resources`` as it was written in a profile or typed.
+
+    Raises:
+        InputError: it is none; ``place`` says where.
+    """
+    try:
+        return _READ[key](value)
+    except ValueError as error:
+        raise InputError(f"{place}: {value!r} is not {error}") from None
+
+
+def _profile(data: Mapping[str, Any], lines: _Lines) -> Profile:
+    problems = Problems()
+    tables = data.get("match", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{lines.place(0, 'match')}: a match is a table of its own: [[match]]")
+    common = _values({key: value for key, value in data.items() if key != "match"}, 0, lines, problems)
+    matches = []
+    for number, table in enumerate(tables, start=1):
+        patterns = {axis: table[axis] for axis in AXES if axis in table}
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns.values()):
+            problems.add(f"{lines.place(number)}: a [[match]] needs a text for {', '.join(AXES)}, or some of them")
+        values = {key: value for key, value in table.items() if key not in AXES}
+        matches.append((patterns, _values(values, number, lines, problems)))
+    problems.stop()
+    return Profile(common, tuple(matches))
+
+
+def _values(table: Mapping[str, Any], number: int, lines: _Lines, problems: Problems) -> dict[str, Any]:
+    """A table's resources. ``max_running`` is for a whole submission and not for those that match."""
+    allowed = [key for key in _READ if not number or key != "max_running"]
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        place = lines.place(number, key)
+        if key not in allowed:
+            problems.add(f"{place}: {choose(key, [*allowed, *(AXES if number else ['match'])], 'key')}")
+            continue
+        try:
+            found[key] = read_value(key, value, f"{place}: {key}")
+        except InputError as error:
+            problems.add(error)
+    if {"pack", "pack_minutes"} <= found.keys():
+        problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
+    return found
+
+
+class _Lines:
+    """Where the keys of a TOML file stand, since its reader does not say."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._source = source
+        self._found: dict[tuple[int, str], int] = {}
+        number = 0
+        for line, content in enumerate(text.splitlines(), start=1):
+            if re.match(r"\s*\[\[\s*match\s*\]\]", content):
+                number += 1
+                self._found[number, ""] = line
+            elif key := re.match(r"""\s*\[?\[?\s*["']?([\w-]+)["']?\s*[.=\]]""", content):
+                self._found.setdefault((number, key[1]), line)
+
+    def place(self, number: int, key: str = "") -> str:
+        """``file:line`` of a key of the file (0) or of one of its ``[[match]]`` tables (1, 2, ...)."""
+        found = self._found.get((number, key)) or self._found.get((number, ""))
+        return f"{self._source}:{found or 1}"
+
+
+def _no_profile(name: str, path: Path) -> str:
+    if name.endswith(".toml"):
+        return f"--cluster {name}: there is no such file"
+    known = [file.stem for file in profile_folder().glob("*.toml")]
+    return f"--cluster: {choose(name, known, 'profile')}; a profile is {path}, or a file that ends in .toml"
+
+
+def _replace_pack(given: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Put values in the place of others; a way to pack takes the place of the other way."""
+    if "pack" in values or "pack_minutes" in values:
+        given.pop("pack", None)
+        given.pop("pack_minutes", None)
+    given.update(values)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or re.search(r"[\x00-\x1f]", value):
+        raise ValueError("a text of one line")
+    return value
+
+
+def _count(low: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 10**9:
+            raise ValueError(f"a whole number of {low} or more")
+        return value
+
+    return read
+
+
+def _above_zero(value: object) -> float:
+    number = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+    if not 0 < number < 1e9:
+        raise ValueError("a number above 0")
+    return number
+
+
+def _minutes(value: object) -> int:
+    """Minutes as a number, or SLURM's HH:MM:SS and D-HH:MM:SS, rounded up."""
+    parts = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4}):(\d\d):(\d\d)", value) if isinstance(value, str) else None
+    if parts:
+        days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+        value = math.ceil((days * 86400 + hours * 3600 + minutes * 60 + seconds) / 60)
+    try:
+        return _count(1)(value)
+    except ValueError:
+        raise ValueError("a time: minutes, HH:MM:SS or D-HH:MM:SS") from None
+
+
+def _lines_of_shell(value: object) -> tuple[str, ...]:
+    lines = [value] if isinstance(value, str) else value
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and line for line in lines):
+        raise ValueError("a list of lines of shell")
+    return tuple(lines)
+
+
+_READ: Mapping[str, Callable[[object], Any]] = {
+    **dict.fromkeys(("partition", "account", "qos", "constraint", "exclude"), _text),
+    "time": _minutes,
+    "gpus_per_run": _count(0),
+    **dict.fromkeys(("cpus_per_run", "pack", "max_running"), _count(1)),
+    "max_requeues": _count(0),
+    "signal_seconds": _count(1),
+    **dict.fromkeys(("mem", "pack_minutes"), _above_zero),
+    "setup": _lines_of_shell,
+}

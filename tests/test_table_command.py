@@ -1,0 +1,114 @@
+"""``bench table`` with a test and a claim of one's own, and ``bench figure --kind cd``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.experiment import read_experiment
+from bench.grid import expand
+from bench.registry import Registry
+from bench.store import Store
+from tests.test_cli import accuracy, publish
+
+EXPERIMENT = """\
+methods: {CE: ce, BSS: bss, GTA: gta}
+backbones: [micro_vit]
+datasets: [digits, cluttered_digits]
+rates: [15, 100]
+seeds: 3
+protocol: {steps: 10}
+baseline: CE
+table: {across: these}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An experiment with a finished run of every cell."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    for planned in expand(read_experiment("mine.yaml", Registry())).runs:
+        publish(Store("results"), planned.spec)
+    return "mine.yaml"
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_the_test_that_is_typed_is_made_and_named(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(told(capsys, "table", mine, "--test", "paired").split())
+    assert "two-sided paired t-test against CE" in text
+    assert "Pairs are runs of one seed, which share subset of images, initial head and order of batches." in text
+    rows = csv.DictReader(io.StringIO(told(capsys, "table", mine, "--test", "paired", "--format", "csv")))
+    found = {(row["dataset"], row["rate"], row["method"]): row["p"] for row in rows}
+    cells: dict[tuple[str, str, str], list[float]] = {}
+    for planned in expand(read_experiment(mine, Registry())).runs:
+        key = (planned.axes["dataset"], planned.axes["rate"], planned.axes["method"])
+        cells.setdefault(key, []).append(accuracy(planned.spec))
+    for (dataset, rate, method), p in found.items():
+        own, base = cells[dataset, rate, method], cells[dataset, rate, "CE"]
+        if method == "GTA":  # always 20 better: the differences do not vary
+            assert float(p) == 0.0
+        elif method == "BSS":
+            assert own == base
+            assert float(p) == 1.0
+
+
+def test_the_claim_of_the_experiment_gives_way_to_the_one_that_is_typed(
+    mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = " ".join(told(capsys, "table", mine).split())
+    assert "On these datasets, 15 %: BSS +0.00 (p = 1) and GTA +20.00 (p = 0.01) against CE over 2 datasets" in own
+    typed = " ".join(told(capsys, "table", mine, "--across", "like-these").split())
+    assert "On datasets like these, 15 % and 100 %: not testable: n = 2 datasets" in typed
+    assert "On these datasets" not in typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["table", "--across", "these", "--format", "csv"], "--across: --format csv has cells alone"),
+        (
+            ["table", "--test", "paired", "--selection", "last,best-test"],
+            "--test: selection rules side by side have",
+        ),
+        (
+            ["figure", "--kind", "cd"],
+            "a critical-difference diagram is about datasets like these, on which all 3",
+        ),
+        (["figure", "--kind", "cd", "--source", "published"], "--source published is for the tables of papers"),
+        (["figure", "--source", "ours"], "--source ours: it is for the diagrams of papers' tables"),
+        (["figure", "--kind", "cd", "--output", "cd.jpg"], "--output cd.jpg: a figure is a .png or a .pdf file"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    mine: str, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    command, *more = arguments
+    assert said in refused(capsys, command, mine, *more)
+    assert not Path("results/figures").exists()
+
+
+def test_a_diagram_of_published_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = told(capsys, "figure", "coin/table1", "--kind", "cd", "--source", "published").splitlines()
+    assert [Path(path).name for path in paths] == ["coin-table1-published-cd.png", "coin-table1-published-cd.pdf"]
+    assert all(Path(path).stat().st_size > 1000 for path in paths)
+    assert "n = 5 datasets" in refused(capsys, "figure", "gta/table2", "--kind", "cd", "--source", "published")
+    assert "nothing to draw" in refused(capsys, "figure", "coin/table1", "--kind", "cd")
+    assert "one table at a time" in refused(capsys, "figure", "gta", "--kind", "cd")
