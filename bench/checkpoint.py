@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class Checkpoint:
     def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
         """Note that a step was made: write the state if it is time, or if a stop was asked for.
 
+        Where it cannot be written the run goes on, with the state before: space may be free again when it has ended.
+
         Raises:
             Interrupted: a stop was asked for; the state is written.
         """
@@ -87,7 +90,11 @@ class Checkpoint:
         if not stop and not self.due(time.monotonic() - self.written):
             return
         if first_rank():
-            self._write(stage, number, optimizer, terms)
+            try:
+                self._write(stage, number, optimizer, terms)
+            except OSError as error:
+                with contextlib.suppress(OSError):  # what is printed goes to the same disk
+                    print(f"the checkpoint cannot be written ({error.strerror}); the run goes on", flush=True)
         self.written = time.monotonic()
         if stop:
             together()
@@ -138,6 +145,9 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
+            with zipfile.ZipFile(path) as parts:  # torch does not look at the checksums that it writes
+                if damaged := parts.testzip():
+                    raise zipfile.BadZipFile(damaged)
             found = torch.load(path, map_location="cpu", weights_only=True)
             if found["form"] == FORM and found["key"] == self.key:
                 return dict(found)
@@ -211,7 +221,7 @@ def _on_cpu(value: Any) -> Any:
 
 
 def _save(path: Path, kept: Kept) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Raises ``OSError`` where it cannot be."""
     draft = path.with_name(f"{path.name}.draft.{uuid.uuid4().hex[:8]}")
     try:
         with draft.open("wb") as file:
@@ -219,5 +229,10 @@ def _save(path: Path, kept: Kept) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except RuntimeError as error:  # torch's word for a file that could not be written
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()

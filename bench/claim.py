@@ -1,13 +1,15 @@
 """Claims: of several processes that could do a piece of work, one does it, even on a network file system.
 
-A claim is a file that its owner creates and keeps young; the claim of an owner that died grows old and is taken away,
-at once where it can be seen that the owner's process is gone. Nothing relies on locks. In the worst case, a claim that
-seems old on a stalled file system, a piece is done twice; so what is claimed must be harmless to repeat.
+A claim is a file that its owner creates and keeps young; the claim of an owner that died grows old and is taken away.
+Where the owner's process can be seen, it counts whether that is there, and not how old the claim is. Nothing relies on
+locks. In the worst case, a claim that seems old on a stalled file system, a piece is done twice; so what is claimed
+must be harmless to repeat.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -17,10 +19,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 BEAT, OLD = 5.0, 60.0
 """Seconds between signs of life, and without one after which an owner counts as dead."""
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""What a file system without hard links answers."""
 
 
 @contextlib.contextmanager
@@ -34,6 +39,9 @@ def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
         path: the claim's file; its folder is made where it is missing.
         beat: seconds between signs of life.
         old: seconds without one after which another owner's claim is taken away.
+
+    Raises:
+        OSError: the claim cannot be written; nothing of it is left.
     """
     token = uuid.uuid4().hex
     if not _take(path, token, old):
@@ -48,57 +56,138 @@ def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
         ended.set()
         keeper.join()
         if _owner(path).get("token") == token:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed ends with this process
+                path.unlink()
 
 
 def wait_for(found: Callable[[], bool], path: Path, pause: float = 1.0) -> None:
     """Sleep until something is found, or the claim at ``path`` is gone or its owner dead."""
-    while not found() and path.exists() and not _is_dead(path, OLD):
+    watch = ClaimWatch(path, OLD)
+    while not found() and watch.is_held():
         time.sleep(pause)
 
 
 def is_held(path: Path, old: float = OLD) -> bool:
     """Whether a claim is there and its owner, as far as can be seen, alive."""
-    return path.exists() and not _is_dead(path, old)
+    return ClaimWatch(path, old).is_held()
+
+
+class _Sight(NamedTuple):
+    """What was seen of a claim: its content, and when it was last touched, in ns of the file system's clock."""
+
+    content: bytes
+    touched: int
+
+
+class ClaimWatch:
+    """Looks at a claim, again and again, for signs of life.
+
+    Args:
+        path: of the claim.
+        old: seconds without a sign of life after which its owner counts as dead.
+
+    Attributes:
+        seen: what the last look saw; None where there was no claim.
+    """
+
+    def __init__(self, path: Path, old: float = OLD) -> None:
+        self.path, self.old = path, old
+        self.seen: _Sight | None = None
+        self.since = time.monotonic()
+
+    def is_held(self) -> bool:
+        """Look: whether a claim is there and its owner, as far as can be seen, alive."""
+        return self.look() in ("lives", "unknown")
+
+    def look(self) -> str:
+        """``"gone"``, ``"dead"``, ``"lives"``, or ``"unknown"`` where only further looks can tell.
+
+        An owner that cannot be seen is dead when its claim is old by the file system's clock; or when nothing happened
+        to it for as long while it was looked at, since a clock that was set back makes claims of the future.
+        """
+        before, self.seen = self.seen, _sight(self.path)
+        if self.seen is None:
+            return "gone"
+        if before != self.seen:
+            self.since = time.monotonic()
+        owner = _parsed(self.seen.content)
+        if _is_here(owner):
+            return "lives" if _lives_here(owner) else "dead"
+        if before not in (None, self.seen):
+            return "lives"
+        is_dead = time.monotonic() - self.since > self.old or _is_old(self.path, self.old)
+        return "dead" if is_dead else "unknown"
 
 
 def _take(path: Path, token: str, old: float) -> bool:
     """Create the claim, once that of a dead owner is out of the way; False if its owner lives."""
-    first = None
+    watch = ClaimWatch(path, old)
     while not _create(path, token):
-        if _is_dead(path, old):
-            _take_away(path, old)
-            time.sleep(0.01)
-            continue
-        seen = _touched(path)
-        if _lives_here(_owner(path)) or (first is not None and seen not in (None, first)):
+        state = watch.look()
+        if state == "lives":
             return False
-        first = first if first is not None else seen
-        time.sleep(0.1)
+        if state == "dead" and watch.seen:
+            _take_away(path, watch.seen, token, old)
+        time.sleep(0.1 if state == "unknown" else 0.01)
     return True
 
 
 def _create(path: Path, token: str) -> bool:
+    """Make a claim, whole or not at all; False where there is one."""
+    if os.path.lexists(path):
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**_this_process(), "token": token})
+    draft = path.with_name(f".new.{uuid.uuid4().hex}")
+    try:
+        draft.write_text(content, encoding="utf-8")
+        os.link(draft, path)
+    except FileExistsError:
+        return draft.stat().st_nlink == 2  # on NFS, where the answer to a link that was made may be lost
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_without_link(path, content)
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+    return True
+
+
+def _create_without_link(path: Path, content: str) -> bool:
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps({**_this_process(), "token": token}))
+            file.write(content)
     except FileExistsError:
         return False
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
+
+
+def _sight(path: Path) -> _Sight | None:
+    """What there is to see of a claim; None where there is none."""
+    try:
+        touched = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        return _Sight(path.read_bytes(), touched)
+    return _Sight(b"", touched)
 
 
 def _owner(path: Path) -> dict[str, Any]:
     """Who made a claim; empty where that cannot be read."""
-    with contextlib.suppress(OSError, ValueError):
-        owner = json.loads(path.read_text(encoding="utf-8"))
+    seen = _sight(path)
+    return _parsed(seen.content) if seen else {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, RecursionError):
+        owner = json.loads(content)
         return owner if isinstance(owner, dict) else {}
     return {}
-
-
-def _is_dead(path: Path, old: float) -> bool:
-    owner = _owner(path)
-    return (_is_here(owner) and not _lives_here(owner)) or _is_old(path, old)
 
 
 def _is_here(owner: dict[str, Any]) -> bool:
@@ -107,7 +196,8 @@ def _is_here(owner: dict[str, Any]) -> bool:
 
 
 def _lives_here(owner: dict[str, Any]) -> bool:
-    return _is_here(owner) and owner.get("started") == _started(owner.get("pid"))
+    started = _started(owner.get("pid"))
+    return _is_here(owner) and started is not None and owner.get("started") == started
 
 
 @functools.lru_cache(maxsize=1)
@@ -127,6 +217,8 @@ def _this_process() -> dict[str, Any]:
 
 def _started(pid: object) -> str | None:
     """When a process of this machine was started, in ticks; None where there is no such process."""
+    if not isinstance(pid, int):
+        return None
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return None if status[0] in "ZX" else status[19]
@@ -134,34 +226,48 @@ def _started(pid: object) -> str | None:
         return None
 
 
-def _touched(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
-
-
 def _is_old(path: Path, old: float) -> bool:
-    """Both times are the file system's: the clocks of machines differ."""
-    probe = path.with_name(f".now.{uuid.uuid4().hex[:8]}")
+    """Both times are the file system's: the clocks of machines differ. Where it is read-only this one's has to do."""
+    probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime > old
+        try:
+            probe.touch()
+            now = probe.stat().st_mtime
+        except OSError:
+            now = time.time()
+        return now - path.stat().st_mtime > old
     except OSError:
         return False
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
-def _take_away(path: Path, old: float) -> None:
-    """Move a dead owner's claim away. Of several that try one succeeds; one that is alive after all is put back."""
-    away = path.with_name(f".old.{uuid.uuid4().hex[:8]}")
-    with contextlib.suppress(OSError):
-        path.rename(away)
-        if not _is_dead(away, old):
-            with contextlib.suppress(OSError):
-                os.link(away, path)
-        away.unlink(missing_ok=True)
+def _take_away(path: Path, seen: _Sight, token: str, old: float) -> None:
+    """Remove a dead owner's claim, if it is still the one that was seen; one process at a time does this.
+
+    Without that, of two processes that saw the dead claim the slower one could remove what the quicker one has put in
+    its place.
+    """
+    turn = path.with_name(f".turn.{path.name}")
+    if not _create(turn, token):
+        if ClaimWatch(turn, old).look() == "dead":  # it died in the lines below
+            turn.unlink(missing_ok=True)
+        return
+    try:
+        if _sight(path) == seen:
+            path.unlink(missing_ok=True)
+        _sweep(path.parent, turn.stat().st_mtime - max(old, OLD))
+    finally:
+        turn.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path, before: float) -> None:
+    """Remove what killed processes left of the files that exist for a moment only."""
+    for left in (*folder.glob(".new.*"), *folder.glob(".now.*")):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < before:
+                left.unlink()
 
 
 def _keep_young(path: Path, token: str, beat: float, ended: threading.Event) -> None:

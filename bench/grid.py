@@ -15,7 +15,6 @@ from bench.experiment import Exclusion, Experiment
 from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds
 
-
 MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
 

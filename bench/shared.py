@@ -46,17 +46,21 @@ def train_or_take(
     meaning = decided_by(stage, spec, data)
     key, seed = digest(meaning), stage.shared.seed
 
+    keepers: list[Checkpoint] = []
+
     def train() -> dict[str, Tensor]:
         torch.manual_seed(derive("shared stage", seed))
         own = replace(data, seed=derive("order of a shared stage", seed))
-        keeper = checkpoint(f"shared-{key}") if checkpoint else None
+        if checkpoint:
+            keepers.append(checkpoint(f"shared-{key}"))
+        keeper = keepers[0] if keepers else None
         with interrupt.deferred() if keeper else contextlib.nullcontext():
             fit(stage, own, start=0, stops=lambda step: False, at_stop=lambda progress: None, keeper=keeper)
-        if keeper:
-            keeper.remove()
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
     found, taken = shelf.get(key, train, meaning) if shelf else (train(), False)
+    for keeper in keepers:  # not before the shelf has the stage
+        keeper.remove()
     with torch.no_grad():
         for name, tensor in _tensors(stage):
             tensor.copy_(found[name])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -78,17 +82,37 @@ class Shelf:
         if not path.is_file():
             return None
         try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError):
-            path.rename(path.with_name(f"{path.name}.damaged.{uuid.uuid4().hex[:6]}"))
+            with safe_open(path, "pt") as file:
+                checksum = (file.metadata() or {}).get("crc32")
+            tensors = load_file(path)
+            if checksum in (None, str(_checksum(tensors))):
+                return tensors
+        except FileNotFoundError:  # another process has set it aside
             return None
+        except (SafetensorError, ValueError):
+            pass
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_name(f"{path.name}.damaged.{uuid.uuid4().hex[:6]}"))
+        return None
 
     def _write(self, path: Path, tensors: Tensors, meaning: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
             contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, draft, {"stage": json.dumps(meaning, sort_keys=True)})
+            stage = json.dumps(meaning, sort_keys=True)
+            save_file(contiguous, draft, {"stage": stage, "crc32": str(_checksum(contiguous))})
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())  # on disk before it has its name
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _checksum(tensors: Tensors) -> int:
+    """Of names and contents, in an order that does not matter to the file."""
+    running = 0
+    for name in sorted(tensors):
+        running = zlib.crc32(name.encode(), running)
+        running = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, running)
+    return running

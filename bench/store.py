@@ -12,6 +12,7 @@ No locks and no database: folders of results live on network file systems.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import math
@@ -184,17 +185,20 @@ class Store:
         """Make the folder. Raises ``InputError`` where nothing can be written in it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
+            with tempfile.TemporaryFile(dir=self.root) as file:
+                file.write(bytes(4096))  # a full disk lets a file be made, but nothing be written to it
+                file.flush()
         except OSError as error:
             raise InputError(f"--results {self.root}: nothing can be written there: {error.strerror}") from None
 
     def set_aside_damaged(self) -> list[str]:
         """Move the damaged records found by ``finished`` to ``damaged/``; their runs count as missing."""
         target = self.root / "damaged"
-        for folder in self.damaged:
-            target.mkdir(exist_ok=True)
-            (self.root / "runs" / folder).rename(target / f"{folder}.{uuid.uuid4().hex[:6]}")
+        for folder, content in self._contents(self.damaged):
+            if self._row(folder, 0, content) is None:  # else another process has trained it again meanwhile
+                target.mkdir(exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                    (self.root / "runs" / folder).rename(target / f"{folder}.{uuid.uuid4().hex[:6]}")
         moved, self.damaged = self.damaged, []
         return moved
 
@@ -232,13 +236,17 @@ class Store:
                 return target
 
     def clear_drafts(self) -> None:
-        """Remove what killed processes left half-written more than 30 days ago; a run may well take a week."""
+        """Remove what killed processes left: drafts of 30 days (a run may take a week), checkpoints of done runs."""
         drafts = self.root / "drafts"
         for path in drafts.glob("*"):
             with contextlib.suppress(OSError):
                 # two times of one file system are compared: the clocks of machines differ
                 if drafts.stat().st_mtime - path.stat().st_mtime > 30 * 86400:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if kept := self._folders("checkpoints"):
+            done = {match[1] for folder in self._folders("runs") if (match := _ID.search(folder))}
+            for run_id in done.intersection(kept):
+                shutil.rmtree(self.root / "checkpoints" / run_id, ignore_errors=True)
 
     def _place(self, draft: Path, kind: str, name: str) -> Path:
         target = self.root / kind / name
@@ -251,7 +259,8 @@ class Store:
         except OSError:
             if not (target / "record.json").is_file():
                 raise
-        _sync(target.parent)
+        with contextlib.suppress(OSError):  # it has its name
+            _sync(target.parent)
         return target
 
     def _folders(self, kind: str) -> list[str]:
@@ -320,12 +329,14 @@ class Store:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Raises ``OSError`` that names it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
         draft.replace(path)
+    except OSError as error:  # a write that fails does not say of which file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
 
@@ -374,10 +385,12 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the file or folder on disk before it gets its name."""
+    """Have the file or folder on disk before it gets its name. Raises ``OSError`` where it is not."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems refuse to sync a folder
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as error:  # a disk that is full may say so only now
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # as network file systems do for folders
+            raise
     finally:
         os.close(handle)

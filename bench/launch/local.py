@@ -12,19 +12,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import bench
+from bench.claim import ClaimWatch
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
+from bench.launch.pack import attempts
 from bench.launch.worker import died, job_to_json
 from bench.spec import RunSpec, to_json
+from bench.store import Store, folder_name
 
 PATIENCE = 10.0
 """Seconds that runs in training are given to write their checkpoints when a launch is stopped."""
+
+PAUSE = 1.0
+"""Seconds between two looks at the runs that other processes are training."""
 
 # the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
 _START = """\
@@ -72,9 +78,23 @@ class LocalExecutor:
     def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> None:
         """Train the runs. A worker that dies is recorded as the failure of its run and replaced.
 
+        Runs that other processes are training are waited for at the end, and trained here if they end without a record.
+
         Raises:
-            InputError: a worker ends before it is ready, since then every run would fail for one reason.
+            InputError: a worker ends before it is ready, or nothing can be written to the results any more, since then
+                every run would fail for one reason.
         """
+        left = list(runs)
+        while left:
+            failed = attempts(Path(job.results))
+            theirs = self._train(left, failed, job, report)
+            left = _wait_for_others(theirs, failed, job, report)
+
+    def _train(
+        self, runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
+    ) -> list[RunSpec]:
+        """Train the runs that nobody else is at, and that have not failed elsewhere since; gives the others."""
+        theirs: list[RunSpec] = []
         waiting = collections.deque(runs)
         events: Events = queue.Queue()
         with _stopping() as workers:
@@ -86,15 +106,25 @@ class LocalExecutor:
                     raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
                 worker.ready = True
                 if worker.run is not None:
-                    report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
+                    if answer and answer["status"] == "unwritable":
+                        raise InputError(answer["message"])
+                    if answer and answer["status"] == "elsewhere":
+                        theirs.append(worker.run)
+                    else:
+                        report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
                     worker.run, ended = None, ended + 1
                 if answer is None:
                     workers.remove(worker)
                     worker.stop()
                     if waiting:
                         workers.append(_Worker(worker.number, job, events))
-                elif waiting:
+                    continue
+                while waiting and _has_failed(waiting[0], failed, job):
+                    theirs.append(waiting.popleft())
+                    ended += 1
+                if waiting:
                     worker.send(waiting.popleft())
+        return theirs
 
 
 class _Worker:
@@ -170,6 +200,52 @@ def _next(events: Events) -> tuple[_Worker, dict[str, Any] | None]:
     while True:
         with contextlib.suppress(queue.Empty):
             return events.get(timeout=0.5)
+
+
+def _wait_for_others(
+    runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
+) -> list[RunSpec]:
+    """Wait until none of some runs is in the hands of another process; gives those that ended without a record.
+
+    Args:
+        runs: that others had claimed.
+        failed: how often each run had failed before they were; one that has failed since then has ended.
+        job: names the results.
+        report: told of each that has ended.
+    """
+    store = Store(job.results)
+    left = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
+    free: list[RunSpec] = []
+    told = False
+    while left:
+        held = [
+            (spec, claim) for spec, claim in left if claim.is_held()
+        ]  # before records: a claim goes after its record
+        for spec in [spec for spec, claim in left if (spec, claim) not in held]:
+            if store.holds(spec) or _has_failed(spec, failed, job):
+                what = "another process trained it" if store.holds(spec) else "it failed in another process"
+                report(Event(spec.id, spec.label, "elsewhere", what))
+            else:
+                free.append(spec)
+        left = held
+        if left and not told:
+            _say(f"waiting for {len(left)} runs that other processes are training")
+            told = True
+        if left:
+            time.sleep(PAUSE)
+    return free
+
+
+def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
+    """Whether a run has failed once more than it had; looks at one folder."""
+    return (Path(job.results) / "failed" / f"{folder_name(spec)}-{failed.get(spec.id, 0) + 1}").is_dir()
+
+
+def _say(line: str) -> None:
+    """Print a line above the bar, where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench import interrupt
 from bench.claim import claimed
 from bench.launch import worker
 from bench.launch.executor import Job
@@ -41,12 +43,14 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
     Raises:
         SystemExit: the run failed here. The others are in the middle of something that needs this process, so it ends,
             and they with it.
+        Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
+        Unwritable: the disk is full or read-only.
     """
     from bench.distributed import agreed, first_rank, join
 
     join()
     store = Store(job.results)
-    with contextlib.ExitStack() as stack:
+    with worker.writing_to(store.root), contextlib.ExitStack() as stack:
         ours = first_rank() and stack.enter_context(claimed(store.root / "claims" / spec.id))
         if not agreed(ours and not store.holds(spec)):
             return worker.elsewhere()
@@ -57,7 +61,11 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
 
 
 def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
-    """Start the processes of a run and wait for them; one that fails takes the others with it."""
+    """Start the processes of a run and wait for them; one that fails takes the others with it.
+
+    Raises:
+        Interrupted: a stop was asked for, and heard by the processes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer, logs = Path(folder) / "answer.json", [Path(folder) / f"{rank}.log" for rank in range(job.ranks)]
         port = str(_free_port())
@@ -79,7 +87,8 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                 assert pipe is not None
                 pipe.write(json.dumps(given).encode() + b"\n")
                 pipe.flush()  # and stays open: its end tells the process that this one is gone
-            codes = _wait(processes)
+            with interrupt.deferred():
+                codes = _wait(processes)
         finally:
             for process in processes:
                 process.kill()
@@ -88,14 +97,21 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                     process.stdin.close()
         if answer.is_file():
             return dict(json.loads(answer.read_text(encoding="utf-8")))
+        if interrupt.requested():
+            raise interrupt.Interrupted(interrupt.requested())
         number = next((rank for rank, code in enumerate(codes) if code), 0)
         told = logs[number].read_text(encoding="utf-8", errors="replace")
         return worker.died(spec, job, f"process {number} of {job.ranks} ended: {_last_line(told)}", told)
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
-    """The exit codes once all have ended well or one has not."""
+    """The exit codes once all have ended well or one has not; a stop that is asked for is passed on to them."""
+    told = False
     while True:
+        if interrupt.requested() and not told:
+            told = True
+            for process in processes:
+                process.terminate()
         codes = [process.poll() for process in processes]
         if any(codes) or None not in codes:
             return codes
@@ -106,15 +122,23 @@ def main() -> None:
     """One of the processes of a run: its part is told on standard input, whose end means that nobody waits for it."""
     given = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker.prepare()
     answer_path = Path(given["answer"])
     try:
+        interrupt.on_signals([signal.SIGTERM])
+        worker.prepare()
         answer = work_as_rank(from_json(given["spec"]), worker.job_from_json(given["job"]))
     except SystemExit as end:
         if os.environ["RANK"] == "0":
             failed = {"status": "failed", "message": str(end), "seconds": 0.0, "top1": float("nan")}
             answer_path.write_text(json.dumps(failed), encoding="utf-8")
         print(end, flush=True)
+        os._exit(1)
+    except interrupt.Interrupted:
+        os._exit(0)
+    except worker.Unwritable as error:
+        if os.environ["RANK"] != "0":
+            raise
+        answer_path.write_text(json.dumps(worker.unwritable(error)), encoding="utf-8")
         os._exit(1)
     if os.environ["RANK"] == "0":
         answer_path.write_text(json.dumps(answer), encoding="utf-8")

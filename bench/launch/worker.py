@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,41 @@ CLASSES = ("oom", "time", "preempted", "node", "diverged", "code", "data")
 TAKEN_UP = ("oom", "time", "preempted", "node")
 """Of them, those after which a run goes on from its checkpoint when it is tried again."""
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Unwritable(InputError):
+    """Nothing can be written to the results any more: no run is to blame, and no failure could be recorded."""
+
+
+@contextlib.contextmanager
+def writing_to(results: str | Path) -> Iterator[None]:
+    """Inside, a disk that is full or read-only is told as what it is. Raises ``Unwritable`` then."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Unwritable) or not (reason := no_room(error, results)):
+            raise
+        raise Unwritable(
+            f"{results}: nothing more can be written there: {reason}; what is done is kept: "
+            "make room, then run the same command again"
+        ) from error
+
+
+def no_room(error: BaseException, results: str | Path) -> str:
+    """Why nothing can be written to the results, as the system says it; empty where an error has another cause."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _NO_ROOM:
+            known = isinstance(seen.filename, (str, os.PathLike))
+            elsewhere = known and Path(results).resolve() not in Path(seen.filename).resolve().parents
+            return "" if elsewhere else os.strerror(seen.errno)
+        for number in _NO_ROOM:
+            if type(seen).__name__ == "SafetensorError" and f"os error {number})" in str(seen):
+                return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
 
 def work(spec: RunSpec, job: Job) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
@@ -45,13 +81,14 @@ def work(spec: RunSpec, job: Job) -> dict[str, Any]:
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
+        Unwritable: the disk is full or read-only. Nothing is recorded, the claim is given back.
     """
     if job.ranks > 1:
         from bench.launch import ranks
 
         return ranks.work_together(spec, job)
     store = Store(job.results)
-    with claimed(store.root / "claims" / spec.id) as ours:
+    with writing_to(store.root), claimed(store.root / "claims" / spec.id) as ours:
         return train(spec, job, store) if ours and not store.holds(spec) else elsewhere()
 
 
@@ -65,8 +102,12 @@ def train(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
     ):
         try:
             return _trained(spec, job, store, draft, log)
-        except Exception as error:
-            traceback.print_exc()
+        except (Exception, SystemExit) as error:  # a method may call sys.exit; the worker has other runs to train
+            if job.ranks > 1 and interrupt.requested():  # another process of the run has heard it first, and ended
+                raise interrupt.Interrupted(interrupt.requested()) from error
+            if no_room(error, store.root):
+                raise
+            print(redacted(traceback.format_exc()))
             return _failed(spec, job, store, draft, log, error)
 
 
@@ -85,10 +126,15 @@ def elsewhere() -> dict[str, Any]:
     return _answer("elsewhere", "another process has it")
 
 
+def unwritable(error: Unwritable) -> dict[str, Any]:
+    """The answer where nothing can be written to the results."""
+    return _answer("unwritable", str(error))
+
+
 def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") -> dict[str, Any]:
-    """Record a run whose process ended without an answer."""
+    """Record a run whose process ended without an answer. Raises ``Unwritable`` where that is not possible."""
     store = Store(job.results)
-    with store.draft() as draft:
+    with writing_to(store.root), store.draft() as draft:
         (draft / "log.txt").write_text(log[-20000:], encoding="utf-8")
         told = {"class": kind, "kind": "died", "message": message}
         store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
@@ -121,7 +167,9 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
     )
 
 
-def _failed(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: Exception) -> dict[str, Any]:
+def _failed(
+    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: BaseException
+) -> dict[str, Any]:
     message = (str(error).strip().splitlines() or ["no message"])[0]
     if not isinstance(error, InputError):
         message = f"{type(error).__name__}: {message}"
@@ -144,7 +192,7 @@ def _answer(status: str, message: str = "", seconds: float = 0.0, top1: float = 
     return {"status": status, "message": message, "seconds": seconds, "top1": top1}
 
 
-def failure_class(error: Exception) -> str:
+def failure_class(error: BaseException) -> str:
     """Which of ``CLASSES`` a failure is of."""
     text = f"{type(error).__name__} {error}".lower()
     if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text or "can't allocate" in text:
@@ -170,6 +218,10 @@ def main() -> None:
             answer = work(from_json(json.loads(line)), job)
         except interrupt.Interrupted:
             os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
+        except Unwritable as error:
+            if "RANK" in os.environ:
+                raise  # the other processes of the run notice that this one ends
+            answer = unwritable(error)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
