@@ -21,16 +21,16 @@ from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
-from bench.checkpoint import Checkpoint
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.document import parse_document
 from bench.errors import InputError
-from bench.fit import Terms as RunningTerms
-from bench.fit import fit, gradients, set_modes, stage_loss, trained
 from bench.hyper import Hyper, Value
 from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
+from bench.training.checkpoint import Checkpoint
+from bench.training.fit import Terms as RunningTerms
+from bench.training.fit import fit, gradients, set_modes, stage_loss, trained
 
 CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
 SHIPPED = ("micro_vit", "micro_resnet")

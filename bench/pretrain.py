@@ -21,10 +21,10 @@ from bench.cards.backbone import file_sha256
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.clutter import clutter_glyphs, cut_fragments, to_grey
 from bench.data.letters import LETTERS, read_bank, render_letters
-from bench.fit import Progress, fit, predict
 from bench.method import Batch, Stage, Terms
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import Progress, fit, predict
 
 TRAINING, HELD_OUT, CLUTTERED = 52_000, 4_000, 2
 """Letters rendered to train on and to look at, and how often each of the first is laid among other fragments."""

@@ -41,7 +41,7 @@ import sys
 
 if any("bench.launch.worker" in argument for argument in sys.orig_argv):
     import numpy as np
-    from bench import trial
+    from bench.training import trial
 
     def run_trial(spec, registry, *more, **others):
         scores = {"top1": 50.0, "mean_per_class": 50.0, "right": 1}

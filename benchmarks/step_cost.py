@@ -21,11 +21,11 @@ from bench.backbones.build import build_source_head, input_size
 from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.entry import MethodEntry, typed_entry
-from bench.fit import set_modes, trained
 from bench.method import Batch, Method, Stage
-from bench.optimizer import build_optimizer
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import set_modes, trained
+from bench.training.optimizer import build_optimizer
 
 CLASSES = 100
 

@@ -605,7 +605,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a metric nobody has": ((*IMPORT, "--metric", ""), "--metric: no metric is called ''"),
     "tests told in CSV": ((*IMPORT, "--across", "--format", "csv"), "--across"),
     "the results for the table": ((*IMPORT, "--output", "sound.csv"), "the results themselves lie there"),
-    "a folder for the table": ((*IMPORT, "--output", "folder.csv"), "--output folder.csv: it is a folder; name the file to write"),
+    "a folder for the table": (
+        (*IMPORT, "--output", "folder.csv"),
+        "--output folder.csv: it is a folder; name the file to write",
+    ),
     "a table's name too long": ((*IMPORT, "--output", LONG), "a path cannot be so long"),
 }
 

@@ -30,7 +30,6 @@ from safetensors.torch import save_file
 from bench.backbones import build_model
 from bench.backbones.checkpoints import read_checkpoint, tensors
 from bench.cards.folders import stays_inside
-from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.data import read_data, unpack
 from bench.data.dataset import FileImages
@@ -39,8 +38,9 @@ from bench.errors import InputError, told
 from bench.registry import Registry
 from bench.sheets import FORMATS as SHEET_FORMATS
 from bench.sheets import Sheet, Shown, render_sheet
-from bench.shelf import Shelf
 from bench.tables import FORMATS, Cell, Layout, compare, render
+from bench.training.checkpoint import Checkpoint
+from bench.training.shelf import Shelf
 
 ROOT = Path(__file__).parent.parent
 BENCH = Path(sys.executable).with_name("bench")

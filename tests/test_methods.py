@@ -24,10 +24,10 @@ from bench.backbones.vit import ViT
 from bench.conformance import CHECKS, find_subject
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
-from bench.fit import fit, set_modes
 from bench.method import Method, frozen
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import fit, set_modes
 
 REGISTRY = Registry()
 METHODS = sorted(REGISTRY.method_files)

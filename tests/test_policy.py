@@ -14,7 +14,7 @@ from bench.experiment import Overrides, read_experiment
 from bench.grid import Plan, expand
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, identity, to_json
-from bench.trial import build_method, run_trial
+from bench.training.trial import build_method, run_trial
 
 SCALE = '''
 """A policy for tests."""

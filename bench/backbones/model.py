@@ -12,7 +12,7 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.distributed import gathered, own_draws, own_part
+from bench.training.distributed import gathered, own_draws, own_part
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 

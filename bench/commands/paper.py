@@ -12,7 +12,7 @@ from bench.commands.options import overrides_of, plan_of, print_json
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.estimate import Estimate
+    from bench.cost.estimate import Estimate
     from bench.papers.plan import PaperPlan
     from bench.state import Plan
 
@@ -76,8 +76,8 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
 
 def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
     """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
-    from bench.estimate import estimate
-    from bench.step_times import read_times, times_of_records
+    from bench.cost.estimate import estimate
+    from bench.cost.step_times import read_times, times_of_records
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
@@ -85,7 +85,7 @@ def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
     finished, failed, unique = store.finished(), store.failures(), plan.unique
     missing = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
     if options.measure:
-        from bench.measure import measure
+        from bench.cost.measure import measure
 
         for line in measure(missing or unique.values(), registry, store):
             print(line, file=sys.stderr, flush=True)
@@ -96,7 +96,7 @@ def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
 
 def print_cost(options: argparse.Namespace, plan: Plan) -> None:
     """What the runs that a plan misses would cost, in words."""
-    from bench.estimate import lines
+    from bench.cost.estimate import lines
     from bench.launch.local import default_jobs, usable_gpus
 
     found = cost_of(options, plan)

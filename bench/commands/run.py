@@ -178,7 +178,7 @@ def _train(plan: Any, todo: Sequence[RunSpec], job: Any, options: argparse.Names
 def _job(options: argparse.Namespace) -> Any:
     """What workers need beside the runs. Raises ``InputError`` where an option of the launch makes no sense."""
     from bench.launch import Job
-    from bench.trackers import tracker_names
+    from bench.training.trackers import tracker_names
 
     check_launcher(options)
     return Job(

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import interrupt
 from bench.claim import claimed
 from bench.launch import worker
 from bench.launch.executor import Job
 from bench.spec import RunSpec, from_json, to_json
 from bench.store import Store
+from bench.training import interrupt
 
 _START = """\
 import sys
@@ -46,7 +46,7 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
         Unwritable: the disk is full or read-only.
     """
-    from bench.distributed import agreed, first_rank, join
+    from bench.training.distributed import agreed, first_rank, join
 
     join()
     store = Store(job.results)

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import interrupt
 from bench.claim import claimed
 from bench.environment import provenance, redacted
 from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.spec import RunSpec, from_json
 from bench.store import Store
+from bench.training import interrupt
 
 if TYPE_CHECKING:
-    from bench.trackers import Observer
-    from bench.trial import Outcome
+    from bench.training.trackers import Observer
+    from bench.training.trial import Outcome
 
 CLASSES = ("oom", "time", "preempted", "node", "diverged", "code", "data")
 """What a run can fail of: memory, its time limit, preemption, the machine, its loss, its code, its data."""
@@ -142,7 +142,7 @@ def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") ->
 
 
 def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase) -> dict[str, Any]:
-    from bench.trackers import tracked
+    from bench.training.trackers import tracked
 
     with tracked(job.track, spec, store.root) as observer:
         outcome = _outcome(spec, job, store, observer)
@@ -159,7 +159,7 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
     import torch
 
     from bench.registry import Registry
-    from bench.trial import run_trial
+    from bench.training.trial import run_trial
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return run_trial(

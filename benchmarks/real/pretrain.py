@@ -19,10 +19,10 @@ from bench.backbones import build_model
 from bench.backbones.build import input_size
 from bench.cards.backbone import file_sha256
 from bench.data import ArrayImages, Split, TrainingImages, read_data
-from bench.fit import Progress, fit, predict
 from bench.method import Method, Stage
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import Progress, fit, predict
 
 HERE = Path(__file__).parent
 PROTOCOL = Protocol(

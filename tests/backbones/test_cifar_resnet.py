@@ -19,9 +19,9 @@ from bench.backbones.resnet import ResNet
 from bench.cli import main
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
-from bench.fit import predict
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import predict
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -23,9 +23,9 @@ from bench.cards.offers import RESNET_OFFERS, timm_offers
 from bench.data.clutter import clutter_glyphs, cut_fragments, to_grey
 from bench.data.letters import read_bank
 from bench.errors import InputError
-from bench.optimizer import build_optimizer, set_learning_rate
 from bench.protocol import Recipe
 from bench.registry import Registry
+from bench.training.optimizer import build_optimizer, set_learning_rate
 
 MAPS = ("conv_map_1", "conv_map_2", "conv_map_3", "conv_map_4")
 PARTS = ("batch_norm", "norms", "last_convs")

@@ -20,7 +20,7 @@ from bench.grid import expand
 from bench.overrides import Overrides
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.trial import splits
+from bench.training.trial import splits
 
 REGISTRY = Registry()
 

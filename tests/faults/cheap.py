@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True)
 class Cheap:
-    """What a run leaves behind, as ``bench.trial.Outcome``."""
+    """What a run leaves behind, as ``bench.training.trial.Outcome``."""
 
     record: dict[str, Any]
     predictions: dict[str, Any]

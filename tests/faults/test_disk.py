@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checkpoint import Checkpoint, _save
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
 from bench.launch.worker import Unwritable, no_room, writing_to
-from bench.shelf import Shelf, Tensors
 from bench.spec import RunSpec
 from bench.state import claimed_runs
 from bench.store import SCHEMA, Store, write_file
+from bench.training.checkpoint import Checkpoint, _save
+from bench.training.shelf import Shelf, Tensors
 from tests.faults.cheap import command, front, grid, interpreter, outcome
 from tests.faults.nursery import ended, planned, tables, whole
 from tests.faults.operations import no_space

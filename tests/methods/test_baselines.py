@@ -19,13 +19,13 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import read_experiment
-from bench.fit import Progress, fit
 from bench.grid import expand
 from bench.method import Method, Stage
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import Outcome, run_trial
+from bench.training.fit import Progress, fit
+from bench.training.trial import Outcome, run_trial
 
 CLASSES, SIDE = 3, 6
 

@@ -19,13 +19,13 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import read_experiment
-from bench.fit import fit, predict, set_modes
 from bench.grid import expand
 from bench.method import Batch, Stage, soft_targets
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, predict, set_modes
+from bench.training.trial import run_trial
 
 bi: Any = importlib.import_module("bench.methods.bi_tuning")
 

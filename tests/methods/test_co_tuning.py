@@ -18,13 +18,13 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages, hold_out
 from bench.experiment import read_experiment
-from bench.fit import fit
 from bench.grid import expand
 from bench.method import Method, Stage
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit
+from bench.training.trial import run_trial
 
 co: Any = importlib.import_module("bench.methods.co_tuning")
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import read_experiment
-from bench.fit import fit, set_modes, trained
 from bench.grid import expand
 from bench.losses import supervised_contrastive
 from bench.method import Batch, Method
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, set_modes, trained
+from bench.training.trial import run_trial
 
 REGISTRY = Registry()
 CLASSES, SIDE = 10, 12

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import Overrides, read_experiment
-from bench.fit import fit, set_modes
 from bench.grid import expand
 from bench.method import Stage
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, set_modes
+from bench.training.trial import run_trial
 
 SHAPES = [(3, 4, 5, 5), (3, 6, 3, 2), (3, 1, 1, 1)]
 

@@ -31,11 +31,11 @@ from bench.backbones.families import family_of
 from bench.backbones.t2t import T2TViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import Overrides, read_experiment
-from bench.fit import Progress, fit
 from bench.grid import expand
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import Progress, fit
+from bench.training.trial import run_trial
 
 
 @pytest.fixture

@@ -29,12 +29,12 @@ from bench.backbones.student import build_student
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.experiment import Overrides, read_experiment
-from bench.fit import fit, set_modes
 from bench.grid import expand
 from bench.method import Batch, Shared, Stage
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, set_modes
+from bench.training.trial import run_trial
 
 STEPS = 8
 

@@ -15,10 +15,10 @@ from torch import nn
 from bench.backbones import Model
 from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.fit import fit, set_modes
 from bench.losses import all_but
 from bench.method import Stage
 from bench.protocol import Protocol, Recipe
+from bench.training.fit import fit, set_modes
 
 CLASSES, SIDE = 3, 12
 

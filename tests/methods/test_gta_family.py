@@ -19,12 +19,12 @@ from torch.utils._pytree import tree_leaves
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import Overrides, read_experiment
-from bench.fit import fit, set_modes
 from bench.grid import expand
 from bench.method import Batch, Method, Terms
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, set_modes
+from bench.training.trial import run_trial
 
 CLASSES = 10
 

@@ -17,9 +17,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.fit import fit, trained
 from bench.method import Method, Stage
 from bench.protocol import Protocol, Recipe
+from bench.training.fit import fit, trained
 
 CLASSES, SIDE, PEAK, FLOOR = 3, 6, 0.01, 0.001
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.fit import fit
 from bench.losses import penalised
 from bench.method import Method, Stage
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
+from bench.training.fit import fit
 
 CLASSES, SIDE = 3, 12
 

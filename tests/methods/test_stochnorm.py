@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.experiment import Overrides, read_experiment
-from bench.fit import fit, predict
 from bench.grid import expand
 from bench.method import Method
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.trial import run_trial
+from bench.training.fit import fit, predict
+from bench.training.trial import run_trial
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.claim import claimed, wait_for
-from bench.distributed import agreed, first_rank, ranks, together
+from bench.training.distributed import agreed, first_rank, ranks, together
 
 Tensors = dict[str, Tensor]
 

@@ -27,15 +27,15 @@ from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.experiment import read_experiment
-from bench.fit import Diverged, Progress, fit, predict, set_modes, trained
 from bench.grid import expand
 from bench.method import Batch, Method, Stage, Terms, frozen
-from bench.optimizer import build_optimizer
 from bench.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json
-from bench.trial import Outcome, run_trial
+from bench.training.fit import Diverged, Progress, fit, predict, set_modes, trained
+from bench.training.optimizer import build_optimizer
+from bench.training.trial import Outcome, run_trial
 
 CPU = torch.device("cpu")
 CLASSES, SIDE, DEPTH = 10, 12, 2
@@ -766,7 +766,7 @@ import torch
 torch.set_num_threads(1)
 from bench.registry import Registry
 from bench.spec import from_json
-from bench.trial import run_trial
+from bench.training.trial import run_trial
 for given in json.load(sys.stdin):
     made = run_trial(from_json(given), Registry(), torch.device("cpu"))
     kept = {key: made.record[key] for key in ("curve", "stages", "subset")}

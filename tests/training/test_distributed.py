@@ -86,7 +86,7 @@ def test_batch_norm_is_refused_since_it_would_see_a_part_of_the_batch(tmp_path: 
 
 
 def test_a_process_that_nobody_started_as_one_of_several_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.distributed import join
+    from bench.training.distributed import join
 
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)

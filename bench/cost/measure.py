@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
+from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
 from bench.protocol import Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
-from bench.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ IMAGES = 64
 """Images of noise, where a batch has no more; all are evaluated."""
 
 # the same bench as here, and not what lies in the current folder
-_START = "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; from bench.measure import main; main()"
+_START = (
+    "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; from bench.cost.measure import main; main()"
+)
 
 
 def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
@@ -125,7 +127,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     import torch
 
     from bench.environment import describe
-    from bench.trial import build_method
+    from bench.training.trial import build_method
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
@@ -179,7 +181,7 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
 
 def _step_seconds(stage: Stage, data: TrainingImages) -> float:
     """The median time of a step of a stage, after some that warm up."""
-    from bench.fit import fit
+    from bench.training.fit import fit
 
     span = stage.recipe.last - stage.recipe.first
     if not span:
@@ -206,7 +208,7 @@ def _longer(recipe: Recipe) -> Recipe:
 
 def _image_seconds(model: Model, data: TrainingImages) -> float:
     """The time to evaluate an image, the second time it is done."""
-    from bench.fit import predict
+    from bench.training.fit import predict
 
     predict(model, data.split, data)
     started = time.perf_counter()

@@ -12,19 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench import interrupt
 from bench.backbones import Model
-from bench.checkpoint import Checkpoint
 from bench.data import Split, TrainingImages
 from bench.data.dataset import Indices
 from bench.errors import InputError
-from bench.fit import Progress, fit, predict, trained
 from bench.method import Method, Stage
-from bench.shared import train_or_take
-from bench.shelf import Shelf
 from bench.spec import RunSpec
-from bench.trackers import Observer
-from bench.usage import Meter
+from bench.training import interrupt
+from bench.training.checkpoint import Checkpoint
+from bench.training.fit import Progress, fit, predict, trained
+from bench.training.shared import train_or_take
+from bench.training.shelf import Shelf
+from bench.training.trackers import Observer
+from bench.training.usage import Meter
 
 
 @dataclass(frozen=True)

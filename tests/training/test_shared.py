@@ -17,10 +17,10 @@ from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import Job, LocalExecutor, run
 from bench.registry import Registry
-from bench.shelf import Shelf
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.trial import Outcome, run_trial
+from bench.training.shelf import Shelf
+from bench.training.trial import Outcome, run_trial
 
 USUAL = ("steps=8", "warmup=2", "evaluations=4", "batch_size=8")
 

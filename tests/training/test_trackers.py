@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from bench import trackers
 from bench.errors import InputError
 from bench.protocol import Protocol
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
-from bench.trackers import Observer, tracked, tracker_names
+from bench.training import trackers
+from bench.training.trackers import Observer, tracked, tracker_names
 
 SPEC = RunSpec(
     method=MethodSpec("ce", "aaaaaaaaaaaa", ()),
@@ -34,7 +34,7 @@ PART = """
 import json, os, sys
 from pathlib import Path
 from bench.spec import from_json
-from bench.trackers import tracked
+from bench.training.trackers import tracked
 
 spec, results, points, end, *_ = map(json.loads, sys.argv[1:5])
 with tracked(("tensorboard", "wandb"), from_json(spec), Path(results)) as observer:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench import usage
-from bench.usage import Counter, Meter, Power, add
+from bench.training import usage
+from bench.training.usage import Counter, Meter, Power, add
 
 MEGA = 2**20
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import interrupt
-from bench.checkpoint import Checkpoint
 from bench.data import TrainingImages
-from bench.fit import fit, move
 from bench.method import Stage
-from bench.shelf import Shelf
 from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
+from bench.training import interrupt
+from bench.training.checkpoint import Checkpoint
+from bench.training.fit import fit, move
+from bench.training.shelf import Shelf
 
 _NOT_TRAINING = ("evaluations", "validation")
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench import interrupt
-from bench.checkpoint import Checkpoint
 from bench.experiment import Overrides, read_experiment
-from bench.fit import CHECKED
 from bench.grid import expand
 from bench.launch import Job
 from bench.launch.worker import failure_class, work
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.trial import Outcome, run_trial
+from bench.training import interrupt
+from bench.training.checkpoint import Checkpoint
+from bench.training.fit import CHECKED
+from bench.training.trial import Outcome, run_trial
 
 CPU = torch.device("cpu")
 USUAL = ("steps=12", "warmup=2", "evaluations=3", "batch_size=8")

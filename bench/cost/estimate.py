@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.cards import DatasetCard
+from bench.cost.step_times import STEPS, StepTime, Work, work_of
 from bench.spec import RunSpec
-from bench.step_times import STEPS, StepTime, Work, work_of
 
 RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
 """What a step of a method costs, in steps of plain fine-tuning, measured side by side."""

@@ -20,14 +20,14 @@ from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
 from bench.data.dataset import Indices
-from bench.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method, splittable
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest
-from bench.trackers import Observer
-from bench.training import Kept, Training
-from bench.usage import Meter
+from bench.training.distributed import ranks
+from bench.training.stages import Kept, Training
+from bench.training.trackers import Observer
+from bench.training.usage import Meter
 
 
 @dataclass(frozen=True)

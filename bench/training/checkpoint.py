@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import interrupt
-from bench.distributed import agreed, first_rank, together
-from bench.fit import Terms
 from bench.method import Stage
+from bench.training import interrupt
+from bench.training.distributed import agreed, first_rank, together
+from bench.training.fit import Terms
 
 Kept = dict[str, Any]
 """Tensors, numbers, text, lists and dictionaries of them: what ``torch.load`` reads without running code."""

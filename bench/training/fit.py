@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.augment import test_view
-from bench.distributed import data_parallel, ranks
 from bench.method import Batch, Stage
-from bench.optimizer import build_optimizer, set_learning_rate
+from bench.training.distributed import data_parallel, ranks
+from bench.training.optimizer import build_optimizer, set_learning_rate
 
 CHECKED = 100
 """Steps between two looks at whether the loss is still finite; a look waits for the device."""

@@ -16,12 +16,12 @@ import pytest
 import bench
 from bench.cards import DatasetCard
 from bench.cli import main
+from bench.cost.estimate import RATIOS, Estimate, Size, estimate, lines, size_of
+from bench.cost.measure import measure
+from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
-from bench.estimate import RATIOS, Estimate, Size, estimate, lines, size_of
-from bench.measure import measure
 from bench.protocol import Protocol, Recipe
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
-from bench.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.store import Store
 
 CPU, GPU = "AMD EPYC", "NVIDIA H200"
@@ -186,7 +186,7 @@ class TestHours:
         assert (found.unknown, found.hardware) == (1, "")
 
     def test_the_shipped_ratios_are_the_measured_ones(self) -> None:
-        page = (Path(__file__).parent.parent / "results" / "shown" / "step_cost.md").read_text(encoding="utf-8")
+        page = (Path(__file__).parent.parent.parent / "results" / "shown" / "step_cost.md").read_text(encoding="utf-8")
         measured = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \|", page, re.MULTILINE))
         assert {"ce": 1.0, **{name: float(ratio) for name, ratio in measured.items()}} == RATIOS
 
