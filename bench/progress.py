@@ -27,6 +27,7 @@ class Watch:
         self.failed = 0
         self.elsewhere = 0
         self.started = time.monotonic()
+        self.steps: dict[str, tuple[float, int]] = {}
         self.terminal = sys.stderr.isatty()
         self.bar: tqdm[Any] | None = None
 
@@ -40,7 +41,11 @@ class Watch:
             self.bar.close()
 
     def event(self, event: Event) -> None:
-        """A run has ended."""
+        """A run has ended, or has come a bit further."""
+        if event.status == "training":
+            self._further(event)
+            return
+        self.steps.pop(event.run_id, None)
         self.done += event.status == "done"
         self.failed += event.status == "failed"
         self.elsewhere += event.status == "elsewhere"
@@ -50,12 +55,28 @@ class Watch:
             return
         if event.status == "failed":
             self.bar.write(line, file=sys.stderr)
+        self._describe()
+        self.bar.update()
+
+    def _describe(self) -> None:
+        assert self.bar is not None
         self.bar.set_description(
             "training"
             + f", {self.failed} failed" * bool(self.failed)
             + f", {self.elsewhere} elsewhere" * bool(self.elsewhere)
         )
-        self.bar.update()
+
+    def _further(self, event: Event) -> None:
+        """Show how far a run is, and when it will end, behind the bar."""
+        now = time.monotonic()
+        since, first = self.steps.setdefault(event.run_id, (now, event.step))
+        if self.bar is None or event.step == first:
+            return
+        self._describe()
+        left = (now - since) / (event.step - first) * (event.of - event.step)
+        name, _, rest = told(event.label).partition(" ")
+        seed, left_told = rest.rpartition(" ")[2], tqdm.format_interval(left)
+        self.bar.set_postfix_str(f"{name} {seed}: step {event.step}/{event.of}, {left_told} left")
 
     def _line(self, event: Event) -> str:
         ended = self.done + self.failed + self.elsewhere

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,7 @@ def _train(plan: Any, todo: Sequence[RunSpec], job: Any, options: argparse.Names
     watch = Watch(len(plan.unique), len(plan.unique) - len(todo))
     try:
         with watch:
+            job = replace(job, progress=1.0 if watch.terminal else 0.0)
             LocalExecutor(options.jobs or default_jobs(job.ranks)).execute(todo, job, watch.event)
     except KeyboardInterrupt:
         print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")

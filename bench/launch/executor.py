@@ -23,6 +23,7 @@ class Job:
         ranks: processes, one a GPU, that share each run (data parallel); 1 for one process a run.
         launcher: what the runs are launched with, ``"local"`` or ``"slurm"``.
         track: names of the trackers that are told of each run's curve.
+        progress: seconds between a worker's tellings of how far its run is; 0: none are wanted.
     """
 
     results: str | Path
@@ -32,11 +33,15 @@ class Job:
     ranks: int = 1
     launcher: str = "local"
     track: tuple[str, ...] = ()
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to a run: it is ``"done"``, ``"failed"`` or ``"elsewhere"``, where another process has it."""
+    """Something happened to a run.
+
+    It is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
+    """
 
     run_id: str
     label: str
@@ -44,6 +49,8 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     top1: float = float("nan")
+    step: int = 0
+    of: int = 0
 
 
 class Executor(Protocol):

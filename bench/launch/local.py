@@ -105,6 +105,9 @@ class LocalExecutor:
                 if answer is None and not worker.ready:
                     raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
                 worker.ready = True
+                if worker.run is not None and answer and answer["status"] == "training":
+                    report(_event(worker.run, answer))
+                    continue
                 if worker.run is not None:
                     if answer and answer["status"] == "unwritable":
                         raise InputError(answer["message"])
@@ -249,7 +252,8 @@ def _say(line: str) -> None:
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
-    return Event(spec.id, spec.label, answer["status"], answer["message"], answer["seconds"], answer["top1"])
+    told = {name: answer[name] for name in ("status", "message", "seconds", "top1", "step", "of") if name in answer}
+    return Event(spec.id, spec.label, **told)
 
 
 def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from bench.training.trackers import Observer
     from bench.training.trial import Outcome
 
-CLASSES = ("oom", "time", "preempted", "node", "diverged", "code", "data")
-"""What a run can fail of: memory, its time limit, preemption, the machine, its loss, its code, its data."""
+CLASSES = ("oom", "time", "node", "diverged", "code", "data")
+"""What a run can fail of: memory, its time limit, the machine, its loss, its code, its data.
 
-TAKEN_UP = ("oom", "time", "preempted", "node")
+A run whose job is preempted or cancelled has not failed: it goes on, or is missing."""
+
+TAKEN_UP = ("oom", "time", "node")
 """Of them, those after which a run goes on from its checkpoint when it is tried again."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -73,7 +75,11 @@ def no_room(error: BaseException, results: str | Path) -> str:
     return ""
 
 
-def work(spec: RunSpec, job: Job) -> dict[str, Any]:
+Tell = Callable[[int, int], None]
+"""Is told now and then how many steps of a run are made, and of how many."""
+
+
+def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
 
     Returns:
@@ -89,10 +95,10 @@ def work(spec: RunSpec, job: Job) -> dict[str, Any]:
         return ranks.work_together(spec, job)
     store = Store(job.results)
     with writing_to(store.root), claimed(store.root / "claims" / spec.id) as ours:
-        return train(spec, job, store) if ours and not store.holds(spec) else elsewhere()
+        return train(spec, job, store, tell) if ours and not store.holds(spec) else elsewhere()
 
 
-def train(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
+def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> dict[str, Any]:
     """Train a run whose claim this process has; as ``work``."""
     with (
         store.draft() as draft,
@@ -101,7 +107,7 @@ def train(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
         contextlib.redirect_stderr(log),
     ):
         try:
-            return _trained(spec, job, store, draft, log)
+            return _trained(spec, job, store, draft, log, tell)
         except (Exception, SystemExit) as error:  # a method may call sys.exit; the worker has other runs to train
             if job.ranks > 1 and interrupt.requested():  # another process of the run has heard it first, and ended
                 raise interrupt.Interrupted(interrupt.requested()) from error
@@ -141,11 +147,13 @@ def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") ->
     return _answer("failed", message)
 
 
-def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase) -> dict[str, Any]:
-    from bench.training.trackers import tracked
+def _trained(
+    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell | None
+) -> dict[str, Any]:
+    from bench.training.trackers import Progress, tracked
 
     with tracked(job.track, spec, store.root) as observer:
-        outcome = _outcome(spec, job, store, observer)
+        outcome = _outcome(spec, job, store, Progress(observer, tell, job.progress) if tell else observer)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
     log.flush()
     store.publish(draft, spec, {**outcome.record, **_provenance(spec, job)})
@@ -211,19 +219,25 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints must not disturb the answers
     interrupt.on_signals([signal.SIGTERM])
     prepare()
-    answers.write('{"ready": true}\n')
-    answers.flush()
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    def tell(step: int, of: int) -> None:
+        say({**_answer("training"), "step": step, "of": of})
+
+    say({"ready": True})
     for line in iter(_lines().get, ""):
         try:
-            answer = work(from_json(json.loads(line)), job)
+            answer = work(from_json(json.loads(line)), job, tell if job.progress else None)
         except interrupt.Interrupted:
             os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
         except Unwritable as error:
             if "RANK" in os.environ:
                 raise  # the other processes of the run notice that this one ends
             answer = unwritable(error)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        say(answer)
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.method import Method, Stage
 from bench.spec import RunSpec
 from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
-from bench.training.fit import Progress, fit, predict, trained
+from bench.training.fit import Progress, Terms, fit, predict, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -88,6 +88,7 @@ class Training:
         self.last = Progress(*before.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
         self.taken_up = before.get("taken_up", -1) + 1
+        self.done, self.budget = 0, 0
         meter.before = before.get("usage")
 
     @property
@@ -152,10 +153,10 @@ class Training:
             if progress.step < budget:
                 self.evaluate(stage.model, progress)
 
-        keeper = self.checkpoint
-        if keeper and keeper.enter(number, stage):
+        if self.checkpoint and self.checkpoint.enter(number, stage):
             return None  # the stage after it has its moments from the checkpoint
-        with interrupt.deferred() if keeper else contextlib.nullcontext():
+        self.done, self.budget = done, budget
+        with interrupt.deferred() if self.checkpoint else contextlib.nullcontext():
             optimizer = fit(
                 stage,
                 self.data,
@@ -163,12 +164,22 @@ class Training:
                 stops=stops.__contains__,
                 at_stop=at_stop,
                 previous=previous,
-                keeper=keeper,
+                keeper=self,
                 parts=self.parts,
             )
-        if keeper:
-            keeper.end(stage)
+        if self.checkpoint:
+            self.checkpoint.end(stage)
         return optimizer
+
+    def begin(self, stage: Stage, optimizer: torch.optim.Optimizer, terms: Terms) -> int:
+        """Take up a stage where it was, if it was begun before; the steps of it that are made already."""
+        return self.checkpoint.begin(stage, optimizer, terms) if self.checkpoint else 0
+
+    def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
+        """A step of a stage was made. Raises ``Interrupted`` where a stop was asked for."""
+        self.observer.step(self.done + number, self.budget)
+        if self.checkpoint:
+            self.checkpoint.step(stage, number, optimizer, terms)
 
     def share(self, stage: Stage) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
@@ -197,6 +208,9 @@ class Training:
         self.evaluation_seconds += time.perf_counter() - started
         told = progress.step, progress.learning_rate, progress.terms, point["val"], point["test"]
         self.observer.point(*told, self.seconds)
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
+        seen = ", ".join(f"{name} {point[name]['top1']:.2f} %" for name in self.splits if point[name])
+        print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
         """The predictions of every point of the curve, and what was to be predicted."""

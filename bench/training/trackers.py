@@ -17,6 +17,7 @@ import json
 import netrc
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,33 @@ class Observer:
             seconds: since the run began, earlier parts of a resumed run included.
         """
 
+    def step(self, step: int, of: int) -> None:
+        """A step was made, of so many over all stages."""
+
     def end(self, status: str = "done") -> None:
         """The run, or this part of it, has ended; told again, nothing happens."""
+
+
+class Progress(Observer):
+    """Passes on what it is told, and how far the run is to whoever waits for it, now and then.
+
+    Args:
+        observer: told of the points of the curve.
+        tell: given the steps made and all steps.
+        every: seconds between two tellings.
+    """
+
+    def __init__(self, observer: Observer, tell: Callable[[int, int], None], every: float = 1.0) -> None:
+        self.observer, self.tell, self.every = observer, tell, every
+        self.told = time.monotonic()
+
+    def point(self, *told: Any, **named: Any) -> None:
+        self.observer.point(*told, **named)
+
+    def step(self, step: int, of: int) -> None:
+        if time.monotonic() - self.told >= self.every:
+            self.tell(step, of)
+            self.told = time.monotonic()
 
 
 def tracker_names(written: str) -> tuple[str, ...]:

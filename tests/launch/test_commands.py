@@ -342,8 +342,8 @@ class TestRetry:
         assert call("retry", "demo", *SMALL, "--class", "code", *SLURM) == 0
         assert submitted()[2:] == [(four.id,)], "a record without a class counts as code"
         capsys.readouterr()
-        assert call("retry", "demo", *SMALL, "--class", "preempted", *SLURM) == 0
-        assert "no run failed of preempted (1 of oom, 1 of node, 1 of diverged, 1 of code)" in capsys.readouterr().out
+        assert call("retry", "demo", *SMALL, "--class", "time", *SLURM) == 0
+        assert "no run failed of time (1 of oom, 1 of node, 1 of diverged, 1 of code)" in capsys.readouterr().out
 
     def test_of_none(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("retry", "demo", *SMALL, "--class", "oom") == 0

@@ -178,6 +178,20 @@ def test_a_shared_run_is_preempted_and_goes_on(cluster: Cluster, tmp_path: Path)
     assert not list(tmp_path.glob("results/failed/*"))
 
 
+def test_two_tasks_train_what_one_process_does(cluster: Cluster, tmp_path: Path) -> None:
+    grid = Grid(tmp_path, methods="ce,scl,bss", steps=6)
+    grid.submit("--gpus-per-run", "2", "--pack", "3")
+    state = grid.wait()
+    assert (state["done"], state["missing"], state["failed"]) == (3, 0, [])
+    grid.bench("run", "--jobs", "1", results="alone")
+    shared, alone = grid.records(), grid.records("alone")
+    assert shared.keys() == alone.keys()
+    for run_id, record in shared.items():
+        assert (record["ranks"], alone[run_id]["ranks"]) == (2, 1)
+        for two, one in zip(record["curve"], alone[run_id]["curve"], strict=True):
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-4), record["label"]
+
+
 def test_preempted_requeued_and_finished(cluster: Cluster, tmp_path: Path) -> None:
     grid = Grid(tmp_path, methods="mine(pause=0.05)", steps=200)
     grid.submit("--checkpoint-every", "1")
