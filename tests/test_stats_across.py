@@ -251,3 +251,22 @@ class TestDiagram:
             diagram(drawn(6, 3), ["a", "b"], [tmp_path / "cd.png"])
         with pytest.raises(ValueError, match=r"got .*cd\.svg"):
             diagram(drawn(6, 2), ["a", "b"], [tmp_path / "cd.svg"])
+
+
+class TestAutorank:
+    """What autorank 1.3.0 says of these scores (it is not installed for the tests: it brings a package named tests)."""
+
+    SCORES = np.array(
+        [
+            [110.8, 38.7, 54.2, 9.3, 98.6, 84.3, 29.8, 23.1, 27.5, 14.5, 52.8, 19.4],
+            [44.8, 45.1, 42.7, 53.2, 87.5, 75.0, 23.3, 44.4, 24.8, 46.8, 18.6, 62.4],
+            [108.5, 57.1, 88.7, 133.0, 15.3, 12.9, 6.6, 32.6, 16.4, 55.9, 25.9, 46.9],
+            [13.9, 36.6, 28.3, 8.1, 3.9, 8.5, 28.1, 45.7, 5.7, 36.8, 34.8, 7.3],
+        ]
+    ).T
+
+    def test_ranks_friedman_and_the_critical_difference(self) -> None:
+        assert mean_ranks(self.SCORES) == pytest.approx([25 / 12, 28 / 12, 27 / 12, 40 / 12], abs=1e-12)
+        assert friedman(self.SCORES) == pytest.approx(0.07515434256378754, rel=1e-9)
+        # autorank has the studentised range in a table of six digits
+        assert critical_difference(4, 12) == pytest.approx(1.3539901117469855, rel=1e-5)
