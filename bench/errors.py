@@ -50,7 +50,7 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
     known = sorted(choices)
     name = shortened(name)
     small = {choice.lower(): choice for choice in known}
-    near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.65)
     hint = f"; did you mean '{small[near[0]]}'?" if near else ""
     listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
     return f"no {what} is called '{name}'{hint} (there are: {listed or 'none'})"

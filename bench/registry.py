@@ -121,8 +121,10 @@ class Registry:
             return read_document(typed_path(target))
         if target in self.table_files:
             raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
-        known = self.experiment_files | self.table_files
-        return read_document(self._find(known, target, "experiment or table", "a path ending in .yaml is read too"))
+        if target in self.experiment_files:
+            return read_document(self.experiment_files[target])
+        known = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
+        raise InputError(f"{choose(target, known, 'experiment, paper or table')}; a path ending in .yaml is read too")
 
     def published(self, name: str) -> PublishedTable:
         """A paper's table. Raises ``InputError`` where there is none of that name."""

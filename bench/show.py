@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from bench.errors import InputError, choose
 from bench.registry import Registry
 from bench.store import Store
 
-KINDS = ("methods", "backbones", "datasets", "tables", "experiments")
+KINDS = ("methods", "backbones", "datasets", "papers", "tables", "experiments")
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
     files = {
         "backbones": registry.backbone_files,
         "datasets": registry.dataset_files,
+        "papers": registry.protocol_files,
         "tables": registry.table_files,
         "experiments": registry.experiment_files,
     }[kind]
@@ -40,7 +40,7 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
-    """Every card of that name: a method, a backbone, a dataset, an experiment; or else a run, by its id.
+    """Every card of that name: a method, a backbone, a dataset, a paper, an experiment; or else a run, by its id.
 
     Raises:
         InputError: nothing has that name.
@@ -54,13 +54,15 @@ def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
     if plain in registry.dataset_files or name.startswith("folder:"):
         found.append(_dataset(registry.dataset(name)))
     declared = registry.experiment_files | registry.table_files
+    if name in registry.protocol_files:
+        found.append(_paper(name, registry))
     if name in declared:
         found.append(_experiment(name, declared[name]))
     if not found and re.fullmatch(r"[0-9a-f]{4,12}", name):
         found.append(_run(store.record(name)))
     if not found:
-        known = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *declared}
-        raise InputError(choose(name, known, "method, backbone, dataset, experiment or run"))
+        known = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *declared, *registry.papers}
+        raise InputError(choose(name, known, "method, backbone, dataset, paper, experiment or run"))
     return found
 
 
@@ -109,7 +111,8 @@ def _dataset(card: DatasetCard) -> Shown:
         facts["details"] = card.facts["about"]
     if card.path:
         facts["folder"] = card.path
-        facts["there"] = f"no: lacks {', '.join(card.missing)}" if card.missing else "yes"
+        get = "" if card.name.startswith("folder:") else f" ('bench data prepare {card.name}' gets it, or says how)"
+        facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
     told = {key: value for key, value in facts.items() if key not in _LISTED_APART}
     lines = [_listed(told)]
     for key in _LISTED_APART:
@@ -138,6 +141,29 @@ def _flat(value: Any) -> str:
     return " ".join(str(value).split())
 
 
+def _paper(name: str, registry: Registry) -> Shown:
+    """How a paper trains, with the source of each setting, and its tables."""
+    protocol = read_document(registry.protocol_files[name])
+    tables = [table for table in registry.table_files if table.partition("/")[0] == name]
+    titles = {table: str(read_document(registry.table_files[table]).get("title", "")) for table in tables}
+    facts = {"kind": "paper", "name": name, "about": str(protocol.get("title", "")), "tables": titles}
+    lines = [f"paper {name}: {facts['about']}", "  protocol:"]
+    stated = {**protocol.get("settings", {}), **{key: protocol[key] for key in _STATED if key in protocol}}
+    for key, given in stated.items():
+        lines.append(f"    {key} = {given['value']}  ({given['source']})")
+    lines += ["  notes:", *_noted(protocol["notes"])] if protocol.get("notes") else []
+    lines += ["  tables:", *(f"    {table}: {title}" for table, title in titles.items())]
+    lines.append(f"  'bench table {name}', 'bench plan {name}', 'bench audit {name}', 'bench claims {name}'")
+    return Shown("\n".join(lines), {**facts, "protocol": dict(protocol)})
+
+
+_STATED = ("seeds", "selection", "sweep")
+
+
+def _noted(notes: list[str]) -> list[str]:
+    return [f"    - {' '.join(str(note).split())}" for note in notes]
+
+
 def _experiment(name: str, path: Path) -> Shown:
     text = read_document(path)
     facts = {"kind": "experiment", "name": name, "about": text.get("title", ""), "file": str(path)}
@@ -161,6 +187,14 @@ def _listed(facts: Mapping[str, Any]) -> str:
     lines = [f"{facts['kind']} {facts['name']}: {facts['about']}"]
     for key, value in facts.items():
         if key not in ("kind", "name", "about"):
-            told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            lines.append(f"  {key.replace('_', ' ')}: {' '.join(told.split())}")
+            lines.append(f"  {key.replace('_', ' ')}: {_said(value)}")
     return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    """A fact in words: lists and mappings without the signs of a programming language."""
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
+    return "no" if value is False else "yes" if value is True else " ".join(str(value).split())

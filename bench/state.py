@@ -115,7 +115,7 @@ def claimed_runs(root: Path) -> set[str]:
     return {name for name in names if is_held(folder / name)}
 
 
-def failure_class(record: Mapping[str, Any]) -> str:
+def _class_of(record: Mapping[str, Any]) -> str:
     """What a run failed of, such as ``oom``; ``code`` where its record does not say."""
     found = record["error"].get("class")
     return found if isinstance(found, str) else "code"
@@ -126,6 +126,6 @@ def _failure(record: Mapping[str, Any], spec: RunSpec) -> dict[str, str]:
         "run": record["id"],
         "label": spec.label,
         "message": record["error"]["message"],
-        "class": failure_class(record),
+        "class": _class_of(record),
         "folder": record["folder"],
     }

@@ -152,6 +152,10 @@ class Store:
                 found[run_id] = {**record, "id": run_id, "folder": str(self.root / "failed" / folder)}
         return found
 
+    def attempts(self) -> dict[str, int]:
+        """How often each run has failed, by run id, as the names of the folders say."""
+        return {run_id: _attempt(folder) for run_id, folder in self._attempts()}
+
     def record(self, run_id: str) -> dict[str, Any]:
         """The whole record of a run, finished or else failed, whose id begins so.
 
@@ -228,7 +232,7 @@ class Store:
     def publish_failure(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
         _write_json(draft / "record.json", _headed(spec, record))
-        attempt = max((_attempt(folder) for run_id, folder in self._attempts() if run_id == spec.id), default=0)
+        attempt = self.attempts().get(spec.id, 0)
         while True:
             attempt += 1
             target = self._place(draft, "failed", f"{folder_name(spec)}-{attempt}")

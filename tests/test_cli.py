@@ -141,9 +141,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no target": (["run"], "TARGET"),
     "an unknown option": (["run", "demo", "--nothing"], "--nothing"),
     "an unknown experiment": (["run", "dmeo"], "did you mean 'demo'?"),
-    "an experiment with a path": (["plan", "../demo"], "no experiment or table is called '../demo'"),
-    "an absolute path": (["plan", "/etc/passwd"], "no experiment or table is called '/etc/passwd'"),
-    "an empty name": (["plan", ""], "no experiment or table is called ''"),
+    "an experiment with a path": (["plan", "../demo"], "no experiment, paper or table is called '../demo'"),
+    "an absolute path": (["plan", "/etc/passwd"], "no experiment, paper or table is called '/etc/passwd'"),
+    "an empty name": (["plan", ""], "no experiment, paper or table is called ''"),
     "a missing file": (["run", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
     "a folder for a file": (["run", "folder.yaml"], "folder.yaml: cannot be read: Is a directory"),
     "a list for an experiment": (["run", "list.yaml"], "list.yaml:1: the file must hold keys and values"),
@@ -346,7 +346,7 @@ class TestBadInput:
     def test_in_a_process_of_its_own_there_is_no_traceback(self, here: Path) -> None:
         done = subprocess.run([BENCH, "run", "dmeo"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("bench: no experiment or table is called 'dmeo'; did you mean 'demo'?")
+        assert done.stderr.startswith("bench: no experiment, paper or table is called 'dmeo'; did you mean 'demo'?")
         assert done.stderr.count("\n") == 1
 
 
@@ -411,7 +411,10 @@ class TestForPrograms:
         assert output(capsys, "list", "tables", "--format", "json") == "[]\n"
 
     def test_show(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (gta,) = json.loads(output(capsys, "show", "gta", "--format", "json"))
+        gta, paper = json.loads(output(capsys, "show", "gta", "--format", "json"))
+        assert (paper["kind"], paper["name"]) == ("paper", "gta")
+        assert paper["protocol"]["settings"]["steps"] == {"value": 3000, "source": "paper 4"}
+        assert "gta/table2" in paper["tables"]
         assert set(gta) >= {"kind", "name", "about", "paper", "needs", "hyper_parameters", "file"}
         assert (gta["kind"], gta["name"], gta["needs"]) == ("method", "gta", ["cls_attention"])
         weight = gta["hyper_parameters"][0]

@@ -216,8 +216,9 @@ class TestTable:
 
     def test_is_written_where_it_is_asked_for(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", LINES)
+        (folder / "out").mkdir()
         shown = told(capsys, "r.csv", "--format", "latex")
-        assert told(capsys, "r.csv", "--format", "latex", "--output", "t.tex") == "t.tex\n"
+        assert told(capsys, "r.csv", "--format", "latex", "--output", "out/t.tex") == "out/t.tex\n"
         assert (folder / "out" / "t.tex").read_text(encoding="utf-8") == shown
 
     def test_shares_for_percent_are_suspected(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

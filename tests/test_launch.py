@@ -499,8 +499,8 @@ for line in sys.stdin:
     def test_a_job_with_odd_names_reaches_the_worker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         results = tmp_path / "résultats 漢 'x'"
         code = (
-            "given = json.loads(sys.argv[4])\nsay(ready=True)\nfor line in sys.stdin:\n"
-            "    open(given['results'] + '/given.json', 'w').write(sys.argv[4])\n    say(**DONE)"
+            "given = json.loads(sys.argv[-1])\nsay(ready=True)\nfor line in sys.stdin:\n"
+            "    open(given['results'] + '/given.json', 'w').write(sys.argv[-1])\n    say(**DONE)"
         )
         stand_in(monkeypatch, tmp_path / "bin", code)
         job = Job(results, (tmp_path / "my plugin é.py",), 'bench run "demo"')
@@ -521,6 +521,18 @@ for line in sys.stdin:
         environment = json.loads((tmp_path / "env.json").read_text(encoding="utf-8"))
         assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
         assert environment["CUDA_VISIBLE_DEVICES"] == "3"
+
+    def test_one_that_says_that_it_is_the_last_is_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where a fault in a kernel has left it without its GPU: no later run may fail for that."""
+        code = f"say(ready=True)\nopen({str(tmp_path / 'started')!r}, 'a').write('x')\n"
+        code += "sys.stdin.readline()\nsay(**dict(DONE, status='failed', ends=True))\nsys.stdin.readline()"
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        events: list[Event] = []
+        launch([spec(0), spec(1), spec(2)], Job(tmp_path / "results"), LocalExecutor(1), events.append)
+        assert [event.status for event in events] == ["failed"] * 3
+        assert (tmp_path / "started").read_text() == "xxx"
 
     def test_what_is_done_or_failed_is_not_trained_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         stand_in(monkeypatch, tmp_path / "bin", "say(ready=True)\nfor line in sys.stdin: say(**DONE)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from bench.errors import InputError
 from bench.experiment import Overrides, read_experiment
 from bench.grid import Plan, expand
 from bench.outcomes import ItemTest, Rivals, item_tests, read_outcome
+from bench.papers.plan import plan_paper
 from bench.registry import Registry
+from bench.spec import RunSpec
 from bench.stats import holm, paired_bootstrap
-from bench.store import Finished, Point
+from bench.store import Finished, Point, Store
 
 IMAGES, POINTS = 200, 2
 LABELS = np.arange(IMAGES) % 7
@@ -199,18 +201,20 @@ def test_different_images_are_one_line(tmp_path: Path) -> None:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The demo's runs of three methods at one rate, with predictions."""
-    from bench.store import Store
-
     monkeypatch.chdir(tmp_path)
-    store = Store("results")
-    for number, spec in enumerate(plan().unique.values()):
-        right = outcome(number, 0.7 if spec.method.name == "gta" else 0.6)
+    publish(Store("results"), plan().unique.values())
+    return tmp_path / "results"
+
+
+def publish(store: Store, specs: Iterable[RunSpec]) -> None:
+    """Finished runs with predictions; GTA and the FFN alone are better."""
+    for number, spec in enumerate(specs):
+        right = outcome(number, 0.7 if spec.method.name in ("gta", "ffn_only") else 0.6)
         curve = [{"step": 1, "val": None, "test": {"top1": 100 * float(right.mean())}}]
         with store.draft() as draft:
             predicted = np.where(right, LABELS, LABELS + 1)[None].astype(np.uint16)
             np.savez(draft / "predictions.npz", test=predicted, test_labels=LABELS)
             store.publish(draft, spec, {"status": "done", "curve": curve, "timing": {"seconds": 1.0}, "command": ""})
-    return tmp_path / "results"
 
 
 def plan() -> Plan:
@@ -241,6 +245,26 @@ def test_the_command_compares_with_the_first_method_where_the_baseline_is_left_o
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "GTA against BSS" in told(capsys, "--methods", "bss,gta")
+
+
+def test_in_a_papers_table_the_family_is_a_column_of_the_rows_that_it_compares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
+    monkeypatch.chdir(tmp_path)
+    chosen = Overrides(rates="15", datasets="cub200,stanford_cars", seeds="1")
+    publish(Store("results"), plan_paper("gta/table2", Registry(), chosen).unique.values())
+    typed = ["gta/table2", "--rates", "15", "--datasets", "cub200,stanford_cars", "--seeds", "1", "--format", "json"]
+    assert main(["items", *typed]) == 0
+    tests = [one for one in json.loads(capsys.readouterr().out)["tests"] if one["test"] == "mcnemar"]
+    places = [f"gta/table2 / {name} / Sampling Rates [Acc@1] / 15%" for name in ("CUB", "Cars")]
+    assert list(dict.fromkeys(one["where"] for one in tests)) == places
+    for place in places:
+        family = [one for one in tests if one["where"] == place]
+        least = 5 * min(one["p"] for one in family)
+        assert (len(family), min(one["p_holm"] for one in family)) == (5, pytest.approx(least))
+        assert least < 1
+        assert [one["p_holm"] for one in family] == pytest.approx(holm([one["p"] for one in family]))
 
 
 def test_one_seed_can_be_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

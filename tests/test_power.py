@@ -13,11 +13,11 @@ import pytest
 from scipy.stats import ttest_ind
 
 from bench.cli import build_parser, main
-from bench.commands.power import Comparison, weigh
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import LocalExecutor
 from bench.papers.plan import plan_paper
+from bench.power import Comparison, weigh
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats import seeds_needed, welch_power
@@ -128,6 +128,14 @@ class TestExperiment:
         found = in_json(capsys, *typed)
         assert (found["comparisons"][0]["p"], found["comparisons"][0]["needed"]) == (None, 2)
         assert found["command"].endswith("--seeds 2")
+
+    def test_planned_seeds_that_are_not_finished_come_first(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish([spec for spec in demo(methods="ce,gta", rates="15") if spec.seed == 0], near)
+        found = in_json(capsys, "demo", "--methods", "ce,gta", "--rates", "15")
+        assert [need["needed"] for need in found["comparisons"]] == [2]
+        assert (found["command"], found["runs"]) == ("bench run demo --methods ce,gta --rates 15", 4)
 
     def test_seeds_by_name_keep_those_there_are(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         publish(demo(methods="ce,gta", rates="15", seeds="4,5,6"), near)

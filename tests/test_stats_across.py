@@ -114,6 +114,10 @@ class TestWilcoxon:
         assert 0.3 - 0.2 != 0.2 - 0.1
         assert wilcoxon([0.3 - 0.2, -(0.2 - 0.1)]) == wilcoxon([0.1, -0.1]) == 1.0
 
+    def test_what_rounding_kept_from_zero_is_left_out(self) -> None:
+        rest = [-1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        assert wilcoxon([0.1 + 0.2 - 0.3, *rest]) == wilcoxon([0.0, *rest]) == wilcoxon(rest)
+
     def test_refuses(self) -> None:
         for bad, said in (([], "at least one"), ([math.nan], "finite"), ([[1.0]], "1-d")):
             with pytest.raises(ValueError, match=said):

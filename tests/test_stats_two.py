@@ -77,6 +77,14 @@ class TestPairedT:
         assert paired_t([1.0, 2.0], [0.0, 1.0]) == 0.0
         assert math.isnan(paired_t([1.0], [2.0]))
 
+    def test_differences_that_rounding_pulled_apart_are_equal(self) -> None:
+        assert 0.1 + 0.2 != 0.3
+        assert paired_t([0.1 + 0.2, 0.1 + 0.2], [0.3, 0.3]) == 1.0
+        a, b = [41.4, 51.4, 61.7], [31.3, 41.3, 51.6]
+        assert len({x - y for x, y in zip(a, b, strict=True)}) > 1
+        assert paired_t(a, b) == 0.0
+        assert welch([0.1 + 0.2, 0.1 + 0.2], [0.3, 0.3]) == welch([0.1 + 0.2, 0.3], [0.3, 0.3]) == 1.0
+
     def test_sees_what_pairing_removes(self) -> None:
         a, b = [50.0, 60.0, 70.0, 80.0], [51.0, 61.1, 71.0, 80.9]
         assert paired_t(a, b) < 0.001 < 0.9 < welch(a, b)

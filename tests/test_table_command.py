@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from bench import sheets, tables
 from bench.cli import main
+from bench.commands import imported, table
 from bench.experiment import read_experiment
 from bench.grid import expand
 from bench.registry import Registry
 from bench.store import Store
+from bench.tables.cells import FAMILIES
 from tests.test_cli import accuracy, publish
 
 EXPERIMENT = """\
@@ -112,3 +115,9 @@ def test_a_diagram_of_published_numbers(
     assert "n = 5 datasets" in refused(capsys, "figure", "gta/table2", "--kind", "cd", "--source", "published")
     assert "nothing to draw" in refused(capsys, "figure", "coin/table1", "--kind", "cd")
     assert "one table at a time" in refused(capsys, "figure", "gta", "--kind", "cd")
+
+
+def test_the_formats_that_are_offered_are_those_that_are_written() -> None:
+    assert table.FORMATS == sheets.FORMATS
+    assert imported.FORMATS == tables.FORMATS
+    assert imported.FAMILIES == FAMILIES

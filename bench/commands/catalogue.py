@@ -20,7 +20,7 @@ examples:
 """
 SHOW = """
 examples:
-  bench show gta               a method: paper, hyper-parameters, where each value comes from
+  bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, experiment or run"
+    about = "the card of a method, backbone, dataset, paper, experiment or run"
     show = add_command(commands, "show", show_command, about, SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)

@@ -11,10 +11,11 @@ from typing import Any
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format
 from bench.errors import InputError
+from bench.overrides import TESTS
 
+# those of bench.tables, which takes long to import
 FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
 FAMILIES = ("column", "table")
-TESTS = ("welch", "paired", "permutation")
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:

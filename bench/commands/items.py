@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from bench.outcomes import ItemTest, Rivals
     from bench.store import Finished
 
-ALPHA = 0.05
-"""The level of the tables of papers; an experiment declares its own."""
-
 EXAMPLES = """
 Each method against the baseline on the same test images, for each dataset, backbone and rate: McNemar's exact test for
 each pair of runs of one seed, and the paired bootstrap over images of the means over seeds. Both speak of the networks
@@ -42,6 +39,7 @@ def add(commands: Any) -> None:
 def items_command(options: argparse.Namespace) -> int:
     """Print the tests."""
     from bench.outcomes import item_tests
+    from bench.papers.table import ALPHA
 
     plan, store = planned(options), bench.Store(options.results)
     of_paper = is_paper(options)
@@ -80,6 +78,7 @@ def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Riva
 
 def _of_papers(plan: Any, finished: Mapping[str, Finished]) -> Iterator[tuple[str, list[Rivals]]]:
     from bench.outcomes import Rivals
+    from bench.papers.comparisons import group_of
     from bench.papers.table import compared_rows, measured
 
     for table_plan in plan.tables:
@@ -91,7 +90,8 @@ def _of_papers(plan: Any, finished: Mapping[str, Finished]) -> Iterator[tuple[st
                     own, reference = (
                         {spec.seed: finished[spec.id] for spec in found[place][at].runs} for place in (row, base)
                     )
-                    where = " / ".join(filter(None, (table.name, *column)))
+                    # Holm's family: one column of the rows that the paper compares
+                    where = " / ".join(filter(None, (table.name, *group_of(table, base), *column)))
                     rivals.append(Rivals(where, names[row], names[base], own, reference))
         yield table_plan.selection, rivals
 

@@ -143,10 +143,15 @@ def check_launcher(options: argparse.Namespace) -> None:
 
 def ranks_of(options: argparse.Namespace) -> int:
     """The processes that share each local run. Raises ``InputError``."""
+    from bench.launch.local import usable_gpus
     from bench.launch.profile import read_value
 
     given = options.gpus_per_run
-    return 1 if given is None else max(1, read_value("gpus_per_run", given, "--gpus-per-run"))
+    ranks = 1 if given is None else max(1, read_value("gpus_per_run", given, "--gpus-per-run"))
+    gpus = len(usable_gpus())
+    if options.launcher == "local" and 0 < gpus < ranks:
+        raise InputError(f"--gpus-per-run {ranks}: only {gpus} can be used here; give a run at most as many")
+    return ranks
 
 
 def profile_of(options: argparse.Namespace) -> Profile:

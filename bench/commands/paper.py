@@ -103,16 +103,3 @@ def print_cost(options: argparse.Namespace, plan: Plan) -> None:
     here = default_jobs() if found.gpu == bool(usable_gpus()) else 1
     for line in lines(found, options.jobs or here):
         print(line)
-
-
-def tables_of(options: argparse.Namespace, plan: PaperPlan, store: Any) -> str:
-    """The plan's tables in the wanted format and source, one after the other."""
-    from bench.papers.table import paper_sheet
-    from bench.sheets import render_sheet
-
-    finished = store.finished()
-    source = getattr(options, "source", None) or ("both" if any(i in finished for i in plan.unique) else "published")
-    if len(plan.tables) > 1 and options.format in ("json", "html"):
-        raise InputError(f"--format {options.format} shows one table at a time: {plan.name}/TABLE")
-    sheets = [paper_sheet(table, source, finished) for table in plan.tables]
-    return "\n".join(render_sheet(sheet, options.format, getattr(options, "width", None)) for sheet in sheets)

@@ -6,9 +6,8 @@ import argparse
 import copy
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_format, add_target_command, print_json
@@ -16,9 +15,10 @@ from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
 from bench.experiment import MOST_SEEDS
 
+if TYPE_CHECKING:
+    from bench.power import Comparison, Need
+
 POWER = 0.8
-ALPHA = 0.05
-"""The level of the tables of papers; an experiment declares its own."""
 MOST = 30
 
 EXAMPLES = """
@@ -31,31 +31,6 @@ examples:
   bench power gta/table2 --most 10     comparisons that need more than 10 seeds are not planned for
   bench power demo --format json
 """
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A method's finished seeds beside the baseline's, with the family that Holm's correction is over."""
-
-    family: tuple[str, ...]
-    where: str
-    method: str
-    baseline: str
-    values: tuple[float, ...]
-    reference: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a comparison needs; ``seeds`` is None where it needs none or nobody can say, and ``note`` says which."""
-
-    comparison: Comparison
-    gap: float
-    p: float
-    p_holm: float
-    level: float
-    seeds: int | None
-    note: str = ""
 
 
 def add(commands: Any) -> None:
@@ -76,10 +51,14 @@ def power_command(options: argparse.Namespace) -> int:
         raise InputError(f"--most {options.most}: a test needs at least 2 seeds")
     if options.most > MOST_SEEDS:
         raise InputError(f"--most {options.most}: an experiment has at most {MOST_SEEDS:,} seeds")
-    plan, finished = planned(options), bench.Store(options.results).finished()
-    alpha, comparisons = ALPHA, list(_of_papers(plan, finished)) if is_paper(options) else []
-    if not is_paper(options):
-        alpha, comparisons = plan.experiment.table.alpha, list(_of_experiment(plan, options))
+    from bench.papers.table import ALPHA
+    from bench.power import comparisons_of_experiment, comparisons_of_paper, weigh
+
+    plan, store = planned(options), bench.Store(options.results)
+    if is_paper(options):
+        alpha, comparisons = ALPHA, list(comparisons_of_paper(plan, store.finished()))
+    else:
+        alpha, comparisons = plan.experiment.table.alpha, list(comparisons_of_experiment(plan, store))
     if not comparisons:
         raise InputError(
             f"{options.target}: no comparison with a baseline has finished runs on both sides; "
@@ -89,8 +68,8 @@ def power_command(options: argparse.Namespace) -> int:
     told = [need.seeds for need in needs if need.seeds is not None]
     wanted = max((seeds for seeds in told if seeds <= options.most), default=0)
     seeds = _more_seeds(sorted({spec.seed for spec in plan.unique.values()}), wanted)
-    command = launch(options, seeds) if seeds else ""
-    more, hours = _cost(options, seeds) if seeds else (0, math.nan)
+    more, hours = _cost(options, seeds or options.seeds) if wanted else (0, math.nan)
+    command = launch(options, seeds) if more else ""
     if options.format == "json":
         _print_json(options, alpha, needs, command, more)
         return 0
@@ -105,21 +84,6 @@ def power_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def weigh(comparisons: Sequence[Comparison], alpha: float, power: float) -> list[Need]:
-    """What each comparison needs to be found, given the other ones of its family."""
-    from bench.stats import holm, unrejected_level, welch
-
-    p = [welch(comparison.values, comparison.reference) for comparison in comparisons]
-    found: list[Need | None] = [None] * len(comparisons)
-    for family in dict.fromkeys(comparison.family for comparison in comparisons):
-        places = [place for place, comparison in enumerate(comparisons) if comparison.family == family]
-        own = [p[place] for place in places]
-        level = unrejected_level(own, alpha)
-        for place, corrected in zip(places, holm(own), strict=True):
-            found[place] = _need(comparisons[place], p[place], float(corrected), (alpha, level, power))
-    return [need for need in found if need is not None]
-
-
 def launch(options: argparse.Namespace, seeds: str) -> str:
     """The ``bench run`` that trains these seeds of the same target, with whatever else was typed."""
     words = ["bench", "run", options.target]
@@ -130,59 +94,6 @@ def launch(options: argparse.Namespace, seeds: str) -> str:
     words += ["--results", str(options.results)] if str(options.results) != "results" else []
     seeds = seeds or options.seeds
     return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
-
-
-def _of_experiment(plan: Any, options: argparse.Namespace) -> Iterator[Comparison]:
-    table = bench.fill(plan, bench.Store(options.results))
-    if (baseline := table.layout.baseline) is None:
-        raise InputError(f"{plan.experiment.name}: it has no baseline, so nothing is compared; give it 'baseline'")
-    elsewhere = {_where(entry.cell.axes): entry for entry in table.finished if entry.cell.axes["method"] == baseline}
-    for entry in table.finished:
-        method, where = entry.cell.axes["method"], _where(entry.cell.axes)
-        if method != baseline and where in elsewhere:
-            family = (where,) if table.layout.family == "column" else ()
-            yield Comparison(family, where, method, baseline, entry.cell.values, elsewhere[where].cell.values)
-
-
-def _of_papers(plan: Any, finished: Any) -> Iterator[Comparison]:
-    from bench.papers.table import compared_rows, measured
-
-    for table_plan in plan.tables:
-        table, found = table_plan.table, measured(table_plan, finished)
-        for number, pairs in enumerate(compared_rows(table_plan)):
-            for at, column in enumerate(table.columns):
-                where = " / ".join(filter(None, (table.name, *column)))
-                for row, base in pairs:
-                    values, reference = found[row][at].values, found[base][at].values
-                    if values and reference and not table_plan.cells[row][at].average:
-                        family = (table.name, str(number), str(at))
-                        yield Comparison(family, where, _name(table, row), _name(table, base), values, reference)
-
-
-def _name(table: Any, row: int) -> str:
-    return " / ".join(filter(None, table.rows[row]))
-
-
-def _where(axes: Any) -> str:
-    return " / ".join(label for axis, label in axes.items() if axis != "method")
-
-
-def _need(comparison: Comparison, p: float, p_holm: float, levels: tuple[float, float, float]) -> Need:
-    from bench.stats import mean_std, seeds_needed
-
-    alpha, level, power = levels
-    (mean, std), (base, base_std) = mean_std(comparison.values), mean_std(comparison.reference)
-    counts = len(comparison.values), len(comparison.reference)
-    seeds, note = None, ""
-    if p_holm <= alpha:
-        note = "significant"
-    elif min(counts) < 2:
-        seeds, note = 2, "one seed has no spread: look again with two"
-    elif std == 0 == base_std:
-        note = "no seed differs: there is no spread to go by"
-    elif (seeds := seeds_needed(mean - base, std, base_std, level, power, max(counts) + 1)) is None:
-        note = "the gap is too small for any number of seeds"
-    return Need(comparison, mean - base, p, p_holm, level, seeds, note)
 
 
 def _more_seeds(there: Sequence[int], wanted: int) -> str:

@@ -15,6 +15,7 @@ from bench.commands.options import add_format, add_target_command, overrides_of,
 from bench.commands.paper import is_paper, paper_of
 from bench.errors import InputError, choose
 from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
+from bench.papers.published import SOURCES
 
 if TYPE_CHECKING:
     from bench.papers.plan import PaperPlan
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from bench.sheets import Sheet
     from bench.tables.across import Group
 
+# those of bench.sheets, which takes long to import
 FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "latex-siunitx", "macros")
-SOURCES = ("published", "ours", "both")
 KINDS = ("rates", "cd")
 
 TABLE = """

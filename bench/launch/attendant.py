@@ -8,28 +8,14 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import bench
 from bench.launch.executor import Job
+from bench.launch.process import environment, program
 from bench.launch.worker import job_to_json
 from bench.spec import RunSpec, to_json
-
-# the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
-START = """\
-import sys
-sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
-from bench.launch.{module} import main
-main()
-"""
-
-
-def program(module: str) -> list[str]:
-    """The command that starts the ``main`` of a module of this package, with the same bench as here."""
-    return [sys.executable, "-u", "-c", START.format(module=module), str(Path(bench.__file__).parent.parent)]
 
 
 class WorkerLost(Exception):
@@ -77,7 +63,10 @@ class Attendant:
                 self._check_start(hopeless())
                 return None
             self._ready = True
-        return self._line(process, hopeless)
+        answer = self._line(process, hopeless)
+        if answer and answer.get("ends"):
+            self.stop()
+        return answer
 
     def ask_to_stop(self) -> None:
         """Have the run in training write its checkpoint and the worker end."""
@@ -89,8 +78,9 @@ class Attendant:
         process, self._process = self._process, None
         if process is None:
             return 0
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(BrokenPipeError):  # it is gone, and never read the last that it was told
             _stream(process.stdin).close()  # a worker ends when nobody is there
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         process.kill()
         code = process.wait()
@@ -114,7 +104,7 @@ class Attendant:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env=_environment(self._devices, generation),
+                    env=environment(self._devices, **_port(generation)),
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
@@ -142,13 +132,9 @@ class Attendant:
         return dict(json.loads(line))
 
 
-def _environment(devices: str, generation: int) -> dict[str, str]:
-    """One thread for sums that are the same everywhere; and for each generation a port of its own to meet at."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-    port = {"MASTER_PORT": str(int(os.environ["MASTER_PORT"]) + generation)} if "MASTER_PORT" in os.environ else {}
-    cuda = {"CUDA_VISIBLE_DEVICES": devices, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    return {**os.environ, **threads, **memory, **port, **cuda, "PYTHONUNBUFFERED": "1"}
+def _port(generation: int) -> dict[str, str]:
+    """For each generation of workers that share a run a port of its own to meet at."""
+    return {"MASTER_PORT": str(int(os.environ["MASTER_PORT"]) + generation)} if "MASTER_PORT" in os.environ else {}
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -12,16 +12,16 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-import bench
 from bench.claim import ClaimWatch
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
-from bench.launch.pack import attempts
+from bench.launch.process import environment, program
 from bench.launch.worker import died, job_to_json
 from bench.spec import RunSpec, to_json
 from bench.store import Store, folder_name
@@ -32,21 +32,15 @@ PATIENCE = 10.0
 PAUSE = 1.0
 """Seconds between two looks at the runs that other processes are training."""
 
-# the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
-_START = """\
-import sys
-sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
-from bench.launch.worker import main
-main()
-"""
-
 
 def usable_gpus() -> list[str]:
     """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
-    return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
+    if visible is None:
+        return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
+    names = [name.strip() for name in visible.split(",")]
+    ends = [at for at, name in enumerate(names) if name in ("", "-1", "NoDevFiles")]
+    return names[: ends[0]] if ends else names  # CUDA sees none behind one that there is not
 
 
 def default_jobs(ranks: int = 1) -> int:
@@ -86,7 +80,7 @@ class LocalExecutor:
         """
         left = list(runs)
         while left:
-            failed = attempts(Path(job.results))
+            failed = Store(job.results).attempts()
             theirs = self._train(left, failed, job, report)
             left = _wait_for_others(theirs, failed, job, report)
 
@@ -102,6 +96,8 @@ class LocalExecutor:
             ended = 0
             while ended < len(runs):
                 worker, answer = _next(events)
+                if worker not in workers:  # the end of one that was replaced
+                    continue
                 if answer is None and not worker.ready:
                     raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
                 worker.ready = True
@@ -116,7 +112,7 @@ class LocalExecutor:
                     else:
                         report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
                     worker.run, ended = None, ended + 1
-                if answer is None:
+                if answer is None or answer.get("ends"):
                     workers.remove(worker)
                     worker.stop()
                     if waiting:
@@ -137,15 +133,16 @@ class _Worker:
         self.number = number
         self.run: RunSpec | None = None
         self.ready = False
-        self.errors = Path(job.results) / "drafts" / f"worker-{os.getpid()}-{number}.log"
+        # other machines, and containers with the same process ids, may have workers at the same results
+        self.errors = Path(job.results) / "drafts" / f"worker-{uuid.uuid4().hex[:12]}.log"
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent), json.dumps(job_to_json(job))],
+                [*program("worker"), json.dumps(job_to_json(job))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=_environment(number, job.ranks),
+                env=environment(_devices(number, job.ranks)),
                 start_new_session=True,  # Ctrl-C reaches the front process alone, which stops its workers itself
             )
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
@@ -221,11 +218,11 @@ def _wait_for_others(
     free: list[RunSpec] = []
     told = False
     while left:
-        held = [
-            (spec, claim) for spec, claim in left if claim.is_held()
-        ]  # before records: a claim goes after its record
-        for spec in [spec for spec, claim in left if (spec, claim) not in held]:
-            if store.holds(spec) or _has_failed(spec, failed, job):
+        held = []
+        for spec, claim in left:
+            if claim.is_held():  # asked before the record is looked for: a claim goes after its record
+                held.append((spec, claim))
+            elif store.holds(spec) or _has_failed(spec, failed, job):
                 what = "another process trained it" if store.holds(spec) else "it failed in another process"
                 report(Event(spec.id, spec.label, "elsewhere", what))
             else:
@@ -270,15 +267,11 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _environment(number: int, ranks: int) -> dict[str, str]:
-    """One core and, where there are GPUs, one GPU a process."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    # freed memory is kept for the next step: returning it to the system and asking again costs page faults
-    memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+def _devices(number: int, ranks: int) -> str | None:
+    """The GPUs of a worker, one for each process of its run, as CUDA_VISIBLE_DEVICES has them; None without GPUs."""
     gpus = usable_gpus()
     own = [gpus[(number * ranks + rank) % len(gpus)] for rank in range(ranks)] if gpus else []
-    device = {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if gpus else {}
-    return {**os.environ, **threads, **memory, **device, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    return ",".join(dict.fromkeys(own)) or None
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

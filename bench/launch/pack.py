@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.orders import Orders
-from bench.launch.worker import Unwritable, died
+from bench.launch.worker import Unwritable, died, failed
 from bench.spec import RunSpec, from_json
 from bench.store import Store
 
@@ -159,7 +156,7 @@ class Leader:
         self._go_on(None)
         if self.pack.job.ranks > 1:
             self.orders.give(spec.id, self.generation)
-        before = attempts(self.store.root).get(spec.id, 0)
+        before = self.store.attempts().get(spec.id, 0)
         answer = self.attendant.train(spec, self.generation, self._hopeless)
         if answer is None:
             answer = self._without_answer(spec, before)
@@ -187,8 +184,8 @@ class Leader:
             time.sleep(2)  # who kills the whole job kills this process too: then the run has not failed
             self._go_on(spec)
         self.generation += 1
-        if attempts(self.store.root).get(spec.id, 0) > before:  # it has written its failure itself
-            return {"status": "failed", "message": "see its record", "seconds": 0.0, "top1": float("nan")}
+        if self.store.attempts().get(spec.id, 0) > before:  # it has written its failure itself
+            return failed("see its record")
         how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         what = "a process that shares it has ended" if lost else f"its worker process ended: {how}"
         kind = "oom" if code == -signal.SIGKILL and not lost else "code"
@@ -218,7 +215,7 @@ class Leader:
 
     def _open(self, runs: list[RunSpec]) -> list[RunSpec]:
         """Those without a record, of success or of a failure since the pack was submitted."""
-        now = attempts(self.store.root)
+        now = self.store.attempts()
         return [
             run for run in runs if not self.store.holds(run) and now.get(run.id, 0) <= self.pack.failed.get(run.id, 0)
         ]
@@ -257,16 +254,6 @@ class Follower:
                 yield seen, *last
             else:
                 time.sleep(0.1)
-
-
-def attempts(root: Path) -> dict[str, int]:
-    """How often each run has failed, by run id, as the names of the folders say."""
-    found: dict[str, int] = {}
-    with suppress(FileNotFoundError):
-        for name in os.listdir(root / "failed"):
-            if match := re.search(r"-([0-9a-f]{12})-(\d+)$", name):
-                found[match[1]] = max(found.get(match[1], 0), int(match[2]))
-    return found
 
 
 def main() -> None:

@@ -16,20 +16,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.claim import claimed
 from bench.launch import worker
 from bench.launch.executor import Job
+from bench.launch.process import environment, program
 from bench.spec import RunSpec, from_json, to_json
-from bench.store import Store
+from bench.store import Store, write_file
 from bench.training import interrupt
 
-_START = """\
-import sys
-sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
-from bench.launch.ranks import main
-main()
-"""
+PATIENCE = 10.0
+"""Seconds that a process whose part failed stays: at its end others fail too, and not of what was the cause."""
+
+
+class PartFailed(SystemExit):
+    """A process's part of a run failed; the others need it for theirs, so it ends, and they with it.
+
+    Attributes:
+        kind: which of ``worker.CLASSES`` the failure is of.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def work_together(spec: RunSpec, job: Job) -> dict[str, Any]:
@@ -41,8 +49,7 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
     """This process's part of a run; the first process has the claim and writes the record.
 
     Raises:
-        SystemExit: the run failed here. The others are in the middle of something that needs this process, so it ends,
-            and they with it.
+        PartFailed: the run failed here.
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
         Unwritable: the disk is full or read-only.
     """
@@ -56,7 +63,7 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
             return worker.elsewhere()
         answer = worker.train(spec, job, store) if first_rank() else worker.train_along(spec, job, store)
     if answer["status"] == "failed":
-        raise SystemExit(f"{spec.label}: {answer['message']}")
+        raise PartFailed(f"{spec.label}: {answer['message']}", answer["class"])
     return answer
 
 
@@ -67,45 +74,50 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
         Interrupted: a stop was asked for, and heard by the processes.
     """
     with tempfile.TemporaryDirectory() as folder:
-        answer, logs = Path(folder) / "answer.json", [Path(folder) / f"{rank}.log" for rank in range(job.ranks)]
-        port = str(_free_port())
+        logs = [Path(folder) / f"{rank}.log" for rank in range(job.ranks)]
+        port, before = str(_free_port()), Store(job.results).attempts()
         processes = []
         try:
             for rank, log in enumerate(logs):
                 with log.open("wb") as file:
                     processes.append(
                         subprocess.Popen(
-                            [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent)],
+                            program("ranks"),
                             stdin=subprocess.PIPE,
                             stdout=file,
                             stderr=file,
-                            env={**os.environ, **_place(rank, job.ranks, port)},
+                            env=environment(None, **_place(rank, job.ranks, port)),
                         )
                     )
-                given = {"job": worker.job_to_json(job), "spec": to_json(spec), "answer": str(answer)}
+                given = {"job": worker.job_to_json(job), "spec": to_json(spec), "answer": str(_answer_path(log))}
                 pipe = processes[-1].stdin
                 assert pipe is not None
                 pipe.write(json.dumps(given).encode() + b"\n")
                 pipe.flush()  # and stays open: its end tells the process that this one is gone
             with interrupt.deferred():
-                codes = _wait(processes)
+                codes = _wait(processes, logs)
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
                 if process.stdin:
-                    process.stdin.close()
-        if answer.is_file():
-            return dict(json.loads(answer.read_text(encoding="utf-8")))
+                    with contextlib.suppress(BrokenPipeError):  # it ended before it read what it was told
+                        process.stdin.close()
+        if answer := _answer_of(logs[0]):
+            return answer
         if interrupt.requested():
             raise interrupt.Interrupted(interrupt.requested())
-        number = next((rank for rank, code in enumerate(codes) if code), 0)
+        number = next((rank for rank, code in enumerate(codes) if code or _part_failed(rank, logs[rank])), 0)
         told = logs[number].read_text(encoding="utf-8", errors="replace")
-        return worker.died(spec, job, f"process {number} of {job.ranks} ended: {_last_line(told)}", told)
+        message = f"process {number} of {job.ranks} ended: {_last_line(told)}"
+        if Store(job.results).attempts().get(spec.id, 0) > before.get(spec.id, 0):  # the first one has still written it
+            return worker.failed(message)
+        killed = "oom" if codes[number] == -signal.SIGKILL else "code"
+        return worker.died(spec, job, message, told, (_answer_of(logs[number]) or {}).get("class", killed))
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
-    """The exit codes once all have ended well or one has not; a stop that is asked for is passed on to them."""
+def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) -> list[int | None]:
+    """The exit codes once all have ended well or one has failed; a stop that is asked for is passed on to them."""
     told = False
     while True:
         if interrupt.requested() and not told:
@@ -113,7 +125,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
             for process in processes:
                 process.terminate()
         codes = [process.poll() for process in processes]
-        if any(codes) or None not in codes:
+        if any(codes) or None not in codes or any(_part_failed(rank, log) for rank, log in enumerate(logs)):
             return codes
         time.sleep(0.05)
 
@@ -128,20 +140,37 @@ def main() -> None:
         worker.prepare()
         answer = work_as_rank(from_json(given["spec"]), worker.job_from_json(given["job"]))
     except SystemExit as end:
-        if os.environ["RANK"] == "0":
-            failed = {"status": "failed", "message": str(end), "seconds": 0.0, "top1": float("nan")}
-            answer_path.write_text(json.dumps(failed), encoding="utf-8")
+        failed = {**worker.failed(str(end)), "class": end.kind if isinstance(end, PartFailed) else "code"}
         print(end, flush=True)
+        write_file(answer_path, json.dumps(failed))
+        if os.environ["RANK"] != "0":
+            time.sleep(PATIENCE)
         os._exit(1)
     except interrupt.Interrupted:
         os._exit(0)
     except worker.Unwritable as error:
         if os.environ["RANK"] != "0":
             raise
-        answer_path.write_text(json.dumps(worker.unwritable(error)), encoding="utf-8")
+        write_file(answer_path, json.dumps(worker.unwritable(error)))
         os._exit(1)
     if os.environ["RANK"] == "0":
-        answer_path.write_text(json.dumps(answer), encoding="utf-8")
+        write_file(answer_path, json.dumps(answer))
+
+
+def _answer_path(log: Path) -> Path:
+    """Where a process of a run answers, beside its log: the first one always, the others if their part failed."""
+    return log.with_suffix(".json")
+
+
+def _answer_of(log: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(FileNotFoundError):
+        return dict(json.loads(_answer_path(log).read_text(encoding="utf-8")))
+    return None
+
+
+def _part_failed(rank: int, log: Path) -> bool:
+    """Whether a process beside the first has said that its part failed."""
+    return rank > 0 and _answer_path(log).is_file()
 
 
 def _end_with_parent() -> None:

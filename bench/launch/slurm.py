@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.launch.attendant import program
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Event, Job
-from bench.launch.pack import Pack, attempts
+from bench.launch.pack import Pack
 from bench.launch.packing import Estimate, Group, arrays
+from bench.launch.process import program
 from bench.launch.profile import Profile, Resources
 from bench.launch.submissions import Array, Submission, begin, folder_of, write
 from bench.spec import RunSpec, to_json
+from bench.store import Store
 
 Engine = Callable[..., Any]
 """Makes what submits: ``submitit.SlurmExecutor`` or something like it."""
@@ -62,7 +63,7 @@ class SlurmExecutor:
         cluster, groups = self.divide(runs)
         plugins = tuple(plugin.absolute() for plugin in job.plugins)
         job = dataclasses.replace(job, results=root, plugins=plugins, launcher="slurm")
-        failed = attempts(root)
+        failed = Store(root).attempts()
         submission = self.submission = begin(cluster, job.command)
         if not groups:
             return

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -38,6 +38,9 @@ A run whose job is preempted or cancelled has not failed: it goes on, or is miss
 
 TAKEN_UP = ("oom", "time", "node")
 """Of them, those after which a run goes on from its checkpoint when it is tried again."""
+
+_NO_MEMORY = ("outofmemory", "out of memory", "can't allocate", "status_alloc_failed")
+"""What torch, and the libraries of a GPU, say where there is too little memory."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -83,7 +86,7 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
 
     Returns:
-        ``status``, ``message``, ``seconds`` and ``top1``, as ``Event`` has them.
+        ``status``, ``message``, ``seconds`` and ``top1``, as ``Event`` has them; of a failure its ``class`` too.
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
@@ -123,13 +126,18 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
         _outcome(spec, job, store, None)
     except Exception as error:
         traceback.print_exc()
-        return _answer("failed", str(error))
+        return {**failed(str(error)), "class": failure_class(error)}
     return _answer("done")
 
 
 def elsewhere() -> dict[str, Any]:
     """The answer where another process has the run."""
     return _answer("elsewhere", "another process has it")
+
+
+def failed(message: str) -> dict[str, Any]:
+    """The answer of a run whose failure is recorded."""
+    return _answer("failed", message)
 
 
 def unwritable(error: Unwritable) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") ->
         (draft / "log.txt").write_text(log[-20000:], encoding="utf-8")
         told = {"class": kind, "kind": "died", "message": message}
         store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
-    return _answer("failed", message)
+    return failed(message)
 
 
 def _trained(
@@ -189,7 +197,7 @@ def _failed(
     told = {"class": group, "kind": type(error).__name__, "message": message}
     told["trace"] = redacted(traceback.format_exc())
     store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
-    return _answer("failed", message)
+    return {**failed(message), "class": group}
 
 
 def _provenance(spec: RunSpec, job: Job) -> dict[str, Any]:
@@ -203,7 +211,7 @@ def _answer(status: str, message: str = "", seconds: float = 0.0, top1: float = 
 def failure_class(error: BaseException) -> str:
     """Which of ``CLASSES`` a failure is of."""
     text = f"{type(error).__name__} {error}".lower()
-    if isinstance(error, MemoryError) or "outofmemory" in text or "out of memory" in text or "can't allocate" in text:
+    if isinstance(error, MemoryError) or any(said in text for said in _NO_MEMORY):
         return "oom"
     if type(error).__name__ == "Diverged":
         return "diverged"
@@ -213,12 +221,20 @@ def failure_class(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Serve runs until standard input ends; if it ends in the middle of a run, stop at once."""
+    """Serve runs until standard input ends, or a stop is asked for; if it ends in the middle of a run, stop at once."""
     job = job_from_json(json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not disturb the answers
-    interrupt.on_signals([signal.SIGTERM])
-    prepare()
+    try:
+        interrupt.on_signals([signal.SIGTERM])
+        prepare()
+        _serve(job, answers)
+    except interrupt.Interrupted:
+        os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
+
+
+def _serve(job: Job, answers: TextIO) -> None:
+    """Answer each run that standard input names."""
 
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
@@ -231,13 +247,25 @@ def main() -> None:
     for line in iter(_lines().get, ""):
         try:
             answer = work(from_json(json.loads(line)), job, tell if job.progress else None)
-        except interrupt.Interrupted:
-            os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
         except Unwritable as error:
             if "RANK" in os.environ:
                 raise  # the other processes of the run notice that this one ends
             answer = unwritable(error)
+        if answer["status"] == "failed" and not _gpu_computes():
+            answer["ends"] = True
         say(answer)
+
+
+def _gpu_computes() -> bool:
+    """Whether the GPU still computes for this process: after a fault in a kernel it does not, whatever is asked."""
+    import torch
+
+    try:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

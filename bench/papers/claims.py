@@ -35,6 +35,7 @@ from bench.papers.assertion import (
     Unprinted,
     check,
 )
+from bench.papers.comparisons import group_of
 from bench.papers.labels import matches
 from bench.papers.published import PublishedTable, Ranking
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
@@ -147,7 +148,7 @@ def _matrix(table: PublishedTable, values: list[list[float]], lacking: list[list
         values=values,
         slack=[[0.5 / 10**cell.decimals if printed else 0.0 for cell in row] for row in table.cells],
         signs=[[-1 if low else 1 for low in lower] for _ in table.rows],
-        groups=tuple(tuple(row[table.stub.index(level)] for level in ranking.within) for row in table.rows),
+        groups=tuple(group_of(table, row) for row in range(len(table.rows))),
         lacking=lacking,
         decimals=max(cell.decimals for row in table.cells for cell in row if not math.isnan(cell.number)),
     )

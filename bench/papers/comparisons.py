@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.papers.labels import assigned
 from bench.papers.plan import TablePlan
-from bench.papers.published import Key, PublishedTable, Ranking
+from bench.papers.published import Key, PublishedTable
 from bench.tables.across import claimed
 from bench.tables.claim import Claim, sentences
 
@@ -40,11 +40,17 @@ def told_column(table: PublishedTable, at: int) -> Key:
     return tuple(label for label, tells in zip(table.columns[at], differ, strict=True) if tells)
 
 
+def group_of(table: PublishedTable, row: int) -> Key:
+    """The labels that a row shares with those that it is compared with."""
+    within = table.ranking.within if table.ranking else ()
+    return tuple(table.rows[row][table.stub.index(level)] for level in within)
+
+
 def comparison_groups(table: PublishedTable) -> dict[Key, list[int]]:
     """The rows that are compared with each other, by the labels that they share."""
-    ranking, groups = table.ranking or Ranking(), dict[Key, list[int]]()
-    for number, label in enumerate(table.rows):
-        groups.setdefault(tuple(label[table.stub.index(level)] for level in ranking.within), []).append(number)
+    groups = dict[Key, list[int]]()
+    for number in range(len(table.rows)):
+        groups.setdefault(group_of(table, number), []).append(number)
     return groups
 
 

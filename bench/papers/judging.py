@@ -17,7 +17,7 @@ from bench.papers.comparisons import Values, alike, comparison_groups, told_colu
 from bench.papers.labels import assigned
 from bench.papers.plan import PaperProtocol, PlannedCell, TablePlan, read_paper_protocol
 from bench.papers.published import PublishedTable
-from bench.papers.sample import Samples
+from bench.papers.sample import UNSTATED, Samples
 from bench.papers.verdict import (
     DIFFERS,
     NOT_COMPARABLE,
@@ -39,8 +39,8 @@ SIGNS = {REPRODUCED: "=", TEST_NOISE: "≈", DIFFERS: "≠", NOT_COMPARABLE: "?"
 """What stands behind our number; where nothing has run, no number stands there either."""
 
 ALPHA = 0.05
+"""The level of the tables of papers; an experiment declares its own."""
 
-_UNSTATED = "our choice"
 _SELECTED = "scored at {} in place of {}"
 _SWEPT = "weights chosen by {} in place of {}"
 
@@ -91,16 +91,22 @@ def grounds_of(plan: TablePlan, declared: TablePlan, registry: Registry) -> list
 
 
 def verdicts(
-    plan: TablePlan, values: Values, reasons: Sequence[Sequence[str]], grounds: Grounds
+    plan: TablePlan,
+    values: Values,
+    seeds: Sequence[Sequence[tuple[int, ...]]],
+    reasons: Sequence[Sequence[str]],
+    grounds: Grounds,
 ) -> list[list[Verdict | None]]:
     """The verdict on each cell, by row and column; None where no number is printed, or the table has no runs.
 
-    An average is judged by the averages of each seed. Its test-set noise is at most that of one accuracy as high as
-    the average on as many images as the smallest of the test sets has, however the averaged columns hang together.
+    An average is judged by the averages of each seed that all of its columns have. Its test-set noise is at most that
+    of one accuracy as high as the average on as many images as the smallest of the test sets has, however the averaged
+    columns hang together.
 
     Args:
         plan: the table's plan.
         values: our accuracies in percent, one a seed; of an average, nothing that counts.
+        seeds: the seed of each value.
         reasons: why nothing is run for a cell; empty where something is.
         grounds: from ``grounds_of``.
     """
@@ -115,7 +121,7 @@ def verdicts(
         if cell.average:
             averaged = alike(plan.table, at)
             ground = _averaged([grounds[row][other] for other in averaged])
-            own = _seed_averages([values[row][other] for other in averaged])
+            own = _seed_averages([dict(zip(seeds[row][other], values[row][other], strict=True)) for other in averaged])
         claimed = Claimed(printed.number, float(printed.std or "nan"), ground.runs, printed.decimals)
         found[row][at] = judge(
             own, claimed, test_images=ground.images, incomparable=ground.differs, not_run=reasons[row][at]
@@ -197,11 +203,10 @@ def _averaged(grounds: Sequence[Ground]) -> Ground:
     return Ground(runs, min(known) if len(known) == len(grounds) and known else None, "; ".join(differs))
 
 
-def _seed_averages(columns: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    """The mean over columns for each seed; nothing where a column lacks one."""
-    if not columns or len({len(values) for values in columns}) > 1:
-        return ()
-    return tuple(float(value) for value in np.mean(columns, axis=0)) if columns[0] else ()
+def _seed_averages(columns: Sequence[Mapping[int, float]]) -> tuple[float, ...]:
+    """The mean over columns, whose values are by seed, for each seed that all of them have."""
+    shared = sorted(set[int]().union(*columns).intersection(*columns))
+    return tuple(float(np.mean([column[seed] for column in columns])) for seed in shared)
 
 
 def _images(spec: RunSpec, registry: Registry) -> int | None:
@@ -274,4 +279,4 @@ def _flat(spec: RunSpec) -> dict[str, Any]:
 
 
 def _ours(source: str) -> bool:
-    return source.startswith(_UNSTATED)
+    return source.startswith(UNSTATED)

@@ -16,6 +16,9 @@ Key = tuple[str, ...]
 
 KINDS = ("results", "statistics", "hyper-parameters")
 ORDERS = ("higher", "lower")
+SOURCES = ("published", "ours", "both")
+"""Whose numbers a paper's table is shown with."""
+
 _KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs", "audit")
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
@@ -79,7 +82,7 @@ class PublishedTable:
         rows: the rows' labels, in printed order.
         cells: by row, then by column.
         ranking: which cells are compared; None where that makes no sense.
-        runs: which runs give the cells, as declared (see ``bench.paper_runs``); empty where none do.
+        runs: which runs give the cells, as declared (see ``bench.papers.labels``); empty where none do.
         place: the file, for messages.
         audit: what cannot be inferred about how its numbers hang together (see ``bench.papers.audit``); empty where
             nothing.

@@ -18,7 +18,8 @@ from bench.papers.published import PublishedTable
 from bench.registry import Registry
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
-_UNSTATED = "our choice"
+UNSTATED = "our choice"
+"""How the source of a protocol's value begins where neither the paper nor its code states it."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Samples:
         if (given := table.audit.get("runs") or axes.get("seeds")) is not None:
             return int(given), f"{_counted(int(given))}: as declared for {table.name}"
         protocol = self._protocol(table.paper)
-        if protocol is None or protocol.seeds.source.startswith(_UNSTATED):
+        if protocol is None or protocol.seeds.source.startswith(UNSTATED):
             return 0, ""
         return int(protocol.seeds.value), f"{_counted(int(protocol.seeds.value))}: {protocol.seeds.source}"
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from bench.papers.comparisons import alike, claims_over, comparison_groups, orientation
 from bench.papers.comparisons import compared_rows as compared_rows
+from bench.papers.judging import ALPHA as ALPHA
 from bench.papers.judging import SIGNS, Grounds, facts, verdict_notes, verdicts
 from bench.papers.plan import Candidate, PlannedCell, TablePlan
+from bench.papers.published import SOURCES as SOURCES
 from bench.papers.published import PublishedTable
 from bench.report import score
 from bench.sheets import Sheet, Shown, marked, ranks
@@ -21,8 +23,6 @@ from bench.store import Finished
 from bench.tables.notation import fixed, signed
 from bench.tables.testing import DRAWS, out_of_reach, p_value, pairing, sizes, test_name
 
-SOURCES = ("published", "ours", "both")
-ALPHA = 0.05
 MISSING = "–"
 
 
@@ -107,7 +107,7 @@ def our_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = 
     if rules.across and any(own for row in values for own in row):
         notes += claims_over(plan, values, rules.across, ALPHA)
     if rules.grounds is not None:
-        judged = verdicts(plan, values, reasons, rules.grounds)
+        judged = verdicts(plan, values, [[one.seeds for one in row] for row in found], reasons, rules.grounds)
         cells = [
             [
                 shown if verdict is None else replace(shown, sign=SIGNS[verdict.word], facts=facts(verdict))

@@ -201,9 +201,12 @@ def half_width(
 
 
 def summary(verdicts: Iterable[Verdict], level: float = 0.95) -> str:
-    """How many cells have which verdict, and how many would fall outside though all is well."""
-    counts = Counter(verdict.word for verdict in verdicts)
-    judged = sum(counts[word] for word in (REPRODUCED, TEST_NOISE, DIFFERS))
+    """How many cells have which verdict, and how many would fall outside though all is well.
+
+    A cell of one seed without a printed ± has no seeds' interval to miss, so it is not among those.
+    """
+    given = list(verdicts)
+    counts, judged = Counter(verdict.word for verdict in given), sum(not math.isnan(verdict.low) for verdict in given)
     told = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
     if not judged:
         return told or "no cells"

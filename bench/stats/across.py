@@ -107,8 +107,9 @@ def wilcoxon(differences: ArrayLike) -> float:
     given = checked(differences)
     if not given.size:
         raise ValueError("the signed-rank test needs at least one difference")
-    # what rounding made differ is a tie: 12 digits count
+    # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits count
     rounded = _rounded(given[given != 0])
+    rounded = rounded[rounded != 0]
     if not rounded.size:
         return 1.0
     doubled = np.rint(2 * _ranks(np.abs(rounded)[None])[0]).astype(int)

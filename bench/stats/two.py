@@ -17,8 +17,8 @@ def welch(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p of Welch's t-test that two samples have the same mean (Welch, 1947).
 
     Where neither sample varies the statistic is 0/0 or x/0, and the limit is returned: 1.0 for equal means, 0.0 for
-    different ones. That p follows from these data alone: two to five equal values do not show that a method has no
-    spread, so whoever prints it should say so.
+    different ones; what rounding alone pulls apart is equal. That p follows from these data alone: two to five equal
+    values do not show that a method has no spread, so whoever prints it should say so.
 
     Args:
         a: (n,), finite.
@@ -36,8 +36,8 @@ def welch(a: ArrayLike, b: ArrayLike) -> float:
     (mean_a, std_a), (mean_b, std_b) = mean_std(a), mean_std(b)
     gap, error_a, error_b = abs(mean_a - mean_b), std_a / a.size**0.5, std_b / b.size**0.5
     error = float(np.hypot(error_a, error_b))
-    if error == 0:
-        return 1.0 if gap == 0 else 0.0
+    if error <= (none := _rounding(a, b)):
+        return 1.0 if gap <= none else 0.0
     from scipy.special import stdtr  # imported when it is needed: it takes half of a command's start
 
     return float(2 * stdtr(welch_freedom(error_a, error_b, a.size, b.size), -gap / error))
@@ -70,8 +70,8 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
     if differences.size < 2:
         return math.nan
     mean, std = mean_std(differences)
-    if std == 0:
-        return 1.0 if mean == 0 else 0.0
+    if std <= (none := _rounding(checked(a), checked(b))):
+        return 1.0 if abs(mean) <= none else 0.0
     from scipy.special import stdtr
 
     return float(2 * stdtr(differences.size - 1, -abs(mean) / (std / differences.size**0.5)))
@@ -161,6 +161,11 @@ def pairs_beyond(left: Floats, right: Floats, bound: float) -> int:
 def slack(a: Floats, b: Floats) -> float:
     """What rounding may do to a sum of some of these values: sums that differ by less are ties."""
     return 1e-13 * (a.size + b.size) * float(np.abs(np.concatenate([a, b])).max())
+
+
+def _rounding(a: Floats, b: Floats) -> float:
+    """How far rounding alone may pull two of these values, or two of their differences, apart."""
+    return 4 * float(np.finfo(np.float64).eps) * float(np.abs(np.concatenate([a, b])).max())
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> Floats:

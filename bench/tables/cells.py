@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.overrides import ACROSS, TESTS
+
 METHOD = "method"
 FAMILIES = ("column", "table")
-TESTS = ("welch", "paired", "permutation")
-ACROSS = ("", "these", "like-these")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Layout:
         for what, given, known in (
             ("family", self.family, FAMILIES),
             ("test", self.test, TESTS),
-            ("across", self.across, ACROSS),
+            ("across", self.across, ("", *ACROSS)),
         ):
             if given not in known:
                 raise ValueError(f"{what} is one of {', '.join(filter(None, known))}; got '{given}'")

@@ -166,8 +166,10 @@ def _comparison(table: Table) -> list[str]:
     said.append(f"† p ≤ {layout.alpha:g}, ‡ p ≤ {layout.alpha / STRONGER:g}: {test}.")
     if layout.test == "paired":
         said.append(pairing(layout.shared))
-    if layout.test != "permutation" and any(entry.p in (0.0, 1.0) and not entry.std for entry in table.finished):
+    if layout.test == "welch" and any(entry.p in (0.0, 1.0) and not entry.std for entry in table.finished):
         said.append("Where no seed differs on either side, p is its limit 0 or 1, which speaks of these seeds alone.")
+    if layout.test == "paired" and any(entry.p == 0.0 for entry in table.finished):
+        said.append("Where all pairs differ by the same, p is its limit 0, which speaks of these seeds alone.")
     return [*said, *_refusals(table)]
 
 

@@ -133,13 +133,16 @@ class Checkpoint:
         current = self._load(self.folder / "current.pt")
         for ended in current["ends"] if current else ():
             if (found := self._load(self._end(ended))) is None:
-                current, self.ends = None, {}
+                current = None
                 break
             self.ends[ended] = found["state"]
-        if current is None and first_rank():
+        if not agreed(current is None):
+            return current
+        self.ends = {}  # processes that share a run begin together, if one of them has to
+        if first_rank():
             for path in self.folder.glob("end-*.pt"):  # of an attempt that ended before its first whole state
                 path.unlink(missing_ok=True)
-        return current
+        return None
 
     def _load(self, path: Path) -> Kept | None:
         if not path.is_file():
@@ -185,12 +188,13 @@ def _bring(stage: Stage, kept: Kept) -> None:
         else:
             part.data.copy_(values)
     torch.set_rng_state(kept["random"])
-    if len(kept["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(kept["cuda"])
+    if kept["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(kept["cuda"][0])
 
 
 def _cuda_states() -> list[Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    """That of the GPU of this process, which may have another number when the run goes on, and in each process."""
+    return [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> list[Kept]:

@@ -83,7 +83,7 @@ def own_draws(training: bool) -> Iterator[None]:
     if ranks() == 1 or not training:
         yield
         return
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
         # the common stream is read but not moved on, as it is not by a backbone that draws nothing
         torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + next(_FORWARD)) * ranks() + rank())
         yield

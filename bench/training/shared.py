@@ -28,6 +28,7 @@ def train_or_take(
     data: TrainingImages,
     shelf: Shelf | None = None,
     checkpoint: Callable[[str], Checkpoint] | None = None,
+    parts: int = 1,
 ) -> dict[str, Any]:
     """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
 
@@ -37,6 +38,7 @@ def train_or_take(
         data: the run's training images.
         shelf: where such stages are kept; without one it is trained for this run alone.
         checkpoint: gives what is kept of a training under a key.
+        parts: each batch is computed in so many parts.
 
     Returns:
         For the record: the stage's ``key``, and whether it was ``taken`` from the shelf.
@@ -55,7 +57,15 @@ def train_or_take(
             keepers.append(checkpoint(f"shared-{key}"))
         keeper = keepers[0] if keepers else None
         with interrupt.deferred() if keeper else contextlib.nullcontext():
-            fit(stage, own, start=0, stops=lambda step: False, at_stop=lambda progress: None, keeper=keeper)
+            fit(
+                stage,
+                own,
+                start=0,
+                stops=lambda step: False,
+                at_stop=lambda progress: None,
+                keeper=keeper,
+                parts=parts,
+            )
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
     found, taken = shelf.get(key, train, meaning) if shelf else (train(), False)

@@ -20,7 +20,7 @@ from bench.method import Method, Stage
 from bench.spec import RunSpec
 from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
-from bench.training.fit import Progress, Terms, fit, predict, trained
+from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -153,7 +153,9 @@ class Training:
             if progress.step < budget:
                 self.evaluate(stage.model, progress)
 
+        move(stage, self.data.device)
         if self.checkpoint and self.checkpoint.enter(number, stage):
+            set_modes(stage)  # as training leaves it for what the method does next
             return None  # the stage after it has its moments from the checkpoint
         self.done, self.budget = done, budget
         with interrupt.deferred() if self.checkpoint else contextlib.nullcontext():
@@ -184,8 +186,8 @@ class Training:
     def share(self, stage: Stage) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
         if not self.kept:
-            return train_or_take(stage, self.spec, self.data)
-        return train_or_take(stage, self.spec, self.data, self.kept.shelf, self.kept.checkpoint)
+            return train_or_take(stage, self.spec, self.data, parts=self.parts)
+        return train_or_take(stage, self.spec, self.data, self.kept.shelf, self.kept.checkpoint, self.parts)
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""

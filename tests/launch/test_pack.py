@@ -17,10 +17,11 @@ import pytest
 
 from bench.errors import InputError
 from bench.launch import pack as packs
-from bench.launch.attendant import Attendant, WorkerLost, program
+from bench.launch.attendant import Attendant, WorkerLost
 from bench.launch.executor import Job
 from bench.launch.orders import Orders
-from bench.launch.pack import Follower, Leader, Pack, Stop, attempts
+from bench.launch.pack import Follower, Leader, Pack, Stop
+from bench.launch.process import program
 from bench.protocol import Protocol, Recipe
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
 from bench.store import Store
@@ -164,7 +165,7 @@ class TestRuns:
             return None
 
         assert lead(tmp_path, Worker(answer, 1))["failed"] == 1
-        assert attempts(tmp_path) == {RUNS[1].id: 1}
+        assert Store(tmp_path).attempts() == {RUNS[1].id: 1}
 
     def test_a_job_that_starts_again_goes_on(self, tmp_path: Path) -> None:
         publish(tmp_path, RUNS[0])
@@ -233,7 +234,7 @@ class TestStops:
             lead(tmp_path, worker, stop)
         assert [seed for seed, _ in worker.trained] == [0, 1]
         assert worker.stopped
-        assert attempts(tmp_path) == {}, "a run that was asked to stop has not failed"
+        assert Store(tmp_path).attempts() == {}, "a run that was asked to stop has not failed"
 
     def test_between_two_runs(self, tmp_path: Path) -> None:
         with pytest.raises(StopAsked):
@@ -379,6 +380,19 @@ class TestAttendant:
         again = attendant.train(RUNS[0], 1, lambda: False)
         assert again
         assert again["pid"] not in {answer["pid"] for answer in answers if answer}
+
+    def test_one_that_says_that_it_is_the_last_is_replaced(self, start: Callable[[str], Attendant]) -> None:
+        """As where a fault in a kernel has left it without its GPU: the next run must not fail for that."""
+        attendant = start("say(ready=True)\nfor line in sys.stdin: say(pid=os.getpid(), ends=True)")
+        answers = [attendant.train(run, 0, lambda: False) for run in RUNS[:2]]
+        assert len({answer["pid"] for answer in answers if answer}) == 2
+
+    def test_one_that_died_while_it_waited(self, start: Callable[[str], Attendant]) -> None:
+        attendant = start("say(ready=True)\nsys.stdin.readline()\nsay(done=True)\nos._exit(7)")
+        assert attendant.train(RUNS[0], 0, lambda: False)
+        time.sleep(1)
+        assert attendant.train(RUNS[0], 0, lambda: False) is None
+        assert attendant.stop() == 7
 
     def test_one_that_ends(self, start: Callable[[str], Attendant]) -> None:
         attendant = start("say(ready=True)\nsys.stdin.readline()\nsys.exit(7)")

@@ -208,6 +208,15 @@ def test_an_average_is_judged_by_the_averages_of_each_seed(folder: Path) -> None
     assert facts(found, 4, 2)["verdict"] == "not run"  # one of its columns has not run
 
 
+def test_an_average_is_judged_by_the_seeds_that_all_of_its_columns_have(folder: Path) -> None:
+    plan = planned(folder)
+    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
+    found = our_sheet(plan, scored(plan, {(1, 0): [89.1, 89.2, 89.3], (1, 1): [95.0, 95.2]}), rules)
+    expected = judge([(89.1 + 95.0) / 2, (89.2 + 95.2) / 2], Claimed(92.9, runs=3, decimals=1), test_images=597)
+    assert facts(found, 1, 2)["reason"] == expected.reason
+    assert facts(found, 1, 2)["gap"] == pytest.approx(expected.gap)
+
+
 def test_csv_and_json_have_the_verdict_in_columns(folder: Path) -> None:
     found = sheet(folder)
     rows = list(csv.DictReader(io.StringIO(render_sheet(found, "csv"))))

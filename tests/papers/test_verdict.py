@@ -207,11 +207,18 @@ class TestVerdict:
 class TestSummary:
     def test_counts_and_says_what_chance_does(self) -> None:
         words = [REPRODUCED] * 18 + [DIFFERS] * 2 + [NOT_RUN]
-        assert summary(Verdict(word, "") for word in words) == (
+        verdicts = [Verdict(word, "") if word == NOT_RUN else Verdict(word, "", 0.0, 83.0, 85.0) for word in words]
+        assert summary(verdicts) == (
             "18 reproduced, 2 differs, 1 not run; of 20 that were judged, 1.0 would miss the seeds' interval by chance"
         )
         assert summary([]) == "no cells"
         assert summary([Verdict(NOT_RUN, "")]) == "1 not run"
+
+    def test_a_cell_without_a_seeds_interval_cannot_miss_it(self) -> None:
+        alone = judge([84.0], Claimed(84.1), test_images=1000)
+        assert summary([alone]) == "1 within test-set noise"
+        several = judge([84.0, 84.2, 84.4], Claimed(84.1), test_images=1000)
+        assert "of 1 that were judged" in summary([alone, several])
 
 
 class TestRanks:

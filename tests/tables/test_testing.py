@@ -104,6 +104,13 @@ def test_captions_name_the_test(test: str, name: str) -> None:
     assert (pairs in said) == (test == "paired")
 
 
+def test_where_all_pairs_differ_alike_the_caption_says_what_p_is() -> None:
+    limit = "Where all pairs differ by the same, p is its limit 0, which speaks of these seeds alone."
+    alike, layout = [value + 1 for value in CE], replace(LAYOUT, test="paired")
+    assert limit in compare([cell("CE", CE), cell("GTA", alike)], layout).rules()
+    assert limit not in compare([cell("CE", CE), cell("GTA", GTA)], layout).rules()
+
+
 def test_the_bold_group_is_made_by_the_same_test() -> None:
     best, close = (75.0, 77.0, 79.0, 81.0), (74.0, 76.1, 78.0, 79.9)  # always about one below: pairs tell them apart
     cells = [cell("CE", close), cell("GTA", best)]

@@ -88,6 +88,18 @@ def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyP
             stops += 1
 
 
+def stop_in_stage(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a stop asked for in the first step of a stage."""
+    usual = Checkpoint.step
+
+    def step(self: Checkpoint, *state: object) -> None:
+        if self.number == number:
+            interrupt.request("a test")
+        usual(self, *state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Checkpoint, "step", step)
+
+
 def same(left: Outcome, right: Outcome) -> None:
     assert left.record["curve"] == right.record["curve"]
     assert left.record["stages"] == right.record["stages"]
@@ -189,15 +201,8 @@ def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = planned("rifle")
-    usual = Checkpoint.step
-
-    def step(self: Checkpoint, *state: object) -> None:
-        if self.number == 1:
-            interrupt.request("a test")
-        usual(self, *state)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patched:
-        patched.setattr(Checkpoint, "step", step)
+        stop_in_stage(1, patched)
         with pytest.raises(interrupt.Interrupted):
             run_trial(spec, Registry(), CPU, tmp_path)
     interrupt.clear()
@@ -207,6 +212,53 @@ def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
     outcome = run_trial(spec, Registry(), CPU, tmp_path)
     assert outcome.record["taken_up"] == 0
     same(outcome, run_trial(spec, Registry(), CPU))
+
+
+BETWEEN = '''
+"""Two stages, and between them a step in the model's modes and with weights beside it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bench.method import Method, Stage
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    """The head, then all, from a start that the first stage decides."""
+
+    paper = "a test"
+
+    def stages(self, model, recipe, data):
+        beside = nn.Linear(4, 4)
+        yield Stage(model, self.loss, recipe.window(0, 0.5), train=(model.head, beside))
+        modes = {name: module.training for name, module in model.named_modules()}
+        assert not modes["backbone"] and modes["head"], "as the stage has left them"
+        assert not next(model.backbone.parameters()).requires_grad
+        yield Stage(model, self.loss, recipe.window(0.5, 1))
+
+    def loss(self, model, batch):
+        return {"ce": batch.cross_entropy(model(batch.images))}
+'''
+
+
+def test_a_stage_that_is_brought_to_its_end_leaves_the_modes_that_training_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(BETWEEN)
+    spec, registry = planned("mine", plugins=(file,)), Registry((file,))
+    whole = run_trial(spec, registry, CPU)
+    with monkeypatch.context() as patched:
+        stop_in_stage(1, patched)
+        with pytest.raises(interrupt.Interrupted):
+            run_trial(spec, registry, CPU, tmp_path)
+    interrupt.clear()
+    again = run_trial(spec, registry, CPU, tmp_path)
+    assert again.record["taken_up"] == 1
+    same(whole, again)
 
 
 # ---- what a run fails of
@@ -262,6 +314,7 @@ def test_a_loss_that_is_no_number_ends_the_run_early_as_diverged(tmp_path: Path)
         (MemoryError(), "oom"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "oom"),
         (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "oom"),
         (OSError(28, "No space left on device"), "node"),
         (FileNotFoundError("image.jpg"), "data"),
         (KeyError("x"), "code"),

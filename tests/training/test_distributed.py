@@ -32,8 +32,8 @@ class Mine(Method):
 
     def loss(self, model, batch):
         if os.environ["RANK"] == "1":
-            raise RuntimeError("no more")
-        return {"ce": batch.cross_entropy(model(batch.images))}
+            raise {error}("no more")
+        return {{"ce": batch.cross_entropy(model(batch.images))}}
 '''
 
 
@@ -62,15 +62,17 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_failure_in_one_process_ends_all_and_says_which(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("error", "kind"), [("RuntimeError", "code"), ("MemoryError", "oom")])
+def test_a_failure_in_one_process_ends_all_and_says_which(error: str, kind: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text(FAILING)
+    file.write_text(FAILING.format(error=error))
     (spec,) = planned("mine", (file,))
     events: list[Event] = []
     run([spec], Job(tmp_path / "results", (file,), ranks=2), LocalExecutor(1), events.append)
     assert [event.status for event in events] == ["failed"]
     failure = Store(tmp_path / "results").failures()[spec.id]
-    assert failure["error"]["class"] == "code"
+    assert failure["error"]["class"] == kind
+    assert failure["folder"].endswith("-1"), "recorded once"
     log = (Path(failure["folder"]) / "log.txt").read_text()
     assert "no more" in failure["error"]["message"] + log
 
