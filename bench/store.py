@@ -121,8 +121,7 @@ class Store:
 
     def finished(self) -> dict[str, Finished]:
         """Every readable record, by run id; what is damaged is listed in ``damaged`` and counts as not there."""
-        known = self._indexed()
-        stamps = self._stamps()
+        known, stamps = self._indexed(), self._stamps()
         stale = [folder for folder, stamp in stamps.items() if folder not in known or known[folder].stamp != stamp]
         read = {folder: self._row(folder, stamps[folder], content) for folder, content in self._contents(stale)}
         self.damaged = [folder for folder, row in read.items() if row is None]
@@ -240,7 +239,7 @@ class Store:
                 return target
 
     def clear_drafts(self) -> None:
-        """Remove what killed processes left: drafts of 30 days (a run may take a week), checkpoints of done runs."""
+        """Remove what killed processes left: drafts of 30 days (a run may take a week), checkpoints of what is done."""
         drafts = self.root / "drafts"
         for path in drafts.glob("*"):
             with contextlib.suppress(OSError):
@@ -249,8 +248,9 @@ class Store:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         if kept := self._folders("checkpoints"):
             done = {match[1] for folder in self._folders("runs") if (match := _ID.search(folder))}
-            for run_id in done.intersection(kept):
-                shutil.rmtree(self.root / "checkpoints" / run_id, ignore_errors=True)
+            done |= {f"shared-{path.stem}" for path in (self.root / "shared").glob("*.safetensors")}
+            for ended in done.intersection(kept):
+                shutil.rmtree(self.root / "checkpoints" / ended, ignore_errors=True)
 
     def _place(self, draft: Path, kind: str, name: str) -> Path:
         target = self.root / kind / name
