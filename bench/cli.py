@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import gc
 import io
 import os
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(200_000, 50, 50)  # collecting while 100,000 records are read would take a third of the time
     try:
         _refuse_bytes(sys.argv[1:] if arguments is None else arguments)
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(options.parser, unknown[0])}")
         return int(options.command(options))
     except InputError as error:
         return _refuse(error.problems)
@@ -45,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.strerror is None:
             raise
         return _refuse([f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror])
+
+
+def _meant(parser: argparse.ArgumentParser, written: str) -> str:
+    known = [name for action in parser._actions for name in action.option_strings]
+    near = difflib.get_close_matches(written.partition("=")[0], known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _refuse(problems: Sequence[str]) -> int:

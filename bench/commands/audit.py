@@ -56,13 +56,13 @@ def _lines(result: Audit, everything: bool) -> list[str]:
             suffix = " (rounding explains it)" if kind == EXPLAINED else ""
             lines += [f"{each.table}: {where}", f"  {each.check}: {each.verdict}{suffix}"]
     found, explained = len(result.of(FINDING)), len(result.of(EXPLAINED))
-    told = [f"{result.checked[check]} {check}" for check in CHECKS if result.checked[check]]
-    lines.append(f"checked: {', '.join(told) or 'nothing'}")
+    told = [f"{result.checked[check]} by {check}" for check in CHECKS if result.checked[check]]
+    lines.append(f"cells checked: {', '.join(told) or 'none'}")
     lines.append(f"findings: {found}; {explained} more differ by no more than rounding explains")
     if counted := result.checked["deviation"]:
         lines.append(
-            f"of {counted} deviations, {result.sample_only} can be a sample one (n - 1) and not a population one (n), "
-            f"{result.population_only} the reverse"
+            f"{counted} printed deviations: {result.sample_only} fit a division by n - 1 alone, "
+            f"{result.population_only} one by n alone"
         )
     reasons = dict[str, int]()
     for each in result.of(NOT_CHECKED):

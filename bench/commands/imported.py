@@ -15,6 +15,7 @@ from bench.overrides import TESTS
 
 # those of bench.tables, which takes long to import
 FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
+SUFFIXES = {".txt": "text", ".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
 FAMILIES = ("column", "table")
 
 EXAMPLES = """
@@ -56,15 +57,21 @@ def add(commands: Any) -> None:
     parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
     parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
     parser.add_argument("--across", action="store_true", help="with tests over the datasets, below the table (text)")
-    parser.add_argument("--output", metavar="FILE", help="write it there instead of printing it")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write it there instead of printing it; .txt, .md, .csv, .json or .tex chooses the format",
+    )
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     add_format(parser, FORMATS)
+    parser.set_defaults(format="")
 
 
 def import_command(options: argparse.Namespace) -> int:
     """Print or write the table of each metric."""
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
+    options.format = _format(options)
     _check(options)
     from bench.errors import choose
     from bench.imported import read_results, tables
@@ -89,11 +96,27 @@ def import_command(options: argparse.Namespace) -> int:
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:
             print(f"bench: {options.file}: no {metric} is above 1; are these shares, not percent?", file=sys.stderr)
+    methods = list(dict.fromkeys(line.axes["method"] for line in lines))
+    if options.baseline is None and len(methods) > 1:
+        told = f"--baseline NAME compares the others with it (there are: {', '.join(methods)})"
+        print(f"bench: no method is tested: {told}", file=sys.stderr)
     if options.output is None:
         print(text, end="")
     else:
         _write(options.output, text)
     return 0
+
+
+def _format(options: argparse.Namespace) -> str:
+    """The format that is asked for, or else that of the file to write."""
+    if options.output is None:
+        return options.format or "text"
+    ending = options.output.suffix.lower()
+    if ending not in SUFFIXES:
+        raise InputError(f"--output {options.output}: name a file that ends in {', '.join(SUFFIXES)}")
+    if options.format and not options.format.startswith(SUFFIXES[ending]):
+        raise InputError(f"--output {options.output}: a {ending} file does not hold --format {options.format}")
+    return options.format or SUFFIXES[ending]
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, print_json
+from bench.commands.options import add_format, add_target_command, print_json, typed
 from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
 
@@ -55,7 +55,10 @@ def items_command(options: argparse.Namespace) -> int:
         found += item_tests(store.root, chosen, rule, split, alpha)
     if not found:
         seed = "" if options.seed is None else f" with seed {options.seed}"
-        raise InputError(f"{options.target}: no method and its baseline both have a finished run{seed} in {store.root}")
+        raise InputError(
+            f"{options.target}: no method and its baseline both have a finished run{seed} in {store.root}; "
+            f"'{typed(options, 'run')}' trains them"
+        )
     _print(options, found, alpha, split)
     return 0
 

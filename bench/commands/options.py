@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,14 +56,18 @@ def add_command(commands: Any, name: str, command: Command, about: str, examples
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, parser=parser)
     return parser
 
 
 def add_target_command(commands: Any, name: str, command: Command, about: str, examples: str) -> Parser:
     """The parser of a command about an experiment or paper table."""
     parser = add_command(commands, name, command, about, examples)
-    target = parser.add_argument("target", metavar="TARGET", help="an experiment, a paper table, or a YAML file")
+    target = parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file",
+    )
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
     for axis, example in (
         ("methods", "ce,gta(weight=0.3)"),
@@ -190,6 +195,24 @@ def plan_of(options: argparse.Namespace) -> Any:
     """The plan of the experiment that is named, with what the command line puts in its place."""
     registry = bench.Registry(options.plugin)
     return bench.expand(bench.read_experiment(options.target, registry, overrides_of(options)))
+
+
+def typed(options: argparse.Namespace, command: str, seeds: str = "") -> str:
+    """Another command about the same target, with what was typed of its axes and settings.
+
+    Args:
+        options: of this command.
+        command: ``run``, ``table`` or such.
+        seeds: these in the place of what was typed.
+    """
+    words = ["bench", command, options.target]
+    for axis in ("methods", "backbones", "datasets", "rates", "selection", "split"):
+        words += [f"--{axis}", given] if (given := getattr(options, axis, "")) else []
+    for name in ("set", "plugin"):
+        words += [word for given in getattr(options, name, ()) for word in (f"--{name}", given)]
+    words += ["--results", str(options.results)] if str(options.results) != "results" else []
+    seeds = seeds or getattr(options, "seeds", None) or ""
+    return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
 
 
 def _something(text: str) -> str:

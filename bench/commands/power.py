@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import add_format, add_target_command, print_json
+from bench.commands.options import add_format, add_target_command, print_json, typed
 from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
 from bench.experiment import MOST_SEEDS
@@ -62,14 +61,14 @@ def power_command(options: argparse.Namespace) -> int:
     if not comparisons:
         raise InputError(
             f"{options.target}: no comparison with a baseline has finished runs on both sides; "
-            f"train them with '{launch(options, '')}'"
+            f"train them with '{typed(options, 'run')}'"
         )
     needs = weigh(comparisons, alpha, options.power)
     told = [need.seeds for need in needs if need.seeds is not None]
     wanted = max((seeds for seeds in told if seeds <= options.most), default=0)
     seeds = _more_seeds(sorted({spec.seed for spec in plan.unique.values()}), wanted)
     more, hours = _cost(options, seeds or options.seeds) if wanted else (0, math.nan)
-    command = launch(options, seeds) if more else ""
+    command = typed(options, "run", seeds) if more else ""
     if options.format == "json":
         _print_json(options, alpha, needs, command, more)
         return 0
@@ -82,18 +81,6 @@ def power_command(options: argparse.Namespace) -> int:
         time = f", about {hours:.2g} hours of one core or GPU" if not math.isnan(hours) else ""
         print(f"{more} more runs{time}:\n  {command}")
     return 0
-
-
-def launch(options: argparse.Namespace, seeds: str) -> str:
-    """The ``bench run`` that trains these seeds of the same target, with whatever else was typed."""
-    words = ["bench", "run", options.target]
-    for axis in ("methods", "backbones", "datasets", "rates", "selection", "split"):
-        words += [f"--{axis}", getattr(options, axis)] if getattr(options, axis) else []
-    for name in ("set", "plugin"):
-        words += [word for given in getattr(options, name) for word in (f"--{name}", given)]
-    words += ["--results", str(options.results)] if str(options.results) != "results" else []
-    seeds = seeds or options.seeds
-    return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
 
 
 def _more_seeds(there: Sequence[int], wanted: int) -> str:

@@ -31,7 +31,9 @@ _TOLD = ("python", "platform", "processor", "instructions", "cores", "threads", 
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
-    rerun = add_command(commands, "rerun", rerun_command, "repeat one finished run and compare", RERUN)
+    rerun = add_command(
+        commands, "rerun", rerun_command, "how a finished run was made; with --check, repeat it and compare", RERUN
+    )
     rerun.add_argument("run", metavar="RUN", help="the beginning of a run's id, or the path of a record.json")
     rerun.add_argument("--check", action="store_true", help="train it again and compare")
     add_plugin(rerun)

@@ -22,6 +22,7 @@ from bench.commands.options import (
     plan_of,
     print_json,
     ranks_of,
+    typed,
 )
 from bench.commands.paper import add_cost, cost_of, is_paper, planned, print_cost, show_plan
 from bench.commands.queue import name_of, print_excluded, print_failed, submit
@@ -63,8 +64,14 @@ def add(commands: Any) -> None:
     add_format(plan, ("text", "json"))
     add_cost(plan)
     queue.add(commands)
-    retry = add_target_command(commands, "retry", retry_command, "train again what failed of something", RETRY)
-    retry.add_argument("--class", dest="classes", required=True, metavar="LIST", help="oom,node: what it failed of")
+    retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
+    retry.add_argument(
+        "--class",
+        dest="classes",
+        required=True,
+        metavar="LIST",
+        help="classes of failure: code, data, diverged, node, oom, time",
+    )
     _add_launching(retry)
 
 
@@ -72,6 +79,8 @@ def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
     job = _job(options)
     plan = planned(options)
+    if options.rates and all(spec.rate <= 1 for spec in plan.unique.values()):
+        print(f"bench: --rates {options.rates}: in percent, so a share of 0.15 is 15", file=sys.stderr)
     if is_paper(options) and not plan.unique:
         raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
     return _launch(plan, plan.unique.values(), job, options, options.retry)
@@ -122,10 +131,10 @@ def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Name
             store = Snapshot(options.results)
     if not said:
         return 130
-    return _tell_paper(plan, store, said, options) if is_paper(options) else _tell(plan, store, said)
+    return _tell_paper(plan, store, said, options) if is_paper(options) else _tell(plan, store, said, options)
 
 
-def _tell(plan: Any, store: Any, said: str) -> int:
+def _tell(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
     """Print the table, and where everything lies."""
     from bench.report import write_figure, write_tables
     from bench.tables import render
@@ -135,7 +144,13 @@ def _tell(plan: Any, store: Any, said: str) -> int:
     name = plan.experiment.variant
     written = write_tables(table, store.root / "tables", name)
     figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
-    return _tell_end(plan, store, said, [written["latex"], written["csv"], *figures], plan.experiment.next)
+    endings = ",".join(path.suffix.removeprefix(".") for path in written.values())
+    hints = (
+        [f"{typed(options, 'table')} --format latex"]
+        if plan.experiment.variant != plan.experiment.name
+        else plan.experiment.next
+    )
+    return _tell_end(plan, store, said, [store.root / "tables" / f"{name}.{{{endings}}}", *figures], hints)
 
 
 def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
@@ -242,6 +257,6 @@ def _tell_end(plan: Any, store: Any, said: str, paths: Sequence[Path], hints: Se
     print(f"\n{said}, {now.done} of {now.runs} are done{failed}")
     print_failed(now)
     print("written: " + "\n         ".join(str(path) for path in paths))
-    if hints:
+    if hints and not now.failed:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
     return 1 if now.failed else 0

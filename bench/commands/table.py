@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands import items
-from bench.commands.options import add_format, add_target_command, overrides_of, plan_of
+from bench.commands.options import add_format, add_target_command, overrides_of, plan_of, typed
 from bench.commands.paper import is_paper, paper_of
 from bench.errors import InputError, choose
 from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
@@ -86,8 +86,8 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
         "--across",
         choices=ACROSS,
         default="",
-        metavar="CLAIM",
-        help=f"compare methods over the datasets too, as a claim on datasets: {', '.join(ACROSS)}",
+        metavar="WHICH",
+        help="compare methods over the datasets too: these (those that were run) or like-these (as a sample)",
     )
 
 
@@ -128,8 +128,10 @@ def table_command(options: argparse.Namespace) -> int:
         print(_paper_tables(options), end="")
         return 0
     if options.source or options.format in ("html", "macros"):
-        given = f"--source {options.source}" if options.source else f"--format {options.format}"
-        raise InputError(f"{given} is for the tables of papers (see 'bench list tables')")
+        if options.source:
+            raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
+        there = ", ".join(format for format in FORMATS if format not in ("html", "macros"))
+        raise InputError(f"--format {options.format} is for the tables of papers; {options.target} has {there}")
     plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     for folder in store.damaged:
@@ -205,7 +207,10 @@ def figure_command(options: argparse.Namespace) -> int:
     plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     if not table.finished:
-        raise InputError(f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it")
+        raise InputError(
+            f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it; "
+            f"'{typed(options, 'run')}' trains them"
+        )
     try:
         if options.output is None:
             store.check_writable()

@@ -142,7 +142,7 @@ def _spread(table: Table) -> str:
     usual = f"n={table.usual} seed{'s' * (table.usual > 1)}"
     usual += f" (up to {most} planned)" if most > max(entry.n for entry in entries) else ""
     marked = {table.count(entry) for entry in entries} - {""}
-    notes = ["n=2/3: two of three planned seeds have finished"] * any("/" in mark for mark in marked)
+    notes = ["n=2/3: two of three seeds are there"] * any("/" in mark for mark in marked)
     notes += ["!: a seed failed"] * any("!" in mark for mark in marked)
     notes += ["n=1 has no ± and is not tested"] * (min(entry.n for entry in entries) == 1)
     other = (

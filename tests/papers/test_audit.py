@@ -356,8 +356,8 @@ def test_json_is_a_list_of_findings(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_says_what_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
     out = output(capsys, "gta")
     assert "gta/appendix_a: CUB / GTA (DINO) / Sampling Rates / 100%" in out
-    assert "checked: 280 accuracy, 120 deviation" in out
-    assert "of 120 deviations, 39 can be a sample one (n - 1) and not a population one (n)" in out
+    assert "cells checked: 280 by accuracy, 120 by deviation" in out
+    assert "120 printed deviations: 39 fit a division by n - 1 alone, 0 one by n alone" in out
     assert "not checked: 3 of gta/table4, accuracy: the Jaccard index" in output(capsys, "gta", "--all")
 
 

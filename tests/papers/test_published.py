@@ -278,7 +278,7 @@ def test_a_malformed_table_is_refused_with_its_line(old: str, new: str, message:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table", "gta/table9"], "no experiment or table is called 'gta/table9'; did you mean 'gta/table"),
+        (["table", "gta/table9"], "no experiment, paper or table is called 'gta/table9'; did you mean 'gta/table"),
         (["table", "demo", "--source", "published"], "--source published is for the tables of papers"),
         (["table", "demo", "--format", "macros"], "--format macros is for the tables of papers"),
     ],
