@@ -79,7 +79,7 @@ class Training:
         parts: int = 1,
     ) -> None:
         self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
-        self.observer, self.meter, self.kept, self.parts = observer, meter, kept, parts
+        self.observer, self.meter, self.kept = observer, meter, kept
         self.checkpoint = kept.checkpoint(spec.id) if kept else None
         before = self.checkpoint.of_run if self.checkpoint else {}
         self.curve: list[dict[str, Any]] = before.get("curve", [])
@@ -88,6 +88,7 @@ class Training:
         self.last = Progress(*before.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
         self.taken_up = before.get("taken_up", -1) + 1
+        self.parts = max(parts, before.get("parts", 1))  # a run that needed more is not made to find out again
         self.done, self.budget = 0, 0
         meter.before = before.get("usage")
 
@@ -106,6 +107,7 @@ class Training:
             "last": [self.last.step, self.last.learning_rate, self.last.terms],
             "evaluation_seconds": self.evaluation_seconds,
             "taken_up": self.taken_up,
+            "parts": self.parts,
             "usage": self.meter.read(),
         }
 

@@ -75,14 +75,12 @@ def run_trial(
     try:
         with Meter() as meter:
             return _trial(spec, registry, method, device, keep, checkpoint_every, parts, observer or Observer(), meter)
-    except _TooLarge:
-        pass  # and what the exception's frames hold of the GPU's memory with it
+    except _TooLarge as error:
+        parts = 2 * error.parts  # all that is kept of it: its frames hold the GPU's memory
     gc.collect()
     torch.cuda.empty_cache()
-    print(f"out of memory: each batch is computed in {2 * parts} parts from here on", flush=True)
-    return run_trial(
-        spec, registry, device, keep, checkpoint_every=checkpoint_every, parts=2 * parts, observer=observer
-    )
+    print(f"out of memory: each batch is computed in {parts} parts from here on", flush=True)
+    return run_trial(spec, registry, device, keep, checkpoint_every=checkpoint_every, parts=parts, observer=observer)
 
 
 def has_batch_norm(model: Model) -> bool:
@@ -91,7 +89,10 @@ def has_batch_norm(model: Model) -> bool:
 
 
 class _TooLarge(Exception):
-    """A batch does not fit into memory, and may be computed in parts."""
+    """A batch does not fit into memory in so many parts, and may be computed in more."""
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
 
 
 def _why_whole(method: Method, model: Model, batch_size: int, parts: int) -> str:
@@ -149,9 +150,9 @@ def _trial(
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
-        if whole := _why_whole(method, model, spec.protocol.batch_size, parts):
+        if whole := _why_whole(method, model, spec.protocol.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
-        raise _TooLarge from None
+        raise _TooLarge(run.parts) from None
     record = {
         "status": "done",
         "curve": run.curve,
@@ -163,7 +164,7 @@ def _trial(
         "usage": meter.read(),
         "taken_up": run.taken_up,
         "ranks": ranks(),
-        "parts": parts,
+        "parts": run.parts,
     }
     return Outcome(record, {**run.stacked_predictions(), "training_indices": train})
 

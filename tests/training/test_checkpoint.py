@@ -274,6 +274,18 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
+def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,) = plugin(tmp_path, "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')")
+    spec, registry = planned("mine", plugins=(file,)), Registry((file,))
+    interrupt.request("a test")
+    with pytest.raises(interrupt.Interrupted):
+        run_trial(spec, registry, CPU, tmp_path)
+    interrupt.clear()
+    monkeypatch.setattr("bench.training.trial._why_whole", lambda *told: "it would have to be divided again")
+    outcome = run_trial(spec, registry, CPU, tmp_path)
+    assert (outcome.record["parts"], outcome.record["taken_up"]) == (4, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "change", "backbones", "why"),
     [
