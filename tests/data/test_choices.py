@@ -109,7 +109,7 @@ def test_show_of_what_is_chosen(shades: Path, capsys: pytest.CaptureFixture[str]
     assert main(["show", "shades@train", "--plugin", "plugin"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("dataset shades@train: Shades (train)\n")
-    assert 'splits: {"train": 24, "val": 8, "test": 8}' in out
+    assert "splits: train 24, val 8, test 8" in out
 
 
 def test_check_of_what_is_chosen(shades: Path, capsys: pytest.CaptureFixture[str]) -> None:
