@@ -17,8 +17,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
 from bench.claim import claimed
 from bench.environment import provenance, redacted
 from bench.errors import InputError
@@ -158,6 +156,8 @@ def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") ->
 def _trained(
     spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell | None
 ) -> dict[str, Any]:
+    import numpy as np
+
     from bench.training.trackers import Progress, tracked
 
     with tracked(job.track, spec, store.root) as observer:
