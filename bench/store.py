@@ -24,7 +24,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,8 +63,7 @@ class Point(NamedTuple):
     test: float
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """What tables need of a record.
 
     Attributes:
