@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.cost.estimate import Estimate
     from bench.papers.plan import PaperPlan
     from bench.state import Plan
+    from bench.store import Store
 
 
 def is_paper(options: argparse.Namespace) -> bool:
@@ -40,14 +41,15 @@ def planned(options: argparse.Namespace) -> Any:
 def show_plan(options: argparse.Namespace) -> int:
     """Print what would be run for a paper, after sharing."""
     from bench.spec import to_json
-    from bench.state import state
+    from bench.state import Snapshot, state
 
     plan = paper_of(options)
-    now = state(plan, bench.Store(options.results))
+    store = Snapshot(options.results)
+    now = state(plan, store)
     if options.format == "json":
         runs = [{"id": run_id, "spec": to_json(spec)} for run_id, spec in plan.unique.items()]
         told = {"target": plan.name, "needed": plan.needed, "runs": runs, "not_run": dict(plan.reasons)}
-        print_json({**told, "estimate": asdict(cost_of(options, plan))})
+        print_json({**told, "estimate": asdict(cost_of(options, plan, store))})
         return 0
     print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
     for table in plan.tables:
@@ -56,7 +58,7 @@ def show_plan(options: argparse.Namespace) -> int:
         print(f"  {table.table.name:18} {sum(bool(cell.candidates) for cell in cells):4} cells, {len(ids):5} runs")
     shared = plan.needed - len(plan.unique)
     print(f"{now.runs} different runs ({shared} more are shared): {now.done} done, {now.missing} to train")
-    print_cost(options, plan)
+    print_cost(options, plan, store)
     for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} not run: {reason}")
     return 0
@@ -74,14 +76,14 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
+def cost_of(options: argparse.Namespace, plan: Plan, store: Store) -> Estimate:
     """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
     from bench.cost.estimate import estimate
     from bench.cost.step_times import read_times, times_of_records
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
-    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
+    registry = bench.Registry(options.plugin)
     finished, failed, unique = store.finished(), store.failures(), plan.unique
     missing = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
     if options.measure:
@@ -94,12 +96,12 @@ def cost_of(options: argparse.Namespace, plan: Plan) -> Estimate:
     return estimate(missing, registry.dataset, times)
 
 
-def print_cost(options: argparse.Namespace, plan: Plan) -> None:
+def print_cost(options: argparse.Namespace, plan: Plan, store: Store) -> None:
     """What the runs that a plan misses would cost, in words."""
     from bench.cost.estimate import lines
     from bench.launch.local import default_jobs, usable_gpus
 
-    found = cost_of(options, plan)
+    found = cost_of(options, plan, store)
     here = default_jobs() if found.gpu == bool(usable_gpus()) else 1
     for line in lines(found, options.jobs or here):
         print(line)

@@ -217,17 +217,18 @@ def _require_data(runs: Iterable[RunSpec], options: argparse.Namespace) -> None:
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     from bench.spec import to_json
-    from bench.state import state
+    from bench.state import Snapshot, state
 
     if is_paper(options):
         return show_plan(options)
     plan = plan_of(options)
-    now = state(plan, bench.Store(options.results))
+    store = Snapshot(options.results)
+    now = state(plan, store)
     if options.format == "json":
         runs = [{"id": run.spec.id, "axes": dict(run.axes), "spec": to_json(run.spec)} for run in plan.runs]
         left_out = [{"axes": dict(cell.axes), "reason": cell.reason} for cell in plan.excluded]
         told = {"experiment": plan.experiment.name, "runs": runs, "excluded": left_out, "done": now.done}
-        print_json({**told, "estimate": asdict(cost_of(options, plan))})
+        print_json({**told, "estimate": asdict(cost_of(options, plan, store))})
         return 0
     experiment = plan.experiment
     print(f"{experiment.name}: {experiment.title}")
@@ -240,7 +241,7 @@ def plan_command(options: argparse.Namespace) -> int:
     ):
         print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
     print(f"{now.runs} different runs: {now.done} done, {len(now.failed)} failed, {now.missing} to train")
-    print_cost(options, plan)
+    print_cost(options, plan, store)
     print_excluded(plan)
     return 0
 

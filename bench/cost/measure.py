@@ -18,9 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bench
 from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
+from bench.process import environment, program
 from bench.protocol import Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
@@ -36,11 +36,6 @@ WARM_UP = 2
 
 IMAGES = 64
 """Images of noise, where a batch has no more; all are evaluated."""
-
-# the same bench as here, and not what lies in the current folder
-_START = (
-    "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; from bench.cost.measure import main; main()"
-)
 
 
 def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
@@ -74,13 +69,11 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
 def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """What the process says of each kind of work, as it says it."""
     asked = json.dumps({"plugins": [str(plugin) for plugin in plugins], "specs": [to_json(spec) for spec in specs]})
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    memory = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}  # as workers have it
     process = subprocess.Popen(
-        [sys.executable, "-c", _START, str(Path(bench.__file__).parent.parent)],
+        program("bench.cost.measure"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, **threads, **memory, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+        env=environment(None),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.launch.executor import Job
-from bench.launch.process import environment, program
 from bench.launch.worker import job_to_json
+from bench.process import environment, program
 from bench.spec import RunSpec, to_json
 
 
@@ -100,7 +100,7 @@ class Attendant:
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    [*program("worker"), json.dumps(job_to_json(self._job))],
+                    [*program("bench.launch.worker"), json.dumps(job_to_json(self._job))],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

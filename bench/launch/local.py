@@ -21,8 +21,8 @@ from typing import IO, Any, TypeAlias
 from bench.claim import ClaimWatch
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
-from bench.launch.process import environment, program
 from bench.launch.worker import died, job_to_json
+from bench.process import environment, how_ended, program
 from bench.spec import RunSpec, to_json
 from bench.store import Store, folder_name
 
@@ -138,7 +138,7 @@ class _Worker:
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*program("worker"), json.dumps(job_to_json(job))],
+                [*program("bench.launch.worker"), json.dumps(job_to_json(job))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -256,9 +256,8 @@ def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
 def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:
     """Record a run whose worker process ended without an answer."""
     code = worker.process.wait()
-    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     log = worker.errors.read_text(encoding="utf-8", errors="replace")
-    message = f"its worker process ended: {how}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    message = f"its worker process ended: {how_ended(code)}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     return _event(spec, died(spec, job, message, log, "oom" if code == -signal.SIGKILL else "code"))
 
 

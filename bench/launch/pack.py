@@ -23,6 +23,7 @@ from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.orders import Orders
 from bench.launch.worker import Unwritable, died, failed
+from bench.process import how_ended
 from bench.spec import RunSpec, from_json
 from bench.store import Store
 
@@ -186,8 +187,7 @@ class Leader:
         self.generation += 1
         if self.store.attempts().get(spec.id, 0) > before:  # it has written its failure itself
             return failed("see its record")
-        how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-        what = "a process that shares it has ended" if lost else f"its worker process ended: {how}"
+        what = "a process that shares it has ended" if lost else f"its worker process ended: {how_ended(code)}"
         kind = "oom" if code == -signal.SIGKILL and not lost else "code"
         return died(spec, self.pack.job, what, self.attendant.log_tail(), kind)
 

@@ -19,7 +19,7 @@ from typing import Any
 from bench.claim import claimed
 from bench.launch import worker
 from bench.launch.executor import Job
-from bench.launch.process import environment, program
+from bench.process import environment, program
 from bench.spec import RunSpec, from_json, to_json
 from bench.store import Store, write_file
 from bench.training import interrupt
@@ -82,7 +82,7 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                 with log.open("wb") as file:
                     processes.append(
                         subprocess.Popen(
-                            program("ranks"),
+                            program("bench.launch.ranks"),
                             stdin=subprocess.PIPE,
                             stdout=file,
                             stderr=file,

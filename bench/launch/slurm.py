@@ -19,9 +19,9 @@ from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Event, Job
 from bench.launch.pack import Pack
 from bench.launch.packing import Estimate, Group, arrays
-from bench.launch.process import program
 from bench.launch.profile import Profile, Resources
 from bench.launch.submissions import Array, Submission, begin, folder_of, write
+from bench.process import program
 from bench.spec import RunSpec, to_json
 from bench.store import Store
 
@@ -111,7 +111,7 @@ class SlurmExecutor:
             executor = engine(
                 folder=folder_of(root) / submission.name,
                 max_num_timeout=resources.max_requeues,
-                python=shlex.join(program("pack")),
+                python=shlex.join(program("bench.launch.pack")),
             )
             executor.update_parameters(**parameters(resources, submission.name, after))
             return str(executor.submit_array(packs)[0].job_id).partition("_")[0]

@@ -147,8 +147,8 @@ def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") ->
     """Record a run whose process ended without an answer. Raises ``Unwritable`` where that is not possible."""
     store = Store(job.results)
     with writing_to(store.root), store.draft() as draft:
-        (draft / "log.txt").write_text(log[-20000:], encoding="utf-8")
-        told = {"class": kind, "kind": "died", "message": message}
+        (draft / "log.txt").write_text(redacted(log)[-20000:], encoding="utf-8")
+        told = {"class": kind, "kind": "died", "message": redacted(message)}
         store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
     return failed(message)
 

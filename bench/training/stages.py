@@ -211,10 +211,11 @@ class Training:
         self.curve.append(point)
         self.evaluation_seconds += time.perf_counter() - started
         told = progress.step, progress.learning_rate, progress.terms, point["val"], point["test"]
-        self.observer.point(*told, self.seconds)
+        seconds = self.seconds
+        self.observer.point(*told, seconds)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         seen = ", ".join(f"{name} {point[name]['top1']:.2f} %" for name in self.splits if point[name])
-        print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
+        print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {seconds:.0f} s", flush=True)
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
         """The predictions of every point of the curve, and what was to be predicted."""

@@ -21,7 +21,7 @@ from bench.launch.attendant import Attendant, WorkerLost
 from bench.launch.executor import Job
 from bench.launch.orders import Orders
 from bench.launch.pack import Follower, Leader, Pack, Stop
-from bench.launch.process import program
+from bench.process import program
 from bench.protocol import Protocol, Recipe
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
 from bench.store import Store
@@ -466,7 +466,7 @@ def test_a_whole_job_without_slurm(tmp_path: Path) -> None:
     pack = pack_of(tmp_path / "results", RUNS[:2])
     submitit.core.utils.DelayedSubmission(pack).dump(folder / "7_submitted.pkl")
     environment = {**os.environ, "SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "OMP_NUM_THREADS": "1"}
-    command = [*program("pack"), "-u", "-m", "submitit.core._submit", str(folder)]
+    command = [*program("bench.launch.pack"), "-u", "-m", "submitit.core._submit", str(folder)]
     (tmp_path / "bench.py").write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

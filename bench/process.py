@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import bench
 _START = """\
 import sys
 sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]
-from bench.launch.{module} import main
+from {module} import main
 main()
 """
 
@@ -29,7 +30,7 @@ _ENVIRONMENT: Mapping[str, str] = {
 
 
 def program(module: str) -> list[str]:
-    """The command that starts the ``main`` of a module of this package, with the same bench as here."""
+    """The command that starts the ``main`` of a module (``bench.launch.worker``), with the same bench as here."""
     return [sys.executable, "-u", "-c", _START.format(module=module), str(Path(bench.__file__).parent.parent)]
 
 
@@ -42,3 +43,8 @@ def environment(devices: str | None, **more: str) -> dict[str, str]:
     """
     own = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
     return {**os.environ, **_ENVIRONMENT, **own, **more}
+
+
+def how_ended(code: int) -> str:
+    """An exit code in words: ``exit code 7``, ``killed by signal 9 (SIGKILL)``."""
+    return f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
