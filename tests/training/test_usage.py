@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,9 +30,16 @@ def zone(root: Path, name: str, joules: float, about: str = "package-0") -> Path
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "name").write_text(f"{about}\n")
-    (folder / "energy_uj").write_text(f"{round(joules * 1e6)}\n")
     (folder / "max_energy_range_uj").write_text("262143328850\n")
+    advance(folder / "energy_uj", joules)
     return folder / "energy_uj"
+
+
+def advance(counter: Path, joules: float) -> None:
+    """As the kernel does it: who reads meanwhile sees the old value or the new one, never an empty file."""
+    fresh = counter.with_suffix(".new")
+    fresh.write_text(f"{round(joules * 1e6)}\n")
+    fresh.replace(counter)
 
 
 class TestMeter:
@@ -88,15 +96,21 @@ class TestMeter:
         counter, threads = zone(no_counters, "intel-rapl:0", 10), threading.active_count()
         with Meter() as meter:
             assert threading.active_count() == threads + 1
-            counter.write_text("262143328000\n")
-            time.sleep(0.2)
-            counter.write_text("1000000\n")  # it has started again
+            followed = meter.energy["processor"]
+            assert isinstance(followed, Counter)
+            advance(counter, 262143.328)
+            until(lambda: followed.last == [262143.328])
+            advance(counter, 1)  # it has started again
             told = meter.read()["energy_joules"]["processor"]
         assert told == pytest.approx(262143.328 - 10 + 1, abs=0.01)
-        deadline = time.monotonic() + 5
-        while threading.active_count() > threads:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: threading.active_count() == threads)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _refuse(*_: Any, **__: Any) -> None:
