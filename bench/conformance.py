@@ -29,6 +29,8 @@ from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
+from bench.training.chunks import chunked
+from bench.training.feed import fed
 from bench.training.fit import Terms as RunningTerms
 from bench.training.fit import fit, gradients, set_modes, stage_loss, trained
 
@@ -73,7 +75,7 @@ class Subject:
         return TrainingImages(split, np.arange(IMAGES), CLASSES, protocol, size, 5, torch.device("cpu"))
 
     def stages(self, model: Model, data: TrainingImages) -> Iterator[Stage]:
-        """The stages of a short training with the method's defaults."""
+        """The stages of a short training with the method's defaults, as the method plans them (see ``fed``)."""
         torch.manual_seed(1)
         recipe = Recipe(steps=STEPS, warmup=1, lr=1e-3).resolved(len(data), BATCH)
         return self.built().stages(model, recipe, data)
@@ -142,11 +144,12 @@ def hypers_survive_yaml(subject: Subject) -> None:
 def loss_is_finite(subject: Subject) -> None:
     """In each stage the loss gives named scalars, finite, at least one with a gradient; under bf16 autocast too."""
     data = subject.data()
-    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
+    for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
+        stage, own = fed(planned, data)
         set_modes(stage)
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                terms = stage.loss(stage.model, data.batch(0, stage.views))
+                terms = stage.loss(stage.model, own.batch(0, stage.views))
             place = f"stage {number}, {precision}"
             if not terms or not all(isinstance(name, str) and name for name in terms):
                 raise Broken(f"{place}: a loss gives a dictionary of named terms, such as {{'ce': ...}}")
@@ -160,13 +163,14 @@ def loss_is_finite(subject: Subject) -> None:
 def only_listed_weights_move(subject: Subject) -> None:
     """In each stage what is listed in ``train`` moves, and all else stays as it is, bit for bit."""
     data, done = subject.data(), 0
-    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
+    for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
+        stage, own = fed(planned, data)
         modules = {part for item in stage.items if isinstance(item, nn.Module) for part in item.modules()}
         listed = {id(weight) for module in modules for weight in (*module.parameters(False), *module.buffers(False))}
         listed |= {id(item) for item in stage.items if isinstance(item, nn.Parameter)}
         named = [*stage.model.named_parameters(), *stage.model.named_buffers()]
         before = {name: value.detach().clone() for name, value in named}
-        fit(stage, data, start=done, stops=lambda _: False, at_stop=lambda _: None)
+        fit(stage, own, start=done, stops=lambda _: False, at_stop=lambda _: None)
         done += stage.recipe.last - stage.recipe.first
         moved = {name for name, value in named if not torch.equal(value, before[name])}
         stray = sorted(name for name, value in named if name in moved and id(value) not in listed)
@@ -212,16 +216,20 @@ def taken_up_same_bits(subject: Subject) -> None:
 
 
 def parts_add_up(subject: Subject) -> None:
-    """Where a method says that it is ``per_image``, the gradients of a batch's parts are those of the batch."""
-    if not splittable(subject.built()):
-        return
-    data = subject.data()
-    for number, stage in enumerate(subject.stages(subject.model(), data), start=1):
-        whole, parts = (_gradient(stage, data, count) for count in (1, 3))
+    """A batch computed in parts has the gradients of the batch.
+
+    A method that says it is ``per_image`` is given each part for itself; any other the whole batch, of which the model
+    computes a part at a time.
+    """
+    alone = splittable(subject.built())
+    advice = "say per_image = False" if alone else "what the model computes must depend on its images and weights alone"
+    for number, (whole, parts) in enumerate(
+        zip(_gradients(subject, 1, alone), _gradients(subject, 3, alone), strict=True), start=1
+    ):
         for name, value in whole.items():
             # the sums are in another order, and no more
             if not torch.allclose(value, parts[name], rtol=1e-3, atol=1e-4 * float(value.abs().max())):
-                raise Broken(f"stage {number}: the gradient of {name} differs; say per_image = False")
+                raise Broken(f"stage {number}: the gradient of {name} differs; {advice}")
 
 
 def weights_stay_finite(subject: Subject) -> None:
@@ -242,7 +250,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "its stages keep within the budget of steps": budget_is_kept,
     "the same seeds give the same weights, bit for bit": same_seed_same_bits,
     "a training that is stopped and taken up again ends in the same weights, bit for bit": taken_up_same_bits,
-    "if it is per_image, a batch may be computed in parts": parts_add_up,
+    "a batch may be computed in parts": parts_add_up,
     "after training the model gives finite logits": weights_stay_finite,
 }
 """The promises as sentences, each with what checks it."""
@@ -260,6 +268,16 @@ def another(hyper: Hyper) -> Value:
     low, high = -math.inf if hyper.low is None else hyper.low, math.inf if hyper.high is None else hyper.high
     candidates = (default + 1, default - 1) if hyper.type == "int" else (default / 3e4, 0.123, 1e-7)
     return next((value for value in candidates if low <= value <= high and value != default), default)
+
+
+def _gradients(subject: Subject, parts: int, alone: bool) -> list[dict[str, Tensor]]:
+    """The gradient of each stage, untrained, of a batch in so many parts."""
+    data, found = subject.data(), []
+    for planned in subject.stages(subject.model(), data):
+        torch.manual_seed(2)
+        with chunked(1 if alone else parts):
+            found.append(_gradient(*fed(planned, data), parts if alone else 1))
+    return found
 
 
 def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tensor]:
@@ -295,11 +313,12 @@ class _Stopping(Checkpoint):
 def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[Stage]:
     """Every stage, each trained before the next is asked for."""
     data, done, found, optimizer = subject.data(), 0, [], None
-    for number, stage in enumerate(subject.stages(subject.model(), data)):
+    for number, planned in enumerate(subject.stages(subject.model(), data)):
+        stage, own = fed(planned, data)
         if not (keeper and keeper.enter(number, stage)):
             optimizer = fit(
                 stage,
-                data,
+                own,
                 start=done,
                 stops=lambda _: False,
                 at_stop=lambda _: None,
@@ -309,7 +328,7 @@ def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[
         if keeper:
             keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
-        found.append(stage)
+        found.append(planned)
     return found
 
 

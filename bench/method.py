@@ -96,6 +96,8 @@ class Stage:
         continues: keep the optimiser's moments of the parameters that the stage before trained too.
         recipes: modules with a learning rate, schedule and weight decay of their own, over as many steps.
         shared: given for a stage whose result other runs may take.
+        data: what it is fed with, where that is not the protocol's batches: ``data.fed(batch_size=..., ...)``. Its
+            recipe's steps still count in the protocol's batches; it is given as many images in its own.
     """
 
     model: Model
@@ -107,6 +109,7 @@ class Stage:
     continues: bool = False
     recipes: Mapping[nn.Module, Recipe] = field(default_factory=dict)
     shared: Shared | None = None
+    data: TrainingImages | None = None
 
     @property
     def items(self) -> Collection[nn.Module | nn.Parameter]:

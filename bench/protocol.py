@@ -12,6 +12,19 @@ from typing import Any
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, hyper
 
+AUGMENTATIONS = (
+    "none",
+    "shift",
+    "crop_flip",
+    "randaugment",
+    "randaugment_batched",
+    "rand_m9",
+    "deit",
+    "autoaugment",
+    "autoaugment_cifar",
+    "contrastive",
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,6 +72,29 @@ class Recipe:
         steps = self.last - self.first - taken.last
         return replace(self, steps=steps, first=0, last=steps, warmup=min(self.warmup - taken.warmup, steps))
 
+    def in_batches(self, size: int, of: int) -> Recipe:
+        """The same schedule with its steps counted in batches of another size.
+
+        Args:
+            size: images a batch.
+            of: images of the batches that the steps of this one are.
+
+        Returns:
+            A recipe for as many images, less a part of a batch.
+
+        Raises:
+            InputError: not one such batch can be filled.
+        """
+        if size == of:
+            return self
+        first, last = self.first * of // size, self.last * of // size
+        if self.first < self.last and first == last:
+            images = (self.last - self.first) * of
+            raise InputError(
+                f"a stage of {images:,} images has not one batch of {size:,}: give it more steps or epochs"
+            )
+        return replace(self, steps=self.steps * of // size, first=first, last=last, warmup=self.warmup * of // size)
+
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""
         if step < self.warmup:
@@ -78,18 +114,7 @@ class Protocol:
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
     augmentation: str = hyper(
         "crop_flip",
-        choices=(
-            "none",
-            "shift",
-            "crop_flip",
-            "randaugment",
-            "randaugment_batched",
-            "rand_m9",
-            "deit",
-            "autoaugment",
-            "autoaugment_cifar",
-            "contrastive",
-        ),
+        choices=AUGMENTATIONS,
         source="of the training images",
     )
     mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")

@@ -133,8 +133,8 @@ class FeatureDistillation(Method):
     """A student from scratch learns the features of the frozen backbone, then is fine-tuned in its place.
 
     Starting from nothing, it needs many more steps than the backbone's own fine-tuning; with few, it stays far behind.
-    The first stage needs no labels. It sees only the sampled images, in the protocol's augmentation and batch (the
-    paper: all of ImageNet-1K, batch 2,048, random crops and flips). It is trained once for all runs that would train
+    The first stage needs no labels. It sees only the sampled images (the paper: all of ImageNet-1K), in the protocol's
+    augmentation and batch unless it is given its own. It is trained once for all runs that would train
     the same, from a seed of its own: with ``student_seed`` 0, runs of several seeds on the same images tune one
     student, as in the paper, and ± does not hold the chance in distillation; -1 gives each run one of its own. The
     head is always the run's own. A ViT's student is tuned with mean pooling and a fresh norm; the norm that it was
@@ -178,6 +178,14 @@ class FeatureDistillation(Method):
     distil_warmup: float = hyper(
         0.033, low=0, high=0.99, source="share of the distillation's steps; paper Table 6: 10 of 300 epochs"
     )
+    distil_batch: int = hyper(
+        0, low=0, source="images of a step of distillation; 0: the protocol's; paper Table 6: 2,048"
+    )
+    distil_augmentation: str = hyper(
+        "protocol",
+        choices=("protocol", "crop_flip"),
+        source="of the images to distil; paper Table 6: random crops and flips, without mixing or erasing",
+    )
     student_seed: int = hyper(0, low=-1, source="our choice: one student for all seeds; -1: each run's own")
     then: str = hyper("fine_tune", choices=("fine_tune", "linear"), source="paper 4.1: fine-tuning or linear probe")
 
@@ -201,7 +209,8 @@ class FeatureDistillation(Method):
         first = self.distillation_recipe(recipe)
         if first.steps:
             shared = Shared(depends=self.decides(), seed=seed, extra=self.on_top)
-            yield Stage(student, distil, first, train=(student.backbone, g), shared=shared)
+            images = data.fed(self.distil_batch, self.distil_augmentation, label_smoothing=0.0)
+            yield Stage(student, distil, first, train=(student.backbone, g), shared=shared, data=images)
         rest = recipe if self.on_top else recipe.rest(self.share)
         if self.then == "linear":
             yield Stage(student, self.loss, rest, train=(student.head,))

@@ -20,7 +20,8 @@ class LaCViT(Method):
     """Supervised contrast of two views of each image; then, without the projector, cross-entropy with all weights.
 
     Eq. 1 sums over anchors and does not say that z has unit length; here, as in the released code, the anchors are
-    averaged and z is normalised. Each stage has a schedule of its own, and the protocol's augmentation and batch.
+    averaged and z is normalised. Each stage has a schedule of its own; the contrast may have larger batches than the
+    protocol's, and another augmentation.
     """
 
     paper = "Long et al., 'LaCViT: A Label-aware Contrastive Fine-tuning Framework for Vision Transformers', eq. 1"
@@ -29,7 +30,17 @@ class LaCViT(Method):
         0.83,
         low=0,
         high=1,
-        source="of the steps for stage 1; our choice: 50 and 10 epochs (paper 4), the batch being one (code: 500, 100)",
+        source="of all epochs for stage 1; paper 4: 50 of 60 (released code: 500 of 600)",
+    )
+    contrast_batch: int = hyper(
+        0,
+        low=0,
+        source="images of a step of stage 1; 0: the protocol's; paper 4: 4,096, beside 128 (released code: 128)",
+    )
+    contrast_augmentation: str = hyper(
+        "protocol",
+        choices=("protocol", "autoaugment", "contrastive", "crop_flip"),
+        source="of stage 1; paper 3.2: AutoAugment; released code: contrastive",
     )
     temperature: float = hyper(0.1, low=0.01, source="tau; paper 4")
     projection: int = hyper(128, low=1, source="width of the projector's output; released code")
@@ -50,6 +61,13 @@ class LaCViT(Method):
             labels = batch.labels.repeat(len(batch.images))
             return {"con": scale * supervised_contrastive(z, labels, self.temperature)}
 
-        yield Stage(model, contrast, recipe.share(self.share), train=(model.backbone, projector), views=2)
+        yield Stage(
+            model,
+            contrast,
+            recipe.share(self.share),
+            train=(model.backbone, projector),
+            views=2,
+            data=data.fed(self.contrast_batch, self.contrast_augmentation),
+        )
         tuned = model.head if self.variant == "released" else model
         yield Stage(model, self.loss, recipe.rest(self.share), train=(tuned,))

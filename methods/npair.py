@@ -65,14 +65,17 @@ def n_pair(anchors: Tensor, positives: Tensor, l2_reg: float) -> Tensor:
 class NPair(Method):
     """N-pair loss of pairs drawn from each batch, no projector, no normalisation, one view; then cross-entropy.
 
-    The released code samples batches of so many classes and images a class; here they are the protocol's, and classes
-    with a single image in a batch are passed over.
+    The released code samples batches of so many classes and images a class; here they are drawn as for any method, and
+    classes with a single image in a batch are passed over.
     """
 
     paper = "Sohn, 'Improved Deep Metric Learning with Multi-class N-pair Loss', NeurIPS 2016, as LaCViT's baseline"
 
     share: float = hyper(
-        0.83, low=0, high=1, source="of the steps for stage 1; our choice, as lacvit: its paper is silent on this"
+        0.83, low=0, high=1, source="of all epochs for stage 1; our choice, as lacvit: its paper is silent on this"
+    )
+    contrast_batch: int = hyper(
+        0, low=0, source="images of a step of stage 1; 0: the protocol's; our choice, as lacvit"
     )
     l2_reg: float = hyper(0.02, low=0, source="LaCViT's released code")
     variant: str = hyper(
@@ -88,6 +91,7 @@ class NPair(Method):
             anchors, positives = model(batch.images).features[draw_pairs(batch.labels)]
             return {"npair": n_pair(anchors, positives, self.l2_reg)}
 
-        yield Stage(model, contrast, recipe.share(self.share), train=(model.backbone,))
+        images = data.fed(self.contrast_batch)
+        yield Stage(model, contrast, recipe.share(self.share), train=(model.backbone,), data=images)
         tuned = model.head if self.variant == "released" else model
         yield Stage(model, self.loss, recipe.rest(self.share), train=(tuned,))

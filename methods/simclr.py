@@ -43,7 +43,15 @@ class SimCLR(Method):
     paper = "Chen et al., arXiv:2002.05709, eq. 1, as the baseline of LaCViT (Long et al., section 5)"
 
     share: float = hyper(
-        0.83, low=0, high=1, source="of the steps for stage 1; our choice, as lacvit: its paper is silent on this"
+        0.83, low=0, high=1, source="of all epochs for stage 1; our choice, as lacvit: its paper is silent on this"
+    )
+    contrast_batch: int = hyper(
+        0, low=0, source="images of a step of stage 1; 0: the protocol's; our choice, as lacvit"
+    )
+    contrast_augmentation: str = hyper(
+        "protocol",
+        choices=("protocol", "autoaugment", "contrastive", "crop_flip"),
+        source="of stage 1; our choice, as lacvit (released code: contrastive)",
     )
     temperature: float = hyper(0.1, low=0.01, source="tau; LaCViT section 4, not said of the baseline")
     projection: int = hyper(128, low=1, source="width of the projector's output; LaCViT's released code")
@@ -63,6 +71,13 @@ class SimCLR(Method):
             z = F.normalize(at_least_float32(projector(features)), dim=1)
             return {"con": scale * nt_xent(z.reshape(*batch.images.shape[:2], -1), self.temperature)}
 
-        yield Stage(model, contrast, recipe.share(self.share), train=(model.backbone, projector), views=2)
+        yield Stage(
+            model,
+            contrast,
+            recipe.share(self.share),
+            train=(model.backbone, projector),
+            views=2,
+            data=data.fed(self.contrast_batch, self.contrast_augmentation),
+        )
         tuned = model.head if self.variant == "released" else model
         yield Stage(model, self.loss, recipe.rest(self.share), train=(tuned,))

@@ -87,8 +87,15 @@ BROKEN = {
     "no mean": (
         '    def loss(self, model, batch):\n        return {"ce": self.weight * batch',
         '    per_image = True\n\n    def loss(self, model, batch):\n        return {"ce": len(batch.labels) * batch',
-        "if it is per_image",
+        "a batch may be computed in parts",
         "differs; say per_image = False",
+    ),
+    "a look at the batch": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        model.backbone.register_forward_hook(lambda module, images, found: found - found.mean(0))\n"
+        "        yield Stage(model, self.loss, recipe)",
+        "a batch may be computed in parts",
+        "differs; what the model computes must depend on its images and weights alone",
     ),
     "raises": ("return {", "raise KeyError('no such thing')\n        return {", "its loss", "(mine.py:"),
 }

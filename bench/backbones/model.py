@@ -12,6 +12,7 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.training.chunks import in_chunks
 from bench.training.distributed import gathered, own_draws, own_part
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
@@ -34,14 +35,15 @@ class Output:
     def __getitem__(self, probe: str) -> Tensor:
         return self.probes[probe]
 
-    def gathered(self) -> Output:
-        """The outputs of all processes that share the batch."""
-        probes = {name: gathered(probe) for name, probe in self.probes.items()}
-        return Output(gathered(self.logits), gathered(self.features), probes)
-
 
 class Probe:
-    """Reads something out of a backbone while it runs; a context, so that it costs nothing when not asked for."""
+    """Reads something out of a backbone while it runs; a context, so that it costs nothing when not asked for.
+
+    Attributes:
+        images_at: the dimension of its value along which the images lie.
+    """
+
+    images_at = 0
 
     def __enter__(self) -> Probe:
         raise NotImplementedError
@@ -64,16 +66,17 @@ class Hooked(Probe):
     Args:
         modules: whose outputs are read, as they follow one another in a forward pass.
         read: what is kept of the output of the module of that number.
-        join: all that was kept, in order, as one tensor; the only one where it is not given.
+        stacked: its value is all that was kept, (modules, B, ...); else it is the only one, (B, ...).
     """
 
     def __init__(
         self,
         modules: Sequence[nn.Module],
         read: Callable[[int, Any], Tensor] = lambda _, output: output,
-        join: Callable[[list[Tensor]], Tensor] = lambda seen: seen[0],
+        stacked: bool = False,
     ) -> None:
-        self.modules, self.read, self.join = modules, read, join
+        self.modules, self.read, self.stacked = modules, read, stacked
+        self.images_at = int(stacked)
         self.seen: list[Tensor] = []
         self.hooks: list[RemovableHandle] = []
 
@@ -93,7 +96,7 @@ class Hooked(Probe):
             hook.remove()
 
     def value(self) -> Tensor:
-        return self.join(self.seen)
+        return torch.stack(self.seen) if self.stacked else self.seen[0]
 
     def done(self) -> bool:
         return len(self.seen) == len(self.modules)
@@ -161,14 +164,26 @@ class Model(nn.Module):
     def forward(self, images: Tensor, probe: str | Sequence[str] = ()) -> Output:
         """Logits and features of images (B, C, H, W) in 0..1, the probe or probes named, and those being watched."""
         names = dict.fromkeys([*self.watched, *([probe] if isinstance(probe, str) else probe)])
-        with ExitStack() as stack:
-            readers = {name: stack.enter_context(self.family.probe(name, self.backbone)) for name in names}
-            stack.enter_context(own_draws(self.training))
-            part = own_part(images)
-            features = self.backbone(self.normalised(part))
-            probes = {name: reader.value() for name, reader in readers.items()}
-            output = Output(self.head(features), features, probes)
-            return output if part is images else output.gathered()
+        images_at = {name: self.family.probe(name, self.backbone).images_at for name in names}
+
+        def run(images: Tensor) -> list[Tensor]:
+            with ExitStack() as stack:
+                readers = [stack.enter_context(self.family.probe(name, self.backbone)) for name in images_at]
+                features: Tensor = self.backbone(self.normalised(images))
+                return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
+
+        part = own_part(images)
+        with own_draws(self.training):
+            features, *probes = in_chunks(run, part)
+        outputs = [self.head(features), features, *probes]
+        if part is not images:
+            outputs = [gathered(output) for output in outputs]
+        logits, features, *probes = outputs
+        return Output(
+            logits,
+            features,
+            {name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)},
+        )
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:
@@ -181,10 +196,16 @@ class Model(nn.Module):
 
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""
-        with self.family.probe(name, self.backbone) as reader, _until_done(self.backbone, reader):
-            part = own_part(images)
-            self.backbone(self.normalised(part))
-        return reader.value() if part is images else gathered(reader.value())
+
+        def run(images: Tensor) -> list[Tensor]:
+            with self.family.probe(name, self.backbone) as reader, _until_done(self.backbone, reader):
+                self.backbone(self.normalised(images))
+            return [reader.value().movedim(reader.images_at, 0)]
+
+        part = own_part(images)
+        (found,) = in_chunks(run, part)
+        found = found if part is images else gathered(found)
+        return found.movedim(0, self.family.probe(name, self.backbone).images_at)
 
     def part(self, name: str) -> list[nn.Module | nn.Parameter]:
         """The modules and parameters of a part: ``"head"``, and what the backbone's family has.

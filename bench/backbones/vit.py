@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-import torch
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from torch import Tensor, nn
@@ -116,7 +115,7 @@ class Blocks(Family):
 
             return Hooked([layers.norm], lay_out)
         if name in ("msa_output", "block_output"):
-            return Hooked([block.attn for block in blocks] if name == "msa_output" else blocks, join=torch.stack)
+            return Hooked([block.attn for block in blocks] if name == "msa_output" else blocks, stacked=True)
         return self._attention(name, layers, prefix) or super().probe(name, backbone)
 
     def _attention(self, name: str, backbone: Any, prefix: int) -> Probe | None:
@@ -125,7 +124,7 @@ class Blocks(Family):
             return Hooked(
                 projections,
                 lambda number, seen: self.logits(number, seen, backbone, 1, prefix).squeeze(2),
-                torch.stack,
+                stacked=True,
             )
         if name == "cls_attention_map":
             last = len(projections) - 1
@@ -138,7 +137,7 @@ class Blocks(Family):
             return Hooked(
                 projections,
                 lambda number, seen: self.logits(number, seen, backbone, None, 0).softmax(-1),
-                torch.stack,
+                stacked=True,
             )
         return None
 

@@ -133,7 +133,13 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     seconds = 0.0
     for stage in build_method(spec, registry).stages(model, recipe, data):
         if not (stage.shared and stage.shared.extra):  # what comes on top of the budget is trained once for many runs
-            seconds += (stage.recipe.last - stage.recipe.first) * _step_seconds(stage, data)
+            own = stage.data or data
+            images = (stage.recipe.last - stage.recipe.first) * data.protocol.batch_size
+            seconds += (
+                images
+                / own.protocol.batch_size
+                * _step_seconds(stage, replace(own, protocol=replace(own.protocol, augmentation="none")))
+            )
         model = stage.model
     environment = describe()
     gpu = torch.cuda.get_device_name(0) if device.type == "cuda" else None
@@ -176,8 +182,7 @@ def _step_seconds(stage: Stage, data: TrainingImages) -> float:
     """The median time of a step of a stage, after some that warm up."""
     from bench.training.fit import fit
 
-    span = stage.recipe.last - stage.recipe.first
-    if not span:
+    if stage.recipe.first == stage.recipe.last:
         return 0.0
     ends: list[float] = []
     # each step is a point of the curve, at which the loop reads the loss: it waits until the device is done

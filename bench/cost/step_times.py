@@ -126,7 +126,8 @@ def keep_times(store: Store, times: Iterable[StepTime]) -> None:
 
 def _time_of(record: Mapping[str, Any]) -> StepTime:
     spec, timing, environment = from_json(record["spec"]), record["timing"], record["environment"]
-    ranks, points, steps = int(record.get("ranks") or 1), len(record["curve"]), int(record["curve"][-1]["step"])
+    ranks, points = int(record.get("ranks") or 1), len(record["curve"])
+    steps = sum(stage.get("budget", 0) for stage in record.get("stages", ())) or int(record["curve"][-1]["step"])
     images = points * (record["validation_images"] + record["test_images"])
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), environment.get("gpu"))
     return StepTime(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.augment import test_view, training_view
-from bench.data.dataset import Indices, Split
+from bench.data.augment import PHOTO, test_view, training_view
+from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
+from bench.errors import InputError, choose
 from bench.method import Batch, soft_targets
-from bench.protocol import Protocol
+from bench.protocol import AUGMENTATIONS, Protocol
 from bench.spec import derive
+
+PROTOCOL = "protocol"
+"""Stands for the protocol's augmentation, with its mixing and erasing."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,37 @@ class TrainingImages:
             targets=mix.targets(soft_targets(labels, self.classes, self.protocol.label_smoothing)),
             progress=progress,
         )
+
+    def fed(
+        self, batch_size: int = 0, augmentation: str = PROTOCOL, label_smoothing: float | None = None
+    ) -> TrainingImages:
+        """The same images in batches of another kind, for a stage that is not fed as the protocol says.
+
+        Args:
+            batch_size: images a step; 0: the protocol's.
+            augmentation: in the place of the protocol's, without its mixing and erasing; ``"protocol"``: all of these.
+            label_smoothing: of ``targets``; None: the protocol's.
+
+        Raises:
+            InputError: there is no such augmentation, or it is for photographs and the protocol's is not, or the other
+                way round: files are not decoded alike for the two.
+        """
+        protocol = replace(
+            self.protocol,
+            batch_size=batch_size or self.protocol.batch_size,
+            label_smoothing=self.protocol.label_smoothing if label_smoothing is None else label_smoothing,
+        )
+        if augmentation != PROTOCOL:
+            if augmentation not in AUGMENTATIONS:
+                raise InputError(choose(augmentation, (PROTOCOL, *AUGMENTATIONS), "augmentation"))
+            in_memory = isinstance(self.split.images, ArrayImages)
+            if not in_memory and (augmentation in PHOTO) != (protocol.augmentation in PHOTO):
+                raise InputError(
+                    f"a stage cannot have the augmentation {augmentation} where the protocol's is "
+                    f"{protocol.augmentation}: one of them is for photographs and the other is not"
+                )
+            protocol = replace(protocol, augmentation=augmentation, mixup=0.0, cutmix=0.0, erasing=0.0)
+        return replace(self, protocol=protocol)
 
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""

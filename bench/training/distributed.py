@@ -68,7 +68,10 @@ def gathered(part: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_gather
 
     if torch.is_grad_enabled() and part.requires_grad:
-        return torch.cat(all_gather(part.contiguous()))  # type: ignore[no-untyped-call]
+        whole = torch.cat(all_gather(part.contiguous()))  # type: ignore[no-untyped-call]
+        # on the way back the memory of the gradient is sent as it lies, which must be in the order of its indices
+        whole.register_hook(lambda gradient: gradient.contiguous())
+        return whole
     parts = [torch.empty_like(part) for _ in range(ranks())]
     dist.all_gather(parts, part.detach().contiguous())
     return torch.cat(parts)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from bench.data import TrainingImages
@@ -19,7 +20,8 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit, move
 from bench.training.shelf import Shelf
 
-_NOT_TRAINING = ("evaluations", "validation")
+_NOT_TRAINING = ("evaluations", "validation", "drop_path")
+"""What of a protocol does not decide a stage; how much its own model drops is looked up in the model."""
 
 
 def train_or_take(
@@ -35,7 +37,7 @@ def train_or_take(
     Args:
         stage: with ``shared`` given.
         spec: the run that needs it.
-        data: the run's training images.
+        data: the training images, as the stage is fed with them.
         shelf: where such stages are kept; without one it is trained for this run alone.
         checkpoint: gives what is kept of a training under a key.
         parts: each batch is computed in so many parts.
@@ -81,10 +83,11 @@ def train_or_take(
 def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:
     """Everything that decides the result of a shared stage, as plain data; the seeds of the run only by what they drew.
 
-    The start of the trained weights stands for how they were drawn and for the image size.
+    The start of the trained weights stands for how they were drawn and for the image size. The protocol's recipe is not
+    looked at, as the stage has its own.
     """
     assert stage.shared is not None
-    protocol = {key: value for key, value in written(spec.protocol).items() if key not in _NOT_TRAINING}
+    protocol = {key: value for key, value in written(data.protocol).items() if key not in _NOT_TRAINING}
     return {
         "engine": ENGINE,
         "method": {**method_identity(spec.method), "hyper": dict(stage.shared.depends)},
@@ -95,6 +98,7 @@ def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, A
         "recipe": written(stage.recipe),
         "views": stage.views,
         "seed": stage.shared.seed,
+        "drop": _drop_probabilities(stage),
         "start": _fingerprint(stage),
     }
 
@@ -106,6 +110,18 @@ def _tensors(stage: Stage) -> Iterator[tuple[str, Tensor]]:
             yield from ((f"{number}.{name}", tensor) for name, tensor in item.state_dict(keep_vars=True).items())
         else:
             yield str(number), item
+
+
+def _drop_probabilities(stage: Stage) -> dict[str, float]:
+    """Of each module of what is trained that drops something now and then."""
+    found: dict[str, float] = {}
+    for number, item in enumerate(stage.items):
+        for name, module in item.named_modules() if isinstance(item, nn.Module) else ():
+            if isinstance(module, DropPath):
+                found[f"{number}.{name}"] = float(module.drop_prob or 0.0)
+            elif isinstance(module, nn.modules.dropout._DropoutNd):
+                found[f"{number}.{name}"] = module.p
+    return {name: probability for name, probability in found.items() if probability}
 
 
 def _fingerprint(stage: Stage) -> str:

@@ -16,10 +16,12 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.dataset import Indices
 from bench.errors import InputError
-from bench.method import Method, Stage
+from bench.method import Method, Stage, splittable
 from bench.spec import RunSpec
 from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
+from bench.training.chunks import chunked
+from bench.training.feed import Span, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
@@ -58,12 +60,13 @@ class Training:
         observer: told of each point of the curve.
         meter: of what the run takes; its earlier parts are added to it.
         kept: where what was kept of the run is, and what runs share.
-        parts: each batch is computed in so many parts.
+        parts: each batch is computed in so many parts, as memory is short.
 
     Attributes:
         curve: the points measured so far, as the record has them.
         stages: what the record says of each stage that has ended.
         taken_up: how often the run was taken up from a checkpoint.
+        batch_size: the most images of a batch so far.
     """
 
     def __init__(
@@ -89,8 +92,19 @@ class Training:
         self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
         self.taken_up = before.get("taken_up", -1) + 1
         self.parts = max(parts, before.get("parts", 1))  # a run that needed more is not made to find out again
-        self.done, self.budget = 0, 0
+        self.splittable, self.budget, self.span = False, 0, Span(0, 0, 0, 0)
+        self.batch_size = 0
         meter.before = before.get("usage")
+
+    @property
+    def batch_parts(self) -> int:
+        """Into how many parts a batch is divided whose gradients add up: where the method's loss allows it."""
+        return self.parts if self.splittable else 1
+
+    @property
+    def chunks(self) -> int:
+        """In how many chunks the model computes a batch, which stays whole for the loss: where that is not so."""
+        return 1 if self.splittable else self.parts
 
     @property
     def seconds(self) -> float:
@@ -122,54 +136,60 @@ class Training:
         if self.checkpoint:
             self.checkpoint.kept_by_run = self.state
         recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
-        done, optimizer = 0, None
-        for number, stage in enumerate(method.stages(model, recipe, self.data)):
+        self.splittable, self.budget = splittable(method), recipe.steps
+        done, spent, optimizer = 0, 0, None
+        for number, planned in enumerate(method.stages(model, recipe, self.data)):
+            budget = 0 if planned.shared and planned.shared.extra else planned.recipe.last - planned.recipe.first
+            if spent + budget > recipe.steps:
+                raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.steps}")
+            stage, data = fed(planned, self.data)
             steps = stage.recipe.last - stage.recipe.first
-            counted = 0 if stage.shared and stage.shared.extra else steps
-            if done + counted > recipe.steps:
-                raise InputError(f"{self.spec.method.name}: its stages take {done + counted} steps of {recipe.steps}")
+            self.batch_size = max(self.batch_size, data.protocol.batch_size)
             told: dict[str, Any] = {
                 "steps": steps,
+                "budget": budget,
+                "batch_size": data.protocol.batch_size,
                 "trained_weights": sum(weights.numel() for _, weights in trained(stage)),
             }
             if stage.shared:
-                told["shared"], optimizer = self.share(stage), None
+                told["shared"], optimizer = self.share(stage, data), None
             else:
-                optimizer = self.fit(number, stage, done, recipe.steps, optimizer)
+                optimizer = self.fit(number, stage, data, Span(done, steps, spent, budget), optimizer)
             if number == len(self.stages):  # a run that is taken up knows of its earlier stages
                 self.stages.append(told)
-            done, model = done + counted, stage.model
+            done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
         self.forget(done)
         self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
 
     def fit(
-        self, number: int, stage: Stage, done: int, budget: int, previous: torch.optim.Optimizer | None
+        self, number: int, stage: Stage, data: TrainingImages, span: Span, previous: torch.optim.Optimizer | None
     ) -> torch.optim.Optimizer | None:
         """Train a stage, or bring it to its end where that was kept."""
         points = self.spec.protocol.evaluations
-        stops = {max(1, round(budget * (point + 1) / points)) for point in range(points)}
+        stops = span.at([max(1, round(self.budget * (point + 1) / points)) for point in range(points)])
+        last = span.done + span.steps if span.spent + span.budget == self.budget else None
 
         def at_stop(progress: Progress) -> None:
             # the last point waits for the end of the generator: what a method does after its last stage counts
             self.last = progress
-            if progress.step < budget:
+            if progress.step != last:
                 self.evaluate(stage.model, progress)
 
         move(stage, self.data.device)
         if self.checkpoint and self.checkpoint.enter(number, stage):
             set_modes(stage)  # as training leaves it for what the method does next
             return None  # the stage after it has its moments from the checkpoint
-        self.done, self.budget = done, budget
-        with interrupt.deferred() if self.checkpoint else contextlib.nullcontext():
+        self.span = span
+        with interrupt.deferred() if self.checkpoint else contextlib.nullcontext(), chunked(self.chunks):
             optimizer = fit(
                 stage,
-                self.data,
-                start=done,
+                data,
+                start=span.done,
                 stops=stops.__contains__,
                 at_stop=at_stop,
                 previous=previous,
                 keeper=self,
-                parts=self.parts,
+                parts=self.batch_parts,
             )
         if self.checkpoint:
             self.checkpoint.end(stage)
@@ -181,15 +201,16 @@ class Training:
 
     def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
         """A step of a stage was made. Raises ``Interrupted`` where a stop was asked for."""
-        self.observer.step(self.done + number, self.budget)
+        self.observer.step(self.span.of_budget(number), self.budget)
         if self.checkpoint:
             self.checkpoint.step(stage, number, optimizer, terms)
 
-    def share(self, stage: Stage) -> dict[str, Any]:
+    def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
-        if not self.kept:
-            return train_or_take(stage, self.spec, self.data, parts=self.parts)
-        return train_or_take(stage, self.spec, self.data, self.kept.shelf, self.kept.checkpoint, self.parts)
+        with chunked(self.chunks):
+            if not self.kept:
+                return train_or_take(stage, self.spec, data, parts=self.batch_parts)
+            return train_or_take(stage, self.spec, data, self.kept.shelf, self.kept.checkpoint, self.batch_parts)
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""
@@ -205,7 +226,8 @@ class Training:
         for name, split in self.splits.items():
             point[name] = None
             if split is not None:
-                predicted = predict(model, split, self.data)
+                with chunked(self.parts):
+                    predicted = predict(model, split, self.data)
                 self.predictions[name].append(predicted)
                 point[name] = scores(predicted, split.labels)
         self.curve.append(point)

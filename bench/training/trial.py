@@ -21,7 +21,7 @@ from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, samp
 from bench.data.cache import cached
 from bench.data.dataset import Indices
 from bench.errors import InputError
-from bench.method import Method, splittable
+from bench.method import Method
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest
 from bench.training.distributed import ranks
@@ -63,7 +63,8 @@ def run_trial(
         keep: the folder where what runs share is kept: trained stages and decoded images; and checkpoints. Without it
             a run does everything itself, in one go.
         checkpoint_every: seconds between checkpoints.
-        parts: each batch is computed in so many parts, for a method that is ``per_image``.
+        parts: each batch is computed in so many parts: one after the other where the method is ``per_image``, else in
+            the model alone, so that the loss has the whole batch (``bench.training.chunks``).
         observer: told of each point of the curve.
 
     Raises:
@@ -95,10 +96,8 @@ class _TooLarge(Exception):
         self.parts = parts
 
 
-def _why_whole(method: Method, model: Model, batch_size: int, parts: int) -> str:
+def _why_whole(model: Model, batch_size: int, parts: int) -> str:
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
-    if not splittable(method):
-        return "a batch cannot be computed in parts: the method compares its images, or draws for it"
     if has_batch_norm(model):
         return "a batch cannot be computed in parts: the backbone has batch norm"
     if ranks() > 1:
@@ -150,7 +149,7 @@ def _trial(
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
-        if whole := _why_whole(method, model, spec.protocol.batch_size, run.parts):
+        if whole := _why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
     record = {

@@ -380,6 +380,7 @@ def test_it_depends_on_all_that_changes_distillation_and_on_nothing_else(model: 
     told = {
         "recipe": {"share", "distil_lr", "distil_min_lr", "distil_weight_decay", "distil_clip", "distil_warmup"},
         "shared": {"on_top", "student_seed", *base.decides()},
+        "data": {"distil_batch", "distil_augmentation"},
         "nothing": {"unshare", "then"},
     }
     fields = {field.name for field in dataclasses.fields(base)}
@@ -387,11 +388,13 @@ def test_it_depends_on_all_that_changes_distillation_and_on_nothing_else(model: 
     for field in dataclasses.fields(base):
         value = getattr(base, field.name)
         changed = next((v for v in field.metadata["choices"] or () if v != value), None) or (
-            not value if isinstance(value, bool) else value + 1 if field.name == "student_seed" else value * 0.7 + 0.2
+            not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 0.7 + 0.2
         )
         other = next(stages(dataclasses.replace(base, **{field.name: changed}), model, data))
         assert (other.recipe != usual.recipe) == (field.name in told["recipe"] or field.name == "on_top"), field.name
         assert (other.shared != usual.shared) == (field.name in told["shared"]), field.name
+        fed = [stage.data.protocol for stage in (other, usual) if stage.data]
+        assert (fed[0] != fed[1]) == (field.name in told["data"]), field.name
 
 
 # ---- budget and recipe

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.backbones import Model
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import Job
@@ -274,6 +275,23 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
+def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model computes it in parts, for training and evaluation; the contrast set is the one that was asked for."""
+    spec = planned("lacvit")
+    plain, real = run_trial(spec, Registry(), CPU), Model.normalised
+
+    def small(model: Model, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, images)
+
+    monkeypatch.setattr(Model, "normalised", small)
+    outcome = run_trial(spec, Registry(), CPU)
+    assert (plain.record["parts"], outcome.record["parts"]) == (1, 8)
+    for left, right in zip(plain.record["curve"], outcome.record["curve"], strict=True):
+        assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
+
+
 def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = plugin(tmp_path, "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')")
     spec, registry = planned("mine", plugins=(file,)), Registry((file,))
@@ -289,7 +307,7 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("line", "change", "backbones", "why"),
     [
-        ("raise torch.OutOfMemoryError('no')", "per_image = False", "micro_vit", "the method compares its images"),
+        ("raise torch.OutOfMemoryError('no')", "per_image = False", "micro_vit", "a part is a single image already"),
         ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_vit", "a part is a single image already"),
         ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_resnet", "the backbone has batch norm"),
     ],

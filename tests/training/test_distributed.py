@@ -44,12 +44,13 @@ def planned(methods: str, plugins: tuple[Path, ...] = ()) -> list[RunSpec]:
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    # a mean over images, a contrast set, the spectrum of a batch, draws in a loss, a stage that runs share
-    specs = planned("ce,scl,bss,core_tuning,feature_distillation")
+    # a mean over images, a probe of all blocks, a contrast set, the spectrum of a batch, draws in a loss, a stage that
+    # runs share
+    specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation")
     events: list[Event] = []
     for ranks in (1, 2):
         run(specs, Job(tmp_path / str(ranks), ranks=ranks), LocalExecutor(1), events.append)
-    assert [event.status for event in events] == ["done"] * 10, [event.message for event in events]
+    assert [event.status for event in events] == ["done"] * 12, [event.message for event in events]
     alone, shared = (Store(tmp_path / str(ranks)) for ranks in (1, 2))
     for spec in specs:
         one, two = alone.record(spec.id), shared.record(spec.id)

@@ -208,3 +208,15 @@ def _try_to_claim(path: Path, start: Any, answers: Any) -> None:
     with claimed(path) as ours:
         answers.put(ours)
         time.sleep(1.0)
+
+
+def test_a_student_is_one_for_runs_that_are_tuned_in_other_ways(plugin: Path, tmp_path: Path) -> None:
+    """As in the columns of a paper's table: fine-tuned, and probed with another optimiser and augmentation."""
+    student = "distil_augmentation=crop_flip,on_top=true,share=0.5,distil_batch=8"
+    (tuned,) = specs(plugin, f"feature_distillation({student})", settings=(*USUAL, "drop_path=0.1", "mixup=0.8"))  # type: ignore[arg-type]
+    probing = ("optimizer=sgd", "lr=0.1", "label_smoothing=0.1", "augmentation=none", "batch_size=8")
+    (probed,) = specs(plugin, f"feature_distillation({student},then=linear)", settings=(*USUAL, *probing))  # type: ignore[arg-type]
+    (other,) = specs(plugin, f"feature_distillation({student},student_drop_path=0.1)", settings=USUAL)  # type: ignore[arg-type]
+    one, two, three = (stage(trial(spec, plugin, tmp_path)) for spec in (tuned, probed, other))
+    assert one["key"] == two["key"] != three["key"]
+    assert [made["taken"] for made in (one, two, three)] == [False, True, False]

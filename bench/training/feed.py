@@ -1,0 +1,51 @@
+"""What a stage is fed with: the protocol's batches, or batches of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from bench.data import TrainingImages
+from bench.method import Stage
+
+
+def fed(stage: Stage, data: TrainingImages) -> tuple[Stage, TrainingImages]:
+    """A stage with its steps counted in its own batches, and the images it is fed.
+
+    Args:
+        stage: as its method gives it, with steps counted in the protocol's batches.
+        data: the run's training images.
+
+    Raises:
+        InputError: the stage has too few images for one of its batches.
+    """
+    own = stage.data or data
+    size, of = own.protocol.batch_size, data.protocol.batch_size
+    recipes = {module: recipe.in_batches(size, of) for module, recipe in stage.recipes.items()}
+    return replace(stage, recipe=stage.recipe.in_batches(size, of), recipes=recipes), own
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a stage lies in a run.
+
+    Attributes:
+        done: steps made before it.
+        steps: that it makes, in its own batches.
+        spent: of the budget, which counts in the protocol's batches, before it.
+        budget: of it, for the stage.
+    """
+
+    done: int
+    steps: int
+    spent: int
+    budget: int
+
+    def of_budget(self, number: int) -> int:
+        """How much of the run's budget is spent after so many steps of the stage."""
+        return self.spent + number * self.budget // max(1, self.steps)
+
+    def at(self, points: Iterable[int]) -> set[int]:
+        """The steps of the run, in this stage, by which so much of the budget is spent: where the curve has a point."""
+        inside = (point - self.spent for point in points if self.spent < point <= self.spent + self.budget)
+        return {self.done + -(-point * self.steps // self.budget) for point in inside}

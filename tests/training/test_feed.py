@@ -1,0 +1,178 @@
+"""Batches of a stage's own: as many images as planned, and points of the curve where they would be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.conformance import examine, find_subject
+from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.dataset import FileImages
+from bench.errors import InputError
+from bench.experiment import Overrides, read_experiment
+from bench.grid import expand
+from bench.protocol import Protocol, Recipe
+from bench.registry import Registry
+from bench.training.feed import Span
+from bench.training.trial import Outcome, run_trial
+
+CPU = torch.device("cpu")
+QUICK = settings(max_examples=200, deadline=None)
+
+LARGE = '''
+"""Head first, in larger batches."""
+
+from dataclasses import dataclass
+
+from bench.method import Method, Stage, hyper
+
+
+@dataclass(frozen=True)
+class Large(Method):
+    """Head first, in larger batches."""
+
+    paper = "a test"
+
+    batch: int = hyper(12, low=0, source="a test")
+    share: float = hyper(0.5, low=0, high=1, source="a test")
+
+    def stages(self, model, recipe, data):
+        def counted(model, batch):
+            print("images", len(batch.labels))
+            return self.loss(model, batch)
+
+        images = data.fed(self.batch, "crop_flip")
+        yield Stage(model, counted, recipe.share(self.share), train=[model.head], data=images)
+        yield Stage(model, counted, recipe.rest(self.share))
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    path = tmp_path / "large.py"
+    path.write_text(LARGE)
+    return path
+
+
+def trial(plugin: Path, method: str = "large", *changed: str) -> Outcome:
+    registry = Registry([plugin])
+    protocol = ("steps=24", "warmup=4", "evaluations=6", "batch_size=4", *changed)
+    overrides = Overrides(method, rates="15", seeds="1", settings=protocol)
+    (planned,) = expand(read_experiment("digits", registry, overrides)).runs
+    return run_trial(planned.spec, registry, CPU)
+
+
+def photos(**protocol: object) -> TrainingImages:
+    split = Split(FileImages((Path("a.png"),)), np.zeros(1, dtype=np.int64))
+    return TrainingImages(split, np.arange(1), 2, Protocol(**protocol), 8, 0, CPU)  # type: ignore[arg-type]
+
+
+# ---- recipes
+
+
+@given(steps=st.integers(1, 10**6), of=st.integers(1, 5000), size=st.integers(1, 5000), cut=st.floats(0, 1))
+@QUICK
+def test_as_many_images_less_a_part_of_a_batch(steps: int, of: int, size: int, cut: float) -> None:
+    recipe = Recipe(steps=steps, warmup=steps // 3).resolved(1, 1)
+    if steps * of < size:
+        return
+    other = recipe.in_batches(size, of)
+    assert 0 <= steps * of - other.last * size < size
+    assert other.steps == other.last
+    assert other.warmup * size <= recipe.warmup * of < (other.warmup + 1) * size
+    windows = []
+    for window in (recipe.window(0, cut), recipe.window(cut, 1)):
+        if (window.last - window.first) * of >= 2 * size:
+            windows.append(window.in_batches(size, of))
+    if len(windows) == 2:
+        assert (windows[0].first, windows[0].last, windows[1].last) == (0, windows[1].first, other.last)
+
+
+def test_batches_of_the_same_size_change_nothing() -> None:
+    recipe = Recipe(steps=10, warmup=3).resolved(1, 1).window(0.2, 0.7)
+    assert recipe.in_batches(64, 64) == recipe
+
+
+def test_a_stage_too_short_for_one_batch_is_refused() -> None:
+    with pytest.raises(InputError, match=r"1,280 images has not one batch of 4,096"):
+        Recipe(steps=10).resolved(1, 1).in_batches(4096, 128)
+
+
+@given(points=st.integers(1, 40), spent=st.integers(0, 500), budget=st.integers(1, 500), steps=st.integers(1, 900))
+@QUICK
+def test_points_lie_where_their_share_of_the_stage_is_done(points: int, spent: int, budget: int, steps: int) -> None:
+    wanted = {max(1, round(1000 * (point + 1) / points)) for point in range(points)}
+    inside = sorted(point for point in wanted if spent < point <= spent + budget)
+    span = Span(7, steps, spent, budget)
+    found = sorted(step - 7 for step in span.at(wanted))
+    assert all(1 <= step <= steps for step in found)
+    assert (span.of_budget(0), span.of_budget(steps)) == (spent, spent + budget)
+    assert len(found) <= len(inside)
+    if steps == budget:
+        assert found == [point - spent for point in inside]
+    for point in inside:
+        assert any(0 <= step / steps - (point - spent) / budget < 1 / steps for step in found)
+
+
+# ---- images
+
+
+def test_a_stages_augmentation_comes_without_the_protocols_mixing_and_erasing() -> None:
+    data = photos(augmentation="rand_m9", mixup=0.8, cutmix=1.0, erasing=0.25, label_smoothing=0.1, batch_size=7)
+    assert data.fed() == data
+    assert data.fed(9).protocol == replace(data.protocol, batch_size=9)
+    own = data.fed(augmentation="crop_flip").protocol
+    assert own == Protocol(augmentation="crop_flip", label_smoothing=0.1, batch_size=7)
+    assert data.fed(label_smoothing=0.0).protocol == replace(data.protocol, label_smoothing=0.0)
+
+
+@pytest.mark.parametrize(("own", "protocols"), [("crop_flip", "shift"), ("none", "autoaugment")])
+def test_files_are_not_decoded_for_photographs_and_for_others_at_once(own: str, protocols: str) -> None:
+    data = photos(augmentation=protocols)
+    with pytest.raises(InputError, match=rf"{own} where the protocol's is {protocols}"):
+        data.fed(augmentation=own)
+    pixels = ArrayImages(np.zeros((1, 8, 8, 3), dtype=np.uint8))
+    in_memory = replace(data, split=Split(pixels, data.split.labels))
+    assert in_memory.fed(augmentation=own).protocol.augmentation == own
+
+
+def test_an_augmentation_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(InputError, match=r"'crop_flop'; did you mean 'crop_flip'.*protocol"):
+        photos().fed(augmentation="crop_flop")
+
+
+# ---- runs
+
+
+def test_a_stage_is_given_its_batches_and_the_curve_counts_its_steps(
+    plugin: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record = trial(plugin).record
+    sizes = [int(line.split()[1]) for line in capfd.readouterr().out.splitlines() if line.startswith("images")]
+    assert sizes == [12] * 4 + [4] * 12
+    told = [{key: stage[key] for key in ("steps", "budget", "batch_size")} for stage in record["stages"]]
+    assert told == [{"steps": 4, "budget": 12, "batch_size": 12}, {"steps": 12, "budget": 12, "batch_size": 4}]
+    # six points, evenly spaced over the images: every 16 of 96
+    assert [point["step"] for point in record["curve"]] == [2, 3, 4, 8, 12, 16]
+
+
+def test_a_run_whose_stage_cannot_fill_a_batch_says_so(plugin: Path) -> None:
+    with pytest.raises(InputError, match="48 images has not one batch of 64"):
+        trial(plugin, "large(batch=64)")
+
+
+def test_a_method_with_batches_of_its_own_keeps_every_promise(plugin: Path) -> None:
+    registry = Registry([plugin])
+    promises = dict(examine(find_subject(registry.method("large"), registry)))
+    assert {promise: problem for promise, problem in promises.items() if problem} == {}
+
+
+def test_lacvits_contrast_set_is_the_batch_that_is_asked_for(plugin: Path) -> None:
+    stages = trial(plugin, "lacvit(contrast_batch=24,share=0.5)").record["stages"]
+    assert [(stage["steps"], stage["batch_size"]) for stage in stages] == [(2, 24), (12, 4)]
