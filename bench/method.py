@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.hyper import Value, hyper
 from bench.protocol import Recipe
+from bench.training.distributed import draws_apart
 
 if TYPE_CHECKING:
     from bench.backbones import Model, Output
@@ -175,7 +176,7 @@ def frozen(module: AnyModule) -> AnyModule:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """What is drawn from torch's generators inside depends on the seed alone, and draws outside do not notice."""
-    with torch.random.fork_rng():
+    with draws_apart():
         torch.manual_seed(seed)
         yield
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import pytest
 
 from bench.launch import Event
 from bench.progress import Watch
-from bench.training.trackers import Observer, Progress
+from bench.training.trackers import Observer, Pacing, Point
 
 
 def test_a_terminal_shows_the_grid_and_how_far_a_run_is(
@@ -46,16 +45,17 @@ def test_a_log_has_a_plain_line_for_each_run_that_ends(capsys: pytest.CaptureFix
 
 def test_progress_is_told_now_and_then_and_points_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told, points = [0.0], [], []
+    last = Point(30, 0.1, {}, None, None, 3.0)
 
     class Noting(Observer):
-        def point(self, *given: Any, **named: Any) -> None:
-            points.append(given)
+        def point(self, point: Point) -> None:
+            points.append(point)
 
     monkeypatch.setattr("bench.training.trackers.time.monotonic", lambda: now[0])
-    progress = Progress(Noting(), lambda step, of: told.append((step, of)), every=1.0)
+    pacing = Pacing(Noting(), lambda step, of: told.append((step, of)), every=1.0)
     for step in range(1, 31):
         now[0] += 0.125
-        progress.step(step, 30)
-    progress.point(30, 0.1, {}, None, None, 3.0)
+        pacing.step(step, 30)
+    pacing.point(last)
     assert [step for step, _ in told] == [8, 16, 24]
-    assert points == [(30, 0.1, {}, None, None, 3.0)]
+    assert points == [last]

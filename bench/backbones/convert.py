@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from bench.backbones.weights import COUNTERS, State, listed, load_weights
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.cards.offers import HEADS
 from bench.errors import InputError, choose
+from bench.training.distributed import draws_apart
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def convert(card: BackboneCard, checkpoint: Path, network: str = "") -> Converte
     for change in layout.changes:
         weights = change(weights)
     head = {name: value for name, value in weights.items() if name in ("head.weight", "head.bias")}
-    with torch.random.fork_rng():
+    with draws_apart():
         backbone = build_model(replace(card, weights="none", sha256=""), 1).backbone
     body = _own_tables({name: value for name, value in weights.items() if name not in head}, backbone.state_dict())
     # a classifier was trained on what the whole network made: with one, nothing of it may start anew

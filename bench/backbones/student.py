@@ -17,6 +17,7 @@ from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.vit import is_vit
 from bench.errors import InputError, choose
+from bench.training.distributed import draws_apart
 
 _POSITIONS: dict[str, dict[str, bool]] = {
     "shared": {"use_shared_rel_pos_bias": True},
@@ -136,7 +137,7 @@ def unshare_position_bias(backbone: nn.Module) -> None:
     blocks: list[Any] = list(backbone.blocks)
     for block in blocks:
         old = block.attn
-        with torch.random.fork_rng():  # what is drawn is overwritten
+        with draws_apart():  # what is drawn is overwritten
             new = Attention(
                 old.proj.out_features,
                 num_heads=old.num_heads,

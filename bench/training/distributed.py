@@ -70,11 +70,18 @@ def gathered(part: Tensor) -> Tensor:
     if torch.is_grad_enabled() and part.requires_grad:
         whole = torch.cat(all_gather(part.contiguous()))  # type: ignore[no-untyped-call]
         # on the way back the memory of the gradient is sent as it lies, which must be in the order of its indices
-        whole.register_hook(lambda gradient: gradient.contiguous())
+        whole.register_hook(lambda gradient: gradient.contiguous())  # type: ignore[no-untyped-call]
         return whole
     parts = [torch.empty_like(part) for _ in range(ranks())]
     dist.all_gather(parts, part.detach().contiguous())
     return torch.cat(parts)
+
+
+@contextmanager
+def draws_apart() -> Iterator[None]:
+    """Random draws inside leave the generators as they are, that of the CPU and that of this process's GPU."""
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        yield
 
 
 _FORWARD = itertools.count()
@@ -86,7 +93,7 @@ def own_draws(training: bool) -> Iterator[None]:
     if ranks() == 1 or not training:
         yield
         return
-    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+    with draws_apart():
         # the common stream is read but not moved on, as it is not by a backbone that draws nothing
         torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + next(_FORWARD)) * ranks() + rank())
         yield

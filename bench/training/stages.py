@@ -25,7 +25,7 @@ from bench.training.feed import Span, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
-from bench.training.trackers import Observer
+from bench.training.trackers import Observer, Point
 from bench.training.usage import Meter
 
 
@@ -232,9 +232,10 @@ class Training:
                 point[name] = scores(predicted, split.labels)
         self.curve.append(point)
         self.evaluation_seconds += time.perf_counter() - started
-        told = progress.step, progress.learning_rate, progress.terms, point["val"], point["test"]
         seconds = self.seconds
-        self.observer.point(*told, seconds)
+        self.observer.point(
+            Point(progress.step, progress.learning_rate, progress.terms, point["val"], point["test"], seconds)
+        )
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         seen = ", ".join(f"{name} {point[name]['top1']:.2f} %" for name in self.splits if point[name])
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {seconds:.0f} s", flush=True)

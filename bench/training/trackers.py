@@ -19,6 +19,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,28 +31,42 @@ from bench.store import folder_name, write_file
 Scores = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Point:
+    """A point of a run's curve.
+
+    Attributes:
+        step: steps made, over all stages.
+        learning_rate: of the last one.
+        terms: mean of each term of the loss since the point before.
+        val: ``top1`` and ``mean_per_class`` on the validation split, in percent; None where there is none.
+        test: the same on the test split.
+        seconds: since the run began, earlier parts of a resumed run included.
+    """
+
+    step: int
+    learning_rate: float
+    terms: Mapping[str, float]
+    val: Scores | None
+    test: Scores | None
+    seconds: float
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """It as named numbers."""
+        found = {f"loss/{name}": mean for name, mean in self.terms.items()}
+        for metric in ("top1", "mean_per_class"):
+            for split, scores in (("val", self.val), ("test", self.test)):
+                if scores is not None:
+                    found[f"{metric}/{split}"] = float(scores[metric])
+        return {**found, "learning_rate": self.learning_rate, "seconds": self.seconds}
+
+
 class Observer:
     """Is told of a run in training; this one does nothing with it."""
 
-    def point(
-        self,
-        step: int,
-        learning_rate: float,
-        terms: Mapping[str, float],
-        val: Scores | None,
-        test: Scores | None,
-        seconds: float,
-    ) -> None:
-        """A point of the curve.
-
-        Args:
-            step: steps made, over all stages.
-            learning_rate: of the last one.
-            terms: mean of each term of the loss since the point before.
-            val: ``top1`` and ``mean_per_class`` on the validation split, in percent; None where there is none.
-            test: the same on the test split.
-            seconds: since the run began, earlier parts of a resumed run included.
-        """
+    def point(self, point: Point) -> None:
+        """A point of the curve was measured."""
 
     def step(self, step: int, of: int) -> None:
         """A step was made, of so many over all stages."""
@@ -60,7 +75,7 @@ class Observer:
         """The run, or this part of it, has ended; told again, nothing happens."""
 
 
-class Progress(Observer):
+class Pacing(Observer):
     """Passes on what it is told, and how far the run is to whoever waits for it, now and then.
 
     Args:
@@ -73,8 +88,8 @@ class Progress(Observer):
         self.observer, self.tell, self.every = observer, tell, every
         self.told = time.monotonic()
 
-    def point(self, *told: Any, **named: Any) -> None:
-        self.observer.point(*told, **named)
+    def point(self, point: Point) -> None:
+        self.observer.point(point)
 
     def step(self, step: int, of: int) -> None:
         if time.monotonic() - self.told >= self.every:
@@ -124,8 +139,8 @@ class _All(Observer):
     def __init__(self, trackers: dict[str, Observer]) -> None:
         self.trackers = trackers
 
-    def point(self, *told: Any, **named: Any) -> None:
-        self._each(lambda tracker: tracker.point(*told, **named))
+    def point(self, point: Point) -> None:
+        self._each(lambda tracker: tracker.point(point))
 
     def end(self, status: str = "done") -> None:
         self._each(lambda tracker: tracker.end(status))
@@ -141,18 +156,6 @@ class _All(Observer):
                 print(f"tracker {name}: it failed and is told no more: {type(error).__name__}: {reason}", flush=True)
 
 
-def _scalars(
-    learning_rate: float, terms: Mapping[str, float], val: Scores | None, test: Scores | None, seconds: float
-) -> dict[str, float]:
-    """A point of the curve as named numbers."""
-    found = {f"loss/{name}": mean for name, mean in terms.items()}
-    for metric in ("top1", "mean_per_class"):
-        for split, scores in (("val", val), ("test", test)):
-            if scores is not None:
-                found[f"{metric}/{split}"] = float(scores[metric])
-    return {**found, "learning_rate": learning_rate, "seconds": seconds}
-
-
 class _TensorBoard(Observer):
     """Event files in a folder of the run's own, on disk after each point."""
 
@@ -161,21 +164,13 @@ class _TensorBoard(Observer):
         self.writer: Any = None
         self.last = -1
 
-    def point(
-        self,
-        step: int,
-        learning_rate: float,
-        terms: Mapping[str, float],
-        val: Scores | None,
-        test: Scores | None,
-        seconds: float,
-    ) -> None:
-        if self.writer is None or step <= self.last:
-            self._open(step)
-        for name, value in _scalars(learning_rate, terms, val, test, seconds).items():
-            self.writer.add_scalar(name, value, step)
+    def point(self, point: Point) -> None:
+        if self.writer is None or point.step <= self.last:
+            self._open(point.step)
+        for name, value in point.scalars.items():
+            self.writer.add_scalar(name, value, point.step)
         self.writer.flush()
-        self.last = step
+        self.last = point.step
 
     def end(self, status: str = "done") -> None:
         if self.writer is not None:
@@ -208,18 +203,10 @@ class _WandB(Observer):
         self.run: Any = None
         self.last = -1
 
-    def point(
-        self,
-        step: int,
-        learning_rate: float,
-        terms: Mapping[str, float],
-        val: Scores | None,
-        test: Scores | None,
-        seconds: float,
-    ) -> None:
-        row = {"step": step, **_scalars(learning_rate, terms, val, test, seconds)}
-        if self.run is None or (step <= self.last and self.run.offline):
-            self._open(step)
+    def point(self, point: Point) -> None:
+        row = {"step": point.step, **point.scalars}
+        if self.run is None or (point.step <= self.last and self.run.offline):
+            self._open(point.step)
         with self.journal.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(row) + "\n")
         self._tell(row)

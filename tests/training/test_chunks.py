@@ -33,7 +33,8 @@ def compared(model: Model, images: Tensor) -> Tensor:
     """Compares the images with each other, and reads probes."""
     output = model(images, probe=["cls_attention", "tokens"])
     contrast = (output.features @ output.features.T).logsumexp(1).mean()
-    return contrast + output["cls_attention"].std() + model.probe(images, "tokens").abs().mean()
+    probed: Tensor = output["cls_attention"].std() + model.probe(images, "tokens").abs().mean()
+    return contrast + probed
 
 
 def gradients(model: Model, loss: Tensor) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from bench.errors import InputError
 from bench.protocol import Protocol
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
 from bench.training import trackers
-from bench.training.trackers import Observer, tracked, tracker_names
+from bench.training.trackers import Observer, Point, tracked, tracker_names
 
 SPEC = RunSpec(
     method=MethodSpec("ce", "aaaaaaaaaaaa", ()),
@@ -34,13 +34,13 @@ PART = """
 import json, os, sys
 from pathlib import Path
 from bench.spec import from_json
-from bench.training.trackers import tracked
+from bench.training.trackers import Point, tracked
 
 spec, results, points, end, *_ = map(json.loads, sys.argv[1:5])
 with tracked(("tensorboard", "wandb"), from_json(spec), Path(results)) as observer:
     for step, top1 in points:
         scores = {"top1": top1, "mean_per_class": top1 - 1, "right": 3}
-        observer.point(step, 0.1, {"ce": 0.5, "gta": 0.25}, scores if step > 1 else None, scores, 2.0 * step)
+        observer.point(Point(step, 0.1, {"ce": 0.5, "gta": 0.25}, scores if step > 1 else None, scores, 2.0 * step))
     if end == "kill":
         os.kill(os.getpid(), 9)
 """
@@ -145,10 +145,10 @@ class Noting(Observer):
     def __init__(self, told: list[Any], wrong: bool = False) -> None:
         self.told, self.wrong = told, wrong
 
-    def point(self, step: int, *rest: Any, **named: Any) -> None:
+    def point(self, point: Point) -> None:
         if self.wrong:
             raise OSError("the disk\nis full")
-        self.told.append(step)
+        self.told.append(point.step)
 
     def end(self, status: str = "done") -> None:
         self.told.append(status)
@@ -160,8 +160,8 @@ class TestTracked:
     ) -> None:
         monkeypatch.setattr(trackers, "_TRACKERS", makers)
         with tracked(tuple(makers), SPEC, Path()) as observer:
-            observer.point(1, 0.1, {}, None, {}, 1.0)
-            observer.point(2, 0.1, {}, None, {}, 1.0)
+            observer.point(Point(1, 0.1, {}, None, {}, 1.0))
+            observer.point(Point(2, 0.1, {}, None, {}, 1.0))
             if error:
                 raise error
 
@@ -193,13 +193,13 @@ class TestTracked:
     def test_a_results_folder_that_cannot_be_written(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "tensorboard").write_text("a file where the folder should be")
         with tracked(("tensorboard",), SPEC, tmp_path) as observer:
-            observer.point(1, 0.1, {}, None, {"top1": 1.0, "mean_per_class": 1.0}, 1.0)
+            observer.point(Point(1, 0.1, {}, None, {"top1": 1.0, "mean_per_class": 1.0}, 1.0))
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("tracker tensorboard: it failed and is told no more: ")
 
     def test_without_trackers_nothing_is_imported_or_written(self, tmp_path: Path) -> None:
         with tracked((), SPEC, tmp_path) as observer:
-            observer.point(1, 0.1, {}, None, {}, 1.0)
+            observer.point(Point(1, 0.1, {}, None, {}, 1.0))
         assert not list(tmp_path.iterdir())
 
 
