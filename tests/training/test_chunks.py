@@ -34,7 +34,8 @@ def compared(model: Model, images: Tensor) -> Tensor:
     output = model(images, probe=["cls_attention", "tokens"])
     contrast = (output.features @ output.features.T).logsumexp(1).mean()
     probed: Tensor = output["cls_attention"].std() + model.probe(images, "tokens").abs().mean()
-    return contrast + probed
+    both: Tensor = contrast + probed
+    return both
 
 
 def gradients(model: Model, loss: Tensor) -> dict[str, Tensor]:
