@@ -25,6 +25,9 @@ AUGMENTATIONS = (
     "contrastive",
 )
 
+RIVALS = {"steps": "epochs", "epochs": "steps", "warmup": "warmup_epochs", "warmup_epochs": "warmup"}
+"""Settings that say the same in two ways: where one is given in the place of a protocol's, the other does not count."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,6 +47,7 @@ class Recipe:
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
     warmup: int = hyper(0, low=0, source="steps of linear warm-up from 0")
+    warmup_epochs: float = hyper(0.0, low=0, source="the warm-up in passes over the sampled training images")
     min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
     clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
     layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
@@ -52,8 +56,9 @@ class Recipe:
 
     def resolved(self, images: int, batch_size: int) -> Recipe:
         """The recipe with its epochs turned into steps (a last, partial batch counts as a step)."""
-        steps = self.steps or self.epochs * math.ceil(images / batch_size)
-        return replace(self, steps=steps, epochs=0, last=steps)
+        a_pass = math.ceil(images / batch_size)
+        steps, warmup = self.steps or self.epochs * a_pass, self.warmup or round(self.warmup_epochs * a_pass)
+        return replace(self, steps=steps, epochs=0, last=steps, warmup=warmup, warmup_epochs=0.0)
 
     def window(self, start: float, stop: float) -> Recipe:
         """The part of this schedule between two shares of it, 0 ≤ start < stop ≤ 1; the schedule stays whole."""
@@ -165,6 +170,13 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
         problems.add(f"{place}: a protocol gives either steps or epochs (such as steps: 300)")
     if recipe.steps and recipe.warmup >= recipe.steps:
         problems.add(f"{place}: the warm-up ({recipe.warmup} steps) must be shorter than the schedule ({recipe.steps})")
+    if recipe.warmup and recipe.warmup_epochs:
+        problems.add(f"{place}: a protocol gives either warmup (in steps) or warmup_epochs, not both")
+    if recipe.warmup_epochs and recipe.steps:
+        problems.add(f"{place}: a protocol of steps has its warm-up in steps: warmup, in the place of warmup_epochs")
+    if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
+        told = f"({recipe.warmup_epochs:g} epochs) must be shorter than the schedule ({recipe.epochs})"
+        problems.add(f"{place}: the warm-up {told}")
     problems.stop()
     return Protocol(recipe=recipe, **values[Protocol])
 

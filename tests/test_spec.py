@@ -196,6 +196,7 @@ class TestGolden:
             "nesterov": False,
             "schedule": "cosine",
             "warmup": 0,
+            "warmup_epochs": 0.0,
             "min_lr": 0.0,
             "clip_norm": 0.0,
             "layer_decay": 1.0,
@@ -339,11 +340,13 @@ class TestMatters:
         assert len({plain, *changed.values()}) == 1 + len(card.hypers)
 
     def test_every_setting(self, tmp_path: Path) -> None:
-        found = {"": one(tmp_path, protocol={"steps": 500})}
+        found = {protocol: one(tmp_path, protocol={protocol: 500}) for protocol in ("steps", "epochs")}
         for key, hyper in {**declared(Recipe), **declared(Protocol)}.items():
-            base: dict[str, Any] = {} if key == "epochs" else {"steps": 500}
-            found[key] = one(tmp_path, protocol={**base, key: another(hyper, base.get(key, hyper.default))})
-        assert len(found) == 1 + len(declared(Recipe)) + len(declared(Protocol))
+            base: dict[str, Any] = {"epochs" if key in ("epochs", "warmup_epochs") else "steps": 500}
+            found[f"another {key}"] = one(
+                tmp_path, protocol={**base, key: another(hyper, base.get(key, hyper.default))}
+            )
+        assert len(found) == 2 + len(declared(Recipe)) + len(declared(Protocol))
         assert len(set(found.values())) == len(found), found
 
     def test_every_field_of_a_recipe_and_a_protocol(self) -> None:

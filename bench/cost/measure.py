@@ -127,7 +127,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(spec.seeds.init)
     model, data = _subject(spec, registry, device)
-    recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, warmup=0).resolved(
+    recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, warmup=0, warmup_epochs=0.0).resolved(
         len(data), data.protocol.batch_size
     )
     seconds = 0.0

@@ -17,7 +17,7 @@ from bench.grid import run_spec, unserved
 from bench.overrides import SELECTIONS, Overrides, read_value, split_chain, split_list, split_setting
 from bench.papers.labels import TOGETHER, assigned
 from bench.papers.published import PublishedTable
-from bench.protocol import Protocol, read_protocol
+from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
 
@@ -366,8 +366,8 @@ class _Planner:
         given = {key: (value, self.declared.place("settings")) for key, value in own.items()}
         typed = {key: (value, "--set") for key, value in (split_setting(t, "--set") for t in self.overrides.settings)}
         for later in (given, typed):
-            for key in later.keys() & {"epochs", "steps"}:
-                written.pop({"epochs": "steps", "steps": "epochs"}[key], None)
+            for key in later.keys() & RIVALS.keys():
+                written.pop(RIVALS[key], None)
             written |= later
         return read_protocol([(key, value, place) for key, (value, place) in written.items()], self.protocol.place)
 

@@ -136,6 +136,9 @@ class Training:
         if self.checkpoint:
             self.checkpoint.kept_by_run = self.state
         recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
+        if recipe.warmup >= recipe.steps > 0:
+            why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
+            raise InputError(f"the warm-up: {why}: give it in epochs (warmup_epochs), or fewer steps")
         self.splittable, self.budget = splittable(method), recipe.steps
         done, spent, optimizer = 0, 0, None
         for number, planned in enumerate(method.stages(model, recipe, self.data)):

@@ -17,7 +17,7 @@ from bench.data.dataset import FileImages
 from bench.errors import InputError
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
-from bench.protocol import Protocol, Recipe
+from bench.protocol import Protocol, Recipe, read_protocol
 from bench.registry import Registry
 from bench.training.feed import Span
 from bench.training.trial import Outcome, run_trial
@@ -63,6 +63,8 @@ def plugin(tmp_path: Path) -> Path:
 def trial(plugin: Path, method: str = "large", *changed: str) -> Outcome:
     registry = Registry([plugin])
     protocol = ("steps=24", "warmup=4", "evaluations=6", "batch_size=4", *changed)
+    if "epochs=2" in changed:
+        protocol = protocol[1:]
     overrides = Overrides(method, rates="15", seeds="1", settings=protocol)
     (planned,) = expand(read_experiment("digits", registry, overrides)).runs
     return run_trial(planned.spec, registry, CPU)
@@ -118,6 +120,42 @@ def test_points_lie_where_their_share_of_the_stage_is_done(points: int, spent: i
         assert found == [point - spent for point in inside]
     for point in inside:
         assert any(0 <= step / steps - (point - spent) / budget < 1 / steps for step in found)
+
+
+def test_a_warm_up_in_epochs_is_as_long_a_part_of_every_schedule() -> None:
+    recipe = Recipe(epochs=100, warmup_epochs=20)
+    for images in (1000, 50_000):
+        found = recipe.resolved(images, 128)
+        assert found.warmup == found.steps // 5
+        assert (found.epochs, found.warmup_epochs) == (0, 0.0)
+    assert Recipe(epochs=10, warmup_epochs=2.5).resolved(400, 100).warmup == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"epochs": 20, "warmup_epochs": 20}, r"the warm-up \(20 epochs\) must be shorter than the schedule \(20\)"),
+        ({"epochs": 20, "warmup_epochs": 1, "warmup": 5}, "either warmup"),
+        ({"steps": 20, "warmup_epochs": 1}, "has its warm-up in steps"),
+    ],
+)
+def test_a_warm_up_that_makes_no_sense_is_refused(given: dict[str, object], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        read_protocol([(key, value, "x.yaml:1") for key, value in given.items()], "x.yaml:1")
+
+
+def test_a_warm_up_in_steps_takes_the_place_of_one_in_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    axes = "methods: [ce]\nbackbones: micro_vit\ndatasets: digits\nrates: 15\nseeds: 1\n"
+    path.write_text(f"{axes}protocol: {{epochs: 9, warmup_epochs: 3}}\n")
+    for typed, warmup in (((), (0, 3.0)), (("warmup=7",), (7, 0.0))):
+        experiment = read_experiment(str(path), Registry(), Overrides(settings=typed))
+        assert (experiment.protocol.recipe.warmup, experiment.protocol.recipe.warmup_epochs) == warmup
+
+
+def test_a_warm_up_longer_than_the_run_is_said_before_it_trains(plugin: Path) -> None:
+    with pytest.raises(InputError, match="the warm-up: 90000 steps are not shorter than the schedule of"):
+        trial(plugin, "ce", "epochs=2", "warmup=90000")
 
 
 # ---- images
