@@ -22,7 +22,7 @@ from bench.cards.dataset import folder_dataset, read_dataset
 from bench.cards.folders import typed_path
 from bench.cards.method import read_method
 from bench.document import Section, read_document
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, shortened
 from bench.papers.published import PublishedTable, read_published
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -106,14 +106,16 @@ class Registry:
         plain = name.partition("@")[0]
         if plain.startswith("timm:"):
             return timm_backbone(name)
-        return read_backbone(name, self._find(self.backbone_files, plain, "backbone", "timm:NAME takes any timm model"))
+        also = f"did you mean timm:{shortened(name)}?" if "." in plain else "timm:NAME takes any timm model"
+        return read_backbone(name, self._find(self.backbone_files, plain, "backbone", also))
 
     def dataset(self, name: str) -> DatasetCard:
         """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``."""
         if name.startswith("folder:"):
             return folder_dataset(_real(name.removeprefix("folder:")))
         plain = name.partition("@")[0]
-        return read_dataset(name, self._find(self.dataset_files, plain, "dataset", "folder:PATH takes your own images"))
+        also = f"did you mean folder:{name}?" if _is_folder(name) else "folder:PATH takes your own images"
+        return read_dataset(name, self._find(self.dataset_files, plain, "dataset", also))
 
     def experiment(self, target: str) -> Section:
         """A declared experiment: a registered name, or the path of a YAML file."""
@@ -154,7 +156,9 @@ class Registry:
 
     def _find(self, known: dict[str, Path], name: str, what: str, also: str = "") -> Path:
         if name not in known:
-            raise InputError(choose(name, known, what) + (f"; {also}" if also else ""))
+            # where it is plain what was meant, a list of what there is would only stand before it
+            told = f"no {what} is called '{shortened(name)}'" if "did you mean" in also else choose(name, known, what)
+            raise InputError(told + (f"; {also}" if also else ""))
         return known[name]
 
 
@@ -169,6 +173,13 @@ def _plugin(given: str | Path) -> Path:
     if plugin.is_dir() and not any((plugin / kind).is_dir() for kind in _KINDS):
         raise InputError(f"--plugin {plugin}: it has none of the folders {', '.join(_KINDS)}; or name a .py file in it")
     return plugin
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return typed_path(name).is_dir()
+    except (InputError, OSError):
+        return False
 
 
 def _real(given: str | Path) -> Path:

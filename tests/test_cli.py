@@ -179,6 +179,47 @@ BAD: dict[str, tuple[list[str], str]] = {
         "existing .safetensors file",
     ),
     "weights of another format": (["run", "demo", "--backbones", "micro_vit@file"], "existing .safetensors file"),
+    "weights of another suffix": (
+        ["run", "demo", "--backbones", "timm:resnet18@file"],
+        "; of file, safetensors.torch.save_file makes one",
+    ),
+    "weights of another folder": (
+        ["run", "demo", "--backbones", "timm:resnet18@gone/x.safetensors"],
+        "gone/x.safetensors\n",
+    ),
+    "a word for a backbone's own weights": (
+        ["run", "demo", "--backbones", "micro_vit@pretrained"],
+        "; without the @, micro_vit takes its own",
+    ),
+    "a repository of the hub for a timm name": (
+        ["run", "demo", "--backbones", "timm:timm/resnet18.a1_in1k"],
+        "; did you mean timm:resnet18.a1_in1k?",
+    ),
+    "a colon before the weights": (
+        ["run", "demo", "--backbones", "timm:resnet18:none"],
+        "; did you mean timm:resnet18@none?",
+    ),
+    "a list of images that is not there": (
+        ["run", "demo", "--datasets", "cub200@lists/train_15.txt"],
+        "lists/train_15.txt; after @ stands a file that lists training images, one path a line\n",
+    ),
+    "a list that is like a variant": (
+        ["run", "demo", "--datasets", "oxford_flowers102@train.txt"],
+        "one path a line, or one of its variants: train\n",
+    ),
+    "a dataset that a paper cannot have": (
+        ["plan", "gta/table2", "--datasets", "cub"],
+        "--datasets: no dataset is called 'cub'; did you mean 'cub200'?",
+    ),
+    "a backbone that a paper cannot have": (
+        ["run", "gta", "--backbones", "deit_smal"],
+        "--backbones: no backbone is called 'deit_smal'; did you mean 'deit_small'?",
+    ),
+    "a split for a folder of images": (["run", "demo", "--datasets", "folder:images/train"], "images?\n"),
+    "images without classes": (
+        ["run", "demo", "--datasets", "folder:flat"],
+        "'train' holds no image inside a folder of its class",
+    ),
     "a backbone without attention": (
         ["run", "demo", "--methods", "gta", "--backbones", "timm:resnet18@none"],
         "gta needs cls_attention",
@@ -308,6 +349,9 @@ class TestBadInput:
         (folder / "taken" / "gta.py").write_text(PLUGIN, encoding="utf-8")
         (folder / "images" / "train" / "a").mkdir(parents=True)
         (folder / "images" / "train" / "a" / "1.png").write_bytes(b"x")
+        for split in ("train", "test"):
+            (folder / "flat" / split).mkdir(parents=True)
+            (folder / "flat" / split / "1.png").write_bytes(b"x")
 
     @pytest.mark.parametrize("kind", BAD)
     def test_is_told_in_a_line_and_changes_nothing(
@@ -450,8 +494,8 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), plan.runs[0].spec)
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"experiment", "runs", "excluded", "done", "estimate"}
-        assert (told["experiment"], told["done"], told["excluded"]) == ("demo", 1, [])
+        assert set(told) == {"experiment", "runs", "excluded", "done", "missing_data", "estimate"}
+        assert (told["experiment"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == [run.spec.id for run in plan.runs]
         assert set(told["runs"][0]) == {"id", "axes", "spec"}
         assert set(told["runs"][0]["axes"]) == {"method", "backbone", "dataset", "rate"}
@@ -513,6 +557,75 @@ class TestForPrograms:
             assert captured.out == ""
             assert "written by a newer version (schema 2)" in captured.err
             assert captured.err.count("\n") == 1
+
+
+class TestMissingData:
+    """What is planned may need data that is not on this machine: that is said at once, of all of it."""
+
+    ASKED = ("--methods", "ce", "--rates", "15", "--seeds", "1")
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_there(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BENCH_DATA", "none")
+
+    def test_a_plan_names_it(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = output(capsys, "plan", "demo", *self.ASKED, "--datasets", "digits,cub200,oxford_flowers102@train,svhn")
+        assert out.splitlines()[-2:] == [
+            "3 datasets are not on this machine: cub200, oxford_flowers102, svhn "
+            f"(looked in {here}/none; BENCH_DATA says where datasets lie)",
+            "  'bench data prepare NAME' fetches one or says how",
+        ]
+        assert not list(here.iterdir())
+
+    def test_a_plan_for_programs_has_the_reasons(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        names = "digits,oxford_flowers102@train,svhn"
+        told = json.loads(output(capsys, "plan", "demo", *self.ASKED, "--datasets", names, "--format", "json"))
+        flowers, svhn = told["missing_data"]
+        assert set(flowers) == {"dataset", "reason"}
+        assert (flowers["dataset"], svhn["dataset"]) == ("oxford_flowers102@train", "svhn")
+        assert flowers["reason"].startswith(f"there is no folder {here}/none/oxford_flowers102 with ")
+        assert flowers["reason"].endswith("'bench data prepare oxford_flowers102' fetches it or says how")
+
+    def test_what_is_there_is_not_named(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in Registry().dataset("svhn").facts["expects"]:
+            (here / "none" / "svhn" / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / "none" / "svhn" / name).touch()
+        out = output(capsys, "plan", "demo", *self.ASKED, "--datasets", "cub200,svhn")
+        assert "1 dataset is not on this machine: cub200 (" in out
+        assert "not on this machine" not in output(capsys, "plan", "demo", *self.ASKED, "--datasets", "digits,svhn")
+
+    @pytest.mark.parametrize("target", ["gta", "gta/table2"])
+    def test_a_paper_s_plan_names_it(self, here: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
+        for backbone in ("deit_small", "ibot_vit_small"):
+            (here / "none" / "weights").mkdir(parents=True, exist_ok=True)
+            (here / "none" / "weights" / f"{backbone}.safetensors").touch()
+        out = output(capsys, "plan", target)
+        names = {run["spec"]["dataset"]["name"] for run in self.runs_of(capsys, target)}
+        (line,) = [line for line in out.splitlines() if "not on this machine" in line]
+        assert line.startswith(f"{len(names)} datasets are not on this machine: ")
+        assert all(name in line for name in names)
+        told = json.loads(output(capsys, "plan", target, "--format", "json"))
+        assert {missing["dataset"] for missing in told["missing_data"]} == names
+
+    def runs_of(self, capsys: pytest.CaptureFixture[str], target: str) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = json.loads(output(capsys, "plan", target, "--format", "json"))["runs"]
+        return runs
+
+    def test_a_run_is_refused_for_all_of_it(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert call(["run", "demo", *self.ASKED, "--datasets", "digits,cub200,svhn,dtd"]) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err) == (
+            "",
+            f"bench: 3 datasets are not on this machine: cub200, svhn, dtd (looked in {here}/none; BENCH_DATA says "
+            "where datasets lie); 'bench data prepare NAME' fetches one or says how\n",
+        )
+        assert not list(here.iterdir())
+
+    def test_a_run_that_lacks_one_is_told_what_of_it(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (here / "none" / "cub200").mkdir(parents=True)
+        assert call(["run", "demo", *self.ASKED, "--datasets", "digits,cub200"]) == 2
+        lacks = ", ".join(Registry().dataset("cub200").facts["expects"])
+        assert capsys.readouterr().err.startswith(f"bench: cub200: {here}/none/cub200 lacks {lacks} (BENCH_DATA")
 
 
 class TestTable:

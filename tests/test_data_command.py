@@ -522,6 +522,20 @@ class TestCommand:
         assert "missing: by hand" in out
         assert "missing: download, 1.1 GB" in out
 
+    def test_a_plan_says_how_those_of_a_plugin_are_had(self, birds: Server, capsys: pytest.CaptureFixture[str]) -> None:
+        asked = ("demo", "--methods", "ce", "--rates", "100", "--datasets", "birds,secret", "--plugin", "plugin")
+        assert main(["plan", *asked]) == 0
+        captured = capsys.readouterr()
+        assert "2 datasets are not on this machine: birds, secret (" in captured.out
+        assert captured.out.endswith("\n  'bench data prepare NAME --plugin plugin' fetches one or says how\n")
+        assert main(["run", *asked]) == 2
+        assert captured.err == ""
+        assert "'bench data prepare NAME --plugin plugin' fetches one" in capsys.readouterr().err
+        assert call("prepare", "birds") == 0
+        capsys.readouterr()
+        assert main(["plan", *asked]) == 0
+        assert "1 dataset is not on this machine: secret (" in capsys.readouterr().out
+
     def test_show_tells_whether_it_is_there(self, birds: Server, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "birds", "--plugin", "plugin"]) == 0
         assert "there: no: lacks images/train, images/val" in capsys.readouterr().out

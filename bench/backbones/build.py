@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
+import timm.models
 import torch
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
 
 from bench.backbones.cifar_resnet import CifarResNet
@@ -19,15 +25,17 @@ from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
 from bench.backbones.weights import load_weights, read_weights
 from bench.cards.backbone import BackboneCard, file_sha256
-from bench.errors import InputError, choose
+from bench.errors import InputError, shortened
+from bench.training.distributed import draws_apart
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
+    "vision_transformer": partial(timm.models.VisionTransformer, num_classes=0),
     "resnet": build_resnet,
     "t2t_vit": T2TViT,
     "cvt": ConvolutionalViT,
     "cifar_resnet": CifarResNet,
 }
-"""Architectures that timm does not have, by what a card calls them."""
+"""Architectures that are not built by a name of timm's, by what a card calls them."""
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
@@ -41,7 +49,8 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
         drop_path: stochastic depth.
 
     Raises:
-        InputError: timm does not know the model, or its weights cannot be had or do not fit.
+        InputError: timm does not know the model, an image is smaller than a patch, or the weights cannot be had or do
+            not fit.
     """
     card.require_weights()
     arguments: dict[str, Any] = dict(card.arguments)
@@ -50,6 +59,7 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
     if drop_path or card.model.startswith("swin"):  # timm's Swin has 0.1 of it where nothing is said
         arguments["drop_path_rate"] = drop_path
     backbone = _create(card, arguments)
+    _require_patches(card, backbone, image_size)
     facts = getattr(backbone, "pretrained_cfg", None)
     if image_size and facts:  # networks that are built alike for every size, as convolutional ones are, must be told
         backbone.pretrained_cfg = {**facts, "input_size": (facts["input_size"][0], image_size, image_size)}
@@ -63,13 +73,70 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
     return Model(backbone, family, dim, classes, list(pixels["mean"]), list(pixels["std"]))
 
 
+def sketch(card: BackboneCard, image_size: int = 0, drop_path: float = 0.0) -> Model:
+    """The card's backbone as ``build_model`` builds it, with no values in it: it takes no memory, and little time.
+
+    Args:
+        card: the backbone; its weights are not asked for.
+        image_size: as for ``build_model``.
+        drop_path: as for ``build_model``.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    bare = replace(card, weights="none")
+    try:
+        with torch.device("meta"):
+            return build_model(bare, 1, image_size, drop_path)
+    except InputError:
+        raise
+    except Exception:  # an architecture may need values to be built
+        return build_model(bare, 1, image_size, drop_path)
+
+
+def weights_source(backbone: Any) -> str:
+    """From where timm fetches the weights of one of its models, in words; empty where it has none."""
+    facts = backbone.pretrained_cfg
+    if hub := facts.get("hf_hub_id"):
+        return f"{hub} of the Hugging Face hub"
+    return str(facts.get("url") or facts.get("file") or "")
+
+
+def fetch_weights(card: BackboneCard, backbone: Any) -> None:
+    """Have timm's weights of a card in the cache from which every process reads them; nothing of it is built.
+
+    Args:
+        card: a backbone with timm's weights.
+        backbone: timm's model of it, for instance of its ``sketch``.
+
+    Raises:
+        InputError: timm has no weights of it, or they cannot be had.
+    """
+    if not weights_source(backbone):
+        raise InputError(f"{card.name}: timm has no pre-trained weights of it; {_instead(card)}")
+    facts = backbone.pretrained_cfg
+    hub, url = facts.get("hf_hub_id"), facts.get("url")
+    if _cached(facts):
+        return
+    if not _is_plain(facts):
+        _fetched(card, dict(card.arguments))
+        return
+    try:
+        if hub:
+            timm.models.load_state_dict_from_hf(hub)
+        else:
+            torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
+    except Exception as error:  # whatever a connection, a library that has one, or a torn file raises
+        raise _unfetched(card, error) from error
+
+
 def build_source_head(card: BackboneCard) -> nn.Linear:
     """The linear head that the card's backbone was pre-trained with; torch's generator is left as it is.
 
     Raises:
         InputError: the weights hold no linear head.
     """
-    with torch.random.fork_rng():
+    with draws_apart():
         if card.weights == "pretrained":
             found = _fetched(card, dict(card.arguments)).get_classifier()
             if isinstance(found, nn.Linear):
@@ -92,12 +159,9 @@ def input_size(model: Model) -> int:
 
 
 def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
-    if card.model == "vision_transformer":
-        return timm.models.VisionTransformer(num_classes=0, **arguments)
-    if card.model in _OWN:
+    if card.model in _OWN and not card.name.startswith("timm:"):
         return _OWN[card.model](**arguments)
-    if not timm.is_model(card.model.split(".")[0]):
-        raise InputError(f"{card.name}: {choose(card.model.split('.')[0], timm.list_models(), 'timm model')}")
+    _require_known(card)
     try:
         if card.weights == "pretrained":
             return _pretrained(card, arguments)
@@ -106,6 +170,16 @@ def _create(card: BackboneCard, arguments: dict[str, Any]) -> Any:
         if "img_size" in arguments and not timm.get_pretrained_cfg(card.model).fixed_input_size:
             return _create(card, {name: value for name, value in arguments.items() if name != "img_size"})
         raise InputError(f"{card.name}: {error}; leave image_size at 0 for models of a fixed input size") from None
+
+
+def _require_patches(card: BackboneCard, backbone: Any, image_size: int) -> None:
+    """Raise ``InputError`` where an image has not one patch: such a network would be built and see nothing."""
+    patches = getattr(backbone, "patch_embed", None)
+    if 0 in (getattr(patches, "grid_size", None) or ()):
+        raise InputError(
+            f"{card.name}: images of {image_size} pixels a side are smaller than its patches, of "
+            f"{max(patches.patch_size)}; make image_size larger, or --set image_size=0 for its own"  # type: ignore[union-attr]
+        )
 
 
 def _pretrained(card: BackboneCard, arguments: dict[str, Any]) -> Any:
@@ -125,15 +199,69 @@ def _pretrained(card: BackboneCard, arguments: dict[str, Any]) -> Any:
 
 
 def _fetched(card: BackboneCard, arguments: dict[str, Any], **more: Any) -> Any:
-    """timm's model with the weights that timm fetches."""
+    """timm's model with the weights that timm fetches; the hub is not asked for what its cache has.
+
+    timm asks it every time, and waits long for an answer where there is no internet.
+    """
+    known = timm.get_pretrained_cfg(card.model)
+    path = _cached(known.to_dict()) if known else ""
+    overlay = {"file": path, "custom_load": False} if path else None
     try:
-        return timm.create_model(card.model, pretrained=True, **arguments, **more)
+        return timm.create_model(card.model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments, **more)
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"{card.name}: its pre-trained weights could not be fetched ({type(error).__name__}); "
-            f"give a file ({card.name.partition('@')[0]}@FILE.safetensors) or train from scratch "
-            f"({card.name.partition('@')[0]}@none)"
-        ) from error
+        if path:
+            raise InputError(f"{card.name}: timm cannot build it with the weights in {path}: {error}") from error
+        raise _unfetched(card, error) from error
+
+
+def _cached(facts: dict[str, Any]) -> str:
+    """The file of a model's weights in the hub's cache, by what timm says of them; empty where there is none."""
+    hub = facts.get("hf_hub_id") or ""
+    if not hub or "@" in hub or not _is_plain(facts):
+        return ""
+    found = try_to_load_from_cache(hub, "model.safetensors")
+    return found if isinstance(found, str) else ""
+
+
+def _is_plain(facts: dict[str, Any]) -> bool:
+    """Whether a model's weights are one file of the hub or of a URL; timm has ways of its own with others."""
+    if facts.get("hf_hub_filename") or facts.get("file") or os.environ.get("TIMM_USE_OLD_CACHE"):
+        return False
+    return bool(facts.get("hf_hub_id")) or not facts.get("custom_load")
+
+
+def _unfetched(card: BackboneCard, error: Exception) -> InputError:
+    return InputError(
+        f"{card.name}: its pre-trained weights could not be fetched ({type(error).__name__}); {_instead(card)}"
+    )
+
+
+def _instead(card: BackboneCard) -> str:
+    plain = card.name.partition("@")[0]
+    return f"give a file ({plain}@FILE.safetensors) or train from scratch ({plain}@none)"
+
+
+def _require_known(card: BackboneCard) -> None:
+    """Raise ``InputError`` where timm has no such model, or no weights of such a tag; it names what is nearest."""
+    model, _, tag = card.model.partition(".")
+    if not timm.is_model(model):
+        told = f"timm {timm.__version__} has no model '{shortened(model)}'"
+        raise InputError(f"{card.name}: {told}{_nearest(model, timm.list_models())}")
+    try:
+        timm.get_pretrained_cfg(card.model)
+    except RuntimeError:
+        tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")]
+        told = f"timm's {model} has no weights '{shortened(tag)}'"
+        raise InputError(f"{card.name}: {told}; it has {', '.join(tags) or 'none'}") from None
+
+
+def _nearest(written: str, known: list[str]) -> str:
+    """The end of a sentence about a name that is not known: up to five that look like it or begin with it."""
+    small = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(written.lower(), small, n=3, cutoff=0.65)
+    longer = [name for name in small if written and name.startswith(written.lower())]
+    near = list(dict.fromkeys([*close, *longer]))[:5]
+    return f"; the nearest names: {', '.join(small[name] for name in near)}" if near else "; none has a name like it"
 
 
 def _load(backbone: nn.Module, card: BackboneCard) -> None:

@@ -18,6 +18,8 @@ from bench.spec import Named, digest
 TO_BE_GIVEN = "to be given as a file"
 """The weights of a card that says where they are ``published`` and ships none, where its name stands alone."""
 
+_TIMM_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+
 
 @dataclass(frozen=True)
 class BackboneCard:
@@ -109,8 +111,10 @@ def timm_backbone(name: str) -> BackboneCard:
     """
     plain, chooses, chosen = name.partition("@")
     model = plain.removeprefix("timm:")
-    if not re.fullmatch(r"[A-Za-z0-9_.]{1,200}", model):
-        raise InputError(f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them")
+    if not _TIMM_NAME.fullmatch(model):
+        raise InputError(
+            f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them{_meant(model)}"
+        )
     weights, sha256 = _weights(chosen, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
     offers = timm_offers(model) | head_offers(model, weights)
@@ -126,14 +130,29 @@ def file_sha256(path: Path) -> str:
     return running.hexdigest()
 
 
+def _meant(model: str) -> str:
+    """What was meant by what cannot be a timm model's name, for the end of a sentence; empty where nobody knows."""
+    last, _, weights = model.strip().rpartition("/")[2].partition(":")
+    if not _TIMM_NAME.fullmatch(last):
+        return ""
+    return f"; did you mean timm:{last}{'@' + weights if weights else ''}?"
+
+
 def _weights(chosen: str, name: str, convertible: bool = False) -> tuple[str, str]:
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
     if chosen == "none":
         return "none", ""
     path = Path(os.path.realpath(typed_path(chosen))) if chosen else Path()
     if path.suffix != ".safetensors" or not path.is_file():
+        plain = name.partition("@")[0]
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
         if convertible and path.is_file():
-            problem += f"; 'bench convert {name.partition('@')[0]} {chosen}' makes one of a published checkpoint"
+            problem += f"; 'bench convert {plain} {chosen}' makes one of a published checkpoint"
+        elif path.is_file() and plain.startswith("timm:"):
+            problem += f"; of {chosen}, safetensors.torch.save_file makes one"
+        elif path.suffix == ".safetensors":
+            problem += f"; there is no file {path}"
+        elif chosen and not path.exists():
+            problem += f"; without the @, {plain} takes its own"
         raise InputError(problem)
     return str(path), file_sha256(path)

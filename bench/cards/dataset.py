@@ -15,7 +15,7 @@ them sound, and a card for every variant, which would repeat licence, source and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,19 @@ class DatasetCard:
         """The end of a message about data that is missing or wrong."""
         return f"'bench data prepare {self.plain_name}' fetches it or says how"
 
+    @property
+    def absence(self) -> str:
+        """What the card expects and is not there, and what to do, in words; empty where all is. Nothing is opened."""
+        lacking = self.missing
+        if not lacking:
+            return ""
+        there = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
+        return f"{there} {', '.join(lacking)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
+
     def require_files(self) -> None:
         """Raise ``InputError`` where what the card expects is not there; nothing is opened."""
-        lacking = self.missing
-        if lacking:
-            there = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
-            raise InputError(
-                f"{self.name}: {there} {', '.join(lacking)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
-            )
+        if absence := self.absence:
+            raise InputError(f"{self.name}: {absence}")
 
 
 def read_dataset(name: str, path: Path) -> DatasetCard:
@@ -128,6 +133,19 @@ def read_dataset(name: str, path: Path) -> DatasetCard:
     told = f"{plain}@{variant}" if variant else plain
     card = DatasetCard(told, facts.text("title"), facts.text("reader"), str(folder), facts, _meaning(facts))
     return card if listed is None else _listed(card, listed)
+
+
+def absent(cards: Iterable[DatasetCard]) -> dict[str, str]:
+    """What is not on this machine: for each dataset of which files are missing, by its name, its ``absence``."""
+    return {card.name: absence for card in cards if (absence := card.absence)}
+
+
+def absent_together(names: Iterable[str]) -> str:
+    """The sentence for datasets that are not on this machine: each once, whatever is chosen of it."""
+    plain = list(dict.fromkeys(name.partition("@")[0] for name in names))
+    told = "1 dataset is" if len(plain) == 1 else f"{len(plain)} datasets are"
+    place = f"looked in {data_folder()}; BENCH_DATA says where datasets lie"
+    return f"{told} not on this machine: {', '.join(plain)} ({place})"
 
 
 def read_list(path: Path) -> list[str]:
@@ -165,11 +183,13 @@ def folder_dataset(folder: Path) -> DatasetCard:
     splits = {split: part for split in _SPLIT_FOLDERS if (part := split_folder(folder, split)) is not None}
     for split in ("train", "test"):
         if split not in splits:
-            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}")
+            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{_above(folder)}")
     files = {split: image_files(part) for split, part in splits.items()}
     for split, found in files.items():
         if not found:
-            raise InputError(f"folder:{folder}: '{splits[split].name}' holds no image; {layout}")
+            loose = any(path.suffix.lower() in IMAGE_SUFFIXES for path in splits[split].glob("*"))
+            inside = " inside a folder of its class" if loose else ""
+            raise InputError(f"folder:{folder}: '{splits[split].name}' holds no image{inside}; {layout}")
         if odd := next((path for path in found if not path.is_file()), None):
             raise InputError(f"folder:{folder}: {odd} is no image file that can be read; remove it")
     classes = sorted({path.parent.name for path in files["train"]})
@@ -183,6 +203,13 @@ def folder_dataset(folder: Path) -> DatasetCard:
     )
     means = _content(folder, [path for found in files.values() for path in found])
     return DatasetCard(f"folder:{folder}", folder.name, "folder", str(folder), facts, means)
+
+
+def _above(folder: Path) -> str:
+    """For the end of a sentence: the folder above one that is itself a split of it; empty for others."""
+    if any(split_folder(folder.parent, split) == folder for split in _SPLITS):
+        return f"; did you mean folder:{folder.parent}?"
+    return ""
 
 
 def split_folder(folder: Path, split: str) -> Path | None:
@@ -213,6 +240,10 @@ def _chosen(chosen: str, facts: Section, plain: str) -> tuple[str, Path | None]:
     path = typed_path(file).absolute() if file else Path()
     if not file or not path.is_file():
         told = choose(file, variants, "variant") if file else "after @ stands what is chosen of it"
+        if (Path(file).suffix or "/" in file) and not path.exists():
+            known = f", or one of its variants: {', '.join(variants)}" if variants else ""
+            listing = f"a file that lists training images, one path a line{known}"
+            raise InputError(f"{plain}: there is no file {path}; after @ stands {listing}")
         raise InputError(f"{plain}: {told}; an existing file that lists training images, one path a line, is taken too")
     return variant, path
 

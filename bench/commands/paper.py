@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import bench
+from bench.cards.dataset import absent, absent_together
 from bench.commands.options import overrides_of, plan_of, print_json
-from bench.errors import InputError
+from bench.errors import InputError, Problems
+from bench.overrides import split_list
 
 if TYPE_CHECKING:
+    from bench.cards import DatasetCard
     from bench.cost.estimate import Estimate
     from bench.papers.plan import PaperPlan
+    from bench.spec import RunSpec
     from bench.state import Plan
     from bench.store import Store
 
@@ -25,12 +31,30 @@ def is_paper(options: argparse.Namespace) -> bool:
 
 
 def paper_of(options: argparse.Namespace) -> PaperPlan:
-    """The plan of the paper or table that is named."""
+    """The plan of the paper or table that is named.
+
+    Raises:
+        InputError: the command line names a backbone or dataset that there is not, or nothing that the paper has.
+    """
     from bench.papers.plan import plan_paper
 
     # which test is chosen changes no run
-    overrides = replace(overrides_of(options), test="", across="")
-    return plan_paper(options.target, bench.Registry(options.plugin), overrides)
+    overrides, registry = replace(overrides_of(options), test="", across=""), bench.Registry(options.plugin)
+    _refuse_unknown(overrides, registry)
+    return plan_paper(options.target, registry, overrides)
+
+
+def _refuse_unknown(overrides: bench.Overrides, registry: bench.Registry) -> None:
+    """A misspelt name would only keep no cell of a paper. Raises ``InputError`` with the nearest."""
+    problems = Problems()
+    for axis, find in (("backbones", registry.backbone), ("datasets", registry.dataset)):
+        for name in split_list(getattr(overrides, axis)):
+            try:
+                if ":" not in name:
+                    find(name.partition("@")[0])
+            except InputError as error:
+                problems.add(f"--{axis}: {error}")
+    problems.stop()
 
 
 def planned(options: argparse.Namespace) -> Any:
@@ -49,7 +73,9 @@ def show_plan(options: argparse.Namespace) -> int:
     if options.format == "json":
         runs = [{"id": run_id, "spec": to_json(spec)} for run_id, spec in plan.unique.items()]
         told = {"target": plan.name, "needed": plan.needed, "runs": runs, "not_run": dict(plan.reasons)}
-        print_json({**told, "estimate": asdict(cost_of(options, plan, store))})
+        print_json(
+            {**told, "missing_data": missing_data(options, plan), "estimate": asdict(cost_of(options, plan, store))}
+        )
         return 0
     print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
     for table in plan.tables:
@@ -61,7 +87,44 @@ def show_plan(options: argparse.Namespace) -> int:
     print_cost(options, plan, store)
     for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} not run: {reason}")
+    print_missing_data(options, plan)
     return 0
+
+
+def data_of(runs: Iterable[RunSpec], options: argparse.Namespace) -> list[DatasetCard]:
+    """The datasets of some runs, but for folders of images: all of those was read when the runs were planned."""
+    registry = bench.Registry(options.plugin)
+    names = dict.fromkeys(spec.dataset.name for spec in runs)
+    return [registry.dataset(name) for name in names if not name.startswith("folder:")]
+
+
+def missing_data(options: argparse.Namespace, plan: Plan) -> list[dict[str, str]]:
+    """The datasets of a plan that are not on this machine, each with the reason and what to do."""
+    found = absent(data_of(plan.unique.values(), options))
+    return [{"dataset": name, "reason": reason} for name, reason in found.items()]
+
+
+def print_missing_data(options: argparse.Namespace, plan: Plan) -> None:
+    """Which datasets of a plan are not on this machine, and how they are had; nothing where all are."""
+    if found := absent(data_of(plan.unique.values(), options)):
+        print(f"{absent_together(found)}\n  {_how_prepared(found, options)}")
+
+
+def require_data(runs: Iterable[RunSpec], options: argparse.Namespace) -> None:
+    """Raise ``InputError`` that names every dataset of some runs of which files are missing; nothing is opened."""
+    found = absent(data_of(runs, options))
+    if len(found) == 1:
+        raise InputError(*(f"{name}: {absence}" for name, absence in found.items()))
+    if found:
+        raise InputError(f"{absent_together(found)}; {_how_prepared(found, options)}")
+
+
+def _how_prepared(names: Iterable[str], options: argparse.Namespace) -> str:
+    """The command that fetches datasets, in words; with the user's folders where one of them is theirs."""
+    suite = bench.Registry().dataset_files
+    theirs = any(name.partition("@")[0] not in suite for name in names)
+    plugins = [word for given in options.plugin if theirs for word in ("--plugin", given)]
+    return f"'{shlex.join(['bench', 'data', 'prepare', 'NAME', *plugins])}' fetches one or says how"
 
 
 def add_cost(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,17 @@ from bench.commands.options import (
     ranks_of,
     typed,
 )
-from bench.commands.paper import add_cost, cost_of, is_paper, planned, print_cost, show_plan
+from bench.commands.paper import (
+    add_cost,
+    cost_of,
+    is_paper,
+    missing_data,
+    planned,
+    print_cost,
+    print_missing_data,
+    require_data,
+    show_plan,
+)
 from bench.commands.queue import name_of, print_excluded, print_failed, submit
 from bench.commands.table import add_tests, rules_of
 from bench.errors import InputError, choose
@@ -115,11 +125,13 @@ def _add_launching(parser: argparse.ArgumentParser) -> None:
 def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     from bench.launch import make_ready, untrained
+    from bench.launch.preflight import require_backbones
     from bench.state import Snapshot
 
     store = Snapshot(options.results)
     todo = untrained(runs, store, retry=retry)
-    _require_data(todo, options)
+    require_data(todo, options)
+    require_backbones(todo, bench.Registry(options.plugin), lambda line: print(f"bench: {line}", file=sys.stderr))
     said = "0 runs were trained now"
     if options.launcher == "slurm":
         if submit(plan, todo, job, options, store):
@@ -208,12 +220,6 @@ def _job(options: argparse.Namespace) -> Any:
     )
 
 
-def _require_data(runs: Iterable[RunSpec], options: argparse.Namespace) -> None:
-    registry = bench.Registry(options.plugin)
-    for name in dict.fromkeys(spec.dataset.name for spec in runs):
-        registry.dataset(name).require_files()
-
-
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     from bench.spec import to_json
@@ -228,7 +234,9 @@ def plan_command(options: argparse.Namespace) -> int:
         runs = [{"id": run.spec.id, "axes": dict(run.axes), "spec": to_json(run.spec)} for run in plan.runs]
         left_out = [{"axes": dict(cell.axes), "reason": cell.reason} for cell in plan.excluded]
         told = {"experiment": plan.experiment.name, "runs": runs, "excluded": left_out, "done": now.done}
-        print_json({**told, "estimate": asdict(cost_of(options, plan, store))})
+        print_json(
+            {**told, "missing_data": missing_data(options, plan), "estimate": asdict(cost_of(options, plan, store))}
+        )
         return 0
     experiment = plan.experiment
     print(f"{experiment.name}: {experiment.title}")
@@ -243,6 +251,7 @@ def plan_command(options: argparse.Namespace) -> int:
     print(f"{now.runs} different runs: {now.done} done, {len(now.failed)} failed, {now.missing} to train")
     print_cost(options, plan, store)
     print_excluded(plan)
+    print_missing_data(options, plan)
     return 0
 
 

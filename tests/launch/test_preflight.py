@@ -1,0 +1,271 @@
+"""Before any run: what cannot be built is refused at once, and weights are fetched once, for every worker."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import timm
+from safetensors.torch import save
+
+from bench.cards import BackboneCard
+from bench.cli import main
+from bench.errors import InputError
+from bench.experiment import Overrides, read_experiment
+from bench.grid import expand
+from bench.launch import LocalExecutor, preflight
+from bench.launch.preflight import Build, builds_of, require_backbones
+from bench.registry import Registry
+from bench.spec import RunSpec
+from bench.store import Store
+from tests.launch.conftest import Fake
+from tests.launch.hub import Hub
+
+BENCH = Path(sys.executable).with_name("bench")
+SMALL = "timm:test_vit.r160_in1k"
+WEIGHTS = "timm/test_vit.r160_in1k/model.safetensors"
+SHORT = ("--methods", "ce", "--rates", "15", "--set", "steps=2", "--set", "warmup=0", "--set", "image_size=32")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with no weights of anybody's near it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub that has the weights of one small network of timm's."""
+    hub = Hub()
+    hub.files[WEIGHTS] = save(timm.create_model(SMALL.removeprefix("timm:")).state_dict())
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield hub
+    hub.close()
+
+
+def runs(backbones: str, registry: Registry | None = None, **overrides: Any) -> list[RunSpec]:
+    """Runs of the demo on some backbones."""
+    chosen = Overrides(methods="ce", backbones=backbones, rates="15", **overrides)
+    return list(expand(read_experiment("demo", registry or Registry(), chosen)).unique.values())
+
+
+def plugin(folder: Path, card: str) -> Registry:
+    """The suite with a backbone of one's own, ``mine``."""
+    (folder / "own" / "backbones").mkdir(parents=True)
+    (folder / "own" / "backbones" / "mine.yaml").write_text(card, encoding="utf-8")
+    return Registry([folder / "own"])
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a script in the place of the process that answers."""
+    monkeypatch.setattr(preflight, "program", lambda module: [sys.executable, "-u", "-c", script])
+
+
+class TestWhatIsAsked:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("micro_vit", "micro_resnet", "micro_vit@none", "deit_small@none", "resnet50@none", "cifar_resnet20@none"),
+            *("timm:resnet50@none", "timm:vit_base_patch16_224@none", "timm:vit_base_patch16_224.mae@none"),
+        ],
+    )
+    def test_nothing_about_what_is_known(self, name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("a process would be started")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+        require_backbones(runs(name), Registry(), print)
+
+    def test_nothing_about_a_file_of_weights_for_a_known_backbone(self, here: Path) -> None:
+        Path("w.safetensors").write_bytes(b"x")
+        assert builds_of(runs("micro_vit@w.safetensors,timm:resnet50@w.safetensors"), Registry()) == []
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("deit_small", "resnet50", "timm:resnet50", "timm:resnet18@none", "timm:vit_tinny@none"),
+            *("timm:vit_base_patch16_224.typo@none", "timm:resnet@none"),
+        ],
+    )
+    def test_what_timm_has_to_say_or_to_fetch(self, name: str, here: Path) -> None:
+        assert [build.backbone for build in builds_of(runs(name), Registry())] == [name]
+
+    def test_a_file_of_weights_makes_no_name_known(self, here: Path) -> None:
+        Path("w.safetensors").write_bytes(b"x")
+        (build,) = builds_of(runs("timm:vit_tinny@w.safetensors"), Registry())
+        assert build.backbone.startswith("timm:vit_tinny@")
+
+    def test_a_card_of_ones_own(self, here: Path) -> None:
+        registry = plugin(here, "title: Mine\nmodel: vit_tinny_patch16_224\nweights: timm\n")
+        for name in ("mine", "mine@none"):
+            assert [build.backbone for build in builds_of(runs(name, registry), registry)] == [name]
+
+    def test_each_backbone_once(self, here: Path) -> None:
+        found = builds_of(runs("micro_vit,timm:resnet18@none,deit_small", seeds="5"), Registry())
+        size = runs("micro_vit")[0].protocol.image_size
+        assert found == [Build("timm:resnet18@none", size, 0.0), Build("deit_small", size, 0.0)]
+
+    def test_each_size_that_it_is_built_for(self, here: Path) -> None:
+        both = [*runs("timm:resnet18@none"), *runs("timm:resnet18@none", settings=("image_size=64",))]
+        assert len(builds_of(both, Registry())) == 2
+
+
+class TestAnswers:
+    def test_every_problem_is_told_and_what_is_fetched_is_said(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answering(monkeypatch, 'print(\'{"fetching": "a file"}\\n{"problem": "one"}\\n{"problem": "two"}\')')
+        said: list[str] = []
+        with pytest.raises(InputError) as caught:
+            require_backbones(runs("deit_small"), Registry(), said.append)
+        assert (caught.value.problems, said) == (("one", "two"), ["a file"])
+
+    def test_a_process_that_breaks(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        answering(monkeypatch, "raise OSError('no room')")
+        with pytest.raises(InputError) as caught:
+            require_backbones(runs("deit_small"), Registry(), print)
+        assert caught.value.problems == ("the process that checks the backbones ended: exit code 1: OSError: no room",)
+
+    def test_after_a_long_wait_for_nothing_no_other_weights_are_waited_for(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried: list[str] = []
+
+        def fail(card: BackboneCard, backbone: object) -> None:
+            tried.append(card.name)
+            time.sleep(0.2 * (card.name == "resnet50"))
+            raise InputError("no connection")
+
+        monkeypatch.setattr(preflight, "SLOW", 0.05)
+        monkeypatch.setattr("bench.backbones.build.fetch_weights", fail)
+        answers, registry = io.StringIO(), Registry()
+        fetching = preflight._Fetching(answers)
+        backbone = SimpleNamespace(pretrained_cfg={"hf_hub_id": "timm/x"})
+        for name in ("deit_small", "resnet50"):
+            with pytest.raises(InputError, match="no connection"):
+                fetching.fetch(registry.backbone(name), backbone)
+        for name in ("swin_tiny", "resnet50"):
+            fetching.fetch(registry.backbone(name), backbone)
+        assert tried == ["deit_small", "resnet50"]
+        assert (
+            answers.getvalue() == '{"fetching": "fetching the weights of resnet50 (timm/x of the Hugging Face hub)"}\n'
+        )
+
+    @pytest.mark.parametrize("launcher", [(), ("--launcher", "slurm")], ids=["local", "slurm"])
+    @pytest.mark.parametrize("command", ["run", "retry"])
+    def test_no_run_is_started_or_submitted_and_nothing_is_written(
+        self,
+        command: str,
+        launcher: tuple[str, ...],
+        here: Path,
+        fake: Fake,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise AssertionError("runs would be trained")
+
+        store, (spec, *_) = Store("results"), runs("deit_small", seeds="1")
+        if command == "retry":
+            with store.draft() as draft:
+                told = {"class": "code", "kind": "died", "message": "it broke"}
+                store.publish_failure(draft, spec, {"status": "failed", "error": told})
+        before = sorted(here.rglob("*"))
+        monkeypatch.setattr(LocalExecutor, "execute", refuse)
+        answering(monkeypatch, 'print(\'{"problem": "deit_small: no"}\')')
+        chosen = ("demo", "--methods", "ce", "--backbones", "deit_small", "--rates", "15", "--seeds", "1")
+        classes = ("--class", "code") if command == "retry" else ()
+        assert main([command, *chosen, *classes, *launcher]) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err) == ("", "bench: deit_small: no\n")
+        assert fake.scripts == []
+        assert sorted(here.rglob("*")) == before
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``bench`` in a process of its own, as somebody types it."""
+    return subprocess.run([BENCH, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+class TestInAProcess:
+    def test_names_that_timm_does_not_have(self, here: Path) -> None:
+        names = "timm:vit_tinny_patch16_224@none,timm:resnet18@none,timm:vit_tiny_patch16_224.augreg"
+        done = bench("run", "demo", "--methods", "ce", "--backbones", names)
+        assert (done.returncode, done.stdout) == (2, "")
+        wrong, tag = done.stderr.splitlines()
+        assert wrong.startswith("bench: timm:vit_tinny_patch16_224@none: timm ")
+        assert "has no model 'vit_tinny_patch16_224'; the nearest names: vit_tiny_patch16_224, " in wrong
+        assert tag == (
+            "bench: timm:vit_tiny_patch16_224.augreg: timm's vit_tiny_patch16_224 has no weights 'augreg'; "
+            "it has augreg_in21k, augreg_in21k_ft_in1k"
+        )
+        assert not list(here.iterdir())
+
+    def test_cards_of_ones_own(self, here: Path) -> None:
+        plugin(here, "title: Mine\nmodel: vision_transformer\narguments: {patch_sise: 4}\n")
+        before = sorted(here.rglob("*"))
+        done = bench("run", "demo", "--plugin", "own", "--methods", "ce", "--backbones", "mine@none")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith("bench: mine@none: it cannot be built: TypeError: ")
+        assert "patch_sise" in done.stderr
+        assert sorted(here.rglob("*")) == before
+
+    def test_weights_without_a_connection(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        done = bench("run", "demo", "--methods", "ce", "--backbones", "deit_small,resnet50")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.splitlines() == [
+            f"bench: {name}: its pre-trained weights could not be fetched (LocalEntryNotFoundError); give a file "
+            f"({name}@FILE.safetensors) or train from scratch ({name}@none)"
+            for name in ("deit_small", "resnet50")
+        ]
+        assert not list(here.iterdir())
+
+    def test_weights_are_fetched_once_for_every_worker(self, here: Path, hub: Hub) -> None:
+        done = bench("run", "digits", "--backbones", SMALL, *SHORT, "--seeds", "2", "--jobs", "2")
+        assert done.returncode == 0, done.stderr
+        assert "2 of 2 are done" in done.stdout
+        assert hub.fetched(WEIGHTS) == 1
+        assert sum(WEIGHTS in asked for asked in hub.asked) == 2, "of a file that is here, the hub was asked again"
+
+    @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+    def test_what_takes_long_is_said_and_ends_with_the_launch(
+        self, ending: signal.Signals, code: int, here: Path, hub: Hub
+    ) -> None:
+        hub.silent = True
+        front = subprocess.Popen(
+            [BENCH, "run", "digits", "--backbones", SMALL, *SHORT],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert front.stderr is not None
+            line = front.stderr.readline()
+            os.killpg(front.pid, ending)
+            started = time.monotonic()
+            out, err = front.communicate(timeout=30)
+            assert time.monotonic() - started < 5
+        finally:
+            front.kill()
+        told = f"bench: fetching the weights of {SMALL} ({WEIGHTS.removesuffix('/model.safetensors')} of the"
+        assert line == f"{told} Hugging Face hub)\n"
+        assert (front.returncode, out, err) == (code, "", "bench: stopped\n" * (code == 130))
+        assert hub.gone.wait(10), "the process that fetches lives on"
+        assert not list(here.iterdir())
