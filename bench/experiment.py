@@ -12,13 +12,16 @@ from bench.document import Section
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.overrides import ACROSS, SELECTIONS, TESTS, Overrides, read_value, split_list, split_setting
-from bench.protocol import Protocol, read_protocol
+from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import AXES, digest, percent
 
 __all__ = ["Experiment", "Overrides", "read_experiment"]
 
 SPLITS = ("test", "val")
+FAMILIES = ("column", "table")
+"""What Holm's correction may be over: the comparisons of each column, or of the whole table."""
+
 MOST_SEEDS = 10_000
 
 VARY = {
@@ -48,7 +51,7 @@ _TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split", "test
 _CHOICES = {
     "selection": SELECTIONS,
     "split": SPLITS,
-    "family": ("column", "table"),
+    "family": FAMILIES,
     "test": TESTS,
     "across": ACROSS,
 }
@@ -244,8 +247,7 @@ class _Reader:
         for text in self.overrides.settings:
             place = "--set"
             key, value = self.guard(lambda text=text: split_setting(text, "--set"), ("", None))  # type: ignore[misc]
-            rival = {"epochs": "steps", "steps": "epochs"}.get(key)
-            written = [item for item in written if item[0] != rival or item[2] == "--set"]
+            written = [item for item in written if item[0] != RIVALS.get(key) or item[2] == "--set"]
             written += [(key, value, "--set")] if key else []
         return read_protocol(written, place)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind, ttest_rel
 
 from bench.cli import build_parser, main
 from bench.experiment import Overrides, read_experiment
@@ -20,7 +20,7 @@ from bench.papers.plan import plan_paper
 from bench.power import Comparison, weigh
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import seeds_needed, welch_power
+from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
 from bench.store import Store
 
 Accuracy = Callable[[RunSpec], float]
@@ -54,6 +54,11 @@ def near(spec: RunSpec) -> float:
     """GTA is a little better, with an overlap that three seeds cannot resolve; the linear probe is far off."""
     gap = {"gta": 2.0}.get(spec.method.name, 0.0) - 30 * (spec.method.name == "linear")
     return 60 + gap + 1.5 * (spec.seed % 3)
+
+
+def uneven(spec: RunSpec) -> float:
+    """GTA is about as much better at every seed, and seeds differ by far more."""
+    return 60 + 5.0 * spec.seed + (2.0 + (0.0, 1.0, -1.3)[spec.seed % 3]) * (spec.method.name == "gta")
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -177,8 +182,104 @@ class TestPaper:
         assert {need["where"] for need in found["comparisons"]} == {"gta/table2 / Sampling Rates [Acc@1] / 15%"}
         assert {need["level"] for need in found["comparisons"]} == {0.01}
 
+    def test_pairs_are_of_runs_that_share_a_draw(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
+        plan = plan_paper("gta/table2", Registry(), Overrides(rates="15", datasets="cub200"))
+        publish(list(plan.unique.values()), uneven)
+        typed = ("gta/table2", "--rates", "15", "--datasets", "cub200", "--test", "paired")
+        found = {need["method"]: need for need in in_json(capsys, *typed)["comparisons"]}
+        gaps = [2.0 + part for part in (0.0, 1.0, -1.3)]
+        guided = found["CUB / GTA"]
+        assert guided["p"] == pytest.approx(ttest_rel(gaps, [0.0] * 3).pvalue, abs=1e-9)
+        assert (guided["pairs"], guided["needed"]) == (3, pairs_needed(*mean_std(gaps), guided["level"], start=4))
+
+
+class TestWhichTest:
+    """``--test``, or the test that the experiment declares."""
+
+    TYPED = ("demo", "--methods", "ce,gta", "--rates", "15")
+
+    def test_the_paired_test_goes_by_the_spread_of_the_differences(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish(demo(methods="ce,gta", rates="15"), uneven)
+        found = in_json(capsys, *self.TYPED, "--test", "paired")
+        (need,) = found["comparisons"]
+        gaps = [2.0, 3.0, 0.7]
+        assert found["test"] == "paired"
+        assert need["p"] == pytest.approx(ttest_rel(gaps, [0.0] * 3).pvalue, abs=1e-9)
+        assert (need["pairs"], need["needed"]) == (3, pairs_needed(*mean_std(gaps), start=4))
+        (welch,) = in_json(capsys, *self.TYPED)["comparisons"]
+        assert welch["needed"] > need["needed"]  # the seeds share their ups and downs
+        out = told(capsys, *self.TYPED, "--test", "paired")
+        assert "3 pairs" in out
+        assert "The paired t-test at alpha = 0.05, Holm-corrected; needed pairs take the gap" in out
+
+    def test_only_seeds_of_both_sides_are_pairs(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(
+            [spec for spec in demo(methods="ce,gta", rates="15") if (spec.method.name, spec.seed) != ("ce", 2)], uneven
+        )
+        (need,) = in_json(capsys, *self.TYPED, "--test", "paired")["comparisons"]
+        assert (need["seeds"], need["pairs"], need["gap"]) == ([3, 2], 2, pytest.approx(2.5))
+
+    def test_pairs_that_differ_by_the_same_have_no_spread(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,bss", rates="15"), near)
+        typed = ("demo", "--methods", "ce,bss", "--rates", "15", "--test", "paired")
+        (need,) = in_json(capsys, *typed)["comparisons"]
+        assert (need["needed"], need["note"]) == (None, "no pair differs from another: there is no spread to go by")
+
+    @pytest.mark.parametrize("seeds", ["1", "0,1"])
+    def test_one_pair_needs_a_second_one(self, seeds: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish([spec for spec in demo(methods="ce,gta", rates="15") if spec.seed == 0], uneven)
+        (need,) = in_json(capsys, *self.TYPED, "--seeds", seeds, "--test", "paired")["comparisons"]
+        assert (need["needed"], need["note"]) == (2, "one pair has no spread: look again with two")
+
+    def test_the_permutation_test_needs_seeds_to_reach_its_level_at_all(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish(demo(methods="ce,linear", rates="15"), near)
+        typed = ("demo", "--methods", "ce,linear", "--rates", "15")
+        (need,) = in_json(capsys, *typed, "--test", "permutation")["comparisons"]
+        assert (need["p"], need["needed"], need["note"]) == (pytest.approx(0.1), 4, "with fewer no p can be 0.05")
+        assert in_json(capsys, *typed)["comparisons"][0]["note"] == "significant"
+        assert "2 / C(2n, n)" in told(capsys, *typed, "--test", "permutation")
+
+    def test_what_the_exact_test_cannot_count_out_is_not_planned_for(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish(demo(methods="ce,gta", rates="15"), lambda spec: near(spec) / 4 + 3 * spec.seed)
+        found = in_json(capsys, *self.TYPED, "--test", "permutation", "--most", "500")
+        (need,) = found["comparisons"]
+        assert need["needed"] is None
+        assert need["note"].endswith(", and the exact test takes at most 20 on each side")
+        assert found["command"] == ""
+
+    def test_more_seeds_than_the_exact_test_takes_are_refused(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish(demo(methods="ce,gta", rates="15", seeds="21"), near)
+        assert main(["power", *self.TYPED, "--seeds", "21", "--test", "permutation"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "the exact test is for at most 40 values" in line
+
+    def test_a_declared_test_is_used(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("mine.yaml").write_text(
+            "methods: [ce, gta]\nbackbones: [micro_vit]\ndatasets: [cluttered_digits]\nrates: [15]\nseeds: 3\n"
+            "baseline: ce\nprotocol: {steps: 10}\ntable: {test: paired}\n",
+            encoding="utf-8",
+        )
+        publish(list(expand(read_experiment("mine.yaml", Registry())).unique.values()), uneven)
+        assert in_json(capsys, "mine.yaml")["test"] == "paired"
+        assert in_json(capsys, "mine.yaml", "--test", "welch")["test"] == "welch"
+
 
 class TestWeigh:
+    def test_runs_of_one_seed_that_share_nothing_are_no_pairs(self) -> None:
+        (need,) = weigh([Comparison((), "w", "a", "b", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
+        assert (need.seeds, need.note) == (None, "runs of one seed share nothing: there are no pairs")
+
     def test_families_are_apart(self) -> None:
         def comparison(family: str, gap: float) -> Comparison:
             return Comparison((family,), family, "a", "b", (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))

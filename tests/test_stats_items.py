@@ -10,14 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm, t
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.power import TTestIndPower
+from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from bench.stats import (
     holm,
     likeness,
     mcnemar,
     paired_bootstrap,
+    paired_power,
+    paired_t,
+    pairs_needed,
+    permutation,
+    permutation_level,
+    permutation_needed,
     seeds_needed,
+    smallest_p,
     unrejected_level,
     welch,
     welch_power,
@@ -180,6 +187,69 @@ class TestSeeds:
     def test_start_where_there_are_some(self) -> None:
         assert seeds_needed(4.0, 1.0, 1.0) == 3
         assert seeds_needed(4.0, 1.0, 1.0, start=6) == 6
+
+
+class TestPaired:
+    @pytest.mark.parametrize("n", [2, 3, 5, 10, 20])
+    @pytest.mark.parametrize("gap", [0.2, 0.6, 1.0])
+    @pytest.mark.parametrize("alpha", [0.05, 0.05 / 7])
+    def test_power_agrees_with_statsmodels(self, n: int, gap: float, alpha: float) -> None:
+        expected = TTestPower().power(gap, n, alpha)
+        assert paired_power(-2 * gap, 2.0, n, alpha) == pytest.approx(expected, abs=1e-9)
+
+    def test_power_is_what_simulation_finds(self) -> None:
+        rng = np.random.default_rng(5)
+        found = np.mean([paired_t(rng.normal(1.5, 1, 5), np.zeros(5)) <= 0.05 for _ in range(4000)])
+        assert paired_power(1.5, 1.0, 5) == pytest.approx(found, abs=0.025)
+
+    @pytest.mark.parametrize("gap", [0.3, 1.0, 2.0])
+    @pytest.mark.parametrize("alpha", [0.05, 0.005])
+    def test_pairs_agree_with_statsmodels(self, gap: float, alpha: float) -> None:
+        expected = TTestPower().solve_power(gap, power=0.8, alpha=alpha)
+        assert pairs_needed(gap, 1.0, alpha) == math.ceil(expected)
+        assert pairs_needed(gap, 1.0, alpha, start=1000) == 1000
+
+    def test_of_what_cannot_be_found(self) -> None:
+        assert pairs_needed(0.0, 1.0) is None
+        assert pairs_needed(1.0, 0.0) is None
+        for arguments in ((1.0, 0.0, 3), (1.0, 1.0, 1), (math.nan, 1.0, 3)):
+            with pytest.raises(ValueError, match="power needs"):
+                paired_power(*arguments)
+
+
+class TestPermutation:
+    def test_level_by_hand(self) -> None:
+        assert permutation_level(3) == 0.0  # 2 / 20 is the least
+        assert permutation_level(4) == pytest.approx(2 / 70)
+        assert permutation_level(5) == pytest.approx(12 / 252)
+        assert permutation_level(21) == 0.05
+        with pytest.raises(ValueError, match="a value on each side"):
+            permutation_level(0)
+
+    @given(st.integers(1, 20), st.sampled_from([0.05, 0.0125, 0.005]))
+    def test_level_is_there_where_the_test_can_reach_alpha(self, n: int, alpha: float) -> None:
+        level = permutation_level(n, alpha)
+        assert level <= alpha
+        assert (level > 0) == (smallest_p("permutation", n, n) <= alpha)
+
+    def test_needs_the_least_that_can_reach_alpha(self) -> None:
+        assert permutation_needed(50.0, 1.0, 1.0) == 4
+        assert permutation_needed(50.0, 1.0, 1.0, 0.0125) == 5
+        assert permutation_needed(1.0, 0.0, 0.0) == 4
+        assert permutation_needed(0.0, 0.0, 0.0) is None
+        assert permutation_needed(0.0, 1.0, 1.0) is None
+
+    def test_needs_what_welch_needs_where_its_p_are_dense(self) -> None:
+        assert permutation_needed(1.2, 1.0, 1.0) == seeds_needed(1.2, 1.0, 1.0) == 12
+        assert permutation_needed(0.5, 1.0, 1.0) == seeds_needed(0.5, 1.0, 1.0) == 64
+
+    @pytest.mark.parametrize(("n", "alpha", "gap"), [(4, 0.05, 2.4), (5, 0.01, 2.7), (5, 0.05, 2.0), (8, 0.0125, 1.9)])
+    def test_power_is_near_what_simulation_finds(self, n: int, alpha: float, gap: float) -> None:
+        rng = np.random.default_rng(7)
+        found = np.mean([permutation(rng.normal(gap, 1, n), rng.normal(0, 1, n)) <= alpha for _ in range(1000)])
+        promised = welch_power(gap, 1.0, 1.0, n, n, permutation_level(n, alpha))
+        least = permutation_level(n - 1, alpha) == 0
+        assert -0.04 < promised - found < (0.12 if least else 0.04)
 
 
 class TestLevel:

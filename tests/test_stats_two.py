@@ -15,6 +15,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from bench.stats import (
     OutOfReachError,
+    fewest,
     paired_permutation,
     paired_t,
     permutation,
@@ -220,6 +221,13 @@ class TestReach:
         assert refusal("permutation", 3, 3).startswith("n = 3 and 3 seeds: the smallest possible p of")
         assert "and 0.0938 after Holm over 3 comparisons" in refusal("wilcoxon", 6, comparisons=3)
         assert refusal("welch", 1, 3) == "n = 1 and 3 seeds: Welch's t-test needs at least 2"
+
+    def test_fewest_is_the_first_that_can(self) -> None:
+        assert fewest("permutation", 2, 2) == (4, 4)
+        assert fewest("permutation", 2, 3, comparisons=10) == (5, 6)
+        assert fewest("wilcoxon", 9) == (9,)
+        with pytest.raises(ValueError, match="needs at least 2 seeds"):
+            fewest("welch", 1, 3)
 
     def test_nothing_is_refused_that_can_be_reached(self) -> None:
         assert refusal("permutation", 4, 4) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from bench.experiment import read_experiment
 from bench.grid import expand
 from bench.registry import Registry
 from bench.store import Store
-from bench.tables.cells import FAMILIES
+from tests.papers.test_table import planned as plan_mini
 from tests.test_cli import accuracy, publish
 
 EXPERIMENT = """\
@@ -54,7 +55,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_test_that_is_typed_is_made_and_named(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(told(capsys, "table", mine, "--test", "paired").split())
     assert "two-sided paired t-test against CE" in text
-    assert "Pairs are runs of one seed, which share subset of images, initial head and order of batches." in text
+    assert (
+        "Pairs are runs of one seed, which share the subset of images, the initial head and the order of batches."
+        in text
+    )
     rows = csv.DictReader(io.StringIO(told(capsys, "table", mine, "--test", "paired", "--format", "csv")))
     found = {(row["dataset"], row["rate"], row["method"]): row["p"] for row in rows}
     cells: dict[tuple[str, str, str], list[float]] = {}
@@ -117,7 +121,44 @@ def test_a_diagram_of_published_numbers(
     assert "one table at a time" in refused(capsys, "figure", "gta", "--kind", "cd")
 
 
+@pytest.fixture
+def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A paper's table with a sweep, whose candidates are best at different points of their curves."""
+    monkeypatch.chdir(tmp_path)
+    first, second = (candidate.runs for candidate in plan_mini(tmp_path).cells[2][0].candidates)
+    for runs, curve in ((first, [(50.0, 99.0), (60.0, 70.0)]), (second, [(80.0, 80.0), (55.0, 75.0)])):
+        for spec in runs:
+            points = [
+                {"step": step, "val": {"top1": val}, "test": {"top1": test}}
+                for step, (val, test) in enumerate(curve, 1)
+            ]
+            with Store("results").draft() as draft:
+                Store("results").publish(draft, spec, {"status": "done", "curve": points, "timing": {"seconds": 1.0}})
+    return "mini/table1"
+
+
+def test_rules_beside_each_other_say_which_candidate_each_chose(swept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ("table", swept, "--plugin", ".", "--selection", "last,best-val,best-test")
+    text = " ".join(told(capsys, *typed).split())
+    assert "Digits / GTA / 15% (last and best-test weight=0.1, best-val weight=1)." in text
+    alike = told(capsys, *typed[:-1], "last,best-test")
+    assert "each rule chooses" not in alike
+
+
+def test_a_diverged_candidate_is_named_below_the_table(swept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store("results")
+    (run, *_) = [folder for folder in (store.root / "runs").iterdir() if folder.name.startswith("gta")]
+    spec = next(
+        spec for one in plan_mini(Path()).cells[2][0].candidates for spec in one.runs if run.name.endswith(spec.id)
+    )
+    shutil.rmtree(run)
+    with store.draft() as draft:
+        store.publish_failure(draft, spec, {"error": {"class": "diverged", "kind": "Diverged", "message": "nan"}})
+    for more in (("--source", "ours"), ("--source", "both"), ("--selection", "last,best-test")):
+        text = " ".join(told(capsys, "table", swept, "--plugin", ".", *more).split())
+        assert "1 of 3 runs diverged, in Digits / GTA / 15%." in text
+
+
 def test_the_formats_that_are_offered_are_those_that_are_written() -> None:
     assert table.FORMATS == sheets.FORMATS
     assert imported.FORMATS == tables.FORMATS
-    assert imported.FAMILIES == FAMILIES

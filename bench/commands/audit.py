@@ -16,7 +16,7 @@ AUDIT = """
 examples:
   bench audit                       the tables of every paper
   bench audit coin
-  bench audit gta/appendix_a
+  bench audit gta/appendix_a fd     tables and papers, as many as are named
   bench audit drloc --format json   a list, one entry a finding
   bench audit drloc --all           with what rounding explains, and what cannot be checked and why
 """
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     about = "whether a paper's printed averages, differences, accuracies and deviations hold together"
     audit = add_command(commands, "audit", audit_command, about, AUDIT)
     audit.add_argument(
-        "paper", nargs="?", default="", metavar="PAPER", help="a paper or one of its tables (default: all)"
+        "targets", nargs="*", metavar="TARGET", help="a paper (gta) or one of its tables (gta/table2); default: all"
     )
     audit.add_argument("--all", action="store_true", help="show what rounding explains and what is not checked, too")
     add_format(audit, ("text", "json"))
@@ -38,7 +38,7 @@ def audit_command(options: argparse.Namespace) -> int:
     """Print the findings."""
     from bench.papers.audit import FINDING, audit
 
-    result = audit(options.paper, bench.Registry(options.plugin))
+    result = audit(options.targets, bench.Registry(options.plugin))
     if options.format == "json":
         print_json([asdict(each) for each in result.found if options.all or each.kind == FINDING])
     else:
@@ -58,18 +58,21 @@ def _lines(result: Audit, everything: bool) -> list[str]:
     found, explained = len(result.of(FINDING)), len(result.of(EXPLAINED))
     told = [f"{result.checked[check]} by {check}" for check in CHECKS if result.checked[check]]
     lines.append(f"cells checked: {', '.join(told) or 'none'}")
-    lines.append(f"findings: {found}; {explained} more differ by no more than rounding explains")
+    lines.append(
+        f"findings: {found}" + f"; {explained} more differ by no more than rounding explains" * bool(explained)
+    )
     if counted := result.checked["deviation"]:
         lines.append(
-            f"{counted} printed deviations: {result.sample_only} fit a division by n - 1 alone, "
-            f"{result.population_only} one by n alone"
+            f"{counted} printed deviations: {result.sample_only} fit only a division by n - 1, "
+            f"{result.population_only} only one by n"
         )
     reasons = dict[str, int]()
     for each in result.of(NOT_CHECKED):
-        reason = f"{each.table}, {each.check}: {each.verdict}"
+        reason = f"{each.table} by {each.check}: {each.verdict}"
         reasons[reason] = reasons.get(reason, 0) + 1
     if everything:
-        lines += [f"not checked: {count} of {reason}" for reason, count in reasons.items()]
+        lines += [f"not checked: {count} cell{'s' * (count > 1)} of {reason}" for reason, count in reasons.items()]
     elif reasons:
-        lines.append(f"not checked: {sum(reasons.values())} cells (--all says why)")
+        cells = sum(reasons.values())
+        lines.append(f"not checked: {cells} cell{'s' * (cells > 1)} (--all says why)")
     return lines

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.errors import InputError, choose
 
 if TYPE_CHECKING:
     from bench.papers.claims import Claim, Verdict
-    from bench.store import Finished
+    from bench.store import Finished, Store
 
 CLAIMS = """
 examples:
   bench claims                     of every paper
   bench claims lacvit
+  bench claims gta/table2 coin     papers and tables, as many as are named
   bench claims coin --format json  a list, one entry a claim
 """
 
@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "what a paper says about its tables: borne out by its numbers or not, supported by our runs or not"
     claims = add_command(commands, "claims", claims_command, about, CLAIMS)
-    claims.add_argument("paper", nargs="?", default="", metavar="PAPER", help="a paper (default: all)")
+    claims.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="a paper (gta) or one of its tables (gta/table2); default: all"
+    )
     add_format(claims, ("text", "json"))
     add_plugin(claims)
     add_results(claims)
@@ -35,12 +37,13 @@ def add(commands: Any) -> None:
 
 def claims_command(options: argparse.Namespace) -> int:
     """Print each claim with its verdicts."""
-    registry = bench.Registry(options.plugin)
-    if options.paper and options.paper not in registry.papers:
-        raise InputError(choose(options.paper, registry.papers, "paper"))
-    finished = bench.Store(options.results).finished()
-    papers = [options.paper] if options.paper else registry.papers
-    judged = [each for paper in papers for each in _judged(paper, registry, finished)]
+    from bench.papers.targets import tables_of
+
+    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
+    wanted = tables_of(options.targets, registry)
+    papers = dict.fromkeys(name.partition("/")[0] for name in wanted)
+    finished = store.finished()
+    judged = [each for paper in papers for each in _judged(paper, wanted, registry, (store, finished))]
     if options.format == "json":
         print_json([_facts(*each) for each in judged])
     else:
@@ -49,17 +52,20 @@ def claims_command(options: argparse.Namespace) -> int:
 
 
 def _judged(
-    paper: str, registry: bench.Registry, finished: Mapping[str, Finished]
+    paper: str, wanted: Collection[str], registry: bench.Registry, known: tuple[Store, Mapping[str, Finished]]
 ) -> list[tuple[Claim, Verdict, Verdict]]:
-    """The claims of a paper, each with the verdict of the published numbers and of our runs."""
+    """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
     from bench.papers.claims import judge_ours, judge_published, read_claims
+    from bench.papers.measured import failures_of, measured
     from bench.papers.plan import plan_paper
-    from bench.papers.table import measured
 
-    claims = read_claims(paper, registry)
-    plans = {plan.table.name: plan for plan in plan_paper(paper, registry).tables} if claims else {}
-    tables = {name: plan.table for name, plan in plans.items()}
-    ours = {name: measured(plan, finished) for name, plan in plans.items()}
+    claims = [claim for claim in read_claims(paper, registry) if {*claim.tables} & {*wanted}]
+    if not claims:
+        return []
+    plan, (store, finished) = plan_paper(paper, registry), known
+    failed = failures_of(plan, store, finished)
+    tables = {table.table.name: table.table for table in plan.tables}
+    ours = {table.table.name: measured(table, finished, failed) for table in plan.tables}
     return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
 
 
@@ -79,13 +85,17 @@ def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
 
 
 def _lines(judged: list[tuple[Claim, Verdict, Verdict]]) -> list[str]:
+    reasons = Counter(verdict.reason for _, *both in judged for verdict in both if verdict.reason)
+    repeated = [reason for reason, count in reasons.items() if count > 1]
+    notes = {reason: number for number, reason in enumerate(repeated, 1)}
     lines = []
     for claim, published, ours in judged:
         lines.append(f"{', '.join(claim.tables)} ({claim.section}): {claim.text}")
-        lines += [f"  published: {published.line}", f"  our runs: {ours.line}"]
+        lines += [f"  published: {published.line_with(notes)}", f"  our runs: {ours.line_with(notes)}"]
+    lines += [f"[{number}] {reason}" for reason, number in notes.items()]
     for who, verdicts in (
         ("published", Counter(published.verdict for _, published, _ in judged)),
         ("our runs", Counter(ours.verdict for _, _, ours in judged)),
     ):
         lines.append(f"{who}: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
-    return lines if judged else ["no claims are written down"]
+    return lines if judged else ["no claims are written down about these tables"]

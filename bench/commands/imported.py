@@ -11,12 +11,12 @@ from typing import Any
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format
 from bench.errors import InputError
+from bench.experiment import FAMILIES
 from bench.overrides import TESTS
 
 # those of bench.tables, which takes long to import
 FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
 SUFFIXES = {".txt": "text", ".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
-FAMILIES = ("column", "table")
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:

@@ -14,6 +14,7 @@ from bench.errors import InputError
 
 if TYPE_CHECKING:
     from bench.outcomes import ItemTest, Rivals
+    from bench.papers.plan import PaperPlan
     from bench.store import Finished
 
 EXAMPLES = """
@@ -45,7 +46,7 @@ def items_command(options: argparse.Namespace) -> int:
     of_paper = is_paper(options)
     finished = store.finished()
     if of_paper:
-        groups, alpha, split = list(_of_papers(plan, finished)), ALPHA, "test"
+        groups, alpha, split = list(_of_papers(plan, store, finished)), ALPHA, "test"
     else:
         rules = plan.experiment.table
         groups, alpha, split = [(rules.selection, list(_of_experiment(plan, finished)))], rules.alpha, rules.split
@@ -79,13 +80,16 @@ def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Riva
                 yield Rivals(where, method, baseline, own, methods.get(baseline, {}))
 
 
-def _of_papers(plan: Any, finished: Mapping[str, Finished]) -> Iterator[tuple[str, list[Rivals]]]:
+def _of_papers(
+    plan: PaperPlan, store: bench.Store, finished: Mapping[str, Finished]
+) -> Iterator[tuple[str, list[Rivals]]]:
     from bench.outcomes import Rivals
-    from bench.papers.comparisons import group_of
-    from bench.papers.table import compared_rows, measured
+    from bench.papers.comparisons import compared_rows, group_of
+    from bench.papers.measured import failures_of, measured
 
+    failed = failures_of(plan, store, finished)
     for table_plan in plan.tables:
-        table, found, rivals = table_plan.table, measured(table_plan, finished), list[Rivals]()
+        table, found, rivals = table_plan.table, measured(table_plan, finished, failed), list[Rivals]()
         names = [" / ".join(filter(None, row)) for row in table.rows]
         for pairs in compared_rows(table_plan):
             for at, column in enumerate(table.columns):
@@ -169,7 +173,7 @@ def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]
     yield tabulate(means, headers=heads, colalign=sides, disable_numparse=True)
     if pairs:
         yield "\nMcNemar's exact test, runs of one seed:\n"
-        heads = ["where", "comparison", "seed", "gap", "only it right", "only baseline", "p (Holm)"]
+        heads = ["where", "comparison", "seed", "gap", "only method right", "only baseline right", "p (Holm)"]
         yield tabulate(pairs, headers=heads, colalign=sides, disable_numparse=True)
         small = [one for one in found if one.note]
         if small:

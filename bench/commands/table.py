@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.papers.plan import PaperPlan
     from bench.papers.table import Rules
     from bench.sheets import Sheet
+    from bench.store import Finished
     from bench.tables.across import Group
 
 # those of bench.sheets, which takes long to import
@@ -91,9 +92,12 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def rules_of(options: argparse.Namespace, plan: PaperPlan) -> list[Rules]:
-    """How the numbers of each of a paper's tables are tested and judged."""
+def rules_of(
+    options: argparse.Namespace, plan: PaperPlan, finished: Mapping[str, Finished] | None = None
+) -> list[Rules]:
+    """How the numbers of each of a paper's tables are tested and judged, with what failed of its runs."""
     from bench.papers.judging import grounds_of
+    from bench.papers.measured import failures_of
     from bench.papers.plan import plan_paper
     from bench.papers.table import Rules
 
@@ -102,8 +106,10 @@ def rules_of(options: argparse.Namespace, plan: PaperPlan) -> list[Rules]:
     if plan.changed:
         paper = replace(overrides, settings=(), seeds="", selection="", test="", across="")
         declared = plan_paper(options.target, registry, paper)
+    store, command = bench.Store(options.results), typed(options, "run")
+    failed = failures_of(plan, store, store.finished() if finished is None else finished)
     return [
-        Rules(overrides.test or "welch", overrides.across, grounds_of(own, before, registry))
+        Rules(overrides.test or "welch", overrides.across, grounds_of(own, before, registry), failed, command)
         for own, before in zip(plan.tables, declared.tables, strict=True)
     ]
 
@@ -156,7 +162,7 @@ def _paper_tables(options: argparse.Namespace) -> str:
             raise InputError(f"--{asked}: published numbers are shown as printed; it is for --source ours or both")
         sheets = [paper_sheet(table, source, finished) for table in plan.tables]
     else:
-        rules = rules_of(options, plan)
+        rules = rules_of(options, plan, finished)
         try:
             sheets = [paper_sheet(table, source, finished, own) for table, own in zip(plan.tables, rules, strict=True)]
         except ValueError as error:
@@ -166,31 +172,41 @@ def _paper_tables(options: argparse.Namespace) -> str:
 
 def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
     """The same runs under several selection rules."""
-    from bench.papers.table import heading, measured
     from bench.selections import scores_of, selection_sheet
 
     for rule in rules:
         if rule not in SELECTIONS:
             raise InputError(f"--selection: {choose(rule, SELECTIONS, 'rule')}")
-    store = bench.Store(options.results)
     chosen = [argparse.Namespace(**{**vars(options), "selection": rule}) for rule in rules]
     if is_paper(options):
-        plans = [paper_of(one).tables for one in chosen]
-        if len(plans[0]) != 1:
-            raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
-        finished, table = store.finished(), plans[0][0].table
-        scores = {
-            rule: [[cell.values for cell in row] for row in measured(plan[0], finished)]
-            for rule, plan in zip(rules, plans, strict=True)
-        }
-        where = (table.stub, table.rows, table.columns)
-        return selection_sheet(table.name, heading(table, "ours, by selection rule"), *where, scores)
+        return _paper_rules_beside(options, {rule: paper_of(one) for rule, one in zip(rules, chosen, strict=True)})
+    store = bench.Store(options.results)
     tables = {rule: bench.fill(plan_of(one), store) for rule, one in zip(rules, chosen, strict=True)}
     first = tables[rules[0]]
     columns = [column or (first.layout.metric,) for column in first.columns]
     title = f"{first.heading} – by selection rule"
     scores = {rule: scores_of(table) for rule, table in tables.items()}
     return selection_sheet(options.target, title, first.row_axes, first.rows, columns, scores)
+
+
+def _paper_rules_beside(options: argparse.Namespace, plans: Mapping[str, PaperPlan]) -> Sheet:
+    """A paper's table under several selection rules, each of which chooses among swept hyper-parameters for itself."""
+    from bench.papers.measured import choice_notes, failure_notes, failures_of, measured
+    from bench.papers.table import heading
+    from bench.selections import selection_sheet
+
+    first = next(iter(plans.values()))
+    if len(first.tables) != 1:
+        raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
+    store, plan = bench.Store(options.results), first.tables[0]
+    finished, table = store.finished(), plan.table
+    failed = failures_of(first, store, finished)
+    found = {rule: measured(own.tables[0], finished, failed) for rule, own in plans.items()}
+    scores = {rule: [[cell.values for cell in row] for row in cells] for rule, cells in found.items()}
+    title = heading(table, "ours, by selection rule")
+    sheet = selection_sheet(table.name, title, table.stub, table.rows, table.columns, scores)
+    notes = [*sheet.notes, *choice_notes(plan, found), *failure_notes(plan, next(iter(found.values())))]
+    return replace(sheet, notes=tuple(notes))
 
 
 def figure_command(options: argparse.Namespace) -> int:
@@ -256,7 +272,8 @@ def _of_experiment(
 
 def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[tuple[str, ...], Group], str, float]:
     from bench.papers.comparisons import by_dataset, published_values
-    from bench.papers.table import ALPHA, measured
+    from bench.papers.judging import ALPHA
+    from bench.papers.measured import failures_of, measured
 
     plan = paper_of(options)
     if len(plan.tables) != 1:
@@ -265,5 +282,7 @@ def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[
     if options.source == "published":
         values = published_values(table.table)
     else:
-        values = [[ours.values for ours in row] for row in measured(table, store.finished())]
+        finished = store.finished()
+        found = measured(table, finished, failures_of(plan, store, finished))
+        values = [[ours.values for ours in row] for row in found]
     return by_dataset(table.table, values), f"{plan.name.replace('/', '-')}-{options.source or 'ours'}", ALPHA

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -35,6 +35,7 @@ from bench.papers.attainable import (
 from bench.papers.labels import assigned, matches
 from bench.papers.published import Key, Printed, PublishedTable
 from bench.papers.sample import Sample, Samples
+from bench.papers.targets import tables_of
 from bench.registry import Registry
 from bench.tables.notation import signed
 
@@ -96,29 +97,28 @@ class Audit:
         return [finding for finding in self.found if finding.kind == kind]
 
 
-def audit(target: str, registry: Registry) -> Audit:
-    """Check one table (``gta/table2``), or all results tables of a paper (``gta``), or of all papers (empty).
+def audit(targets: Collection[str], registry: Registry) -> Audit:
+    """Check the results tables that are named, by themselves (``gta/table2``) or by their paper; all if none is.
 
     Raises:
         InputError: there is no such paper or table, or an ``audit`` section names what its table has not.
     """
-    if target not in ("", *registry.papers, *registry.table_files):
-        raise InputError(choose(target, [*registry.papers, *registry.table_files], "paper or table"))
-    paper = target.partition("/")[0]
-    names = [name for name in registry.table_files if paper in ("", name.partition("/")[0])]
+    wanted = tables_of(targets, registry)
+    papers = {name.partition("/")[0] for name in wanted}
+    names = [name for name in registry.table_files if name.partition("/")[0] in papers]
     tables = [table for table in map(registry.published, names) if table.kind == "results"]
-    return audit_tables(tables, Samples(registry), target if "/" in target else "")
+    return audit_tables(tables, Samples(registry), wanted)
 
 
-def audit_tables(tables: Sequence[PublishedTable], samples: Samples, only: str = "") -> Audit:
-    """Check the tables of papers, or ``only`` one of them; cells that recur are compared with the paper's other tables.
+def audit_tables(tables: Sequence[PublishedTable], samples: Samples, only: Collection[str] = ()) -> Audit:
+    """Check tables of papers, or ``only`` some of them; cells that recur are compared with the paper's other tables.
 
     Raises:
         InputError: as ``audit``.
     """
     result = Audit()
     for table in tables:
-        if only not in ("", table.name):
+        if only and table.name not in only:
             continue
         check_declared(table)
         for number, column, cell in _cells(table):
@@ -297,7 +297,7 @@ def _check_deviation(
     _add(result, (table, row, column), "deviation", (printed, computed, verdict), kind)
 
 
-def _check_repeated(tables: Sequence[PublishedTable], samples: Samples, result: Audit, only: str) -> None:
+def _check_repeated(tables: Sequence[PublishedTable], samples: Samples, result: Audit, only: Collection[str]) -> None:
     first = dict[tuple[str, str], tuple[PublishedTable, int, int, str]]()
     for table in tables:
         for row, column, cell in _cells(table):
@@ -307,7 +307,7 @@ def _check_repeated(tables: Sequence[PublishedTable], samples: Samples, result: 
             # a name alone is trusted where one of the two cells declares no method: 0.1 is a τ here and an α there
             same = [at for at in earlier if at[0] is not table and (at[3] == method or not (at[3] and method))]
             for at in {(at[0].name, at[1], at[2]): at for at in same}.values():
-                if only in ("", table.name, at[0].name):
+                if not only or {table.name, at[0].name} & {*only}:
                     _compare(at[:3], (table, row, column), cell, result)
 
 

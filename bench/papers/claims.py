@@ -37,9 +37,9 @@ from bench.papers.assertion import (
 )
 from bench.papers.comparisons import group_of
 from bench.papers.labels import matches
+from bench.papers.measured import Ours
 from bench.papers.published import PublishedTable, Ranking
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
-from bench.papers.table import Ours
 from bench.registry import Registry
 
 KINDS = ("better", "best", "monotone", "number", "all", "not", "unprinted")
@@ -80,11 +80,13 @@ class Verdict:
         verdict: ``borne out``, ``contradicted``; of our runs ``supported``, ``not supported``; or ``not testable``.
         computed: the number that decides it, or why there is none.
         against: the cells that speak against it.
+        reason: of what is not testable, why: ``computed`` without the cell that it begins with.
     """
 
     verdict: str
     computed: str
     against: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def line(self) -> str:
@@ -92,6 +94,13 @@ class Verdict:
         told = len(self.against) == 1 and self.against[0].rpartition(": ")[0] in self.computed
         cells = f" [against it: {'; '.join(self.against)}]" if self.against and not told else ""
         return f"{self.verdict}: {self.computed}{cells}"
+
+    def line_with(self, notes: Mapping[str, int]) -> str:
+        """As ``line``, with the number of a note in the place of a reason that has one: ``not testable: GTA [1]``."""
+        if self.reason not in notes:
+            return self.line
+        place = self.computed.removesuffix(self.reason).removesuffix(": ")
+        return f"{self.verdict}{': ' * bool(place)}{place} [{notes[self.reason]}]"
 
 
 def read_claims(paper: str, registry: Registry) -> list[Claim]:
@@ -129,7 +138,7 @@ def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Ours]]) -> Matrix:
     for printed, measured in zip(table.cells, ours, strict=True):
         wanted = [not math.isnan(cell.number) for cell in printed]
         values.append([own.mean if want else math.nan for want, own in zip(wanted, measured, strict=True)])
-        reasons = [own.reason or "not run, or not finished" for own in measured]
+        reasons = [own.why_empty or "nothing is run for it" for own in measured]
         lacking.append(
             [
                 reason if want and math.isnan(own.mean) else ""
@@ -157,8 +166,8 @@ def _matrix(table: PublishedTable, values: list[list[float]], lacking: list[list
 def _judge(claim: Claim, matrices: Mapping[str, Matrix], verdicts: tuple[str, str], exact: bool) -> Verdict:
     try:
         outcome = check(claim.assertion, matrices, exact)
-    except Untestable as reason:
-        return Verdict(NOT_TESTABLE, str(reason))
+    except Untestable as error:
+        return Verdict(NOT_TESTABLE, str(error), reason=error.reason)
     return Verdict(verdicts[0] if outcome.holds else verdicts[1], outcome.computed, outcome.against)
 
 

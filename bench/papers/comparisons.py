@@ -102,6 +102,8 @@ def claims_over(plan: TablePlan, values: Values, across: str, alpha: float) -> l
         across: ``these`` or ``like-these``.
         alpha: level of each family of methods.
     """
+    if not any(own for row in values for own in row):
+        return ["Nothing is claimed over datasets: no run has finished."]
     rivals, claims = dict[str, dict[str, None]](), list[Claim]()
     for pairs in compared_rows(plan):
         for row, base in pairs:
@@ -113,7 +115,8 @@ def claims_over(plan: TablePlan, values: Values, across: str, alpha: float) -> l
             compared = {name: values for name, values in group.items() if name in methods or name == baseline}
             if len(compared) > 1 and baseline in compared:
                 claims.append(claimed(across, where, compared, baseline, alpha))
-    return sentences(claims)
+    none = "Nothing is claimed over datasets: no method and its baseline have both finished on any of them."
+    return sentences(claims) or [none]
 
 
 def _name(table: PublishedTable, row: int) -> str:

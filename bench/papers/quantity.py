@@ -14,7 +14,16 @@ OTHERS = "others"
 
 
 class Untestable(Exception):
-    """A number that a statement needs is not there; says which and why."""
+    """A number that a statement needs is not there.
+
+    Args:
+        reason: why.
+        place: the cell; empty where it is of none.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(f"{place}: {reason}" if place else reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ def _sequence(matrix: Matrix, quantity: Quantity, row: int, rivals: Sequence[int
             continue
         for number in (row, *(rivals or ())):
             if matrix.lacking[number][at]:
-                raise Untestable(f"{_name(matrix, number, at)}: {matrix.lacking[number][at]}")
+                raise Untestable(matrix.lacking[number][at], _name(matrix, number, at))
         if item := _item(matrix, row, rivals, at):
             found.append(item)
     return found

@@ -3,56 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from bench.papers.comparisons import alike, claims_over, comparison_groups, orientation
-from bench.papers.comparisons import compared_rows as compared_rows
+from bench.papers.comparisons import claims_over, compared_rows, comparison_groups, orientation
 from bench.papers.judging import ALPHA as ALPHA
 from bench.papers.judging import SIGNS, Grounds, facts, verdict_notes, verdicts
-from bench.papers.plan import Candidate, PlannedCell, TablePlan
+from bench.papers.measured import Ours, failure_notes, measured
+from bench.papers.plan import TablePlan
 from bench.papers.published import SOURCES as SOURCES
 from bench.papers.published import PublishedTable
-from bench.report import score
 from bench.sheets import Sheet, Shown, marked, ranks
-from bench.spec import RunSpec
 from bench.stats import holm, mean_std
 from bench.store import Finished
 from bench.tables.notation import fixed, signed
 from bench.tables.testing import DRAWS, out_of_reach, p_value, pairing, sizes, test_name
 
 MISSING = "–"
-
-
-@dataclass(frozen=True)
-class Ours:
-    """What the records say about a cell.
-
-    Attributes:
-        values: the score of each finished seed, in percent.
-        planned: seeds that were asked for.
-        chosen: which candidate it is, where there were several.
-        reason: why nothing is run for it; empty where something is.
-        runs: the run that each value is of; none for an average.
-    """
-
-    values: tuple[float, ...] = ()
-    planned: int = 0
-    chosen: str = ""
-    reason: str = ""
-    runs: tuple[RunSpec, ...] = ()
-
-    @property
-    def mean(self) -> float:
-        """Their mean; nan without any."""
-        return mean_std(self.values)[0] if self.values else math.nan
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seed of each value."""
-        return tuple(spec.seed for spec in self.runs)
 
 
 @dataclass(frozen=True)
@@ -63,11 +31,15 @@ class Rules:
         test: by which rows are compared with their baseline (see ``bench.tables.testing``).
         across: the claim over datasets, ``these`` or ``like-these``; empty for none.
         grounds: what the verdicts rest on, from ``bench.papers.judging.grounds_of``; None for no verdicts.
+        failed: the class of failure of each run that failed, by run id.
+        command: what trains the runs that are missing; empty where that is not to be said.
     """
 
     test: str = "welch"
     across: str = ""
     grounds: Grounds | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
 PLAIN = Rules()
@@ -98,16 +70,20 @@ def our_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = 
     Raises:
         ValueError: there are too many seeds for the exact test.
     """
-    found = measured(plan, finished)
+    return _our_sheet(plan, measured(plan, finished, rules.failed), rules)
+
+
+def _our_sheet(plan: TablePlan, found: Sequence[Sequence[Ours]], rules: Rules) -> Sheet:
     marks = against_baseline(plan, found, rules.test)
     cells = [[_shown(plan, number, at, ours, marks) for at, ours in enumerate(row)] for number, row in enumerate(found)]
     numbers = [[ours.mean for ours in row] for row in found]
-    values, reasons = [[one.values for one in row] for row in found], [[one.reason for one in row] for row in found]
-    notes = [*_rules(plan, found), *_tested(plan, found, marks, rules.test), *_missing(found)]
-    if rules.across and any(own for row in values for own in row):
+    values, empty = [[one.values for one in row] for row in found], [[one.why_empty for one in row] for row in found]
+    notes = [*_rules(plan, found), *_tested(plan, found, marks, rules.test), *_missing(found, rules.command)]
+    notes += failure_notes(plan, found)
+    if rules.across:
         notes += claims_over(plan, values, rules.across, ALPHA)
     if rules.grounds is not None:
-        judged = verdicts(plan, values, [[one.seeds for one in row] for row in found], reasons, rules.grounds)
+        judged = verdicts(plan, values, [[one.seeds for one in row] for row in found], empty, rules.grounds)
         cells = [
             [
                 shown if verdict is None else replace(shown, sign=SIGNS[verdict.word], facts=facts(verdict))
@@ -121,7 +97,8 @@ def our_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = 
 
 def both_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules = PLAIN) -> Sheet:
     """Published and ours side by side; the difference, ours less published, stands behind ours."""
-    published, ours, found = published_sheet(plan.table), our_sheet(plan, finished, rules), measured(plan, finished)
+    found = measured(plan, finished, rules.failed)
+    published, ours = published_sheet(plan.table), _our_sheet(plan, found, rules)
     cells = []
     for number, (left, right) in enumerate(zip(published.cells, ours.cells, strict=True)):
         line: list[Shown] = []
@@ -132,7 +109,9 @@ def both_sheet(plan: TablePlan, finished: Mapping[str, Finished], rules: Rules =
             line += [printed, replace(own, delta=delta)]
         cells.append(tuple(line))
     columns = tuple((*column, kind) for column in plan.table.columns for kind in ("published", "ours"))
-    notes = (*published.notes, *ours.notes, "The difference in brackets behind ours is ours less published.")
+    differ = any(own.delta for line in cells for own in line[1::2])
+    told = ("The difference in brackets behind ours is ours less published.",) if differ else ()
+    notes = (*published.notes, *ours.notes, *told)
     return Sheet(
         plan.table.name,
         heading(plan.table, "published and ours"),
@@ -148,36 +127,6 @@ def heading(table: PublishedTable, source: str) -> str:
     """The title line: paper, title, metric and whose numbers they are."""
     metric = f", {table.metric}" if table.metric else ""
     return f"{table.paper.upper()}, {table.title}{metric} ({source})"
-
-
-def measured(plan: TablePlan, finished: Mapping[str, Finished]) -> list[list[Ours]]:
-    """What the records say, by row and column; averages are over the row's other cells of the same kind."""
-    found = [[_measured(plan, cell, finished) for cell in row] for row in plan.cells]
-    for number, row in enumerate(plan.cells):
-        for at, cell in enumerate(row):
-            if cell.average:
-                found[number][at] = _average(plan, found[number], at)
-    return found
-
-
-def choose(
-    candidates: Sequence[Candidate], sweep: str, selection: str, finished: Mapping[str, Finished]
-) -> Candidate | None:
-    """The candidate whose mean is best on the validation (``best-val``) or the test split (``best-test``).
-
-    Its runs are scored at the points that the selection rule picks. None before all candidates have run: a choice
-    among some of them would not be the sweep's. None too where there is no validation split.
-    """
-    if len(candidates) == 1:
-        return candidates[0]
-    split = "val" if sweep == "best-val" else "test"
-    means = []
-    for candidate in candidates:
-        curves = [finished[spec.id].curve for spec in candidate.runs if spec.id in finished]
-        if len(curves) < len(candidate.runs):
-            return None
-        means.append(float(np.mean([score(curve, selection, split) for curve in curves])))
-    return candidates[int(np.nanargmax(means))] if not all(map(math.isnan, means)) else None
 
 
 def against_baseline(
@@ -223,10 +172,10 @@ def _families(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> Iterator[list
 
 def _p(test: str, own: Ours, base: Ours) -> float:
     """A test's p; nan for pairs that share nothing."""
-    return math.nan if test == "paired" and not _shared(own, base) else p_value(test, own, base)
+    return math.nan if test == "paired" and not shared_draws(own, base) else p_value(test, own, base)
 
 
-def _shared(own: Ours, base: Ours) -> list[str]:
+def shared_draws(own: Ours, base: Ours) -> list[str]:
     """The draws that the runs of every seed share which both sides have."""
     theirs = {spec.seed: spec.seeds for spec in base.runs}
     pairs = [(spec.seeds, theirs[spec.seed]) for spec in own.runs if spec.seed in theirs]
@@ -246,7 +195,7 @@ def _tested(
     yield f"† p ≤ {ALPHA}: {name} against {base}, Holm-corrected within a column's comparison."
     families = [[one for one in family if (one[0], one[2]) in marks] for family in _families(plan, found)]
     if test == "paired":
-        pairs = [_shared(found[row][at], found[base][at]) for family in families for row, base, at in family]
+        pairs = [shared_draws(found[row][at], found[base][at]) for family in families for row, base, at in family]
         yield pairing(draw for draw in DRAWS if all(draw in shared for shared in pairs))
     told = [
         out_of_reach(test, [sizes(test, found[row][at], found[base][at]) for row, base, at in family], ALPHA)
@@ -258,33 +207,16 @@ def _tested(
         yield f"No † can stand{places}: {why}."
 
 
-def _measured(plan: TablePlan, cell: PlannedCell, finished: Mapping[str, Finished]) -> Ours:
-    if not cell.candidates:
-        return Ours(reason=cell.reason)
-    chosen = choose(cell.candidates, plan.sweep, plan.selection, finished)
-    runs = (chosen or cell.candidates[0]).runs
-    if chosen is None:
-        return Ours(planned=len(runs))
-    scores = [(spec, score(finished[spec.id].curve, plan.selection)) for spec in runs if spec.id in finished]
-    known = [(spec, value) for spec, value in scores if not math.isnan(value)]
-    label = chosen.label if len(cell.candidates) > 1 else ""
-    return Ours(tuple(value for _, value in known), len(runs), label, runs=tuple(spec for spec, _ in known))
-
-
-def _average(plan: TablePlan, row: Sequence[Ours], at: int) -> Ours:
-    means = [row[number].mean for number in alike(plan.table, at)]
-    return Ours((float(np.mean(means)),), 1) if means and not any(map(math.isnan, means)) else Ours(planned=1)
-
-
 def _shown(plan: TablePlan, row: int, at: int, ours: Ours, marks: Mapping[tuple[int, int], float]) -> Shown:
     printed = plan.table.cells[row][at]
     if not ours.values:
-        empty = not printed.value or (not ours.planned and not ours.reason)
-        return Shown("" if empty else MISSING, note=ours.reason or ("" if empty else "no run has finished"))
+        why = ours.why_empty if printed.value else ours.reason
+        return Shown(MISSING if printed.value and why else "", note=why)
     mean, std = mean_std(ours.values)
     decimals = printed.decimals if printed.number == printed.number else 2
     counted = "" if len(ours.values) == ours.planned else f"n={len(ours.values)} of {ours.planned}"
-    note = "; ".join(filter(None, [ours.chosen, counted]))
+    left_out = [f"left out: {label}, {why}" for label, why in ours.left_out]
+    note = "; ".join(filter(None, [ours.chosen, *left_out, counted, ours.failed]))
     mark = "†" if marks.get((row, at), 1.0) <= ALPHA else ""
     return Shown(fixed(mean, decimals), "" if math.isnan(std) else fixed(std, decimals), mark=mark, note=note)
 
@@ -311,9 +243,12 @@ def _rules(plan: TablePlan, found: Sequence[Sequence[Ours]]) -> Iterator[str]:
         yield f"Of swept hyper-parameters the best on the {split} split{looks * (split == 'test')} count."
 
 
-def _missing(found: Sequence[Sequence[Ours]]) -> Iterator[str]:
+def _missing(found: Sequence[Sequence[Ours]], command: str) -> Iterator[str]:
+    """Why cells are empty, each reason once, and what fills them."""
     cells = [ours for row in found for ours in row]
-    if not any(ours.values for ours in cells):
-        yield f"{MISSING}: no run has finished."
-    elif any(not ours.values and (ours.planned or ours.reason) for ours in cells):
-        yield f"{MISSING}: not run, or not finished."
+    if any(ours.why_empty and not ours.reason for ours in cells):
+        trains = f"; '{command}' trains what is missing" if command else ""
+        there = any(ours.values for ours in cells)
+        yield f"{MISSING}: {'not run, or not finished' if there else 'no run has finished'}{trains}."
+    for reason, count in Counter(ours.reason for ours in cells if ours.reason).items():
+        yield f"{MISSING}: {count} cell{'s are' if count > 1 else ' is'} not run: {reason}."

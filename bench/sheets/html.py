@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from bench.sheets.sheet import Sheet, Shown, spans
+from bench.sheets.sheet import Sheet, Shown, legend, spans
 from bench.tables.notation import one_line
 
 STYLE = (
@@ -18,7 +18,8 @@ STYLE = (
 
 def to_html(sheet: Sheet) -> str:
     """A whole HTML document with the table; bold is the best, underlined the second."""
-    notes = "".join(f"<p>{_text(note)}</p>\n" for note in sheet.notes)
+    told = (*legend(sheet, "Bold", "underlined"), *sheet.notes)
+    notes = "".join(f"<p>{_text(note)}</p>\n" for note in told)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(sheet.title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<table>\n<caption>{_text(sheet.title)}</caption>\n"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.sheets.sheet import Key, Sheet, Shown, Span, spans
+from bench.sheets.sheet import Key, Sheet, Shown, Span, legend, spans
 from bench.tables import siunitx
 from bench.tables.latex import escape
 
@@ -36,14 +36,14 @@ def to_latex(sheet: Sheet) -> str:
     Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
     """
     packages = r"\usepackage{booktabs}, \usepackage{multirow} and \usepackage{adjustbox}"
-    return _environment(sheet, packages, (), [("r", _padded(column)) for column in _columns(sheet)])
+    told = replace(sheet, notes=(*legend(sheet, "Bold", "underlined"), *sheet.notes))
+    return _environment(told, packages, (), [("r", _padded(column)) for column in _columns(sheet)])
 
 
 def to_siunitx(sheet: Sheet) -> str:
-    """As ``to_latex`` with siunitx's S columns; a circle marks the second, as what is underlined is not aligned."""
+    """As ``to_latex`` with siunitx's S columns; a diamond marks the second, as what is underlined is not aligned."""
     packages = rf"\usepackage{{booktabs}}, \usepackage{{multirow}}, \usepackage{{adjustbox}} and {siunitx.PACKAGE}"
-    ranked = any(cell.rank for row in sheet.cells for cell in row)
-    told = replace(sheet, notes=(*(["Bold: the best, ○: the second"] if ranked else []), *sheet.notes))
+    told = replace(sheet, notes=(*legend(sheet, "Bold", "◇"), *sheet.notes))
     columns = [siunitx.columns([*map(_of_siunitx, column)]) for column in _columns(sheet)]
     return _environment(told, packages, siunitx.SETUP, columns)
 

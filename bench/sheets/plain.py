@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench.sheets.sheet import Key, Sheet, Shown, spans
+from bench.sheets.sheet import Key, Sheet, Shown, legend, spans
 from bench.tables.markdown import escape
 from bench.tables.notation import one_line
 
-BEST, SECOND = "●", "○"
+BEST, SECOND = "●", "◇"
+"""An open circle means "not distinguishable from the best" in tables of one's own; here nothing is tested."""
 
 
 def to_text(sheet: Sheet, width: int) -> str:
     """Plain text of at most ``width`` columns where labels leave room; what does not fit stands in further blocks."""
     parts = ["\n".join(textwrap.wrap(one_line(sheet.title), max(width, 20)))]
     parts += [_block(sheet, columns) for columns in _blocks(sheet, width)]
-    if any(cell.rank for row in sheet.cells for cell in row):
-        parts.append(f"{BEST} best, {SECOND} second.")
-    parts += ["\n".join(textwrap.wrap(one_line(note), max(width, 20))) for note in sheet.notes if note]
+    notes = [*legend(sheet, BEST, SECOND), *filter(None, sheet.notes)]
+    parts += ["\n".join(textwrap.wrap(one_line(note), max(width, 20))) for note in notes]
     return "\n\n".join(parts) + "\n"
 
 
@@ -33,7 +33,8 @@ def to_markdown(sheet: Sheet) -> str:
     ]
     align = ["left"] * len(sheet.stub) + ["right"] * len(sheet.columns)
     body = tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=align)
-    notes = "".join(f"\n- {escape(note)}" for note in sheet.notes)
+    told = (*legend(sheet, "Bold", "underlined"), *sheet.notes)
+    notes = "".join(f"\n- {escape(note)}" for note in told)
     return f"**{escape(sheet.title)}**\n\n{body}\n" + (f"{notes}\n" if notes else "")
 
 

@@ -63,6 +63,19 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
+def legend(sheet: Sheet, best: str, second: str) -> tuple[str, ...]:
+    """What a reader has to know of how the best are marked, as a note; none where nothing is marked.
+
+    Args:
+        sheet: with or without marked cells.
+        best: how the format marks the best.
+        second: how it marks the second best.
+    """
+    if not any(cell.rank for row in sheet.cells for cell in row):
+        return ()
+    return (f"{best}: the best, {second}: the second best, by their means alone; no test stands behind either.",)
+
+
 @dataclass(frozen=True)
 class Span:
     """A label over several neighbours: ``count`` of them from ``start``."""

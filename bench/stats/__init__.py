@@ -26,8 +26,16 @@ if TYPE_CHECKING:
     )
     from bench.stats.family import holm, indistinguishable
     from bench.stats.items import Difference, likeness, mcnemar, paired_bootstrap
-    from bench.stats.power import seeds_needed, unrejected_level, welch_power
-    from bench.stats.reach import OutOfReachError, refusal, require, smallest_p
+    from bench.stats.power import (
+        paired_power,
+        pairs_needed,
+        permutation_level,
+        permutation_needed,
+        seeds_needed,
+        unrejected_level,
+        welch_power,
+    )
+    from bench.stats.reach import OutOfReachError, fewest, refusal, require, smallest_p
     from bench.stats.samples import Floats, mean_std, t_interval
     from bench.stats.two import paired_permutation, paired_t, permutation, welch
 
@@ -40,6 +48,7 @@ __all__ = [
     "OverDatasets",
     "cliques",
     "critical_difference",
+    "fewest",
     "friedman",
     "holm",
     "indistinguishable",
@@ -51,8 +60,12 @@ __all__ = [
     "over_datasets",
     "paired_bootstrap",
     "paired_permutation",
+    "paired_power",
     "paired_t",
+    "pairs_needed",
     "permutation",
+    "permutation_level",
+    "permutation_needed",
     "refusal",
     "require",
     "seeds_needed",

@@ -91,9 +91,7 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
         return ""
     if math.isnan(smallest):
         return f"n = {_listed(sizes)} {found.unit}: {found.name} needs at least 2"
-    enough = sizes
-    while found.smallest(*enough) * comparisons > alpha:
-        enough = tuple(size + 1 for size in enough)
+    enough = fewest(test, *sizes, alpha=alpha, comparisons=comparisons)
     after = min(1.0, smallest * comparisons)
     corrected = f" and {after:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
     reached = found.smallest(*enough) * comparisons
@@ -101,6 +99,26 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
         f"n = {_listed(sizes)} {found.unit}: the smallest possible p of {found.name} is {smallest:.3g}{corrected}, "
         f"above alpha = {alpha:g}; {_listed(enough)} {found.unit} can reach {reached:.3g}"
     )
+
+
+def fewest(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -> tuple[int, ...]:
+    """The sizes, each raised by the same number, with which a test can reach alpha; as they are where it can.
+
+    Args:
+        test: as for ``smallest_p``.
+        sizes: as for ``smallest_p``; each at least 2 for t-tests, which are not defined below.
+        alpha: level of the test, in (0, 1).
+        comparisons: as for ``refusal``.
+
+    Raises:
+        ValueError: as ``smallest_p``, or the test is not defined for these sizes.
+    """
+    found, enough = _found(test, sizes), sizes
+    if math.isnan(found.smallest(*sizes)):
+        raise ValueError(f"{found.name} needs at least 2 {found.unit}; there are {_listed(sizes)}")
+    while found.smallest(*enough) * comparisons > alpha:
+        enough = tuple(size + 1 for size in enough)
+    return enough
 
 
 def require(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -> None:

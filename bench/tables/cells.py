@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.experiment import FAMILIES
 from bench.overrides import ACROSS, TESTS
 
 METHOD = "method"
-FAMILIES = ("column", "table")
 
 
 @dataclass(frozen=True)

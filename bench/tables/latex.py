@@ -20,6 +20,7 @@ SPECIAL = {
     "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
     "σ": r"$\sigma$", "τ": r"$\tau$", "²": "$^2$", "✓": r"$\surd$", "ℓ": r"$\ell$", "↑": r"$\uparrow$",
     "↓": r"$\downarrow$", "≈": r"$\approx$", "≠": r"$\neq$", "●": r"$\bullet$", "○": r"$\circ$",
+    "◇": r"$\diamond$",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ SETUP = (
     r"\renewcommand{\bfdefault}{b}% bold digits as wide as the others",
     r"\renewcommand{\textpm}{\ensuremath{\pm}}% the text fonts' own may be missing in bold",
 )
-BEST, SECOND = r"$^{\bullet}$", r"$^{\circ}$"
+BEST, SECOND = r"$^{\bullet}$", r"$^{\diamond}$"
 """Behind a number that is marked and not bold: what is underlined could not be aligned."""
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)

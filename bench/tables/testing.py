@@ -10,7 +10,7 @@ from typing import Protocol
 from bench.stats import paired_t, permutation, refusal, smallest_p, welch
 from bench.tables.notation import listed
 
-DRAWS = {"subset": "subset of images", "init": "initial head", "order": "order of batches"}
+DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": "the order of batches"}
 """What runs of one seed share, by the name that ``vary`` has for the draw."""
 
 
@@ -58,7 +58,7 @@ def p_value(test: str, a: Seeded, b: Seeded) -> float:
         ValueError: there are too many values for the exact test.
     """
     if test == "paired":
-        return paired_t(*_pairs(a, b))
+        return paired_t(*paired_values(a, b))
     if min(len(a.values), len(b.values)) < 2:
         return math.nan
     return permutation(a.values, b.values) if test == "permutation" else welch(a.values, b.values)
@@ -66,7 +66,7 @@ def p_value(test: str, a: Seeded, b: Seeded) -> float:
 
 def sizes(test: str, a: Seeded, b: Seeded) -> tuple[int, ...]:
     """What describes a comparison to ``bench.stats.reach``: pairs of seeds, or the seeds of each side."""
-    return (len(_pairs(a, b)[0]),) if test == "paired" else (len(a.values), len(b.values))
+    return (len(paired_values(a, b)[0]),) if test == "paired" else (len(a.values), len(b.values))
 
 
 def out_of_reach(test: str, compared: Sequence[tuple[int, ...]], alpha: float) -> str:
@@ -93,7 +93,7 @@ def pairing(shared: Iterable[str]) -> str:
     return f"Pairs are runs of one seed, which share {listed(told)}." if told else "Pairs are runs of one seed."
 
 
-def _pairs(a: Seeded, b: Seeded) -> tuple[list[float], list[float]]:
+def paired_values(a: Seeded, b: Seeded) -> tuple[list[float], list[float]]:
     """The values of the seeds that both have, in the order of the seeds."""
     first, second = dict(zip(a.seeds, a.values, strict=False)), dict(zip(b.seeds, b.values, strict=False))
     both = sorted(first.keys() & second.keys())

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from bench.cli import main
 from bench.errors import InputError
 from bench.papers.assertion import check
 from bench.papers.claims import (
@@ -26,8 +22,8 @@ from bench.papers.claims import (
     printed_matrix,
     read_claims,
 )
+from bench.papers.measured import Ours
 from bench.papers.quantity import Untestable
-from bench.papers.table import Ours
 from bench.registry import Registry
 
 REGISTRY = Registry()
@@ -172,7 +168,7 @@ def test_rounding_of_what_is_printed_is_no_contradiction(folder: Path) -> None:
     ],
 )
 def test_what_no_number_decides_is_not_testable(folder: Path, statement: str, reason: str) -> None:
-    assert judged(folder, statement) == Verdict(NOT_TESTABLE, reason)
+    assert judged(folder, statement) == Verdict(NOT_TESTABLE, reason, reason=reason)
 
 
 # ---- our runs
@@ -211,7 +207,9 @@ def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:
     claim, registry = claim_of(folder, "better: {row: ours, than: base, columns: 15%}")
     tables = {"mini/table1": registry.published("mini/table1")}
     verdict = judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)})
-    assert verdict == Verdict(NOT_TESTABLE, "birds / ours / 15%: its weights were never published")
+    assert verdict == Verdict(
+        NOT_TESTABLE, "birds / ours / 15%: its weights were never published", reason="its weights were never published"
+    )
     claim, _ = claim_of(folder, "better: {row: ours, than: base, columns: 30%}")
     assert judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)}).verdict == SUPPORTED
 
@@ -362,39 +360,3 @@ def test_a_verdict_that_was_worked_out_by_hand(paper: str, text: str, verdict: s
     found = verdicts(paper)[text]
     assert found.verdict == verdict
     assert part in found.line
-
-
-# ---- the command
-
-
-def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["claims", *arguments]) == 0
-    return capsys.readouterr().out
-
-
-def test_json_is_a_list_of_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = json.loads(output(capsys, "--format", "json", "--results", str(tmp_path)))
-    assert len(entries) >= 60
-    assert {entry["paper"] for entry in entries} == set(PAPERS)
-    for entry in entries:
-        assert entry["table"] in REGISTRY.table_files
-        assert all(entry[key] for key in ("table", "sentence", "section", "computed", "verdict"))
-        assert entry["ours"]["verdict"] == NOT_TESTABLE
-        assert entry["ours"]["computed"]
-
-
-def test_text_has_both_verdicts_of_a_claim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = output(capsys, "lacvit", "--results", str(tmp_path))
-    assert "lacvit/table1 (4): ViT-B gains 3.88 points on CIFAR-100\n  published: borne out: the number is 3.88" in out
-    assert "\n  our runs: not testable: " in out
-    assert out.splitlines()[-1] == "our runs: 22 not testable"
-
-
-def test_an_unknown_paper_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["claims", "gts"]) == 2
-    assert "no paper is called 'gts'; did you mean 'gta'?" in capsys.readouterr().err
-
-
-def test_torch_is_not_imported(tmp_path: Path) -> None:
-    code = f"import sys; from bench.cli import main; main(['claims', '--results', {str(tmp_path)!r}]); "
-    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, capture_output=True)

@@ -11,14 +11,14 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from bench.overrides import Overrides
 from bench.papers.comparisons import by_dataset, published_values
+from bench.papers.judging import Ground
+from bench.papers.measured import measured
 from bench.papers.plan import PlannedCell, TablePlan, plan_paper
 from bench.papers.table import (
     MISSING,
     Rules,
     against_baseline,
     both_sheet,
-    choose,
-    measured,
     our_sheet,
     paper_sheet,
     published_sheet,
@@ -67,6 +67,9 @@ rows:
   - {label: [Clutter, Fine-tune], cells: ["50.0", "60.00", "55.0"]}
   - {label: [Clutter, BSS], cells: ["51.0", "", "55.5"]}
 """
+
+VAL = [[60.0, 60.0, 60.0], [50.0, 50.0, 50.0]]
+"""Of the two candidates of a sweep, on the validation split: the first is better."""
 
 ROWS = {"ce": 0, "bss": 1, "gta": 2, "quoted": 3, "clutter ce": 4, "clutter bss": 5}
 
@@ -147,7 +150,34 @@ def test_what_has_not_run_is_a_dash_with_the_reason_and_what_is_not_printed_stay
     assert (shown(sheet, "ce", 0).value, shown(sheet, "ce", 0).note) == (MISSING, "no run has finished")
     assert (shown(sheet, "quoted", 0).value, shown(sheet, "quoted", 0).note) == (MISSING, "quoted from another paper")
     assert shown(sheet, "clutter bss", 1) == Shown("")
-    assert sheet.notes == ("how ours are trained", "–: no run has finished.")
+    assert sheet.notes == (
+        "how ours are trained",
+        "–: no run has finished.",
+        "–: 3 cells are not run: quoted from another paper.",
+    )
+
+
+def test_without_runs_the_notes_say_what_trains_them_and_that_nothing_is_claimed(plan: TablePlan) -> None:
+    notes = our_sheet(plan, {}, Rules(across="these", command="bench run mini")).notes
+    assert "–: no run has finished; 'bench run mini' trains what is missing." in notes
+    assert "–: 3 cells are not run: quoted from another paper." in notes
+    assert "Nothing is claimed over datasets: no run has finished." in notes
+
+
+def test_a_claim_over_datasets_without_a_comparison_says_so(plan: TablePlan) -> None:
+    notes = our_sheet(plan, results(plan.cells[1][0], [80.0, 82.0, 84.0]), Rules(across="like-these")).notes
+    assert [note for note in notes if "claimed" in note] == [
+        "Nothing is claimed over datasets: no method and its baseline have both finished on any of them."
+    ]
+
+
+def test_an_empty_cell_of_a_verdict_has_its_reason(plan: TablePlan) -> None:
+    failed = {spec.id: "diverged" for spec in plan.cells[0][0].candidates[0].runs}
+    grounds = [[Ground() for _ in row] for row in plan.cells]
+    found = our_sheet(plan, results(plan.cells[1][0], [80.0]), Rules(grounds=grounds, failed=failed))
+    assert dict(shown(found, "ce", 0).facts)["reason"] == "3 of 3 runs diverged"
+    assert dict(shown(found, "quoted", 0).facts)["reason"] == "quoted from another paper"
+    assert dict(shown(found, "bss", 1).facts)["reason"] == "no run has finished"
 
 
 def test_the_selection_rule_reads_the_curve(tmp_path: Path) -> None:
@@ -161,52 +191,6 @@ def test_the_selection_rule_reads_the_curve(tmp_path: Path) -> None:
 def test_without_a_validation_split_best_val_has_no_number(tmp_path: Path) -> None:
     plan = planned(tmp_path, overrides=Overrides(selection="best-val"))
     assert shown(our_sheet(plan, results(plan.cells[0][0], [80.0, 81.0, 82.0])), "ce", 0).value == MISSING
-
-
-# ---- swept weights
-
-VAL = [[60.0, 60.0, 60.0], [50.0, 50.0, 50.0]]
-TEST = [[70.0, 71.0, 72.0], [90.0, 91.0, 92.0]]
-
-
-def test_a_sweep_is_chosen_on_the_split_that_its_rule_names(plan: TablePlan) -> None:
-    cell = plan.cells[2][0]
-    finished = results(cell, *TEST, val=VAL)
-    by_val = choose(cell.candidates, "best-val", "last", finished)
-    by_test = choose(cell.candidates, "best-test", "last", finished)
-    assert by_val is not None
-    assert by_test is not None
-    assert (by_val.label, by_test.label) == ("gta (weight=0.1)", "gta (weight=1)")
-    found = shown(our_sheet(plan, finished), "gta", 0)
-    assert (found.value, found.note) == ("71.0", "gta (weight=0.1)")
-
-
-def test_a_sweep_scores_each_run_where_the_selection_rule_does(plan: TablePlan) -> None:
-    cell = plan.cells[2][0]
-    first, second = (candidate.runs for candidate in cell.candidates)
-    finished = {spec.id: run(spec.id, (0.0, 99.0), (0.0, 70.0)) for spec in first}
-    finished |= {spec.id: run(spec.id, (0.0, 80.0), (0.0, 75.0)) for spec in second}
-    assert choose(cell.candidates, "best-test", "last", finished) is cell.candidates[1]
-    assert choose(cell.candidates, "best-test", "best-test", finished) is cell.candidates[0]
-
-
-@pytest.mark.parametrize("missing", [0, 1])
-def test_an_incomplete_sweep_gives_nothing(plan: TablePlan, missing: int) -> None:
-    cell = plan.cells[2][0]
-    finished = results(cell, *TEST, val=VAL)
-    del finished[cell.candidates[missing].runs[2].id]
-    assert choose(cell.candidates, "best-val", "last", finished) is None
-    assert shown(our_sheet(plan, finished), "gta", 0).value == MISSING
-
-
-def test_a_sweep_on_validation_without_that_split_gives_nothing(plan: TablePlan) -> None:
-    cell = plan.cells[2][0]
-    assert choose(cell.candidates, "best-val", "last", results(cell, *TEST)) is None
-
-
-def test_one_candidate_needs_no_choice(plan: TablePlan) -> None:
-    cell = plan.cells[0][0]
-    assert choose(cell.candidates, "best-val", "last", {}) is cell.candidates[0]
 
 
 # ---- among cells
@@ -290,7 +274,7 @@ def test_the_test_can_be_chosen(plan: TablePlan, test: str) -> None:
 def test_the_caption_names_the_test_what_is_shared_and_what_cannot_be(plan: TablePlan) -> None:
     paired = our_sheet(plan, everything(plan), Rules("paired")).notes
     assert "† p ≤ 0.05: paired t-test against Fine-tune, Holm-corrected within a column's comparison." in paired
-    shared = "subset of images, initial head and order of batches"
+    shared = "the subset of images, the initial head and the order of batches"
     assert f"Pairs are runs of one seed, which share {shared}." in paired
     exact = our_sheet(plan, everything(plan), Rules("permutation")).notes
     assert "† p ≤ 0.05: exact permutation test against Fine-tune, Holm-corrected within a column's comparison." in exact
@@ -382,6 +366,7 @@ def test_notes_say_what_has_to_be_known(plan: TablePlan) -> None:
         "Of swept hyper-parameters the best on the validation split count.",
         "† p ≤ 0.05: Welch's t against Fine-tune, Holm-corrected within a column's comparison.",
         "–: not run, or not finished.",
+        "–: 3 cells are not run: quoted from another paper.",
     )
 
 
@@ -407,6 +392,7 @@ def test_both_have_each_column_twice_and_the_difference_to_print(plan: TablePlan
     assert sheet.cells[3][1].plain == MISSING
     assert sheet.notes[0] == "as it was printed"
     assert sheet.notes[-1] == "The difference in brackets behind ours is ours less published."
+    assert not [note for note in both_sheet(plan, {}).notes if "difference" in note]
 
 
 def test_a_number_without_one_in_print_has_no_difference(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_headers_are_protected() -> None:
     )
 
 
-def test_a_bullet_marks_the_best_and_a_circle_the_second() -> None:
+def test_a_bullet_marks_the_best_and_a_diamond_the_second_of_print() -> None:
     cells = [Cell({"rate": "15 %", "method": m}, v, 2) for m, v in (("CE", (70.0, 70.2)), ("GTA", (80.0, 80.2)))]
     text = render(compare(cells, Layout("t", ("method",), ("rate",), "CE")), "latex-siunitx")
     assert r"GTA & \bfseries 80.1 +- 0.1 {\mdseries{}$^{\bullet}$ \scriptsize +10.0" in text
@@ -89,7 +89,7 @@ def test_a_bullet_marks_the_best_and_a_circle_the_second() -> None:
     sheet = Sheet("a/b", "t", ("m",), (("x",),), (("r",), ("s",)), row)
     found = render_sheet(sheet, "latex-siunitx")
     assert r"r & \bfseries 81.0 \\" in found
-    assert r"s & 80.0 {\mdseries{}$^{\circ}$} \\" in found
-    assert r"\caption{t. Bold: the best, $\circ$: the second.}" in found
+    assert r"s & 80.0 {\mdseries{}$^{\diamond}$} \\" in found
+    assert r"\caption{t. Bold: the best, $\diamond$: the second best, by their means alone; " in found
     plain_cells = tuple(tuple(replace(cell, rank=0) for cell in line) for line in row)
     assert r"\caption{t.}" in render_sheet(replace(sheet, cells=plain_cells), "latex-siunitx")

@@ -100,7 +100,7 @@ def test_captions_name_the_test(test: str, name: str) -> None:
     said = " ".join(table.rules())
     assert f"two-sided {name} against CE, Holm-corrected" in said
     assert f"not distinguishable from it ({name} against it, Holm-corrected" in said
-    pairs = "Pairs are runs of one seed, which share subset of images and order of batches."
+    pairs = "Pairs are runs of one seed, which share the subset of images and the order of batches."
     assert (pairs in said) == (test == "paired")
 
 
