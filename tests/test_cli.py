@@ -21,7 +21,6 @@ from bench.cli import build_parser, main
 from bench.commands.options import plan_of
 from bench.experiment import Overrides, read_experiment
 from bench.grid import Plan, expand
-from bench.launch import LocalExecutor
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
@@ -44,21 +43,6 @@ class Mine(Method):
 
     weight: float = hyper(1.0, low=0, source="our choice")
 """
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, in which no run may start."""
-
-    def refuse(*args: object) -> None:
-        raise AssertionError("runs would be trained")
-
-    monkeypatch.setattr(LocalExecutor, "execute", refuse)
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "100")
-    return folder
 
 
 def call(arguments: list[str]) -> int:

@@ -15,7 +15,6 @@ from scipy.stats import ttest_ind, ttest_rel
 from bench.cli import build_parser, main
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
-from bench.launch import LocalExecutor
 from bench.papers.plan import plan_paper
 from bench.power import Comparison, weigh
 from bench.registry import Registry
@@ -24,18 +23,6 @@ from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
 from bench.store import Store
 
 Accuracy = Callable[[RunSpec], float]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, in which no run may start."""
-
-    def refuse(*args: object) -> None:
-        raise AssertionError("runs would be trained")
-
-    monkeypatch.setattr(LocalExecutor, "execute", refuse)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def publish(specs: list[RunSpec], accuracy: Accuracy) -> None:

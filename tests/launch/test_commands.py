@@ -14,7 +14,6 @@ from bench.claim import claimed
 from bench.cli import main
 from bench.experiment import read_experiment
 from bench.grid import expand
-from bench.launch import LocalExecutor
 from bench.launch.submissions import read
 from bench.overrides import Overrides
 from bench.registry import Registry
@@ -23,18 +22,6 @@ from bench.store import Store
 
 SMALL = ["--methods", "ce", "--rates", "15", "--seeds", "4"]
 SLURM = ["--launcher", "slurm"]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, in which no run may be trained."""
-
-    def refuse(*args: object) -> None:
-        raise AssertionError("runs would be trained here")
-
-    monkeypatch.setattr(LocalExecutor, "execute", refuse)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def call(*arguments: str) -> int:

@@ -1,0 +1,24 @@
+"""What tests of several parts share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.launch import LocalExecutor
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, in which no run may be trained, and a screen of 100 columns."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("runs would be trained")
+
+    monkeypatch.setattr(LocalExecutor, "execute", refuse)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+    return folder
