@@ -540,7 +540,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a plugin that no one may read": (("list", "methods", "--plugin", "memory.py"), "--plugin "),
     "results too long": ((*PLAN, "--results", LONG), "a path cannot be so long"),
     "results that are a loop": ((*PLAN, "--results", "loop"), "Too many levels of symbolic links"),
-    "a paper's rate that is not there": (("plan", "gta", "--rates", "16"), "nothing is left to run"),
+    "a paper's rate that is not there": (("plan", "gta", "--rates", "16"), "--rates: no rate of gta is called '16'"),
     "a paper's seeds": (("plan", "gta", "--seeds", "1000000000"), "seeds are how many (1 to 10000) or which"),
     "a paper's seeds of thirty digits": (("plan", "gta", "--seeds", str(10**30)), "seeds are how many"),
     "a paper's seeds nan": (("plan", "gta", "--seeds", "nan"), "seeds are how many"),

@@ -193,11 +193,11 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "a dataset that a paper cannot have": (
         ["plan", "gta/table2", "--datasets", "cub"],
-        "--datasets: no dataset is called 'cub'; did you mean 'cub200'?",
+        "--datasets: no dataset of gta/table2 is called 'cub'; did you mean 'cub200'?",
     ),
     "a backbone that a paper cannot have": (
-        ["run", "gta", "--backbones", "deit_smal"],
-        "--backbones: no backbone is called 'deit_smal'; did you mean 'deit_small'?",
+        ["run", "gta", "--backbones", "beit_base"],
+        "--backbones: no backbone of gta is called 'beit_base'",
     ),
     "a split for a folder of images": (["run", "demo", "--datasets", "folder:images/train"], "images?\n"),
     "images without classes": (

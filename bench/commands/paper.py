@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bench
 from bench.cards.dataset import absent, absent_together
 from bench.commands.options import overrides_of, plan_of, print_json
-from bench.errors import InputError, Problems
-from bench.overrides import split_list
+from bench.errors import InputError
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -34,27 +33,13 @@ def paper_of(options: argparse.Namespace) -> PaperPlan:
     """The plan of the paper or table that is named.
 
     Raises:
-        InputError: the command line names a backbone or dataset that there is not, or nothing that the paper has.
+        InputError: the command line names something that the paper does not have.
     """
     from bench.papers.plan import plan_paper
 
     # which test is chosen changes no run
-    overrides, registry = replace(overrides_of(options), test="", across=""), bench.Registry(options.plugin)
-    _refuse_unknown(overrides, registry)
-    return plan_paper(options.target, registry, overrides)
-
-
-def _refuse_unknown(overrides: bench.Overrides, registry: bench.Registry) -> None:
-    """A misspelt name would only keep no cell of a paper. Raises ``InputError`` with the nearest."""
-    problems = Problems()
-    for axis, find in (("backbones", registry.backbone), ("datasets", registry.dataset)):
-        for name in split_list(getattr(overrides, axis)):
-            try:
-                if ":" not in name:
-                    find(name.partition("@")[0])
-            except InputError as error:
-                problems.add(f"--{axis}: {error}")
-    problems.stop()
+    overrides = replace(overrides_of(options), test="", across="")
+    return plan_paper(options.target, bench.Registry(options.plugin), overrides)
 
 
 def planned(options: argparse.Namespace) -> Any:

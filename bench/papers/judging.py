@@ -15,7 +15,8 @@ from bench.document import read_document
 from bench.errors import InputError
 from bench.papers.comparisons import Values, alike, comparison_groups, told_column
 from bench.papers.labels import assigned
-from bench.papers.plan import PaperProtocol, PlannedCell, TablePlan, read_paper_protocol
+from bench.papers.plan import PlannedCell, TablePlan
+from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.papers.sample import UNSTATED, Samples
 from bench.papers.verdict import (

@@ -14,50 +14,20 @@ from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
 from bench.experiment import MOST_SEEDS, VARY
 from bench.grid import run_spec, unserved
-from bench.overrides import SELECTIONS, Overrides, read_value, split_chain, split_list, split_setting
+from bench.overrides import Overrides, read_value, split_chain, split_list, split_setting
 from bench.papers.labels import TOGETHER, assigned
+from bench.papers.protocol import SWEEPS, is_count, no_count, read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
 
 AXES = ("method", "backbone", "dataset", "rate")
-SWEEPS = ("best-val", "best-test")
 NOT_ASKED = "not among what the command line asks for"
 
 _ASSIGNABLE = (*AXES, "hyper", "settings", "seeds", "not_run", "average")
 _RUNS_KEYS = ("axes", "labels", "columns", "baseline", "settings", "seeds", "note")
 _MAPPINGS = ("axes", "labels", "columns", "settings")
-_PROTOCOL_KEYS = ("title", "settings", "seeds", "selection", "sweep", "notes")
-
-
-@dataclass(frozen=True)
-class Stated:
-    """A value with who states it: the paper, the released code, or nobody (our choice)."""
-
-    value: Any
-    source: str
-
-
-@dataclass(frozen=True)
-class PaperProtocol:
-    """What a paper says about how its runs are trained and scored.
-
-    Attributes:
-        settings: of ``bench.protocol``, by name.
-        seeds: how many.
-        selection: the rule by which a run is scored.
-        sweep: the rule by which one of several weights is chosen, on ``val`` or ``test``.
-        notes: what the settings cannot say.
-        place: the file.
-    """
-
-    settings: Mapping[str, Stated]
-    seeds: Stated
-    selection: Stated
-    sweep: Stated
-    notes: tuple[str, ...]
-    place: str
 
 
 @dataclass(frozen=True)
@@ -154,6 +124,10 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         except InputError as error:
             problems.add(error)
     problems.stop()
+    for axis, wanted in _asked(overrides).items():
+        for name in sorted(wanted - cards.met[axis]):
+            problems.add(f"--{axis}s: {choose(name, cards.met[axis], f'{axis} of {target}')}")
+    problems.stop()
     changed = overrides != Overrides()
     plan = PaperPlan(target, tuple(plans), changed)
     if changed and not plan.unique:
@@ -161,53 +135,9 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
     return plan
 
 
-def read_paper_protocol(section: Section) -> PaperProtocol:
-    """A paper's protocol from its file.
-
-    Raises:
-        InputError: an unknown key, or a value without its source.
-    """
-    problems = Problems()
-    for key in section:
-        if key not in _PROTOCOL_KEYS:
-            problems.add(f"{section.place(key)}: {choose(key, _PROTOCOL_KEYS, 'key of a protocol')}")
-
-    def stated(owner: Section, key: str) -> Stated:
-        given = owner.get(key)
-        if not isinstance(given, dict) or set(given) != {"value", "source"} or not isinstance(given["source"], str):
-            problems.add(f"{owner.place(key)}: '{key}' must be {{value: ..., source: 'paper ...'}}")
-            return Stated(None, "")
-        return Stated(given["value"], given["source"])
-
-    settings = section.get("settings")
-    if not isinstance(settings, Section):
-        settings = Section(section.source, section.first_line)
-        problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
-    notes = section.get("notes") or []
-    found = PaperProtocol(
-        settings={key: stated(settings, key) for key in settings},
-        seeds=stated(section, "seeds"),
-        selection=stated(section, "selection"),
-        sweep=stated(section, "sweep"),
-        notes=tuple(str(note) for note in (notes if isinstance(notes, list) else [notes])),
-        place=section.source,
-    )
-    for key, rule, rules in (("selection", found.selection, SELECTIONS), ("sweep", found.sweep, SWEEPS)):
-        if rule.source and rule.value not in rules:
-            problems.add(f"{section.place(key)}: {choose(str(rule.value), rules, key)}")
-    if found.seeds.source and not _counts(found.seeds.value):
-        problems.add(f"{section.place('seeds')}: {_no_seeds(found.seeds.value)}")
-    problems.stop()
-    return found
-
-
-def _counts(value: object) -> bool:
-    return type(value) is int and 1 <= value <= MOST_SEEDS
-
-
-def _no_seeds(value: object) -> str:
-    most = f" and at most {MOST_SEEDS:,}" if type(value) is int and value > MOST_SEEDS else ""
-    return f"seeds is how many, at least 1{most}; it is {value!r}"
+def _asked(overrides: Overrides) -> dict[str, set[str]]:
+    """The cells that the command line keeps, along each axis; all, where it names none."""
+    return {axis: set(split_list(getattr(overrides, f"{axis}s"))) for axis in AXES}
 
 
 class _Cards:
@@ -217,6 +147,7 @@ class _Cards:
         self.registry = registry
         self.backbone, self.dataset = cache(registry.backbone), cache(registry.dataset)
         self.entries = dict[str, list[MethodEntry]]()
+        self.met: dict[str, set[str]] = {"method": set(), "backbone": set(), "dataset": set(), "rate": set()}
 
     def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
         key = repr(parts)
@@ -321,20 +252,23 @@ class _Planner:
             return PlannedCell()
 
     def runs(self, axes: Mapping[str, Any]) -> PlannedCell:
-        name, wanted = str(axes["backbone"]), split_list(self.overrides.backbones)
-        name = next((other for other in wanted if other.partition("@")[0] == name), name)
+        name, methods = str(axes["backbone"]), split_list(self.overrides.methods)
+        weighted = split_list(self.overrides.backbones)
+        name = next((other for other in weighted if other.partition("@")[0] == name), name)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), self.rate(axes["rate"])
         entries = self.methods(axes["method"], axes["hyper"])
         backbone = self.cards.backbone(name)
-        if methods := split_list(self.overrides.methods):
-            entries = [entry for entry in entries if entry.spec.full_name in methods]
-        asked = (
-            (wanted, {name}),
-            (split_list(self.overrides.datasets), {dataset.name, dataset.plain_name}),
-            (split_list(self.overrides.rates), {percent(rate).removesuffix(" %")}),
-        )
-        if not entries or any(allowed and not names & {*allowed} for allowed, names in asked):
+        names = {
+            "method": {entry.spec.full_name for entry in entries},
+            "backbone": {name},
+            "dataset": {dataset.name, dataset.plain_name},
+            "rate": {percent(rate).removesuffix(" %")},
+        }
+        for axis, met in names.items():
+            self.cards.met[axis] |= met
+        if any(wanted and not names[axis] & wanted for axis, wanted in _asked(self.overrides).items()):
             return PlannedCell(reason=NOT_ASKED)
+        entries = [entry for entry in entries if not methods or entry.spec.full_name in methods]
         protocol, seeds = self.settings(axes["settings"]), self.seeds(axes["seeds"])
         if reason := next((why for entry in entries if (why := unserved(entry, backbone))), "") or _unshipped(backbone):
             return PlannedCell(reason=reason)
@@ -374,12 +308,12 @@ class _Planner:
     def seeds(self, own: object) -> Sequence[int]:
         assert self.protocol is not None
         if not self.overrides.seeds:
-            if own is not None and not _counts(own):
-                raise InputError(f"{self.declared.place('seeds')}: {_no_seeds(own)}")
+            if own is not None and not is_count(own):
+                raise InputError(f"{self.declared.place('seeds')}: {no_count(own)}")
             return range(int(self.protocol.seeds.value if own is None else str(own)))
         values = [read_value(part) for part in split_list(self.overrides.seeds)]
         sound = all(type(value) is int and 0 <= value < 2**31 for value in values)
-        if not values or not sound or (len(values) == 1 and not _counts(values[0])):
+        if not values or not sound or (len(values) == 1 and not is_count(values[0])):
             raise InputError(f"--seeds {self.overrides.seeds}: seeds are how many (1 to {MOST_SEEDS}) or which (0,1,2)")
         return range(values[0]) if len(values) == 1 else values
 

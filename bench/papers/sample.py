@@ -13,7 +13,7 @@ from bench.entry import read_entries
 from bench.errors import InputError
 from bench.overrides import split_chain
 from bench.papers.labels import assigned, matches
-from bench.papers.plan import PaperProtocol, read_paper_protocol
+from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.registry import Registry
 

@@ -21,7 +21,8 @@ from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
 from bench.overrides import Overrides
-from bench.papers.plan import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper, read_paper_protocol
+from bench.papers.plan import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper
+from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.protocol import Protocol
 from bench.registry import Registry
@@ -380,8 +381,11 @@ def test_a_typed_selection_holds_for_sweeps_where_it_can(
 
 
 def test_what_leaves_nothing_is_an_error_that_says_why(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"mini: nothing is left to run: {NOT_ASKED}"):
+    with pytest.raises(InputError, match="--datasets: no dataset of mini is called 'photos'"):
         plan_paper("mini", mini(tmp_path), Overrides(datasets="photos"))
+    together = Overrides(datasets="cluttered_digits", rates="100", methods="gta")
+    with pytest.raises(InputError, match=f"mini: nothing is left to run: {NOT_ASKED}"):
+        plan_paper("mini", mini(tmp_path), together)
 
 
 def test_a_typed_method_keeps_all_of_its_weights(tmp_path: Path) -> None:
