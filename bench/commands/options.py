@@ -148,7 +148,7 @@ def check_launcher(options: argparse.Namespace) -> None:
 
 def ranks_of(options: argparse.Namespace) -> int:
     """The processes that share each local run. Raises ``InputError``."""
-    from bench.launch.local import usable_gpus
+    from bench.launch.gpus import usable_gpus
     from bench.launch.profile import read_value
 
     given = options.gpus_per_run

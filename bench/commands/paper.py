@@ -147,7 +147,8 @@ def cost_of(options: argparse.Namespace, plan: Plan, store: Store) -> Estimate:
 def print_cost(options: argparse.Namespace, plan: Plan, store: Store) -> None:
     """What the runs that a plan misses would cost, in words."""
     from bench.cost.estimate import lines
-    from bench.launch.local import default_jobs, usable_gpus
+    from bench.launch.gpus import usable_gpus
+    from bench.launch.local import default_jobs
 
     found = cost_of(options, plan, store)
     here = default_jobs() if found.gpu == bool(usable_gpus()) else 1

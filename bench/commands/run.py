@@ -98,7 +98,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 def retry_command(options: argparse.Namespace) -> int:
     """Train again what failed of one of some classes."""
-    from bench.launch.worker import CLASSES
+    from bench.launch.failures import CLASSES
     from bench.state import Snapshot, state
 
     job = _job(options)

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.launch.executor import Job
+from bench.launch.failures import TAIL
 from bench.launch.worker import job_to_json
 from bench.process import environment, program
 from bench.spec import RunSpec, to_json
+
+PATIENCE = 5.0
+"""Seconds in which a worker ends by itself when nobody is there any more."""
 
 
 class WorkerLost(Exception):
@@ -29,6 +33,9 @@ class Attendant:
         job: what the worker needs beside its runs.
         devices: the GPUs that it sees, as CUDA_VISIBLE_DEVICES has them.
         log: where it prints.
+
+    Attributes:
+        given_up: whether the last wait for an answer was ended by ``hopeless``, and not by the worker.
     """
 
     def __init__(self, job: Job, devices: str, log: Path) -> None:
@@ -37,6 +44,7 @@ class Attendant:
         self._generation = 0
         self._ready = False
         self._said = b""
+        self.given_up = False
 
     def train(self, spec: RunSpec, generation: int, hopeless: Callable[[], bool]) -> dict[str, Any] | None:
         """Have a run trained.
@@ -52,6 +60,7 @@ class Attendant:
         Raises:
             WorkerLost: a new worker cannot start.
         """
+        self.given_up = False
         if self._process is not None and generation != self._generation:
             self.stop()
         process = self._process or self._start(generation)
@@ -60,7 +69,7 @@ class Attendant:
             _stream(process.stdin).flush()
         if not self._ready:
             if self._line(process, hopeless) is None:
-                self._check_start(hopeless())
+                self._check_start()
                 return None
             self._ready = True
         answer = self._line(process, hopeless)
@@ -81,7 +90,7 @@ class Attendant:
         with contextlib.suppress(BrokenPipeError):  # it is gone, and never read the last that it was told
             _stream(process.stdin).close()  # a worker ends when nobody is there
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
+            process.wait(PATIENCE)
         process.kill()
         code = process.wait()
         _stream(process.stdout).close()
@@ -90,7 +99,7 @@ class Attendant:
     def log_tail(self) -> str:
         """The last of what the worker printed."""
         with contextlib.suppress(FileNotFoundError):
-            return self._log.read_text(encoding="utf-8", errors="replace")[-20000:]
+            return self._log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
         return ""
 
     def _start(self, generation: int) -> subprocess.Popen[bytes]:
@@ -111,9 +120,9 @@ class Attendant:
         self._generation, self._ready, self._said = generation, False, b""
         return self._process
 
-    def _check_start(self, given_up: bool) -> None:
+    def _check_start(self) -> None:
         """Raise ``WorkerLost`` where a worker has ended before it was ready and nobody had asked it to."""
-        if not given_up and self.stop() not in (0, -signal.SIGTERM):
+        if not self.given_up and self.stop() not in (0, -signal.SIGTERM):
             said = self.log_tail().strip().splitlines() or ["no message"]
             raise WorkerLost(f"the worker cannot start: {said[-1]}")
 
@@ -123,6 +132,7 @@ class Attendant:
         while b"\n" not in self._said:
             while not select.select([pipe], [], [], 0.5)[0]:
                 if hopeless():
+                    self.given_up = True
                     return None
             more = os.read(pipe, 65536)
             if not more:

@@ -21,8 +21,10 @@ from typing import IO, Any, TypeAlias
 from bench.claim import ClaimWatch
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
+from bench.launch.failures import death
+from bench.launch.gpus import usable_gpus
 from bench.launch.worker import died, job_to_json
-from bench.process import environment, how_ended, program
+from bench.process import environment, program
 from bench.spec import RunSpec, to_json
 from bench.store import Store, folder_name
 
@@ -31,16 +33,6 @@ PATIENCE = 10.0
 
 PAUSE = 1.0
 """Seconds between two looks at the runs that other processes are training."""
-
-
-def usable_gpus() -> list[str]:
-    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; found without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [str(number) for number, _ in enumerate(sorted(Path("/dev").glob("nvidia[0-9]*")))]
-    names = [name.strip() for name in visible.split(",")]
-    ends = [at for at, name in enumerate(names) if name in ("", "-1", "NoDevFiles")]
-    return names[: ends[0]] if ends else names  # CUDA sees none behind one that there is not
 
 
 def default_jobs(ranks: int = 1) -> int:
@@ -255,10 +247,8 @@ def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
 
 def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:
     """Record a run whose worker process ended without an answer."""
-    code = worker.process.wait()
     log = worker.errors.read_text(encoding="utf-8", errors="replace")
-    message = f"its worker process ended: {how_ended(code)}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    return _event(spec, died(spec, job, message, log, "oom" if code == -signal.SIGKILL else "code"))
+    return _event(spec, died(spec, job, death(worker.process.wait(), log)))
 
 
 def _last_line(log: Path) -> str:

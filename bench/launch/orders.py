@@ -9,6 +9,9 @@ import contextlib
 import json
 from pathlib import Path
 
+from bench.launch.failures import Failure
+from bench.store import write_file
+
 
 class Orders:
     """The runs of a job in the order in which its processes train them.
@@ -41,13 +44,22 @@ class Orders:
         """How many orders were given."""
         return len(self.read())
 
-    def lose(self, rank: int, generation: int) -> None:
-        """Say that the worker of a process has died."""
-        self._path.with_suffix(f".lost-{generation}-{rank}").touch()
+    def lose(self, rank: int, generation: int, failure: Failure) -> None:
+        """Say what a process has failed of, whole or not at all. Raises ``OSError`` where it cannot be written."""
+        write_file(self._path.with_suffix(f".lost-{generation}-{rank}"), json.dumps(failure.to_json()))
 
-    def lost(self, generation: int) -> bool:
-        """Whether a worker of a generation has died."""
-        return any(self._path.parent.glob(f"{self._path.stem}.lost-{generation}-*"))
+    def lost(self, generation: int) -> list[Failure]:
+        """What processes have failed of since a generation began, in their order."""
+        return [Failure.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in self._losses(generation)]
+
+    def forget(self, generation: int) -> None:
+        """Remove what was said of failures of a generation, once it is recorded."""
+        for path in self._losses(generation):
+            path.unlink(missing_ok=True)
+
+    def _losses(self, generation: int) -> list[Path]:
+        found = self._path.parent.glob(f"{self._path.stem}.lost-{generation}-*")
+        return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
     def _add(self, order: list[object] | None) -> None:
         with self._path.open("a", encoding="utf-8") as file:

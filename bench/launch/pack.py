@@ -14,21 +14,24 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
 from typing import Any
 
 from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
+from bench.launch.failures import Failure, blamed, death, is_broken
 from bench.launch.orders import Orders
 from bench.launch.worker import Unwritable, died, failed
-from bench.process import how_ended
 from bench.spec import RunSpec, from_json
 from bench.store import Store
 
 PATIENCE, PAUSE = 300.0, 10.0
 """Seconds that a job stays for runs that others have, since these may die; and between looking after them."""
+
+HEARSAY = 3.0
+"""Seconds in which another process of a run, asked twice a second, has told what it failed of."""
 
 
 @dataclass(frozen=True)
@@ -171,25 +174,39 @@ class Leader:
         return status
 
     def _hopeless(self) -> bool:
-        """Whether no answer will come: the time is over, or another process of the run has died."""
-        return self.stop.overdue or (self.pack.job.ranks > 1 and self.orders.lost(self.generation))
+        """Whether no answer will come: the time is over, or another process of the run has failed."""
+        return self.stop.overdue or bool(self._lost())
+
+    def _lost(self) -> list[Failure]:
+        """What other processes of the run have failed of."""
+        return self.orders.lost(self.generation) if self.pack.job.ranks > 1 else []
 
     def _without_answer(self, spec: RunSpec, before: int) -> dict[str, Any]:
         """The worker has ended, or will not answer: stop the job, or record the failure and go on with a new worker."""
-        lost = self.pack.job.ranks > 1 and self.orders.lost(self.generation)
+        given_up = self.attendant.given_up
         code = self.attendant.stop()
-        if code == 0 and not lost:
+        if code == 0 and not given_up:
             self._await_signal()
         self._go_on(spec)
         if code == -signal.SIGKILL:
             time.sleep(2)  # who kills the whole job kills this process too: then the run has not failed
             self._go_on(spec)
-        self.generation += 1
-        if self.store.attempts().get(spec.id, 0) > before:  # it has written its failure itself
-            return failed("see its record")
-        what = "a process that shares it has ended" if lost else f"its worker process ended: {how_ended(code)}"
-        kind = "oom" if code == -signal.SIGKILL and not lost else "code"
-        return died(spec, self.pack.job, what, self.attendant.log_tail(), kind)
+        try:
+            if self.store.attempts().get(spec.id, 0) > before:  # it has written its failure itself
+                return failed("see its record")
+            own = None if given_up else death(code, self.attendant.log_tail())
+            return died(spec, self.pack.job, self._failure(own))
+        finally:
+            self.orders.forget(self.generation)
+            self.generation += 1
+
+    def _failure(self, own: Failure | None) -> Failure:
+        """What a run has failed of; ``own`` if its worker ended by itself, and not for what another process said."""
+        if own and self.pack.job.ranks > 1 and is_broken(own):
+            patience = time.monotonic() + HEARSAY
+            while not self._lost() and time.monotonic() < patience:
+                time.sleep(0.1)
+        return blamed([own, *self._lost()] if own else self._lost())
 
     def _await_signal(self) -> None:
         """A worker that ends well without an answer was asked to stop, through another process perhaps."""
@@ -210,7 +227,7 @@ class Leader:
         except RuntimeError as error:
             if spec is not None:
                 message = f"its job reached its time limit too often: {error}; --time gives it more"
-                died(spec, self.pack.job, message, self.attendant.log_tail(), "time")
+                died(spec, self.pack.job, Failure(message, "time", log=self.attendant.log_tail()))
             raise
 
     def _open(self, runs: list[RunSpec]) -> list[RunSpec]:
@@ -225,7 +242,8 @@ class Follower:
     """Another process of a job whose processes share each run: does what the leader says."""
 
     def __init__(self, pack: Pack, stop: Stop, attendant: Attendant, orders: Orders, rank: int) -> None:
-        self.stop, self.attendant, self.orders, self.rank = stop, attendant, orders, rank
+        self.stop, self.attendant, self.orders = stop, attendant, orders
+        self.rank, self.ranks = rank, pack.job.ranks
         self.specs = {spec.id: spec for spec in pack.specs()}
 
     def train(self) -> dict[str, int]:
@@ -233,10 +251,16 @@ class Follower:
         for number, run, generation in self._given():
             answer = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
             if answer is None:
-                self.attendant.stop()
-                if not self.stop.reason and self.orders.count() == number:
-                    self.orders.lose(self.rank, generation)
+                self._lose(number, generation, death(self.attendant.stop(), self.attendant.log_tail(), "it"))
+            elif told := answer.get("failure"):
+                self._lose(number, generation, replace(Failure.from_json(told), log=self.attendant.log_tail()))
         return {}
+
+    def _lose(self, number: int, generation: int, failure: Failure) -> None:
+        """Tell the leader that this process failed, unless it was asked to stop, or the leader has gone on already."""
+        if not self.stop.reason and self.orders.count() == number:
+            message = f"process {self.rank} of {self.ranks}: {failure.message}"
+            self.orders.lose(self.rank, generation, replace(failure, message=message))
 
     def _hopeless(self, number: int) -> bool:
         """Whether the leader waits no longer for this process, or nobody does."""

@@ -9,8 +9,8 @@ from statistics import fmean
 from bench.launch.profile import Profile, Resources
 from bench.spec import RunSpec
 
-Pack = tuple[RunSpec, ...]
-"""The runs of one task, trained one after the other."""
+Task = tuple[RunSpec, ...]
+"""The runs of one task of an array, trained one after the other."""
 
 Estimate = Callable[[RunSpec], float | None]
 """The minutes that a run takes; None where nothing is known."""
@@ -21,7 +21,7 @@ class Group:
     """Tasks that are given the same: they may be one array."""
 
     resources: Resources
-    packs: tuple[Pack, ...]
+    tasks: tuple[Task, ...]
 
 
 def arrays(
@@ -45,37 +45,37 @@ def arrays(
     """
     groups: list[Group] = []
     for resources, members in _grouped(runs, profile).items():
-        packs = packed(members, resources, estimate)
-        groups += [Group(resources, tuple(packs[first : first + array])) for first in range(0, len(packs), array)]
+        tasks = packed(members, resources, estimate)
+        groups += [Group(resources, tuple(tasks[first : first + array])) for first in range(0, len(tasks), array)]
     if room is None:
         return groups, []
     kept: list[Group] = []
     left: list[RunSpec] = []
     for group in groups:
-        taken = group.packs[: max(0, room)]
+        taken = group.tasks[: max(0, room)]
         room -= len(taken)
         if taken:
             kept.append(Group(group.resources, taken))
-        left += [run for pack in group.packs[len(taken) :] for run in pack]
+        left += [run for task in group.tasks[len(taken) :] for run in task]
     return kept, left
 
 
-def packed(runs: Sequence[RunSpec], resources: Resources, estimate: Estimate) -> list[Pack]:
-    """Divide runs of one group into packs, by count or by minutes; a run of unknown length has a pack of its own."""
+def packed(runs: Sequence[RunSpec], resources: Resources, estimate: Estimate) -> list[Task]:
+    """Divide runs of one group into tasks, by count or by minutes; a run of unknown length has a task of its own."""
     if not resources.pack_minutes:
         return [tuple(runs[first : first + resources.pack]) for first in range(0, len(runs), resources.pack)]
-    packs: list[Pack] = []
+    tasks: list[Task] = []
     filled = resources.pack_minutes
     for run in runs:
         minutes = estimate(run)
         takes = resources.pack_minutes if minutes is None else minutes
-        if packs and filled + takes <= resources.pack_minutes:
-            packs[-1] += (run,)
+        if tasks and filled + takes <= resources.pack_minutes:
+            tasks[-1] += (run,)
             filled += takes
         else:
-            packs.append((run,))
+            tasks.append((run,))
             filled = takes
-    return packs
+    return tasks
 
 
 def estimate_from(runs: Iterable[RunSpec], seconds: Mapping[str, float]) -> Estimate:

@@ -13,31 +13,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.claim import claimed
 from bench.launch import worker
 from bench.launch.executor import Job
+from bench.launch.failures import TAIL, Failure, PartFailed, blamed, death
+from bench.launch.gpus import gpu_of_rank
 from bench.process import environment, program
 from bench.spec import RunSpec, from_json, to_json
 from bench.store import Store, write_file
 from bench.training import interrupt
-
-PATIENCE = 10.0
-"""Seconds that a process whose part failed stays: at its end others fail too, and not of what was the cause."""
-
-
-class PartFailed(SystemExit):
-    """A process's part of a run failed; the others need it for theirs, so it ends, and they with it.
-
-    Attributes:
-        kind: which of ``worker.CLASSES`` the failure is of.
-    """
-
-    def __init__(self, message: str, kind: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 def work_together(spec: RunSpec, job: Job) -> dict[str, Any]:
@@ -63,7 +51,8 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
             return worker.elsewhere()
         answer = worker.train(spec, job, store) if first_rank() else worker.train_along(spec, job, store)
     if answer["status"] == "failed":
-        raise PartFailed(f"{spec.label}: {answer['message']}", answer["class"])
+        told = answer.get("failure")
+        raise PartFailed(spec.label, Failure.from_json(told) if told else Failure(answer["message"], answer["class"]))
     return answer
 
 
@@ -86,7 +75,7 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                             stdin=subprocess.PIPE,
                             stdout=file,
                             stderr=file,
-                            env=environment(None, **_place(rank, job.ranks, port)),
+                            env=environment(gpu_of_rank(rank), **_place(rank, job.ranks, port)),
                         )
                     )
                 given = {"job": worker.job_to_json(job), "spec": to_json(spec), "answer": str(_answer_path(log))}
@@ -107,13 +96,23 @@ def _start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
             return answer
         if interrupt.requested():
             raise interrupt.Interrupted(interrupt.requested())
-        number = next((rank for rank, code in enumerate(codes) if code or _part_failed(rank, logs[rank])), 0)
-        told = logs[number].read_text(encoding="utf-8", errors="replace")
-        message = f"process {number} of {job.ranks} ended: {_last_line(told)}"
+        failure = blamed(_failures(codes, logs))
         if Store(job.results).attempts().get(spec.id, 0) > before.get(spec.id, 0):  # the first one has still written it
-            return worker.failed(message)
-        killed = "oom" if codes[number] == -signal.SIGKILL else "code"
-        return worker.died(spec, job, message, told, (_answer_of(logs[number]) or {}).get("class", killed))
+            return worker.failed(failure.message)
+        return worker.died(spec, job, failure)
+
+
+def _failures(codes: Sequence[int | None], logs: Sequence[Path]) -> list[Failure]:
+    """What the processes of a run failed of, as those say that could, and as the others ended."""
+    found = []
+    for rank, (code, log) in enumerate(zip(codes, logs, strict=True)):
+        printed, who = log.read_text(encoding="utf-8", errors="replace")[-TAIL:], f"process {rank} of {len(logs)}"
+        if told := (_answer_of(log) or {}).get("failure"):
+            failure = Failure.from_json(told)
+            found.append(replace(failure, message=f"{who}: {failure.message}", log=printed))
+        elif code:
+            found.append(death(code, printed, who))
+    return found or [Failure("its processes ended without an answer")]
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) -> list[int | None]:
@@ -124,8 +123,9 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
             told = True
             for process in processes:
                 process.terminate()
-        codes = [process.poll() for process in processes]
-        if any(codes) or None not in codes or any(_part_failed(rank, log) for rank, log in enumerate(logs)):
+        said = any(_part_failed(rank, log) for rank, log in enumerate(logs))
+        codes = [process.poll() for process in processes]  # asked last: another's end may be what it was said of
+        if said or any(codes) or None not in codes:
             return codes
         time.sleep(0.05)
 
@@ -139,12 +139,12 @@ def main() -> None:
         interrupt.on_signals([signal.SIGTERM])
         worker.prepare()
         answer = work_as_rank(from_json(given["spec"]), worker.job_from_json(given["job"]))
-    except SystemExit as end:
-        failed = {**worker.failed(str(end)), "class": end.kind if isinstance(end, PartFailed) else "code"}
-        print(end, flush=True)
-        write_file(answer_path, json.dumps(failed))
-        if os.environ["RANK"] != "0":
-            time.sleep(PATIENCE)
+    except PartFailed as end:
+        if os.environ["RANK"] != "0":  # the record is written by the first process, or by who started this one
+            write_file(answer_path, json.dumps(worker.answer_of(end.failure)))
+            time.sleep(worker.PATIENCE)
+        else:
+            write_file(answer_path, json.dumps({**worker.failed(end.failure.message), "class": end.failure.kind}))
         os._exit(1)
     except interrupt.Interrupted:
         os._exit(0)
@@ -193,7 +193,3 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]

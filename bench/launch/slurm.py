@@ -69,14 +69,14 @@ class SlurmExecutor:
             return
         path = write(root, submission)  # before anything is submitted: a disk that is full is noticed now
         for group in groups:
-            packs = [_pack(pack, job, group.resources, failed) for pack in group.packs]
+            packs = [_pack(task, job, group.resources, failed) for task in group.tasks]
             try:
                 job_id = self._submit(packs, group.resources, submission, root)
             except (RuntimeError, OSError) as error:
                 if not submission.arrays:
                     path.unlink(missing_ok=True)
                 raise InputError(_refused(error, submission)) from None
-            tasks = tuple(tuple(run.id for run in pack) for pack in group.packs)
+            tasks = tuple(tuple(run.id for run in task) for task in group.tasks)
             array = Array(job_id, tasks, told(group.resources))
             submission = dataclasses.replace(submission, arrays=(*submission.arrays, array))
             write(root, submission)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-import traceback
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +21,7 @@ from bench.claim import claimed
 from bench.environment import provenance, redacted
 from bench.errors import InputError
 from bench.launch.executor import Job
+from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
 from bench.spec import RunSpec, from_json
 from bench.store import Store
 from bench.training import interrupt
@@ -29,16 +30,8 @@ if TYPE_CHECKING:
     from bench.training.trackers import Observer
     from bench.training.trial import Outcome
 
-CLASSES = ("oom", "time", "node", "diverged", "code", "data")
-"""What a run can fail of: memory, its time limit, the machine, its loss, its code, its data.
-
-A run whose job is preempted or cancelled has not failed: it goes on, or is missing."""
-
-TAKEN_UP = ("oom", "time", "node")
-"""Of them, those after which a run goes on from its checkpoint when it is tried again."""
-
-_NO_MEMORY = ("outofmemory", "out of memory", "can't allocate", "status_alloc_failed")
-"""What torch, and the libraries of a GPU, say where there is too little memory."""
+PATIENCE = 10.0
+"""Seconds that a process stays whose part of a shared run failed: at its end others fail too, and not of the cause."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -114,17 +107,23 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
                 raise interrupt.Interrupted(interrupt.requested()) from error
             if no_room(error, store.root):
                 raise
-            print(redacted(traceback.format_exc()))
-            return _failed(spec, job, store, draft, log, error)
+            failure = failure_of(error)
+            print(redacted(failure.trace))
+            if job.ranks > 1 and is_broken(failure):
+                time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
+            log.flush()
+            (draft / "predictions.npz").unlink(missing_ok=True)
+            return _record(spec, job, store, draft, failure, type(error).__name__)
 
 
 def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
     """Take part in a run that another process has the claim of, and writes the record of."""
     try:
         _outcome(spec, job, store, None)
-    except Exception as error:
-        traceback.print_exc()
-        return {**failed(str(error)), "class": failure_class(error)}
+    except (Exception, SystemExit) as error:
+        failure = failure_of(error)
+        print(redacted(failure.trace), file=sys.stderr, flush=True)
+        return answer_of(failure)
     return _answer("done")
 
 
@@ -143,14 +142,34 @@ def unwritable(error: Unwritable) -> dict[str, Any]:
     return _answer("unwritable", str(error))
 
 
-def died(spec: RunSpec, job: Job, message: str, log: str, kind: str = "code") -> dict[str, Any]:
+def answer_of(failure: Failure) -> dict[str, Any]:
+    """The answer of a process whose part of a run failed: who has the run records it."""
+    return {**failed(redacted(failure.message)), "class": failure.kind, "failure": failure.to_json()}
+
+
+def died(spec: RunSpec, job: Job, failure: Failure) -> dict[str, Any]:
     """Record a run whose process ended without an answer. Raises ``Unwritable`` where that is not possible."""
     store = Store(job.results)
     with writing_to(store.root), store.draft() as draft:
-        (draft / "log.txt").write_text(redacted(log)[-20000:], encoding="utf-8")
-        told = {"class": kind, "kind": "died", "message": redacted(message)}
-        store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
-    return failed(message)
+        (draft / "log.txt").write_text(redacted(failure.log)[-TAIL:], encoding="utf-8")
+        return _record(spec, job, store, draft, failure, "died")
+
+
+def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure, kind: str) -> dict[str, Any]:
+    """Publish the record of a failure, and forget the checkpoint unless the run goes on from it when it is tried again.
+
+    What decides is the class alone, however the run ended: an exception of class ``code`` and a process that died of a
+    SIGSEGV would both come again, and what was read from the checkpoint may be what they come from. A process that was
+    killed where memory or the machine failed (SIGKILL is ``oom``, SIGBUS ``node``) has a sound checkpoint: it is
+    written elsewhere and then renamed. A crash that came by chance costs the steps made until then, and no more.
+    """
+    if failure.kind not in TAKEN_UP:
+        store.forget_checkpoint(spec)
+    told = {"class": failure.kind, "kind": kind, "message": redacted(failure.message)}
+    if failure.trace:
+        told["trace"] = redacted(failure.trace)
+    store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
+    return {**failed(told["message"]), "class": failure.kind}
 
 
 def _trained(
@@ -158,10 +177,10 @@ def _trained(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from bench.training.trackers import Progress, tracked
+    from bench.training.trackers import Pacing, tracked
 
     with tracked(job.track, spec, store.root) as observer:
-        outcome = _outcome(spec, job, store, Progress(observer, tell, job.progress) if tell else observer)
+        outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
     log.flush()
     store.publish(draft, spec, {**outcome.record, **_provenance(spec, job)})
@@ -183,41 +202,12 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
     )
 
 
-def _failed(
-    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, error: BaseException
-) -> dict[str, Any]:
-    message = (str(error).strip().splitlines() or ["no message"])[0]
-    if not isinstance(error, InputError):
-        message = f"{type(error).__name__}: {message}"
-    message = redacted(message)
-    log.flush()
-    (draft / "predictions.npz").unlink(missing_ok=True)
-    if (group := failure_class(error)) not in TAKEN_UP:
-        store.forget_checkpoint(spec)  # it may be what fails
-    told = {"class": group, "kind": type(error).__name__, "message": message}
-    told["trace"] = redacted(traceback.format_exc())
-    store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
-    return {**failed(message), "class": group}
-
-
 def _provenance(spec: RunSpec, job: Job) -> dict[str, Any]:
     return dict(provenance(spec.id, job.command, job.results, job.plugins, job.launcher))
 
 
 def _answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
     return {"status": status, "message": message, "seconds": seconds, "top1": top1}
-
-
-def failure_class(error: BaseException) -> str:
-    """Which of ``CLASSES`` a failure is of."""
-    text = f"{type(error).__name__} {error}".lower()
-    if isinstance(error, MemoryError) or any(said in text for said in _NO_MEMORY):
-        return "oom"
-    if type(error).__name__ == "Diverged":
-        return "diverged"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS):
-        return "node"
-    return "data" if isinstance(error, (InputError, OSError)) else "code"
 
 
 def main() -> None:
@@ -251,6 +241,11 @@ def _serve(job: Job, answers: TextIO) -> None:
             if "RANK" in os.environ:
                 raise  # the other processes of the run notice that this one ends
             answer = unwritable(error)
+        except PartFailed as end:
+            if os.environ["RANK"] == "0":
+                raise  # its record is written
+            say(answer_of(end.failure))  # and stays until it is replaced, so that no other fails of its end
+            continue
         if answer["status"] == "failed" and not _gpu_computes():
             answer["ends"] = True
         say(answer)

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from bench.claim import claimed
-from bench.launch import Event, Job, LocalExecutor, run
+from bench.launch import Event, Job, LocalExecutor, local, run
+from bench.launch.failures import Failure
 from bench.launch.worker import died
 from bench.spec import RunSpec
 from bench.state import claimed_runs
@@ -145,6 +146,7 @@ class TestWaiting:
     @pytest.fixture
     def results(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(sys, "executable", interpreter(tmp_path / "bin", tmp_path / "trace"))
+        monkeypatch.setattr(local, "PAUSE", 0.1)
         return tmp_path / "results"
 
     @staticmethod
@@ -167,7 +169,7 @@ class TestWaiting:
         with claimed(results / "claims" / theirs.id):
             thread, events = self.launch(results, [first, theirs])
             self.wait(lambda: first.id in Store(results).finished())
-            thread.join(2.0)
+            thread.join(1.0)
             assert thread.is_alive()
             assert [event.run_id for event in events] == [first.id]
             publish(results, theirs, outcome(theirs))
@@ -181,9 +183,9 @@ class TestWaiting:
         with claimed(results / "claims" / theirs.id):
             thread, events = self.launch(results, [theirs])
             self.wait(lambda: (results / "drafts").exists())
-            thread.join(3.0)
+            thread.join(1.0)
             assert events == []
-            died(theirs, Job(results), "no", "")
+            died(theirs, Job(results), Failure("no"))
         thread.join(60)
         assert [(event.status, event.message) for event in events] == [("elsewhere", "it failed in another process")]
         assert len(list((results / "failed").iterdir())) == 1, "it is not tried again by each that waited"
@@ -192,7 +194,7 @@ class TestWaiting:
         (theirs,) = grid(1)
         with claimed(results / "claims" / theirs.id):
             thread, events = self.launch(results, [theirs])
-            thread.join(3.0)
+            thread.join(1.0)
             assert events == []
         thread.join(60)
         assert [(event.run_id, event.status) for event in events] == [(theirs.id, "done")]

@@ -16,30 +16,26 @@ from typing import Any
 import pytest
 
 from bench.errors import InputError
+from bench.experiment import read_experiment
+from bench.grid import expand
+from bench.launch import attendant as attendants
 from bench.launch import pack as packs
 from bench.launch.attendant import Attendant, WorkerLost
 from bench.launch.executor import Job
+from bench.launch.failures import TAIL, Failure
 from bench.launch.orders import Orders
 from bench.launch.pack import Follower, Leader, Pack, Stop
+from bench.launch.worker import answer_of
+from bench.overrides import Overrides
 from bench.process import program
-from bench.protocol import Protocol, Recipe
-from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
+from bench.registry import Registry
+from bench.spec import RunSpec, to_json
 from bench.store import Store
+from tests.launch.runs import spec
 
 DONE = {"status": "done", "message": "", "seconds": 1.0, "top1": 50.0}
 ELSEWHERE = {**DONE, "status": "elsewhere"}
-
-
-def spec(seed: int) -> RunSpec:
-    return RunSpec(
-        method=MethodSpec("ce", "a" * 12, ()),
-        backbone=Named("micro_vit", "b" * 12),
-        dataset=Named("digits", "c" * 12),
-        rate=15.0,
-        protocol=Protocol(Recipe(steps=8)),
-        seeds=Seeds(seed, seed, seed),
-        seed=seed,
-    )
+BROKEN = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:29595"
 
 
 RUNS = [spec(seed) for seed in range(4)]
@@ -70,6 +66,13 @@ def pack_of(root: Path, runs: list[RunSpec] = RUNS, ranks: int = 1, **given: Any
     )
 
 
+def wait(condition: Callable[[], bool]) -> None:
+    stop = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < stop
+        time.sleep(0.01)
+
+
 class StopAsked(Exception):
     """What this test's submitit does when it requeues a job."""
 
@@ -93,10 +96,11 @@ class Asked(Stop):
 class Worker(Attendant):
     """Answers as it is told: a function of the run, which may also write records."""
 
-    def __init__(self, answer: Callable[[RunSpec], dict[str, Any] | None], code: int = 0) -> None:
-        self.answer, self.code = answer, code
+    def __init__(self, answer: Callable[[RunSpec], dict[str, Any] | None], code: int = 0, log: str = "") -> None:
+        self.answer, self.code, self.log = answer, code, log
         self.trained: list[tuple[int, int]] = []
         self.stopped = 0
+        self.given_up = False
 
     def train(self, spec: RunSpec, generation: int, hopeless: Callable[[], bool]) -> dict[str, Any] | None:
         self.trained.append((spec.seed, generation))
@@ -107,7 +111,7 @@ class Worker(Attendant):
         return self.code
 
     def log_tail(self) -> str:
-        return "the reason\n"
+        return self.log or "the reason\n"
 
 
 @pytest.fixture
@@ -144,7 +148,13 @@ class TestRuns:
 
     @pytest.mark.parametrize(
         ("code", "says", "kind"),
-        [(7, "exit code 7", "code"), (-11, "SIGSEGV", "code"), (-9, "SIGKILL", "oom"), (0, "exit code 0", "code")],
+        [
+            (7, "exit code 7", "code"),
+            (-11, "SIGSEGV", "code"),
+            (-9, "SIGKILL", "oom"),
+            (-7, "SIGBUS", "node"),
+            (0, "exit code 0", "code"),
+        ],
     )
     def test_one_that_takes_its_worker_with_it_stops_nobody(
         self, tmp_path: Path, code: int, says: str, kind: str
@@ -301,18 +311,63 @@ class TestSharedRuns:
         told = Orders(tmp_path / "job").read()
         assert told == [(RUNS[0].id, 0), (RUNS[1].id, 0), (RUNS[2].id, 1), (RUNS[3].id, 1), None]
 
-    def test_one_that_lost_another_process_says_so(self, tmp_path: Path) -> None:
-        orders = Orders(tmp_path / "job")
+    def lost(self, root: Path, theirs: Failure, given_up: bool = True, code: int = 0, log: str = "") -> dict[str, str]:
+        """The failure that is recorded where another process said that it failed, while the second run was trained."""
+        orders = Orders(root / "job")
 
         def answer(run: RunSpec) -> dict[str, Any] | None:
+            worker.given_up = run.seed == 1 and given_up
             if run.seed != 1:
-                return done(tmp_path, run)
-            orders.lose(1, 0)
+                return done(root, run)
+            orders.lose(1, 0, theirs)
             return None
 
-        lead(tmp_path, Worker(answer, 0), ranks=2)
-        (failure,) = Store(tmp_path).failures().values()
-        assert failure["error"]["message"] == "a process that shares it has ended"
+        worker = Worker(answer, code, log)
+        assert lead(root, worker, ranks=2) == {"done": 3, "failed": 1, "elsewhere": 0}
+        assert not list(root.glob("job.lost-*")), "what was said is removed once it is recorded"
+        (failure,) = Store(root).failures().values()
+        assert (failure["id"], failure["folder"][-2:]) == (RUNS[1].id, "-1")
+        return {**failure["error"], "log": (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8")}
+
+    def test_what_another_process_failed_of_is_recorded(self, tmp_path: Path) -> None:
+        theirs = Failure(
+            "process 1 of 2: MemoryError: no more", "oom", "Traceback ...\nMemoryError: no more", "printed"
+        )
+        error = self.lost(tmp_path, theirs)
+        assert error == {
+            "class": "oom",
+            "kind": "died",
+            "message": "process 1 of 2: MemoryError: no more",
+            "trace": "Traceback ...\nMemoryError: no more",
+            "log": "printed",
+        }
+
+    def test_and_not_the_connection_that_broke_of_it(self, tmp_path: Path) -> None:
+        theirs = Failure("process 1 of 2: it ended: killed by signal 11 (SIGSEGV)", "code")
+        error = self.lost(tmp_path, theirs, given_up=False, code=1, log=BROKEN)
+        assert (error["class"], error["message"]) == ("code", theirs.message)
+
+    def test_nor_the_other_way_round(self, tmp_path: Path) -> None:
+        theirs = Failure(f"process 1 of 2: RuntimeError: {BROKEN}", "node")
+        error = self.lost(tmp_path, theirs, given_up=False, code=-11)
+        assert error["class"] == "code"
+        assert error["message"].endswith("killed by signal 11 (SIGSEGV)")
+
+    def test_a_connection_that_broke_of_nothing_is_of_the_machine(self, tmp_path: Path) -> None:
+        theirs = Failure(f"process 1 of 2: RuntimeError: {BROKEN}", "node")
+        assert self.lost(tmp_path, theirs)["class"] == "node"
+
+    def test_what_a_process_said_is_whole_and_in_order(self, tmp_path: Path) -> None:
+        orders = Orders(tmp_path / "7.0")
+        for rank in (10, 2):
+            orders.lose(rank, 3, Failure(f"é {rank}", "data", "t" * 100_000, "l" * 100_000))
+        found = orders.lost(3)
+        assert [failure.message for failure in found] == ["é 2", "é 10"]
+        assert {(failure.kind, len(failure.trace), len(failure.log)) for failure in found} == {("data", TAIL, TAIL)}
+        assert orders.lost(1) == []
+        orders.forget(3)
+        assert orders.lost(3) == []
+        assert list(tmp_path.iterdir()) == []
 
     def test_are_followed(self, tmp_path: Path) -> None:
         orders = Orders(tmp_path / "job")
@@ -329,20 +384,51 @@ class TestSharedRuns:
             orders.give(RUNS[run.seed + 1].id, run.seed)
         return DONE
 
-    def test_a_follower_that_dies_is_told(self, tmp_path: Path) -> None:
-        orders = Orders(tmp_path / "job")
-        threading.Timer(0.5, orders.end).start()
+    def follow(self, root: Path, answer: dict[str, Any] | None, code: int = 0, reason: str = "") -> Orders:
+        """A follower at one run of the third generation, after which the leader, told or not, ends."""
+        orders, stop, worker = Orders(root / "job"), Asked(reason), Worker(lambda run: answer, code)
         orders.give(RUNS[0].id, 3)
-        Follower(pack_of(tmp_path, ranks=2), Asked(), Worker(lambda run: None, 1), orders, 1).train()
-        assert orders.lost(3)
-        assert not orders.lost(2)
+        follower = Follower(pack_of(root, ranks=2), stop, worker, orders, 1)
+        given = follower._given
+
+        def last() -> Iterator[tuple[int, str, int]]:
+            yield next(given())
+            orders.end()
+            yield from given()
+
+        follower._given = last  # type: ignore[method-assign]
+        assert follower.train() == {}
+        return orders
+
+    def test_a_follower_that_dies_is_told(self, tmp_path: Path) -> None:
+        orders = self.follow(tmp_path, None, -7)
+        (failure,) = orders.lost(3)
+        assert failure.kind == "node"
+        assert failure.message.startswith("process 1 of 2: it ended: killed by signal 7 (SIGBUS)")
+        assert failure.log == "the reason\n"
+        assert orders.lost(2) == []
+
+    def test_a_follower_that_fails_is_told_and_its_worker_stays(self, tmp_path: Path) -> None:
+        """At its end the others would fail too, of a broken connection."""
+        theirs = Failure("ValueError: the shapes differ", "code", "Traceback ...")
+        worker = Worker(lambda run: answer_of(theirs))
+        orders = Orders(tmp_path / "job")
+        orders.give(RUNS[0].id, 0)
+        follower = Follower(pack_of(tmp_path, ranks=2), Asked(), worker, orders, 1)
+        thread = threading.Thread(target=follower.train)
+        thread.start()
+        wait(lambda: bool(orders.lost(0)))
+        assert worker.stopped == 0
+        orders.end()
+        thread.join(60)
+        assert not thread.is_alive()
+        (failure,) = orders.lost(0)
+        assert failure == Failure(
+            "process 1 of 2: ValueError: the shapes differ", "code", "Traceback ...", "the reason\n"
+        )
 
     def test_a_follower_that_is_asked_to_stop_has_not_died(self, tmp_path: Path) -> None:
-        orders = Orders(tmp_path / "job")
-        threading.Timer(0.5, orders.end).start()
-        orders.give(RUNS[0].id, 3)
-        Follower(pack_of(tmp_path, ranks=2), Asked("preempted"), Worker(lambda run: None, 0), orders, 1).train()
-        assert not orders.lost(3)
+        assert self.follow(tmp_path, None, 0, "preempted").lost(3) == []
 
     def test_an_order_half_written_is_none(self, tmp_path: Path) -> None:
         orders = Orders(tmp_path / "job")
@@ -390,7 +476,8 @@ class TestAttendant:
     def test_one_that_died_while_it_waited(self, start: Callable[[str], Attendant]) -> None:
         attendant = start("say(ready=True)\nsys.stdin.readline()\nsay(done=True)\nos._exit(7)")
         assert attendant.train(RUNS[0], 0, lambda: False)
-        time.sleep(1)
+        assert attendant._process is not None
+        os.waitid(os.P_PID, attendant._process.pid, os.WEXITED | os.WNOWAIT)
         assert attendant.train(RUNS[0], 0, lambda: False) is None
         assert attendant.stop() == 7
 
@@ -404,19 +491,29 @@ class TestAttendant:
         with pytest.raises(WorkerLost, match="no module named torch"):
             attendant.train(RUNS[0], 0, lambda: False)
 
-    def test_one_that_is_asked_to_stop(self, start: Callable[[str], Attendant]) -> None:
+    def test_one_that_is_asked_to_stop(self, start: Callable[[str], Attendant], tmp_path: Path) -> None:
+        begun = tmp_path / "begun"
         attendant = start(
             "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
-            "say(ready=True)\nsys.stdin.readline()\ntime.sleep(60)"
+            f"say(ready=True)\nsys.stdin.readline()\nopen({str(begun)!r}, 'x').close()\ntime.sleep(600)"
         )
-        threading.Timer(1, attendant.ask_to_stop).start()
+
+        def ask() -> None:
+            wait(begun.exists)
+            attendant.ask_to_stop()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
         assert attendant.train(RUNS[0], 0, lambda: False) is None
+        asking.join()
+        assert not attendant.given_up
         assert attendant.stop() == 0
 
-    def test_one_that_hangs(self, start: Callable[[str], Attendant]) -> None:
+    def test_one_that_hangs(self, start: Callable[[str], Attendant], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(attendants, "PATIENCE", 0.2)
         attendant = start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(ready=True)\ntime.sleep(600)")
-        end = time.monotonic() + 1
-        assert attendant.train(RUNS[0], 0, lambda: time.monotonic() > end) is None
+        assert attendant.train(RUNS[0], 0, lambda: attendant._ready) is None
+        assert attendant.given_up
         assert attendant.stop() == -signal.SIGKILL
 
     def test_signals_of_slurm_do_not_kill_it(self, start: Callable[[str], Attendant]) -> None:
@@ -476,3 +573,62 @@ def test_a_whole_job_without_slurm(tmp_path: Path) -> None:
     for failure in failures.values():
         assert failure["environment"]["launcher"] == "slurm"
         assert failure["environment"]["slurm"]["job"] == "7"
+
+
+SHARED = '''
+import os
+from dataclasses import dataclass
+
+from bench.method import Method, hyper
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    """Plain fine-tuning until the second process fails."""
+
+    paper = "a test"
+
+    crash: bool = hyper(False, source="a test")
+
+    def loss(self, model, batch):
+        if os.environ["RANK"] == "1" and self.crash:
+            os.kill(os.getpid(), 11)
+        if os.environ["RANK"] == "1":
+            raise MemoryError("no more")
+        return {"ce": batch.cross_entropy(model(batch.images))}
+'''
+
+
+@pytest.mark.slow
+def test_a_whole_job_whose_second_process_fails(tmp_path: Path) -> None:
+    """As SLURM would start it, with a task for each process: of one run it raises, in the next one it crashes."""
+    import submitit
+
+    plugin, results, folder = tmp_path / "mine.py", tmp_path / "results", tmp_path / "submissions"
+    plugin.write_text(SHARED, encoding="utf-8")
+    overrides = Overrides(
+        methods="mine,mine(crash=true)", rates="15", seeds="1", settings=("steps=4", "warmup=2", "evaluations=1")
+    )
+    runs = list(expand(read_experiment("demo", Registry((plugin,)), overrides)).unique.values())
+    folder.mkdir()
+    job = Job(results, (plugin,), ranks=2, launcher="slurm")
+    pack = Pack(tuple(json.dumps(to_json(run)) for run in runs), job)
+    submitit.core.utils.DelayedSubmission(pack).dump(folder / "7_submitted.pkl")
+    place = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_JOB_NUM_NODES": "1", "SLURM_NODEID": "0"}
+    shared = {**os.environ, **place, "SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_NODELIST": "here", "OMP_NUM_THREADS": "1"}
+    command = [*program("bench.launch.pack"), "-u", "-m", "submitit.core._submit", str(folder)]
+    ranks = [{"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(2)]
+    tasks = [
+        subprocess.Popen(command, env={**shared, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for own in ranks
+    ]
+    printed = [task.communicate(timeout=240)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], printed
+    failures = Store(results).failures()
+    raised, crashed = (failures[run.id]["error"] for run in runs)
+    assert (raised["class"], raised["message"]) == ("oom", "process 1 of 2: MemoryError: no more")
+    assert raised["trace"].endswith("MemoryError: no more\n")
+    assert (crashed["class"], "trace" in crashed) == ("code", False)
+    assert crashed["message"] == "process 1 of 2: it ended: killed by signal 11 (SIGSEGV)"
+    assert {failure["folder"][-2:] for failure in failures.values()} == {"-1"}, "each is recorded once"
+    assert not list(folder.glob("*.lost-*"))

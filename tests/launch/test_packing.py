@@ -8,52 +8,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.launch.packing import Pack, arrays, estimate_from, packed
+from bench.launch.packing import Task, arrays, estimate_from, packed
 from bench.launch.profile import Profile, Resources
 from bench.protocol import Protocol, Recipe
-from bench.spec import MethodSpec, Named, RunSpec, Seeds
-
-
-def spec(seed: int, backbone: str = "micro_vit", rate: float = 15.0) -> RunSpec:
-    return RunSpec(
-        method=MethodSpec("ce", "a" * 12, ()),
-        backbone=Named(backbone, (backbone * 12)[:12]),
-        dataset=Named("digits", "c" * 12),
-        rate=rate,
-        protocol=Protocol(Recipe(steps=8)),
-        seeds=Seeds(seed, seed, seed),
-        seed=seed,
-    )
-
+from bench.spec import RunSpec
+from tests.launch.runs import spec
 
 RUNS = [spec(seed) for seed in range(30)]
 
 
-def flat(packs: list[Pack]) -> list[RunSpec]:
-    return [run for pack in packs for run in pack]
+def flat(tasks: list[Task]) -> list[RunSpec]:
+    return [run for task in tasks for run in task]
 
 
-class TestPacks:
+class TestTasks:
     @given(count=st.integers(0, 30), pack=st.integers(1, 40))
     def test_by_count(self, count: int, pack: int) -> None:
-        packs = packed(RUNS[:count], Resources(pack=pack), lambda run: None)
-        assert flat(packs) == RUNS[:count]
-        assert all(len(one) == pack for one in packs[:-1])
-        assert all(1 <= len(one) <= pack for one in packs)
+        tasks = packed(RUNS[:count], Resources(pack=pack), lambda run: None)
+        assert flat(tasks) == RUNS[:count]
+        assert all(len(one) == pack for one in tasks[:-1])
+        assert all(1 <= len(one) <= pack for one in tasks)
 
     @given(minutes=st.lists(st.floats(0.01, 30), min_size=1, max_size=30), limit=st.floats(0.1, 60))
     def test_by_minutes(self, minutes: list[float], limit: float) -> None:
         runs = RUNS[: len(minutes)]
         takes = {run.id: time for run, time in zip(runs, minutes, strict=True)}
-        packs = packed(runs, Resources(pack_minutes=limit), lambda run: takes[run.id])
-        assert flat(packs) == runs
-        for pack in packs:
-            assert len(pack) == 1 or sum(takes[run.id] for run in pack) <= limit * (1 + 1e-9)
+        tasks = packed(runs, Resources(pack_minutes=limit), lambda run: takes[run.id])
+        assert flat(tasks) == runs
+        for task in tasks:
+            assert len(task) == 1 or sum(takes[run.id] for run in task) <= limit * (1 + 1e-9)
 
     def test_a_run_of_unknown_length_is_alone(self) -> None:
         known = {RUNS[0].id: 1.0, RUNS[1].id: 1.0, RUNS[3].id: 1.0}
-        packs = packed(RUNS[:4], Resources(pack_minutes=10), lambda run: known.get(run.id))
-        assert [len(pack) for pack in packs] == [2, 1, 1]
+        tasks = packed(RUNS[:4], Resources(pack_minutes=10), lambda run: known.get(run.id))
+        assert [len(task) for task in tasks] == [2, 1, 1]
 
 
 class TestEstimates:
@@ -73,21 +61,21 @@ class TestArrays:
     @given(array=st.integers(1, 12), pack=st.integers(1, 7), room=st.none() | st.integers(-2, 40))
     def test_nothing_is_lost_and_no_limit_broken(self, array: int, pack: int, room: int | None) -> None:
         groups, left = arrays(RUNS, Profile({"pack": pack}), array, room)
-        assert [run for group in groups for run in flat(list(group.packs))] + left == RUNS
-        assert all(1 <= len(group.packs) <= array for group in groups)
+        assert [run for group in groups for run in flat(list(group.tasks))] + left == RUNS
+        assert all(1 <= len(group.tasks) <= array for group in groups)
         if room is None:
             assert not left
         else:
-            assert sum(len(group.packs) for group in groups) <= max(0, room)
+            assert sum(len(group.tasks) for group in groups) <= max(0, room)
 
     def test_are_of_one_kind_each(self) -> None:
         runs = [spec(seed, backbone) for seed in range(3) for backbone in ("vit_base", "micro_vit")]
         profile = Profile({"time": 10}, (({"backbone": "vit_b*"}, {"gpus_per_run": 4}),))
         groups, left = arrays(runs, profile, 1000)
         assert not left
-        assert [(group.resources.gpus_per_run, len(group.packs)) for group in groups] == [(4, 3), (1, 3)]
+        assert [(group.resources.gpus_per_run, len(group.tasks)) for group in groups] == [(4, 3), (1, 3)]
         for group in groups:
-            names = {run.backbone.name for pack in group.packs for run in pack}
+            names = {run.backbone.name for task in group.tasks for run in task}
             assert len(names) == 1
 
     def test_the_protocol_is_part_of_what_is_alike(self) -> None:

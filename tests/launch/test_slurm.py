@@ -17,20 +17,8 @@ from bench.launch.pack import Pack
 from bench.launch.profile import Profile, Resources
 from bench.launch.slurm import SlurmExecutor, parameters
 from bench.launch.submissions import read
-from bench.protocol import Protocol, Recipe
-from bench.spec import MethodSpec, Named, RunSpec, Seeds
-
-
-def spec(seed: int, backbone: str = "micro_vit") -> RunSpec:
-    return RunSpec(
-        method=MethodSpec("ce", "a" * 12, ()),
-        backbone=Named(backbone, (backbone * 12)[:12]),
-        dataset=Named("digits", "c" * 12),
-        rate=15.0,
-        protocol=Protocol(Recipe(steps=8)),
-        seeds=Seeds(seed, seed, seed),
-        seed=seed,
-    )
+from bench.spec import RunSpec
+from tests.launch.runs import spec
 
 
 def submit(root: Path, runs: list[RunSpec], profile: Profile | None = None, **job: Any) -> SlurmExecutor:

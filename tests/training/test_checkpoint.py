@@ -14,7 +14,8 @@ from bench.backbones import Model
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import Job
-from bench.launch.worker import failure_class, work
+from bench.launch.failures import failure_class
+from bench.launch.worker import work
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
