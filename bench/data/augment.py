@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.autoaugment import draw_autoaugment
-from bench.data.crop import cropped, draw_crops, draw_flips
+from bench.data.crop import cropped, draw_as_torchvision, draw_crops, draw_flips
+from bench.data.dataset import Indices
 from bench.data.jitter import draw_grayscale, draw_jitter
 from bench.data.operations import Draw, operate
 from bench.data.randaugment import TIMM_FILL, draw_randaugment, draw_timm_randaugment
@@ -39,23 +41,63 @@ PHOTO = frozenset({"crop_flip", "randaugment", *POLICIES})
 _TIMM = frozenset({"rand_m9", "deit"})
 
 
-def training_view(
-    images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device = CPU
-) -> Tensor:
-    """Augmented images.
+@dataclass(frozen=True)
+class Cut:
+    """Training images as they are cropped on the CPU, and what is still to be done to them on the device.
+
+    Attributes:
+        pixels: uint8 (B, C, S, S).
+        draws: the operations of a policy, drawn for each image.
+        augmentation: one of the protocol's.
+    """
+
+    pixels: Tensor
+    draws: list[Draw]
+    augmentation: str
+
+
+def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Cut:
+    """The part of an augmentation that is computed on the CPU, where images have different sizes.
+
+    Threads may do it at the same time, but for ``randaugment``, which draws from torch's global generator.
 
     Args:
         images: uint8, as ``Images.take`` gives them.
         size: S, pixels a side.
         augmentation: one of the protocol's.
         seed: the augmentation depends on nothing else, so that a run can be taken up at any step.
-        device: where the result is. Images are cropped on the CPU, where their sizes differ, and cross over as uint8;
-            the operations of a policy of ``POLICIES`` run here.
-
-    Returns:
-        float32 (B, C, S, S) in 0..1.
     """
-    return _unit(_training_pixels(images, size, augmentation, seed, device))
+    draws: list[Draw] = []
+    if augmentation in POLICIES:
+        state = np.random.RandomState(derive("photo", seed))
+        boxes = draw_crops(_sizes(images), state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
+        pixels = cropped(images, boxes, draw_flips(len(images), state), size)
+        draws = POLICIES[augmentation](len(images), size, state)
+    elif augmentation == "crop_flip":
+        pixels = cropped(images, *draw_as_torchvision(_sizes(images), seed), size)
+    elif augmentation == "randaugment":
+        transform = _torchvision_randaugment(size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            pixels = torch.stack([transform(image) for image in images])
+    else:
+        pixels = resized(images, size)
+        pixels = _shifted(pixels, seed) if augmentation == "shift" else pixels
+    return Cut(pixels, draws, augmentation)
+
+
+def finished(cut: Cut, device: torch.device = CPU) -> Tensor:
+    """What a model is given: float32 (B, C, S, S) in 0..1 on the device, where the operations of a policy run."""
+    pixels = cut.pixels.to(device, non_blocking=True)
+    if cut.draws:
+        timm = cut.augmentation in _TIMM
+        pixels = operate(pixels, cut.draws, bilinear=timm, fill=TIMM_FILL if timm else ())
+    return _unit(pixels)
+
+
+def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Tensor:
+    """Augmented images, all on the CPU: float32 (B, C, S, S) in 0..1; see ``cut``."""
+    return finished(cut(images, size, augmentation, seed))
 
 
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
@@ -85,30 +127,8 @@ def shrunk(image: Tensor, size: int) -> Tensor:
     return V.resize(image, [round(size * 8 / 7)], bicubic, antialias=True)  # type: ignore[no-any-return]
 
 
-def _training_pixels(
-    images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device
-) -> Tensor:
-    """uint8 (B, C, S, S) on a device."""
-    if augmentation in POLICIES:
-        return _by_policy(images, size, augmentation, seed, device)
-    if augmentation == "shift":
-        return _shifted(resized(images, size), seed).to(device, non_blocking=True)
-    if augmentation in PHOTO:
-        transform = _photo_transform(size, augmentation)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return torch.stack([transform(image) for image in images]).to(device, non_blocking=True)
-    return resized(images, size).to(device, non_blocking=True)
-
-
-def _by_policy(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, device: torch.device) -> Tensor:
-    state = np.random.RandomState(derive("photo", seed))
-    sizes = np.array([image.shape[-2:] for image in images], dtype=np.int64)
-    boxes = draw_crops(sizes, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
-    views = cropped(images, boxes, draw_flips(len(images), state), size).to(device, non_blocking=True)
-    draws = POLICIES[augmentation](len(images), size, state)
-    timm = augmentation in _TIMM
-    return operate(views, draws, bilinear=timm, fill=TIMM_FILL if timm else ())
+def _sizes(images: Tensor | list[Tensor]) -> Indices:
+    return np.array([image.shape[-2:] for image in images], dtype=np.int64)
 
 
 def _shifted(images: Tensor, seed: int) -> Tensor:
@@ -122,12 +142,11 @@ def _shifted(images: Tensor, seed: int) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def _photo_transform(size: int, augmentation: str) -> Callable[[Tensor], Tensor]:
+def _torchvision_randaugment(size: int) -> Callable[[Tensor], Tensor]:
     from torchvision.transforms import v2
 
-    steps = [v2.RandomResizedCrop([size, size], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)]
-    steps += [v2.RandomHorizontalFlip()] + [v2.RandAugment()] * (augmentation == "randaugment")
-    return v2.Compose(steps)  # type: ignore[no-any-return]
+    crop = v2.RandomResizedCrop([size, size], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.RandAugment()])  # type: ignore[no-any-return]
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -52,6 +52,38 @@ def draw_crops(
     return boxes
 
 
+def draw_as_torchvision(sizes: Indices, seed: int) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Boxes and flips as torchvision's ``RandomResizedCrop`` and ``RandomHorizontalFlip`` draw them, image by image.
+
+    They are those of its global generator after ``torch.manual_seed(seed)``, which is left alone: so that threads may
+    draw at the same time.
+
+    Args:
+        sizes: (B, 2), height and width of each image.
+        seed: of all draws.
+
+    Returns:
+        (B, 4): top, left, height, width in pixels; and (B,), which images are mirrored.
+    """
+    own = torch.Generator().manual_seed(seed)
+    ratio = (3 / 4, 4 / 3)
+    least, most = torch.tensor(ratio).log().tolist()
+    boxes, flips = np.empty((len(sizes), 4), dtype=np.int64), np.empty(len(sizes), dtype=np.bool_)
+    for number, (height, width) in enumerate(sizes.tolist()):
+        for _ in range(TRIES):
+            area = height * width * torch.empty(1).uniform_(0.08, 1.0, generator=own).item()
+            aspect = torch.empty(1).uniform_(least, most, generator=own).exp().item()
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                top, left = (int(torch.randint(0, n + 1, (1,), generator=own)) for n in (height - h, width - w))
+                boxes[number] = top, left, h, w
+                break
+        else:
+            boxes[number] = _centre_box(height, width, ratio)
+        flips[number] = bool(torch.rand(1, generator=own) < 0.5)
+    return boxes, flips
+
+
 def draw_flips(count: int, state: np.random.RandomState, probability: float = 0.5) -> npt.NDArray[np.bool_]:
     """(count,): which images are mirrored."""
     return state.uniform(size=count) < probability

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.augment import PHOTO, test_view, training_view
+from bench.data.ahead import feeders
+from bench.data.augment import PHOTO, Cut, cut, finished, test_view
 from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
@@ -52,15 +53,31 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, step: int, views: int = 1, progress: float = 0.0) -> Batch:
+    @property
+    def feeders(self) -> int:
+        """Threads that may ``cut`` batches ahead."""
+        return 0 if self.protocol.augmentation == "randaugment" else feeders(self.device)
+
+    def cut(self, step: int, views: int = 1) -> list[Cut]:
+        """The part of a step's batch that the CPU computes, for each view; it depends on the step alone."""
+        stored = self.split.images.take(self._chosen(step))
+        seeds = [derive("augment", self.seed, step, view) for view in range(views)]
+        return [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds]
+
+    def batch(self, step: int, views: int = 1, progress: float = 0.0, cuts: list[Cut] | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
         they have one target; ``labels`` are those of each image, not of what it is mixed with.
+
+        Args:
+            step: which batch.
+            views: augmented views of each image.
+            progress: share of the stage that is done.
+            cuts: what ``cut`` gives for that step, where it was prepared.
         """
-        chosen = self._chosen(step)
-        stored = self.split.images.take(chosen)
-        seen = [self._view(stored, derive("augment", self.seed, step, view)) for view in range(views)]
+        chosen, cuts = self._chosen(step), self.cut(step, views) if cuts is None else cuts
+        seen = [self._view(part, derive("augment", self.seed, step, view)) for view, part in enumerate(cuts)]
         labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
         mix = self._mix(step)
         return Batch(
@@ -109,9 +126,9 @@ class TrainingImages:
             labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
             yield Batch(images.to(self.device), labels, soft_targets(labels, self.classes, 0.0), 0.0)
 
-    def _view(self, stored: Tensor | list[Tensor], seed: int) -> Tensor:
+    def _view(self, part: Cut, seed: int) -> Tensor:
         """(B, C, S, S) on the device."""
-        images = training_view(stored, self.size, self.protocol.augmentation, seed, self.device)
+        images = finished(part, self.device)
         if not self.protocol.erasing:
             return images
         state = np.random.RandomState(derive("erase", seed))

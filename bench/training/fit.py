@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
+from bench.data.ahead import ahead, feeders
 from bench.data.augment import test_view
 from bench.method import Batch, Stage
 from bench.training.distributed import data_parallel, ranks
@@ -121,23 +122,30 @@ def fit(
     set_modes(stage)
     loss = data_parallel(stage_loss(stage))
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
-    for number in range(begun, span):
-        set_learning_rate(optimizer, number)
-        batch = data.batch(start + number, stage.views, number / span)
-        optimizer.zero_grad(set_to_none=True)
-        terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
-        optimizer.step()
-        running.add(terms)
-        if stops(start + number + 1):
-            rate = recipe.learning_rate(recipe.first + number)
-            at_stop(Progress(start + number + 1, rate, running.read()))
-            set_modes(stage)
-        elif (number + 1) % CHECKED == 0:
-            running.check()
-        if keeper:
-            keeper.step(stage, number + 1, optimizer, running)
+    feed = ahead(
+        lambda number: data.cut(start + number, stage.views),
+        range(begun, span),
+        data.feeders,
+        data.protocol.batch_size * stage.views,
+    )
+    with closing(feed):
+        for number, cuts in feed:
+            set_learning_rate(optimizer, number)
+            batch = data.batch(start + number, stage.views, number / span, cuts)
+            optimizer.zero_grad(set_to_none=True)
+            terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+            if recipe.clip_norm:
+                nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
+            optimizer.step()
+            running.add(terms)
+            if stops(start + number + 1):
+                rate = recipe.learning_rate(recipe.first + number)
+                at_stop(Progress(start + number + 1, rate, running.read()))
+                set_modes(stage)
+            elif (number + 1) % CHECKED == 0:
+                running.check()
+            if keeper:
+                keeper.step(stage, number + 1, optimizer, running)
     running.read()  # a stage may end between two points of the curve; what diverged in it must not pass
     return optimizer
 
@@ -235,9 +243,13 @@ def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 
     """The predicted class of every image of a split, in order. Leaves the model in eval mode."""
     model.eval()
     found = []
-    for begin in range(0, len(split), batch_size):
+
+    def view(begin: int) -> Tensor:
         indices = np.arange(begin, min(begin + batch_size, len(split)))
-        images = test_view(split.images.take(indices), data.size, data.protocol.augmentation).to(data.device)
-        with mixed_precision(data.protocol.precision, data.device):
-            found.append(model(images).logits.argmax(1).cpu().numpy())
+        return test_view(split.images.take(indices), data.size, data.protocol.augmentation)
+
+    with closing(ahead(view, range(0, len(split), batch_size), feeders(data.device), batch_size)) as feed:
+        for _, images in feed:
+            with mixed_precision(data.protocol.precision, data.device):
+                found.append(model(images.to(data.device)).logits.argmax(1).cpu().numpy())
     return np.concatenate(found)

@@ -1,0 +1,60 @@
+"""What is prepared ahead, in threads, while a GPU computes."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+MOST = 8
+"""Threads of a process at most."""
+
+IMAGES = 4096
+"""Images that may wait in memory, where a batch is not larger."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def feeders(device: torch.device) -> int:
+    """Threads that prepare what a device computes on: none on the CPU, which would have no time for them."""
+    if device.type == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST, cores))
+
+
+def ahead(
+    prepare: Callable[[A], B], items: Iterable[A], threads: int, size: int = 1
+) -> Generator[tuple[A, B], None, None]:
+    """Each item with what is prepared of it, in order; with threads, those that come next are prepared meanwhile.
+
+    What ``prepare`` raises is raised when its turn comes. Close the iterator to end the threads.
+
+    Args:
+        prepare: called once an item; it must depend on the item alone.
+        items: in the order in which they are needed.
+        threads: 0 prepares each when it is asked for.
+        size: images of an item: of large ones fewer wait.
+    """
+    if not threads:
+        yield from ((item, prepare(item)) for item in items)
+        return
+    waiting: deque[tuple[A, Future[B]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="feeder") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(prepare, item)))
+                if len(waiting) > max(1, min(threads, IMAGES // size)):
+                    first, made = waiting.popleft()
+                    yield first, made.result()
+            while waiting:
+                first, made = waiting.popleft()
+                yield first, made.result()
+        finally:
+            for _, made in waiting:
+                made.cancel()
