@@ -153,7 +153,7 @@ class TestRuns:
             (-11, "SIGSEGV", "code"),
             (-9, "SIGKILL", "oom"),
             (-7, "SIGBUS", "node"),
-            (0, "exit code 0", "code"),
+            (0, "exit code 0", "node"),
         ],
     )
     def test_one_that_takes_its_worker_with_it_stops_nobody(
