@@ -110,7 +110,8 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     """Time steps of a run's method on its backbone, on this machine.
 
     Args:
-        spec: the run; of its protocol, the augmentation is left out.
+        spec: the run; of its protocol, the augmentation is left out. A stage with batches of its own is timed with the
+            protocol's, in which its steps count: an image costs about as much in a larger one.
         registry: finds its method and backbone.
         steps: of the budget that are divided among the stages; each is warmed up besides.
 
@@ -133,13 +134,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     seconds = 0.0
     for stage in build_method(spec, registry).stages(model, recipe, data):
         if not (stage.shared and stage.shared.extra):  # what comes on top of the budget is trained once for many runs
-            own = stage.data or data
-            images = (stage.recipe.last - stage.recipe.first) * data.protocol.batch_size
-            seconds += (
-                images
-                / own.protocol.batch_size
-                * _step_seconds(stage, replace(own, protocol=replace(own.protocol, augmentation="none")))
-            )
+            seconds += (stage.recipe.last - stage.recipe.first) * _step_seconds(stage, data)
         model = stage.model
     environment = describe()
     gpu = torch.cuda.get_device_name(0) if device.type == "cuda" else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ import pytest
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
 from bench.launch import Event, Job, LocalExecutor, run
+from bench.launch import ranks as sharing
+from bench.launch import worker
+from bench.launch.gpus import gpu_of_rank
+from bench.process import environment
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
@@ -36,10 +42,39 @@ class Mine(Method):
         return {{"ce": batch.cross_entropy(model(batch.images))}}
 '''
 
+FAILURES = {"no_code": ("RuntimeError", "code"), "no_memory": ("MemoryError", "oom")}
+"""What a method of the name raises, and the class that its run's failure has to have."""
 
-def planned(methods: str, plugins: tuple[Path, ...] = ()) -> list[RunSpec]:
-    overrides = Overrides(methods=methods, rates="15", seeds="1", settings=USUAL)
+one_launch = pytest.mark.xdist_group("one launch of runs that two processes share")
+
+
+def planned(methods: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> list[RunSpec]:
+    overrides = Overrides(methods=methods, backbones=backbones, rates="15", seeds="1", settings=USUAL)
     return list(expand(read_experiment("demo", Registry(plugins), overrides)).unique.values())
+
+
+def train_as_rank(rank: int, ranks: int, port: str, results: Path, specs: list[RunSpec]) -> None:
+    """Be one of the processes that share runs, for one run after the other."""
+    os.environ.update(environment(gpu_of_rank(rank), **sharing._place(rank, ranks, port)))
+    worker.prepare()
+    for spec in specs:
+        assert sharing.work_as_rank(spec, Job(results, ranks=ranks))["status"] == "done", spec.label
+
+
+def train_together(results: Path, specs: list[RunSpec]) -> None:
+    """Two processes go through the runs, each of which they share."""
+    context, port = multiprocessing.get_context("spawn"), str(sharing._free_port())
+    processes = [context.Process(target=train_as_rank, args=(rank, 2, port, results, specs)) for rank in range(2)]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(240)
+        assert [process.exitcode for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
 
 
 @pytest.mark.slow
@@ -47,10 +82,10 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     # a mean over images, a probe of all blocks, a contrast set, the spectrum of a batch, draws in a loss, a stage that
     # runs share
     specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation")
-    events: list[Event] = []
-    for ranks in (1, 2):
-        run(specs, Job(tmp_path / str(ranks), ranks=ranks), LocalExecutor(1), events.append)
-    assert [event.status for event in events] == ["done"] * 12, [event.message for event in events]
+    assert len(specs) == 6
+    for spec in specs:
+        assert worker.work(spec, Job(tmp_path / "1"))["status"] == "done", spec.label
+    train_together(tmp_path / "2", specs)
     alone, shared = (Store(tmp_path / str(ranks)) for ranks in (1, 2))
     for spec in specs:
         one, two = alone.record(spec.id), shared.record(spec.id)
@@ -62,30 +97,55 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert not list((tmp_path / "2" / "claims").iterdir())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("error", "kind"), [("RuntimeError", "code"), ("MemoryError", "oom")])
-def test_a_failure_in_one_process_ends_all_and_says_which(error: str, kind: str, tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(FAILING.format(error=error))
-    (spec,) = planned("mine", (file,))
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Event]]:
+    """The results of one launch whose runs are shared by two processes each, and how each ended."""
+    root = tmp_path_factory.mktemp("launched")
+    plugins = tuple(root / f"{name}.py" for name in FAILURES)
+    for path in plugins:
+        path.write_text(FAILING.format(error=FAILURES[path.stem][0]))
+    specs = [*planned(",".join(("ce", *FAILURES)), plugins), *planned("ce", backbones="micro_resnet")]
     events: list[Event] = []
-    run([spec], Job(tmp_path / "results", (file,), ranks=2), LocalExecutor(1), events.append)
-    assert [event.status for event in events] == ["failed"]
-    failure = Store(tmp_path / "results").failures()[spec.id]
-    assert failure["error"]["class"] == kind
+    run(specs, Job(root / "results", plugins, ranks=2), LocalExecutor(1), events.append)
+    assert len(events) == len(specs) == 4
+    ended = {event.run_id: event for event in events}
+    return root / "results", {f"{spec.method.name} {spec.backbone.name}": ended[spec.id] for spec in specs}
+
+
+@one_launch
+@pytest.mark.slow
+def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[str, Event]]) -> None:
+    results, ended = launched
+    event = ended["ce micro_vit"]
+    assert event.status == "done", event.message
+    record = Store(results).record(event.run_id)
+    assert record["ranks"] == 2
+    assert event.top1 == record["curve"][-1]["test"]["top1"]
+    assert not list((results / "claims").iterdir())
+
+
+@one_launch
+@pytest.mark.slow
+@pytest.mark.parametrize("method", FAILURES)
+def test_a_failure_in_one_process_ends_all_and_says_which(
+    method: str, launched: tuple[Path, dict[str, Event]]
+) -> None:
+    results, ended = launched
+    event = ended[f"{method} micro_vit"]
+    assert event.status == "failed"
+    failure = Store(results).failures()[event.run_id]
+    assert failure["error"]["class"] == FAILURES[method][1]
     assert failure["folder"].endswith("-1"), "recorded once"
     log = (Path(failure["folder"]) / "log.txt").read_text()
     assert "no more" in failure["error"]["message"] + log
 
 
+@one_launch
 @pytest.mark.slow
-def test_batch_norm_is_refused_since_it_would_see_a_part_of_the_batch(tmp_path: Path) -> None:
-    overrides = Overrides(methods="ce", backbones="micro_resnet", rates="15", seeds="1", settings=USUAL)
-    specs = list(expand(read_experiment("demo", Registry(), overrides)).unique.values())
-    events: list[Event] = []
-    run(specs, Job(tmp_path, ranks=2), LocalExecutor(1), events.append)
-    assert [event.status for event in events] == ["failed"]
-    assert "micro_resnet: it has batch norm" in events[0].message
+def test_batch_norm_is_refused_since_it_would_see_a_part_of_the_batch(launched: tuple[Path, dict[str, Event]]) -> None:
+    event = launched[1]["ce micro_resnet"]
+    assert event.status == "failed"
+    assert "micro_resnet: it has batch norm" in event.message
 
 
 def test_a_process_that_nobody_started_as_one_of_several_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
