@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 from statsmodels.stats.multitest import multipletests
@@ -90,9 +91,10 @@ def test_welch_refuses_what_is_not_finite() -> None:
 
 
 @given(p_values)
-@settings(max_examples=25)  # statsmodels takes 40 ms a call
 def test_holm_agrees_with_statsmodels(p: list[float]) -> None:
-    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=0, atol=1e-12)
+    with mock.patch("gc.collect"):  # which it calls every time, and which takes longer than all else
+        expected = multipletests(p, method="holm")[1]
+    np.testing.assert_allclose(holm(p), expected, rtol=0, atol=1e-12)
 
 
 def test_holm_by_hand() -> None:

@@ -154,8 +154,7 @@ class _File:
 
     def _is_sound(self, index: int, stored: npt.NDArray[np.uint8], crc: int) -> bool:
         self.sound[index] = zlib.crc32(stored.data) == crc
-        if not self.sound[index] and self.path in _open_files:
-            del _open_files[self.path]
+        if not self.sound[index] and _open_files.pop(self.path, None) is not None:  # several threads may read
             print(f"{self.path} is damaged: it will be built anew", flush=True)
             with contextlib.suppress(OSError):
                 self.path.unlink()

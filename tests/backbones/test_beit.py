@@ -16,6 +16,7 @@ from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.cards import offers
 from bench.cards.offers import BEIT_OFFERS, timm_offers
+from tests.backbones.bare import bare
 
 POSITIONS: dict[str, dict[str, bool]] = {
     "absolute": {"use_abs_pos_emb": True},
@@ -148,7 +149,7 @@ def test_what_it_does_not_have_is_a_key_error() -> None:
 
 @pytest.mark.parametrize("name", timm.list_models("*beit*"))
 def test_the_names_that_offer_it_are_those_of_the_class(name: str) -> None:
-    with torch.device("meta"):
+    with bare():
         backbone = timm.create_model(name, num_classes=0)
     assert isinstance(backbone, Beit) == (timm_offers(name) == BEIT_OFFERS)
     if isinstance(backbone, Beit):

@@ -21,6 +21,7 @@ from bench.cards.offers import OWN_OFFERS, PARTS, head_offers, timm_offers
 from bench.document import read_document
 from bench.errors import InputError
 from bench.registry import Registry
+from tests.backbones.bare import bare
 
 FILES = Registry().backbone_files
 NAMES = sorted(FILES)
@@ -46,7 +47,7 @@ KINDS = ("supervised", "self-supervised", "image-text", "none")
 @cache
 def built(name: str) -> Model:
     """A card's model without storage for its weights, but for T2T-ViT, whose Performer needs a real device."""
-    with torch.device("cpu" if name.startswith("t2t") else "meta"):
+    with torch.device("cpu") if name.startswith("t2t") else bare():
         return build_model(Registry().backbone(f"{name}@none"), 3).eval()
 
 
@@ -173,7 +174,7 @@ class TestOffers:
         names = [name for name in timm.list_models() if timm_offers(name) == OWN_OFFERS["vision_transformer"]]
         assert {"vit_small_patch16_224", "deit3_base_patch16_224", "beit_base_patch16_224"} <= set(names)
         for name in names:
-            with torch.device("meta"):
+            with bare():
                 backbone = timm.create_model(name, num_classes=0)
             assert isinstance(family_of(backbone), Blocks), name
 

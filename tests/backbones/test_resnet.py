@@ -26,6 +26,7 @@ from bench.errors import InputError
 from bench.protocol import Recipe
 from bench.registry import Registry
 from bench.training.optimizer import build_optimizer, set_learning_rate
+from tests.backbones.bare import bare
 
 MAPS = ("conv_map_1", "conv_map_2", "conv_map_3", "conv_map_4")
 PARTS = ("batch_norm", "norms", "last_convs")
@@ -163,7 +164,7 @@ class TestNames:
     @pytest.mark.slow
     def test_every_model_of_such_a_name_keeps_the_promise(self) -> None:
         for name in (name for name in timm.list_models() if timm_offers(name) >= set(MAPS)):
-            with torch.device("meta"):
+            with bare():
                 backbone = timm.create_model(name, num_classes=0)
             family = family_of(backbone)
             assert isinstance(family, ResNet), name
@@ -176,7 +177,7 @@ class TestNames:
     def test_models_that_only_sound_alike(self, name: str) -> None:
         """Other classes, or timm's ResNet of other blocks."""
         assert not timm_offers(name) & {*MAPS, *PARTS}
-        with torch.device("meta"):
+        with bare():
             assert not isinstance(family_of(timm.create_model(name, num_classes=0)), ResNet)
 
     def test_without_batch_norm_none_is_offered(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
+import json
 import os
 import shutil
 import signal
@@ -25,6 +25,7 @@ from bench.data import ArrayImages, Dataset, FileImages, Split, cache
 from bench.data.augment import test_view as evaluation_view
 from bench.data.augment import training_view
 from bench.data.cache import CachedImages, cached
+from tests.faults.nursery import started
 
 SIZES = [(40, 30), (30, 41), (12, 12), (6, 5), (100, 7)]
 
@@ -172,7 +173,7 @@ def test_files_are_apart_by_content_split_kind_and_size(tmp_path: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".pixels"}
 
 
-def _open_and_report(root: Path, answers: multiprocessing.Queue[Any]) -> None:
+def _open_and_report(root: Path, answer: Path) -> None:
     decodings: list[int] = []
     real = FileImages.take
 
@@ -185,7 +186,7 @@ def _open_and_report(root: Path, answers: multiprocessing.Queue[Any]) -> None:
     FileImages.take = take  # type: ignore[method-assign]
     images = cached(Dataset(["a"], split, None, split), "m", root / "cache").train.images
     total = sum(int(image.sum()) for image in everything(images))
-    answers.put((len(decodings), total, isinstance(images, CachedImages)))
+    answer.write_text(json.dumps([len(decodings), total, isinstance(images, CachedImages)]))
 
 
 @pytest.mark.slow
@@ -193,14 +194,11 @@ def test_of_several_processes_one_builds_and_the_others_wait(tmp_path: Path) -> 
     (tmp_path / "data").mkdir()
     for number in range(40):
         Image.fromarray(np.full((5, 5, 3), number, np.uint8)).save(tmp_path / "data" / f"{number:02}.png")
-    context = multiprocessing.get_context("spawn")
-    answers: multiprocessing.Queue[Any] = context.Queue()
-    processes = [context.Process(target=_open_and_report, args=(tmp_path, answers)) for _ in range(3)]
+    answers = [tmp_path / f"answer {number}" for number in range(3)]
+    processes = [started(tmp_path, answer, target=_open_and_report) for answer in answers]
     for process in processes:
-        process.start()
-    found = [answers.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
+        process.join(120)
+    found = [json.loads(answer.read_text()) for answer in answers]
     decoded = sorted(count for count, _, _ in found)
     assert decoded[0] == 0  # at least one came late or waited
     # each of the two files once, with the images that are decoded for an estimate of its size

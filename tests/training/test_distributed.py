@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -10,14 +9,14 @@ import pytest
 
 from bench.experiment import Overrides, read_experiment
 from bench.grid import expand
-from bench.launch import Event, Job, LocalExecutor, run
+from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
-from bench.launch import worker
 from bench.launch.gpus import gpu_of_rank
 from bench.process import environment
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.store import Store
+from tests.faults.nursery import started
 
 USUAL = ("steps=8", "warmup=2", "evaluations=2", "batch_size=16")
 
@@ -63,11 +62,9 @@ def train_as_rank(rank: int, ranks: int, port: str, results: Path, specs: list[R
 
 def train_together(results: Path, specs: list[RunSpec]) -> None:
     """Two processes go through the runs, each of which they share."""
-    context, port = multiprocessing.get_context("spawn"), str(sharing._free_port())
-    processes = [context.Process(target=train_as_rank, args=(rank, 2, port, results, specs)) for rank in range(2)]
+    port = str(sharing._free_port())
+    processes = [started(rank, 2, port, results, specs, target=train_as_rank) for rank in range(2)]
     try:
-        for process in processes:
-            process.start()
         for process in processes:
             process.join(240)
         assert [process.exitcode for process in processes] == [0, 0]
@@ -121,15 +118,13 @@ def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[
     record = Store(results).record(event.run_id)
     assert record["ranks"] == 2
     assert event.top1 == record["curve"][-1]["test"]["top1"]
-    assert not list((results / "claims").iterdir())
+    assert event.run_id not in {path.name for path in (results / "claims").iterdir()}
 
 
 @one_launch
 @pytest.mark.slow
 @pytest.mark.parametrize("method", FAILURES)
-def test_a_failure_in_one_process_ends_all_and_says_which(
-    method: str, launched: tuple[Path, dict[str, Event]]
-) -> None:
+def test_a_failure_in_one_process_ends_all_and_says_which(method: str, launched: tuple[Path, dict[str, Event]]) -> None:
     results, ended = launched
     event = ended[f"{method} micro_vit"]
     assert event.status == "failed"
