@@ -165,7 +165,9 @@ class TestVerdict:
         assert judge(OURS, Claimed(math.nan)).reason == "no number is printed"
 
     def test_not_run_comes_first(self) -> None:
-        assert judge([], Claimed(84.0), incomparable="x") == Verdict(NOT_RUN, "no run has finished")
+        found = judge([], Claimed(84.0), incomparable="x")
+        assert (found.word, found.reason) == (NOT_RUN, "no run has finished")
+        assert math.isnan(found.gap)
         assert judge([], Claimed(84.0), not_run="no weights").reason == "no weights"
 
     def test_of_one_seed(self) -> None:
