@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from bench.backbones import Model, build_model
 from bench.backbones.model import Family
 from bench.backbones.vit import ViT
-from bench.conformance import CHECKS, find_subject
+from bench.conformance import CHECKS, Subject, find_subject
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.method import Method, frozen
@@ -105,12 +105,31 @@ def built(name: str, **given: object) -> Method:
 
 # ---- every method file
 
+SHORTER: dict[str, dict[str, object]] = {"delta": {"batches": 1}}
+"""Hyper-parameters with which a method does the same in less time, where it is trained several times."""
+
+WITH_DEFAULTS = {
+    "its card, read from the text, is what Python makes of the file",
+    "after training the model gives finite logits",
+}
+"""Promises that are checked of every method as it is."""
+
+
+class Shortened(Subject):
+    """A method file under examination, of which a method is built that takes less time."""
+
+    def built(self) -> Method:
+        return built(self.card.name, **SHORTER[self.card.name])
+
 
 @pytest.mark.parametrize("promise", CHECKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_method_keeps_what_every_method_promises(name: str, promise: str) -> None:
     torch.set_num_threads(1)
-    CHECKS[promise](find_subject(REGISTRY.method(name), REGISTRY))
+    subject = find_subject(REGISTRY.method(name), REGISTRY)
+    if name in SHORTER and promise not in WITH_DEFAULTS:
+        subject = Shortened(subject.card, subject.backbone, subject.registry)
+    CHECKS[promise](subject)
 
 
 @pytest.mark.parametrize("name", METHODS)

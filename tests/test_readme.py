@@ -27,7 +27,7 @@ def test_the_method_shown_trains_and_is_compared(tmp_path: Path, capsys: pytest.
     file = tmp_path / "label_margin.py"
     file.write_text(code)
     axes = ["--rates", "15", "--seeds", "2", "--set", "steps=6"]
-    settings = ["--set", "warmup=1", "--set", "evaluations=1", "--jobs", "2", "--results", str(tmp_path / "results")]
+    settings = ["--set", "warmup=1", "--set", "evaluations=1", "--jobs", "1", "--results", str(tmp_path / "results")]
     assert main(["run", "demo", "--plugin", str(file), "--methods", "ce,label_margin", *axes, *settings]) == 0
     (written,) = (tmp_path / "results" / "tables").glob("demo-*.csv")
     csv = written.read_text().splitlines()

@@ -25,6 +25,8 @@ from bench.rerun import compare, find_record, repeatable
 from bench.spec import to_json
 from bench.store import Store
 
+pytestmark = pytest.mark.xdist_group("a run that is repeated")
+
 METHOD = """
 import pathlib
 from dataclasses import dataclass

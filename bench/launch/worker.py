@@ -217,7 +217,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints must not disturb the answers
     try:
         interrupt.on_signals([signal.SIGTERM])
-        prepare()
+        if job.ranks == 1 or "RANK" in os.environ:  # else it only starts the processes that train
+            prepare()
         _serve(job, answers)
     except interrupt.Interrupted:
         os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
@@ -253,10 +254,9 @@ def _serve(job: Job, answers: TextIO) -> None:
 
 def _gpu_computes() -> bool:
     """Whether the GPU still computes for this process: after a fault in a kernel it does not, whatever is asked."""
-    import torch
-
+    torch = sys.modules.get("torch")
     try:
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch is not None and torch.cuda.is_initialized():
             torch.cuda.synchronize()
     except RuntimeError:
         return False

@@ -139,6 +139,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @slow
+@pytest.mark.xdist_group("an undisturbed grid")
 class TestUndisturbed:
     def test_everything_is_trained_and_written(self, undisturbed: Path) -> None:
         found = records(undisturbed)
@@ -200,6 +201,7 @@ class TestUndisturbed:
 
 
 @slow
+@pytest.mark.xdist_group("an undisturbed grid")
 class TestKilled:
     def test_the_front_process(self, undisturbed: Path, tmp_path: Path) -> None:
         results = tmp_path / "results"
@@ -213,7 +215,7 @@ class TestKilled:
         kept = set(records(results))
         assert 1 <= len(kept) < 4, "killed in the middle of the grid"
         assert not records(results, "failed")
-        done = bench("run", results, *RIVALS)
+        done = bench("run", results, *RIVALS, "--jobs", "1")
         assert done.code == 0, done.err
         assert f"{4 - len(kept)} runs were trained now, 4 of 4 are done" in done.out
         assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
@@ -284,99 +286,115 @@ class TestKilled:
         assert not list((results / "drafts").glob("worker-*"))
         kept = len(records(results))
         assert 1 <= kept < 4
-        done = bench("run", results, *RIVALS)
+        done = bench("run", results, *RIVALS, "--jobs", "1")
         assert f"{4 - kept} runs were trained now, 4 of 4 are done" in done.out
         assert table(results, *RIVALS) == table(undisturbed, *RIVALS)
 
 
-@slow
-class TestPlugins:
-    def test_one_of_ones_own_is_compared(self, tmp_path: Path) -> None:
-        results = tmp_path / "results"
-        mine = [
-            *plugin(tmp_path / "plugins", "model = lambda images, plain=model: plain(images.flip(-1))"),
-            "--methods",
-            "ce,mine",
-        ]
-        done = bench("run", results, *mine)
-        assert done.code == 0, done.err
-        assert "mine" in done.out
-        lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table(results, *mine)))}
-        assert set(lines) == {"Fine-tune (baseline)", "mine"}
-        assert 0 <= float(lines["mine"]["p"]) <= 1
-        assert lines["mine"]["n"] == "2"
+TWISTS = {
+    "mirrored": "model = lambda images, plain=model: plain(images.flip(-1))",
+    "raising": "raise ValueError('the shapes differ')",
+    "diverging": "return {'ce': batch.cross_entropy(model(batch.images)) * float('nan')}",
+    "exiting": "os._exit(7)",
+    "crashing": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "leaving": "raise SystemExit(3)",
+    "unimported": "pass",
+    "printing": "print('to the log'); os.write(1, b'{}\\n'); os.write(2, b'to the errors\\n')",
+}
+"""What the methods of one's own do, by name."""
 
-    @pytest.mark.parametrize(
-        ("twist", "kind", "says"),
-        [
-            ("raise ValueError('the shapes differ')", "ValueError", "the shapes differ"),
-            (
-                "return {'ce': batch.cross_entropy(model(batch.images)) * float('nan')}",
-                "Diverged",
-                "the term ce of the loss is nan",
-            ),
-            ("os._exit(7)", "died", "exit code 7"),
-            ("os.kill(os.getpid(), signal.SIGSEGV)", "died", "SIGSEGV"),
-            ("raise SystemExit(3)", None, "3"),
-        ],
-        ids=["raises", "diverges", "exits", "crashes", "asks to stop"],
-    )
-    def test_one_that_fails_while_training(self, tmp_path: Path, twist: str, kind: str | None, says: str) -> None:
-        results = tmp_path / "results"
-        mine = [*plugin(tmp_path / "plugins", twist), "--methods", "ce,mine"]
-        done = bench("run", results, *mine)
-        assert done.code == 1, done.err
-        assert len(records(results)) == 2, "the others are trained"
-        failed = records(results, "failed")
+FAILING = {
+    "raising": ("ValueError", "the shapes differ"),
+    "diverging": ("Diverged", "the term ce of the loss is nan"),
+    "exiting": ("died", "exit code 7"),
+    "crashing": ("died", "SIGSEGV"),
+    "leaving": (None, "3"),
+    "unimported": ("RuntimeError", "not today"),
+}
+"""What the failures of some of them are called, where that is promised, and what they say."""
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """A grid of plain fine-tuning and of every method in ``TWISTS``, two runs each, that one launch has trained."""
+
+    results: Path
+    done: Done
+    chosen: list[str]
+
+    def records(self, method: str, kind: str = "runs") -> dict[str, dict[str, Any]]:
+        """The records of a method, by folder."""
+        found = records(self.results, kind).items()
+        return {name: record for name, record in found if record["spec"]["method"]["name"] == method}
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
+    """Of two workers, those that end with a run are replaced; around them lies what must not be taken for ours."""
+    root = tmp_path_factory.mktemp("plugins")
+    for name in ("torch.py", "bench/__init__.py", "datasets/__init__.py"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
+    chosen = ["--methods", ",".join(["ce", *TWISTS])]
+    for name, twist in TWISTS.items():
+        chosen += plugin(root / "own", twist, name)
+    path = root / "own" / "unimported.py"
+    path.write_text("raise RuntimeError('not today')\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    return Plugins(root / "results", bench("run", root / "results", *chosen), chosen)
+
+
+@slow
+@pytest.mark.xdist_group("a grid of plugins")
+class TestPlugins:
+    def test_the_others_are_trained(self, plugins: Plugins) -> None:
+        assert plugins.done.code == 1, plugins.done.err
+        for method in ["ce", *TWISTS]:
+            failing = method in FAILING
+            assert len(plugins.records(method)) == 2 * (not failing), method
+            assert len(plugins.records(method, "failed")) == 2 * failing, method
+        assert "6 runs were trained now, 6 of 18 are done, 12 failed" in plugins.done.out
+        assert "Traceback" not in plugins.done.out + plugins.done.err
+
+    def test_what_lies_in_the_current_folder_is_not_imported(self, plugins: Plugins) -> None:
+        """Somebody's own torch.py, bench/ or datasets/ must not be taken for ours or for the library."""
+        logs = [path.read_text(encoding="utf-8") for path in plugins.results.glob("*/*/log.txt")]
+        assert len(plugins.records("ce")) == 2
+        assert not [text for text in (plugins.done.out, plugins.done.err, *logs) if "not this one" in text]
+
+    def test_one_of_ones_own_is_compared(self, plugins: Plugins) -> None:
+        lines = list(csv.DictReader(io.StringIO(table(plugins.results, *plugins.chosen))))
+        assert {line["method"] for line in lines} == {"Fine-tune (baseline)", *TWISTS}
+        (line,) = (line for line in lines if line["method"] == "mirrored")
+        assert 0 <= float(line["p"]) <= 1
+        assert line["n"] == "2"
+
+    @pytest.mark.parametrize("method", FAILING)
+    def test_one_that_fails_while_training_or_when_imported(self, plugins: Plugins, method: str) -> None:
+        kind, says = FAILING[method]
+        failed = plugins.records(method, "failed")
         assert len(failed) == 2
         for name, record in failed.items():
             assert name.endswith(f"{record['id']}-1")
             assert says in record["error"]["message"]
             assert kind is None or record["error"]["kind"] == kind
-            assert (results / "failed" / name / "log.txt").is_file()
-            assert record["spec"]["method"]["name"] == "mine"
+            log = (plugins.results / "failed" / name / "log.txt").read_text(encoding="utf-8")
             if kind not in (None, "died"):
-                log = (results / "failed" / name / "log.txt").read_text(encoding="utf-8")
                 assert "Traceback" in log
                 assert says in log
                 assert says in record["error"]["trace"]
-        assert says in done.out
-        assert "Traceback" not in done.out + done.err
-        assert "2 runs were trained now, 2 of 4 are done, 2 failed" in done.out
-        assert "failed" in table(results, *mine, format="text")
+        (line,) = (line for line in plugins.done.out.splitlines() if f"): {method} micro_vit" in line)
+        assert line.startswith("  failed (")
+        assert says in line.partition(" and 1 more: ")[2]
 
-    def test_one_that_raises_when_imported(self, tmp_path: Path) -> None:
-        results = tmp_path / "results"
-        mine = [*plugin(tmp_path / "plugins"), "--methods", "ce,mine"]
-        path = Path(mine[1])
-        path.write_text("raise RuntimeError('not today')\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
-        done = bench("run", results, *mine)
-        assert done.code == 1, done.err
-        assert len(records(results)) == 2
-        failed = records(results, "failed")
-        assert len(failed) == 2
-        for name, record in failed.items():
-            assert record["error"]["kind"] == "RuntimeError"
-            assert "not today" in record["error"]["message"]
-            assert "not today" in (results / "failed" / name / "log.txt").read_text(encoding="utf-8")
+    def test_their_cells_say_that_they_failed(self, plugins: Plugins) -> None:
+        lines = table(plugins.results, *plugins.chosen, format="text").splitlines()
+        for method in TWISTS:
+            (line,) = (line for line in lines if line.startswith(f"{method} "))
+            assert ("failed" in line) == (method in FAILING)
 
-    def test_what_it_prints_disturbs_nobody(self, tmp_path: Path) -> None:
-        results = tmp_path / "results"
-        twist = "print('to the log'); os.write(1, b'{}\\n'); os.write(2, b'to the errors\\n')"
-        mine = [*plugin(tmp_path / "plugins", twist), "--methods", "mine"]
-        done = bench("run", results, *mine)
-        assert done.code == 0, done.err
-        assert "2 runs were trained now, 2 of 2 are done" in done.out
-        assert "to the log" not in done.out + done.err
-        for name in records(results):
-            assert "to the log" in (results / "runs" / name / "log.txt").read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_what_lies_in_the_current_folder_is_not_imported(tmp_path: Path) -> None:
-    """Somebody's own torch.py, bench/ or datasets/ must not be taken for ours or for the library."""
-    for name in ("torch.py", "bench/__init__.py", "datasets/__init__.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
-    done = bench("run", tmp_path / "results", "--methods", "ce", "--seeds", "1")
-    assert done.code == 0, done.err
+    def test_what_it_prints_disturbs_nobody(self, plugins: Plugins) -> None:
+        assert "to the log" not in plugins.done.out + plugins.done.err
+        found = plugins.records("printing")
+        assert len(found) == 2
+        for name in found:
+            assert "to the log" in (plugins.results / "runs" / name / "log.txt").read_text(encoding="utf-8")

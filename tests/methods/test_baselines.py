@@ -491,7 +491,7 @@ STEPS = {
 
 @pytest.mark.parametrize("methods", STEPS)
 def test_learns_digits_within_the_budget(methods: str) -> None:
-    made = run(methods)
+    made = run(methods, "evaluations=1")
     assert [stage["steps"] for stage in made.record["stages"]] == STEPS[methods]
     last = made.record["curve"][-1]
     assert last["step"] == 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -102,7 +103,16 @@ def _log(content: bytes) -> Iterator[bytes]:
             whole = b""
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that went to its end in one go."""
+    results = tmp_path_factory.mktemp("ended")
+    part(results, [(2, 10.0), (4, 20.0)])
+    return results
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("both trackers for real")
 class TestBothForReal:
     def test_a_run_that_was_killed_and_resumed(self, tmp_path: Path) -> None:
         """Its last points are told again, and the very last one is measured twice: each stands there once."""
@@ -124,19 +134,20 @@ class TestBothForReal:
         kept = b"".join(path.read_bytes() for path in results.rglob("*") if path.is_file())
         assert SECRET.encode() not in kept
 
-    def test_a_run_that_starts_anew(self, tmp_path: Path) -> None:
-        part(tmp_path, [(2, 10.0), (4, 20.0)])
-        part(tmp_path, [(2, 11.0), (4, 21.0)])
-        assert scalars(tmp_path)["top1/test"] == [(2, 11.0), (4, 21.0)]
-        assert [(row["_step"], row["top1/test"]) for row in history(tmp_path)] == [(2, 11.0), (4, 21.0)]
+    def test_a_run_that_starts_anew(self, ended: Path, tmp_path: Path) -> None:
+        results = shutil.copytree(ended, tmp_path / "results", symlinks=True)
+        assert [row["top1/test"] for row in history(results)] == [10.0, 20.0]
+        part(results, [(2, 11.0), (4, 21.0)])
+        assert scalars(results)["top1/test"] == [(2, 11.0), (4, 21.0)]
+        assert [(row["_step"], row["top1/test"]) for row in history(results)] == [(2, 11.0), (4, 21.0)]
 
-    def test_what_was_synced_already_stays_and_is_not_told_again(self, tmp_path: Path) -> None:
-        part(tmp_path, [(2, 10.0), (4, 20.0)])
-        (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    def test_what_was_synced_already_stays_and_is_not_told_again(self, ended: Path, tmp_path: Path) -> None:
+        results = shutil.copytree(ended, tmp_path / "results", symlinks=True)
+        (file,) = results.glob("wandb/offline-run-*/*.wandb")
         file.with_name(f"{file.name}.synced").touch()
-        part(tmp_path, [(6, 30.0), (8, 40.0)])
+        part(results, [(6, 30.0), (8, 40.0)])
         assert file.is_file()
-        assert [row["_step"] for row in history(tmp_path)] == [2, 4, 6, 8]
+        assert [row["_step"] for row in history(results)] == [2, 4, 6, 8]
 
 
 class Noting(Observer):
