@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
-from bench.launch.preflight import require_backbones
 from bench.registry import Registry
 from bench.spec import MethodSpec, RunSpec, from_json
 from bench.store import SCHEMA, UNSOUND, Store
@@ -110,7 +108,6 @@ def repeatable(record: Mapping[str, Any], registry: Registry) -> RunSpec:
         if card.means != named.means:
             raise InputError(f"{named.name}: it is not what the record was made with ({named.means}, now {card.means})")
     registry.dataset(spec.dataset.name).require_files()
-    require_backbones([spec], registry, lambda line: print(f"bench: {line}", file=sys.stderr))
     return spec
 
 

@@ -151,12 +151,15 @@ class TestExperiment:
 class TestPaper:
     TYPED = ("gta/table2", "--backbones", "micro_vit", "--datasets", "cub200")
 
-    def test_compares_as_the_table_does(
-        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def runs(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
+        """Those of one column, as if the weights were here."""
         monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
         plan = plan_paper("gta/table2", Registry(), Overrides(rates="15", datasets="cub200"))
-        publish(list(plan.unique.values()), near)
+        return list(plan.unique.values())
+
+    def test_compares_as_the_table_does(self, runs: list[RunSpec], capsys: pytest.CaptureFixture[str]) -> None:
+        publish(runs, near)
         found = in_json(capsys, "gta/table2", "--rates", "15", "--datasets", "cub200")
         assert {need["baseline"] for need in found["comparisons"]} == {"CUB / Fine-tune (baseline)"}
         assert {need["method"].removeprefix("CUB / ") for need in found["comparisons"]} == {
@@ -169,12 +172,8 @@ class TestPaper:
         assert {need["where"] for need in found["comparisons"]} == {"gta/table2 / Sampling Rates [Acc@1] / 15%"}
         assert {need["level"] for need in found["comparisons"]} == {0.01}
 
-    def test_pairs_are_of_runs_that_share_a_draw(
-        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
-        plan = plan_paper("gta/table2", Registry(), Overrides(rates="15", datasets="cub200"))
-        publish(list(plan.unique.values()), uneven)
+    def test_pairs_are_of_runs_that_share_a_draw(self, runs: list[RunSpec], capsys: pytest.CaptureFixture[str]) -> None:
+        publish(runs, uneven)
         typed = ("gta/table2", "--rates", "15", "--datasets", "cub200", "--test", "paired")
         found = {need["method"]: need for need in in_json(capsys, *typed)["comparisons"]}
         gaps = [2.0 + part for part in (0.0, 1.0, -1.3)]

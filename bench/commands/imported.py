@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from bench.cards.folders import typed_path
-from bench.commands.options import add_command, add_format
+from bench.commands.options import add_command, add_format, say
 from bench.errors import InputError
 from bench.experiment import FAMILIES
 from bench.overrides import TESTS
@@ -95,11 +94,11 @@ def import_command(options: argparse.Namespace) -> int:
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:
-            print(f"bench: {options.file}: no {metric} is above 1; are these shares, not percent?", file=sys.stderr)
+            say(f"{options.file}: no {metric} is above 1; are these shares, not percent?")
     methods = list(dict.fromkeys(line.axes["method"] for line in lines))
     if options.baseline is None and len(methods) > 1:
         told = f"--baseline NAME compares the others with it (there are: {', '.join(methods)})"
-        print(f"bench: no method is tested: {told}", file=sys.stderr)
+        say(f"no method is tested: {told}")
     if options.output is None:
         print(text, end="")
     else:

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 def items_command(options: argparse.Namespace) -> int:
     """Print the tests."""
     from bench.outcomes import item_tests
-    from bench.papers.table import ALPHA
+    from bench.papers.judging import ALPHA
 
     plan, store = planned(options), bench.Store(options.results)
     of_paper = is_paper(options)

@@ -237,6 +237,11 @@ def _flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
+def say(line: str) -> None:
+    """A line for people beside what a command prints."""
+    print(f"bench: {line}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """Plain data for programs."""
     print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
 from bench.environment import repeat_command
 from bench.errors import InputError, told, visible
 
@@ -98,9 +98,11 @@ def _told(value: object) -> str:
 
 
 def _check(record: Mapping[str, Any], registry: bench.Registry, options: argparse.Namespace) -> int:
+    from bench.launch.preflight import require_backbones
     from bench.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
 
     spec, before = repeatable(record, registry), predictions_of(record)
+    require_backbones([spec], registry, say)
     print(told(f"training again: {spec.label} (it took {_seconds(record)} s)"), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         try:

@@ -22,6 +22,7 @@ from bench.commands.options import (
     plan_of,
     print_json,
     ranks_of,
+    say,
     typed,
 )
 from bench.commands.paper import (
@@ -90,7 +91,7 @@ def run_command(options: argparse.Namespace) -> int:
     job = _job(options)
     plan = planned(options)
     if options.rates and all(spec.rate <= 1 for spec in plan.unique.values()):
-        print(f"bench: --rates {options.rates}: in percent, so a share of 0.15 is 15", file=sys.stderr)
+        say(f"--rates {options.rates}: in percent, so a share of 0.15 is 15")
     if is_paper(options) and not plan.unique:
         raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
     return _launch(plan, plan.unique.values(), job, options, options.retry)
@@ -131,7 +132,7 @@ def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Name
     store = Snapshot(options.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, options)
-    require_backbones(todo, bench.Registry(options.plugin), lambda line: print(f"bench: {line}", file=sys.stderr))
+    require_backbones(todo, bench.Registry(options.plugin), say)
     said = "0 runs were trained now"
     if options.launcher == "slurm":
         if submit(plan, todo, job, options, store):
@@ -166,7 +167,8 @@ def _tell(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
 
 
 def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
-    from bench.papers.table import SOURCES, paper_sheet
+    from bench.papers.published import SOURCES
+    from bench.papers.table import paper_sheet
     from bench.sheets import SUFFIXES, render_sheet
     from bench.store import write_file
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands import items
-from bench.commands.options import add_format, add_target_command, overrides_of, plan_of, typed
+from bench.commands.options import add_format, add_target_command, overrides_of, plan_of, say, typed
 from bench.commands.paper import is_paper, paper_of
 from bench.errors import InputError, choose
 from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
@@ -141,7 +140,7 @@ def table_command(options: argparse.Namespace) -> int:
     plan, store = plan_of(options), bench.Store(options.results)
     table = bench.fill(plan, store)
     for folder in store.damaged:
-        print(f"bench: {folder} is damaged and counts as missing; 'bench run' trains it again", file=sys.stderr)
+        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
     print(render(table, options.format, options.width), end="")
     return 0
 

@@ -25,6 +25,19 @@ PROTOCOL = "protocol"
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """What the CPU computes of a step's batch.
+
+    Attributes:
+        chosen: which images the batch holds.
+        cuts: these, for each view.
+    """
+
+    chosen: Indices
+    cuts: list[Cut]
+
+
+@dataclass(frozen=True)
 class TrainingImages:
     """What a run trains on.
 
@@ -55,16 +68,17 @@ class TrainingImages:
 
     @property
     def feeders(self) -> int:
-        """Threads that may ``cut`` batches ahead."""
+        """Threads that may have batches ``prepared`` ahead."""
         return 0 if self.protocol.augmentation == "randaugment" else feeders(self.device)
 
-    def cut(self, step: int, views: int = 1) -> list[Cut]:
-        """The part of a step's batch that the CPU computes, for each view; it depends on the step alone."""
-        stored = self.split.images.take(self._chosen(step))
+    def prepared(self, step: int, views: int = 1) -> Prepared:
+        """The part of a step's batch that the CPU computes; it depends on the step alone."""
+        chosen = self._chosen(step)
+        stored = self.split.images.take(chosen)
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
-        return [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds]
+        return Prepared(chosen, [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds])
 
-    def batch(self, step: int, views: int = 1, progress: float = 0.0, cuts: list[Cut] | None = None) -> Batch:
+    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Prepared | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
@@ -74,11 +88,11 @@ class TrainingImages:
             step: which batch.
             views: augmented views of each image.
             progress: share of the stage that is done.
-            cuts: what ``cut`` gives for that step, where it was prepared.
+            prepared: what ``prepared`` gives for that step, where it was asked ahead.
         """
-        chosen, cuts = self._chosen(step), self.cut(step, views) if cuts is None else cuts
-        seen = [self._view(part, derive("augment", self.seed, step, view)) for view, part in enumerate(cuts)]
-        labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
+        prepared = prepared or self.prepared(step, views)
+        seen = [self._view(part, derive("augment", self.seed, step, view)) for view, part in enumerate(prepared.cuts)]
+        labels = torch.from_numpy(self.split.labels[prepared.chosen]).to(self.device)
         mix = self._mix(step)
         return Batch(
             images=mix.images(seen[0] if views == 1 else torch.stack(seen)),

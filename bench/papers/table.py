@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.papers.comparisons import claims_over, compared_rows, comparison_groups, orientation
-from bench.papers.judging import ALPHA as ALPHA
-from bench.papers.judging import SIGNS, Grounds, facts, verdict_notes, verdicts
+from bench.papers.judging import ALPHA, SIGNS, Grounds, facts, verdict_notes, verdicts
 from bench.papers.measured import Ours, failure_notes, measured
 from bench.papers.plan import TablePlan
-from bench.papers.published import SOURCES as SOURCES
 from bench.papers.published import PublishedTable
 from bench.sheets import Sheet, Shown, marked, ranks
 from bench.stats import holm, mean_std

@@ -123,15 +123,15 @@ def fit(
     loss = data_parallel(stage_loss(stage))
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
     feed = ahead(
-        lambda number: data.cut(start + number, stage.views),
+        lambda number: data.prepared(start + number, stage.views),
         range(begun, span),
         data.feeders,
         data.protocol.batch_size * stage.views,
     )
     with closing(feed):
-        for number, cuts in feed:
+        for number, prepared in feed:
             set_learning_rate(optimizer, number)
-            batch = data.batch(start + number, stage.views, number / span, cuts)
+            batch = data.batch(start + number, stage.views, number / span, prepared)
             optimizer.zero_grad(set_to_none=True)
             terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
             if recipe.clip_norm:
