@@ -22,6 +22,7 @@ from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.device.chunks import chunked
 from bench.document import parse_document
 from bench.errors import InputError
 from bench.hyper import Hyper, Value
@@ -29,7 +30,6 @@ from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
-from bench.training.chunks import chunked
 from bench.training.feed import fed
 from bench.training.fit import Terms as RunningTerms
 from bench.training.fit import fit, gradients, set_modes, stage_loss, trained

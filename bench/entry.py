@@ -11,9 +11,9 @@ from typing import Any
 from bench.cards import MethodCard
 from bench.errors import InputError, choose
 from bench.hyper import Value
-from bench.overrides import split_call, split_chain
 from bench.registry import Registry
 from bench.spec import MethodSpec
+from bench.syntax import split_call, split_chain
 
 MOST_ROWS = 1000
 """Into how many rows the lists of hyper-parameters of one row may span."""

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.device.distributed import draws_apart
 from bench.hyper import Value, hyper
 from bench.protocol import Recipe
-from bench.training.distributed import draws_apart
 
 if TYPE_CHECKING:
     from bench.backbones import Model, Output

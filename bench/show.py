@@ -11,8 +11,8 @@ from typing import Any
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.document import read_document
 from bench.errors import InputError, choose
+from bench.records.store import Store
 from bench.registry import Registry
-from bench.store import Store
 
 KINDS = ("methods", "backbones", "datasets", "papers", "tables", "experiments")
 

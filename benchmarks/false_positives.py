@@ -21,7 +21,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from bench.papers.verdict import half_width
 from bench.stats import (
     Floats,
     critical_difference,
@@ -39,6 +38,7 @@ from bench.stats import (
     t_interval,
     welch,
 )
+from bench.stats.verdict import half_width
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

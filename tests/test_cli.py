@@ -19,11 +19,11 @@ from scipy.stats import ttest_ind
 
 from bench.cli import build_parser, main
 from bench.commands.options import plan_of
-from bench.experiment import Overrides, read_experiment
-from bench.grid import Plan, expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import Plan, expand
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "list", "show"),

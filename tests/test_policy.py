@@ -10,8 +10,8 @@ import torch
 from bench.cards.code import code_digest
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import Plan, expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import Plan, expand
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, identity, to_json
 from bench.training.trial import build_method, run_trial

@@ -10,7 +10,7 @@ import pytest
 
 import bench
 from bench.cli import build_parser, main
-from bench.experiment import read_experiment
+from bench.plan.experiment import read_experiment
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

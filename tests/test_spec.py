@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.conformance import find_subject
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.hyper import Hyper
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, digest, from_json, identity, to_json

@@ -12,10 +12,10 @@ import pytest
 from bench import sheets, tables
 from bench.cli import main
 from bench.commands import imported, table
-from bench.experiment import read_experiment
-from bench.grid import expand
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.records.store import Store
 from bench.registry import Registry
-from bench.store import Store
 from tests.papers.test_table import planned as plan_mini
 from tests.test_cli import accuracy, publish
 

@@ -25,8 +25,8 @@ from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
 from bench.backbones.weights import load_weights, read_weights
 from bench.cards.backbone import BackboneCard, file_sha256
+from bench.device.distributed import draws_apart
 from bench.errors import InputError, shortened
-from bench.training.distributed import draws_apart
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
     "vision_transformer": partial(timm.models.VisionTransformer, num_classes=0),

@@ -16,8 +16,8 @@ from bench.backbones.layouts import LAYOUTS, Layout
 from bench.backbones.weights import COUNTERS, State, listed, load_weights
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.cards.offers import HEADS
+from bench.device.distributed import draws_apart
 from bench.errors import InputError, choose
-from bench.training.distributed import draws_apart
 
 
 @dataclass(frozen=True)

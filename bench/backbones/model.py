@@ -12,8 +12,8 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.training.chunks import in_chunks
-from bench.training.distributed import gathered, own_draws, own_part
+from bench.device.chunks import in_chunks
+from bench.device.distributed import gathered, own_draws, own_part
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.vit import is_vit
+from bench.device.distributed import draws_apart
 from bench.errors import InputError, choose
-from bench.training.distributed import draws_apart
 
 _POSITIONS: dict[str, dict[str, bool]] = {
     "shared": {"use_shared_rel_pos_bias": True},

@@ -12,7 +12,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 
 if TYPE_CHECKING:
     from bench.papers.claims import Claim, Verdict
-    from bench.store import Finished, Store
+    from bench.records.store import Finished, Store
 
 CLAIMS = """
 examples:
@@ -57,7 +57,7 @@ def _judged(
     """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
     from bench.papers.claims import judge_ours, judge_published, read_claims
     from bench.papers.measured import failures_of, measured
-    from bench.papers.plan import plan_paper
+    from bench.plan.paper import plan_paper
 
     claims = [claim for claim in read_claims(paper, registry) if {*claim.tables} & {*wanted}]
     if not claims:

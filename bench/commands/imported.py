@@ -10,8 +10,7 @@ from typing import Any
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format, say
 from bench.errors import InputError
-from bench.experiment import FAMILIES
-from bench.overrides import TESTS
+from bench.rules import FAMILIES, TESTS
 
 # those of bench.tables, which takes long to import
 FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
@@ -73,8 +72,8 @@ def import_command(options: argparse.Namespace) -> int:
     options.format = _format(options)
     _check(options)
     from bench.errors import choose
-    from bench.imported import read_results, tables
     from bench.tables import render
+    from bench.tables.imported import read_results, tables
 
     lines = read_results(options.file)
     metrics = list(dict.fromkeys(line.metric for line in lines))
@@ -150,7 +149,7 @@ def _across(table: Any, options: argparse.Namespace) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    from bench.store import write_file
+    from bench.records.store import write_file
 
     try:
         write_file(path, text)

@@ -13,9 +13,9 @@ from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.outcomes import ItemTest, Rivals
-    from bench.papers.plan import PaperPlan
-    from bench.store import Finished
+    from bench.plan.paper import PaperPlan
+    from bench.records.store import Finished
+    from bench.tables.items import ItemTest, Rivals
 
 EXAMPLES = """
 Each method against the baseline on the same test images, for each dataset, backbone and rate: McNemar's exact test for
@@ -39,8 +39,8 @@ def add(commands: Any) -> None:
 
 def items_command(options: argparse.Namespace) -> int:
     """Print the tests."""
-    from bench.outcomes import item_tests
     from bench.papers.judging import ALPHA
+    from bench.tables.items import item_tests
 
     plan, store = planned(options), bench.Store(options.results)
     of_paper = is_paper(options)
@@ -65,7 +65,7 @@ def items_command(options: argparse.Namespace) -> int:
 
 
 def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Rivals]:
-    from bench.outcomes import Rivals
+    from bench.tables.items import Rivals
 
     baseline = plan.experiment.baseline or plan.experiment.methods[0].label
     cells: dict[str, dict[str, dict[int, Finished]]] = {}
@@ -83,9 +83,9 @@ def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Riva
 def _of_papers(
     plan: PaperPlan, store: bench.Store, finished: Mapping[str, Finished]
 ) -> Iterator[tuple[str, list[Rivals]]]:
-    from bench.outcomes import Rivals
     from bench.papers.comparisons import compared_rows, group_of
     from bench.papers.measured import failures_of, measured
+    from bench.tables.items import Rivals
 
     failed = failures_of(plan, store, finished)
     for table_plan in plan.tables:
@@ -112,7 +112,7 @@ def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
 
 
 def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float, split: str) -> None:
-    from bench.outcomes import LEVEL
+    from bench.tables.items import LEVEL
     from bench.tables.records import to_field
 
     if options.format == "text":
@@ -137,7 +137,7 @@ def _record(one: ItemTest) -> dict[str, Any]:
 def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
     from tabulate import tabulate
 
-    from bench.outcomes import LEVEL
+    from bench.tables.items import LEVEL
     from bench.tables.notation import one_line, signed
 
     def head(one: ItemTest) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import bench
 from bench.cards.folders import typed_path
 from bench.errors import InputError, told
-from bench.overrides import SELECTIONS
+from bench.rules import SELECTIONS
 
 if TYPE_CHECKING:
     from bench.launch.profile import Profile

@@ -17,10 +17,10 @@ from bench.errors import InputError
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
     from bench.cost.estimate import Estimate
-    from bench.papers.plan import PaperPlan
+    from bench.launch.status import Plan
+    from bench.plan.paper import PaperPlan
+    from bench.records.store import Store
     from bench.spec import RunSpec
-    from bench.state import Plan
-    from bench.store import Store
 
 
 def is_paper(options: argparse.Namespace) -> bool:
@@ -35,7 +35,7 @@ def paper_of(options: argparse.Namespace) -> PaperPlan:
     Raises:
         InputError: the command line names something that the paper does not have.
     """
-    from bench.papers.plan import plan_paper
+    from bench.plan.paper import plan_paper
 
     # which test is chosen changes no run
     overrides = replace(overrides_of(options), test="", across="")
@@ -49,8 +49,8 @@ def planned(options: argparse.Namespace) -> Any:
 
 def show_plan(options: argparse.Namespace) -> int:
     """Print what would be run for a paper, after sharing."""
+    from bench.launch.status import Snapshot, state
     from bench.spec import to_json
-    from bench.state import Snapshot, state
 
     plan = paper_of(options)
     store = Snapshot(options.results)

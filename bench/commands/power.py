@@ -12,11 +12,10 @@ import bench
 from bench.commands.options import add_format, add_target_command, print_json, typed
 from bench.commands.paper import is_paper, planned
 from bench.errors import InputError
-from bench.experiment import MOST_SEEDS
-from bench.overrides import TESTS
+from bench.rules import MOST_SEEDS, TESTS
 
 if TYPE_CHECKING:
-    from bench.power import Comparison, Need
+    from bench.tables.power import Comparison, Need
 
 POWER = 0.8
 MOST = 30
@@ -73,7 +72,7 @@ def power_command(options: argparse.Namespace) -> int:
     if options.most > MOST_SEEDS:
         raise InputError(f"--most {options.most}: an experiment has at most {MOST_SEEDS:,} seeds")
     from bench.papers.judging import ALPHA
-    from bench.power import comparisons_of_experiment, comparisons_of_paper, weigh
+    from bench.tables.power import comparisons_of_experiment, comparisons_of_paper, weigh
 
     plan, store = planned(options), bench.Store(options.results)
     if is_paper(options):
@@ -121,7 +120,7 @@ def _more_seeds(there: Sequence[int], wanted: int) -> str:
 
 def _cost(options: argparse.Namespace, seeds: str) -> tuple[int, float]:
     """How many runs are missing with these seeds, and the hours they take; nan where no time is known."""
-    from bench.state import state
+    from bench.launch.status import state
 
     wider = copy.copy(options)
     wider.seeds = seeds

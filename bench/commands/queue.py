@@ -28,9 +28,9 @@ from bench.errors import InputError, told
 if TYPE_CHECKING:
     from bench.launch import Job
     from bench.launch.cluster import Cluster
+    from bench.launch.status import State
     from bench.launch.submissions import Submission
     from bench.spec import RunSpec
-    from bench.state import State
 
 STATUS = """
 examples:
@@ -189,8 +189,8 @@ def counts(now: State) -> str:
 def _state(plan: Any, store: Any) -> State:
     """How far a plan is, with what clusters say of it."""
     from bench.launch.cluster import Cluster
+    from bench.launch.status import Snapshot, state
     from bench.launch.submissions import queued, read
-    from bench.state import Snapshot, state
 
     seen = Snapshot(store.root)
     submissions = read(store.root)
@@ -247,8 +247,8 @@ def _cancel(submissions: Sequence[Submission], runs: set[str], cluster: Cluster,
 
 def _log_of(store: Any, run: str) -> Path:
     """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
+    from bench.launch.status import claimed_runs
     from bench.launch.submissions import folder_of, read
-    from bench.state import claimed_runs
 
     tasks = [(one, job, run_id) for one in read(store.root) for job, held in one.tasks() for run_id in held]
     tasks = [task for task in tasks if task[2].startswith(run)]

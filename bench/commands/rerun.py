@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
-from bench.environment import repeat_command
 from bench.errors import InputError, told, visible
+from bench.records.environment import repeat_command
 
 if TYPE_CHECKING:
-    from bench.rerun import Comparison
+    from bench.launch.rerun import Comparison
 
 RERUN = """
 examples:
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 def rerun_command(options: argparse.Namespace) -> int:
     """Say how a run is repeated, or repeat it and say what differs; exit code 1 where something does."""
-    from bench.rerun import find_record
+    from bench.launch.rerun import find_record
 
     registry = bench.Registry(options.plugin)
     record = find_record(options.run, bench.Store(options.results))
@@ -52,7 +52,7 @@ def rerun_command(options: argparse.Namespace) -> int:
 
 def _tell(record: Mapping[str, Any], registry: bench.Registry, options: argparse.Namespace) -> int:
     """Print what the record says of where it was made, and the command that repeats it."""
-    from bench.rerun import repeatable
+    from bench.launch.rerun import repeatable
 
     here = "it can be repeated here"
     try:
@@ -99,7 +99,7 @@ def _told(value: object) -> str:
 
 def _check(record: Mapping[str, Any], registry: bench.Registry, options: argparse.Namespace) -> int:
     from bench.launch.preflight import require_backbones
-    from bench.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
+    from bench.launch.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
 
     spec, before = repeatable(record, registry), predictions_of(record)
     require_backbones([spec], registry, say)

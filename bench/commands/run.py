@@ -100,7 +100,7 @@ def run_command(options: argparse.Namespace) -> int:
 def retry_command(options: argparse.Namespace) -> int:
     """Train again what failed of one of some classes."""
     from bench.launch.failures import CLASSES
-    from bench.state import Snapshot, state
+    from bench.launch.status import Snapshot, state
 
     job = _job(options)
     classes = list(dict.fromkeys(name.strip() for name in options.classes.split(",")))
@@ -127,7 +127,7 @@ def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Name
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     from bench.launch import make_ready, untrained
     from bench.launch.preflight import require_backbones
-    from bench.state import Snapshot
+    from bench.launch.status import Snapshot
 
     store = Snapshot(options.results)
     todo = untrained(runs, store, retry=retry)
@@ -149,8 +149,8 @@ def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Name
 
 def _tell(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
     """Print the table, and where everything lies."""
-    from bench.report import write_figure, write_tables
     from bench.tables import render
+    from bench.tables.report import write_figure, write_tables
 
     table = bench.fill(plan, store)
     print(render(table), end="")
@@ -169,8 +169,8 @@ def _tell(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
 def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
     from bench.papers.published import SOURCES
     from bench.papers.table import paper_sheet
+    from bench.records.store import write_file
     from bench.sheets import SUFFIXES, render_sheet
-    from bench.store import write_file
 
     finished, paths = store.finished(), []
     for table, rules in zip(plan.tables, rules_of(options, plan), strict=True):
@@ -224,8 +224,8 @@ def _job(options: argparse.Namespace) -> Any:
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
+    from bench.launch.status import Snapshot, state
     from bench.spec import to_json
-    from bench.state import Snapshot, state
 
     if is_paper(options):
         return show_plan(options)
@@ -262,7 +262,7 @@ def _has_rates(table: Any) -> bool:
 
 
 def _tell_end(plan: Any, store: Any, said: str, paths: Sequence[Path], hints: Sequence[str]) -> int:
-    from bench.state import state
+    from bench.launch.status import state
 
     now = state(plan, store)
     failed = f", {len(now.failed)} failed" if now.failed else ""

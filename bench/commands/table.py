@@ -13,14 +13,15 @@ from bench.commands import items
 from bench.commands.options import add_format, add_target_command, overrides_of, plan_of, say, typed
 from bench.commands.paper import is_paper, paper_of
 from bench.errors import InputError, choose
-from bench.overrides import ACROSS, SELECTIONS, TESTS, split_list
 from bench.papers.published import SOURCES
+from bench.rules import ACROSS, SELECTIONS, TESTS
+from bench.syntax import split_list
 
 if TYPE_CHECKING:
-    from bench.papers.plan import PaperPlan
     from bench.papers.table import Rules
+    from bench.plan.paper import PaperPlan
+    from bench.records.store import Finished
     from bench.sheets import Sheet
-    from bench.store import Finished
     from bench.tables.across import Group
 
 # those of bench.sheets, which takes long to import
@@ -97,8 +98,8 @@ def rules_of(
     """How the numbers of each of a paper's tables are tested and judged, with what failed of its runs."""
     from bench.papers.judging import grounds_of
     from bench.papers.measured import failures_of
-    from bench.papers.plan import plan_paper
     from bench.papers.table import Rules
+    from bench.plan.paper import plan_paper
 
     overrides, registry = overrides_of(options), bench.Registry(options.plugin)
     declared = plan
@@ -171,7 +172,7 @@ def _paper_tables(options: argparse.Namespace) -> str:
 
 def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
     """The same runs under several selection rules."""
-    from bench.selections import scores_of, selection_sheet
+    from bench.tables.selections import scores_of, selection_sheet
 
     for rule in rules:
         if rule not in SELECTIONS:
@@ -192,7 +193,7 @@ def _paper_rules_beside(options: argparse.Namespace, plans: Mapping[str, PaperPl
     """A paper's table under several selection rules, each of which chooses among swept hyper-parameters for itself."""
     from bench.papers.measured import choice_notes, failure_notes, failures_of, measured
     from bench.papers.table import heading
-    from bench.selections import selection_sheet
+    from bench.tables.selections import selection_sheet
 
     first = next(iter(plans.values()))
     if len(first.tables) != 1:
@@ -210,8 +211,8 @@ def _paper_rules_beside(options: argparse.Namespace, plans: Mapping[str, PaperPl
 
 def figure_command(options: argparse.Namespace) -> int:
     """Draw the figure."""
-    from bench.report import write_figure
     from bench.tables.figure import figure
+    from bench.tables.report import write_figure
 
     if options.output is not None and options.output.suffix not in (".png", ".pdf"):
         raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
@@ -243,7 +244,7 @@ def figure_command(options: argparse.Namespace) -> int:
 
 def _diagram_command(options: argparse.Namespace) -> int:
     """Draw mean ranks over datasets, a diagram for each backbone and rate."""
-    from bench.report import write_diagrams
+    from bench.tables.report import write_diagrams
 
     store = bench.Store(options.results)
     if options.output is None:

@@ -22,9 +22,9 @@ from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
 from bench.process import environment, program
 from bench.protocol import Recipe
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
-from bench.store import Store
 
 if TYPE_CHECKING:
     from bench.backbones import Model
@@ -120,7 +120,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     """
     import torch
 
-    from bench.environment import describe
+    from bench.records.environment import describe
     from bench.training.trial import build_method
 
     torch.set_num_threads(1)

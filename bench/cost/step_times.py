@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from bench.errors import InputError
+from bench.records.store import UNSOUND, Finished, Store, write_file
 from bench.spec import MethodSpec, RunSpec, digest, from_json, method_identity, short_name
-from bench.store import UNSOUND, Finished, Store, write_file
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""

@@ -1,8 +1,8 @@
 """The cache: images decoded once, kept as uint8 in memory-mapped files that all processes of a grid share.
 
 A file holds the pixels of a split's images one after another, then an index, then a fixed-size end. It is written as
-a draft and renamed into place when it is whole; one process of many writes it (``bench.claim``). Files are named by
-what they hold and never change, so they may be deleted at any time: the images are decoded again.
+a draft and renamed into place when it is whole; one process of many writes it (``bench.records.lease``). Files are
+named by what they hold and never change, so they may be deleted at any time: the images are decoded again.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ import torchvision
 from PIL import features
 from torch import Tensor
 
-from bench.claim import claimed, wait_for
 from bench.data.augment import PHOTO, resized, shrunk
 from bench.data.dataset import Dataset, FileImages, Images, Indices, Split
+from bench.records.lease import claimed, wait_for
 from bench.spec import digest
 
 FORMAT = 1

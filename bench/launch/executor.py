@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.store import Store
 
 
 @dataclass(frozen=True)

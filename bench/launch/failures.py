@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.environment import redacted
 from bench.errors import InputError
 from bench.process import how_ended
+from bench.records.environment import redacted
 
 CLASSES = ("oom", "time", "node", "diverged", "code", "data")
 """What a run can fail of: memory, its time limit, the machine, its loss, its code, its data.

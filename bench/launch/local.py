@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from bench.claim import ClaimWatch
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death
 from bench.launch.gpus import usable_gpus
 from bench.launch.worker import died, job_to_json
 from bench.process import environment, program
+from bench.records.lease import ClaimWatch
+from bench.records.store import Store, folder_name
 from bench.spec import RunSpec, to_json
-from bench.store import Store, folder_name
 
 PATIENCE = 10.0
 """Seconds that runs in training are given to write their checkpoints when a launch is stopped."""

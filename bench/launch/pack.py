@@ -24,8 +24,8 @@ from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
 from bench.launch.orders import Orders
 from bench.launch.worker import Unwritable, died, failed
+from bench.records.store import Store
 from bench.spec import RunSpec, from_json
-from bench.store import Store
 
 PATIENCE, PAUSE = 300.0, 10.0
 """Seconds that a job stays for runs that others have, since these may die; and between looking after them."""

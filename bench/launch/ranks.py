@@ -17,15 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.claim import claimed
+from bench.device import interrupt
 from bench.launch import worker
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, Failure, PartFailed, blamed, death
 from bench.launch.gpus import gpu_of_rank
 from bench.process import environment, program
+from bench.records.lease import claimed
+from bench.records.store import Store, write_file
 from bench.spec import RunSpec, from_json, to_json
-from bench.store import Store, write_file
-from bench.training import interrupt
 
 
 def work_together(spec: RunSpec, job: Job) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
         Unwritable: the disk is full or read-only.
     """
-    from bench.training.distributed import agreed, first_rank, join
+    from bench.device.distributed import agreed, first_rank, join
 
     join()
     store = Store(job.results)

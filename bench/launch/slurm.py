@@ -22,8 +22,8 @@ from bench.launch.packing import Estimate, Group, arrays
 from bench.launch.profile import Profile, Resources
 from bench.launch.submissions import Array, Submission, begin, folder_of, write
 from bench.process import program
+from bench.records.store import Store
 from bench.spec import RunSpec, to_json
-from bench.store import Store
 
 Engine = Callable[..., Any]
 """Makes what submits: ``submitit.SlurmExecutor`` or something like it."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
-from bench.store import UNSOUND, write_file
+from bench.records.store import UNSOUND, write_file
 
 FORM = 1
 """The form of the file of a submission."""

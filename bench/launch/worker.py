@@ -17,14 +17,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.claim import claimed
-from bench.environment import provenance, redacted
+from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
+from bench.records.environment import provenance, redacted
+from bench.records.lease import claimed
+from bench.records.store import Store
 from bench.spec import RunSpec, from_json
-from bench.store import Store
-from bench.training import interrupt
 
 if TYPE_CHECKING:
     from bench.training.trackers import Observer

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.papers.labels import assigned
-from bench.papers.plan import TablePlan
 from bench.papers.published import Key, PublishedTable
+from bench.plan.paper import TablePlan
 from bench.tables.across import claimed
 from bench.tables.claim import Claim, sentences
 

@@ -15,11 +15,13 @@ from bench.document import read_document
 from bench.errors import InputError
 from bench.papers.comparisons import Values, alike, comparison_groups, told_column
 from bench.papers.labels import assigned
-from bench.papers.plan import PlannedCell, TablePlan
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.papers.sample import UNSTATED, Samples
-from bench.papers.verdict import (
+from bench.plan.paper import PlannedCell, TablePlan
+from bench.registry import Registry
+from bench.spec import RunSpec
+from bench.stats.verdict import (
     DIFFERS,
     NOT_COMPARABLE,
     NOT_RUN,
@@ -32,8 +34,6 @@ from bench.papers.verdict import (
     rank_agreement,
     summary,
 )
-from bench.registry import Registry
-from bench.spec import RunSpec
 from bench.tables.notation import fixed
 
 SIGNS = {REPRODUCED: "=", TEST_NOISE: "≈", DIFFERS: "≠", NOT_COMPARABLE: "?", NOT_RUN: ""}

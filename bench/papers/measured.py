@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.papers.comparisons import alike, told_column
-from bench.papers.plan import Candidate, PaperPlan, PlannedCell, TablePlan
 from bench.papers.published import PublishedTable
-from bench.report import score
+from bench.plan.paper import Candidate, PaperPlan, PlannedCell, TablePlan
+from bench.records.store import Finished, Store
 from bench.spec import RunSpec
 from bench.stats import mean_std
-from bench.store import Finished, Store
+from bench.tables.report import score
 
 DIVERGED, FAILED = "diverged", "failed "
 NO_FAILURES: Mapping[str, str] = {}
@@ -108,7 +108,7 @@ def failures_of(plan: PaperPlan, store: Store, finished: Mapping[str, Finished])
     runs = plan.unique
     if not any(run_id in runs and run_id not in finished for run_id in store.attempts()):
         return {}
-    from bench.state import state  # what a queue is known by takes long to import
+    from bench.launch.status import state  # what a queue is known by takes long to import
 
     return {run["run"]: run["class"] for run in state(plan, store).failed}
 

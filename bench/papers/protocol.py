@@ -8,10 +8,7 @@ from typing import Any
 
 from bench.document import Section
 from bench.errors import Problems, choose
-from bench.experiment import MOST_SEEDS
-from bench.overrides import SELECTIONS
-
-SWEEPS = ("best-val", "best-test")
+from bench.rules import MOST_SEEDS, SELECTIONS, SWEEPS
 
 _KEYS = ("title", "settings", "seeds", "selection", "sweep", "notes")
 

@@ -11,11 +11,11 @@ from typing import Any
 from bench.document import read_document
 from bench.entry import read_entries
 from bench.errors import InputError
-from bench.overrides import split_chain
 from bench.papers.labels import assigned, matches
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable
 from bench.registry import Registry
+from bench.syntax import split_chain
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
 UNSTATED = "our choice"

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from bench.papers.comparisons import claims_over, compared_rows, comparison_groups, orientation
 from bench.papers.judging import ALPHA, SIGNS, Grounds, facts, verdict_notes, verdicts
 from bench.papers.measured import Ours, failure_notes, measured
-from bench.papers.plan import TablePlan
 from bench.papers.published import PublishedTable
+from bench.plan.paper import TablePlan
+from bench.records.store import Finished
 from bench.sheets import Sheet, Shown, marked, ranks
 from bench.stats import holm, mean_std
-from bench.store import Finished
 from bench.tables.notation import fixed, signed
 from bench.tables.testing import DRAWS, out_of_reach, p_value, pairing, sizes, test_name
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.experiment import FAMILIES
-from bench.overrides import ACROSS, TESTS
+from bench.rules import ACROSS, FAMILIES, TESTS
 
 METHOD = "method"
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.device import interrupt
+from bench.device.distributed import agreed, first_rank, together
 from bench.method import Stage
-from bench.training import interrupt
-from bench.training.distributed import agreed, first_rank, together
 from bench.training.fit import Terms
 
 Kept = dict[str, Any]

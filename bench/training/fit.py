@@ -17,8 +17,8 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.ahead import ahead, feeders
 from bench.data.augment import test_view
+from bench.device.distributed import data_parallel, ranks
 from bench.method import Batch, Stage
-from bench.training.distributed import data_parallel, ranks
 from bench.training.optimizer import build_optimizer, set_learning_rate
 
 CHECKED = 100

@@ -13,9 +13,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from bench.data import TrainingImages
+from bench.device import interrupt
 from bench.method import Stage
 from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
-from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit, move
 from bench.training.shelf import Shelf

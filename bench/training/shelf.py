@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.claim import claimed, wait_for
-from bench.training.distributed import agreed, first_rank, ranks, together
+from bench.device.distributed import agreed, first_rank, ranks, together
+from bench.records.lease import claimed, wait_for
 
 Tensors = dict[str, Tensor]
 

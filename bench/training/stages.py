@@ -15,12 +15,12 @@ import torch
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.dataset import Indices
+from bench.device import interrupt
+from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
 from bench.spec import RunSpec
-from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
-from bench.training.chunks import chunked
 from bench.training.feed import Span, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take

@@ -25,8 +25,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.errors import InputError, choose
+from bench.records.store import folder_name, write_file
 from bench.spec import RunSpec, to_json
-from bench.store import folder_name, write_file
 
 Scores = Mapping[str, Any]
 

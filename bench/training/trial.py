@@ -20,11 +20,11 @@ from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
 from bench.data.dataset import Indices
+from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest
-from bench.training.distributed import ranks
 from bench.training.stages import Kept, Training
 from bench.training.trackers import Observer
 from bench.training.usage import Meter
@@ -64,7 +64,7 @@ def run_trial(
             a run does everything itself, in one go.
         checkpoint_every: seconds between checkpoints.
         parts: each batch is computed in so many parts: one after the other where the method is ``per_image``, else in
-            the model alone, so that the loss has the whole batch (``bench.training.chunks``).
+            the model alone, so that the loss has the whole batch (``bench.device.chunks``).
         observer: told of each point of the curve.
 
     Raises:

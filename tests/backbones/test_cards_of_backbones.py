@@ -13,11 +13,11 @@ from bench.backbones import build_model
 from bench.cards.backbone import TO_BE_GIVEN, file_sha256
 from bench.document import read_document
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.show import describe
-from bench.store import Store
 
 NAMES = ["t2t_vit_14", "cvt_13"]
 

@@ -21,8 +21,8 @@ from bench.cost.measure import measure
 from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
+from bench.records.store import Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
-from bench.store import Store
 
 CPU, GPU = "AMD EPYC", "NVIDIA H200"
 UNKNOWN = "not known: 'bench plan TARGET --measure' times 10 steps of each method and backbone here"

@@ -15,8 +15,8 @@ from bench.data import ahead as module
 from bench.data.ahead import MOST, ahead, feeders
 from bench.data.augment import cut
 from bench.data.crop import draw_as_torchvision
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.registry import Registry
 from bench.training.trial import Outcome, run_trial
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import Plan, expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import Plan, expand
+from bench.records.store import Store
 from bench.registry import Registry
-from bench.store import Store
 
 CARD = """
 title: Shades

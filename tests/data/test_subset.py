@@ -15,9 +15,9 @@ from PIL import Image
 from bench.data import Dataset, Split, hold_out, read_data, sample
 from bench.data.dataset import Indices
 from bench.data.subset import take_each
-from bench.experiment import read_experiment
-from bench.grid import expand
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.trial import splits

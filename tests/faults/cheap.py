@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.launch import worker
 from bench.launch.executor import Job
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.store import Store
 from tests.faults.nursery import planned
 
 ROOT = Path(__file__).parent.parent.parent

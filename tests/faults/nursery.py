@@ -16,11 +16,11 @@ from typing import Any
 
 import bench
 from bench.cards import DatasetCard
-from bench.claim import is_held
 from bench.launch import make_ready, worker
 from bench.launch.executor import Job
+from bench.records.lease import is_held
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.store import Store
 from bench.tables import render
 from tests.faults.operations import Act, Operations, kill
 

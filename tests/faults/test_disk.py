@@ -20,10 +20,10 @@ import torch
 
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
+from bench.launch.status import claimed_runs
 from bench.launch.worker import Unwritable, no_room, writing_to
+from bench.records.store import SCHEMA, Store, write_file
 from bench.spec import RunSpec
-from bench.state import claimed_runs
-from bench.store import SCHEMA, Store, write_file
 from bench.training.checkpoint import Checkpoint, _save
 from bench.training.shelf import Shelf, Tensors
 from tests.faults.cheap import command, front, grid, interpreter, outcome

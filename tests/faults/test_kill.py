@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from bench.claim import claimed
+from bench.records.lease import claimed
+from bench.records.store import Store
 from bench.spec import RunSpec, Seeds
-from bench.store import Store
 from tests.faults.nursery import ended, planned, started, tables, train, whole
 from tests.faults.operations import Operations, kill
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.state import claimed_runs
-from bench.store import Store
+from bench.launch.status import claimed_runs
+from bench.records.store import Store
 
 BENCH = Path(sys.executable).with_name("bench")
 

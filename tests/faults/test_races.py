@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from bench.claim import claimed
 from bench.launch import Event, Job, LocalExecutor, local, run
 from bench.launch.failures import Failure
+from bench.launch.status import claimed_runs
 from bench.launch.worker import died
+from bench.records.lease import claimed
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.state import claimed_runs
-from bench.store import Store
 from tests.faults.cheap import Cheap, command, front, grid, interpreter, outcome
 
 BENCH = Path(sys.executable).with_name("bench")

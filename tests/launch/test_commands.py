@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from bench.claim import claimed
 from bench.cli import main
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.launch.submissions import read
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.records.lease import claimed
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
 
 SMALL = ["--methods", "ce", "--rates", "15", "--seeds", "4"]
 SLURM = ["--launcher", "slurm"]

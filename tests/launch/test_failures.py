@@ -12,7 +12,7 @@ from bench.errors import InputError
 from bench.launch import Job
 from bench.launch.failures import CLASSES, TAKEN_UP, Failure, blamed, death, failure_class, failure_of, is_broken
 from bench.launch.worker import died
-from bench.store import Store
+from bench.records.store import Store
 from tests.launch.runs import spec
 
 HINT = "\nCUDA kernel errors might be asynchronously reported at some other API call, so the stack may be wrong."

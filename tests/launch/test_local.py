@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor
 from bench.launch import run as launch
 from bench.launch.local import default_jobs
-from bench.store import Store
+from bench.records.store import Store
 from tests.launch.runs import spec
 
 

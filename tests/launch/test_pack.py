@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 from bench.errors import InputError
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.launch import attendant as attendants
 from bench.launch import pack as packs
 from bench.launch.attendant import Attendant, WorkerLost
@@ -26,11 +24,13 @@ from bench.launch.failures import TAIL, Failure
 from bench.launch.orders import Orders
 from bench.launch.pack import Follower, Leader, Pack, Stop
 from bench.launch.worker import answer_of
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.process import program
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json
-from bench.store import Store
 from tests.launch.runs import spec
 
 DONE = {"status": "done", "message": "", "seconds": 1.0, "top1": 50.0}

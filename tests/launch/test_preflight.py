@@ -20,13 +20,13 @@ from safetensors.torch import save
 from bench.cards import BackboneCard
 from bench.cli import main
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.launch import LocalExecutor, preflight
 from bench.launch.preflight import Build, builds_of, require_backbones
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
 from tests.launch.conftest import Fake
 from tests.launch.hub import Hub
 

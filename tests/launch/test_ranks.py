@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.launch import Job, LocalExecutor, run
 from bench.launch import ranks as sharing
 from bench.launch.failures import Failure, blamed
 from bench.launch.worker import answer_of
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.records.store import Store
 from bench.registry import Registry
-from bench.store import Store
 
 BROKEN = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [::1]:2959"
 

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.losses import supervised_contrastive
 from bench.method import Batch, Method
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes, trained

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.method import Batch, Stage, soft_targets
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.method import Stage
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes

@@ -30,8 +30,8 @@ from bench.backbones.cvt import ConvolutionalViT
 from bench.backbones.families import family_of
 from bench.backbones.t2t import T2TViT
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import Progress, fit

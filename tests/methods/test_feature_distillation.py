@@ -28,9 +28,9 @@ from bench.backbones.families import family_of
 from bench.backbones.student import build_student
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.method import Batch, Shared, Stage
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.overrides import Overrides
 from bench.papers.judging import SIGNS, Ground, grounds_of
-from bench.papers.plan import TablePlan, plan_paper
 from bench.papers.table import Rules, both_sheet, our_sheet, paper_sheet
-from bench.papers.verdict import Claimed, judge
+from bench.plan.overrides import Overrides
+from bench.plan.paper import TablePlan, plan_paper
+from bench.records.store import Finished, Point, Store
 from bench.registry import Registry
 from bench.sheets import Sheet, render_sheet
-from bench.store import Finished, Point, Store
+from bench.stats.verdict import Claimed, judge
 from tests.test_latex import compiled, require_siunitx
 
 PROTOCOL = """\

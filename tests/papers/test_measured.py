@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.overrides import Overrides
 from bench.papers.measured import choice_notes, choose, failures_of, measured
-from bench.papers.plan import PaperPlan, TablePlan
 from bench.papers.table import MISSING, Rules, our_sheet
-from bench.store import Finished, Store
+from bench.plan.overrides import Overrides
+from bench.plan.paper import PaperPlan, TablePlan
+from bench.records.store import Finished, Store
 from tests.papers.test_table import VAL, everything, planned, results, run, shown
 
 TEST = [[70.0, 71.0, 72.0], [90.0, 91.0, 92.0]]

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from bench.overrides import Overrides
 from bench.papers.comparisons import by_dataset, published_values
 from bench.papers.judging import Ground
 from bench.papers.measured import measured
-from bench.papers.plan import PlannedCell, TablePlan, plan_paper
 from bench.papers.table import (
     MISSING,
     Rules,
@@ -23,10 +21,12 @@ from bench.papers.table import (
     paper_sheet,
     published_sheet,
 )
+from bench.plan.overrides import Overrides
+from bench.plan.paper import PlannedCell, TablePlan, plan_paper
+from bench.records.store import Finished, Point
 from bench.registry import Registry
 from bench.sheets import Sheet, Shown, render_sheet
 from bench.stats import holm
-from bench.store import Finished, Point
 
 PROTOCOL = """\
 title: a protocol for a test

@@ -16,10 +16,10 @@ from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
-from bench.report import write_diagrams
 from bench.stats import holm, stratified_permutation
 from bench.tables import Cell, Layout, compare, render
 from bench.tables.across import Group, claimed, claims, complete, groups
+from bench.tables.report import write_diagrams
 
 DATASETS = ("A", "B", "C", "D", "E", "F", "G")
 LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="ce", across="like-these")

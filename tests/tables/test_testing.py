@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_ind, ttest_rel
 
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.registry import Registry
 from bench.stats import holm, smallest_p
 from bench.tables import Cell, Layout, Table, compare, render

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from bench.backbones import Model
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.device import interrupt
 from bench.launch import Job
 from bench.launch.failures import failure_class
 from bench.launch.worker import work
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
-from bench.training import interrupt
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import CHECKED
 from bench.training.trial import Outcome, run_trial

@@ -15,8 +15,8 @@ from bench.conformance import examine, find_subject
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.dataset import FileImages
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.protocol import Protocol, Recipe, read_protocol
 from bench.registry import Registry
 from bench.training.feed import Span

@@ -26,10 +26,10 @@ from bench.backbones.model import Family
 from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
-from bench.experiment import read_experiment
-from bench.grid import expand
 from bench.method import Batch, Method, Stage, Terms, frozen
-from bench.overrides import Overrides
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json

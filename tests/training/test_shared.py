@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.claim import claimed
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.launch import Job, LocalExecutor, run
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.records.lease import claimed
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
 from bench.training.shelf import Shelf
 from bench.training.trial import Outcome, run_trial
 

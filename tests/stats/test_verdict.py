@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, t
 
-from bench.papers.verdict import (
+from bench.stats.verdict import (
     DIFFERS,
     NOT_COMPARABLE,
     NOT_RUN,

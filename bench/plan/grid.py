@@ -11,7 +11,7 @@ from typing import Any
 from bench.cards import BackboneCard, DatasetCard
 from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
-from bench.experiment import Exclusion, Experiment
+from bench.plan.experiment import Exclusion, Experiment
 from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds
 
@@ -104,7 +104,7 @@ def run_spec(
 ) -> RunSpec:
     """One run: a method on a backbone and a dataset at a rate (in percent), with its seeds drawn.
 
-    ``vary`` gives the axes along which each draw changes (see ``bench.experiment.VARY``).
+    ``vary`` gives the axes along which each draw changes (see ``bench.plan.experiment.VARY``).
     """
     return run_specs(method, backbone, dataset, rate, [seed], protocol, vary)[0]
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import Plan, expand
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import Plan, expand
 from bench.registry import Registry
 from bench.spec import RunSpec
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bench.backbones import Model, build_model
 from bench.backbones.build import input_size
+from bench.device.chunks import chunked
 from bench.registry import Registry
-from bench.training.chunks import chunked
 
 IMAGES = 11
 

@@ -13,14 +13,14 @@ import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from bench.cli import build_parser, main
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
-from bench.papers.plan import plan_paper
-from bench.power import Comparison, weigh
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.plan.paper import plan_paper
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
-from bench.store import Store
+from bench.tables.power import Comparison, weigh
 
 Accuracy = Callable[[RunSpec], float]
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import environment
-from bench.environment import code_state, describe, provenance, redacted, repeat_command, slurm_job
+from bench.records import environment
+from bench.records.environment import code_state, describe, provenance, redacted, repeat_command, slurm_job
 
 SECRET = "S3cr3t.Value_9x"
 

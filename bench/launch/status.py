@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.claim import is_held
 from bench.launch.submissions import Queued
+from bench.records.lease import is_held
+from bench.records.store import Finished, Store
 from bench.spec import RunSpec
-from bench.store import Finished, Store
 
 
 class Plan(Protocol):

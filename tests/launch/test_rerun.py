@@ -16,14 +16,14 @@ import pytest
 from bench.commands import rerun as command
 from bench.commands.options import Parser
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
+from bench.launch.rerun import compare, find_record, repeatable
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
+from bench.records.store import Store
 from bench.registry import Registry
-from bench.rerun import compare, find_record, repeatable
 from bench.spec import to_json
-from bench.store import Store
 
 pytestmark = pytest.mark.xdist_group("a run that is repeated")
 

@@ -11,18 +11,14 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.overrides import ACROSS, SELECTIONS, TESTS, Overrides, read_value, split_list, split_setting
+from bench.plan.overrides import Overrides
 from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
+from bench.rules import ACROSS, FAMILIES, MOST_SEEDS, SELECTIONS, SPLITS, TESTS
 from bench.spec import AXES, digest, percent
+from bench.syntax import read_value, split_list, split_setting
 
 __all__ = ["Experiment", "Overrides", "read_experiment"]
-
-SPLITS = ("test", "val")
-FAMILIES = ("column", "table")
-"""What Holm's correction may be over: the comparisons of each column, or of the whole table."""
-
-MOST_SEEDS = 10_000
 
 VARY = {
     "subset": ("dataset", "seed"),

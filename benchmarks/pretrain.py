@@ -1,4 +1,5 @@
-"""Make the weights of a micro backbone anew: ``python -m bench.pretrain [NAME [FILE]]`` (some minutes of one core).
+"""Make the weights of a micro backbone anew: ``python benchmarks/pretrain.py [NAME [FILE]]``
+(some minutes of one core).
 
 The source of the demo is trained to tell cluttered capital letters apart, with the suite's own training loop. Fragments
 show through the letters here and not through the demo's digits: the harder task gave the better source. What

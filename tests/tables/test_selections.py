@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.selections import INFLATION, selection_sheet
+from bench.records.store import Store
 from bench.sheets import Shown
-from bench.store import Store
+from bench.tables.selections import INFLATION, selection_sheet
 from tests.test_cli import demo, publish
 
 

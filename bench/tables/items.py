@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import InputError
-from bench.report import chosen_point, score
+from bench.records.store import Finished
 from bench.stats import holm, mcnemar, paired_bootstrap, refusal
-from bench.store import Finished
+from bench.tables.report import chosen_point, score
 
 PREDICTIONS = "predictions.npz"
 LEVEL = 0.95
@@ -90,7 +90,7 @@ def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> O
     Args:
         root: the folder of results.
         run: what the store knows of it.
-        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.report.score``).
+        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.tables.report.score``).
         split: ``test`` or ``val``.
 
     Raises:

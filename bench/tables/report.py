@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.experiment import TableRules
-from bench.grid import Plan, Planned
+from bench.plan.experiment import TableRules
+from bench.plan.grid import Plan, Planned
+from bench.records.store import Finished, Point, Store, write_file
 from bench.sheets import SUFFIXES
 from bench.spec import percent
 from bench.stats import refusal
-from bench.store import Finished, Point, Store, write_file
 from bench.tables import FORMATS, Cell, Layout, Table, compare, render
 from bench.tables.across import Group, complete
 

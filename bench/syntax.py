@@ -1,53 +1,13 @@
-"""What the command line puts in the place of an experiment's own axes, and how lists and settings are written."""
+"""How lists, calls, chains and settings are written on a command line."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench.document import parse_document
 from bench.errors import InputError
-
-SELECTIONS = ("last", "best-val", "best-test")
-"""The rules by which the point of its curve is picked at which a run is scored (see ``bench.report.score``)."""
-
-TESTS = ("welch", "paired", "permutation")
-"""The tests by which a table compares methods (see ``bench.tables.testing``)."""
-
-ACROSS = ("these", "like-these")
-"""The claims that a table can make over its datasets (see ``bench.tables.across``)."""
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """Texts as they are typed; an empty one changes nothing.
-
-    Attributes:
-        methods: ``"ce,gta(weight=0.3)"``; a bare name has the experiment's hyper-parameters, if it has the method.
-        backbones: ``"micro_vit,timm:vit_tiny_patch16_224@none"``.
-        datasets: ``"digits,folder:PATH"``.
-        rates: ``"15,100"``, in percent.
-        seeds: how many (``"5"``), or which (``"0,1,7"``).
-        settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
-        selection: which point of the curve a table reads.
-        split: whose accuracy it shows, ``"test"`` or ``"val"``.
-        test: by which its methods are compared, one of ``TESTS``.
-        across: the claim over its datasets, one of ``ACROSS``.
-    """
-
-    methods: str = ""
-    backbones: str = ""
-    datasets: str = ""
-    rates: str = ""
-    seeds: str = ""
-    settings: Sequence[str] = ()
-    selection: str = ""
-    split: str = ""
-    test: str = ""
-    across: str = ""
 
 
 def split_list(text: str) -> list[str]:

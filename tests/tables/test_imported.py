@@ -16,9 +16,9 @@ from scipy.stats import permutation_test, ttest_ind, ttest_rel
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.imported import Quoted, read_results, tables
 from bench.stats import holm, stratified_permutation
 from bench.tables import Cell, Layout, compare, render
+from bench.tables.imported import Quoted, read_results, tables
 
 HEADER = "method,dataset,rate,seed,value"
 LINES = """

@@ -18,14 +18,14 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.experiment import Overrides, read_experiment
-from bench.grid import Plan, expand
-from bench.outcomes import ItemTest, Rivals, item_tests, read_outcome
-from bench.papers.plan import plan_paper
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import Plan, expand
+from bench.plan.paper import plan_paper
+from bench.records.store import Finished, Point, Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats import holm, paired_bootstrap
-from bench.store import Finished, Point, Store
+from bench.tables.items import ItemTest, Rivals, item_tests, read_outcome
 
 IMAGES, POINTS = 200, 2
 LABELS = np.arange(IMAGES) % 7

@@ -18,8 +18,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
+from bench.records.store import SCHEMA, Curve, Finished, Point, Store, in_threads
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
-from bench.store import SCHEMA, Curve, Finished, Point, Store, in_threads
 
 DAY = 86400
 

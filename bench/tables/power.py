@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import InputError
-from bench.grid import Plan
 from bench.papers.comparisons import compared_rows
 from bench.papers.measured import failures_of, measured
-from bench.papers.plan import PaperPlan
 from bench.papers.published import PublishedTable
 from bench.papers.table import shared_draws
-from bench.report import fill
+from bench.plan.grid import Plan
+from bench.plan.paper import PaperPlan
+from bench.records.store import Store
 from bench.stats import fewest, holm, mean_std, pairs_needed, permutation_needed, seeds_needed, unrejected_level
 from bench.stats.two import MOST_EXACT
-from bench.store import Store
 from bench.tables.cells import METHOD
+from bench.tables.report import fill
 from bench.tables.testing import p_value, paired_values
 
 ONE_SEED = "one seed has no spread: look again with two"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from bench import claim
-from bench.claim import ClaimWatch, claimed, is_held, wait_for
+from bench.records import lease as claim
+from bench.records.lease import ClaimWatch, claimed, is_held, wait_for
 
 HERE = claim._this_process()
 

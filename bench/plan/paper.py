@@ -12,15 +12,17 @@ from bench.cards import BackboneCard
 from bench.document import Section, read_document
 from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
-from bench.experiment import MOST_SEEDS, VARY
-from bench.grid import run_spec, unserved
-from bench.overrides import Overrides, read_value, split_chain, split_list, split_setting
 from bench.papers.labels import TOGETHER, assigned
-from bench.papers.protocol import SWEEPS, is_count, no_count, read_paper_protocol
+from bench.papers.protocol import is_count, no_count, read_paper_protocol
 from bench.papers.published import PublishedTable
+from bench.plan.experiment import VARY
+from bench.plan.grid import run_spec, unserved
+from bench.plan.overrides import Overrides
 from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
+from bench.rules import MOST_SEEDS, SWEEPS
 from bench.spec import RunSpec, percent
+from bench.syntax import read_value, split_chain, split_list, split_setting
 
 AXES = ("method", "backbone", "dataset", "rate")
 NOT_ASKED = "not among what the command line asks for"

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from bench.errors import InputError
-from bench.index import Row, index_bytes, read_index, read_row, schema_of
+from bench.records.index import Row, index_bytes, read_index, read_row, schema_of
 from bench.spec import RunSpec, to_json
 
 SCHEMA = 1

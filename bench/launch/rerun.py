@@ -15,9 +15,9 @@ import numpy.typing as npt
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
+from bench.records.store import SCHEMA, UNSOUND, Store
 from bench.registry import Registry
 from bench.spec import MethodSpec, RunSpec, from_json
-from bench.store import SCHEMA, UNSOUND, Store
 
 Predictions = Mapping[str, npt.NDArray[Any]]
 

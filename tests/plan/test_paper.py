@@ -20,10 +20,10 @@ from bench.cards.backbone import TO_BE_GIVEN
 from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
-from bench.overrides import Overrides
-from bench.papers.plan import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper
 from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import PublishedTable
+from bench.plan.overrides import Overrides
+from bench.plan.paper import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper
 from bench.protocol import Protocol
 from bench.registry import Registry
 from bench.spec import RunSpec

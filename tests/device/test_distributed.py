@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiment import Overrides, read_experiment
-from bench.grid import expand
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
 from bench.launch.gpus import gpu_of_rank
+from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.grid import expand
 from bench.process import environment
+from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.store import Store
 from tests.faults.nursery import started
 
 USUAL = ("steps=8", "warmup=2", "evaluations=2", "batch_size=16")
@@ -144,7 +144,7 @@ def test_batch_norm_is_refused_since_it_would_see_a_part_of_the_batch(launched: 
 
 
 def test_a_process_that_nobody_started_as_one_of_several_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.training.distributed import join
+    from bench.device.distributed import join
 
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)

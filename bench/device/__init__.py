@@ -1,0 +1,1 @@
+"""Processes and devices that share a run: parts of a batch, ranks, signals."""

@@ -1,0 +1,1 @@
+"""From what is declared to its runs: experiments, tables of papers, and what the command line changes."""

@@ -1,0 +1,22 @@
+"""The words by which a table's rules are chosen: how runs are scored, candidates chosen and methods compared."""
+
+from __future__ import annotations
+
+SELECTIONS = ("last", "best-val", "best-test")
+"""The rules by which the point of its curve is picked at which a run is scored."""
+
+SWEEPS = ("best-val", "best-test")
+"""The splits on which one of several candidates may be chosen."""
+
+SPLITS = ("test", "val")
+
+TESTS = ("welch", "paired", "permutation")
+"""The tests by which a table compares methods (see ``bench.tables.testing``)."""
+
+ACROSS = ("these", "like-these")
+"""The claims that a table can make over its datasets (see ``bench.tables.across``)."""
+
+FAMILIES = ("column", "table")
+"""What Holm's correction may be over: the comparisons of each column, or of the whole table."""
+
+MOST_SEEDS = 10_000
