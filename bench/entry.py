@@ -1,10 +1,10 @@
-"""A row of a comparison: a method with its hyper-parameters, and the policies that act on it."""
+"""A candidate of a comparison: a method with its hyper-parameters, the policies that act on it, and its settings."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,34 @@ from bench.registry import Registry
 from bench.spec import MethodSpec
 from bench.syntax import split_call, split_chain
 
-MOST_ROWS = 1000
-"""Into how many rows the lists of hyper-parameters of one row may span."""
+MOST_CANDIDATES = 1000
+"""How many candidates the lists of one method may span."""
+
+
+SETTINGS = "settings"
+"""Stands beside a method's name in a file, for settings of the protocol that are its own."""
+
+Chosen = tuple[tuple[str, Any], ...]
+"""Names with a value each."""
 
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A row under its label; each policy acts on what the ones before it made."""
+    """A method under its label; each policy acts on what the ones before it made.
+
+    Attributes:
+        label: what tables call it.
+        card: of the method.
+        hyper: its hyper-parameters, resolved.
+        policies: the card and hyper-parameters of each.
+        settings: of the protocol, in the place of those that all methods have.
+    """
 
     label: str
     card: MethodCard
     hyper: tuple[tuple[str, Value], ...]
     policies: tuple[tuple[MethodCard, tuple[tuple[str, Value], ...]], ...] = ()
+    settings: Chosen = ()
 
     @property
     def needs(self) -> frozenset[str]:
@@ -41,44 +57,57 @@ class MethodEntry:
 
 
 def read_entries(label: str, value: Any, place: str, registry: Registry) -> list[MethodEntry]:
-    """A row of an experiment, or as many as the hyper-parameters that are lists span.
+    """A method of a file, or as many candidates as the values that are lists span.
 
     Args:
         label: what tables call it.
-        value: ``gta``, ``gta+transmix``, ``{gta: {weight: 1}}`` or ``{gta: {weight: [1, 10]}, transmix: {}}``.
+        value: ``gta``, ``gta+transmix``, ``{gta: {weight: 1}}``, ``{gta: {weight: [1, 10]}, transmix: {}}`` or
+            ``{gta: {weight: 1}, settings: {lr: [1e-4, 1e-3]}}``.
         place: where it is written.
         registry: the methods there are.
 
     Raises:
         InputError: it has another form, or names what there is not.
     """
+    parts = _parts(label, value, place)
+    lists = [(part, name, values) for part, given in parts.items() for name, values in given.items()]
+    lists = [(part, name, values) for part, name, values in lists if isinstance(values, list)]
+    for _, name, values in lists:
+        if not values:
+            raise InputError(f"{place}: '{label}': the list of {name} is empty")
+    spanned = math.prod(len(values) for _, _, values in lists)
+    if spanned > MOST_CANDIDATES:
+        most = f"at most {MOST_CANDIDATES:,} are allowed"
+        raise InputError(f"{place}: '{label}': its lists span {spanned:,} candidates; {most}")
+    entries = []
+    for point in itertools.product(*(values for _, _, values in lists)):
+        chosen = {part: dict(given) for part, given in parts.items()}
+        for (part, name, _), picked in zip(lists, point, strict=True):
+            chosen[part][name] = picked
+        marks = ", ".join(f"{name}={picked}" for (_, name, _), picked in zip(lists, point, strict=True))
+        entries.append(_entry(f"{label} ({marks})" if marks else label, chosen, place, registry))
+    return entries
+
+
+def _parts(label: str, value: Any, place: str) -> dict[str, dict[str, Any]]:
+    """What is written for a method and each of its policies, and its settings, by name."""
     if isinstance(value, str):
         chain = _chain(value, place)
-        value = {name: {} for name in chain}
-        if len(value) < len(chain):
+        if len({*chain}) < len(chain):
             raise InputError(f"{place}: '{label}': {max(chain, key=chain.count)} stands there twice")
-    parts = {name: given or {} for name, given in value.items()} if isinstance(value, dict) else {}
-    if not parts or not all(isinstance(given, dict) for given in parts.values()):
+        value = dict.fromkeys(chain)
+    parts = {str(name): given or {} for name, given in value.items()} if isinstance(value, dict) else {}
+    if parts.keys() <= {SETTINGS} or not all(isinstance(given, dict) for given in parts.values()):
         raise InputError(f"{place}: '{label}' must be a method's name, or {{name: {{hyper-parameter: value}}}}")
-    axes = [((part, name), values) for part, given in parts.items() for name, values in given.items()]
-    swept = [key for key, values in axes if isinstance(values, list)]
-    for key, values in axes:
-        if values == []:
-            raise InputError(f"{place}: '{label}': the list of {key[1]} is empty")
-    spanned = math.prod(len(values) for _, values in axes if isinstance(values, list))
-    if spanned > MOST_ROWS:
-        raise InputError(f"{place}: '{label}': its lists span {spanned:,} rows; at most {MOST_ROWS:,} are allowed")
-    found = []
-    for point in itertools.product(*([(key, one) for one in (v if key in swept else [v])] for key, v in axes)):
-        told = ", ".join(f"{key[1]}={one}" for key, one in point if key in swept)
-        chosen = [(part, {key[1]: one for key, one in point if key[0] == part}) for part in parts]
-        found.append(_entry(f"{label} ({told})" if told else label, chosen, place, registry))
-    return found
+    return {name: dict(given) for name, given in parts.items()}
 
 
 def typed_entry(written: str, registry: Registry) -> MethodEntry:
     """A row of the command line: ``gta(weight=1)+transmix``. Raises ``InputError`` where it is not of that form."""
-    chosen = [split_call(part, "--methods") for part in _chain(written, "--methods")]
+    calls = [split_call(part, "--methods") for part in _chain(written, "--methods")]
+    chosen = dict(calls)
+    if len(chosen) < len(calls):
+        raise InputError(f"--methods: '{written}': a method stands there twice")
     return _entry(written, chosen, "--methods", registry)
 
 
@@ -90,14 +119,16 @@ def _chain(written: str, place: str) -> list[str]:
     return parts
 
 
-def _entry(label: str, chosen: Sequence[tuple[str, Mapping[str, Any]]], place: str, registry: Registry) -> MethodEntry:
-    cards = [_card(name, place, registry) for name, _ in chosen]
-    resolved = [(card, card.resolve(given, place)) for card, (_, given) in zip(cards, chosen, strict=True)]
+def _entry(label: str, chosen: Mapping[str, Mapping[str, Any]], place: str, registry: Registry) -> MethodEntry:
+    settings = tuple(chosen.get(SETTINGS, {}).items())
+    cards = [_card(name, place, registry) for name in chosen if name != SETTINGS]
     for card in cards[1:]:
         if not card.policy:
-            told = ", ".join(name for name in registry.method_files if registry.method(name).policy) or "there is none"
-            raise InputError(f"{place}: '{label}': {card.name} cannot act on another method; policies can ({told})")
-    return MethodEntry(label, *resolved[0], tuple(resolved[1:]))
+            policies = ", ".join(name for name in registry.method_files if registry.method(name).policy)
+            known = policies or "there is none"
+            raise InputError(f"{place}: '{label}': {card.name} cannot act on another method; policies can ({known})")
+    resolved = [(card, card.resolve(dict(chosen[card.name]), place)) for card in cards]
+    return MethodEntry(label, *resolved[0], tuple(resolved[1:]), settings)
 
 
 def _card(name: str, place: str, registry: Registry) -> MethodCard:

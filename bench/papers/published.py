@@ -19,7 +19,7 @@ ORDERS = ("higher", "lower")
 SOURCES = ("published", "ours", "both")
 """Whose numbers a paper's table is shown with."""
 
-_KEYS = ("title", "paper", "kind", "metric", "note", "stub", "columns", "rows", "rank", "runs", "audit")
+_KEYS = ("title", "paper", "kind", "metric", "metric_as_printed", "note", "stub", "columns", "rows", "rank", "runs", "audit")
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
@@ -75,7 +75,8 @@ class PublishedTable:
         name: ``paper/table``.
         title: what it shows.
         kind: ``results``, ``statistics`` or ``hyper-parameters``.
-        metric: what its values are, where they are one thing.
+        metric: what its values are, by name, where they are one thing that the suite measures; else empty.
+        metric_as_printed: the same as the paper writes it, with its unit.
         note: what was garbled in the source and how it was read.
         stub: names of the levels of the row labels.
         columns: the columns' labels, in printed order.
@@ -92,6 +93,7 @@ class PublishedTable:
     title: str
     kind: str
     metric: str
+    metric_as_printed: str
     note: str
     stub: tuple[str, ...]
     columns: tuple[Key, ...]
@@ -101,6 +103,7 @@ class PublishedTable:
     runs: Mapping[str, Any]
     place: str
     audit: Mapping[str, Any] = field(default_factory=dict)
+    metric_place: str = ""
 
     @property
     def paper(self) -> str:
@@ -141,7 +144,8 @@ def read_published(name: str, section: Section) -> PublishedTable:
         name=name,
         title=section.text("title"),
         kind=str(kind),
-        metric=str(section.get("metric", "")),
+        metric=str(section.get("metric") or ""),
+        metric_as_printed=str(section.get("metric_as_printed") or ""),
         note=" ".join(str(section.get("note", "")).split()),
         stub=stub,
         columns=tuple(columns),
@@ -151,6 +155,7 @@ def read_published(name: str, section: Section) -> PublishedTable:
         runs=section.get("runs") or {},
         place=section.source,
         audit=section.get("audit") or {},
+        metric_place=section.place("metric"),
     )
 
 

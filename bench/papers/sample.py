@@ -59,7 +59,7 @@ class Samples:
         for selector, reason in (told.get("not_checked") or {}).items():
             if matches(labels, selector):
                 return Sample(reason=str(reason))
-        runs, who = self._runs(table, axes)
+        runs, who = self._counted_runs(table, axes)
         for selector, images in (told.get("test") or {}).items():
             if matches(labels, selector):
                 reason = "" if runs else "how many runs a value is the mean of is not stated"
@@ -68,8 +68,8 @@ class Samples:
             return Sample(reason=str(axes["not_run"]))
         if axes.get("average") or "dataset" not in axes:
             return Sample(reason="it is not the accuracy on one dataset")
-        if table.metric and not _ACCURACY.search(table.metric):
-            return Sample(reason=f"it is no accuracy but {table.metric}")
+        if table.metric_as_printed and not _ACCURACY.search(table.metric_as_printed):
+            return Sample(reason=f"it is no accuracy but {table.metric_as_printed}")
         images, source, reason = self._images(table, str(axes["dataset"]))
         if not reason and not runs:
             reason = "the paper does not say how many runs a value is the mean of"
@@ -122,7 +122,11 @@ class Samples:
                         found[f"{name}, {' '.join(filter(None, row))}"] = int(cells[at].number)
         return found
 
-    def _runs(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
+    def runs_of(self, table: PublishedTable, axes: Mapping[str, Any]) -> int:
+        """Of how many runs a published value is the mean; 0 where nobody says so."""
+        return self._counted_runs(table, axes)[0]
+
+    def _counted_runs(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
         """How many runs a value is the mean of, and who says so; 0 where nobody does."""
         if (given := table.audit.get("runs") or axes.get("seeds")) is not None:
             return int(given), f"{_counted(int(given))}: as declared for {table.name}"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section
-from bench.entry import MethodEntry, read_entries, typed_entry
+from bench.entry import Chosen, MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.plan.overrides import Overrides
+from bench.keys import Key, check_keys
+from bench.metrics import Metric
+from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.table import TableRules
 from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.registry import Registry
-from bench.rules import ACROSS, FAMILIES, MOST_SEEDS, SELECTIONS, SPLITS, TESTS
-from bench.spec import AXES, digest, percent
-from bench.syntax import read_value, split_list, split_setting
-
-__all__ = ["Experiment", "Overrides", "read_experiment"]
+from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
+from bench.spec import AXES, percent
+from bench.syntax import split_list
 
 VARY = {
     "subset": ("dataset", "seed"),
@@ -28,30 +29,49 @@ VARY = {
 """Along which axes each draw changes unless an experiment says otherwise: never the method, so that rivals share it;
 the subset not with the rate, so that smaller rates are parts of larger ones."""
 
-_KEYS: dict[str, tuple[type, ...]] = {
-    "title": (str,),
-    "about": (str,),
-    "methods": (list, dict),
-    "backbones": (list, str),
-    "datasets": (list, str),
-    "rates": (list, int, float),
-    "seeds": (list, int),
-    "protocol": (dict,),
-    "vary": (dict,),
-    "exclude": (list,),
-    "baseline": (str,),
-    "table": (dict,),
-    "next": (list,),
-}
-_TABLE_KEYS = ("rows", "columns", "family", "alpha", "selection", "split", "test", "across")
-_CHOICES = {
-    "selection": SELECTIONS,
-    "split": SPLITS,
-    "family": FAMILIES,
-    "test": TESTS,
-    "across": ACROSS,
-}
-_CELL_AXES = AXES[:4]
+CELL_AXES = AXES[:4]
+ROWS = "rows"
+"""The sweep that is none: every candidate is a row of its own."""
+
+KEYS = (
+    Key("title", (str,), "first words of the table", default="the file's name"),
+    Key("about", (str,), "what it is for, as `bench show` prints it"),
+    Key(
+        "methods",
+        (list, dict),
+        "what is compared: names, or `LABEL: name`, or `LABEL: {name: {hyper-parameter: value}}`; a list of values is "
+        "swept; `settings: {lr: [...]}` beside the name gives the row settings of its own, swept likewise; "
+        "`gta+transmix` and further names are policies",
+    ),
+    Key("backbones", (list, str), "names, `timm:NAME`, `timm:NAME@none`, `timm:NAME@FILE.safetensors`"),
+    Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH`"),
+    Key("rates", (list, int, float), "sampling rates in percent of each class"),
+    Key("seeds", (list, int), "how many, or which", default="3"),
+    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Protocol*)"),
+    Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
+    Key("exclude", (list,), "cells to leave out: `{method: gta, dataset: digits, because: '...'}`"),
+    Key("baseline", (str,), "the method that the others are compared with"),
+    Key(
+        "sweep",
+        (str,),
+        "on which split one of several candidates of a row is chosen; `rows`: every candidate is a row",
+        (ROWS, *SWEEPS),
+        "best-val",
+    ),
+    Key("table", (dict,), "how it is laid out and tested (see below)"),
+    Key("next", (list,), "commands that `bench run` names at its end"),
+)
+TABLE_KEYS = (
+    Key("rows", (list,), "axes along the rows, outermost first", default="[dataset, backbone, method]"),
+    Key("columns", (list,), "axes along the columns, outermost first", default="[rate]"),
+    Key("metric", (str,), "what is shown (`bench list metrics`)", default="the usual one of each dataset"),
+    Key("selection", (str,), "the point of its curve at which a run is scored", SELECTIONS, "last"),
+    Key("split", (str,), "whose scores are shown", SPLITS, "test"),
+    Key("test", (str,), "by which methods are compared", TESTS, "welch"),
+    Key("family", (str,), "what Holm's correction is over", FAMILIES, "column"),
+    Key("alpha", (float,), "level of the tests", default="0.05"),
+    Key("across", (str,), "the claim over the datasets", ACROSS),
+)
 
 T = TypeVar("T")
 
@@ -66,52 +86,54 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
-class TableRules:
-    """How the experiment's table is laid out and tested (see ``bench.tables.Layout``)."""
+class MethodRow:
+    """A method of a table with its candidates: one, or several of which the best one counts."""
 
-    rows: tuple[str, ...] = ("dataset", "backbone", "method")
-    columns: tuple[str, ...] = ("rate",)
-    family: str = "column"
-    alpha: float = 0.05
-    selection: str = "last"
-    split: str = "test"
-    test: str = "welch"
-    across: str = ""
+    label: str
+    candidates: tuple[MethodEntry, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """What may be written for it: its label, and the name of what is trained."""
+        return {self.label, *(entry.spec.full_name for entry in self.candidates)}
 
 
 @dataclass(frozen=True)
 class Experiment:
     """Everything that is compared, resolved and checked.
 
-    ``baseline`` is the label of a method; ``variant`` names what the command line changed (``demo-1f3a5c``), so that
-    its tables do not take the place of those of the experiment as declared.
+    ``baseline`` is the label of a method; ``metric`` is None where each dataset has its usual one; ``protocols`` are
+    by the settings that rows have for themselves, none of which is the protocol of all others.
     """
 
     name: str
-    variant: str
     title: str
     about: str
-    methods: tuple[MethodEntry, ...]
+    methods: tuple[MethodRow, ...]
     backbones: tuple[BackboneCard, ...]
     datasets: tuple[DatasetCard, ...]
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
-    protocol: Protocol
+    protocols: Mapping[Chosen, Protocol]
     vary: Mapping[str, tuple[str, ...]]
     exclusions: tuple[Exclusion, ...]
     baseline: str | None
-    table: TableRules
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    metric: Metric | None
+    rules: TableRules
+    changes: str
     next: tuple[str, ...]
 
     @property
-    def shared(self) -> tuple[str, ...]:
-        """The draws that the methods' runs of one seed share and those of two seeds do not: what makes them pairs."""
-        return tuple(draw for draw, axes in self.vary.items() if "seed" in axes and "method" not in axes)
+    def shares_draws(self) -> bool:
+        """Whether the methods' runs of one seed share a draw that those of two seeds do not: they are pairs."""
+        return any("seed" in axes and "method" not in axes for axes in self.vary.values())
 
     def names(self, axis: str) -> set[str]:
         """What may be written for the values along an axis: names and labels."""
         return {
-            "method": {name for entry in self.methods for name in (entry.label, entry.spec.full_name)},
+            "method": {name for row in self.methods for name in row.names},
             "backbone": {card.name for card in self.backbones},
             "dataset": {name for card in self.datasets for name in (card.name, card.title)},
             "rate": {percent(rate) for rate in self.rates},
@@ -119,7 +141,7 @@ class Experiment:
 
 
 def read_experiment(target: str, registry: Registry, overrides: Overrides | None = None) -> Experiment:
-    """A registered experiment, a paper table or a YAML file, with the command line's overrides, checked as a whole.
+    """A registered experiment or a YAML file, with the command line's overrides, checked as a whole.
 
     Raises:
         InputError: all that is wrong, each with its place, what is allowed and the nearest valid choice.
@@ -136,11 +158,14 @@ class _Reader:
 
     def experiment(self) -> Experiment:
         _ = self.registry.method_files  # a name that is taken twice is told first: everything else would follow from it
-        self.check_keys()
+        check_keys(self.text, KEYS, "key of an experiment", self.problems)
+        self.guard(lambda: self.overrides.check(self.registry.metrics), None)
+        layout = self.section("table")
+        check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
+        rows, columns = self.layout(layout)
         resolved = Experiment(
             name=self.name,
-            variant=self.name + (f"-{digest(self.changes())[:6]}" if self.overrides != Overrides() else ""),
             title=str(self.text.get("title") or self.name),
             about=str(self.text.get("about") or ""),
             methods=methods,
@@ -148,112 +173,108 @@ class _Reader:
             datasets=self.cards("datasets", self.registry.dataset),
             rates=self.rates(),
             seeds=self.seeds(),
-            protocol=self.guard(self.protocol, Protocol()),
+            protocols=self.protocols(methods),
             vary=self.vary(),
             exclusions=self.exclusions(),
             baseline=self.baseline(methods),
-            table=self.table(),
+            rows=rows,
+            columns=columns,
+            metric=self.metric(layout),
+            rules=self.rules(layout),
+            changes=self.overrides.changes,
             next=tuple(str(line) for line in self.text.get("next") or ()),
         )
         self.refuse_twins("datasets", [card.title for card in resolved.datasets])
         self.refuse_strangers(resolved)
-        self.refuse_pairs(resolved)
-        self.refuse_twins("methods", [entry.label for entry in methods])
+        self.refuse_pairs(resolved, layout)
+        self.refuse_twins("methods", [row.label for row in methods])
         self.problems.stop()
         return resolved
 
-    def changes(self) -> dict[str, Any]:
-        """What the command line changed; an override that is added later leaves the names of old variants alone."""
-        later = ("test", "across")
-        return {key: value for key, value in asdict(self.overrides).items() if value or key not in later}
-
-    def check_keys(self) -> None:
-        """Unknown keys are told; a key of the wrong form is told and then read as if it were not there."""
-        nouns = {str: "a text", list: "a list", dict: "a mapping", int: "a whole number", float: "a number"}
-        for key, value in list(self.text.items()):
-            if key not in _KEYS:
-                self.say(key, choose(key, _KEYS, "key of an experiment"))
-            elif not isinstance(value, _KEYS[key]):
-                self.say(key, f"'{key}' must be {' or '.join(nouns[form] for form in _KEYS[key])}, not {value!r}")
-                del self.text[key]
-
-    def methods(self) -> tuple[MethodEntry, ...]:
-        own = self.own_methods()
+    def methods(self) -> tuple[MethodRow, ...]:
+        declared = self.declared_methods()
         if not self.overrides.methods:
-            return tuple(own)
-        chosen: list[MethodEntry] = []
-        for written in dict.fromkeys(self.typed("methods")):
-            same = [entry for entry in own if written in (entry.spec.full_name, entry.label)]
-            chosen += same or self.guard(lambda written=written: [typed_entry(written, self.registry)], [])  # type: ignore[misc]
+            return tuple(declared)
+        chosen: list[MethodRow] = []
+        for written in dict.fromkeys(split_list(self.overrides.methods)):
+            same = [row for row in declared if written in row.names]
+            chosen += same or self.typed_method(written)
         return tuple(chosen)
 
-    def own_methods(self) -> list[MethodEntry]:
+    def typed_method(self, written: str) -> list[MethodRow]:
+        try:
+            return [MethodRow(written, (typed_entry(written, self.registry),))]
+        except InputError as error:
+            self.problems.add(error)
+            return []
+
+    def declared_methods(self) -> list[MethodRow]:
         """``methods``: a list of names, or labels with a name, or labels with {name: {hyper-parameter: value(s)}}."""
-        given = self.text.get("methods")
-        pairs = [(name, name) for name in given] if isinstance(given, list) else list((given or {}).items())
+        methods = self.text.get("methods")
+        pairs = [(name, name) for name in methods] if isinstance(methods, list) else list((methods or {}).items())
         if not pairs and not self.overrides.methods:
             self.say("methods", "'methods' must list at least one method")
-        entries: list[MethodEntry] = []
+        rows: list[MethodRow] = []
         for label, value in pairs:
-            place = given.place(label) if isinstance(given, Section) else self.text.place("methods")
+            place = methods.place(label) if isinstance(methods, Section) else self.text.place("methods")
             try:
                 if isinstance(label, dict):
                     raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
-                entries += read_entries(str(label), value, place, self.registry)
+                entries = read_entries(str(label), value, place, self.registry)
             except InputError as error:
                 self.problems.add(error)
-        return entries
+                continue
+            if self.text.get("sweep") == ROWS:
+                rows += [MethodRow(entry.label, (entry,)) for entry in entries]
+            else:
+                rows.append(MethodRow(str(label), tuple(entries)))
+        return rows
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
-        names, place = self.listed(axis, self.typed(axis))
-        found: dict[str, T] = {}
+        names, place = self.listed(axis, split_list(getattr(self.overrides, axis)))
+        cards: dict[str, T] = {}
         for name in map(str, names):
             try:
-                found[name] = find(name)
+                cards[name] = find(name)
             except InputError as error:
                 self.problems.add(f"{place}: {error}")
-        return tuple(found.values())
+        return tuple(cards.values())
 
     def rates(self) -> tuple[float, ...]:
-        given, place = self.listed("rates", [read_value(part) for part in self.typed("rates")])
-        wrong = [rate for rate in given if type(rate) not in (int, float) or not 0 < rate <= 100]
-        for rate in wrong:
-            self.problems.add(f"{place}: the rate {rate} is not allowed; it is in percent, above 0 and up to 100")
-        return tuple(dict.fromkeys(float(rate) for rate in given if rate not in wrong))
+        typed = self.guard(self.overrides.typed_rates, ())
+        written, place = self.listed("rates", list(typed) if self.overrides.rates else [])
+        rates: list[float] = []
+        for rate in written:
+            rates += self.guard(lambda rate=rate: [read_rate(rate, place)], [])  # type: ignore[misc]
+        return tuple(dict.fromkeys(rates))
 
     def seeds(self) -> tuple[int, ...]:
-        """How many (one number), or which (a list)."""
-        values, place = [read_value(part) for part in self.typed("seeds")], "--seeds"
-        if self.overrides.seeds and not values:
-            return ()
-        if not self.overrides.seeds:
-            values, place = self.text.get("seeds", 3), self.text.place("seeds")
-        count = values[0] if self.overrides.seeds and len(values) == 1 else values
-        which = count if isinstance(count, list) else range(count) if type(count) is int and count <= MOST_SEEDS else ()
-        if not which or any(type(seed) is not int or not 0 <= seed < 2**31 for seed in which):
-            most = f" (at most {MOST_SEEDS})" if type(count) is int and count > MOST_SEEDS else ""
-            told = self.overrides.seeds or values
-            self.problems.add(f"{place}: seeds are how many (3) or which (0,1,2), not {told}{most}")
-            return ()
-        return tuple(dict.fromkeys(which))
+        if self.overrides.seeds:
+            return self.guard(self.overrides.typed_seeds, ())
+        return self.guard(lambda: read_seeds(self.text.get("seeds", 3), self.text.place("seeds")), ())
 
-    def protocol(self) -> Protocol:
-        given, place = self.section("protocol"), self.text.place("protocol")
-        written: list[tuple[str, object, str]] = [(key, value, given.place(key)) for key, value in given.items()]
-        for text in self.overrides.settings:
-            place = "--set"
-            key, value = self.guard(lambda text=text: split_setting(text, "--set"), ("", None))  # type: ignore[misc]
-            written = [item for item in written if item[0] != RIVALS.get(key) or item[2] == "--set"]
-            written += [(key, value, "--set")] if key else []
-        return read_protocol(written, place)
+    def protocols(self, methods: Sequence[MethodRow]) -> dict[Chosen, Protocol]:
+        """The protocol of all rows, and that of each candidate with settings of its own."""
+        section, place = self.section("protocol"), self.text.place("protocol")
+        written = {key: (value, section.place(key)) for key, value in section.items()}
+        typed = {key: (value, "--set") for key, value in self.guard(self.overrides.typed_settings, {}).items()}
+        rows = self.text.get("methods")
+        protocols: dict[Chosen, Protocol] = {}
+        for row in methods:
+            row_place = rows.place(row.label) if isinstance(rows, Section) and row.label in rows else place
+            for settings in {(), *(entry.settings for entry in row.candidates)} - protocols.keys():
+                of_row = {key: (value, row_place) for key, value in settings}
+                layers = overlaid(written, of_row, typed)
+                protocols[settings] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
+        return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:
-        given = self.section("vary")
-        for purpose, axes in given.items():
+        section = self.section("vary")
+        for purpose, axes in section.items():
             if purpose not in VARY:
-                self.problems.add(f"{given.place(purpose)}: {choose(purpose, VARY, 'draw')}")
-            self.check_axes(axes, AXES, given.place(purpose))
-        return VARY | {purpose: tuple(axes) for purpose, axes in given.items() if isinstance(axes, list)}
+                self.problems.add(f"{section.place(purpose)}: {choose(purpose, VARY, 'draw')}")
+            self.check_axes(axes, AXES, section.place(purpose))
+        return VARY | {purpose: tuple(axes) for purpose, axes in section.items() if isinstance(axes, list)}
 
     def exclusions(self) -> tuple[Exclusion, ...]:
         rules = []
@@ -264,8 +285,8 @@ class _Reader:
                 continue
             where = {axis: value if isinstance(value, list) else [value] for axis, value in rule.items()}
             del where["because"]
-            self.check_axes(list(where), _CELL_AXES, rule.place())
-            names = tuple((axis, tuple(_written(name) for name in values)) for axis, values in where.items())
+            self.check_axes(list(where), CELL_AXES, rule.place())
+            names = tuple((axis, tuple(map(_written, values))) for axis, values in where.items())
             rules.append(Exclusion(names, rule["because"], rule.place()))
         return tuple(rules)
 
@@ -280,71 +301,73 @@ class _Reader:
                     if name not in known:
                         self.problems.add(f"{rule.place}: {choose(name, known, f'{axis} of this experiment')}")
 
-    def refuse_pairs(self, resolved: Experiment) -> None:
+    def refuse_pairs(self, resolved: Experiment, layout: Section) -> None:
         """A paired test needs runs of one seed that share something on purpose."""
-        if resolved.table.test == "paired" and not resolved.shared:
-            place = "--test" if self.overrides.test else self.section("table").place("test")
+        if resolved.rules.test == "paired" and not resolved.shares_draws:
+            place = "--test" if self.overrides.test else layout.place("test")
             self.problems.add(
                 f"{place}: a paired test is for runs of one seed that share something, and here subset, init and order "
                 "all change with the method or not with the seed ('vary'); take welch or permutation"
             )
 
-    def baseline(self, methods: Sequence[MethodEntry]) -> str | None:
+    def baseline(self, methods: Sequence[MethodRow]) -> str | None:
         """The label to compare with; None where the command line left it out of the methods."""
         name = self.text.get("baseline")
-        found = [entry.label for entry in methods if name in (entry.label, entry.spec.full_name)]
-        if name is not None and not found and not self.overrides.methods:
-            self.say("baseline", choose(str(name), [entry.label for entry in methods], "method of this experiment"))
-        return found[0] if found else None
+        labels = [row.label for row in methods if name in row.names]
+        if name is not None and not labels and not self.overrides.methods:
+            self.say("baseline", choose(str(name), [row.label for row in methods], "method of this experiment"))
+        return labels[0] if labels else None
 
-    def table(self) -> TableRules:
-        given: dict[str, Any] = dict(self.section("table"))
-        places = dict.fromkeys([*given, *_TABLE_KEYS], self.text.place("table"))
-        for key in ("selection", "split", "test", "across"):
-            if written := getattr(self.overrides, key):
-                given[key], places[key] = written, f"--{key}"
-        for key in given:
-            if key not in _TABLE_KEYS:
-                self.problems.add(f"{places[key]}: {choose(key, _TABLE_KEYS, 'key of a table')}")
-        for key, choices in _CHOICES.items():
-            if key in given and given[key] not in choices:
-                self.problems.add(f"{places[key]}: {choose(str(given[key]), choices, key)}")
-        alpha = given.get("alpha", 0.05)
-        if not isinstance(alpha, float) or not 0 < alpha < 1:
-            self.problems.add(f"{places['alpha']}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
-        for key in given.keys() & {"rows", "columns"}:
-            self.check_axes(given[key], _CELL_AXES, places[key])
-        laid = [given.get("rows", TableRules.rows), given.get("columns", TableRules.columns)]
-        axes = [str(axis) for part in laid if isinstance(part, (list, tuple)) for axis in part]
-        if sorted(axes) != sorted(_CELL_AXES):
-            told = ", ".join(_CELL_AXES)
-            self.problems.add(f"{places['rows']}: rows and columns together must name each of {told} once")
-        kept: dict[str, Any] = {}
-        for key in given.keys() & set(_TABLE_KEYS):
-            kept[key] = tuple(given[key]) if isinstance(given[key], list) else given[key]
-        return TableRules(**kept)
+    def layout(self, layout: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The axes along the rows and along the columns."""
+        axes = {"rows": ["dataset", "backbone", "method"], "columns": ["rate"]}
+        for key in axes:
+            if key in layout:
+                axes[key] = [str(axis) for axis in layout[key]]
+                self.check_axes(layout[key], CELL_AXES, layout.place(key))
+        if sorted(axes["rows"] + axes["columns"]) != sorted(CELL_AXES):
+            place = layout.place("rows") if "rows" in layout else self.text.place("table")
+            self.problems.add(f"{place}: rows and columns together must name each of {', '.join(CELL_AXES)} once")
+        return tuple(axes["rows"]), tuple(axes["columns"])
 
-    def listed(self, axis: str, written: list[Any]) -> tuple[list[Any], str]:
+    def metric(self, layout: Section) -> Metric | None:
+        """The metric of every cell; None for the usual one of each dataset."""
+        if self.overrides.metric:
+            return self.guard(lambda: self.overrides.typed_metric(self.registry.metrics), None)
+        if "metric" not in layout:
+            return None
+        place = layout.place("metric")
+        return self.guard(lambda: find_at(layout["metric"], self.registry.metrics, place), None)
+
+    def rules(self, layout: Section) -> TableRules:
+        alpha = layout.get("alpha", 0.05)
+        if not 0 < alpha < 1:
+            place = layout.place("alpha")
+            self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
+        sweep = self.text.get("sweep")
+        written: dict[str, Any] = {key.name: layout[key.name] for key in TABLE_KEYS if key.name in layout}
+        written |= {"sweep": sweep} if sweep in SWEEPS else {}
+        written |= {key: typed for key in ("selection", "split", "test", "across") if (typed := self.typed(key))}
+        written |= {"sweep": self.overrides.typed_sweep} if self.overrides.typed_sweep else {}
+        return TableRules(**{field.name: written[field.name] for field in fields(TableRules) if field.name in written})
+
+    def listed(self, axis: str, typed: list[Any]) -> tuple[list[Any], str]:
         """The values along an axis, the command line's if it has some, and where they stand."""
-        if written:
-            return written, f"--{axis}"
+        if typed or getattr(self.overrides, axis):
+            return typed, f"--{axis}"
         value = self.text.get(axis)
-        given = value if isinstance(value, list) else [] if value is None else [value]
-        if not given:
+        written = value if isinstance(value, list) else [] if value is None else [value]
+        if not written:
             self.say(axis, f"'{axis}' must list at least one; or give --{axis}")
-        return given, self.text.place(axis)
+        return written, self.text.place(axis)
 
     def section(self, key: str) -> Section:
         """The mapping under a key, empty where there is none."""
         value = self.text.get(key)
         return value if isinstance(value, Section) else Section(self.text.source, self.text.first_line)
 
-    def typed(self, axis: str) -> list[str]:
-        """What the command line lists for an axis."""
-        written = str(getattr(self.overrides, axis))
-        if written and not split_list(written):
-            self.problems.add(f"--{axis}: '{written}' lists nothing")
-        return split_list(written)
+    def typed(self, option: str) -> str:
+        return str(getattr(self.overrides, option))
 
     def check_axes(self, axes: Any, allowed: Sequence[str], place: str) -> None:
         if not isinstance(axes, list):
@@ -367,6 +390,16 @@ class _Reader:
 
     def say(self, key: str, problem: str) -> None:
         self.problems.add(f"{self.text.place(key)}: {problem}")
+
+
+def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, object, str]]:
+    """Settings with their places, later ones in the place of earlier ones and of what these exclude (epochs, steps)."""
+    settings: dict[str, tuple[object, str]] = {}
+    for layer in layers:
+        for key in layer.keys() & RIVALS.keys():
+            settings.pop(RIVALS[key], None)
+        settings |= layer
+    return [(key, value, place) for key, (value, place) in settings.items()]
 
 
 def _written(name: object) -> str:

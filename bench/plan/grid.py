@@ -1,96 +1,50 @@
-"""From a declared experiment to its runs, with everything that is wrong in it said at once and before anything runs."""
+"""From a declared experiment to the plan of its table, with everything that is wrong in it said before anything runs."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 from bench.cards import BackboneCard, DatasetCard
 from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
-from bench.plan.experiment import Exclusion, Experiment
+from bench.metrics import Metric, find
+from bench.papers.published import Key
+from bench.plan.experiment import Exclusion, Experiment, MethodRow
+from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds
 
 MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
 
-
-@dataclass(frozen=True)
-class Planned:
-    """A run and what it is called along each axis of the experiment.
-
-    Attributes:
-        spec: the run.
-        axes: the labels ``method``, ``backbone``, ``dataset``, ``rate``.
-    """
-
-    spec: RunSpec
-    axes: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A cell that is left out, and why."""
-
-    axes: Mapping[str, str]
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment amounts to.
-
-    Attributes:
-        experiment: what was declared.
-        runs: in the order of the experiment; two may have one id, and then it is trained once.
-        excluded: cells that are left out.
-    """
-
-    experiment: Experiment
-    runs: tuple[Planned, ...]
-    excluded: tuple[Excluded, ...]
-
-    @property
-    def unique(self) -> dict[str, RunSpec]:
-        """The runs by id, each once."""
-        return {planned.spec.id: planned.spec for planned in self.runs}
+METHOD, DATASET = "method", "dataset"
 
 
 def expand(experiment: Experiment) -> Plan:
-    """Every method × backbone × dataset × rate × seed of an experiment that is not left out.
+    """The table of every method × backbone × dataset × rate of an experiment, with the runs of what is not left out.
 
     Raises:
         InputError: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
     """
-    axes_of = (experiment.datasets, experiment.backbones, experiment.methods, experiment.rates, experiment.seeds)
-    if (count := math.prod(map(len, axes_of))) > MOST:
+    candidates = sum(len(row.candidates) for row in experiment.methods)
+    axes_of = (experiment.datasets, experiment.backbones, experiment.rates, experiment.seeds)
+    if (count := candidates * math.prod(map(len, axes_of))) > MOST:
         raise InputError(f"{experiment.name}: {count:,} runs; at most {MOST:,} can be planned at a time, so divide it")
-    runs: list[Planned] = []
-    excluded: list[Excluded] = []
-    cells = itertools.product(experiment.datasets, experiment.backbones, experiment.methods, experiment.rates)
-    for dataset, backbone, method, rate in cells:
-        axes = {
-            "dataset": dataset.title,
-            "backbone": backbone.name,
-            "method": method.label,
-            "rate": percent(rate),
-        }
-        reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
-        if reason:
-            excluded.append(Excluded(axes, reason))
-        else:
-            where = (method, backbone, dataset, rate)
-            protocol, vary = experiment.protocol, experiment.vary
-            runs += [Planned(spec, axes) for spec in run_specs(*where, experiment.seeds, protocol, vary)]
-    if not runs:
-        reasons = "; ".join(dict.fromkeys(cell.reason for cell in excluded))
-        raise InputError(f"{experiment.name}: nothing is left to run: {reasons}")
-    _refuse_equal_seeds(experiment, runs)
-    return Plan(experiment, tuple(runs), tuple(excluded))
+    cells = [
+        _cell(experiment, dataset, backbone, method, rate)
+        for dataset, backbone, method, rate in itertools.product(
+            experiment.datasets, experiment.backbones, experiment.methods, experiment.rates
+        )
+    ]
+    table = _laid_out(experiment, cells)
+    plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next)
+    if not plan.unique:
+        raise InputError(f"{experiment.name}: nothing is left to run: {'; '.join(plan.reasons)}")
+    _refuse_equal_seeds(experiment.name, cells)
+    return plan
 
 
 def run_spec(
@@ -151,13 +105,113 @@ def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
     return f"{method.spec.full_name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
 
 
+def _cell(
+    experiment: Experiment, dataset: DatasetCard, backbone: BackboneCard, method: MethodRow, rate: float
+) -> PlannedCell:
+    metric = experiment.metric or find(dataset.metric)
+    axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": percent(rate)}
+    reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
+    candidates: list[Candidate] = []
+    for entry in () if reason else method.candidates:
+        protocol = experiment.protocols[entry.settings]
+        runs = run_specs(entry, backbone, dataset, rate, experiment.seeds, protocol, experiment.vary)
+        candidates.append(Candidate(entry.label, tuple(runs)))
+    return PlannedCell(
+        axes,
+        name=method.label,
+        candidates=tuple(candidates),
+        reason=reason,
+        metric=metric,
+        decimals=metric.decimals,
+    )
+
+
+def _laid_out(experiment: Experiment, cells: Sequence[PlannedCell]) -> TablePlan:
+    """The cells in their rows and columns; axes with one label are said in the heading, but for the methods."""
+    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in cells[0].axes}
+    baseline = experiment.baseline
+    return lay_out(
+        TablePlan(
+            name=experiment.name,
+            title=experiment.title,
+            heading=heading_of((cell.metric for cell in cells), experiment.rules.split),
+            stub=experiment.rows,
+            rows=(),
+            columns=(experiment.columns,),
+            cells=(tuple(cells),),
+            baseline=baseline or "",
+            rules=experiment.rules,
+        ),
+        labels,
+    )
+
+
+def heading_of(metrics: Iterable[Metric], split: str) -> str:
+    """What is measured, as a title line says it: ``top-1 (%)``."""
+    validation = "validation " if split == "val" else ""
+    return ", ".join(dict.fromkeys(f"{validation}{metric.heading}" for metric in metrics))
+
+
+def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
+    """A table of cells that are told apart by their axes.
+
+    Args:
+        loose: all cells in one line; ``stub`` names the axes along the rows, the one key of ``columns`` those along
+            the columns.
+        labels: along each axis, in their order.
+
+    Raises:
+        ValueError: two cells fall on one place.
+    """
+    row_axes = tuple(axis for axis in loose.stub if axis == METHOD or len(labels[axis]) > 1)
+    column_axes = tuple(axis for axis in loose.columns[0] if axis == METHOD or len(labels[axis]) > 1)
+    constant = {axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in row_axes + column_axes}
+    cells: dict[tuple[Key, Key], PlannedCell] = {}
+    for cell in loose.cells[0]:
+        place = tuple(cell.axes[axis] for axis in row_axes), tuple(cell.axes[axis] for axis in column_axes)
+        if place in cells:
+            raise ValueError(f"two cells at row '{' / '.join(place[0])}', column '{' / '.join(place[1])}'")
+        held = (axis for axis in cell.axes if axis not in (METHOD, DATASET) and axis not in constant)
+        cells[place] = replace(cell, where=tuple(cell.axes[axis] for axis in held))
+    rows = _ordered({row for row, _ in cells}, row_axes, labels)
+    columns = _ordered({column for _, column in cells}, column_axes, labels)
+    grid = tuple(tuple(cells.get((row, column), PlannedCell()) for column in columns) for row in rows)
+    columns = columns if column_axes else ((loose.heading,),)
+    heading = ", ".join([loose.heading, *(f"{axis} {label}" for axis, label in constant.items())])
+    table = replace(loose, heading=heading, stub=row_axes, rows=rows, columns=columns, cells=grid)
+    within = tuple(axis for axis in row_axes + column_axes if axis != METHOD)
+    return replace(table, within=within, contests=_contests(table, constant))
+
+
+def _ordered(keys: Iterable[Key], axes: Key, labels: Mapping[str, Key]) -> tuple[Key, ...]:
+    """Keys sorted label by label, so that rows which share an outer label stand together."""
+    return tuple(sorted(keys, key=lambda key: [labels[axis].index(label) for axis, label in zip(axes, key, strict=True)]))
+
+
+def _contests(table: TablePlan, constant: Mapping[str, str]) -> tuple[Contest, ...]:
+    """Cells that are equal in every axis but the method."""
+    groups: dict[Key, list[Place]] = {}
+    for place, cell in table.places():
+        if cell.axes:
+            groups.setdefault(tuple(label for axis, label in cell.axes.items() if axis != METHOD), []).append(place)
+    contests = []
+    for places in groups.values():
+        axes = table.cells[places[0][0]][places[0][1]].axes
+        where = tuple(label for axis, label in axes.items() if axis != METHOD and axis not in constant)
+        bases = [place for place in places if table.cells[place[0]][place[1]].name == table.baseline]
+        pairs = tuple((place, base) for base in bases for place in places if place != base)
+        contests.append(Contest(where, tuple(places), pairs))
+    return tuple(contests)
+
+
 def _why_not(
-    exclusions: Iterable[Exclusion], method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard, rate: float
+    exclusions: Iterable[Exclusion], method: MethodRow, backbone: BackboneCard, dataset: DatasetCard, rate: float
 ) -> str:
-    if reason := unserved(method, backbone):
-        return reason
+    for entry in method.candidates:
+        if reason := unserved(entry, backbone):
+            return reason
     names = {
-        "method": {method.label, method.spec.full_name},
+        "method": method.names,
         "backbone": {backbone.name},
         "dataset": {dataset.name, dataset.title},
         "rate": {percent(rate)},
@@ -166,18 +220,16 @@ def _why_not(
     return next((rule.because for rule in matching), "")
 
 
-def _refuse_equal_seeds(experiment: Experiment, runs: Sequence[Planned]) -> None:
-    if len({planned.spec.id for planned in runs}) == len(runs):
-        return
+def _refuse_equal_seeds(name: str, cells: Iterable[PlannedCell]) -> None:
     problems = Problems()
-    cells: dict[tuple[Any, ...], dict[str, int]] = {}
-    for planned in runs:
-        seen = cells.setdefault(tuple(planned.axes.items()), {})
-        if planned.spec.id in seen:
-            first, second = seen[planned.spec.id], planned.spec.seed
-            problems.add(
-                f"{experiment.name}: seeds {first} and {second} are one and the same run; "
-                "let 'vary' name 'seed' for subset, init or order"
-            )
-        seen[planned.spec.id] = planned.spec.seed
+    for cell in cells:
+        for candidate in cell.candidates:
+            seen: dict[str, int] = {}
+            for spec in candidate.runs:
+                if spec.id in seen:
+                    problems.add(
+                        f"{name}: seeds {seen[spec.id]} and {spec.seed} are one and the same run; "
+                        "let 'vary' name 'seed' for subset, init or order"
+                    )
+                seen[spec.id] = spec.seed
     problems.stop()

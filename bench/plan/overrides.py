@@ -1,9 +1,16 @@
-"""What the command line puts in the place of an experiment's own axes, and how lists and settings are written."""
+"""What the command line puts in the place of a target's own axes and rules: read and refused in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.errors import InputError, Problems, choose
+from bench.metrics import Metric, find
+from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
+from bench.spec import digest
+from bench.syntax import read_value, split_list, split_setting
 
 
 @dataclass(frozen=True)
@@ -11,16 +18,17 @@ class Overrides:
     """Texts as they are typed; an empty one changes nothing.
 
     Attributes:
-        methods: ``"ce,gta(weight=0.3)"``; a bare name has the experiment's hyper-parameters, if it has the method.
+        methods: ``"ce,gta(weight=0.3)"``; a bare name has the target's hyper-parameters, if it has the method.
         backbones: ``"micro_vit,timm:vit_tiny_patch16_224@none"``.
         datasets: ``"digits,folder:PATH"``.
         rates: ``"15,100"``, in percent.
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
         selection: which point of the curve a table reads.
-        split: whose accuracy it shows, ``"test"`` or ``"val"``.
-        test: by which its methods are compared, one of ``TESTS``.
-        across: the claim over its datasets, one of ``ACROSS``.
+        split: whose scores it shows, ``"test"`` or ``"val"``.
+        test: by which its methods are compared, one of ``bench.rules.TESTS``.
+        across: the claim over its datasets, one of ``bench.rules.ACROSS``.
+        metric: what it shows, one of ``bench.metrics``.
     """
 
     methods: str = ""
@@ -33,3 +41,99 @@ class Overrides:
     split: str = ""
     test: str = ""
     across: str = ""
+    metric: str = ""
+
+    def check(self, metrics: Mapping[str, Metric]) -> None:
+        """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
+        problems = Problems()
+        choices: dict[str, Iterable[str]] = {
+            "selection": SELECTIONS,
+            "split": SPLITS,
+            "test": TESTS,
+            "across": ACROSS,
+        }
+        for option, allowed in choices.items():
+            typed = getattr(self, option)
+            if typed and typed not in allowed:
+                problems.add(f"--{option}: {choose(typed, allowed, option)}")
+        for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
+            typed = getattr(self, axis)
+            if typed and not split_list(typed):
+                problems.add(f"--{axis}: '{typed}' lists nothing")
+        for read in (self.typed_seeds, self.typed_rates, self.typed_settings, lambda: self.typed_metric(metrics)):
+            try:
+                read()
+            except InputError as error:
+                problems.add(error)
+        problems.stop()
+
+    @property
+    def typed_sweep(self) -> str:
+        """The split on which candidates are chosen, where the selection rule says it; else empty."""
+        return self.selection if self.selection in SWEEPS else ""
+
+    @property
+    def chooses_runs(self) -> bool:
+        """Whether other runs are wanted than the target's own, and not only other questions about them."""
+        return any((self.methods, self.backbones, self.datasets, self.rates, self.seeds, self.settings))
+
+    @property
+    def changes(self) -> str:
+        """A short digest of what is changed, for the names of files; empty where nothing is."""
+        if self == Overrides():
+            return ""
+        later = ("test", "across", "metric")  # an override that is added later leaves the names of old variants alone
+        return digest({key: value for key, value in asdict(self).items() if value or key not in later})[:6]
+
+    def typed_seeds(self) -> tuple[int, ...]:
+        """The seeds that are typed, none where none are. Raises ``InputError`` where they are no seeds."""
+        if not self.seeds:
+            return ()
+        values = [read_value(written) for written in split_list(self.seeds)]
+        return read_seeds(values[0] if len(values) == 1 else values, "--seeds")
+
+    def typed_rates(self) -> tuple[float, ...]:
+        """The rates that are typed, in percent. Raises ``InputError`` where one is none."""
+        return tuple(dict.fromkeys(read_rate(read_value(written), "--rates") for written in split_list(self.rates)))
+
+    def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
+        """The metric that is typed. Raises ``InputError`` where there is none of that name."""
+        return find_at(self.metric, metrics, "--metric") if self.metric else None
+
+    def typed_settings(self) -> dict[str, Any]:
+        """The settings that are typed, by name. Raises ``InputError`` where one is not of the form key=value."""
+        return dict(split_setting(written, "--set") for written in self.settings)
+
+
+def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
+    """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
+    try:
+        return find(name, metrics)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def read_seeds(written: object, place: str) -> tuple[int, ...]:
+    """Seeds, each once: how many (``3``) or which (``[0, 1, 7]``).
+
+    Args:
+        written: the number or the list.
+        place: where it is written.
+
+    Raises:
+        InputError: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.
+    """
+    if type(written) is int and 0 < written <= MOST_SEEDS:
+        return tuple(range(written))
+    seeds = written if isinstance(written, list) else []
+    if not seeds or len(seeds) > MOST_SEEDS or not all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds):
+        most = f" (at most {MOST_SEEDS})" if type(written) is int and written > MOST_SEEDS else ""
+        raise InputError(f"{place}: seeds are how many (3) or which (0,1,2), not {written}{most}")
+    return tuple(dict.fromkeys(seeds))
+
+
+def read_rate(written: object, place: str) -> float:
+    """A sampling rate in percent. Raises ``InputError`` where it is none."""
+    if isinstance(written, (int, float)) and not isinstance(written, bool) and 0 < written <= 100:
+        return float(written)
+    raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100")

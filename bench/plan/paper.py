@@ -2,127 +2,75 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.cards import BackboneCard
+from bench.cards import BackboneCard, DatasetCard
 from bench.document import Section, read_document
-from bench.entry import MethodEntry, read_entries
+from bench.entry import Chosen, MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
+from bench.keys import Key, check_keys
 from bench.papers.labels import TOGETHER, assigned
-from bench.papers.protocol import is_count, no_count, read_paper_protocol
+from bench.papers.layout import alike, comparison_groups, group_of, orientation
+from bench.papers.protocol import read_paper_protocol
+from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable
-from bench.plan.experiment import VARY
-from bench.plan.grid import run_spec, unserved
-from bench.plan.overrides import Overrides
-from bench.protocol import RIVALS, Protocol, read_protocol
+from bench.papers.sample import UNSTATED, Samples
+from bench.plan.experiment import VARY, overlaid
+from bench.plan.grid import run_specs, unserved
+from bench.metrics import TOP1, Metric
+from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
+from bench.protocol import Protocol, read_protocol
 from bench.registry import Registry
-from bench.rules import MOST_SEEDS, SWEEPS
 from bench.spec import RunSpec, percent
-from bench.syntax import read_value, split_chain, split_list, split_setting
+from bench.syntax import split_chain, split_list
 
 AXES = ("method", "backbone", "dataset", "rate")
 NOT_ASKED = "not among what the command line asks for"
 
-_ASSIGNABLE = (*AXES, "hyper", "settings", "seeds", "not_run", "average")
-_RUNS_KEYS = ("axes", "labels", "columns", "baseline", "settings", "seeds", "note")
-_MAPPINGS = ("axes", "labels", "columns", "settings")
+KEYS = (
+    Key("axes", (dict,), "what all cells are of: `{backbone: vit_base, rate: 100}`"),
+    Key("labels", (dict,), "what a label stands for: `{CUB: {dataset: cub200}}`; `A & B` is a cell that has both"),
+    Key("columns", (dict,), "the same for a label that is a row too, of the column alone"),
+    Key("baseline", (str, list), "the row, or rows, that others are compared with; of several the nearest above"),
+    Key("settings", (dict,), "of the protocol, in the place of the paper's"),
+    Key("seeds", (int,), "how many", default="the protocol's"),
+    Key("note", (str,), "what has to be known about our runs"),
+)
+ASSIGNABLE = (
+    *(Key(axis, (str, dict) if axis == "method" else (str, int, float), f"the {axis}") for axis in AXES),
+    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}`"),
+    Key("settings", (dict,), "settings of the protocol"),
+    Key("seeds", (int,), "how many"),
+    Key("metric", (str,), "what is measured (`bench list metrics`)", default="the table's"),
+    Key("average", (bool,), "the mean of the row's other cells of its kind"),
+    Key("not_run", (str,), "why nothing is run for it"),
+)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """The runs of one method with its hyper-parameters, one a seed."""
-
-    label: str
-    runs: tuple[RunSpec, ...]
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """How a cell is obtained.
-
-    Attributes:
-        candidates: one, or several of which the best one counts (a weight that is swept).
-        average: it is the mean of its row's other cells.
-        reason: why there is nothing to run; empty where there is.
-    """
-
-    candidates: tuple[Candidate, ...] = ()
-    average: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class TablePlan:
-    """A published table with how each of its cells is obtained, by row and column.
-
-    Attributes:
-        table: as published.
-        cells: by row, then by column.
-        selection: the rule by which a run is scored.
-        sweep: the rule by which one of several candidates is chosen.
-        baselines: labels of the rows that the others are compared with, each with the nearest one above it.
-        note: what has to be known about our runs, beside the protocol.
-    """
-
-    table: PublishedTable
-    cells: tuple[tuple[PlannedCell, ...], ...]
-    selection: str
-    sweep: str
-    baselines: tuple[str, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class PaperPlan:
-    """The runs of some tables, which the command line may have ``changed``; what several cells need is trained once."""
-
-    name: str
-    tables: tuple[TablePlan, ...]
-    changed: bool = False
-
-    @property
-    def unique(self) -> dict[str, RunSpec]:
-        """The runs by id, each once."""
-        return {spec.id: spec for spec in self._runs()}
-
-    @property
-    def needed(self) -> int:
-        """Runs counted once for each cell that needs them."""
-        return sum(1 for _ in self._runs())
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Why cells are not run, with how many."""
-        return Counter(cell.reason for plan in self.tables for row in plan.cells for cell in row if cell.reason)
-
-    def _runs(self) -> Sequence[RunSpec]:
-        cells = [cell for plan in self.tables for row in plan.cells for cell in row]
-        return [spec for cell in cells for candidate in cell.candidates for spec in candidate.runs]
-
-
-def plan_paper(target: str, registry: Registry, overrides: Overrides | None = None) -> PaperPlan:
+def plan_paper(target: str, registry: Registry, overrides: Overrides | None = None) -> Plan:
     """The plan of one table (``gta/table2``) or of all results tables of a paper (``gta``).
 
-    The overrides keep some cells: those whose method, backbone, dataset or rate is named; ``NAME@FILE`` keeps those
-    of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and the selection; a selection
-    of ``best-val`` or ``best-test`` holds for swept weights too.
+    The overrides keep some cells: those whose method, backbone, dataset or rate is named, by its name or its label;
+    ``NAME@FILE`` keeps those of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and
+    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too.
 
     Raises:
         InputError: all that is wrong with the declarations, each with its place; or nothing is left to run.
     """
     overrides, cards = overrides or Overrides(), _Cards(registry)
+    overrides.check(registry.metrics)
     names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
-    problems, plans = Problems(), []
+    problems, tables = Problems(), []
     for name in names:
         table = registry.published(name)
         if table.kind != "results" and target != name:
             continue
         try:
-            plans.append(_Planner(table, cards, overrides).plan())
+            tables.append(_Planner(table, cards, overrides).plan())
         except InputError as error:
             problems.add(error)
     problems.stop()
@@ -130,26 +78,31 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         for name in sorted(wanted - cards.met[axis]):
             problems.add(f"--{axis}s: {choose(name, cards.met[axis], f'{axis} of {target}')}")
     problems.stop()
-    changed = overrides != Overrides()
-    plan = PaperPlan(target, tuple(plans), changed)
-    if changed and not plan.unique:
+    plan = Plan(target, "", tuple(tables), overrides.changes)
+    if overrides.chooses_runs and not plan.unique:
         raise InputError(f"{target}: nothing is left to run: {'; '.join(plan.reasons)}")
     return plan
 
 
 def _asked(overrides: Overrides) -> dict[str, set[str]]:
     """The cells that the command line keeps, along each axis; all, where it names none."""
-    return {axis: set(split_list(getattr(overrides, f"{axis}s"))) for axis in AXES}
+    asked = {axis: set(split_list(getattr(overrides, f"{axis}s"))) for axis in AXES}
+    return {**asked, "rate": {_rate(rate) for rate in overrides.typed_rates()}}
+
+
+def _rate(rate: float) -> str:
+    return percent(rate).removesuffix(" %")
 
 
 class _Cards:
-    """Cards and rows, each read once for all cells of a paper."""
+    """Cards, rows and protocols, each read once for all cells of a paper."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.backbone, self.dataset = cache(registry.backbone), cache(registry.dataset)
+        self.samples = Samples(registry)
         self.entries = dict[str, list[MethodEntry]]()
-        self.met: dict[str, set[str]] = {"method": set(), "backbone": set(), "dataset": set(), "rate": set()}
+        self.met: dict[str, set[str]] = {axis: set() for axis in AXES}
 
     def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
         key = repr(parts)
@@ -165,42 +118,71 @@ class _Planner:
         self.table, self.cards, self.overrides, self.problems = table, cards, overrides, Problems()
         runs = table.runs
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
-        for key in self.declared:
-            if key not in _RUNS_KEYS:
-                self.problems.add(f"{self.declared.place(key)}: {choose(key, _RUNS_KEYS, 'key of runs')}")
-            elif key in _MAPPINGS and not isinstance(self.declared[key] or {}, dict):
-                self.problems.add(f"{self.declared.place(key)}: '{key}' must be a mapping")
+        check_keys(self.declared, KEYS, "key of runs", self.problems)
         path = cards.registry.protocol_files.get(table.paper)
         self.protocol = read_paper_protocol(read_document(path)) if path else None
         self.labels, self.columns = self.section("labels"), self.section("columns")
+        self.read = cache(self.read_settings)
+        self.typed_metric = overrides.typed_metric(cards.registry.metrics)
+        self.metric: Metric | None = None
 
     def plan(self) -> TablePlan:
-        if not self.declared or self.protocol is None:
-            reason = f"{self.table.name} declares no runs: it is shown as published"
-            cells = [[PlannedCell(reason=reason)] * len(self.table.columns) for _ in self.table.rows]
-            return TablePlan(self.table, tuple(map(tuple, cells)), "last", "best-val")
-        self.check_labels()
-        for axis in self.section("axes"):
-            if axis not in AXES:
-                self.problems.add(f"{self.section('axes').place(axis)}: {choose(axis, AXES, 'axis')}")
-        baselines = self.baselines()
+        table, rules, baselines = self.table, self.rules(), list[str]()
+        try:
+            self.metric = self.find_metric(table.metric, table.metric_place) if table.metric else None
+        except InputError as error:
+            self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
+        if self.declared and self.protocol:
+            self.check_labels()
+            check_keys(self.section("axes"), ASSIGNABLE, "axis", self.problems)
+            baselines = self.baselines()
         self.problems.stop()
-        cells = [
-            [self.cell(row, column, printed.value) for column, printed in zip(self.table.columns, line, strict=True)]
-            for row, line in zip(self.table.rows, self.table.cells, strict=True)
-        ]
+        cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
         self.problems.stop()
-        typed, note = self.overrides.selection, " ".join(str(self.declared.get("note") or "").split())
-        selection = typed or str(self.protocol.selection.value)
-        sweep = typed if typed in SWEEPS else str(self.protocol.sweep.value)
-        return TablePlan(self.table, tuple(map(tuple, cells)), selection, sweep, baselines, note)
+        note = " ".join(str(self.declared.get("note") or "").split())
+        return TablePlan(
+            name=table.name,
+            title=f"{table.paper.upper()}, {table.title}",
+            heading=self.heading(),
+            stub=table.stub,
+            rows=table.rows,
+            columns=table.columns,
+            cells=tuple(map(tuple, cells)),
+            contests=tuple(self.contests(baselines)),
+            within=(*(table.ranking.within if table.ranking else ()), *(["column"] if len(table.columns) > 1 else [])),
+            baseline=baselines[0] if len(baselines) == 1 else "the nearest baseline above" if baselines else "",
+            rules=rules,
+            notes=(note,) if note else (),
+            published_note=table.note,
+        )
+
+    def heading(self) -> str:
+        """The metric, as the command line or the paper writes it."""
+        if self.typed_metric:
+            return self.typed_metric.heading
+        return self.table.metric_as_printed or (self.metric.heading if self.metric else "")
+
+    def find_metric(self, name: str, place: str) -> Metric:
+        return find_at(name, self.cards.registry.metrics, place)
+
+    def rules(self) -> TableRules:
+        typed = self.overrides
+        selection = str(self.protocol.selection.value) if self.protocol else "last"
+        sweep = str(self.protocol.sweep.value) if self.protocol else "best-val"
+        return TableRules(
+            selection=typed.selection or selection,
+            sweep=typed.typed_sweep or sweep,
+            split=typed.split or "test",
+            test=typed.test or "welch",
+            across=typed.across,
+        )
 
     def check_labels(self) -> None:
         """Every label that is assigned something is one of the table, in one sense, and what it is assigned can be."""
         rows, columns = ({label for key in keys for label in key} for keys in (self.table.rows, self.table.columns))
         met = [{*row, *column} for row in self.table.rows for column in self.table.columns]
         for section, known in ((self.labels, (rows | columns) - {""}), (self.columns, columns - {""})):
-            for written, given in section.items():
+            for written, meaning in section.items():
                 place, parts = section.place(written), written.split(TOGETHER)
                 for label in {*parts} - known:
                     self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
@@ -208,120 +190,211 @@ class _Planner:
                     self.problems.add(f"{place}: no cell has the labels {' and '.join(parts)} together")
                 if section is self.labels and written in rows & columns and written not in self.columns:
                     self.problems.add(f"{place}: '{written}' is a row and a column; its column stands under 'columns'")
-                self.check_assigned(given, place)
+                self.check_assigned(meaning, place)
 
-    def check_assigned(self, given: object, place: str) -> None:
-        if not isinstance(given, dict):
-            self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {given!r}")
+    def check_assigned(self, meaning: object, place: str) -> None:
+        if not isinstance(meaning, Section):
+            self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
             return
-        for key, value in given.items():
-            if key not in _ASSIGNABLE:
-                self.problems.add(f"{place}: {choose(str(key), _ASSIGNABLE, 'axis')}")
-            parts = value.values() if key == "hyper" and isinstance(value, dict) else ()
-            if key in ("settings", "hyper") and not all(isinstance(part, dict) for part in (value, *parts)):
-                self.problems.add(f"{place}: {key} must be a mapping (hyper: of a method to a mapping), not {value!r}")
-        for name in given["hyper"] if isinstance(given.get("hyper"), dict) else ():
-            if name not in self.cards.registry.method_files:
+        check_keys(meaning, ASSIGNABLE, "axis", self.problems)
+        hyper = meaning.get("hyper") or {}
+        for name, values in hyper.items():
+            if not isinstance(values, dict):
+                self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
+            elif name not in self.cards.registry.method_files:
                 self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
 
-    def baselines(self) -> tuple[str, ...]:
+    def baselines(self) -> list[str]:
         """The labels of the rows that others are compared with."""
-        given = self.declared.get("baseline") or []
-        labels = list(given) if isinstance(given, list) else [given]
+        written = self.declared.get("baseline") or []
+        labels = written if isinstance(written, list) else [written]
         known = {label for row in self.table.rows for label in row if label}
         for label in labels:
             if not isinstance(label, str) or label not in known:
                 self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), known, 'row')}")
-        return tuple(labels)
+        return [label for label in labels if isinstance(label, str)]
 
-    def cell(self, row: Sequence[str], column: Sequence[str], printed: str) -> PlannedCell:
+    def contests(self, baselines: Sequence[str]) -> Iterator[Contest]:
+        """For each column the rows that the paper compares, each with the nearest baseline above it, or the first."""
+        table = self.table
+        for shared, rows in comparison_groups(table).items():
+            bases = [row for row in rows if {*baselines} & {*table.rows[row]}]
+            others = [row for row in rows if row not in bases] if bases else []
+            pairs = [(row, max((base for base in bases if base < row), default=bases[0])) for row in others]
+            for at in range(len(table.columns)):
+                sign = orientation(table, at)
+                if sign or (table.ranking is None and bases):
+                    yield Contest(
+                        where=tuple(filter(None, (*shared, *told_column(table.columns, at)))),
+                        places=tuple((row, at) for row in rows if table.cells[row][at].value),
+                        pairs=tuple(((row, at), (base, at)) for row, base in pairs),
+                        lower=sign < 0,
+                    )
+
+    def cell(self, row: int, at: int) -> PlannedCell:
         """What the labels of a cell amount to: those of the row after the column's, and several together last."""
-        if not printed:
+        printed = self.table.cells[row][at]
+        if not printed.value:
             return PlannedCell()
-        axes = assigned(self.table, row, column)
+        axes = assigned(self.table, self.table.rows[row], self.table.columns[at])
+        metric = self.typed_metric or self.metric or TOP1
+        if "metric" in axes:
+            metric = self.find_metric(str(axes["metric"]), self.labels.place())
+        cell = PlannedCell(
+            axes=self.axes(axes, row),
+            name=self.name(row),
+            where=self.where(row, at),
+            metric=metric,
+            decimals=printed.decimals if printed.number == printed.number else 2,
+            printed=printed,
+        )
+        if not self.declared or self.protocol is None:
+            return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
-            return PlannedCell(reason=str(axes["not_run"]))
+            return dataclasses.replace(cell, reason=str(axes["not_run"]))
+        runs = self.cards.samples.runs_of(self.table, axes) or 1
         if axes.get("average"):
-            return PlannedCell(average=True)
+            averages = tuple((row, other) for other in alike(self.table, at))
+            return dataclasses.replace(cell, averages=averages, ground=Ground(runs))
         if lacking := [axis for axis in AXES if axis not in axes]:
-            where = " / ".join((*row, *column))
+            where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
-            return PlannedCell()
+            return cell
         try:
-            return self.runs(axes)
+            return self.runs(cell, axes, self.named(row, at), Ground(runs))
         except InputError as error:
             self.problems.add(error)
-            return PlannedCell()
+            return cell
 
-    def runs(self, axes: Mapping[str, Any]) -> PlannedCell:
-        name, methods = str(axes["backbone"]), split_list(self.overrides.methods)
+    def axes(self, assigned_axes: Mapping[str, Any], row: int) -> dict[str, str]:
+        """What a cell is of, as far as its labels say."""
+        if assigned_axes.get("average"):
+            return {"method": self.name(row)}
+        known = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
+        return {**known, "method": self.name(row)}
+
+    def runs(self, cell: PlannedCell, axes: Mapping[str, Any], labels: set[str], ground: Ground) -> PlannedCell:
         weighted = split_list(self.overrides.backbones)
-        name = next((other for other in weighted if other.partition("@")[0] == name), name)
-        dataset, rate = self.cards.dataset(str(axes["dataset"])), self.rate(axes["rate"])
-        entries = self.methods(axes["method"], axes["hyper"])
-        backbone = self.cards.backbone(name)
+        declared = str(axes["backbone"])
+        name = next((other for other in weighted if other.partition("@")[0] == declared), declared)
+        dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
+        entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
         names = {
-            "method": {entry.spec.full_name for entry in entries},
+            "method": {entry.spec.full_name for entry in entries} | labels,
             "backbone": {name},
-            "dataset": {dataset.name, dataset.plain_name},
-            "rate": {percent(rate).removesuffix(" %")},
+            "dataset": {dataset.name, dataset.plain_name, dataset.title},
+            "rate": {_rate(rate)},
         }
+        cell = dataclasses.replace(
+            cell,
+            axes={
+                "dataset": dataset.name,
+                "backbone": backbone.name,
+                "method": entries[0].spec.full_name,
+                "rate": percent(rate),
+            },
+        )
         for axis, met in names.items():
             self.cards.met[axis] |= met
-        if any(wanted and not names[axis] & wanted for axis, wanted in _asked(self.overrides).items()):
-            return PlannedCell(reason=NOT_ASKED)
-        entries = [entry for entry in entries if not methods or entry.spec.full_name in methods]
-        protocol, seeds = self.settings(axes["settings"]), self.seeds(axes["seeds"])
-        if reason := next((why for entry in entries if (why := unserved(entry, backbone))), "") or _unshipped(backbone):
-            return PlannedCell(reason=reason)
-        found = []
+        asked = _asked(self.overrides)
+        if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
+            return dataclasses.replace(cell, reason=NOT_ASKED)
+        if asked["method"] and not labels & asked["method"]:
+            entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
+        unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
+        if reason := "".join(unmet[:1]) or _unshipped(backbone):
+            return dataclasses.replace(cell, reason=reason)
+        seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
+        candidates = []
         for entry in entries:
-            runs = (run_spec(entry, backbone, dataset, rate, seed, protocol, VARY) for seed in seeds)
-            found.append(Candidate(entry.label, tuple(runs)))
-        return PlannedCell(tuple(found))
-
-    def rate(self, written: object) -> float:
-        """A sampling rate in percent."""
-        if type(written) in (int, float) and 0 < float(str(written)) <= 100:
-            return float(str(written))
-        place = self.labels.place()
-        raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100")
+            protocol = self.settings(settings, entry.settings, typed=True)
+            runs = run_specs(entry, backbone, dataset, rate, seeds, protocol, VARY)
+            candidates.append(Candidate(entry.label, tuple(runs)))
+        spec = candidates[0].runs[0]
+        before = self.settings(settings, entries[0].settings, typed=False)
+        differs = [*self.differs(spec, before, settings, len(candidates)), *_weights(spec, declared, self.cards)]
+        differs += [*_data(dataset, self.table.paper), *self.scored(cell)]
+        images = _test_images(dataset) if cell.metric.per_image else None
+        ground = Ground(ground.runs, images, "; ".join(differs))
+        return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
-        """The rows of a method, with the hyper-parameters that labels give to it in the place of its own."""
+        """The candidates of a method, with the hyper-parameters that labels give to it in the place of its own."""
         if isinstance(written, str):
             written = {name: {} for name in split_chain(written)}
         parts = dict(written) if isinstance(written, dict) else {}
         parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
         return self.cards.methods(parts, self.labels.place())
 
-    def settings(self, own: Mapping[str, Any]) -> Protocol:
-        """The paper's protocol, with what the table or a label gives in its place, and the command line's last."""
-        assert self.protocol is not None
-        written = {key: (stated.value, self.protocol.place) for key, stated in self.protocol.settings.items()}
-        given = {key: (value, self.declared.place("settings")) for key, value in own.items()}
-        typed = {key: (value, "--set") for key, value in (split_setting(t, "--set") for t in self.overrides.settings)}
-        for later in (given, typed):
-            for key in later.keys() & RIVALS.keys():
-                written.pop(RIVALS[key], None)
-            written |= later
-        return read_protocol([(key, value, place) for key, (value, place) in written.items()], self.protocol.place)
+    def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
+        """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
+        settings = tuple(self.overrides.typed_settings().items()) if typed else ()
+        return self.read(tuple(of_label.items()), of_method, settings)
 
-    def seeds(self, own: object) -> Sequence[int]:
+    def read_settings(self, of_label: Chosen, of_method: Chosen, typed: Chosen) -> Protocol:
         assert self.protocol is not None
-        if not self.overrides.seeds:
-            if own is not None and not is_count(own):
-                raise InputError(f"{self.declared.place('seeds')}: {no_count(own)}")
-            return range(int(self.protocol.seeds.value if own is None else str(own)))
-        values = [read_value(part) for part in split_list(self.overrides.seeds)]
-        sound = all(type(value) is int and 0 <= value < 2**31 for value in values)
-        if not values or not sound or (len(values) == 1 and not is_count(values[0])):
-            raise InputError(f"--seeds {self.overrides.seeds}: seeds are how many (1 to {MOST_SEEDS}) or which (0,1,2)")
-        return range(values[0]) if len(values) == 1 else values
+        place = self.declared.place("settings")
+        layers = [
+            {key: (stated.value, self.protocol.place) for key, stated in self.protocol.settings.items()},
+            {key: (value, place) for key, value in of_label},
+            {key: (value, place) for key, value in of_method},
+            {key: (value, "--set") for key, value in typed},
+        ]
+        return read_protocol(overlaid(*layers), self.protocol.place)
+
+    def seeds(self, declared: object) -> tuple[int, ...]:
+        assert self.protocol is not None
+        if self.overrides.seeds:
+            return self.overrides.typed_seeds()
+        if declared is None:
+            return read_seeds(self.protocol.seeds.value, self.protocol.place)
+        return read_seeds(declared, self.declared.place("seeds"))
+
+    def differs(self, spec: RunSpec, before: Protocol, of_label: Mapping[str, Any], candidates: int) -> Iterator[str]:
+        """How settings and rules differ from what the paper did; what only we chose is no difference to it."""
+        assert self.protocol is not None
+        unstated = {key for key, stated in self.protocol.settings.items() if _ours(stated.source)} - {*of_label}
+        yield from _settings(spec.protocol, before, unstated)
+        rules, stated = self.rules(), self.protocol
+        if rules.selection != stated.selection.value and not _ours(stated.selection.source):
+            yield f"scored at {rules.selection} in place of {stated.selection.value}"
+        if candidates > 1 and rules.sweep != stated.sweep.value and not _ours(stated.sweep.source):
+            yield f"weights chosen by {rules.sweep} in place of {stated.sweep.value}"
+
+    def scored(self, cell: PlannedCell) -> Iterator[str]:
+        """How what is shown differs from what is printed."""
+        printed = self.metric or TOP1
+        if not cell.metric.of_curve:
+            yield f"{cell.metric.title} of another machine"
+        elif self.typed_metric and self.typed_metric != printed:
+            yield f"{cell.metric.title} in place of {printed.title}"
+        if self.overrides.split == "val":
+            yield "scored on the validation split in place of the test split"
+
+    def named(self, row: int, at: int) -> set[str]:
+        """The labels of a cell that stand for a method."""
+        labels = (*self.table.rows[row], *self.table.columns[at])
+        meanings = {label: self.labels.get(label) or self.columns.get(label) or {} for label in labels if label}
+        return {label for label, meaning in meanings.items() if "method" in meaning}
+
+    def name(self, row: int) -> str:
+        """What a row is called among those that it is compared with."""
+        within = group_of(self.table, row)
+        labels = [label for label in self._no_dataset(self.table.rows[row]) if label not in within]
+        return " / ".join(labels or self.table.rows[row])
+
+    def where(self, row: int, at: int) -> Labels:
+        """The labels that a claim over datasets holds equal."""
+        return self._no_dataset((*group_of(self.table, row), *told_column(self.table.columns, at)))
+
+    def _no_dataset(self, key: Iterable[str]) -> Labels:
+        """Labels without those that stand for a dataset, and without empty ones."""
+        meanings = {**self.labels, **self.columns}
+        return tuple(label for label in key if label and "dataset" not in (meanings.get(label) or {}))
 
     def section(self, key: str) -> Section:
-        found = self.declared.get(key)
-        return found if isinstance(found, Section) else Section(self.declared.source, self.declared.first_line)
+        section = self.declared.get(key)
+        return section if isinstance(section, Section) else Section(self.declared.source, self.declared.first_line)
 
 
 def _unshipped(backbone: BackboneCard) -> str:
@@ -334,3 +407,49 @@ def _unshipped(backbone: BackboneCard) -> str:
             f"'bench convert {backbone.name} CHECKPOINT' puts them in place"
         )
     return ""
+
+
+def _settings(ours: Protocol, theirs: Protocol, unstated: Iterable[str]) -> Iterator[str]:
+    if ours == theirs:
+        return
+    now, before = _flat(ours), _flat(theirs)
+    changed = [key for key in now if now[key] != before[key] and key not in {*unstated}]
+    if changed:
+        yield f"{_written(now, changed)} in place of {_written(before, changed)}"
+
+
+def _flat(protocol: Protocol) -> dict[str, Any]:
+    """The settings of a protocol and its recipe by name."""
+    settings = dataclasses.asdict(protocol)
+    return {**settings.pop("recipe"), **settings}
+
+
+def _written(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Of epochs and steps only the one that is given."""
+    return ", ".join(f"{key}={settings[key]}" for key in keys if settings[key] or key not in ("epochs", "steps"))
+
+
+def _weights(spec: RunSpec, declared: str, cards: _Cards) -> Iterator[str]:
+    if spec.backbone.name == declared:
+        return
+    try:
+        same = cards.backbone(declared).named.means == spec.backbone.means
+    except InputError:
+        same = False  # the published weights are not here, so nobody can say that these are the same
+    if not same:
+        yield f"weights of {spec.backbone.name} in place of {declared}'s"
+
+
+def _data(dataset: DatasetCard, paper: str) -> Iterator[str]:
+    if ((dataset.facts.get("papers") or {}).get(paper) or {}).get("as") == "other":
+        yield f"the paper took another split of {dataset.title}"
+
+
+def _test_images(dataset: DatasetCard) -> int | None:
+    """The size of the official test split."""
+    images = (dataset.facts.get("splits") or {}).get("test")
+    return images if isinstance(images, int) and images > 0 else None
+
+
+def _ours(source: str) -> bool:
+    return source.startswith(UNSTATED)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from bench.papers.published import Key
+from bench.plan.table import TablePlan
 from bench.stats import (
     LIKE_THESE,
     THESE,
@@ -18,77 +18,45 @@ from bench.stats import (
     over_datasets,
     refusal,
     stratified_permutation,
-    wilcoxon,
 )
-from bench.tables.cells import METHOD
-from bench.tables.claim import Claim, Compared, Key
-from bench.tables.notation import one_line, signed
-from bench.tables.table import Table
+from bench.tables.cells import Cells
+from bench.tables.claim import Claim, Compared
+from bench.tables.notation import one_line
 
-DATASET = "dataset"
-Values = Mapping[str, tuple[float, ...]]
-Group = Mapping[str, Values]
+Group = Mapping[str, Mapping[str, tuple[float, ...]]]
 """What is compared over datasets: the values of each seed, by method and dataset."""
 
 
-@dataclass(frozen=True)
-class Across:
-    """A method against the baseline over datasets, at one backbone, rate, and so on.
-
-    Attributes:
-        where: the labels that are held equal.
-        method: its label.
-        baseline: the baseline's.
-        gap: the mean over datasets of the difference of means, in the table's unit.
-        datasets: over how many, those on which both have finished.
-        these: p on these datasets (stratified permutation), Holm-corrected over the methods.
-        like: p on datasets like these (Wilcoxon signed-rank), so corrected too; nan where that cannot be tested.
-        note: why it cannot, or why it cannot be significant, with the arithmetic.
-    """
-
-    where: Key
-    method: str
-    baseline: str
-    gap: float
-    datasets: int
-    these: float
-    like: float
-    note: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """All of it in one line."""
-        where = f", {' / '.join(map(one_line, self.where))}" if self.where else ""
-        like = f"p = {self.like:.3g}" if not math.isnan(self.like) else "not testable"
-        note = f" ({self.note})" if self.note else ""
-        return (
-            f"{one_line(self.method)} against {one_line(self.baseline)}{where}: {signed(self.gap, 2)} over "
-            f"{self.datasets} datasets; {THESE}: p = {self.these:.3g}; {LIKE_THESE}: {like}{note}."
-        )
-
-
-def groups(table: Table) -> dict[Key, dict[str, dict[str, tuple[float, ...]]]]:
-    """The values of a table's finished cells by method and dataset, apart for each backbone and rate.
+def by_dataset(plan: TablePlan, values: Sequence[Sequence[tuple[float, ...]]]) -> dict[Key, Group]:
+    """Values of cells by method and dataset, apart for all other labels.
 
     Rates are kept apart because runs of one dataset at several rates share images; they are not independent.
+
+    Args:
+        plan: the table.
+        values: by row and column; cells without any are left out, and so are averages.
     """
-    found: dict[Key, dict[str, dict[str, tuple[float, ...]]]] = {}
-    for entry in table.finished:
-        axes = entry.cell.axes
-        where = tuple(
-            label for axis, label in axes.items() if axis not in (METHOD, DATASET) and axis not in table.constant
-        )
-        found.setdefault(where, {}).setdefault(axes[METHOD], {})[axes.get(DATASET, "")] = entry.cell.values
-    return found
+    groups: dict[Key, dict[str, dict[str, tuple[float, ...]]]] = {}
+    for (row, column), planned in plan.places():
+        if values[row][column] and "dataset" in planned.axes:
+            methods = groups.setdefault(planned.where, {})
+            methods.setdefault(planned.name, {})[planned.axes["dataset"]] = values[row][column]
+    return {where: dict(methods) for where, methods in groups.items()}
 
 
-def claims(table: Table) -> tuple[Claim, ...]:
-    """What the table's layout claims over its datasets, for each backbone and rate; empty where it claims nothing."""
-    layout = table.layout
-    if not layout.across or layout.baseline is None:
-        return ()
-    alike = groups(table).items()
-    return tuple(claimed(layout.across, where, group, layout.baseline, layout.alpha) for where, group in alike)
+def claims_of(plan: TablePlan, cells: Cells) -> Iterator[Claim]:
+    """What a table claims over its datasets, as its rules ask: methods against the baseline of their contests."""
+    rivals = dict[str, dict[str, None]]()
+    for contest in plan.contests:
+        for place, base in contest.pairs:
+            method, baseline = (plan.cells[row][column].name for row, column in (place, base))
+            rivals.setdefault(baseline, {})[method] = None
+    values = [[cell.values for cell in line] for line in cells]
+    for where, group in by_dataset(plan, values).items():
+        for baseline, methods in rivals.items():
+            compared = {name: values_of for name, values_of in group.items() if name in methods or name == baseline}
+            if baseline in compared:
+                yield claimed(plan.rules.across, where, compared, baseline, plan.rules.alpha)
 
 
 def claimed(across: str, where: Key, group: Group, baseline: str, alpha: float) -> Claim:
@@ -97,7 +65,7 @@ def claimed(across: str, where: Key, group: Group, baseline: str, alpha: float) 
     Args:
         across: ``these`` or ``like-these``.
         where: the labels that the group has in common.
-        group: the values.
+        group: the values by method and dataset.
         baseline: the method that the others are compared with.
         alpha: level of the family of the methods.
     """
@@ -111,47 +79,6 @@ def complete(group: Group) -> tuple[list[str], list[str], Floats]:
     common = [name for name in (group[methods[0]] if methods else ()) if all(name in group[one] for one in methods)]
     means = [[mean_std(group[method][name])[0] for method in methods] for name in common]
     return methods, common, np.array(means, dtype=np.float64).reshape(len(common), len(methods))
-
-
-def across_datasets(table: Table) -> tuple[Across, ...]:
-    """Every method against the baseline over the datasets with both claims, apart for each backbone and rate.
-
-    Raises:
-        ValueError: the table has no baseline, or no cells differ in their dataset.
-    """
-    baseline = table.layout.baseline
-    if baseline is None:
-        raise ValueError("methods are compared over datasets with a baseline, and the table has none")
-    alike = groups(table).items()
-    found = [one for where, group in alike for one in _compared(where, group, baseline, table.layout.alpha)]
-    if not found:
-        raise ValueError("methods are compared over two datasets or more, on which both have finished")
-    return tuple(found)
-
-
-def across_text(found: Sequence[Across]) -> str:
-    """The sentences, with what they have in common said once."""
-    rule = (
-        f"Over datasets, Holm-corrected over the methods. '{THESE}': stratified permutation of seeds. "
-        f"'{LIKE_THESE}': Wilcoxon's signed-rank test, a dataset one pair."
-    )
-    return "\n".join([rule, *(f"  {one.sentence}" for one in found)]) + "\n"
-
-
-def _compared(where: Key, group: Group, baseline: str, alpha: float) -> list[Across]:
-    shared = _shared(group, baseline)
-    these, like, gaps, notes = [], [], [], []
-    for method, names in shared.items():
-        gaps.append(_gap(group, method, baseline, names))
-        these.append(_stratified(group, method, baseline, names))
-        hopeless = refusal("wilcoxon", len(names), alpha=alpha)
-        differences = [mean_std(group[method][name])[0] - mean_std(group[baseline][name])[0] for name in names]
-        like.append(math.nan if hopeless else wilcoxon(differences))
-        notes.append(hopeless or refusal("wilcoxon", len(names), alpha=alpha, comparisons=len(shared)))
-    return [
-        Across(where, method, baseline, gap, len(shared[method]), float(p), float(q), note)
-        for method, gap, p, q, note in zip(shared, gaps, holm(these), holm(like), notes, strict=True)
-    ]
 
 
 def _on_these(where: Key, group: Group, baseline: str, alpha: float) -> Claim:

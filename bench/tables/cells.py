@@ -1,14 +1,16 @@
-"""What a table is made from: the cells and the layout, as declared."""
+"""What the records say of each planned cell: values by seed, which candidate was chosen, what failed and why."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.rules import ACROSS, FAMILIES, TESTS
-
-METHOD = "method"
+from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
+from bench.spec import RunSpec
+from bench.stats import mean_std
+from bench.tables.candidates import NO_VALIDATION, choose
+from bench.tables.results import Results
 
 
 @dataclass(frozen=True)
@@ -16,89 +18,113 @@ class Cell:
     """Runs that differ in seed alone.
 
     Attributes:
-        axes: the label along every axis, such as ``{"dataset": "CUB", "rate": "15 %", "method": "GTA"}``.
-        values: the metric (top-1 in percent) of each finished seed, in seed order.
+        values: the metric of each finished seed, in seed order.
+        seeds: which seed each value is of; empty where that is not known.
         planned: seeds asked for.
         failed: seeds that ran and failed.
-        reason: why the cell is excluded; None when it is not.
-        seeds: which seed each value is of, for paired tests; empty where that is not known.
+        failures: how many of its runs failed, and of what; empty where none did.
+        runs: the run that each value is of; none of an average or of somebody's own numbers.
+        chosen: which candidate it is, where there were several.
+        left_out: the label of each candidate that could not be chosen, and why.
+        reason: why nothing is run for it; empty where something is.
+        lacking: why there is no value although runs have finished; empty where there is one.
 
     Raises:
-        ValueError: a value is not finite, the counts contradict each other, or an excluded cell has values.
+        ValueError: a value is not finite, the counts contradict each other, or a cell that is left out has values.
     """
 
-    axes: Mapping[str, str]
-    values: tuple[float, ...]
-    planned: int
-    failed: int = 0
-    reason: str | None = None
+    values: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
+    planned: int = 0
+    failed: int = 0
+    failures: str = ""
+    runs: tuple[RunSpec, ...] = ()
+    chosen: str = ""
+    left_out: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+    lacking: str = ""
 
     def __post_init__(self) -> None:
-        name = " / ".join(self.axes.values())
-        if METHOD not in self.axes:
-            raise ValueError(f"cell {name}: it has no '{METHOD}' among its axes ({', '.join(self.axes)})")
         if not all(map(math.isfinite, self.values)):
-            raise ValueError(f"cell {name}: values must be finite; got {self.values}")
+            raise ValueError(f"values must be finite; got {self.values}")
         if self.failed < 0 or len(self.values) + self.failed > self.planned:
             counts = f"{len(self.values)} finished, {self.failed} failed, {self.planned} planned"
-            raise ValueError(f"cell {name}: the counts of seeds contradict each other ({counts})")
-        if self.reason is not None and self.values:
-            raise ValueError(f"cell {name}: it is excluded ({self.reason}) and yet has values")
+            raise ValueError(f"the counts of seeds contradict each other ({counts})")
+        if self.reason and self.values:
+            raise ValueError(f"a cell is left out ({self.reason}) and yet has values")
         if self.seeds and (len(self.seeds) != len(self.values) or len({*self.seeds}) < len(self.seeds)):
-            raise ValueError(f"cell {name}: every value is of a seed of its own; the seeds are {self.seeds}")
+            raise ValueError(f"every value is of a seed of its own; the seeds are {self.seeds}")
+
+    @property
+    def mean(self) -> float:
+        """Their mean; nan without any."""
+        return mean_std(self.values)[0] if self.values else math.nan
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is no value; empty where there is one, or where none is wanted."""
+        if self.values or not (self.planned or self.reason):
+            return ""
+        return self.reason or self.lacking or self.failures or "no run has finished"
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The values by seed."""
+        return dict(zip(self.seeds, self.values, strict=True))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How cells are laid out and compared.
+Cells = Sequence[Sequence[Cell]]
+"""By row, then by column."""
 
-    Attributes:
-        title: first words of the title line.
-        rows: axes along the rows, outermost first.
-        columns: axes along the columns, outermost first; "method" is in one of the two.
-        baseline: label along the "method" axis that the others are compared to; None for no such comparison.
-        family: Holm's family. "column": the comparisons to the baseline among cells equal in every axis but the
-            method, such as one dataset, backbone and rate; "table": all of them together.
-        alpha: level of the tests.
-        metric: name and unit of the values.
-        selection: which point of its curve each run is scored at.
-        decimals: digits after the point, as printed.
-        test: "welch" (Welch's t), "paired" (paired t, over the seeds that both have) or "permutation" (exact).
-        shared: what runs of one seed have in common, in words; for the caption of a paired test.
-        across: the claim over the datasets: "these", "like-these", or "" for none (see ``bench.tables.across``).
 
-    Raises:
-        ValueError: "method" is not placed, an axis is placed twice, or another field is out of range.
-    """
+def cells_of(table: TablePlan, results: Results) -> list[list[Cell]]:
+    """What is known of each cell, by row and column."""
+    cells = [[_cell(planned, table.rules, results) for planned in line] for line in table.cells]
+    for (row, column), planned in table.places():
+        if planned.averages:
+            cells[row][column] = average(cells, planned.averages)
+    return cells
 
-    title: str
-    rows: tuple[str, ...] = ("dataset", "backbone", METHOD)
-    columns: tuple[str, ...] = ("rate",)
-    baseline: str | None = None
-    family: str = "column"
-    alpha: float = 0.05
-    metric: str = "top-1 (%)"
-    selection: str = "last"
-    decimals: int = 1
-    test: str = "welch"
-    shared: tuple[str, ...] = ()
-    across: str = ""
 
-    def __post_init__(self) -> None:
-        axes = self.rows + self.columns
-        if METHOD not in axes:
-            raise ValueError(f"'{METHOD}' must be in rows or columns; they have {', '.join(axes) or 'nothing'}")
-        if twice := [axis for axis in dict.fromkeys(axes) if axes.count(axis) > 1]:
-            raise ValueError(f"an axis is placed once, in rows or columns; placed twice: {', '.join(twice)}")
-        for what, given, known in (
-            ("family", self.family, FAMILIES),
-            ("test", self.test, TESTS),
-            ("across", self.across, ("", *ACROSS)),
-        ):
-            if given not in known:
-                raise ValueError(f"{what} is one of {', '.join(filter(None, known))}; got '{given}'")
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must be within (0, 1); got {self.alpha}")
-        if not 0 <= self.decimals <= 10:
-            raise ValueError(f"decimals must be within 0 and 10; got {self.decimals}")
+def average(cells: Cells, places: Sequence[Place]) -> Cell:
+    """The mean over some cells, for each seed that all of them have."""
+    averaged = [cells[row][column] for row, column in places]
+    planned = max((cell.planned for cell in averaged), default=0) or 1
+    if not averaged or not all(cell.values for cell in averaged):
+        return Cell(planned=planned, lacking=next((cell.why_empty for cell in averaged if cell.why_empty), ""))
+    columns = [cell.by_seed for cell in averaged]
+    seeds = tuple(seed for seed in columns[0] if all(seed in column for column in columns))
+    if not seeds:
+        return Cell(planned=planned, lacking="no seed has finished in all that it is the mean of")
+    values = tuple(math.fsum(column[seed] for column in columns) / len(columns) for seed in seeds)
+    return Cell(values, seeds, planned)
+
+
+def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
+    if not planned.candidates:
+        return Cell(reason=planned.reason)
+    runs = [spec for candidate in planned.candidates for spec in candidate.runs]
+    if not any(spec.id in results.finished or spec.id in results.failed for spec in runs):
+        return Cell(planned=planned.seeds)
+    choice = choose(planned, rules, results)
+    if choice.chosen is None:
+        return Cell(planned=planned.seeds, left_out=choice.left_out, lacking=choice.lacking)
+    runs = list(choice.chosen.runs)
+    done = [spec for spec in runs if spec.id in results.finished]
+    scored = [(spec, results.score(spec, planned.metric, rules.selection, rules.split)) for spec in done]
+    known = [(spec, score) for spec, score in scored if not math.isnan(score)]
+    return Cell(
+        values=tuple(score for _, score in known),
+        seeds=tuple(spec.seed for spec, _ in known),
+        planned=len(runs),
+        failed=sum(results.has_failed(spec) for spec in runs),
+        failures=results.failures_among(runs),
+        runs=tuple(spec for spec, _ in known),
+        chosen=choice.chosen.label if len(planned.candidates) > 1 else "",
+        left_out=choice.left_out,
+        lacking=_no_score(done[0], planned, rules, results) if done and not known else "",
+    )
+
+
+def _no_score(spec: RunSpec, planned: PlannedCell, rules: TableRules, results: Results) -> str:
+    return results.why_not(spec, planned.metric, rules.split) or f"{NO_VALIDATION} to be scored on"

@@ -1,137 +1,246 @@
-"""From cells to a table: where each cell stands and how it compares."""
+"""From cells to a table: the statistics of each cell, how it compares with others, what it says of what was published."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from bench.errors import choose
+from bench.errors import InputError
+from bench.metrics import Metric
+from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
+from bench.records.store import Store
 from bench.stats import holm, mean_std
 from bench.stats.family import near_best
-from bench.tables.across import claims
-from bench.tables.cells import METHOD, Cell, Layout
+from bench.stats.verdict import Verdict
+from bench.tables.across import claims_of
+from bench.tables.cells import Cell, Cells, cells_of
+from bench.tables.claim import Claim
+from bench.tables.judging import verdict_on
 from bench.tables.notation import fixed
-from bench.tables.table import Entry, Key, Table
-from bench.tables.testing import p_value
+from bench.tables.results import Results, results_of
+from bench.tables.testing import p_value, shared_draws
 
-Entries = dict[Key, Entry]  # by the labels along every axis of the cells
+STRONGER = 5
+"""The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
 
 
-def compare(cells: Sequence[Cell], layout: Layout) -> Table:
-    """Lay cells out and compare them; the order of labels along an axis is that of first appearance.
+@dataclass(frozen=True)
+class Entry:
+    """A cell with its statistics; None is what cannot be computed.
 
-    Cells are compared within those equal in every axis but "method" (by the layout's test, then Holm; see
-    ``bench.stats``), so no result depends on the order of the methods. Axes of the layout with one label are dropped
-    from the body, except "method".
+    Attributes:
+        planned: what it is of.
+        cell: what it summarises.
+        mean: mean of the values.
+        std: sample standard deviation (n - 1); None for n < 2.
+        delta: mean minus the baseline's mean, unrounded; None for the baseline and without one.
+        p: two-sided p against the baseline, by the table's test.
+        p_holm: p after Holm's correction in the table's family.
+        significant: ``p_holm <= alpha``.
+        rank: 1 for what prints as the best mean of its contest, 2 for the second, 0 otherwise; 0 where only one of a
+            contest has a value.
+        near: best, or not distinguishable from the best.
+        published_rank: the same as ``rank`` of the published numbers.
+        verdict: on the published number; None where there is none, or nothing is run for the table.
+    """
+
+    planned: PlannedCell
+    cell: Cell
+    mean: float | None = None
+    std: float | None = None
+    delta: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    significant: bool = False
+    rank: int = 0
+    near: bool = False
+    published_rank: int = 0
+    verdict: Verdict | None = None
+
+    @property
+    def n(self) -> int:
+        """Finished seeds."""
+        return len(self.cell.values)
+
+    @property
+    def is_average(self) -> bool:
+        """Whether it is the mean of other cells."""
+        return bool(self.planned.averages)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A planned table with what the records say.
+
+    Attributes:
+        plan: the table as it was planned.
+        entries: by row, then by column.
+        claims: what is claimed over the datasets, where that is asked for.
+    """
+
+    plan: TablePlan
+    entries: tuple[tuple[Entry, ...], ...]
+    claims: tuple[Claim, ...] = ()
+
+    def at(self, place: Place) -> Entry:
+        """The entry at a place."""
+        return self.entries[place[0]][place[1]]
+
+    def places(self) -> Iterator[tuple[Place, Entry]]:
+        """Every entry with its place."""
+        for row, line in enumerate(self.entries):
+            for column, entry in enumerate(line):
+                yield (row, column), entry
+
+    @cached_property
+    def finished(self) -> tuple[Entry, ...]:
+        """Entries of runs with at least one value."""
+        return tuple(entry for _, entry in self.places() if entry.n and not entry.is_average)
+
+    @property
+    def heading(self) -> str:
+        """The title line: title, metric, and what all cells have in common."""
+        return f"{self.plan.title} – {self.plan.heading}" if self.plan.heading else self.plan.title
+
+    def pairs(self) -> Iterator[tuple[Contest, Entry, Entry]]:
+        """Every comparison whose both sides have values: its contest, the cell and its baseline."""
+        for contest in self.plan.contests:
+            for place, base in contest.pairs:
+                if self.at(place).n and self.at(base).n:
+                    yield contest, self.at(place), self.at(base)
+
+
+def fill(plan: Plan, store: Store, selector: Metric | None = None) -> tuple[Table, ...]:
+    """The tables of a plan with what the store has of them.
+
+    Args:
+        plan: an experiment's, or a paper's.
+        store: the records.
+        selector: by which metric points of curves and candidates are picked; by default by that which is shown.
 
     Raises:
-        ValueError: there are no cells, their axes differ or lack one of the layout's, the baseline is none of the
-            methods, two cells fall on one place, or there are too many seeds for the exact test.
+        InputError: there are too many seeds for the exact test.
     """
-    _check(cells, layout)
-    axes = tuple(cells[0].axes)
-    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in axes}
-    single = [axis for axis in layout.rows + layout.columns if axis != METHOD and len(labels[axis]) == 1]
-    row_axes = tuple(axis for axis in layout.rows if axis not in single)
-    column_axes = tuple(axis for axis in layout.columns if axis not in single)
-    _check_places(cells, row_axes, column_axes)
-    entries = _compared(cells, axes, layout)
-    rows = _ordered((_key(cell, row_axes) for cell in cells), row_axes, labels)
-    columns = _ordered((_key(cell, column_axes) for cell in cells), column_axes, labels)
-    placed = {(_key(e.cell, row_axes), _key(e.cell, column_axes)): e for e in entries.values()}
-    in_order = {(row, column): placed[row, column] for row in rows for column in columns if (row, column) in placed}
-    constant = {axis: labels[axis][0] for axis in single}
-    table = Table(layout, constant, row_axes, column_axes, rows, columns, in_order)
-    return replace(table, claims=claims(table)) if layout.across else table
+    results = results_of(plan, store, selector)
+    return tuple(fill_table(table, results) for table in plan.tables)
 
 
-def _check(cells: Sequence[Cell], layout: Layout) -> None:
-    if not cells:
-        raise ValueError("a table needs at least one cell")
-    axes = set(cells[0].axes)
-    for cell in cells:
-        if set(cell.axes) != axes:
-            raise ValueError(f"cells differ in their axes: {', '.join(cells[0].axes)} and {', '.join(cell.axes)}")
-    for axis in layout.rows + layout.columns:
-        if axis not in axes:
-            raise ValueError(choose(axis, axes, "axis"))
-    methods = {cell.axes[METHOD] for cell in cells}
-    if layout.baseline is not None and layout.baseline not in methods:
-        raise ValueError("baseline: " + choose(layout.baseline, methods, METHOD))
+def fill_table(table: TablePlan, results: Results) -> Table:
+    """A table with what is known of its runs. Raises ``InputError`` where there are too many seeds for its test."""
+    try:
+        return compare(table, cells_of(table, results))
+    except ValueError as error:
+        raise InputError(f"{table.name}: {error}") from None
 
 
-def _check_places(cells: Sequence[Cell], row_axes: Key, column_axes: Key) -> None:
-    seen: dict[tuple[Key, Key], Cell] = {}
-    for cell in cells:
-        place = _key(cell, row_axes), _key(cell, column_axes)
-        if place in seen:
-            differ = [axis for axis, label in cell.axes.items() if seen[place].axes[axis] != label]
-            hint = f"; they differ in {', '.join(differ)}, which the layout does not place" if differ else ""
-            raise ValueError(f"two cells at row '{' / '.join(place[0])}', column '{' / '.join(place[1])}'{hint}")
-        seen[place] = cell
+def compare(plan: TablePlan, cells: Cells) -> Table:
+    """Summarise cells and compare them, within each contest, by the table's test and then Holm's correction.
+
+    Raises:
+        ValueError: there are too many seeds for the exact test.
+    """
+    entries = {place: _summary(planned, cells[place[0]][place[1]]) for place, planned in plan.places()}
+    families: list[list[Place]] = []
+    for contest in plan.contests:
+        _mark(entries, contest)
+        families.append(_test(entries, contest, plan))
+        _mark_near(entries, contest, plan)
+    if plan.rules.family == "table":
+        families = [[place for family in families for place in family]]
+    for family in families:
+        _correct(entries, family, plan.rules.alpha)
+    if any(planned.candidates for _, planned in plan.places()):
+        for place, entry in entries.items():
+            entries[place] = replace(entry, verdict=verdict_on(entry.planned, cells, place, plan))
+    grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
+    table = Table(plan, grid)
+    return replace(table, claims=tuple(claims_of(plan, cells))) if plan.rules.across else table
 
 
-def _key(cell: Cell, axes: Iterable[str]) -> Key:
-    return tuple(cell.axes[axis] for axis in axes)
+def ranks(values: Sequence[float], decimals: Sequence[int], sign: int) -> list[int]:
+    """1 for each value that prints as the best, 2 for each that prints as the second, 0 for the others.
+
+    Args:
+        values: nan where there is none; a value alone has no rank.
+        decimals: digits after the point of each, as printed.
+        sign: 1 where more is better, -1 where less is.
+    """
+    known = [place for place, value in enumerate(values) if not math.isnan(value)]
+    found = [0] * len(values)
+    if len(known) < 2:
+        return found
+    ordered = sorted({sign * values[place] for place in known}, reverse=True)
+    best = {place for place in known if _prints_as(values[place], sign * ordered[0], decimals[place])}
+    rest = [value for value in ordered if not any(sign * values[place] == value for place in best)]
+    for place in known:
+        if place in best:
+            found[place] = 1
+        elif _prints_as(values[place], sign * rest[0], decimals[place]):
+            found[place] = 2
+    return found
 
 
-def _ordered(keys: Iterable[Key], axes: Key, labels: Mapping[str, tuple[str, ...]]) -> tuple[Key, ...]:
-    """Keys once each, sorted label by label, so that rows which share an outer label stand together."""
-    return tuple(sorted(set(keys), key=lambda key: [labels[axis].index(x) for axis, x in zip(axes, key, strict=True)]))
+def _prints_as(value: float, other: float, decimals: int) -> bool:
+    return fixed(value, decimals) == fixed(other, decimals)
 
 
-def _compared(cells: Sequence[Cell], axes: Key, layout: Layout) -> Entries:
-    groups: dict[Key, Entries] = {}
-    for cell in cells:
-        group = _key(cell, (axis for axis in axes if axis != METHOD))
-        groups.setdefault(group, {})[_key(cell, axes)] = _summary(cell)
-    families = [_marked(_against_baseline(group, layout), layout) for group in groups.values()]
-    if layout.family == "table":
-        families = [{key: entry for family in families for key, entry in family.items()}]
-    return {key: entry for family in families for key, entry in _corrected(family, layout.alpha).items()}
-
-
-def _summary(cell: Cell) -> Entry:
+def _summary(planned: PlannedCell, cell: Cell) -> Entry:
     if not cell.values:
-        return Entry(cell)
+        return Entry(planned, cell)
     mean, std = mean_std(cell.values)
-    return Entry(cell, len(cell.values), mean, _known(std))
+    return Entry(planned, cell, mean, _known(std))
 
 
-def _against_baseline(group: Entries, layout: Layout) -> Entries:
-    base = next((entry for entry in group.values() if entry.cell.axes[METHOD] == layout.baseline), None)
-    if base is None or base.mean is None:
-        return group
-    compared = dict(group)
-    for key, entry in group.items():
-        if entry is not base and entry.mean is not None:
-            p = p_value(layout.test, entry.cell, base.cell)
-            compared[key] = replace(entry, delta=entry.mean - base.mean, p=_known(p))
+def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
+    """The ranks of a contest's means, and of its published numbers."""
+    inside = [entries[place] for place in contest.places]
+    decimals = [entry.planned.decimals for entry in inside]
+    sign = inside[0].planned.metric.sign if inside else 1
+    ours = ranks([math.nan if entry.mean is None else entry.mean for entry in inside], decimals, sign)
+    published = ranks([entry.planned.published for entry in inside], decimals, -1 if contest.lower else 1)
+    for place, rank, printed in zip(contest.places, ours, published, strict=True):
+        entries[place] = replace(entries[place], rank=rank, published_rank=printed)
+
+
+def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> None:
+    """What cannot be told from the best of a contest."""
+    places = [place for place in contest.places if entries[place].mean is not None]
+    if len(places) < 2:
+        return
+    inside = [entries[place] for place in places]
+    sign = inside[0].planned.metric.sign
+    means = [sign * (entry.mean or 0.0) for entry in inside]
+    close = near_best(means, lambda i, j: _p(plan, inside[i].cell, inside[j].cell), plan.rules.alpha)
+    for place, entry, near in zip(places, inside, close, strict=True):
+        entries[place] = replace(entry, near=entry.rank == 1 or bool(near))
+
+
+def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> list[Place]:
+    """Test each cell of a contest against its baseline. Returns the places of what was compared."""
+    compared = []
+    for place, base in contest.pairs:
+        entry, reference = entries[place], entries[base]
+        if entry.mean is not None and reference.mean is not None:
+            p = _p(plan, entry.cell, reference.cell)
+            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=_known(p))
+            compared.append(place)
     return compared
 
 
-def _marked(group: Entries, layout: Layout) -> Entries:
-    keys = [key for key, entry in group.items() if entry.mean is not None]
-    if len(keys) < 2:
-        return group
-    means = [mean for key in keys if (mean := group[key].mean) is not None]
-    top = fixed(max(means), layout.decimals)
-    cells = [group[key].cell for key in keys]
-    close = near_best(means, lambda i, j: p_value(layout.test, cells[i], cells[j]), layout.alpha)
-    marked = dict(group)
-    for key, mean, near in zip(keys, means, close, strict=True):
-        best = fixed(mean, layout.decimals) == top
-        marked[key] = replace(group[key], best=best, indistinguishable=best or bool(near))
-    return marked
+def _p(plan: TablePlan, cell: Cell, other: Cell) -> float:
+    """A test's p; nan for pairs of runs that share nothing."""
+    if plan.rules.test == "paired" and cell.runs and other.runs and not shared_draws(cell.runs, other.runs):
+        return math.nan
+    return p_value(plan.rules.test, cell, other)
 
 
-def _corrected(family: Entries, alpha: float) -> Entries:
-    adjusted = holm([math.nan if entry.p is None else entry.p for entry in family.values()])
-    return {
-        key: replace(entry, p_holm=_known(float(p)), significant=bool(p <= alpha))
-        for (key, entry), p in zip(family.items(), adjusted, strict=True)
-    }
+def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:
+    p_values: Mapping[Place, float | None] = {place: entries[place].p for place in family}
+    adjusted = holm([math.nan if p is None else p for p in p_values.values()])
+    for place, p in zip(family, adjusted, strict=True):
+        entries[place] = replace(entries[place], p_holm=_known(float(p)), significant=bool(p <= alpha))
 
 
 def _known(value: float) -> float | None:

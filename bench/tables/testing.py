@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from bench.spec import RunSpec
 from bench.stats import paired_t, permutation, refusal, smallest_p, welch
 from bench.tables.notation import listed
 
@@ -98,3 +99,15 @@ def paired_values(a: Seeded, b: Seeded) -> tuple[list[float], list[float]]:
     first, second = dict(zip(a.seeds, a.values, strict=False)), dict(zip(b.seeds, b.values, strict=False))
     both = sorted(first.keys() & second.keys())
     return [first[seed] for seed in both], [second[seed] for seed in both]
+
+
+def shared_draws(runs: Sequence[RunSpec], others: Sequence[RunSpec]) -> list[str]:
+    """The draws that the runs of every seed share which both sides have, and that change with the seed."""
+    theirs = {spec.seed: spec.seeds for spec in others}
+    pairs = [(spec.seeds, theirs[spec.seed]) for spec in runs if spec.seed in theirs]
+    shared = []
+    for draw in DRAWS:
+        drawn = [(getattr(mine, draw), getattr(other, draw)) for mine, other in pairs]
+        if drawn and all(mine == other for mine, other in drawn) and (len(drawn) == 1 or len({*drawn}) > 1):
+            shared.append(draw)
+    return shared

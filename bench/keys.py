@@ -1,0 +1,77 @@
+"""Keys of files that people write, declared once: for reading, for messages and for the page that explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.document import Section
+from bench.errors import Problems, choose
+
+_NOUNS: Mapping[type, str] = {
+    str: "a text",
+    list: "a list",
+    dict: "a mapping",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a mapping in a file.
+
+    Attributes:
+        name: as it is written.
+        forms: what may stand behind it: ``str``, ``list``, ``dict``, ``int``, ``float``, ``bool``.
+        about: what it means, for the reference page.
+        choices: the words that are allowed, where it is one of some.
+        default: what holds where it is left out, in words; empty where it is needed or nothing does.
+    """
+
+    name: str
+    forms: tuple[type, ...]
+    about: str
+    choices: tuple[str, ...] = ()
+    default: str = ""
+
+    @property
+    def form(self) -> str:
+        """What may stand behind it, in words: ``a list or a text``."""
+        return " or ".join(_NOUNS[form] for form in self.forms)
+
+
+def check_keys(section: Section, keys: Sequence[Key], what: str, problems: Problems) -> None:
+    """Say which keys of a section are unknown or of the wrong form; those are then taken out of it.
+
+    Args:
+        section: the mapping of a file.
+        keys: what may stand in it.
+        what: the singular noun of one, such as ``key of an experiment``.
+        problems: where it is said.
+    """
+    known = {key.name: key for key in keys}
+    for name, value in list(section.items()):
+        place = section.place(name)
+        if name not in known:
+            problems.add(f"{place}: {choose(str(name), known, what)}")
+        elif not _has_form(value, known[name].forms):
+            problems.add(f"{place}: '{name}' must be {known[name].form}, not {value!r}")
+        elif known[name].choices and not _is_choice(value, known[name].choices):
+            problems.add(f"{place}: {choose(str(value), known[name].choices, name)}")
+        else:
+            continue
+        del section[name]
+
+
+def _has_form(value: object, forms: Iterable[type]) -> bool:
+    """Whether a value is of one of some forms; true is no number, and a whole number is a number too."""
+    if isinstance(value, bool):
+        return bool in forms
+    return isinstance(value, tuple(forms)) or (isinstance(value, int) and float in forms)
+
+
+def _is_choice(value: object, choices: Sequence[str]) -> bool:
+    """A text is one of the choices, and so is every text of a list."""
+    return all(word in choices for word in (value if isinstance(value, list) else [value]))

@@ -1,0 +1,218 @@
+"""What a table is to hold, whatever it was declared as: labels, cells with their runs, and which cells are compared."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bench.metrics import TOP1, Metric
+from bench.papers.published import Key, Printed
+from bench.spec import RunSpec
+
+Place = tuple[int, int]
+"""Row and column of a cell, counted from 0."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The runs of one method with its hyper-parameters and settings, one a seed."""
+
+    label: str
+    runs: tuple[RunSpec, ...]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a verdict on a published number rests on, beside our values.
+
+    Attributes:
+        runs: of how many the published number is the mean; 1 where nobody says.
+        images: of the official test split; None where that is not known.
+        differs: how what is run differs from the paper's protocol; empty where nothing is known to.
+    """
+
+    runs: int = 1
+    images: int | None = None
+    differs: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """How a cell is obtained, and what it is called.
+
+    Attributes:
+        axes: what it is of: ``method``, ``backbone``, ``dataset``, ``rate`` as cells have them; none of an empty cell.
+        name: what it is called among those that it is compared with: a method.
+        where: the labels that a claim over datasets holds equal.
+        candidates: one, or several of which the best one counts (values that are swept).
+        averages: the cells that it is the mean of; none where it has runs of its own.
+        reason: why there is nothing to run; empty where there is.
+        metric: what is measured.
+        decimals: digits that are shown after the point.
+        printed: what was published; None where nothing was.
+        ground: what a verdict on it rests on.
+    """
+
+    axes: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    where: Key = ()
+    candidates: tuple[Candidate, ...] = ()
+    averages: tuple[Place, ...] = ()
+    reason: str = ""
+    metric: Metric = TOP1
+    decimals: int = 1
+    printed: Printed | None = None
+    ground: Ground = Ground()
+
+    @property
+    def published(self) -> float:
+        """The published number; nan where there is none."""
+        return self.printed.number if self.printed else math.nan
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds it is to have."""
+        return len(self.candidates[0].runs) if self.candidates else 0
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Cells that are compared with each other: among them the best is marked.
+
+    Attributes:
+        where: the labels that they have in common, without those of the whole table.
+        places: of the cells.
+        pairs: a cell and its baseline, of each comparison.
+        lower: whether of what is published less is better; of what is measured the metric says it.
+    """
+
+    where: Key
+    places: tuple[Place, ...]
+    pairs: tuple[tuple[Place, Place], ...] = ()
+    lower: bool = False
+
+
+@dataclass(frozen=True)
+class TableRules:
+    """How a table is scored and tested.
+
+    Attributes:
+        selection: the point of its curve at which a run is scored, one of ``bench.rules.SELECTIONS``.
+        sweep: the split on which one of several candidates is chosen, one of ``bench.rules.SWEEPS``.
+        split: whose scores are shown, ``test`` or ``val``.
+        test: by which cells are compared, one of ``bench.rules.TESTS``.
+        family: Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
+        alpha: level of the tests.
+        across: the claim over the datasets, one of ``bench.rules.ACROSS``; empty for none.
+    """
+
+    selection: str = "last"
+    sweep: str = "best-val"
+    split: str = "test"
+    test: str = "welch"
+    family: str = "column"
+    alpha: float = 0.05
+    across: str = ""
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table with how each of its cells is obtained.
+
+    Attributes:
+        name: ``demo``, ``gta/table2``.
+        title: the first words of its title line.
+        heading: what is said of all cells behind the title: the metric, a dataset, a backbone.
+        stub: names of the levels of the row labels.
+        rows: labels of each row, one a level of the stub.
+        columns: labels of each column, outermost level first; all of one length.
+        cells: by row, then by column.
+        contests: which cells are compared.
+        within: what the cells of a contest have in common, as captions say it: ``dataset``, ``rate``.
+        baseline: what captions call what the others are compared with; empty where there is no baseline.
+        rules: how it is scored and tested.
+        notes: what has to be known about the runs, in sentences.
+        published_note: what has to be known about the published numbers.
+    """
+
+    name: str
+    title: str
+    heading: str
+    stub: Key
+    rows: tuple[Key, ...]
+    columns: tuple[Key, ...]
+    cells: tuple[tuple[PlannedCell, ...], ...]
+    contests: tuple[Contest, ...] = ()
+    within: Key = ()
+    baseline: str = ""
+    rules: TableRules = TableRules()
+    notes: tuple[str, ...] = ()
+    published_note: str = ""
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it has published numbers."""
+        return any(cell.printed for _, cell in self.places())
+
+    def places(self) -> Iterator[tuple[Place, PlannedCell]]:
+        """Every cell with its place."""
+        for row, line in enumerate(self.cells):
+            for column, cell in enumerate(line):
+                yield (row, column), cell
+
+    def runs(self) -> Iterator[RunSpec]:
+        """The runs, once for each cell that needs them."""
+        for _, cell in self.places():
+            for candidate in cell.candidates:
+                yield from candidate.runs
+
+    def cell_name(self, place: Place) -> str:
+        """A cell by its labels, without those that all columns share: ``CUB / GTA / 15%``."""
+        return " / ".join(filter(None, (*self.rows[place[0]], *told_column(self.columns, place[1]))))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tables that a command line names, with all their runs; what several cells need is trained once.
+
+    Attributes:
+        name: what was named: an experiment, a paper, or a table of it.
+        title: of an experiment; empty for a paper.
+        tables: one, or those of a paper.
+        changes: a digest of what the command line changed; empty where it changed nothing.
+        next: commands to try next, as an experiment names them.
+    """
+
+    name: str
+    title: str
+    tables: tuple[TablePlan, ...]
+    changes: str = ""
+    next: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """A name for files, apart from those of the target as declared: ``demo-1f3a5c``."""
+        return f"{self.name}-{self.changes}" if self.changes else self.name
+
+    @property
+    def unique(self) -> dict[str, RunSpec]:
+        """The runs by id, each once."""
+        return {spec.id: spec for table in self.tables for spec in table.runs()}
+
+    @property
+    def needed(self) -> int:
+        """Runs counted once for each cell that needs them."""
+        return sum(1 for table in self.tables for _ in table.runs())
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why cells are left out, with how many."""
+        return Counter(cell.reason for table in self.tables for _, cell in table.places() if cell.reason)
+
+
+def told_column(columns: tuple[Key, ...], at: int) -> Key:
+    """The labels of a column on the levels on which columns differ."""
+    levels = range(len(columns[at]))
+    return tuple(columns[at][level] for level in levels if len({column[level] for column in columns}) > 1)

@@ -1,0 +1,108 @@
+"""Which of several candidates a cell is: the one whose mean is best on a split, by a rule that the table names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.plan.table import Candidate, PlannedCell, TableRules
+from bench.tables.results import Results
+
+NO_VALIDATION = "there is no validation split"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which candidate of a cell counts.
+
+    Attributes:
+        chosen: the candidate; None where none can be chosen.
+        left_out: the label of each candidate that cannot be chosen, and why.
+        lacking: why none is chosen; empty where one is.
+        means: what each candidate that could be chosen scored on the split of the sweep, by its label.
+    """
+
+    chosen: Candidate | None
+    left_out: tuple[tuple[str, str], ...] = ()
+    lacking: str = ""
+    means: tuple[tuple[str, float], ...] = ()
+
+
+def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
+    """The candidate whose mean is best on the validation (``best-val``) or the test split (``best-test``).
+
+    Its runs are scored at the points that the selection rule picks. A candidate with a run that failed or diverged has
+    no mean over its seeds and is left out: the runs that are left would be the lucky ones. None is chosen while runs
+    are merely missing, as a choice among some candidates would not be the sweep's, nor where there is no validation
+    split to choose on.
+    """
+    if len(planned.candidates) == 1:
+        return Choice(planned.candidates[0])
+    left_out, waiting, complete = list[tuple[str, str]](), list[Candidate](), list[Candidate]()
+    for candidate in planned.candidates:
+        if why := results.failures_among(candidate.runs):
+            left_out.append((candidate.label, why))
+        elif all(spec.id in results.finished for spec in candidate.runs):
+            complete.append(candidate)
+        else:
+            waiting.append(candidate)
+    if waiting:
+        return Choice(None, tuple(left_out), _waits(waiting, results))
+    if not complete:
+        return Choice(None, tuple(left_out), "no candidate of its sweep has all its runs")
+    metric = results.picking(planned.metric)
+    means = [_mean(candidate, rules, results, planned) for candidate in complete]
+    if all(map(math.isnan, means)):
+        return Choice(None, tuple(left_out), f"{NO_VALIDATION} to choose on")
+    best = int(np.nanargmax([metric.sign * mean for mean in means]))
+    labelled = tuple((candidate.label, mean) for candidate, mean in zip(complete, means, strict=True))
+    return Choice(complete[best], tuple(left_out), means=labelled)
+
+
+def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -> Iterator[str]:
+    """Where selection rules chose different candidates of a sweep, and which each of them chose.
+
+    Args:
+        chosen: of each cell its name, how it was planned, and the chosen label by rule.
+    """
+    clauses = list[str]()
+    for name, planned, by_rule in chosen:
+        rules = dict[str, list[str]]()
+        for rule, label in by_rule.items():
+            if label:
+                rules.setdefault(label, []).append(rule)
+        if len(rules) > 1:
+            short = short_labels([candidate.label for candidate in planned.candidates])
+            choices = ", ".join(f"{' and '.join(names)} {short[label]}" for label, names in rules.items())
+            clauses.append(f"{name} ({choices})")
+    if clauses:
+        yield (
+            "Where values were swept, each rule chooses among them for itself, and what it adds is of the "
+            f"choice too: {'; '.join(clauses)}."
+        )
+
+
+def short_labels(labels: Sequence[str]) -> dict[str, str]:
+    """Each label by what tells it from the others: ``gta (weight=1)`` as ``weight=1``."""
+    heads, inner = list[str](), dict[str, str]()
+    for label in labels:
+        head, _, rest = label.removesuffix(")").partition(" (")
+        heads.append(head)
+        inner[label] = rest
+    alike = len({*heads}) == 1 and all(label.endswith(")") for label in labels)
+    return inner if alike else {label: label for label in labels}
+
+
+def _mean(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> float:
+    metric = results.picking(planned.metric)
+    split = "val" if rules.sweep == "best-val" else "test"
+    return float(np.mean([results.score(spec, metric, rules.selection, split) for spec in candidate.runs]))
+
+
+def _waits(candidates: Sequence[Candidate], results: Results) -> str:
+    missing = [spec for candidate in candidates for spec in candidate.runs if spec.id not in results.finished]
+    labels = ", ".join(candidate.label for candidate in candidates)
+    return f"its sweep waits for {len(missing)} run{'s' * (len(missing) > 1)} of {labels}"
