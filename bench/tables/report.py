@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
+from bench.metrics import TOP1
 from bench.plan.experiment import TableRules
 from bench.plan.grid import Plan, Planned
+from bench.records.scores import Scores
 from bench.records.store import Finished, Point, Store, write_file
 from bench.sheets import SUFFIXES
 from bench.spec import percent
@@ -31,17 +33,16 @@ def score(curve: Sequence[Point], rule: str, split: str = "test") -> float:
     Returns:
         nan where a validation split is needed and there is none.
     """
-    if math.isnan(curve[-1].val) and "val" in (rule.removeprefix("best-"), split):
-        return math.nan
-    chosen = curve[chosen_point(curve, rule)]
-    return chosen.test if split == "test" else chosen.val
+    return Scores(Path()).of(_finished(curve), TOP1, rule, split)
 
 
 def chosen_point(curve: Sequence[Point], rule: str) -> int:
     """The place in a curve of the point that a selection rule picks (see ``score``), counted from 0."""
-    if rule == "last":
-        return len(curve) - 1
-    return max(range(len(curve)), key=lambda at: curve[at].val if rule == "best-val" else curve[at].test)
+    return Scores(Path()).point(_finished(curve), rule, TOP1)
+
+
+def _finished(curve: Sequence[Point]) -> Finished:
+    return Finished("", "", [(point.step, point.val, point.test) for point in curve], 0.0)
 
 
 def fill(plan: Plan, store: Store) -> Table:
