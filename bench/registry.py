@@ -23,12 +23,13 @@ from bench.cards.folders import typed_path
 from bench.cards.method import read_method
 from bench.document import Section, read_document
 from bench.errors import InputError, choose, shortened
+from bench.metrics import METRICS, Metric, find
 from bench.papers.published import PublishedTable, read_published
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What a method, backbone, dataset or experiment may be called."""
 
-_KINDS = ("methods", "backbones", "datasets", "experiments", "paper_tables")
+_KINDS = ("methods", "backbones", "datasets", "experiments", "paper_tables", "metrics")
 _NO_TABLES = ("protocol.yaml", "claims.yaml")
 
 
@@ -81,6 +82,26 @@ class Registry:
     def claims_files(self) -> dict[str, Path]:
         """What each paper says about its tables, by its short name."""
         return {path.parent.name: path for path in self._paper_files() if path.name == "claims.yaml"}
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Every metric, by name: the suite's own and those of plug-ins, whose files are run.
+
+        Raises:
+            InputError: a file declares none, or one of another name, or a name is taken twice.
+        """
+        folders = [folder for plugin in self.plugins if plugin.is_dir() and (folder := plugin / "metrics").is_dir()]
+        metrics = dict(METRICS)
+        for path in [path for folder in folders for path in sorted(folder.glob("*.py"))]:
+            metric = _load_metric(path)
+            if metric.name in metrics:
+                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename the file and it")
+            metrics[metric.name] = metric
+        return metrics
+
+    def metric(self, name: str) -> Metric:
+        """The metric of a name. Raises ``InputError`` where there is none; says which there are."""
+        return find(name, self.metrics)
 
     @property
     def papers(self) -> list[str]:
@@ -185,6 +206,22 @@ def _is_folder(name: str) -> bool:
 def _real(given: str | Path) -> Path:
     """The path that a typed one leads to, which may be printed as well as that one."""
     return typed_path(os.path.realpath(typed_path(given)))
+
+
+def _load_metric(path: Path) -> Metric:
+    """The metric that a plug-in's file declares. Raises ``InputError`` where it declares none of the file's name."""
+    spec = importlib.util.spec_from_file_location(f"bench.metrics.plugin_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{path}: running it failed: {type(error).__name__}: {error}") from error
+    metric = getattr(module, "METRIC", None)
+    if not isinstance(metric, Metric) or metric.name != path.stem:
+        raise InputError(f"{path}: it must say METRIC = Metric('{path.stem}', ...), from bench.metrics import Metric")
+    return metric
 
 
 def _load(card: MethodCard) -> ModuleType:

@@ -1,31 +1,33 @@
-"""The index beside the records: what it keeps of each, and its form. It is a cache, believed only as it was written.
+"""The indexes beside the records: what they keep of each, and their form. They are caches, believed only as written.
 
-Its first line holds the checksum of the others; each of these is a row of one finished run, as JSON. What is read of a
-record is declared here and checked while it is parsed: a nan is no JSON number and a text no number.
+The first line of one holds the checksum of the others; each of these is a row of one finished run, as JSON.
+``index.jsonl`` holds what every table needs, ``scores.jsonl`` what only some ask for; it is not made before one does.
+What is read of a record is declared here and checked while it is parsed: a nan is no JSON number and a text no number.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from bench.records.record import Count, Point, Record, Stage, Timing, Usage, read_record
 from bench.spec import from_json
 
-FORM = 2
-"""The form of the index; one of another form is not read, and written anew."""
+FORM = 3
+"""The form of the indexes; one of another form is not read, and written anew."""
 
-Step = Annotated[int, Meta(ge=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-Values = tuple[Step, Percent | None, Percent]
+Values = tuple[Count, Percent | None, Percent]
 """Step, validation accuracy (None where there is no validation split) and test accuracy of a point of a curve."""
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """What the index keeps of a finished run.
+    """What ``index.jsonl`` keeps of a finished run.
 
     Attributes:
         folder: of the record, in ``runs/``.
@@ -42,25 +44,39 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     values: Annotated[tuple[Values, ...], Meta(min_length=1)]
 
 
+class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What metrics need of a record: all scores of its curve, and what the run took."""
+
+    curve: list[Point]
+    timing: Timing
+    stages: list[Stage] = []
+    usage: Usage | None = None
+
+
+class ScoredRow(msgspec.Struct, array_like=True, gc=False):
+    """What ``scores.jsonl`` keeps of a finished run; ``scored`` is a ``Scored``, parsed when it is asked for."""
+
+    folder: str
+    stamp: int
+    scored: msgspec.Raw
+
+
+_RowType = TypeVar("_RowType", Row, ScoredRow)
+
+
 class _Head(msgspec.Struct):
-    """The first line of the index."""
+    """The first line of an index."""
 
     index: int
     crc32: int
-
-
-class _AnyVersion(msgspec.Struct):
-    """The part of a record that records of all versions have."""
-
-    schema: int
 
 
 class _Scores(msgspec.Struct):
     top1: Percent
 
 
-class _Measured(msgspec.Struct):
-    step: Step
+class _Point(msgspec.Struct):
+    step: Count
     val: _Scores | None
     test: _Scores
 
@@ -70,56 +86,69 @@ class _Timing(msgspec.Struct):
 
 
 class _Done(msgspec.Struct):
-    """The part of a finished run's record that the index keeps, or that shows whether it is sound."""
+    """The part of a finished run's record that ``index.jsonl`` keeps, or that shows whether it is sound.
+
+    Records of all schemas have it in this form. It is parsed alone, since a folder may hold 100,000 of them.
+    """
 
     id: str
     spec: dict[str, Any]
     status: Literal["done"]
-    curve: Annotated[list[_Measured], Meta(min_length=1)]
+    curve: Annotated[list[_Point], Meta(min_length=1)]
     timing: _Timing
 
 
-_HEADS, _ROWS, _WRITER = msgspec.json.Decoder(_Head), msgspec.json.Decoder(Row), msgspec.json.Encoder()
-_VERSIONS, _RECORDS = msgspec.json.Decoder(_AnyVersion), msgspec.json.Decoder(_Done)
+_HEADS, _DONE, _WRITER = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_Done), msgspec.json.Encoder()
 
 
-def schema_of(content: bytes) -> int:
-    """The schema of a record. Raises ``msgspec.MsgspecError`` where it is no record."""
-    return _VERSIONS.decode(content).schema
+@dataclass(frozen=True)
+class Index(Generic[_RowType]):
+    """An index.
 
-
-def read_row(content: bytes, folder: str, stamp: int) -> Row:
-    """The row of a record.
-
-    Args:
-        content: of its file.
-        folder: that it lies in.
-        stamp: of its file, taken before it was read.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError: it is not a sound record, or not that of
-            its id or folder.
+    Attributes:
+        file: its name in the folder of results.
+        rows: parses its lines.
+        read: the row of a record, from the content of its file, its folder and the file's stamp. Raises one of
+            ``bench.records.store.UNSOUND`` where the record is not sound.
     """
-    record = _RECORDS.decode(content)
+
+    file: str
+    rows: msgspec.json.Decoder[_RowType]
+    read: Callable[[bytes, str, int], _RowType]
+
+    def decode(self, content: bytes) -> list[_RowType]:
+        """The rows of an index.
+
+        Raises:
+            ValueError, msgspec.MsgspecError: it is of another form, or not as ``encode`` wrote it.
+        """
+        head, _, lines = content.partition(b"\n")
+        if _HEADS.decode(head) != _Head(FORM, zlib.crc32(lines)):
+            raise ValueError("the index is not as it was written")
+        return self.rows.decode_lines(lines)
+
+    def encode(self, rows: Iterable[_RowType]) -> bytes:
+        """An index of these rows."""
+        lines = _WRITER.encode_lines(rows)
+        return _WRITER.encode(_Head(FORM, zlib.crc32(lines))) + b"\n" + lines
+
+
+def _row(content: bytes, folder: str, stamp: int) -> Row:
+    record = _DONE.decode(content)
     if from_json(record.spec).id != record.id or not folder.endswith(f"-{record.id}"):
         raise ValueError("the record does not belong to its id")
     values = tuple([(point.step, point.val.top1 if point.val else None, point.test.top1) for point in record.curve])
     return Row(folder, stamp, record.id, record.timing.seconds, values)
 
 
-def read_index(content: bytes) -> list[Row]:
-    """The rows of an index.
-
-    Raises:
-        ValueError, msgspec.MsgspecError: it is of another form, or not as ``index_bytes`` wrote it.
-    """
-    head, _, lines = content.partition(b"\n")
-    if _HEADS.decode(head) != _Head(FORM, zlib.crc32(lines)):
-        raise ValueError("the index is not as it was written")
-    return _ROWS.decode_lines(lines)
+def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
+    record = read_record(content)
+    if not isinstance(record, Record):
+        raise ValueError("the run did not finish")
+    curve = [msgspec.structs.replace(point, loss={}) for point in record.curve]
+    scored = Scored(curve, record.timing, record.stages, record.usage)
+    return ScoredRow(folder, stamp, msgspec.Raw(_WRITER.encode(scored)))
 
 
-def index_bytes(rows: Iterable[Row]) -> bytes:
-    """An index of these rows."""
-    lines = _WRITER.encode_lines(rows)
-    return _WRITER.encode(_Head(FORM, zlib.crc32(lines))) + b"\n" + lines
+CURVES = Index("index.jsonl", msgspec.json.Decoder(Row), _row)
+SCORES = Index("scores.jsonl", msgspec.json.Decoder(ScoredRow), _scored_row)

@@ -4,7 +4,7 @@
       runs/<label>-<id>/      record.json, predictions.npz, log.txt
       failed/<label>-<id>-1/  record.json, log.txt of a run that failed, numbered by attempt
       damaged/                what could not be read, set aside
-      index.jsonl             derived from runs/
+      index.jsonl             derived from runs/; so is scores.jsonl, once a metric other than top-1 was asked for
 
 No locks and no database: folders of results live on network file systems.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import json
 import math
 import os
 import re
@@ -30,11 +29,19 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from bench.errors import InputError
-from bench.records.index import Row, index_bytes, read_index, read_row, schema_of
-from bench.spec import RunSpec, to_json
-
-SCHEMA = 1
-"""The form of a record; a record of a newer one is never touched."""
+from bench.records.index import CURVES, SCORES, Index, Row, ScoredRow
+from bench.records.record import (
+    AnyRecord,
+    FailedRecord,
+    Newer,
+    Record,
+    Stored,
+    read_record,
+    record_bytes,
+    record_of,
+    schema_of,
+)
+from bench.spec import RunSpec
 
 UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
 """What reading a file that is not a sound record can raise."""
@@ -51,6 +58,7 @@ _AT_HAND = 1e-4
 _READ_TOGETHER = 4096
 """Records whose text is in memory at a time."""
 
+_Row = TypeVar("_Row", Row, ScoredRow)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -119,41 +127,42 @@ class Store:
 
     def finished(self) -> dict[str, Finished]:
         """Every readable record, by run id; what is damaged is listed in ``damaged`` and counts as not there."""
-        known, stamps = self._indexed(), self._stamps()
-        stale = [folder for folder, stamp in stamps.items() if folder not in known or known[folder].stamp != stamp]
-        read = {folder: self._row(folder, stamps[folder], content) for folder, content in self._contents(stale)}
-        self.damaged = [folder for folder, row in read.items() if row is None]
-        rows = {folder: row for folder in stamps if (row := read[folder] if folder in read else known[folder])}
-        if rows != known:
-            with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
-                write_file(self.root / "index.jsonl", index_bytes(rows.values()))
-        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items()}
+        rows = self._rows(CURVES)
+        self.damaged = [folder for folder, row in rows.items() if row is None]
+        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items() if row}
 
-    def records(self, folders: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """The whole records of finished runs, by the names of their folders; damaged ones are passed over."""
+    def scored(self) -> dict[str, msgspec.Raw]:
+        """All scores and costs of finished runs by folder, each to be parsed as a ``bench.records.index.Scored``."""
+        return {folder: row.scored for folder, row in self._rows(SCORES).items() if row}
 
-        def read(folder: str) -> dict[str, Any] | None:
+    def records(self, folders: Iterable[str]) -> Iterator[tuple[Record, Path]]:
+        """The whole records of finished runs, with where they lie, by the names of their folders; no damaged ones."""
+
+        def read(folder: str) -> AnyRecord | None:
             with contextlib.suppress(*UNSOUND):
-                return {**self._record("runs", folder), "folder": str(self.root / "runs" / folder)}
+                return self._record("runs", folder)
             return None
 
-        yield from (record for record in in_threads(read, list(folders)) if record is not None)
+        names = list(folders)
+        for folder, record in zip(names, in_threads(read, names), strict=True):
+            if isinstance(record, Record):
+                yield record, self.root / "runs" / folder
 
-    def failures(self) -> dict[str, dict[str, Any]]:
+    def failures(self) -> dict[str, Stored]:
         """The last readable record of each run that failed, by run id."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Stored] = {}
         for run_id, folder in self._attempts():
             with contextlib.suppress(*UNSOUND):
                 record = self._record("failed", folder)
-                _ = record["error"]["message"] + record["error"]["kind"]
-                found[run_id] = {**record, "id": run_id, "folder": str(self.root / "failed" / folder)}
+                if isinstance(record, FailedRecord):
+                    found[run_id] = Stored(record, self.root / "failed" / folder)
         return found
 
     def attempts(self) -> dict[str, int]:
         """How often each run has failed, by run id, as the names of the folders say."""
         return {run_id: _attempt(folder) for run_id, folder in self._attempts()}
 
-    def record(self, run_id: str) -> dict[str, Any]:
+    def record(self, run_id: str) -> Stored:
         """The whole record of a run, finished or else failed, whose id begins so.
 
         Raises:
@@ -168,7 +177,7 @@ class Store:
             say = "no record" if not chosen else f"{len(chosen)} records"
             raise InputError(f"{self.root}: {say} of a run whose id begins with '{run_id}'")
         try:
-            return {**self._record(chosen[0].parent.name, chosen[0].name), "folder": str(chosen[0])}
+            return Stored(self._record(chosen[0].parent.name, chosen[0].name), chosen[0])
         except UNSOUND:
             raise InputError(
                 f"{chosen[0]}: the record is damaged; 'bench run' sets it aside and trains it again"
@@ -196,7 +205,7 @@ class Store:
         """Move the damaged records found by ``finished`` to ``damaged/``; their runs count as missing."""
         target = self.root / "damaged"
         for folder, content in self._contents(self.damaged):
-            if self._row(folder, 0, content) is None:  # else another process has trained it again meanwhile
+            if self._row(CURVES, folder, 0, content) is None:  # else another process has trained it again meanwhile
                 target.mkdir(exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # another process was quicker
                     (self.root / "runs" / folder).rename(target / f"{folder}.{uuid.uuid4().hex[:6]}")
@@ -215,20 +224,26 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
+    def publish(self, draft: Path, spec: RunSpec, record: Record | Mapping[str, Any]) -> Path:
         """Make a draft the record of a run; if another process was first, its record stays.
 
         Args:
             draft: a folder from ``draft`` with the run's files.
             spec: the run.
-            record: what is written as ``record.json``, beside schema, id, label and spec.
+            record: what is written as ``record.json``; of a mapping of its entries, schema, id, label and spec are
+                filled in.
+
+        Raises:
+            msgspec.ValidationError: an entry is not as it must be.
         """
-        _write_json(draft / "record.json", _headed(spec, record))
+        record = record if isinstance(record, Record) else record_of(spec, record, Record)
+        (draft / "record.json").write_bytes(record_bytes(record))
         return self._place(draft, "runs", folder_name(spec))
 
-    def publish_failure(self, draft: Path, spec: RunSpec, record: Mapping[str, Any]) -> Path:
+    def publish_failure(self, draft: Path, spec: RunSpec, record: FailedRecord | Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
-        _write_json(draft / "record.json", _headed(spec, record))
+        record = record if isinstance(record, FailedRecord) else record_of(spec, record, FailedRecord)
+        (draft / "record.json").write_bytes(record_bytes(record))
         attempt = self.attempts().get(spec.id, 0)
         while True:
             attempt += 1
@@ -291,11 +306,10 @@ class Store:
             if match := _ID.search(folder):
                 yield match[1], folder
 
-    def _record(self, kind: str, folder: str) -> dict[str, Any]:
+    def _record(self, kind: str, folder: str) -> AnyRecord:
         """A record as it is. Raises one of ``UNSOUND`` where it is not one, ``InputError`` where it is a newer one."""
-        record = json.loads((self.root / kind / folder / "record.json").read_text(encoding="utf-8"))
-        self._refuse_newer(record["schema"], kind, folder)
-        return dict(record)
+        with self._no_newer(kind, folder):
+            return read_record((self.root / kind / folder / "record.json").read_bytes())
 
     def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of finished runs' records; none of one that cannot be read."""
@@ -310,24 +324,38 @@ class Store:
             part = folders[start : start + _READ_TOGETHER]
             yield from zip(part, in_threads(content, part), strict=True)
 
-    def _row(self, folder: str, stamp: int, content: bytes) -> Row | None:
+    def _rows(self, index: Index[_Row]) -> dict[str, _Row | None]:
+        """The row of each finished run by folder, None where its record is damaged; the index is brought up to date."""
+        path = self.root / index.file
+        known: dict[str, _Row] = {}
+        with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
+            known = {row.folder: row for row in index.decode(path.read_bytes())}
+        stamps = self._stamps()
+        stale = [folder for folder, stamp in stamps.items() if folder not in known or known[folder].stamp != stamp]
+        read = {folder: self._row(index, folder, stamps[folder], content) for folder, content in self._contents(stale)}
+        rows = {folder: read[folder] if folder in read else known[folder] for folder in stamps}
+        sound = {folder: row for folder, row in rows.items() if row}
+        if sound != known:
+            with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
+                write_file(path, index.encode(sound.values()))
+        return rows
+
+    def _row(self, index: Index[_Row], folder: str, stamp: int, content: bytes) -> _Row | None:
         """The row of a record; None where it is damaged. Raises ``InputError`` where it is of a newer version."""
-        with contextlib.suppress(*UNSOUND):
-            self._refuse_newer(schema_of(content), "runs", folder)
-            return read_row(content, folder, stamp)
+        with contextlib.suppress(*UNSOUND), self._no_newer("runs", folder):
+            schema_of(content)
+            return index.read(content, folder, stamp)
         return None
 
-    def _refuse_newer(self, schema: int, kind: str, folder: str) -> None:
-        if schema > SCHEMA:
+    @contextlib.contextmanager
+    def _no_newer(self, kind: str, folder: str) -> Iterator[None]:
+        """Inside, a record of a newer schema is an ``InputError`` that says where it lies."""
+        try:
+            yield
+        except Newer as newer:
             raise InputError(
-                f"{self.root / kind / folder}: written by a newer version (schema {schema}); update the suite"
-            )
-
-    def _indexed(self) -> dict[str, Row]:
-        """The rows of the index by folder; none where it is not exactly as it was written."""
-        with contextlib.suppress(*UNSOUND):
-            return {row.folder: row for row in read_index((self.root / "index.jsonl").read_bytes())}
-        return {}
+                f"{self.root / kind / folder}: written by a newer version ({newer}); update the suite"
+            ) from None
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -341,10 +369,6 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _headed(spec: RunSpec, record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema": SCHEMA, "id": spec.id, "label": spec.label, "spec": to_json(spec), **record}
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
@@ -380,10 +404,6 @@ def folder_name(spec: RunSpec) -> str:
 
 def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.")[:100]
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

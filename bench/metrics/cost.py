@@ -1,0 +1,35 @@
+"""What a run takes: time, memory, weights, energy."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from bench.metrics.metric import Cost, Metric
+
+_SECONDS_TO = re.compile(r"seconds_to_(\d{1,3})(?:_(\d+))?")
+
+METRICS = (
+    Metric("seconds", "training time", "s", lower=True, low=0, of_run=lambda cost: cost.seconds),
+    Metric("peak_memory", "peak memory", "MB", lower=True, low=0, decimals=0, of_run=lambda cost: cost.memory / 1e6),
+    Metric("trainable", "trained weights", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.trained),
+    Metric("energy", "energy", "J", lower=True, low=0, decimals=0, of_run=lambda cost: cost.energy),
+)
+
+
+def seconds_to(name: str) -> Metric | None:
+    """The metric ``seconds_to_90``, ``seconds_to_97_5``: training time until top-1 first reaches so many percent.
+
+    It is read off the points of the curve, on the validation split where a run has one, else on the test split; nan
+    where no point reaches it. None where the name is no such one.
+    """
+    match = _SECONDS_TO.fullmatch(name)
+    percent = float(f"{match[1]}.{match[2] or 0}") if match else math.inf
+    if percent > 100:
+        return None
+
+    def reached(cost: Cost) -> float:
+        return next((seconds for seconds, top1 in cost.curve if top1 >= percent), math.nan)
+
+    title = f"training time to {percent:g} % top-1"
+    return Metric(name, title, "s", lower=True, low=0, of_run=reached)

@@ -1,0 +1,107 @@
+"""What is kept of each image at each scored point, in few bytes, and what metrics see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+ARRAYS = ("confidence", "log_probability", "rank", "squares")
+"""What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
+
+SHARES = 65535
+"""Steps of a share. It is a multiple of 15, so that the edges of 15 bins lie on steps and no image changes its bin."""
+
+
+class NotKept(LookupError):
+    """A run did not keep what a metric is computed from; the message says what."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted of each image of a split at a point of a run's curve.
+
+    Args:
+        predicted: (images,), the class with the highest logit, the first of equals.
+        labels: (images,), the true class.
+        stored: the arrays of ``ARRAYS``, each (images,), as ``compact`` makes them; those of older runs lack.
+
+    Its attributes raise ``NotKept`` where a run did not keep them.
+    """
+
+    predicted: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    stored: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(images,), whether the predicted class is the true one."""
+        return np.asarray(self.predicted == self.labels)
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """(images,), the probability of the predicted class, at most 1 / ``SHARES`` too high; nan where it is none."""
+        return _share(self._stored("confidence"))
+
+    @cached_property
+    def log_probability(self) -> Floats:
+        """(images,), the natural logarithm of the true class's probability, to 7 digits."""
+        return self._stored("log_probability").astype(np.float64)
+
+    @cached_property
+    def probability(self) -> Floats:
+        """(images,), the true class's probability."""
+        return np.exp(self.log_probability)
+
+    @cached_property
+    def rank(self) -> npt.NDArray[np.int64]:
+        """(images,), the place of the true class, 1 for the highest logit; of equals the first class comes first."""
+        return self._stored("rank").astype(np.int64)
+
+    @cached_property
+    def squares(self) -> Floats:
+        """(images,), the sum over classes of the squared probabilities, at most 1 / ``SHARES`` too high."""
+        return _share(self._stored("squares"))
+
+    def _stored(self, name: str) -> npt.NDArray[Any]:
+        if name not in self.stored:
+            raise NotKept(f"the run kept no {name.replace('_', ' ')} of its images")
+        return self.stored[name]
+
+
+def compact(
+    confidence: Floats, log_probability: Floats, rank: npt.NDArray[Any], squares: Floats
+) -> dict[str, npt.NDArray[Any]]:
+    """What is kept of some images, from exact values.
+
+    A share is rounded up to the next of ``SHARES`` steps in two bytes (a float16 would be 16 times coarser near 1); 0
+    says that it is no number. The logarithm keeps a float32: it has no bound, and of a small probability the mean of
+    logarithms wants its order of magnitude.
+
+    Args:
+        confidence: (images,), in [0, 1].
+        log_probability: (images,).
+        rank: (images,), from 1.
+        squares: (images,), in [0, 1].
+    """
+    return {
+        "confidence": _steps(confidence),
+        "log_probability": log_probability.astype(np.float32),
+        "rank": np.minimum(rank, SHARES).astype(np.uint16),
+        "squares": _steps(squares),
+    }
+
+
+def _steps(share: Floats) -> npt.NDArray[np.uint16]:
+    steps = np.ceil(np.clip(share, 0, 1) * SHARES)
+    return np.nan_to_num(steps, nan=0.0).astype(np.uint16)
+
+
+def _share(steps: npt.NDArray[np.uint16]) -> Floats:
+    return np.where(steps == 0, np.nan, steps / SHARES)

@@ -1,0 +1,305 @@
+"""The record of a run as it is written: its parts, their types, and how older forms become this one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from bench.spec import RunSpec, from_json, to_json
+
+SCHEMA = 2
+"""The form of a record; a record of a newer one is never touched.
+
+2: a point of the curve keeps every metric, and the seconds of training until then; the number of right answers, which
+is top-1 times the images, is gone.
+"""
+
+Count = Annotated[int, Meta(ge=0)]
+Scores = dict[str, float | None]
+"""The metrics of a split at a point by name (``bench.metrics``); null where one is no finite number."""
+
+
+class Newer(Exception):
+    """A record is of a newer form; ``schema`` says which."""
+
+    def __init__(self, schema: int) -> None:
+        super().__init__(f"schema {schema}")
+        self.schema = schema
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """A point of a run's curve.
+
+    Attributes:
+        step: steps made, over all stages.
+        learning_rate: of the last one.
+        loss: mean of each term of the loss since the point before.
+        val: metrics on the validation split; null where there is none.
+        test: metrics on the test split.
+        seconds: of training until then, evaluation left out; null in records of schema 1.
+    """
+
+    step: Count
+    learning_rate: float | None = None
+    loss: dict[str, float | None] = {}
+    val: Scores | None = None
+    test: Scores
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for scores in (self.val, self.test):
+            top1 = 0.0 if scores is None else scores.get("top1")
+            if top1 is None or not 0 <= top1 <= 100:  # nan is in no range
+                raise ValueError(f"step {self.step}: top1 is a number from 0 to 100, not {top1}")
+
+
+class Stage(Struct, frozen=True):
+    """A stage that was trained.
+
+    Attributes:
+        steps: that it took.
+        budget: of them, those of the run's budget.
+        batch_size: images a step.
+        trained_weights: numbers that were trained.
+        shared: of a stage that runs share: its key, and whether it was taken.
+    """
+
+    steps: Count = 0
+    budget: Count = 0
+    batch_size: Count = 0
+    trained_weights: Count = 0
+    shared: dict[str, Any] | UnsetType = UNSET
+
+
+class Subset(Struct, frozen=True):
+    """The training images that were drawn: how many, of how many, and a digest of which."""
+
+    digest: str
+    images: Count = 0
+    of: Count = 0
+
+
+class Timing(Struct, frozen=True):
+    """Seconds of a run, and of them those of its evaluations."""
+
+    seconds: float
+    evaluation_seconds: float | None = None
+
+
+class Energy(Struct, frozen=True):
+    """Joules of whole processors and GPUs; null where they cannot be read."""
+
+    processor: float | None = None
+    gpu: float | None = None
+
+
+class Usage(Struct, frozen=True):
+    """What a run took.
+
+    Attributes:
+        parts: times that it was begun or taken up.
+        seconds: wall-clock, over all parts.
+        cpu_seconds: of the process.
+        memory_bytes: peak resident, mapped files included; null where it cannot be known.
+        gpu_memory_bytes: peak allocated, of the GPU with the most; null where none was used.
+        energy_joules: of processors and GPUs.
+    """
+
+    parts: Count
+    seconds: float
+    cpu_seconds: float
+    memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
+    energy_joules: Energy = Energy()
+
+
+class Environment(Struct, frozen=True):
+    """Where a run was made (``bench.records.environment``); what a record does not say is not there."""
+
+    python: str | UnsetType | None = UNSET
+    packages: dict[str, str | None] | UnsetType = UNSET
+    platform: str | UnsetType | None = UNSET
+    processor: str | UnsetType | None = UNSET
+    instructions: str | UnsetType | None = UNSET
+    cores: int | UnsetType | None = UNSET
+    memory_bytes: int | UnsetType | None = UNSET
+    threads: int | UnsetType | None = UNSET
+    gpus: list[dict[str, Any]] | UnsetType = UNSET
+    cuda: dict[str, Any] | UnsetType | None = UNSET
+    git: dict[str, Any] | UnsetType | None = UNSET
+    plugins: list[dict[str, Any]] | UnsetType = UNSET
+    launcher: str | UnsetType | None = UNSET
+    slurm: dict[str, Any] | UnsetType | None = UNSET
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of it, as plain data."""
+        return dict(msgspec.to_builtins(self))
+
+
+class _Headed(Struct, frozen=True, kw_only=True, tag_field="status"):
+    """What records of all runs have.
+
+    Attributes:
+        schema: the form of the record.
+        id: of the run.
+        label: its readable name.
+        spec: what it is, fully resolved (``bench.spec``).
+        command: what was typed.
+        repeat: the command that repeats this one run.
+        environment: where it was made.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    label: str
+    spec: dict[str, Any]
+    command: str = ""
+    repeat: str = ""
+    environment: Environment = Environment()
+
+    @property
+    def run(self) -> RunSpec:
+        """The spec. Raises whatever a mapping that is none makes it raise (``bench.records.store.UNSOUND``)."""
+        return from_json(self.spec)
+
+
+class Record(_Headed, frozen=True, kw_only=True, tag="done"):
+    """The record of a finished run.
+
+    Attributes:
+        curve: its points, in the order of steps.
+        stages: that were trained.
+        subset: the training images that were drawn.
+        validation_images: how many; 0 where there is no validation split.
+        test_images: how many.
+        timing: seconds.
+        usage: what it took.
+        taken_up: how often it went on from a checkpoint.
+        ranks: processes that shared it.
+        parts: in so many parts each batch was computed.
+    """
+
+    curve: Annotated[list[Point], Meta(min_length=1)]
+    stages: list[Stage] = []
+    subset: Subset | None = None
+    validation_images: Count | None = None
+    test_images: Count | None = None
+    timing: Timing
+    usage: Usage | None = None
+    taken_up: Count = 0
+    ranks: int | UnsetType = UNSET
+    parts: int | UnsetType = UNSET
+
+
+class Error(Struct, frozen=True):
+    """What a run failed of.
+
+    Attributes:
+        failed_of: its class, by which ``bench retry`` chooses (``bench.launch.failures``); written as ``class``.
+        kind: of the exception.
+        message: in words.
+        trace: where it came up.
+    """
+
+    kind: str
+    message: str
+    failed_of: str = msgspec.field(default="code", name="class")
+    trace: str | UnsetType = UNSET
+
+
+class FailedRecord(_Headed, frozen=True, kw_only=True, tag="failed"):
+    """The record of a run that failed: of what."""
+
+    error: Error
+
+
+AnyRecord = Record | FailedRecord
+
+
+class Stored(NamedTuple):
+    """A record, and the folder that it lies in."""
+
+    record: AnyRecord
+    folder: Path
+
+
+class _AnySchema(Struct):
+    """The part that records of all schemas have."""
+
+    schema: int
+
+
+_SCHEMAS, _RECORDS = msgspec.json.Decoder(_AnySchema), msgspec.json.Decoder(AnyRecord)
+
+
+def schema_of(content: bytes) -> int:
+    """The schema of a record.
+
+    Raises:
+        msgspec.MsgspecError: it is no record.
+        Newer: it is of a newer form.
+    """
+    schema = _SCHEMAS.decode(content).schema
+    if schema > SCHEMA:
+        raise Newer(schema)
+    return schema
+
+
+def read_record(content: bytes) -> AnyRecord:
+    """The record in a file, whatever its schema.
+
+    Raises:
+        ValueError, TypeError, AttributeError, KeyError, msgspec.MsgspecError: it is no sound record.
+        Newer: it is of a newer form.
+    """
+    if (schema := schema_of(content)) == SCHEMA:
+        return _RECORDS.decode(content)
+    return msgspec.convert(upgrade(msgspec.json.decode(content), schema), AnyRecord)
+
+
+def upgrade(record: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """An older record in today's form, as plain data; what it says of its metrics and predictions stays as it is."""
+    newer = {**record, "schema": SCHEMA}
+    if schema < 2 and "curve" in newer:
+        newer["curve"] = [_without_right(point) for point in newer["curve"]]
+    environment = dict(newer.get("environment") or {})
+    if "gpu" in environment:  # before several were listed
+        environment.setdefault("gpus", [{"name": environment["gpu"]}] if environment["gpu"] else [])
+    return {**newer, "environment": environment}
+
+
+def _without_right(point: Mapping[str, Any]) -> dict[str, Any]:
+    splits = {split: point.get(split) for split in ("val", "test")}
+    kept = {split: {**scores} for split, scores in splits.items() if scores is not None}
+    for scores in kept.values():
+        scores.pop("right", None)
+    return {**point, **kept}
+
+
+def record_of(spec: RunSpec, entries: Mapping[str, Any], form: type[AnyRecord]) -> AnyRecord:
+    """The record of a run from its other entries. Raises ``msgspec.ValidationError`` where one is not as it must be."""
+    head = {"schema": SCHEMA, "id": spec.id, "label": spec.label, "spec": to_json(spec)}
+    status = form.__struct_config__.tag
+    return msgspec.convert({**entries, **head, "status": status}, form)
+
+
+def record_bytes(record: AnyRecord) -> bytes:
+    """A record as it is written: readable, and in UTF-8."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def finite(value: float) -> float | None:
+    """A score as a record keeps it."""
+    return value if math.isfinite(value) else None
+
+
+def json_schema() -> str:
+    """The JSON schema of both records, which docs/record.schema.json holds."""
+    return json.dumps(msgspec.json.schema(AnyRecord), indent=1, ensure_ascii=False) + "\n"

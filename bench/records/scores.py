@@ -1,0 +1,211 @@
+"""Values of runs: a metric at the point of a curve that a selection rule picks, or of the whole run."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import InputError
+from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
+from bench.metrics.predictions import ARRAYS
+from bench.records.index import Scored
+from bench.records.record import Record
+from bench.records.store import Finished, Store
+from bench.rules import SELECTIONS
+
+PREDICTIONS = "predictions.npz"
+
+_SCORED = msgspec.json.Decoder(Scored)
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+"""What a file of predictions that is none, or is damaged, makes NumPy raise."""
+
+
+class Scores:
+    """The values of runs in a folder of results.
+
+    Top-1 is known of every run. Other metrics of a curve are in the records, and what these lack is computed from the
+    predictions beside them; it is read when it is first asked for.
+
+    Args:
+        root: the folder of results.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.reasons: dict[tuple[str, str, str], str] = {}
+        self._computed: dict[tuple[str, str, str], list[float]] = {}
+
+    def point(self, run: Finished, rule: str, selector: Metric) -> int:
+        """The place in a run's curve of the point that a selection rule picks, counted from 0.
+
+        Args:
+            run: what the store knows of it.
+            rule: ``last``; ``best-val``, the first point of the best validation score; or ``best-test``, an oracle that
+                looks at the test split.
+            selector: the metric of the curve whose best value is wanted, in its own direction.
+
+        Raises:
+            ValueError: there is no such rule, or no point has a value to be picked by.
+        """
+        if rule not in SELECTIONS:
+            raise ValueError(f"no selection rule is called '{rule}'")
+        if rule == "last":
+            return len(run.values) - 1
+        found = _best(self.values(run, selector, rule.removeprefix("best-")), selector)
+        if found is None:
+            raise ValueError(f"{run.folder}: no point has {selector.title} on the {rule.removeprefix('best-')} split")
+        return found
+
+    def of(
+        self, run: Finished, metric: Metric, rule: str, split: str = "test", selector: Metric | None = None
+    ) -> float:
+        """The value of a run; nan where there is none, and ``why_not`` says why.
+
+        Args:
+            run: what the store knows of it.
+            metric: what is wanted. Of one about the whole run, ``rule`` and ``split`` do not matter.
+            rule: the selection rule (see ``point``).
+            split: ``test`` or ``val``.
+            selector: by which metric the point is picked; by default by this one.
+
+        Raises:
+            ValueError: there is no such rule.
+            InputError: a plug-in's metric cannot be computed.
+        """
+        if rule not in SELECTIONS:
+            raise ValueError(f"no selection rule is called '{rule}'")
+        if metric.of_run is not None:
+            return self._of_run(run, metric)
+        values = self.values(run, metric, split)
+        if rule == "last":
+            return values[-1]
+        selector = selector or metric
+        chosen_by = self.values(run, selector, rule.removeprefix("best-"))
+        at = _best(chosen_by, selector)
+        return math.nan if at is None else values[at]
+
+    def values(self, run: Finished, metric: Metric, split: str = "test") -> Sequence[float]:
+        """The value of a metric of the curve at each point of a run; nan where there is none."""
+        if metric.name == TOP1.name:
+            if split == "test":
+                return [test for _, _, test in run.values]
+            return [math.nan if val is None else val for _, val, _ in run.values]
+        key = (run.folder, metric.name, split)
+        if key not in self._computed:
+            self._computed[key] = self._recorded(run, metric, split) or self._predicted(run, metric, split)
+        return self._computed[key]
+
+    def why_not(self, run: Finished, metric: Metric, split: str = "test") -> str:
+        """Why a run has no value of a metric, in words; empty where it has one or none was asked for."""
+        return self.reasons.get((run.folder, metric.name, split if metric.of_curve else ""), "")
+
+    def cost(self, run: Finished) -> Cost | None:
+        """What a run took; None where its record cannot be read."""
+        scored = self._of_record(run)
+        return cost_of(scored) if scored else None
+
+    @cached_property
+    def _scored(self) -> dict[str, msgspec.Raw]:
+        return Store(self.root).scored()
+
+    def _of_record(self, run: Finished) -> Scored | None:
+        raw = self._scored.get(run.folder)
+        return _SCORED.decode(raw) if raw is not None else None
+
+    def _recorded(self, run: Finished, metric: Metric, split: str) -> list[float] | None:
+        """The values in the record; None where it lacks one."""
+        scored = self._of_record(run)
+        points = [point.test if split == "test" else point.val for point in scored.curve] if scored else []
+        if not points or any(scores is None or metric.name not in scores for scores in points):
+            return None
+        return [_number((scores or {})[metric.name]) for scores in points]
+
+    def _predicted(self, run: Finished, metric: Metric, split: str) -> list[float]:
+        """The values computed from the predictions; nan, and a reason, where that cannot be."""
+        try:
+            return [metric.of(predictions) for predictions in self._predictions(run, split)]
+        except NotKept as lacking:
+            reason = str(lacking)
+        except Exception as error:  # the metric may be anybody's
+            told = f"{type(error).__name__}: {error}"
+            raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {told}") from error
+        self.reasons[run.folder, metric.name, split] = reason
+        return [math.nan] * len(run.values)
+
+    def _predictions(self, run: Finished, split: str) -> list[Predictions]:
+        """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
+        path = self.root / "runs" / run.folder / PREDICTIONS
+        if split == "val" and run.values[-1][1] is None:
+            raise NotKept("the run has no validation split")
+        if not path.is_file():
+            raise NotKept(f"the run kept no predictions: there is no {path}")
+        try:
+            predicted, labels, stored = read_predictions(path, split)
+        except _DAMAGED as error:
+            raise NotKept(f"{path}: it cannot be read as predictions ({error})") from None
+        if any(array.shape != (len(run.values), labels.size) for array in (predicted, *stored.values())):
+            raise NotKept(f"{path}: the predictions do not fit the record's curve")
+        points = range(len(run.values))
+        return [
+            Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
+        ]
+
+    def _of_run(self, run: Finished, metric: Metric) -> float:
+        assert metric.of_run is not None
+        cost = self.cost(run)
+        value = metric.of_run(cost) if cost else math.nan
+        if math.isnan(value):
+            lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
+            self.reasons[run.folder, metric.name, ""] = lacks
+        return value
+
+
+def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
+    """Predicted classes (points, images), labels (images,) and the other arrays of a split, each (points, images).
+
+    Raises:
+        OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile: there is none such, or it is damaged.
+    """
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        stored = {name: np.asarray(arrays[f"{split}_{name}"]) for name in ARRAYS if f"{split}_{name}" in arrays}
+        return np.asarray(arrays[split]), np.asarray(arrays[f"{split}_labels"]), stored
+
+
+def cost_of(record: Record | Scored) -> Cost:
+    """What a run took, from its record."""
+    usage, timing = record.usage, record.timing
+    energy = memory = None
+    if usage is not None:
+        on_gpu = usage.gpu_memory_bytes is not None
+        memory = usage.gpu_memory_bytes if on_gpu else usage.memory_bytes
+        energy = usage.energy_joules.gpu if on_gpu else usage.energy_joules.processor
+    evaluated = timing.evaluation_seconds
+    return Cost(
+        seconds=math.nan if evaluated is None else timing.seconds - evaluated,
+        memory=_number(memory),
+        trained=float(max((stage.trained_weights for stage in record.stages), default=0)) or math.nan,
+        energy=_number(energy),
+        curve=tuple((_number(point.seconds), _number(_seen(point.val or point.test))) for point in record.curve),
+    )
+
+
+def _seen(scores: Mapping[str, float | None]) -> float | None:
+    return scores.get(TOP1.name)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _best(values: Sequence[float], metric: Metric) -> int | None:
+    """The place of the first best value; None where there is none at all."""
+    numbers = [at for at, value in enumerate(values) if not math.isnan(value)]
+    return max(numbers, key=lambda at: metric.sign * values[at]) if numbers else None
