@@ -3,10 +3,11 @@
     import bench
 
     registry = bench.Registry()
-    experiment = bench.read_experiment("demo", registry, bench.Overrides(methods="ce,gta", rates="15"))
-    plan = bench.expand(experiment)
+    plan = bench.read_plan("demo", registry, bench.Overrides(methods="ce,gta", rates="15"))
     bench.run(plan.unique.values(), bench.Job("results"), bench.LocalExecutor(jobs=2))
-    print(bench.render(bench.fill(plan, bench.Store("results")), "latex"))
+    (table,) = bench.fill(plan, bench.Store("results"))
+    print(bench.render(table, "latex"))
+    runs = bench.frame(plan, bench.Store("results"))  # pandas: one row a run
 
 Nothing here imports torch; the workers do.
 """
@@ -32,10 +33,10 @@ _EXPORTS = {
     "Registry": "registry",
     "RunSpec": "spec",
     "Store": "records.store",
-    "expand": "plan.grid",
-    "fill": "tables.report",
-    "read_experiment": "plan.experiment",
-    "render": "tables",
+    "fill": "tables.compare",
+    "frame": "tables.frame",
+    "read_plan": "plan.target",
+    "render": "sheets.view",
     "run": "launch",
 }
 

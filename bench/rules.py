@@ -19,4 +19,10 @@ ACROSS = ("these", "like-these")
 FAMILIES = ("column", "table")
 """What Holm's correction may be over: the comparisons of each column, or of the whole table."""
 
+SOURCES = ("published", "ours", "both")
+"""Whose numbers a table is shown with."""
+
+MARKS = ("test", "means")
+"""What bold means: not distinguishable from the best by the table's test, or the best by the means alone."""
+
 MOST_SEEDS = 10_000

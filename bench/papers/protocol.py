@@ -8,9 +8,17 @@ from typing import Any
 
 from bench.document import Section
 from bench.errors import Problems, choose
+from bench.keys import Key, check_keys
 from bench.rules import MOST_SEEDS, SELECTIONS, SWEEPS
 
-_KEYS = ("title", "settings", "seeds", "selection", "sweep", "notes")
+KEYS = (
+    Key("title", (str,), "of which paper"),
+    Key("settings", (dict,), "of the protocol, each `{value: ..., source: '...'}`"),
+    Key("seeds", (dict,), "how many runs a value is the mean of, with its source"),
+    Key("selection", (dict,), "the point of its curve at which a run is scored, with its source"),
+    Key("sweep", (dict,), "the split on which one of several weights is chosen, with its source"),
+    Key("notes", (list, str), "what the settings cannot say"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,7 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
         InputError: an unknown key, or a value without its source.
     """
     problems = Problems()
-    for key in section:
-        if key not in _KEYS:
-            problems.add(f"{section.place(key)}: {choose(key, _KEYS, 'key of a protocol')}")
+    check_keys(section, KEYS, "key of a protocol", problems)
 
     def stated(owner: Section, key: str) -> Stated:
         given = owner.get(key)

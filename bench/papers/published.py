@@ -10,16 +10,30 @@ from typing import Any
 
 from bench.document import Section
 from bench.errors import Problems, choose
+from bench.keys import Key as Declared
+from bench.keys import check_keys
 
 Key = tuple[str, ...]
 """Labels of a row or a column, from the outermost to the innermost level; empty where a level says nothing."""
 
 KINDS = ("results", "statistics", "hyper-parameters")
 ORDERS = ("higher", "lower")
-SOURCES = ("published", "ours", "both")
-"""Whose numbers a paper's table is shown with."""
-
-_KEYS = ("title", "paper", "kind", "metric", "metric_as_printed", "note", "stub", "columns", "rows", "rank", "runs", "audit")
+KEYS = (
+    Declared("title", (str,), "what the table shows, with its number"),
+    Declared("paper", (str,), "the paper's short name"),
+    Declared("kind", (str,), "what it is; only results are run", KINDS),
+    Declared("metric", (str,), "what its values are (`bench list metrics`), where they are one thing"),
+    Declared("metric_as_printed", (str,), "the same in the paper's words"),
+    Declared("note", (str,), "what was garbled in the source and how it was read"),
+    Declared("stub", (list,), "names of the levels of the row labels"),
+    Declared("columns", (list,), "labels of each column, a list of levels each"),
+    Declared("rows", (list,), "`{label: [...], cells: [...]}`, cells as printed: `81.2 ± 0.3 (+1.1)`"),
+    Declared(
+        "rank", (dict,), "which cells are compared: `{within: [LEVEL], order: lower, columns: {...}, skip: [...]}`"
+    ),
+    Declared("runs", (dict,), "which runs give the cells (see below)"),
+    Declared("audit", (dict,), "what cannot be inferred about how its numbers hang together"),
+)
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
@@ -118,12 +132,10 @@ def read_published(name: str, section: Section) -> PublishedTable:
         InputError: all that is wrong with the file, each with its line.
     """
     problems = Problems()
-    for key in section:
-        if key not in _KEYS:
-            problems.add(f"{section.place(key)}: {choose(key, _KEYS, 'key')}")
+    check_keys(section, KEYS, "key", problems)
     kind = section.get("kind")
-    if kind not in KINDS:
-        problems.add(f"{section.place('kind')}: kind is one of {', '.join(KINDS)}; it is {kind!r}")
+    if kind is None and not problems.found:
+        problems.add(f"{section.place('kind')}: kind is one of {', '.join(KINDS)}")
     stub = _labels(section.get("stub"), f"{section.place('stub')}: stub", problems)
     columns = [
         _labels(column, f"{section.place('columns')}: column {number}", problems)
@@ -136,9 +148,6 @@ def read_published(name: str, section: Section) -> PublishedTable:
     if len({len(column) for column in columns}) > 1:
         problems.add(f"{section.place('columns')}: all columns must have as many levels of labels")
     ranking = _ranking(section, stub, columns, problems)
-    for key in ("runs", "audit"):
-        if not isinstance(section.get(key) or {}, Mapping):
-            problems.add(f"{section.place(key)}: '{key}' must be a mapping, not {section[key]!r}")
     problems.stop()
     return PublishedTable(
         name=name,

@@ -1,4 +1,4 @@
-"""From a declared experiment to the plan of its table, with everything that is wrong in it said before anything runs."""
+"""From a declared experiment to the plan of its table, with all that is wrong in it said before anything runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
 
 METHOD, DATASET = "method", "dataset"
+
+_ABSENT = PlannedCell(reason="")
 
 
 def expand(experiment: Experiment) -> Plan:
@@ -165,7 +167,9 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
     """
     row_axes = tuple(axis for axis in loose.stub if axis == METHOD or len(labels[axis]) > 1)
     column_axes = tuple(axis for axis in loose.columns[0] if axis == METHOD or len(labels[axis]) > 1)
-    constant = {axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in row_axes + column_axes}
+    constant = {
+        axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in row_axes + column_axes
+    }
     cells: dict[tuple[Key, Key], PlannedCell] = {}
     for cell in loose.cells[0]:
         place = tuple(cell.axes[axis] for axis in row_axes), tuple(cell.axes[axis] for axis in column_axes)
@@ -175,7 +179,7 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
         cells[place] = replace(cell, where=tuple(cell.axes[axis] for axis in held))
     rows = _ordered({row for row, _ in cells}, row_axes, labels)
     columns = _ordered({column for _, column in cells}, column_axes, labels)
-    grid = tuple(tuple(cells.get((row, column), PlannedCell()) for column in columns) for row in rows)
+    grid = tuple(tuple(cells.get((row, column), _ABSENT) for column in columns) for row in rows)
     columns = columns if column_axes else ((loose.heading,),)
     heading = ", ".join([loose.heading, *(f"{axis} {label}" for axis, label in constant.items())])
     table = replace(loose, heading=heading, stub=row_axes, rows=rows, columns=columns, cells=grid)
@@ -185,14 +189,16 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
 
 def _ordered(keys: Iterable[Key], axes: Key, labels: Mapping[str, Key]) -> tuple[Key, ...]:
     """Keys sorted label by label, so that rows which share an outer label stand together."""
-    return tuple(sorted(keys, key=lambda key: [labels[axis].index(label) for axis, label in zip(axes, key, strict=True)]))
+    return tuple(
+        sorted(keys, key=lambda key: [labels[axis].index(label) for axis, label in zip(axes, key, strict=True)])
+    )
 
 
 def _contests(table: TablePlan, constant: Mapping[str, str]) -> tuple[Contest, ...]:
     """Cells that are equal in every axis but the method."""
     groups: dict[Key, list[Place]] = {}
     for place, cell in table.places():
-        if cell.axes:
+        if cell.axes and not cell.quoted:
             groups.setdefault(tuple(label for axis, label in cell.axes.items() if axis != METHOD), []).append(place)
     contests = []
     for places in groups.values():

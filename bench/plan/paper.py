@@ -12,6 +12,7 @@ from bench.document import Section, read_document
 from bench.entry import Chosen, MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
 from bench.keys import Key, check_keys
+from bench.metrics import TOP1, Metric
 from bench.papers.labels import TOGETHER, assigned
 from bench.papers.layout import alike, comparison_groups, group_of, orientation
 from bench.papers.protocol import read_paper_protocol
@@ -20,7 +21,6 @@ from bench.papers.published import PublishedTable
 from bench.papers.sample import UNSTATED, Samples
 from bench.plan.experiment import VARY, overlaid
 from bench.plan.grid import run_specs, unserved
-from bench.metrics import TOP1, Metric
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
 from bench.protocol import Protocol, read_protocol

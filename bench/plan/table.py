@@ -53,6 +53,7 @@ class PlannedCell:
         decimals: digits that are shown after the point.
         printed: what was published; None where nothing was.
         ground: what a verdict on it rests on.
+        quoted: the published number is all there is, and stands in its place.
     """
 
     axes: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class PlannedCell:
     decimals: int = 1
     printed: Printed | None = None
     ground: Ground = Ground()
+    quoted: bool = False
 
     @property
     def published(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from bench.sheets.sheet import Sheet, Shown, legend, spans
+from bench.sheets.sheet import Sheet, Shown, spans
 from bench.tables.notation import one_line
 
 STYLE = (
@@ -17,9 +17,8 @@ STYLE = (
 
 
 def to_html(sheet: Sheet) -> str:
-    """A whole HTML document with the table; bold is the best, underlined the second."""
-    told = (*legend(sheet, "Bold", "underlined"), *sheet.notes)
-    notes = "".join(f"<p>{_text(note)}</p>\n" for note in told)
+    """A whole HTML document with the table."""
+    notes = "".join(f"<p>{_text(note)}</p>\n" for note in sheet.sentences(sheet.emphasis()))
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(sheet.title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<table>\n<caption>{_text(sheet.title)}</caption>\n"
@@ -49,16 +48,20 @@ def _body(sheet: Sheet) -> str:
     body = ""
     for number, (line, cells) in enumerate(zip(lines, sheet.cells, strict=True)):
         start = '<tr class="group">' if number and number in groups else "<tr>"
-        body += f"{start}{line}{''.join(f'<td>{_cell(cell)}</td>' for cell in cells)}</tr>\n"
+        body += f"{start}{line}{''.join(f'<td>{_cell(cell, sheet)}</td>' for cell in cells)}</tr>\n"
     return body
 
 
-def _cell(cell: Shown) -> str:
-    value = _text(cell.value) + (f"<sup>{_text(cell.mark)}</sup>" if cell.mark else "")
-    value = f"<b>{value}</b>" if cell.rank == 1 else f"<u>{value}</u>" if cell.rank == 2 else value
+def _cell(cell: Shown, sheet: Sheet) -> str:
+    value = _text(cell.value)
+    if sheet.is_underlined(cell):
+        value = f"<u>{value}</u>"
+    if sheet.is_bold(cell):
+        value = f"<b>{value}</b>"
+    mark = f"<sup>{_text(cell.mark)}</sup>" if cell.mark else ""
     std = f" <small>± {_text(cell.std)}</small>" if cell.std else ""
-    delta = f" <small>({_text(cell.delta)})</small>" if cell.delta else ""
-    return value + std + delta + (f" {_text(cell.sign)}" if cell.sign else "")
+    small = "".join(f" <small>{_text(part)}</small>" for part in (cell.delta, cell.count) if part)
+    return value + mark + std + small + (f" {_text(cell.sign)}" if cell.sign else "")
 
 
 def _span(name: str, count: int) -> str:

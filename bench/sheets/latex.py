@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench.sheets.sheet import Key, Sheet, Shown, Span, legend, spans
-from bench.tables import siunitx
-from bench.tables.latex import escape
+from bench.sheets import siunitx
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Span, spans
+from bench.tables.notation import one_line
+
+# "[" and "*" would be read as arguments of the "\\" that ends the row above
+SPECIAL = {
+    **{character: "\\" + character for character in "%&#$_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "*": "{*}",
+    "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$",
+    "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "α": r"$\alpha$", "β": r"$\beta$",
+    "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
+    "σ": r"$\sigma$", "τ": r"$\tau$", "²": "$^2$", "✓": r"$\surd$", "ℓ": r"$\ell$", "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$", "≈": r"$\approx$", "≠": r"$\neq$", "●": r"$\bullet$", "○": r"$\circ$",
+    "◇": r"$\diamond$",
+}  # fmt: skip
 
 LINE, LINES, SMALLEST = 70, 34, 0.4
 """Characters of a line, lines of a page beside the caption, and how much of their size letters keep if they can."""
@@ -22,7 +36,9 @@ GAP, SMALL = 2.5, 0.75
 
 _BEHIND = {
     "std": r" {{\scriptsize$\pm$ {}}}",
-    "delta": r" {{\scriptsize({})}}",
+    "delta": r" {{\scriptsize {}}}",
+    "mark": "{}",
+    "count": r" {{\scriptsize {}}}",
     "sign": " {}",
 }
 """What stands behind a number, by the field it is in."""
@@ -31,29 +47,33 @@ _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A ``table`` environment; the best in bold, the second underlined, spread and differences small.
+    """A ``table`` environment; the best in bold, spread and differences small.
 
     Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
     """
     packages = r"\usepackage{booktabs}, \usepackage{multirow} and \usepackage{adjustbox}"
-    told = replace(sheet, notes=(*legend(sheet, "Bold", "underlined"), *sheet.notes))
-    return _environment(told, packages, (), [("r", _padded(column)) for column in _columns(sheet)])
+    columns = [("r", _padded(column, sheet)) for column in _columns(sheet)]
+    return _environment(sheet, sheet.sentences(sheet.emphasis()), packages, (), columns)
 
 
 def to_siunitx(sheet: Sheet) -> str:
-    """As ``to_latex`` with siunitx's S columns; a diamond marks the second, as what is underlined is not aligned."""
+    """As ``to_latex`` with siunitx's S columns; signs take the place of underlining, which cannot be aligned."""
     packages = rf"\usepackage{{booktabs}}, \usepackage{{multirow}}, \usepackage{{adjustbox}} and {siunitx.PACKAGE}"
-    told = replace(sheet, notes=(*legend(sheet, "Bold", "◇"), *sheet.notes))
-    columns = [siunitx.columns([*map(_of_siunitx, column)]) for column in _columns(sheet)]
-    return _environment(told, packages, siunitx.SETUP, columns)
+    signs = {BEST: "Bold" if sheet.by_means else "●", CLOSE: "Bold", SECOND: "◇"}
+    columns = [siunitx.columns([_of_siunitx(cell, sheet) for cell in column]) for column in _columns(sheet)]
+    return _environment(sheet, sheet.sentences(signs), packages, siunitx.SETUP, columns)
 
 
 def _environment(
-    sheet: Sheet, packages: str, setup: Sequence[str], columns: Sequence[tuple[str, Sequence[str]]]
+    sheet: Sheet,
+    rules: Sequence[str],
+    packages: str,
+    setup: Sequence[str],
+    columns: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """The environment around columns, each with its specification and its cells."""
-    title, *notes = [escape(f"{line.rstrip('.')}.") for line in (sheet.title, *sheet.notes) if line]
-    short = len(sheet.title) + sum(map(len, sheet.notes)) <= LONGEST
+    title, *notes = [escape(f"{line.rstrip('.')}.") for line in (sheet.title, *rules)]
+    short = len(sheet.title) + sum(map(len, rules)) <= LONGEST
     below = [] if short else [rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(notes)}}}"]
     blocks = [_tabular(sheet, columns, places) for places in _blocks(sheet)]
     body = blocks[0]
@@ -120,6 +140,7 @@ def _characters(sheet: Sheet, at: int) -> float:
         max(len(cell.value + cell.mark) for cell in cells),
         SMALL * max((len(cell.std) + 3 for cell in cells if cell.std), default=0),
         SMALL * max((len(cell.delta) + 3 for cell in cells if cell.delta), default=0),
+        SMALL * max(len(cell.count) for cell in cells),
         max((2 for cell in cells if cell.sign), default=0),
     )
     return max(sum(parts), len(sheet.columns[at][-1])) + GAP
@@ -189,38 +210,59 @@ def _label(span: Span | None, text: str) -> str:
     return rf"\multirow{{{span.count}}}{{*}}{{{shown}}}" if span.count > 1 else shown
 
 
-def _padded(column: Sequence[Shown]) -> list[str]:
+def _padded(column: Sequence[Shown], sheet: Sheet) -> list[str]:
     """The cells of a column; what some of its numbers have behind them is left free behind the others."""
-    widest = {name: max((getattr(cell, name) for cell in column), key=len, default="") for name in _BEHIND}
-    room = {
-        name: f"\\hphantom{{{template.format(escape(widest[name]))}}}" if widest[name] else ""
-        for name, template in _BEHIND.items()
-    }
-    return [
-        _value(cell)
-        + "".join(
-            template.format(escape(text)) if (text := getattr(cell, name)) else room[name] * bool(cell.value)
-            for name, template in _BEHIND.items()
-        )
-        for cell in column
-    ]
+    numbers = [cell for cell in column if not cell.is_word]
+    widest = {name: max((getattr(cell, name) for cell in numbers), key=len, default="") for name in _BEHIND}
+    return [_cell(cell, widest, sheet) for cell in column]
 
 
-def _value(cell: Shown) -> str:
-    value: str = escape(cell.value + cell.mark)
-    return rf"\textbf{{{value}}}" if cell.rank == 1 else rf"\underline{{{value}}}" if cell.rank == 2 else value
+def _cell(cell: Shown, widest: Mapping[str, str], sheet: Sheet) -> str:
+    if cell.is_word or not cell.value:
+        return rf"\multicolumn{{1}}{{c}}{{{escape(cell.value)}}}" if cell.value else ""
+    behind = []
+    for name, template in _BEHIND.items():
+        text = getattr(cell, name)
+        if text:
+            behind.append(template.format(escape(text)))
+        elif widest[name]:
+            behind.append(f"\\hphantom{{{template.format(escape(widest[name]))}}}")
+    return _value(cell, sheet) + "".join(behind)
 
 
-def _of_siunitx(cell: Shown) -> siunitx.Number | str:
+def _value(cell: Shown, sheet: Sheet) -> str:
+    value = escape(cell.value)
+    value = rf"\textbf{{{value}}}" if sheet.is_bold(cell) else value
+    return rf"\underline{{{value}}}" if sheet.is_underlined(cell) else value
+
+
+def _of_siunitx(cell: Shown, sheet: Sheet) -> siunitx.Number | str:
     """A cell for a column of numbers; what is printed behind the number, as the star of 93.5*, follows it."""
     bare = cell.value.rstrip("*†‡")
-    value, mark = siunitx.plain(bare), escape(cell.value[len(bare) :] + cell.mark)
-    if not value:
-        return _padded([cell])[0]
-    delta = rf" \scriptsize({escape(cell.delta)})" if cell.delta else ""
-    sign = rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
-    second = siunitx.SECOND * (cell.rank == 2)
-    return siunitx.Number(value, cell.std, mark + second + delta + sign, cell.rank == 1)
+    value = siunitx.plain(bare)
+    if cell.is_word or not value:
+        return escape(cell.value)
+    after = escape(cell.value[len(bare) :])
+    if sheet.is_underlined(cell):
+        after += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
+    after += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
+    after += escape(cell.mark)
+    after += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
+    after += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
+    return siunitx.Number(value, cell.std, after, sheet.is_bold(cell))
+
+
+def escape(label: str) -> str:
+    """A label as LaTeX that prints it, wherever it stands; symbols of mathematics and Greek go through math mode."""
+    return "".join(map(_written, one_line(label)))
+
+
+def _written(character: str) -> str:
+    """A character as pdflatex knows it; one that it does not know by its nearest kin, or else by its number."""
+    if character in SPECIAL or character < "\u0180":
+        return SPECIAL.get(character, character)
+    kin = unicodedata.normalize("NFKD", character)
+    return "".join(SPECIAL.get(part, part if part.isascii() else f"(U+{ord(part):04X})") for part in kin)
 
 
 def _macro_name(name: str, row: Key, column: Key) -> str:

@@ -1,48 +1,43 @@
-"""A sheet for machines: CSV and JSON, one record a cell, values as they are shown."""
+"""A sheet for machines: CSV and JSON, one record a cell, numbers in full precision and plain signs."""
 
 from __future__ import annotations
 
 import json
 
-from bench.sheets.sheet import Sheet
-from bench.tables.records import to_field
-
-Field = str | int | float | None
-
-COLUMNS = ("row", "column", "value", "std", "delta", "mark", "rank", "note")
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Value
 
 
 def to_csv(sheet: Sheet) -> str:
-    """One line a cell below a header; cells in which nothing is shown are left out."""
-    found = records(sheet)
-    heads = list(found[0]) if found else list(COLUMNS)
-    lines: list[list[Field]] = [[*heads], *([*record.values()] for record in found)]
+    """One line a cell below a header; empty is what does not exist.
+
+    A label that a spreadsheet would read as a formula (it begins with =, +, -, @, tab or carriage return) has an
+    apostrophe before it. Quoting as in RFC 4180, lines end in a newline.
+    """
+    names = dict.fromkeys(name for record in sheet.records for name in record)
+    lines: list[list[Value]] = [[*names], *([record.get(name) for name in names] for record in sheet.records)]
     return "".join(",".join(to_field(value) for value in line) + "\n" for line in lines)
 
 
 def to_json(sheet: Sheet) -> str:
-    """An object of name, title, notes and cells."""
-    content = {"name": sheet.name, "title": sheet.title, "notes": sheet.notes, "cells": records(sheet)}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    """An object of name, title, rules, facts about the whole table, and cells; null is what does not exist."""
+    signs = {BEST: "best", CLOSE: "indistinguishable", SECOND: "second"}
+    content = {
+        "name": sheet.name,
+        "title": sheet.title,
+        "notes": sheet.sentences(signs),
+        **sheet.facts,
+        "cells": sheet.records,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def records(sheet: Sheet) -> list[dict[str, Field]]:
-    """Each cell that shows something, with its labels; facts that some cells have are empty in the others."""
-    more = dict.fromkeys(name for row in sheet.cells for cell in row for name, _ in cell.facts)
-    return [
-        {
-            "row": " / ".join(filter(None, label)),
-            "column": " / ".join(filter(None, column)),
-            "value": cell.value,
-            "std": cell.std,
-            "delta": cell.delta,
-            "mark": cell.mark,
-            "rank": cell.rank,
-            "note": cell.note,
-            **more,
-            **dict(cell.facts),
-        }
-        for label, cells in zip(sheet.rows, sheet.cells, strict=True)
-        for column, cell in zip(sheet.columns, cells, strict=True)
-        if cell.value or cell.note
-    ]
+def to_field(value: Value) -> str:
+    """A value as a field of a CSV file (see ``to_csv``)."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    guarded = "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+    return '"' + guarded.replace('"', '""') + '"' if any(c in guarded for c in ',"\r\n') else guarded

@@ -1,12 +1,16 @@
-"""A sheet: a table as it is shown, whatever it was made from: labels on several levels, cells, best ones marked."""
+"""A sheet: a table as it is shown, with labels on several levels, the best marked, and its rules in sentences."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 Key = tuple[str, ...]
+Value = str | int | float | bool | None
+
+BEST, CLOSE, SECOND = "best", "close", "second"
+"""How a cell stands out: it has the best mean, cannot be told from it, or is the second by its mean."""
 
 
 @dataclass(frozen=True)
@@ -17,27 +21,21 @@ class Shown:
         value: the number or word.
         std: after ±; empty where there is none.
         delta: a difference, with its sign; empty where there is none.
-        mark: what is written above the value: † for significant.
-        rank: 1 for the best of its comparison, 2 for the second, 0 otherwise.
-        note: for machines and tooltips.
-        sign: what is written behind everything: a verdict.
-        facts: more of it for machines, by the names of their columns.
+        mark: † or ‡ for significant.
+        count: how many seeds there are, where it is not the usual number.
+        sign: a verdict.
+        look: ``BEST``, ``CLOSE``, ``SECOND``, or empty.
+        is_word: whether ``value`` stands in the place of a number.
     """
 
     value: str
     std: str = ""
     delta: str = ""
     mark: str = ""
-    rank: int = 0
-    note: str = ""
+    count: str = ""
     sign: str = ""
-    facts: tuple[tuple[str, str | float | None], ...] = ()
-
-    @property
-    def plain(self) -> str:
-        """Everything in one line of plain text: ``51.525† ± 0.449 (+10.1) ≠``."""
-        std, delta = f" ± {self.std}" if self.std else "", f" ({self.delta})" if self.delta else ""
-        return f"{self.value}{self.mark}{std}{delta}" + (f" {self.sign}" if self.sign else "")
+    look: str = ""
+    is_word: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,13 @@ class Sheet:
         columns: labels of each column, outermost level first; all of one length.
         rows: labels of each row, one a level of the stub.
         cells: by row, then by column.
-        notes: sentences below the table.
+        notes: sentences below the table, before what the marks mean.
+        legend: what each look means.
+        remarks: sentences after what the marks mean.
+        by_means: looks go by the means alone, so the best is bold and the second underlined; else everything that
+            cannot be told from the best is bold, and the best underlined too.
+        records: one for each cell, for machines: full numbers by the names of their columns.
+        facts: what is the same for all of them.
     """
 
     name: str
@@ -61,19 +65,37 @@ class Sheet:
     rows: tuple[Key, ...]
     cells: tuple[tuple[Shown, ...], ...]
     notes: tuple[str, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
+    by_means: bool = False
+    records: tuple[Mapping[str, Value], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def sentences(self, signs: Mapping[str, str]) -> tuple[str, ...]:
+        """All that stands below the table.
 
-def legend(sheet: Sheet, best: str, second: str) -> tuple[str, ...]:
-    """What a reader has to know of how the best are marked, as a note; none where nothing is marked.
+        Args:
+            signs: how a format shows each look; two with one sign are explained together.
+        """
+        meanings: dict[str, list[str]] = {}
+        for look, meaning in self.legend:
+            meanings.setdefault(signs[look], []).append(meaning)
+        legend = (f"{sign}: {', and what is '.join(each)}." for sign, each in meanings.items())
+        return tuple(filter(None, (*self.notes, *legend, *self.remarks)))
 
-    Args:
-        sheet: with or without marked cells.
-        best: how the format marks the best.
-        second: how it marks the second best.
-    """
-    if not any(cell.rank for row in sheet.cells for cell in row):
-        return ()
-    return (f"{best}: the best, {second}: the second best, by their means alone; no test stands behind either.",)
+    def is_bold(self, cell: Shown) -> bool:
+        """Whether a cell is shown in bold."""
+        return cell.look in (BEST, CLOSE)
+
+    def is_underlined(self, cell: Shown) -> bool:
+        """Whether a cell is underlined."""
+        return cell.look == (SECOND if self.by_means else BEST)
+
+    def emphasis(self) -> dict[str, str]:
+        """The signs of a format that has bold and underlined text."""
+        if self.by_means:
+            return {BEST: "Bold", SECOND: "Underlined"}
+        return {BEST: "Underlined" if any(look == CLOSE for look, _ in self.legend) else "Bold", CLOSE: "Bold"}
 
 
 @dataclass(frozen=True)
@@ -87,27 +109,11 @@ class Span:
 
 def spans(keys: Sequence[Key], level: int) -> list[Span]:
     """Neighbours that share their labels down to a level, as one span each; an empty label never joins."""
-    found: list[Span] = []
+    joined: list[Span] = []
     for place, key in enumerate(keys):
-        alike = found and key[level] and keys[place - 1][: level + 1] == key[: level + 1]
+        alike = joined and key[level] and keys[place - 1][: level + 1] == key[: level + 1]
         if alike:
-            found[-1] = replace(found[-1], count=found[-1].count + 1)
+            joined[-1] = replace(joined[-1], count=joined[-1].count + 1)
         else:
-            found.append(Span(key[level], place, 1))
-    return found
-
-
-def ranks(values: Sequence[float], lower: bool = False) -> list[int]:
-    """1 for each best value and 2 for each second one, 0 for the others; nan is never marked, nor is a value alone."""
-    there = sorted({value for value in values if not math.isnan(value)}, reverse=not lower)
-    if sum(not math.isnan(value) for value in values) < 2 or len(there) < 2:
-        return [0] * len(values)
-    return [1 + there.index(value) if value in there[:2] else 0 for value in values]
-
-
-def marked(cells: Iterable[Sequence[Shown]], places: Sequence[Sequence[int]]) -> tuple[tuple[Shown, ...], ...]:
-    """The cells with their ranks."""
-    return tuple(
-        tuple(replace(cell, rank=rank) for cell, rank in zip(row, line, strict=True))
-        for row, line in zip(cells, places, strict=True)
-    )
+            joined.append(Span(key[level], place, 1))
+    return joined

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from bench.papers.published import Key
 from bench.plan.table import Contest
@@ -21,19 +20,8 @@ MISSING, ALL_FAILED = "–", "failed"
 ORACLE = " (an oracle that looks at the test split)"
 
 
-@dataclass(frozen=True)
-class Signs:
-    """How a format marks what stands out.
-
-    Attributes:
-        best: the best mean of a contest.
-        close: what is not distinguishable from it.
-        second: the second best, where marks go by the means alone.
-    """
-
-    best: str
-    close: str
-    second: str
+Legend = tuple[tuple[str, str], ...]
+"""What a mark means, by the mark: ``best``, ``close`` (not distinguishable from the best) or ``second``."""
 
 
 class Caption:
@@ -71,28 +59,43 @@ class Caption:
             return ""
         return "‡" if entry.p_holm <= self.table.plan.rules.alpha / STRONGER else "†"
 
-    def rules(self, signs: Signs, by_means: bool = False, command: str = "") -> tuple[str, ...]:
-        """What a reader has to know, as short plain sentences.
+    def scoring(self) -> tuple[str, ...]:
+        """How values come about and are compared, as short plain sentences."""
+        rules = self.table.plan.rules
+        oracle = ORACLE if rules.selection == "best-test" else ""
+        scored = f"Selection rule, the point of its curve at which a run is scored: {rules.selection}{oracle}."
+        return (
+            *self.table.plan.notes,
+            self._spread(),
+            *([scored] if self._has_curve() else []),
+            *self._sweep(),
+            *_comparison(self.table),
+        )
+
+    def legend(self, by_means: bool = False) -> Legend:
+        """What the marks of ours mean: by the table's test, or by the means alone."""
+        if not any(entry.rank for _, entry in self.table.places()):
+            return ()
+        if by_means:
+            return (("best", "the best"), ("second", "the second best, by the means alone; no test stands behind it"))
+        top = f"the {_best(self.table)} mean{_within(self.table)}, shared by printed ties"
+        if all(entry.n < 2 for entry in self.table.finished):
+            return (("best", top),)
+        rules = self.table.plan.rules
+        test = f"({test_name(rules.test)} against it, Holm-corrected, p > {rules.alpha:g})"
+        return (("best", top), ("close", f"not distinguishable from it {test}"))
+
+    def results(self, command: str = "") -> tuple[str, ...]:
+        """What is claimed, what is missing and why, and what the verdicts say.
 
         Args:
-            signs: how the format marks what stands out.
-            by_means: marks go by the means alone, whatever a test says.
             command: what trains the runs that are missing; empty where that is not to be said.
         """
-        table, rules = self.table, self.table.plan.rules
-        oracle = ORACLE if rules.selection == "best-test" else ""
-        scored = "Selection rule, the point of its curve at which a run is scored"
         return (
-            *table.plan.notes,
-            self._spread(),
-            *([f"{scored}: {rules.selection}{oracle}."] if self._has_curve() else []),
-            *self._sweep(),
-            *_comparison(table),
-            *(_ranks(table, signs) if by_means else _marks(table, signs)),
-            *sentences(table.claims),
+            *sentences(self.table.claims),
             *self._absent(command),
-            *_failures(table),
-            *_verdicts(table),
+            *_failures(self.table),
+            *_verdicts(self.table),
         )
 
     def _spread(self) -> str:
@@ -219,33 +222,16 @@ def _best(table: Table) -> str:
     return "best" if len(signs) > 1 else "lowest" if signs == {-1} else "highest"
 
 
-def _marks(table: Table, signs: Signs) -> list[str]:
-    if not any(entry.rank == 1 for _, entry in table.places()):
-        return []
-    top = f"{signs.best}: the {_best(table)} mean{_within(table)}, shared by printed ties"
-    if all(entry.n < 2 for entry in table.finished):
-        return [f"{top}."]
-    rules = table.plan.rules
-    test = f"({test_name(rules.test)} against it, Holm-corrected, p > {rules.alpha:g})"
-    if signs.best == signs.close:
-        return [f"{top}, and what is not distinguishable from it {test}."]
-    return [f"{top}.", f"{signs.close}: not distinguishable from it {test}."]
-
-
-def _ranks(table: Table, signs: Signs) -> list[str]:
-    if not any(entry.rank for _, entry in table.places()):
-        return []
-    return [f"{signs.best}: the best, {signs.second}: the second best, by their means alone; no test stands behind it."]
-
-
-def published_rules(table: Table, signs: Signs, by_means: bool) -> tuple[str, ...]:
-    """What a reader has to know of a table's published numbers."""
-    note = table.plan.published_note
-    rules = [note] if note else []
-    if any(entry.published_rank for _, entry in table.places()):
-        second = f", {signs.second}: the second best" if by_means else ""
-        rules.append(f"{signs.best}: the best{second}, of published numbers by themselves; no test stands behind it.")
-    return tuple(rules)
+def published_legend(table: Table, by_means: bool = False) -> Legend:
+    """What the marks of published numbers mean."""
+    if not any(entry.published_rank for _, entry in table.places()):
+        return ()
+    alone = "of the published numbers by themselves; no test stands behind it"
+    return (
+        (("best", "the best"), ("second", f"the second best, {alone}"))
+        if by_means
+        else (("best", f"the best {alone}"),)
+    )
 
 
 def _failures(table: Table) -> Iterator[str]:

@@ -26,6 +26,7 @@ class Cell:
         runs: the run that each value is of; none of an average or of somebody's own numbers.
         chosen: which candidate it is, where there were several.
         left_out: the label of each candidate that could not be chosen, and why.
+        tried: what each of the others scored on the split by which one was chosen, by its label.
         reason: why nothing is run for it; empty where something is.
         lacking: why there is no value although runs have finished; empty where there is one.
 
@@ -41,6 +42,7 @@ class Cell:
     runs: tuple[RunSpec, ...] = ()
     chosen: str = ""
     left_out: tuple[tuple[str, str], ...] = ()
+    tried: tuple[tuple[str, float], ...] = ()
     reason: str = ""
     lacking: str = ""
 
@@ -122,6 +124,7 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
         runs=tuple(spec for spec, _ in known),
         chosen=choice.chosen.label if len(planned.candidates) > 1 else "",
         left_out=choice.left_out,
+        tried=choice.means,
         lacking=_no_score(done[0], planned, rules, results) if done and not known else "",
     )
 

@@ -1,4 +1,4 @@
-"""From cells to a table: the statistics of each cell, how it compares with others, what it says of what was published."""
+"""From cells to a table: statistics of each cell, how it compares with others, and with what was published."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.tables.cells import METHOD
+from bench.papers.published import Key
+from bench.tables.compare import Entry, Table
 from bench.tables.notation import listed, one_line
-from bench.tables.table import Entry, Key, Table
 
-RATE = "rate"
+METHOD, RATE = "method", "rate"
 # Okabe and Ito (2008) without the yellow, which is too light on white; blue first
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*")
@@ -53,8 +53,8 @@ def figure(table: Table, paths: Iterable[Path]) -> None:
         raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
     if not table.finished:
         raise ValueError("there is nothing to draw: no cell has a value")
-    if any(RATE not in entry.cell.axes for entry in table.finished):
-        raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(table.finished[0].cell.axes)}")
+    if not has_rates(table):
+        raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(table.finished[0].planned.axes)}")
     with style.context(["default", STYLE]):
         drawing = _drawing(table)
         for path in paths:
@@ -68,8 +68,8 @@ def _drawing(table: Table) -> Figure:
     down = math.ceil(len(panels) / across)
     width, height = (3.6 if across == 1 else 2.5 * across), (2.3 if across == 1 else 2.0) * down + 1.0
     drawing = Figure(figsize=(width, height), layout="constrained")
-    methods = tuple(dict.fromkeys(entry.cell.axes[METHOD] for entry in table.entries.values()))
-    rates = {entry.cell.axes[RATE]: _number(entry.cell.axes[RATE]) for entry in table.entries.values()}
+    methods = tuple(dict.fromkeys(entry.planned.name for entry in table.finished))
+    rates = {entry.planned.axes[RATE]: _number(entry.planned.axes[RATE]) for entry in table.finished}
     for place, (labels, entries) in enumerate(panels.items(), 1):
         axes = drawing.add_subplot(down, across, place)
         axes.set_title(" / ".join(map(one_line, labels)))
@@ -77,19 +77,38 @@ def _drawing(table: Table) -> Figure:
         if place > len(panels) - across:
             axes.set_xlabel(_rate_name(rates))
         if place % across == 1 or across == 1:
-            axes.set_ylabel(one_line(table.layout.metric))
-    said = ", ".join(f"{axis} {label}" for axis, label in table.constant.items() if axis != RATE)
-    title = one_line(table.layout.title) + f"\n{one_line(said)}" * bool(said)
+            axes.set_ylabel(one_line(listed(tuple(dict.fromkeys(map(_metric, table.finished))))))
+    common = ", ".join(f"{axis} {labels[0]}" for axis, labels in _labels(table, alone=True).items())
+    title = one_line(table.plan.title) + f"\n{one_line(common)}" * bool(common)
     drawing.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, int(14 * width))))
     _legend(drawing, table, methods)
     return drawing
 
 
+def has_rates(table: Table) -> bool:
+    """Whether every cell with a value is at a sampling rate."""
+    return all(RATE in entry.planned.axes for entry in table.finished)
+
+
+def _labels(table: Table, alone: bool) -> dict[str, Key]:
+    """The axes beside method and rate with their labels: those with one label, or those with several."""
+    labels: dict[str, dict[str, None]] = {}
+    for entry in table.finished:
+        for axis, label in entry.planned.axes.items():
+            if axis not in (METHOD, RATE):
+                labels.setdefault(axis, {})[label] = None
+    return {axis: tuple(each) for axis, each in labels.items() if (len(each) == 1) is alone}
+
+
+def _metric(entry: Entry) -> str:
+    return entry.planned.metric.heading
+
+
 def _panels(table: Table) -> dict[Key, list[Entry]]:
-    apart = [axis for axis in table.row_axes + table.column_axes if axis not in (METHOD, RATE)]
+    apart = _labels(table, alone=False)
     panels: dict[Key, list[Entry]] = {}
     for entry in table.finished:
-        panels.setdefault(tuple(entry.cell.axes[axis] for axis in apart), []).append(entry)
+        panels.setdefault(tuple(entry.planned.axes[axis] for axis in apart), []).append(entry)
     return panels
 
 
@@ -99,10 +118,10 @@ def _panel(axes: Axes, entries: Sequence[Entry], methods: Key, rates: Mapping[st
     gap = min((after - before for before, after in pairwise(places)), default=1.0)
     shift = min(0.012 * (places[-1] - places[0] or 1.0), 0.5 * gap / len(methods))
     for i, method in enumerate(methods):
-        line = sorted((e for e in entries if e.cell.axes[METHOD] == method), key=lambda e: rates[e.cell.axes[RATE]])
+        line = sorted((e for e in entries if e.planned.name == method), key=lambda e: rates[e.planned.axes[RATE]])
         if line:
             axes.errorbar(
-                [scale(rates[entry.cell.axes[RATE]]) + (i - (len(methods) - 1) / 2) * shift for entry in line],
+                [scale(rates[entry.planned.axes[RATE]]) + (i - (len(methods) - 1) / 2) * shift for entry in line],
                 [entry.mean or 0.0 for entry in line],
                 yerr=[math.nan if entry.std is None else entry.std for entry in line],
                 label=one_line(method),

@@ -13,14 +13,16 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bench.errors import InputError, Problems, choose
+from bench.metrics import METRICS, Cost, Metric
+from bench.papers.published import Printed
+from bench.plan.grid import METHOD, lay_out
+from bench.plan.table import PlannedCell, TablePlan, TableRules
 from bench.spec import percent
-from bench.tables import Cell, Entry, Layout, Table, compare
-from bench.tables.cells import METHOD
+from bench.tables.cells import Cell
+from bench.tables.compare import Table, compare
 
 MOST_BYTES = 100_000_000
 """Of a results file: a million lines take less."""
@@ -28,7 +30,6 @@ MOST_BYTES = 100_000_000
 REQUIRED = ("method", "dataset", "seed", "value")
 OPTIONAL = ("backbone", "rate", "metric", "quoted")
 METRIC = "top-1 (%)"
-SELECTION = "that of the imported file"
 QUOTED = " (quoted)"
 FAILED = ("failed", "diverged")
 YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
@@ -38,31 +39,6 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SHARE = re.compile(r"%|\b(top-?\d|acc(uracy)?|acc@\d|mean[ -]per[ -]class|miou|map|f1)\b", re.IGNORECASE)
 _LOWER = re.compile(r"\b(loss|errors?|nll|ece|mse|mae|rmse|fid|perplexity)\b", re.IGNORECASE)
 _AXES = ("dataset", "backbone", "rate", METHOD)
-
-
-@dataclass(frozen=True)
-class Quoted(Cell):
-    """A published number, of no seed here."""
-
-
-@dataclass(frozen=True)
-class ImportedTable(Table):
-    """A table in which quoted cells are shown beside the others and take no part in any comparison."""
-
-    @cached_property
-    def finished(self) -> tuple[Entry, ...]:
-        """Entries of runs with at least one value; without the quoted ones, which have no n."""
-        return tuple(entry for entry in self.entries.values() if entry.n and not isinstance(entry.cell, Quoted))
-
-    def count(self, entry: Entry) -> str:
-        """As for every table; a quoted number has none."""
-        return "" if isinstance(entry.cell, Quoted) else super().count(entry)
-
-    def rules(self, best: str = "best", close: str = "indistinguishable") -> tuple[str, ...]:
-        """What a reader has to know, quoted numbers included."""
-        if not any(isinstance(entry.cell, Quoted) for entry in self.entries.values()):
-            return super().rules(best, close)
-        return (*super().rules(best, close), "Quoted: published numbers as they are; not compared and never tested.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +79,9 @@ def read_results(path: Path) -> list[Line]:
     return lines
 
 
-def tables(lines: Sequence[Line], title: str, baseline: str | None = None, **rules: Any) -> list[Table]:
+def tables(
+    lines: Sequence[Line], title: str, baseline: str | None = None, rules: TableRules = TableRules(), decimals: int = 1
+) -> list[Table]:
     """One table a metric, in the order of the file, with the comparisons of every table of the suite.
 
     Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
@@ -113,60 +91,91 @@ def tables(lines: Sequence[Line], title: str, baseline: str | None = None, **rul
         lines: from ``read_results``.
         title: first words of each title line.
         baseline: the method that the others are compared with.
-        rules: ``family``, ``alpha``, ``decimals`` and ``test`` of ``bench.tables.Layout``.
+        rules: how methods are compared.
+        decimals: digits after the point.
 
     Raises:
         InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
-        ValueError: one of ``rules`` is out of range, or there are too many seeds for the exact test.
+        ValueError: there are too many seeds for the exact test.
     """
     found = []
     for metric in dict.fromkeys(line.metric for line in lines):
-        own = [line for line in lines if line.metric == metric]
-        axes = [axis for axis in _AXES if axis in own[0].axes]
-        columns = "rate" if len({line.axes.get("rate") for line in own}) > 1 else "dataset"
-        rows = tuple(axis for axis in axes if axis != columns)
-        layout = Layout(title, rows, (columns,), baseline, metric=metric, selection=SELECTION, **rules)
-        found.append(_table(_cells(own), layout))
+        of_metric = [line for line in lines if line.metric == metric]
+        _check_baseline(of_metric, metric, baseline)
+        found.append(_table(of_metric, title, baseline, rules, decimals))
     return found
 
 
-def _table(cells: Sequence[Cell], layout: Layout) -> Table:
-    own = [cell for cell in cells if not isinstance(cell, Quoted)]
-    methods = {cell.axes[METHOD] for cell in own}
-    if not own:
-        raise InputError(f"{layout.metric}: every number is quoted; a table needs results with seeds")
-    if layout.baseline is not None and layout.baseline not in methods:
-        if layout.baseline + QUOTED in {cell.axes[METHOD] for cell in cells}:
-            raise InputError(f"--baseline {layout.baseline}: it is only quoted, and a quoted number is never tested")
-        raise InputError("--baseline: " + choose(layout.baseline, methods, METHOD))
-    tested = {_key(entry.cell): entry for entry in compare(own, layout).entries.values()}
-    whole = compare(cells, replace(layout, baseline=None))
-    entries = {
-        place: tested.get(_key(entry.cell)) or Entry(entry.cell, entry.n, entry.mean)
-        for place, entry in whole.entries.items()
-    }
-    return ImportedTable(layout, whole.constant, whole.row_axes, whole.column_axes, whole.rows, whole.columns, entries)
+def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) -> None:
+    methods = {line.axes[METHOD] for line in lines if line.seed is not None}
+    if not methods:
+        raise InputError(f"{metric}: every number is quoted; a table needs results with seeds")
+    if baseline is None or baseline in methods:
+        return
+    if baseline in {line.axes[METHOD] for line in lines}:
+        raise InputError(f"--baseline {baseline}: it is only quoted, and a quoted number is never tested")
+    raise InputError("--baseline: " + choose(baseline, methods, METHOD))
 
 
-def _key(cell: Cell) -> tuple[tuple[str, str], ...]:
-    return tuple(cell.axes.items())
+def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: TableRules, decimals: int) -> Table:
+    metric = _metric(lines[0].metric)
+    axes = [axis for axis in _AXES if axis in lines[0].axes]
+    columns = "rate" if len({line.axes.get("rate") for line in lines}) > 1 else "dataset"
+    seeds = len({line.seed for line in lines if line.seed is not None})
+    groups = {tuple(group[0].axes.items()): group for group in _grouped(lines)}
+    planned = [_planned(group, metric, decimals) for group in groups.values()]
+    loose = TablePlan(
+        name=title,
+        title=title,
+        heading=metric.heading,
+        stub=tuple(axis for axis in axes if axis != columns),
+        rows=(),
+        columns=((columns,),),
+        cells=(tuple(planned),),
+        baseline=baseline or "",
+        rules=rules,
+    )
+    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in planned)) for axis in axes}
+    plan = lay_out(loose, labels)
+    cells = [[_cell(groups.get(tuple(cell.axes.items()), []), seeds) for cell in line] for line in plan.cells]
+    return compare(plan, cells)
 
 
-def _cells(lines: Sequence[Line]) -> list[Cell]:
-    grouped: dict[tuple[tuple[str, str], ...], list[Line]] = {}
+def _metric(name: str) -> Metric:
+    """The suite's metric of that name or title, or one that only has this name; more is better then."""
+    for known in METRICS.values():
+        if name.lower() in (known.name, known.title, known.heading.lower()):
+            return replace(known, title=name, unit="")
+    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return Metric(f"metric_{slug}", title=name, unit="", of_run=_not_measured)
+
+
+def _not_measured(_: Cost) -> float:
+    return math.nan
+
+
+def _grouped(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each cell; quoted numbers are a method of their own."""
+    groups: dict[tuple[tuple[str, str], ...], list[Line]] = {}
     for line in lines:
-        quoted = {METHOD: line.axes[METHOD] + QUOTED} if line.seed is None else {}
-        grouped.setdefault(tuple({**line.axes, **quoted}.items()), []).append(line)
-    planned = len({line.seed for line in lines if line.seed is not None})
-    return [_cell(dict(axes), group, planned) for axes, group in grouped.items()]
+        if line.seed is None:
+            line = replace(line, axes={**line.axes, METHOD: line.axes[METHOD] + QUOTED})
+        groups.setdefault(tuple(line.axes.items()), []).append(line)
+    return list(groups.values())
 
 
-def _cell(axes: Mapping[str, str], lines: Sequence[Line], planned: int) -> Cell:
-    found = {line.seed: line.value for line in sorted(lines, key=lambda line: line.seed or 0) if line.value is not None}
-    if lines[0].seed is None:
-        return Quoted(axes, tuple(found.values()), 1)
-    seeds = tuple(seed for seed in found if seed is not None)
-    return Cell(axes, tuple(found.values()), planned, len(lines) - len(found), seeds=seeds)
+def _planned(lines: Sequence[Line], metric: Metric, decimals: int) -> PlannedCell:
+    axes, quoted = lines[0].axes, lines[0].seed is None
+    printed = Printed(repr(lines[0].value)) if quoted else None
+    return PlannedCell(axes, name=axes[METHOD], metric=metric, decimals=decimals, printed=printed, quoted=quoted)
+
+
+def _cell(lines: Sequence[Line], planned: int) -> Cell:
+    if not lines or lines[0].seed is None:
+        return Cell()
+    values = {line.seed: line.value for line in lines if line.seed is not None and line.value is not None}
+    seeds = tuple(sorted(values))
+    return Cell(tuple(values[seed] for seed in seeds), seeds, planned, failed=len(lines) - len(seeds))
 
 
 def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
@@ -233,7 +242,7 @@ def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | N
     for name, text in (*axes.items(), ("metric", metric)):
         if not text:
             problems.add(f"{place}: {name} is empty")
-    if lower := _LOWER.search(metric):
+    if (lower := _LOWER.search(metric)) and not _metric(metric).lower:
         problems.add(f"{place}: metric '{metric}': of {lower[0]} less is better, and tables mark the highest value")
     if axes.get("rate"):
         axes["rate"] = _rate(axes["rate"], place, problems)

@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import InputError
+from bench.metrics import TOP1
+from bench.records.scores import Scores
 from bench.records.store import Finished
 from bench.stats import holm, mcnemar, paired_bootstrap, refusal
-from bench.tables.report import chosen_point, score
+from bench.tables.compare import Table
+from bench.tables.power import where_of
 
 PREDICTIONS = "predictions.npz"
 LEVEL = 0.95
@@ -84,13 +87,22 @@ class ItemTest:
     note: str = ""
 
 
+def rivals_of(tables: Iterable[Table], finished: Mapping[str, Finished]) -> Iterator[Rivals]:
+    """Each cell's runs against those of its baseline, where both have finished."""
+    for table in tables:
+        for contest, entry, base in table.pairs():
+            method, baseline = ({spec.seed: finished[spec.id] for spec in each.cell.runs} for each in (entry, base))
+            if method and baseline:
+                yield Rivals(where_of(table, contest), entry.planned.name, base.planned.name, method, baseline)
+
+
 def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> Outcome:
     """Which images a run got right at the point of its curve that a selection rule picks.
 
     Args:
         root: the folder of results.
         run: what the store knows of it.
-        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.tables.report.score``).
+        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.records.scores``).
         split: ``test`` or ``val``.
 
     Raises:
@@ -110,8 +122,9 @@ def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> O
     if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.curve), labels.size):
         told = f"{predicted.shape} for {len(run.curve)} points and {labels.shape} labels"
         raise InputError(f"{path}: the predictions do not fit the record's curve: {told}; {again}")
-    right = predicted[chosen_point(run.curve, rule)] == labels
-    accuracy, recorded = 100 * float(right.mean()), score(run.curve, rule, split)
+    scores = Scores(root)
+    right = predicted[scores.point(run, rule, TOP1)] == labels
+    accuracy, recorded = 100 * float(right.mean()), scores.of(run, TOP1, rule, split)
     if not math.isclose(accuracy, recorded, abs_tol=1e-6):
         raise InputError(f"{path}: {accuracy:.4f} % are right, and the record says {recorded:.4f} %; {again}")
     return Outcome(path, labels, np.asarray(right))
@@ -133,9 +146,10 @@ def item_tests(
         InputError: as ``read_outcome``, or the images of two runs differ.
     """
     known: dict[str, Outcome] = {}
+    scores = Scores(root)
 
     def outcomes(runs: Mapping[int, Finished]) -> dict[int, Outcome]:
-        scored = {seed: run for seed, run in runs.items() if not math.isnan(score(run.curve, rule, split))}
+        scored = {seed: run for seed, run in runs.items() if not math.isnan(scores.of(run, TOP1, rule, split))}
         for run in scored.values():
             if run.id not in known:
                 known[run.id] = read_outcome(root, run, rule, split)

@@ -1,0 +1,123 @@
+"""A sheet for the terminal, never wider than asked as long as no single label is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
+from bench.tables.notation import one_line
+
+SIGNS = {BEST: "●", CLOSE: "○", SECOND: "◇"}
+
+
+def to_text(sheet: Sheet, width: int) -> str:
+    """The sheet for ``width`` character columns, with its title above and its rules below.
+
+    What does not fit on one line a row is folded in this order: outer row labels become headings, differences and
+    counts go below their number, columns are split into blocks, row labels go above their numbers. Nothing is cut.
+    """
+    rules = [line for rule in sheet.sentences(SIGNS) for line in _wrapped(one_line(rule), width, "  ")]
+    body = "\n\n".join(_blocks(sheet, width))
+    text = "\n".join([*_wrapped(one_line(sheet.title), width), "", body, "", *rules])
+    return text.rstrip("\n") + "\n"
+
+
+def _wrapped(line: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _blocks(sheet: Sheet, width: int) -> list[str]:
+    depth, columns = len(sheet.stub), range(len(sheet.columns))
+    if not sheet.rows:
+        return ["(nothing)"]
+    for folded in (False, True):
+        for labels in dict.fromkeys((depth, min(1, depth))):
+            whole = _grid(sheet, columns, labels, folded)
+            if _fits(whole, width):
+                return [whole]
+    blocks = list[str]()
+    for labels in dict.fromkeys((depth, min(1, depth), 0)):
+        blocks = list(_split(sheet, width, labels))
+        if all(_fits(block, width) for block in blocks):
+            break
+    return blocks
+
+
+def _split(sheet: Sheet, width: int, labels: int) -> Iterator[str]:
+    """Blocks of as many columns as fit, at least one each; without labels beside them just one each."""
+    start = 0
+    while start < len(sheet.columns):
+        stop = start + 1
+        block = _grid(sheet, range(start, stop), labels, folded=True)
+        while labels and stop < len(sheet.columns):
+            wider = _grid(sheet, range(start, stop + 1), labels, folded=True)
+            if not _fits(wider, width):
+                break
+            block, stop = wider, stop + 1
+        start = stop
+        yield block
+
+
+def _fits(block: str, width: int) -> bool:
+    return max(map(len, block.splitlines())) <= width
+
+
+def _grid(sheet: Sheet, places: Sequence[int], beside: int, folded: bool) -> str:
+    """Some columns with the ``beside`` innermost row labels in columns of their own and the outer ones as headings."""
+    outer = len(sheet.stub) - beside
+    cells = [_column([row[place] for row in sheet.cells], folded) for place in places]
+    lines: list[list[str]] = []
+    before: Key = ()
+    for number, row in enumerate(sheet.rows):
+        fresh = next((level for level, label in enumerate(row) if before[level : level + 1] != (label,)), len(row) - 1)
+        if before and fresh < len(row) - 1 and sheet.rows[number - 1][fresh] != row[fresh]:
+            lines.append([" "])  # tabulate drops a row of nothing at all
+        lines += [["  " * level * bool(beside) + one_line(row[level])] for level in range(fresh, outer)]
+        shown = ["" if level < fresh else one_line(row[level]) for level in range(outer, len(row))]
+        if shown and outer:
+            shown[0] = "  " * outer + shown[0]
+        lines.append([*shown, *(column[number] for column in cells)])
+        before = row
+    heads = [*(one_line(name) for name in sheet.stub[outer:]), *_heads([sheet.columns[place] for place in places])]
+    grid = tabulate(
+        [line + [""] * (len(heads) - len(line)) for line in lines],
+        headers=heads,
+        disable_numparse=True,
+        preserve_whitespace=True,
+        colalign=["left"] * len(heads),
+    )
+    return "\n".join(line.rstrip() for line in grid.splitlines())
+
+
+def _heads(columns: Sequence[Key]) -> list[str]:
+    """A line a level; a label over several neighbours stands above the first of them."""
+    lines = [[""] * len(columns) for _ in columns[0]]
+    for level, line in enumerate(lines):
+        for span in spans(columns, level):
+            line[span.start] = one_line(span.label)
+    return ["\n".join(line[place] for line in lines) for place in range(len(columns))]
+
+
+def _column(cells: Sequence[Shown], folded: bool) -> list[str]:
+    """The cells of one column, numbers aligned to each other."""
+    numbers = [cell for cell in cells if cell.value and not cell.is_word]
+    widths = tuple(max((len(getattr(cell, part)) for cell in numbers), default=0) for part in ("value", "std", "delta"))
+    marked = any(cell.look for cell in numbers)
+    return [_cell(cell, widths, marked, folded) for cell in cells]
+
+
+def _cell(cell: Shown, widths: tuple[int, ...], marked: bool, folded: bool) -> str:
+    mean, std, delta = widths
+    sign = f"{SIGNS.get(cell.look, ' ')} " if marked else ""
+    if cell.is_word or not cell.value:
+        return f"{sign}{one_line(cell.value)}".rstrip()
+    value = f"{sign}{one_line(cell.value):>{mean}}"
+    if std:
+        value += f" ± {cell.std:>{std}}" if cell.std else " " * (3 + std)
+    behind = f"{cell.mark:1} {' '.join(filter(None, (cell.count, cell.sign)))}"
+    if folded:
+        return f"{value.rstrip()}\n{cell.delta:>{mean + len(sign)}}{behind}".rstrip()
+    return f"{value}  {cell.delta:>{delta}}{behind}".rstrip() if delta else f"{value} {behind.strip()}".rstrip()
