@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import bench
 from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, rerun, run, table
-from bench.commands.options import Parser
+from bench.commands.options import Parser, settle
 from bench.errors import InputError, told
 
 MOST_PROBLEMS = 20
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, unknown = parser.parse_known_args(arguments)
         if unknown:
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(options.parser, unknown[0])}")
+        settle(options)
         return int(options.command(options))
     except InputError as error:
         return _refuse(error.problems)

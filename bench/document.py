@@ -56,6 +56,11 @@ def read_document(path: Path) -> Section:
     Raises:
         InputError: the file is missing, unreadable, malformed, or not a mapping; says where.
     """
+    return parse_document(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that somebody wrote by hand. Raises ``InputError`` where it is none, or too long for that."""
     try:
         with open(path, "rb", opener=_open_now) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -66,10 +71,9 @@ def read_document(path: Path) -> Section:
     if len(content) > MOST_BYTES:
         raise InputError(f"{path}: cannot be read: it has more than {MOST_BYTES:,} bytes")
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError:
         raise InputError(f"{path}: cannot be read: it is not UTF-8 text") from None
-    return parse_document(text, str(path))
 
 
 def parse_document(text: str, source: str) -> Section:

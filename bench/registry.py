@@ -1,35 +1,48 @@
-"""What there is: methods, backbones, datasets, experiments and paper tables, found by the names of their files.
+"""What there is, found by the names of its files: methods, datasets and their readers, experiments, launchers, ...
 
 The suite's own folder and a user's (``--plugin``) have the same shape, so built-in methods have no privilege.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import read_backbone, timm_backbone
+from bench.cards.code import file_digest
 from bench.cards.dataset import folder_dataset, read_dataset
 from bench.cards.folders import typed_path
 from bench.cards.method import read_method
+from bench.cards.readers import MASK_READERS, READERS
 from bench.document import Section, read_document
 from bench.errors import InputError, choose, shortened
+from bench.loading import load_checked, load_file
 from bench.metrics import METRICS, Metric, find
 from bench.papers.published import PublishedTable, read_published
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-"""What a method, backbone, dataset or experiment may be called."""
+if TYPE_CHECKING:
+    from bench.launch.launcher import Launcher
 
-_KINDS = ("methods", "backbones", "datasets", "experiments", "paper_tables", "metrics")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What something that is found by the name of its file may be called."""
+
+_KINDS = (
+    "methods",
+    "backbones",
+    "datasets",
+    "experiments",
+    "paper_tables",
+    "launchers",
+    "readers",
+    "metrics",
+    "formats",
+)
 _NO_TABLES = ("protocol.yaml", "claims.yaml")
 
 
@@ -37,7 +50,7 @@ class Registry:
     """The suite's own folders and the user's.
 
     Args:
-        plugins: method files, or folders with ``methods/``, ``datasets/``, ``backbones/`` or ``experiments/`` in them.
+        plugins: method files, or folders with ``methods/``, ``datasets/`` or another of the suite's folders in them.
 
     Raises:
         InputError: a plugin does not exist or has nothing in it, or a name is taken twice.
@@ -61,6 +74,24 @@ class Registry:
     def dataset_files(self) -> dict[str, Path]:
         """The card of each dataset, by name."""
         return self._files("datasets", "*.yaml")
+
+    @cached_property
+    def reader_files(self) -> dict[str, Path]:
+        """The file of each reader of datasets that plug-ins bring, by name; it runs when such a dataset is opened."""
+        readers = self._files("readers", "*.py")
+        if taken := sorted(readers.keys() & {*READERS, *MASK_READERS}):
+            raise InputError(f"{readers[taken[0]]}: the suite has a reader called '{taken[0]}'; rename this one")
+        return readers
+
+    @cached_property
+    def format_files(self) -> dict[str, Path]:
+        """The file of each format of tables that plug-ins bring, by name; it runs when a table is written so."""
+        return self._files("formats", "*.py")
+
+    @cached_property
+    def launcher_files(self) -> dict[str, Path]:
+        """The file of each launcher, by name."""
+        return self._files("launchers", "*.py")
 
     @cached_property
     def experiment_files(self) -> dict[str, Path]:
@@ -120,7 +151,23 @@ class Registry:
         """
         if card.parent:
             self.load_method(self.method(card.parent))
-        return getattr(_load(card), card.class_name)  # type: ignore[no-any-return]
+        return getattr(load_file("methods", card.path, card.means), card.class_name)  # type: ignore[no-any-return]
+
+    def launcher(self, name: str) -> Launcher:
+        """A launcher; this runs its file. Raises ``InputError`` where there is none, or its file declares none."""
+        from bench.launch.launcher import Launcher
+
+        path = self._find(self.launcher_files, name, "launcher")
+        module = load_checked("launchers", path, file_digest(path))
+        classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Launcher)]
+        declared = [launcher for launcher in classes if launcher.__module__ == module.__name__]
+        if len(declared) != 1:
+            raise InputError(f"{path}:1: {len(declared)} classes derive from Launcher; a launcher's file declares one")
+        return declared[0]()
+
+    def launchers(self) -> list[Launcher]:
+        """Every launcher."""
+        return [self.launcher(name) for name in self.launcher_files]
 
     def backbone(self, name: str) -> BackboneCard:
         """The card of a backbone: a registered name or ``timm:NAME``, with ``@none`` or ``@FILE`` for the weights."""
@@ -136,7 +183,7 @@ class Registry:
             return folder_dataset(_real(name.removeprefix("folder:")))
         plain = name.partition("@")[0]
         also = f"did you mean folder:{name}?" if _is_folder(name) else "folder:PATH takes your own images"
-        return read_dataset(name, self._find(self.dataset_files, plain, "dataset", also))
+        return read_dataset(name, self._find(self.dataset_files, plain, "dataset", also), self.reader_files)
 
     def experiment(self, target: str) -> Section:
         """A declared experiment: a registered name, or the path of a YAML file."""
@@ -210,37 +257,7 @@ def _real(given: str | Path) -> Path:
 
 def _load_metric(path: Path) -> Metric:
     """The metric that a plug-in's file declares. Raises ``InputError`` where it declares none of the file's name."""
-    spec = importlib.util.spec_from_file_location(f"bench.metrics.plugin_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{path}: running it failed: {type(error).__name__}: {error}") from error
-    metric = getattr(module, "METRIC", None)
+    metric = getattr(load_checked("plugin_metrics", path, file_digest(path)), "METRIC", None)
     if not isinstance(metric, Metric) or metric.name != path.stem:
         raise InputError(f"{path}: it must say METRIC = Metric('{path.stem}', ...), from bench.metrics import Metric")
     return metric
-
-
-def _load(card: MethodCard) -> ModuleType:
-    name = f"bench.methods.{card.name}"
-    loaded = sys.modules.get(name)
-    if loaded and (loaded.__file__, getattr(loaded, "MEANS", card.means)) == (str(card.path), card.means):
-        return loaded
-    spec = importlib.util.spec_from_file_location(name, card.path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    module.MEANS = card.means  # type: ignore[attr-defined]  # a file that was edited meanwhile is loaded anew
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SystemExit as error:
-        del sys.modules[name]
-        raise RuntimeError(f"{card.path}: running the file ends the process: sys.exit({error.code!r})") from error
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

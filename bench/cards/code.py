@@ -7,6 +7,36 @@ import hashlib
 import io
 import tokenize
 from functools import lru_cache
+from pathlib import Path
+
+from bench.errors import InputError
+
+
+def read_source(path: Path) -> str:
+    """The text of a file of Python. Raises ``InputError`` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def parse_source(text: str, path: Path) -> ast.Module:
+    """The syntax tree of the text of a file. Raises ``InputError`` where it is no Python; says where."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
+    except (MemoryError, RecursionError):
+        raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
+
+
+def file_digest(path: Path) -> str:
+    """The digest of the code of a file. Raises ``InputError`` where it cannot be read or is no Python."""
+    text = read_source(path)
+    parse_source(text, path)
+    return code_digest(text)
 
 
 @lru_cache(maxsize=256)  # many methods share one file of formulas

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import file_sha256
+from bench.cards.code import file_digest
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import check_forms
+from bench.cards.readers import MASK_READERS, READERS
 from bench.document import Section, read_document
 from bench.errors import InputError, choose
 from bench.spec import Named, digest
@@ -46,6 +48,7 @@ class DatasetCard:
         path: where its files lie, for readers that need a place.
         facts: the card's entries: classes, sizes of the splits, licence, source, checksums.
         means: digest of its content.
+        code: the file of its reader, where a plug-in brings that.
     """
 
     name: str
@@ -54,14 +57,19 @@ class DatasetCard:
     path: str
     facts: dict[str, Any]
     means: str
+    code: Path | None = None
 
     @property
     def named(self) -> Named:
         """What a run's spec keeps of the card. Raises ``InputError`` where a run cannot be about it."""
-        task = self.facts.get("task", "classification")
-        if task != "classification":
-            raise InputError(f"{self.name}: it is for {task}; an experiment trains and compares classifiers")
+        if self.task != "classification":
+            raise InputError(f"{self.name}: it is for {self.task}; an experiment trains and compares classifiers")
         return Named(self.name, self.means)
+
+    @property
+    def task(self) -> str:
+        """What it is for: ``classification`` or ``segmentation``."""
+        return str(self.facts.get("task", "classification"))
 
     @property
     def plain_name(self) -> str:
@@ -108,14 +116,20 @@ class DatasetCard:
             raise InputError(f"{self.name}: {absence}")
 
 
-def read_dataset(name: str, path: Path) -> DatasetCard:
+def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = None) -> DatasetCard:
     """The card in a file, with the variant and the list of training images that ``name`` asks for after its ``@``.
 
     It means what is verified when the data is opened: its reader and options, the official lists with their sizes and
-    checksums, and the lines of a list file. Where it lies and how it is fetched mean nothing.
+    checksums, and the lines of a list file; and the code of a reader that a plug-in brings. Where it lies and how it is
+    fetched mean nothing.
+
+    Args:
+        name: as it is written in an experiment.
+        path: the card.
+        readers: the files of the readers that plug-ins bring, by name.
 
     Raises:
-        InputError: the file is malformed, or there is no such variant or list.
+        InputError: the file is malformed, or there is no such reader, variant or list.
     """
     facts = read_document(path)
     check_forms(facts)
@@ -124,14 +138,16 @@ def read_dataset(name: str, path: Path) -> DatasetCard:
     if variant:
         facts = _varied(facts, variant)
         check_forms(facts)
-    _check(facts)
-    if "official" in facts:
+    code = _reader_file(facts, readers or {})
+    if code is not None or "official" in facts:
+        _check(facts)
         facts["splits"] = {
             split: sum(facts["official"][part] for part in parts) for split, parts in facts["use"].items()
         }
     folder = data_folder() / str(facts.get("folder", plain)) if "official" in facts else ""
     told = f"{plain}@{variant}" if variant else plain
-    card = DatasetCard(told, facts.text("title"), facts.text("reader"), str(folder), facts, _meaning(facts))
+    means = _meaning(facts, code)
+    card = DatasetCard(told, facts.text("title"), facts.text("reader"), str(folder), facts, means, code)
     return card if listed is None else _listed(card, listed)
 
 
@@ -265,11 +281,18 @@ def _varied(facts: Section, variant: str) -> Section:
     return varied
 
 
+def _reader_file(facts: Section, readers: Mapping[str, Path]) -> Path | None:
+    """The file of a plug-in's reader; None for one of the suite's. Raises ``InputError`` where there is none."""
+    reader = facts.text("reader")
+    known = {*READERS, *MASK_READERS}
+    if reader not in known and reader not in readers:
+        raise InputError(f"{facts.place('reader')}: {choose(reader, {*known, *readers}, 'reader')}")
+    return None if reader in known else readers[reader]
+
+
 def _check(facts: Section) -> None:
     """Raise ``InputError`` where a card of official lists does not say what its splits are made of."""
-    if "official" not in facts:
-        return
-    official, use = facts["official"], facts.get("use")
+    official, use = facts.get("official"), facts.get("use")
     if not isinstance(official, Mapping) or any(type(n) is not int or n < 1 for n in official.values()):
         raise InputError(f"{facts.place('official')}: 'official' must give the size of each official list")
     if not isinstance(use, Mapping) or not {"train", "test"} <= set(use) <= set(_SPLITS):
@@ -283,8 +306,9 @@ def _check(facts: Section) -> None:
         raise InputError(f"{facts.place('classes')}: 'classes' must be their number")
 
 
-def _meaning(facts: Section) -> str:
+def _meaning(facts: Section, code: Path | None) -> str:
     stated: list[Any] = [facts.text("reader"), facts.get("sha256"), facts.get("version", 1)]
+    stated += [] if code is None else [file_digest(code)]
     if "official" not in facts:
         return digest(stated)
     verified = {key: facts[key] for key in _VERIFIED if key in facts}
@@ -300,4 +324,4 @@ def _listed(card: DatasetCard, path: Path) -> DatasetCard:
     facts.update(card.facts)
     facts.update(list=str(path), splits={**card.facts["splits"], "train": len(lines)})
     title, means = f"{card.title} ({path.name})", digest([card.means, sorted(lines)])
-    return DatasetCard(f"{card.name}@{path}", title, card.reader, card.path, facts, means)
+    return replace(card, name=f"{card.name}@{path}", title=title, facts=facts, means=means)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import BackboneCard
-from bench.cards.code import code_digest
+from bench.cards.code import code_digest, parse_source, read_source
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value
 
@@ -93,8 +93,8 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
     Raises:
         InputError: the file cannot be read, is no Python, or declares no method; says where.
     """
-    text = _source(path)
-    tree = _parse(text, path)
+    text = read_source(path)
+    tree = parse_source(text, path)
     node, parent = _method_class(tree, path)
     inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
     hypers = dict(inherited.hypers) if inherited else {}
@@ -127,24 +127,6 @@ def _shared(tree: ast.Module) -> str:
     """The digest of the formulas that methods share, for a method that uses them."""
     used = any(isinstance(node, ast.ImportFrom) and node.module == "bench.losses" for node in tree.body)
     return code_digest(LOSSES.read_text(encoding="utf-8")) if used else ""
-
-
-def _source(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-
-
-def _parse(text: str, path: Path) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
-    except (MemoryError, RecursionError):
-        raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
 
 
 def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:

@@ -106,9 +106,9 @@ def check_command(options: argparse.Namespace) -> int:
 
 def _report(card: DatasetCard, images: bool) -> int:
     """Open a dataset and print what it is made of."""
-    from bench.data.read import MASK_READERS, read_data, read_masks
+    from bench.data.read import read_data, read_masks
 
-    dataset = read_masks(card) if card.reader in MASK_READERS else read_data(card)
+    dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
     decoded = _decode(dataset) if images else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset))
     print(f"{card.name}: {_there(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")

@@ -6,34 +6,20 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import bench
 from bench.cards.folders import typed_path
 from bench.errors import InputError, told
 from bench.rules import SELECTIONS
-
-if TYPE_CHECKING:
-    from bench.launch.profile import Profile
+from bench.settings import read_settings, split_paths
 
 Command = Callable[[argparse.Namespace], int]
 
-# What a job on a cluster is given: key of a profile, which is the option's name too, and its help.
-_SLURM = (
-    ("partition", "P", "where the jobs wait"),
-    ("time", "TIME", "minutes, or HH:MM:SS; a run that needs more is requeued and goes on (default: 60)"),
-    ("cpus_per_run", "N", "cores (default: 1)"),
-    ("mem", "G", "gigabytes"),
-    ("account", "A", "who pays"),
-    ("qos", "Q", "quality of service"),
-    ("constraint", "C", "what a node must have"),
-    ("exclude", "NODES", "nodes not to be used"),
-    ("max_running", "N", "jobs that may run at a time"),
-    ("pack", "K", "runs of a job, one after the other (default: 1)"),
-    ("pack_minutes", "M", "as many runs a job as take so many minutes, from the time of finished ones"),
-)
+RESULTS = Path("results")
+"""Where records lie unless something else is said."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,6 +27,15 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *names: Any, **settings: Any) -> None:
         super().__init__(*names, **{"allow_abbrev": False, **settings})
+        self.prepare: Callable[[Parser, Sequence[str]], None] | None = None
+        self.of_launchers: set[str] = set()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, once options that depend on what is typed have been added (``prepare``)."""
+        if self.prepare is not None:
+            prepare, self.prepare = self.prepare, None
+            prepare(self, args or ())
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         print(f"bench: {told(message)} (see '{self.prog} --help')", file=sys.stderr)
@@ -88,91 +83,58 @@ def add_target_command(commands: Any, name: str, command: Command, about: str, e
 def add_plugin(parser: argparse.ArgumentParser) -> None:
     """``--plugin``."""
     parser.add_argument(
-        "--plugin", action="append", default=[], metavar="PATH", help="a method file, or a folder with methods/ in it"
+        "--plugin",
+        action="extend",
+        type=split_paths,
+        default=[],
+        metavar="PATH",
+        help="a method file, or a folder with methods/ or another of the suite's folders in it; or several, with commas",
     )
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
     """``--results``."""
     parser.add_argument(
-        "--results", type=_folder, default=Path("results"), metavar="DIR", help="where records lie (default: results)"
+        "--results", type=_folder, default=RESULTS, metavar="DIR", help="where records lie (default: results)"
     )
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Put the plug-ins and the results folder that are named once in the place of what was not typed.
+
+    Raises:
+        InputError: they cannot be used; says where they are named.
+    """
+    if not hasattr(options, "plugin") and not hasattr(options, "results"):
+        return
+    settings = read_settings(Path())
+    options.settled = []
+    if "plugin" in settings and getattr(options, "plugin", None) == []:
+        options.plugin = plugins_of([])
+        options.settled.append("plugin")
+    if "results" in settings and getattr(options, "results", None) is RESULTS:
+        try:
+            options.results = _folder(settings["results"].values[0])
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"{settings['results'].place}: {error}") from None
+        options.settled.append("results")
+
+
+def plugins_of(typed: Sequence[str]) -> list[str]:
+    """The plug-ins that are typed, or else those that are named once. Raises ``InputError``."""
+    setting = read_settings(Path()).get("plugin")
+    if typed or setting is None:
+        return list(typed)
+    try:
+        bench.Registry(setting.values)
+    except InputError as error:
+        raise InputError(f"{setting.place}: {error}") from None
+    return list(setting.values)
 
 
 def add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
     """``--format``; text is the default."""
     parser.add_argument("--format", choices=formats, default="text", metavar="FORMAT", help=", ".join(formats))
-
-
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """``--launcher`` and what there is to say to each of them."""
-    parser.add_argument(
-        "--launcher", choices=("local", "slurm"), default="local", metavar="NAME", help="local (default), slurm"
-    )
-    parser.add_argument(
-        "--gpus-per-run", metavar="N", help="GPUs that share each run (default: 1; slurm: 0 for the CPU)"
-    )
-    parser.add_argument(
-        "--checkpoint-every", type=float, default=300.0, metavar="S", help="seconds between a run's checkpoints (300)"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="local: runs at a time (default: one a GPU, or else one a core with 2 GB of memory)",
-    )
-    slurm = parser.add_argument_group("options of --launcher slurm")
-    slurm.add_argument("--cluster", metavar="NAME", help="a profile with these options: a name, or a TOML file")
-    for key, metavar, about in _SLURM:
-        slurm.add_argument(_flag(key), dest=key, metavar=metavar, help=about)
-    slurm.add_argument("--setup", action="append", metavar="LINE", help="a line of shell that comes before; repeatable")
-    slurm.add_argument("--resubmit", action="store_true", help="submit what may be in a queue that cannot be asked")
-
-
-def check_launcher(options: argparse.Namespace) -> None:
-    """Refuse what makes no sense, alone or for the launcher that is chosen. Raises ``InputError``."""
-    if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
-    if not options.checkpoint_every > 0:
-        raise InputError(f"--checkpoint-every {options.checkpoint_every:g}: this must be above 0 seconds")
-    if options.launcher == "slurm":
-        if options.jobs is not None:
-            raise InputError("--jobs is for --launcher local; --max-running limits the jobs of --launcher slurm")
-        profile_of(options)
-        return
-    for key in ("cluster", *(key for key, _, _ in _SLURM), "setup", "resubmit"):
-        if getattr(options, key):
-            raise InputError(f"{_flag(key)} is for --launcher slurm")
-    ranks_of(options)
-
-
-def ranks_of(options: argparse.Namespace) -> int:
-    """The processes that share each local run. Raises ``InputError``."""
-    from bench.launch.gpus import usable_gpus
-    from bench.launch.profile import read_value
-
-    given = options.gpus_per_run
-    ranks = 1 if given is None else max(1, read_value("gpus_per_run", given, "--gpus-per-run"))
-    gpus = len(usable_gpus())
-    if options.launcher == "local" and 0 < gpus < ranks:
-        raise InputError(f"--gpus-per-run {ranks}: only {gpus} can be used here; give a run at most as many")
-    return ranks
-
-
-def profile_of(options: argparse.Namespace) -> Profile:
-    """What each run is given on a cluster: the profile that is named, and over it what was typed.
-
-    Raises:
-        InputError: something of it is not allowed.
-    """
-    from bench.launch.profile import Profile, read_profile, read_value
-
-    profile = read_profile(options.cluster) if options.cluster else Profile()
-    keys = ("gpus_per_run", *(key for key, _, _ in _SLURM), "setup")
-    typed = {key: read_value(key, given, _flag(key)) for key in keys if (given := getattr(options, key)) is not None}
-    if {"pack", "pack_minutes"} <= typed.keys():
-        raise InputError("runs are packed by count (--pack) or by minutes (--pack-minutes), not both")
-    return profile.over(typed)
 
 
 def overrides_of(options: argparse.Namespace) -> bench.Overrides:
@@ -208,9 +170,12 @@ def typed(options: argparse.Namespace, command: str, seeds: str = "") -> str:
     words = ["bench", command, options.target]
     for axis in ("methods", "backbones", "datasets", "rates", "selection", "split"):
         words += [f"--{axis}", given] if (given := getattr(options, axis, "")) else []
+    settled = getattr(options, "settled", ())
     for name in ("set", "plugin"):
-        words += [word for given in getattr(options, name, ()) for word in (f"--{name}", given)]
-    words += ["--results", str(options.results)] if str(options.results) != "results" else []
+        if name not in settled:
+            words += [word for given in getattr(options, name, ()) for word in (f"--{name}", given)]
+    if options.results != RESULTS and "results" not in settled:
+        words += ["--results", str(options.results)]
     seeds = seeds or getattr(options, "seeds", None) or ""
     return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
 
@@ -231,10 +196,6 @@ def _folder(text: str) -> Path:
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is not a folder")
     return path
-
-
-def _flag(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
 
 
 def say(line: str) -> None:

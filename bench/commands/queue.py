@@ -1,4 +1,4 @@
-"""A grid on a cluster: submit it, see how far it is, read its logs, cancel it."""
+"""How far a grid is, wherever it is trained; the logs of its runs, and an end of its jobs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ import argparse
 import collections
 import contextlib
 import gc
-import getpass
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.commands.options import (
-    add_command,
-    add_format,
-    add_results,
-    add_target_command,
-    print_json,
-    profile_of,
-)
+from bench.commands.launching import ask_queues
+from bench.commands.options import add_command, add_format, add_plugin, add_results, add_target_command, print_json
 from bench.commands.paper import planned
 from bench.errors import InputError, told
 
 if TYPE_CHECKING:
-    from bench.launch import Job
-    from bench.launch.cluster import Cluster
     from bench.launch.status import State
-    from bench.launch.submissions import Submission
-    from bench.spec import RunSpec
 
 STATUS = """
 examples:
@@ -56,47 +45,11 @@ def add(commands: Any) -> None:
     status.add_argument(
         "--watch", nargs="?", type=float, const=10.0, metavar="SECONDS", help="again and again, until nothing runs"
     )
-    add_target_command(commands, "cancel", cancel_command, "cancel the jobs of a target on a cluster", CANCEL)
+    add_target_command(commands, "cancel", cancel_command, "cancel the jobs of a target", CANCEL)
     logs = add_command(commands, "logs", logs_command, "what a run printed, or its job", LOGS)
     logs.add_argument("run", metavar="RUN", help="the first digits of a run's id")
+    add_plugin(logs)
     add_results(logs)
-
-
-def submit(plan: Any, runs: Sequence[RunSpec], job: Job, options: argparse.Namespace, store: Any) -> bool:
-    """Submit runs that are in no job yet, and say what was submitted. Returns whether anything waits or runs.
-
-    Args:
-        plan: of which the runs are.
-        runs: those without a record.
-        job: what workers need beside them.
-        options: of the command line.
-        store: the store.
-    """
-    from bench.launch import make_ready
-    from bench.launch.cluster import Cluster
-    from bench.launch.packing import estimate_from
-    from bench.launch.slurm import SlurmExecutor
-    from bench.launch.submissions import queued, read
-
-    profile, cluster = profile_of(options), Cluster()
-    there = queued(read(store.root), [run.id for run in runs], cluster)
-    todo = [run for run in runs if run.id not in there.jobs]
-    if there.problem and not options.resubmit:
-        raise InputError(
-            f"the queue cannot be asked ({there.problem}), and some of these runs may be in it; "
-            "--resubmit submits them again"
-        )
-    waits = f"{len(there.jobs)} runs are in jobs already" if there.jobs else ""
-    if todo:
-        seconds = {run_id: run.seconds for run_id, run in store.finished().items()}
-        executor = SlurmExecutor(profile, cluster, estimate_from(plan.unique.values(), seconds))
-        executor.divide(todo)  # whatever SLURM has against it is said before anything is written
-        make_ready(store)
-        executor.execute(todo, job, lambda event: None)
-        _tell_submitted(executor, options.target, waits)
-    elif waits:
-        print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
-    return bool(todo or there.jobs)
 
 
 def status_command(options: argparse.Namespace) -> int:
@@ -107,7 +60,7 @@ def status_command(options: argparse.Namespace) -> int:
         plan = planned(options)
     while True:
         with _collecting_later():
-            now = _state(plan, bench.Store(options.results))
+            now = _state(plan, bench.Store(options.results), bench.Registry(options.plugin))
         if options.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         _print_status(plan, now, options)
@@ -131,24 +84,25 @@ def _collecting_later() -> Iterator[None]:
 
 def cancel_command(options: argparse.Namespace) -> int:
     """Cancel this user's jobs all of whose runs belong to a target."""
-    from bench.launch.cluster import Cluster, Unreachable
-    from bench.launch.submissions import read
-
-    plan, store = planned(options), bench.Store(options.results)
-    own = [one for one in read(store.root) if one.user == getpass.getuser()]
-    if not own:
-        print(f"{store.root}: this user has submitted nothing from there")
+    plan, root = planned(options), bench.Store(options.results).root
+    answers = [launcher.cancel(root, plan.unique.keys()) for launcher in bench.Registry(options.plugin).launchers()]
+    cancelled = [answer for answer in answers if answer is not None]
+    if not cancelled:
+        print(f"{root}: this user has submitted nothing from there")
         return 0
-    try:
-        return _cancel(own, set(plan.unique), Cluster(), options.target)
-    except Unreachable as error:
-        raise InputError(f"SLURM cannot be asked: {error}; nothing more was cancelled") from None
+    jobs = [job for answer in cancelled for job in answer.jobs]
+    shared = [job for answer in cancelled for job in answer.shared]
+    which = ", ".join(jobs) or f"none of {options.target} is in the queue"
+    print(f"cancelled {len(jobs)} job{'s' * (len(jobs) != 1)}: {which}")
+    if shared:
+        print(f"not cancelled, since they have other runs too: {', '.join(shared)}")
+    return 0
 
 
 def logs_command(options: argparse.Namespace) -> int:
     """Print the log of a run's record, of its job while it has none, or of its failure."""
     store = bench.Store(options.results)
-    path = _log_of(store, options.run)
+    path = _log_of(store, options.run, bench.Registry(options.plugin))
     print(f"{path}:", file=sys.stderr)
     sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
     return 0
@@ -186,16 +140,12 @@ def counts(now: State) -> str:
     return f"{now.runs} runs: {', '.join(parts)}"
 
 
-def _state(plan: Any, store: Any) -> State:
-    """How far a plan is, with what clusters say of it."""
-    from bench.launch.cluster import Cluster
+def _state(plan: Any, store: Any, registry: bench.Registry) -> State:
+    """How far a plan is, with what queues say of it."""
     from bench.launch.status import Snapshot, state
-    from bench.launch.submissions import queued, read
 
     seen = Snapshot(store.root)
-    submissions = read(store.root)
-    open_runs = plan.unique.keys() - seen.finished().keys() if submissions else ()
-    return state(plan, seen, queued(submissions, open_runs, Cluster()))
+    return state(plan, seen, ask_queues(registry, store.root, plan.unique.keys() - seen.finished().keys()))
 
 
 def _print_status(plan: Any, now: State, options: argparse.Namespace) -> None:
@@ -213,63 +163,24 @@ def _print_status(plan: Any, now: State, options: argparse.Namespace) -> None:
     print_excluded(plan)
 
 
-def _tell_submitted(executor: Any, target: str, waits: str) -> None:
-    submission = executor.submission
-    runs = sum(len(held) for _, held in submission.tasks())
-    print(f"submitted {runs} runs as {_number(submission.tasks(), 'job')}" + (f"; {waits}" if waits else ""))
-    for array in submission.arrays:
-        given = ", ".join(f"{key} {value}" for key, value in array.resources.items())
-        print(f"  job {array.job}: {_number(array.tasks, 'task')}, {given}")
-    if executor.left:
-        print(
-            f"  {len(executor.left)} runs were not submitted: the account may have no more jobs in the queue; "
-            "run the same command again later, or put more runs in a job with --pack"
-        )
-    print(f"'bench status {target}' says how far they are, 'bench cancel {target}' ends them")
-
-
-def _cancel(submissions: Sequence[Submission], runs: set[str], cluster: Cluster, target: str) -> int:
-    here = cluster.name()
-    tasks = [task for one in submissions if one.cluster == here for task in one.tasks()]
-    states = cluster.queue({getpass.getuser()})
-    alive = {job for job, now in states.items() if now != "COMPLETING"}
-    mine = [job for job, held in tasks if job in alive and runs.issuperset(held)]
-    shared = [job for job, held in tasks if job in alive and not runs.issuperset(held) and not runs.isdisjoint(held)]
-    cluster.cancel(mine)
-    print(
-        f"cancelled {_number(mine, 'job')}"
-        + (f": {', '.join(mine)}" if mine else f": none of {target} is in the queue")
-    )
-    if shared:
-        print(f"not cancelled, since they have other runs too: {', '.join(shared)}")
-    return 0
-
-
-def _log_of(store: Any, run: str) -> Path:
+def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
     """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
     from bench.launch.status import claimed_runs
-    from bench.launch.submissions import folder_of, read
 
-    tasks = [(one, job, run_id) for one in read(store.root) for job, held in one.tasks() for run_id in held]
-    tasks = [task for task in tasks if task[2].startswith(run)]
+    logs: dict[str, Path] = {}
+    for launcher in registry.launchers():
+        logs.update(launcher.logs(store.root, run))
     try:
         record = store.record(run)
     except InputError:
-        if len({run_id for *_, run_id in tasks}) != 1:
+        if len(logs) != 1:
             raise
-        record = None
-    if record and (record["status"] == "done" or record["id"] not in claimed_runs(store.root) or not tasks):
-        return _existing(Path(record["folder"]) / "log.txt")
-    one, job, _ = tasks[-1]
-    return _existing(folder_of(store.root) / one.name / f"{job}_0_log.out", "its job has not printed anything yet: ")
+        return _existing(*logs.values(), "its job has not printed anything yet: ")
+    at_it = record["id"] in logs and record["status"] != "done" and record["id"] in claimed_runs(store.root)
+    return _existing(logs[record["id"]] if at_it else Path(record["folder"]) / "log.txt", "there is no log: ")
 
 
-def _existing(path: Path, why: str = "there is no log: ") -> Path:
+def _existing(path: Path, why: str) -> Path:
     if not path.is_file():
         raise InputError(f"{why}{path}")
     return path
-
-
-def _number(things: Iterable[object], noun: str) -> str:
-    count = len(list(things))
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import bench
 from bench.commands import queue
-from bench.commands.options import (
-    add_format,
-    add_launcher,
-    add_target_command,
-    check_launcher,
-    plan_of,
-    print_json,
-    ranks_of,
-    say,
-    typed,
-)
+from bench.commands.launching import add_launching, job_of, launch
+from bench.commands.options import add_format, add_target_command, plan_of, print_json, say, typed
 from bench.commands.paper import (
     add_cost,
     cost_of,
@@ -36,7 +25,7 @@ from bench.commands.paper import (
     require_data,
     show_plan,
 )
-from bench.commands.queue import name_of, print_excluded, print_failed, submit
+from bench.commands.queue import name_of, print_excluded, print_failed
 from bench.commands.table import add_tests, rules_of
 from bench.errors import InputError, choose
 from bench.spec import RunSpec, percent
@@ -70,7 +59,7 @@ def add(commands: Any) -> None:
     run = add_target_command(commands, "run", run_command, "train what is missing, then print the table", RUN)
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     add_tests(run)
-    _add_launching(run)
+    add_launching(run)
     plan = add_target_command(commands, "plan", plan_command, "what would be run, without running it", PLAN)
     add_format(plan, ("text", "json"))
     add_cost(plan)
@@ -83,12 +72,12 @@ def add(commands: Any) -> None:
         metavar="LIST",
         help="classes of failure: code, data, diverged, node, oom, time",
     )
-    _add_launching(retry)
+    add_launching(retry)
 
 
 def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
-    job = _job(options)
+    job = job_of(options)
     plan = planned(options)
     if options.rates and all(spec.rate <= 1 for spec in plan.unique.values()):
         say(f"--rates {options.rates}: in percent, so a share of 0.15 is 15")
@@ -102,7 +91,7 @@ def retry_command(options: argparse.Namespace) -> int:
     from bench.launch.failures import CLASSES
     from bench.launch.status import Snapshot, state
 
-    job = _job(options)
+    job = job_of(options)
     classes = list(dict.fromkeys(name.strip() for name in options.classes.split(",")))
     for name in classes:
         if name not in CLASSES:
@@ -118,14 +107,9 @@ def retry_command(options: argparse.Namespace) -> int:
     return _launch(plan, chosen, job, options, True)
 
 
-def _add_launching(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--track", default="", metavar="LIST", help="trackers to tell of each run: tensorboard,wandb")
-    add_launcher(parser)
-
-
 def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
-    from bench.launch import make_ready, untrained
+    from bench.launch import untrained
     from bench.launch.preflight import require_backbones
     from bench.launch.status import Snapshot
 
@@ -133,17 +117,10 @@ def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Name
     todo = untrained(runs, store, retry=retry)
     require_data(todo, options)
     require_backbones(todo, bench.Registry(options.plugin), say)
-    said = "0 runs were trained now"
-    if options.launcher == "slurm":
-        if submit(plan, todo, job, options, store):
-            return 0
-    else:
-        make_ready(store)
-        if todo:
-            said = _train(plan, todo, job, options)
-            store = Snapshot(options.results)
-    if not said:
-        return 130
+    launched = launch(plan, todo, job, options, store)
+    if launched.code is not None:
+        return launched.code
+    store, said = Snapshot(options.results) if todo else store, launched.said
     return _tell_paper(plan, store, said, options) if is_paper(options) else _tell(plan, store, said, options)
 
 
@@ -185,41 +162,6 @@ def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -
             )
         paths.append(store.root / "tables" / f"{table.table.name.replace('/', '-')}-*")
     return _tell_end(plan, store, said, paths, [])
-
-
-def _train(plan: Any, todo: Sequence[RunSpec], job: Any, options: argparse.Namespace) -> str:
-    """Train runs on this machine. Returns what to say of it; nothing where it was stopped."""
-    from bench.launch import LocalExecutor
-    from bench.launch.local import default_jobs
-    from bench.progress import Watch
-
-    watch = Watch(len(plan.unique), len(plan.unique) - len(todo))
-    try:
-        with watch:
-            job = replace(job, progress=1.0 if watch.terminal else 0.0)
-            LocalExecutor(options.jobs or default_jobs(job.ranks)).execute(todo, job, watch.event)
-    except KeyboardInterrupt:
-        print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
-        return ""
-    others = f" ({watch.elsewhere} by somebody else)" if watch.elsewhere else ""
-    return f"{watch.done} runs were trained now{others}"
-
-
-def _job(options: argparse.Namespace) -> Any:
-    """What workers need beside the runs. Raises ``InputError`` where an option of the launch makes no sense."""
-    from bench.launch import Job
-    from bench.training.trackers import tracker_names
-
-    check_launcher(options)
-    return Job(
-        results=options.results,
-        plugins=bench.Registry(options.plugin).plugins,
-        command=shlex.join(["bench", *sys.argv[1:]]),
-        checkpoint_every=options.checkpoint_every,
-        ranks=ranks_of(options),
-        launcher=options.launcher,
-        track=tracker_names(options.track) if options.track else (),
-    )
 
 
 def plan_command(options: argparse.Namespace) -> int:

@@ -113,6 +113,8 @@ def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
         raise InputError(
             f"{card.name}: {card.path} cannot be read: {type(error).__name__}: {error}; {card.how_to_fetch}"
         ) from error
+    if not isinstance(found, Official):
+        raise InputError(f"{card.name}: its reader {card.code} must give an Official, not a {type(found).__name__}")
     sizes = {name: len(split) for name, split in found.lists.items()}
     stated = {name: card.facts["official"][name] for name in card.lists}
     if sizes != stated or len(found.classes) != card.facts["classes"]:

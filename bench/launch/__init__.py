@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.launch.executor import Event, Executor, Job, make_ready, run, untrained
+from bench.launch.executor import Event, Executor, Job, Submitted, make_ready, run, untrained
 
 if TYPE_CHECKING:
     from bench.launch.local import LocalExecutor
 
-__all__ = ["Event", "Executor", "Job", "LocalExecutor", "make_ready", "run", "untrained"]
+__all__ = ["Event", "Executor", "Job", "LocalExecutor", "Submitted", "make_ready", "run", "untrained"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ class Job:
         command: what was typed, for the records.
         checkpoint_every: seconds between the checkpoints of a run in training.
         ranks: processes, one a GPU, that share each run (data parallel); 1 for one process a run.
-        launcher: what the runs are launched with, ``"local"`` or ``"slurm"``.
+        launcher: the name of the launcher.
         track: names of the trackers that are told of each run's curve.
         progress: seconds between a worker's tellings of how far its run is; 0: none are wanted.
     """
@@ -53,11 +53,30 @@ class Event:
     of: int = 0
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """What was put into a queue.
+
+    Attributes:
+        runs: how many.
+        jobs: in how many jobs.
+        details: more to say of it, in lines.
+    """
+
+    runs: int
+    jobs: int
+    details: tuple[str, ...] = ()
+
+
 class Executor(Protocol):
     """Trains runs somewhere."""
 
-    def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> None:
-        """Train the runs, telling ``report`` of each that ends. A failing run must not stop the others."""
+    def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> Submitted | None:
+        """Train the runs, telling ``report`` of each that ends. A failing run must not stop the others.
+
+        Returns:
+            What waits in a queue now; None where every run has ended.
+        """
         ...
 
 

@@ -19,7 +19,6 @@ import fnmatch
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,7 @@ from typing import Any
 
 from bench.errors import InputError, Problems, choose
 from bench.spec import RunSpec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bench.toml import Lines, read_toml
 
 AXES = ("backbone", "method", "dataset")
 """What a ``[[match]]`` may ask of a run, each a pattern with ``*`` and ``?``."""
@@ -135,21 +130,9 @@ def read_profile(name: str) -> Profile:
         InputError: there is none, or it is malformed, or it has a key or value that is not allowed; says where.
     """
     path = Path(name).expanduser() if name.endswith(".toml") else profile_folder() / f"{name}.toml"
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(_no_profile(name, path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"--cluster {path}: cannot be read: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"\(at line (\d+)", str(error))
-        place = line[1] if line else len(text.splitlines())
-        raise InputError(f"{path}:{place}: malformed TOML: {str(error).partition(' (at ')[0]}") from None
-    except RecursionError:
-        raise InputError(f"{path}:1: malformed TOML: brackets within brackets without end") from None
-    return _profile(data, _Lines(text, str(path)))
+    if not path.exists():
+        raise InputError(_no_profile(name, path))
+    return _profile(*read_toml(path, "match"))
 
 
 def read_value(key: str, value: object, place: str) -> Any:
@@ -159,12 +142,12 @@ def read_value(key: str, value: object, place: str) -> Any:
         InputError: it is none; ``place`` says where.
     """
     try:
-        return _READ[key](value)
+        return READ[key](value)
     except ValueError as error:
         raise InputError(f"{place}: {value!r} is not {error}") from None
 
 
-def _profile(data: Mapping[str, Any], lines: _Lines) -> Profile:
+def _profile(data: Mapping[str, Any], lines: Lines) -> Profile:
     problems = Problems()
     tables = data.get("match", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -181,9 +164,9 @@ def _profile(data: Mapping[str, Any], lines: _Lines) -> Profile:
     return Profile(common, tuple(matches))
 
 
-def _values(table: Mapping[str, Any], number: int, lines: _Lines, problems: Problems) -> dict[str, Any]:
+def _values(table: Mapping[str, Any], number: int, lines: Lines, problems: Problems) -> dict[str, Any]:
     """A table's resources. ``max_running`` is for a whole submission and not for those that match."""
-    allowed = [key for key in _READ if not number or key != "max_running"]
+    allowed = [key for key in READ if not number or key != "max_running"]
     found: dict[str, Any] = {}
     for key, value in table.items():
         place = lines.place(number, key)
@@ -197,26 +180,6 @@ def _values(table: Mapping[str, Any], number: int, lines: _Lines, problems: Prob
     if {"pack", "pack_minutes"} <= found.keys():
         problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
     return found
-
-
-class _Lines:
-    """Where the keys of a TOML file stand, since its reader does not say."""
-
-    def __init__(self, text: str, source: str) -> None:
-        self._source = source
-        self._found: dict[tuple[int, str], int] = {}
-        number = 0
-        for line, content in enumerate(text.splitlines(), start=1):
-            if re.match(r"\s*\[\[\s*match\s*\]\]", content):
-                number += 1
-                self._found[number, ""] = line
-            elif key := re.match(r"""\s*\[?\[?\s*["']?([\w-]+)["']?\s*[.=\]]""", content):
-                self._found.setdefault((number, key[1]), line)
-
-    def place(self, number: int, key: str = "") -> str:
-        """``file:line`` of a key of the file (0) or of one of its ``[[match]]`` tables (1, 2, ...)."""
-        found = self._found.get((number, key)) or self._found.get((number, ""))
-        return f"{self._source}:{found or 1}"
 
 
 def _no_profile(name: str, path: Path) -> str:
@@ -282,7 +245,7 @@ def _lines_of_shell(value: object) -> tuple[str, ...]:
     return tuple(lines)
 
 
-_READ: Mapping[str, Callable[[object], Any]] = {
+READ: Mapping[str, Callable[[object], Any]] = {
     **dict.fromkeys(("partition", "account", "qos", "constraint", "exclude"), _text),
     "time": _minutes,
     "gpus_per_run": _count(0),
@@ -292,3 +255,4 @@ _READ: Mapping[str, Callable[[object], Any]] = {
     **dict.fromkeys(("mem", "pack_minutes"), _above_zero),
     "setup": _lines_of_shell,
 }
+"""How the value of each key is read, from a file or the command line; ``ValueError`` says what is expected."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
-from bench.launch.executor import Event, Job
+from bench.launch.executor import Event, Job, Submitted
 from bench.launch.pack import Pack
 from bench.launch.packing import Estimate, Group, arrays
 from bench.launch.profile import Profile, Resources
@@ -51,7 +51,7 @@ class SlurmExecutor:
     submission: Submission | None = None
     left: tuple[RunSpec, ...] = ()
 
-    def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> None:
+    def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> Submitted:
         """Submit the runs. None ends here, so nothing is reported.
 
         Raises:
@@ -66,7 +66,7 @@ class SlurmExecutor:
         failed = Store(root).attempts()
         submission = self.submission = begin(cluster, job.command)
         if not groups:
-            return
+            return self._said(submission)
         path = write(root, submission)  # before anything is submitted: a disk that is full is noticed now
         for group in groups:
             packs = [_pack(task, job, group.resources, failed) for task in group.tasks]
@@ -81,6 +81,7 @@ class SlurmExecutor:
             submission = dataclasses.replace(submission, arrays=(*submission.arrays, array))
             write(root, submission)
         self.submission = submission
+        return self._said(submission)
 
     def divide(self, runs: Sequence[RunSpec]) -> tuple[str, list[Group]]:
         """Divide runs into the arrays that the cluster takes; those for which there is no room are in ``left``.
@@ -102,6 +103,17 @@ class SlurmExecutor:
         groups, left = arrays(runs, self.profile, limits.array, room, self.estimate)
         self.left = tuple(left)
         return limits.name, groups
+
+    def _said(self, submission: Submission) -> Submitted:
+        """What was submitted, and what was not, for people."""
+        tasks = [runs for _, runs in submission.tasks()]
+        details = [_described(array) for array in submission.arrays]
+        if self.left:
+            details.append(
+                f"{len(self.left)} runs were not submitted: the account may have no more jobs in the queue; "
+                "run the same command again later, or put more runs in a job with --pack"
+            )
+        return Submitted(sum(map(len, tasks)), len(tasks), tuple(details))
 
     def _submit(self, packs: list[Pack], resources: Resources, submission: Submission, root: Path) -> str:
         """Submit an array. Returns the job's id."""
@@ -158,6 +170,13 @@ def told(resources: Resources) -> dict[str, Any]:
     plain = Resources()
     given = dataclasses.asdict(resources)
     return {key: value for key, value in given.items() if value != getattr(plain, key) or key == "time"}
+
+
+def _described(array: Array) -> str:
+    """``job 101: 2 tasks, partition p, time 90``."""
+    many = "s" * (len(array.tasks) != 1)
+    given = ", ".join(f"{key} {value}" for key, value in array.resources.items())
+    return f"job {array.job}: {len(array.tasks)} task{many}, {given}"
 
 
 def _pack(runs: Sequence[RunSpec], job: Job, resources: Resources, failed: dict[str, int]) -> Pack:

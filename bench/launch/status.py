@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.launch.submissions import Queued
+from bench.launch.launcher import Queued
 from bench.records.lease import is_held
 from bench.records.store import Finished, Store
 from bench.spec import RunSpec

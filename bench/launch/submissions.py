@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
+from bench.launch.launcher import Queued
 from bench.records.store import UNSOUND, write_file
 
 FORM = 1
@@ -68,19 +69,6 @@ class Submission:
                 yield from array.task_ids()
 
 
-@dataclass(frozen=True)
-class Queued:
-    """What waits or runs on clusters.
-
-    Attributes:
-        jobs: job id and state of each run that has not ended, by run id.
-        problem: why a queue could not be asked; empty where it could or there was no need to.
-    """
-
-    jobs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    problem: str = ""
-
-
 def folder_of(root: Path) -> Path:
     """Where a store keeps what was submitted."""
     return root / "submissions"
@@ -113,6 +101,8 @@ def queued(submissions: Sequence[Submission], runs: Collection[str], cluster: Cl
 
     Where none of the runs was submitted, nobody is asked.
     """
+    if not submissions:
+        return Queued()
     wanted = set(runs)
     tasks = [(one, job, held) for one in submissions for job, ids in one.tasks() if (held := wanted.intersection(ids))]
     if not tasks:

@@ -21,9 +21,9 @@ from scipy.io import savemat
 
 from bench.cards import DatasetCard
 from bench.cards.dataset import read_dataset
+from bench.cards.readers import MASK_READERS, READERS
 from bench.data import ArrayImages, Dataset, FileImages, Split, read_data
 from bench.data.official import files_of
-from bench.data.read import MASK_READERS, READERS
 from bench.errors import InputError
 from bench.registry import Registry
 

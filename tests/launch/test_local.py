@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.commands.options import ranks_of
 from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor
 from bench.launch import run as launch
 from bench.launch.local import default_jobs
+from bench.launchers.local import Local
 from bench.records.store import Store
 from tests.launch.runs import spec
 
@@ -24,12 +23,11 @@ def test_runs_that_several_gpus_share_are_fewer_at_a_time(monkeypatch: pytest.Mo
 
 
 def test_a_run_has_no_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = argparse.Namespace(gpus_per_run="3", launcher="local")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(InputError, match="--gpus-per-run 3: only 2 can be used here"):
-        ranks_of(options)
+        Local().check({"gpus_per_run": 3})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # processes may share the cores
-    assert ranks_of(options) == 3
+    assert Local().check({"gpus_per_run": 3}) == 3
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
-from bench.launch.submissions import Array, Queued, Submission, begin, queued, read, write
+from bench.launch.launcher import Queued
+from bench.launch.submissions import Array, Submission, begin, queued, read, write
 
 
 def cluster(queue: str = "", name: str = "lab") -> Cluster:

@@ -1,0 +1,23 @@
+"""The readers that the suite has, by the name that a dataset's card gives: ``read_NAME`` in a module of ``bench.data``.
+
+A plug-in folder brings its own: ``readers/NAME.py`` with a function ``read(card)`` that gives an ``Official``
+(``bench.data.official``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_LISTED = ["aircraft", "cars", "cub", "dogs", "domainnet", "dtd", "flowers102", "inat2017", "pets", "places365"]
+
+READERS: Mapping[str, str] = {
+    **dict.fromkeys(("digits", "cluttered_digits"), "digits"),
+    "folder": "folder",
+    **dict.fromkeys(_LISTED, "listed"),
+    **dict.fromkeys(("caltech101", "imagenet"), "class_folders"),
+    **dict.fromkeys(("cifar10", "cifar100", "svhn"), "pixels"),
+}
+"""Readers of images with labels."""
+
+MASK_READERS: Mapping[str, str] = dict.fromkeys(("ade20k", "voc2012"), "masks")
+"""Readers of images with masks, for segmentation."""

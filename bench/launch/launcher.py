@@ -1,0 +1,132 @@
+"""The interface of a launcher, which is what commands ask: it says where runs are trained, here or on a cluster.
+
+A launcher is a file with one class in it that derives from ``Launcher``: ``bench/launchers/NAME.py``, or
+``launchers/NAME.py`` in a plug-in folder. It is called by the file's name: ``bench run TARGET --launcher NAME``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.errors import InputError
+from bench.launch.executor import Executor
+from bench.records.store import Store
+from bench.spec import RunSpec
+
+Typed = Mapping[str, Any]
+"""What was typed of a launcher's options: values by key, only of those that were typed."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a launcher: the command line, its help and its errors are made from it.
+
+    Attributes:
+        key: the name of its value; ``cpus_per_run`` is typed as ``--cpus-per-run``.
+        about: its help.
+        metavar: what stands for the value in the help; empty for a switch, whose value is True.
+        read: makes the value from the text; raises ``ValueError`` that says what is expected (``"a number"``).
+        repeats: it may be typed several times, and ``read`` is given the list of texts.
+    """
+
+    key: str
+    about: str
+    metavar: str = ""
+    read: Callable[[Any], Any] = str
+    repeats: bool = False
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return f"--{self.key.replace('_', '-')}"
+
+    def value(self, text: Any) -> Any:
+        """The value of what was typed. Raises ``InputError``."""
+        try:
+            return self.read(text) if self.metavar else True
+        except ValueError as error:
+            raise InputError(f"{self.flag}: {text!r} is not {error}") from None
+
+
+RESUBMIT = Option("resubmit", "submit what may be in a queue that cannot be asked")
+"""For launchers whose queue may be out of reach."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be launched.
+
+    Attributes:
+        runs: the runs without a record that no job has; at least one.
+        typed: of the launcher's options.
+        plan: every run of which these are some, by id.
+        store: the records there are.
+    """
+
+    runs: Sequence[RunSpec]
+    typed: Typed
+    plan: Mapping[str, RunSpec]
+    store: Store
+
+
+@dataclass(frozen=True)
+class Queued:
+    """What waits or runs in queues.
+
+    Attributes:
+        jobs: job id and state of each run that has not ended, by run id.
+        problem: why a queue could not be asked; empty where it could or there was no need to.
+    """
+
+    jobs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What a cancellation did.
+
+    Attributes:
+        jobs: those that were cancelled.
+        shared: those that were left, since they have other runs too.
+    """
+
+    jobs: Sequence[str] = ()
+    shared: Sequence[str] = ()
+
+
+class Launcher:
+    """Says where runs are trained. Whatever it cannot do is an ``InputError``.
+
+    Attributes:
+        options: what there is to say to it on the command line.
+        submits: whether its executor returns while runs wait; else it returns when all of them have ended.
+        instead: for options of other launchers, by key: what there is here in their place.
+    """
+
+    options: ClassVar[tuple[Option, ...]] = ()
+    submits: ClassVar[bool] = False
+    instead: ClassVar[Mapping[str, str]] = {}
+
+    def check(self, typed: Typed) -> int:
+        """Refuse what makes no sense, before anything is planned. Returns the processes that share each run."""
+        return 1
+
+    def executor(self, launch: Launch) -> Executor:
+        """What trains or submits the runs; whatever is against it is said here, before anything is written."""
+        raise NotImplementedError
+
+    def queue(self, root: Path, runs: Collection[str]) -> Queued:
+        """Which of some runs of a results folder wait or run, by what it has submitted from there."""
+        return Queued()
+
+    def cancel(self, root: Path, runs: Collection[str]) -> Cancelled | None:
+        """Cancel this user's jobs all of whose runs are among some; None where it has submitted nothing from there."""
+        return None
+
+    def logs(self, root: Path, run: str) -> Mapping[str, Path]:
+        """The log of the last job of each run whose id begins so, by run id; the file need not be there yet."""
+        return {}

@@ -1,0 +1,98 @@
+"""Trains on a SLURM cluster: runs become arrays of jobs, and nothing has to stay alive."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.launch.cluster import Cluster, Unreachable
+from bench.launch.executor import Executor
+from bench.launch.launcher import RESUBMIT, Cancelled, Launch, Launcher, Option, Queued, Typed
+from bench.launch.profile import READ, Profile, read_profile
+from bench.launch.submissions import folder_of, queued, read
+
+
+def _resource(key: str, about: str, metavar: str, repeats: bool = False) -> Option:
+    """An option that is a key of ``Resources``, read as a profile's."""
+    return Option(key, about, metavar, READ[key], repeats)
+
+
+class Slurm(Launcher):
+    """The cluster that SLURM's commands on this machine speak to."""
+
+    options = (
+        Option("cluster", "a profile with these options: a name, or a TOML file", "NAME"),
+        _resource("gpus_per_run", "GPUs that share each run (default: 1; 0: the CPU)", "N"),
+        _resource("partition", "where the jobs wait", "P"),
+        _resource("time", "minutes, or HH:MM:SS; a run that needs more is requeued and goes on (default: 60)", "TIME"),
+        _resource("cpus_per_run", "cores (default: 1)", "N"),
+        _resource("mem", "gigabytes", "G"),
+        _resource("account", "who pays", "A"),
+        _resource("qos", "quality of service", "Q"),
+        _resource("constraint", "what a node must have", "C"),
+        _resource("exclude", "nodes not to be used", "NODES"),
+        _resource("max_running", "jobs that may run at a time", "N"),
+        _resource("pack", "runs of a job, one after the other (default: 1)", "K"),
+        _resource("pack_minutes", "as many runs a job as take so many minutes, from the time of finished ones", "M"),
+        _resource("setup", "a line of shell that comes before; repeatable", "LINE", repeats=True),
+        RESUBMIT,
+    )
+    submits = True
+    instead = {"jobs": "--max-running limits the jobs of --launcher slurm"}
+
+    def check(self, typed: Typed) -> int:
+        """As the interface."""
+        _profile(typed)
+        return int(max(1, typed.get("gpus_per_run", 1)))
+
+    def executor(self, launch: Launch) -> Executor:
+        """As the interface."""
+        from bench.launch.packing import estimate_from
+        from bench.launch.slurm import SlurmExecutor
+
+        seconds = {run_id: run.seconds for run_id, run in launch.store.finished().items()}
+        estimate = estimate_from(launch.plan.values(), seconds)
+        executor = SlurmExecutor(_profile(launch.typed), Cluster(), estimate)
+        executor.divide(launch.runs)  # whatever SLURM has against it is said before anything is written
+        return executor
+
+    def queue(self, root: Path, runs: Collection[str]) -> Queued:
+        """As the interface."""
+        return queued(read(root), runs, Cluster())
+
+    def cancel(self, root: Path, runs: Collection[str]) -> Cancelled | None:
+        """As the interface."""
+        user, wanted, cluster = getpass.getuser(), set(runs), Cluster()
+        submissions = [submission for submission in read(root) if submission.user == user]
+        if not submissions:
+            return None
+        try:
+            name = cluster.name()
+            tasks = [task for submission in submissions if submission.cluster == name for task in submission.tasks()]
+            states = cluster.queue({user})
+            alive = [(job, ids) for job, ids in tasks if states.get(job, "COMPLETING") != "COMPLETING"]
+            wholly = [job for job, ids in alive if wanted.issuperset(ids)]
+            shared = [job for job, ids in alive if job not in wholly and not wanted.isdisjoint(ids)]
+            cluster.cancel(wholly)
+        except Unreachable as error:
+            raise InputError(f"SLURM cannot be asked: {error}; nothing more was cancelled") from None
+        return Cancelled(wholly, shared)
+
+    def logs(self, root: Path, run: str) -> Mapping[str, Path]:
+        """As the interface."""
+        logs: dict[str, Path] = {}
+        for submission in read(root):
+            for job, ids in submission.tasks():
+                log = folder_of(root) / submission.name / f"{job}_0_log.out"
+                logs.update({run_id: log for run_id in ids if run_id.startswith(run)})
+        return logs
+
+
+def _profile(typed: Typed) -> Profile:
+    """What each run is given: the profile that is named, and over it what was typed."""
+    profile = read_profile(typed["cluster"]) if "cluster" in typed else Profile()
+    if {"pack", "pack_minutes"} <= typed.keys():
+        raise InputError("runs are packed by count (--pack) or by minutes (--pack-minutes), not both")
+    return profile.over({key: value for key, value in typed.items() if key in READ})

@@ -1,0 +1,50 @@
+"""Python files that are found by their names, run as modules: methods, launchers, readers of datasets."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from bench.errors import InputError
+
+
+def load_file(kind: str, path: Path, means: str) -> ModuleType:
+    """Run a file as the module ``bench.KIND.NAME``, once as long as it means the same.
+
+    Args:
+        kind: the folder in which such files lie, such as ``methods``.
+        path: the file.
+        means: digest of its code: a file that was edited meanwhile is run anew.
+
+    Raises:
+        Exception: whatever running the file raises; ``RuntimeError`` where it would end the process.
+    """
+    name = f"bench.{kind}.{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded and (loaded.__file__, getattr(loaded, "MEANS", means)) == (str(path), means):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    module.MEANS = means  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SystemExit as error:
+        del sys.modules[name]
+        raise RuntimeError(f"{path}: running the file ends the process: sys.exit({error.code!r})") from error
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def load_checked(kind: str, path: Path, means: str) -> ModuleType:
+    """As ``load_file``, where a file that cannot be run is bad input. Raises ``InputError``."""
+    try:
+        return load_file(kind, path, means)
+    except Exception as error:  # somebody's file: whatever it does is told the same way
+        raise InputError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
