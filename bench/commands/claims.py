@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -12,7 +12,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 
 if TYPE_CHECKING:
     from bench.papers.claims import Claim, Verdict
-    from bench.records.store import Finished, Store
+    from bench.records.store import Store
 
 CLAIMS = """
 examples:
@@ -42,8 +42,7 @@ def claims_command(options: argparse.Namespace) -> int:
     registry, store = bench.Registry(options.plugin), bench.Store(options.results)
     wanted = tables_of(options.targets, registry)
     papers = dict.fromkeys(name.partition("/")[0] for name in wanted)
-    finished = store.finished()
-    judged = [each for paper in papers for each in _judged(paper, wanted, registry, (store, finished))]
+    judged = [each for paper in papers for each in _judged(paper, wanted, registry, store)]
     if options.format == "json":
         print_json([_facts(*each) for each in judged])
     else:
@@ -52,20 +51,24 @@ def claims_command(options: argparse.Namespace) -> int:
 
 
 def _judged(
-    paper: str, wanted: Collection[str], registry: bench.Registry, known: tuple[Store, Mapping[str, Finished]]
+    paper: str, wanted: Collection[str], registry: bench.Registry, store: Store
 ) -> list[tuple[Claim, Verdict, Verdict]]:
     """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
     from bench.papers.claims import judge_ours, judge_published, read_claims
-    from bench.papers.measured import failures_of, measured
     from bench.plan.paper import plan_paper
+    from bench.tables.cells import cells_of
+    from bench.tables.results import results_of
 
     claims = [claim for claim in read_claims(paper, registry) if {*claim.tables} & {*wanted}]
     if not claims:
         return []
-    plan, (store, finished) = plan_paper(paper, registry), known
-    failed = failures_of(plan, store, finished)
-    tables = {table.table.name: table.table for table in plan.tables}
-    ours = {table.table.name: measured(table, finished, failed) for table in plan.tables}
+    plan = plan_paper(paper, registry)
+    results = results_of(plan, store)
+    tables = {table.name: registry.published(table.name) for table in plan.tables}
+    ours = {
+        table.name: [[(cell.mean, cell.why_empty) for cell in line] for line in cells_of(table, results)]
+        for table in plan.tables
+    }
     return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format, say
+from bench.commands.table import add_marks, check_width
 from bench.errors import InputError
-from bench.rules import FAMILIES, TESTS
-
-# those of bench.tables, which takes long to import
-FORMATS = ("text", "markdown", "csv", "json", "latex", "latex-siunitx")
-SUFFIXES = {".txt": "text", ".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
+from bench.rules import ACROSS, FAMILIES, TESTS
+from bench.sheets.formats import FORMATS, format_of, render_sheet
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
@@ -30,7 +28,7 @@ A line without a seed, or with 'yes' in a column 'quoted', is a published number
 examples:
   bench import results.csv --baseline cross-entropy
   bench import results.csv --baseline cross-entropy --format latex --output table.tex
-  bench import results.csv --baseline cross-entropy --across
+  bench import results.csv --baseline cross-entropy --across these
   bench import results.csv --baseline cross-entropy --test permutation
   bench import results.csv --format json
 """
@@ -54,14 +52,17 @@ def add(commands: Any) -> None:
     parser.add_argument("--decimals", type=int, default=1, metavar="N", help="digits after the point (default: 1)")
     parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
     parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
-    parser.add_argument("--across", action="store_true", help="with tests over the datasets, below the table (text)")
+    parser.add_argument(
+        "--across", choices=ACROSS, default="", metavar="WHICH", help="compare methods over the datasets too"
+    )
+    add_marks(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="write it there instead of printing it; .txt, .md, .csv, .json or .tex chooses the format",
+        help="write it there instead of printing it; .txt, .md, .csv, .json, .html or .tex chooses the format",
     )
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
-    add_format(parser, FORMATS)
+    add_format(parser, tuple(FORMATS))
     parser.set_defaults(format="")
 
 
@@ -72,7 +73,8 @@ def import_command(options: argparse.Namespace) -> int:
     options.format = _format(options)
     _check(options)
     from bench.errors import choose
-    from bench.tables import render
+    from bench.plan.table import TableRules
+    from bench.sheets.view import Look, sheet_of
     from bench.tables.imported import read_results, tables
 
     lines = read_results(options.file)
@@ -81,15 +83,15 @@ def import_command(options: argparse.Namespace) -> int:
         if options.metric not in metrics:
             raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
         lines = [line for line in lines if line.metric == options.metric]
-    elif len(metrics) > 1 and options.format in ("json", "csv"):
+    elif len(metrics) > 1 and not (FORMATS[options.format].together and options.format != "csv"):
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
-    rules = {name: getattr(options, name) for name in ("family", "alpha", "decimals", "test")}
+    rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
-        found = tables(lines, options.title or options.file.stem, options.baseline, **rules)
+        found = tables(lines, options.title or options.file.stem, options.baseline, rules, options.decimals)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
-    width = options.width or (100 if options.output else None)
-    text = "\n".join(render(table, options.format, width) + _across(table, options) for table in found)
+    width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
+    text = "\n".join(render_sheet(sheet_of(table, look), options.format, width) for table in found)
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:
@@ -109,12 +111,13 @@ def _format(options: argparse.Namespace) -> str:
     """The format that is asked for, or else that of the file to write."""
     if options.output is None:
         return options.format or "text"
-    ending = options.output.suffix.lower()
-    if ending not in SUFFIXES:
-        raise InputError(f"--output {options.output}: name a file that ends in {', '.join(SUFFIXES)}")
-    if options.format and not options.format.startswith(SUFFIXES[ending]):
+    ending, format = options.output.suffix.lower(), format_of(options.output)
+    if not format:
+        endings = ", ".join(f".{known.suffix}" for known in FORMATS.values() if known.suffix)
+        raise InputError(f"--output {options.output}: name a file that ends in {endings}")
+    if options.format and not options.format.startswith(format):
         raise InputError(f"--output {options.output}: a {ending} file does not hold --format {options.format}")
-    return options.format or SUFFIXES[ending]
+    return options.format or format
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -123,10 +126,9 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
     if not 0 <= options.decimals <= 10:
         raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
-    if options.across and options.format != "text":
-        raise InputError("--across: tests over the datasets are told with --format text")
-    if options.width is not None and options.width < 20:
-        raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    if options.across and options.format in ("csv", "macros"):
+        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
+    check_width(options.width)
     if options.output is None:
         return
     if os.path.realpath(options.output) == os.path.realpath(options.file):
@@ -135,17 +137,6 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: it is a folder; name the file to write")
     if not options.output.parent.is_dir():
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
-
-
-def _across(table: Any, options: argparse.Namespace) -> str:
-    from bench.tables.across import across_datasets, across_text
-
-    if not options.across:
-        return ""
-    try:
-        return across_text(across_datasets(table))
-    except ValueError as error:
-        raise InputError(f"--across: {error}") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import bench
-from bench.commands.options import add_format, add_target_command, print_json, typed
-from bench.commands.paper import is_paper, planned
+from bench.commands.options import add_format, print_json
+from bench.commands.request import add_target_command, request_of
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.plan.paper import PaperPlan
-    from bench.records.store import Finished
     from bench.tables.items import ItemTest, Rivals
 
 EXAMPLES = """
@@ -39,68 +36,30 @@ def add(commands: Any) -> None:
 
 def items_command(options: argparse.Namespace) -> int:
     """Print the tests."""
-    from bench.papers.judging import ALPHA
-    from bench.tables.items import item_tests
+    from bench.metrics import TOP1
+    from bench.tables.compare import fill_table
+    from bench.tables.items import item_tests, rivals_of
+    from bench.tables.results import results_of
 
-    plan, store = planned(options), bench.Store(options.results)
-    of_paper = is_paper(options)
-    finished = store.finished()
-    if of_paper:
-        groups, alpha, split = list(_of_papers(plan, store, finished)), ALPHA, "test"
-    else:
-        rules = plan.experiment.table
-        groups, alpha, split = [(rules.selection, list(_of_experiment(plan, finished)))], rules.alpha, rules.split
-    found: list[ItemTest] = []
-    for rule, rivals in groups:
+    if options.metric not in ("", TOP1.name):
+        raise InputError(f"--metric {options.metric}: an image is right or wrong, so items are compared by {TOP1.name}")
+    request = request_of(options)
+    store = request.store
+    results = results_of(request.plan, store, TOP1)
+    rules = request.plan.tables[0].rules
+    tests: list[ItemTest] = []
+    for planned in request.plan.tables:
+        rivals = rivals_of([fill_table(planned, results)], results.finished)
         chosen = [_of_seed(each, options.seed) for each in rivals]
-        found += item_tests(store.root, chosen, rule, split, alpha)
-    if not found:
+        tests += item_tests(store.root, chosen, planned.rules.selection, rules.split, rules.alpha)
+    if not tests:
         seed = "" if options.seed is None else f" with seed {options.seed}"
         raise InputError(
-            f"{options.target}: no method and its baseline both have a finished run{seed} in {store.root}; "
-            f"'{typed(options, 'run')}' trains them"
+            f"{request.target}: no method and its baseline both have a finished run{seed} in {store.root}; "
+            f"'{request.command('run')}' trains them"
         )
-    _print(options, found, alpha, split)
+    _print(options, tests, rules.alpha, rules.split)
     return 0
-
-
-def _of_experiment(plan: Any, finished: Mapping[str, Finished]) -> Iterator[Rivals]:
-    from bench.tables.items import Rivals
-
-    baseline = plan.experiment.baseline or plan.experiment.methods[0].label
-    cells: dict[str, dict[str, dict[int, Finished]]] = {}
-    for run in plan.runs:
-        where = " / ".join(label for axis, label in run.axes.items() if axis != "method")
-        cell = cells.setdefault(where, {}).setdefault(run.axes["method"], {})
-        if run.spec.id in finished:
-            cell[run.spec.seed] = finished[run.spec.id]
-    for where, methods in cells.items():
-        for method, own in methods.items():
-            if method != baseline:
-                yield Rivals(where, method, baseline, own, methods.get(baseline, {}))
-
-
-def _of_papers(
-    plan: PaperPlan, store: bench.Store, finished: Mapping[str, Finished]
-) -> Iterator[tuple[str, list[Rivals]]]:
-    from bench.papers.comparisons import compared_rows, group_of
-    from bench.papers.measured import failures_of, measured
-    from bench.tables.items import Rivals
-
-    failed = failures_of(plan, store, finished)
-    for table_plan in plan.tables:
-        table, found, rivals = table_plan.table, measured(table_plan, finished, failed), list[Rivals]()
-        names = [" / ".join(filter(None, row)) for row in table.rows]
-        for pairs in compared_rows(table_plan):
-            for at, column in enumerate(table.columns):
-                for row, base in pairs:
-                    own, reference = (
-                        {spec.seed: finished[spec.id] for spec in found[place][at].runs} for place in (row, base)
-                    )
-                    # Holm's family: one column of the rows that the paper compares
-                    where = " / ".join(filter(None, (table.name, *group_of(table, base), *column)))
-                    rivals.append(Rivals(where, names[row], names[base], own, reference))
-        yield table_plan.selection, rivals
 
 
 def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
@@ -112,8 +71,8 @@ def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
 
 
 def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float, split: str) -> None:
+    from bench.sheets.records import to_field
     from bench.tables.items import LEVEL
-    from bench.tables.records import to_field
 
     if options.format == "text":
         print("\n".join(_lines(found, alpha, split)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, NoReturn
 import bench
 from bench.cards.folders import typed_path
 from bench.errors import InputError, told
-from bench.rules import SELECTIONS
 from bench.settings import read_settings, split_paths
 
 Command = Callable[[argparse.Namespace], int]
@@ -55,31 +53,6 @@ def add_command(commands: Any, name: str, command: Command, about: str, examples
     return parser
 
 
-def add_target_command(commands: Any, name: str, command: Command, about: str, examples: str) -> Parser:
-    """The parser of a command about an experiment or paper table."""
-    parser = add_command(commands, name, command, about, examples)
-    target = parser.add_argument(
-        "target",
-        metavar="TARGET",
-        help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file",
-    )
-    target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
-    for axis, example in (
-        ("methods", "ce,gta(weight=0.3)"),
-        ("backbones", "micro_vit,timm:NAME@none"),
-        ("datasets", "digits,folder:PATH"),
-        ("rates", "15,100"),
-        ("seeds", "5 (how many) or 0,1,7 (which)"),
-    ):
-        parser.add_argument(f"--{axis}", type=_something, metavar="LIST", help=f"in place of the target's: {example}")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
-    parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
-    parser.add_argument("--split", default="", metavar="SPLIT", help="whose accuracy is shown: test, val")
-    add_plugin(parser)
-    add_results(parser)
-    return parser
-
-
 def add_plugin(parser: argparse.ArgumentParser) -> None:
     """``--plugin``."""
     parser.add_argument(
@@ -88,7 +61,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         type=split_paths,
         default=[],
         metavar="PATH",
-        help="a method file, or a folder with methods/ or another of the suite's folders in it; or several, with commas",
+        help="a method file, or a folder with methods/, datasets/ or such in it; or several, with commas",
     )
 
 
@@ -137,50 +110,7 @@ def add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> Non
     parser.add_argument("--format", choices=formats, default="text", metavar="FORMAT", help=", ".join(formats))
 
 
-def overrides_of(options: argparse.Namespace) -> bench.Overrides:
-    """What the command line puts in the place of a target's axes and settings."""
-    return bench.Overrides(
-        methods=options.methods or "",
-        backbones=options.backbones or "",
-        datasets=options.datasets or "",
-        rates=options.rates or "",
-        seeds=options.seeds or "",
-        settings=tuple(options.set),
-        selection=options.selection,
-        split=options.split,
-        test=getattr(options, "test", ""),
-        across=getattr(options, "across", ""),
-    )
-
-
-def plan_of(options: argparse.Namespace) -> Any:
-    """The plan of the experiment that is named, with what the command line puts in its place."""
-    registry = bench.Registry(options.plugin)
-    return bench.expand(bench.read_experiment(options.target, registry, overrides_of(options)))
-
-
-def typed(options: argparse.Namespace, command: str, seeds: str = "") -> str:
-    """Another command about the same target, with what was typed of its axes and settings.
-
-    Args:
-        options: of this command.
-        command: ``run``, ``table`` or such.
-        seeds: these in the place of what was typed.
-    """
-    words = ["bench", command, options.target]
-    for axis in ("methods", "backbones", "datasets", "rates", "selection", "split"):
-        words += [f"--{axis}", given] if (given := getattr(options, axis, "")) else []
-    settled = getattr(options, "settled", ())
-    for name in ("set", "plugin"):
-        if name not in settled:
-            words += [word for given in getattr(options, name, ()) for word in (f"--{name}", given)]
-    if options.results != RESULTS and "results" not in settled:
-        words += ["--results", str(options.results)]
-    seeds = seeds or getattr(options, "seeds", None) or ""
-    return shlex.join([*words, *(["--seeds", seeds] if seeds else [])])
-
-
-def _something(text: str) -> str:
+def something(text: str) -> str:
     """A list that names something. Raises ``ArgumentTypeError`` where it does not."""
     if not text.strip(" ,"):
         raise argparse.ArgumentTypeError(f"'{text}' lists nothing; leave the option away for the target's own")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import bench
-from bench.commands.options import add_format, add_target_command, print_json, typed
-from bench.commands.paper import is_paper, planned
+from bench.commands.options import add_format, print_json
+from bench.commands.request import Request, add_target_command, request_of
 from bench.errors import InputError
 from bench.rules import MOST_SEEDS, TESTS
 
 if TYPE_CHECKING:
-    from bench.tables.power import Comparison, Need
+    from bench.tables.power import Contrast, Need
 
 POWER = 0.8
 MOST = 30
@@ -54,7 +52,6 @@ def add(commands: Any) -> None:
     add_format(power, ("text", "json"))
     power.add_argument(
         "--test",
-        choices=TESTS,
         default="",
         metavar="TEST",
         help=f"by which methods are compared: {', '.join(TESTS)} (default: the table's own)",
@@ -71,34 +68,34 @@ def power_command(options: argparse.Namespace) -> int:
         raise InputError(f"--most {options.most}: a test needs at least 2 seeds")
     if options.most > MOST_SEEDS:
         raise InputError(f"--most {options.most}: an experiment has at most {MOST_SEEDS:,} seeds")
-    from bench.papers.judging import ALPHA
-    from bench.tables.power import comparisons_of_experiment, comparisons_of_paper, weigh
+    from bench.tables.compare import fill
+    from bench.tables.power import contrasts_of, weigh
 
-    plan, store = planned(options), bench.Store(options.results)
-    if is_paper(options):
-        alpha, test, comparisons = ALPHA, options.test or "welch", list(comparisons_of_paper(plan, store))
-    else:
-        rules, comparisons = plan.experiment.table, list(comparisons_of_experiment(plan, store))
-        alpha, test = rules.alpha, rules.test
-    if not comparisons:
+    request = request_of(options)
+    tables = fill(request.plan, request.store)
+    if not any(table.plan.baseline for table in tables):
+        raise InputError(f"{request.target}: it has no baseline, so nothing is compared; give it 'baseline'")
+    rules = tables[0].plan.rules
+    contrasts = list(contrasts_of(tables))
+    if not contrasts:
         raise InputError(
-            f"{options.target}: no comparison with a baseline has finished runs on both sides; "
-            f"train them with '{typed(options, 'run')}'"
+            f"{request.target}: no comparison with a baseline has finished runs on both sides; "
+            f"train them with '{request.command('run')}'"
         )
     try:
-        needs = weigh(comparisons, alpha, options.power, test)
+        needs = weigh(contrasts, rules.alpha, options.power, rules.test)
     except ValueError as error:
-        raise InputError(f"{options.target}: {error}") from None
-    told = [need.seeds for need in needs if need.seeds is not None]
-    wanted = max((seeds for seeds in told if seeds <= options.most), default=0)
-    seeds = _more_seeds(sorted({spec.seed for spec in plan.unique.values()}), wanted)
-    more, hours = _cost(options, seeds or options.seeds) if wanted else (0, math.nan)
-    command = typed(options, "run", seeds) if more else ""
+        raise InputError(f"{request.target}: {error}") from None
+    needed = [need.seeds for need in needs if need.seeds is not None]
+    wanted = max((seeds for seeds in needed if seeds <= options.most), default=0)
+    seeds = _more_seeds(sorted({spec.seed for spec in request.plan.unique.values()}), wanted)
+    more, hours = _cost(request, seeds or request.overrides.seeds) if wanted else (0, math.nan)
+    command = request.command("run", seeds) if more else ""
     if options.format == "json":
-        _print_json(options, (test, alpha), needs, command, more)
+        _print_json(options, (rules.test, rules.alpha), needs, command, more)
         return 0
-    _print_needs(needs, (test, alpha), options.power)
-    beyond = sum(seeds > options.most for seeds in told)
+    _print_needs(needs, (rules.test, rules.alpha), options.power)
+    beyond = sum(seeds > options.most for seeds in needed)
     if beyond:
         verb, be = ("comparisons need", "are") if beyond > 1 else ("comparison needs", "is")
         print(f"{beyond} {verb} more than {options.most} seeds (--most) and {be} not planned for")
@@ -108,23 +105,21 @@ def power_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _more_seeds(there: Sequence[int], wanted: int) -> str:
-    """``--seeds`` for so many seeds with those there are among them; empty where there are enough."""
-    if wanted <= len(there):
+def _more_seeds(trained: Sequence[int], wanted: int) -> str:
+    """``--seeds`` for so many seeds with those that are trained among them; empty where there are enough."""
+    if wanted <= len(trained):
         return ""
-    if list(there) == list(range(len(there))):
+    if list(trained) == list(range(len(trained))):
         return str(wanted)
-    fresh: Iterable[int] = (seed for seed in range(wanted + len(there)) if seed not in there)
-    return ",".join(map(str, [*there, *(seed for seed, _ in zip(fresh, range(wanted - len(there)), strict=False))]))
+    fresh: Iterable[int] = (seed for seed in range(wanted + len(trained)) if seed not in trained)
+    return ",".join(map(str, [*trained, *(seed for seed, _ in zip(fresh, range(wanted - len(trained)), strict=False))]))
 
 
-def _cost(options: argparse.Namespace, seeds: str) -> tuple[int, float]:
+def _cost(request: Request, seeds: str) -> tuple[int, float]:
     """How many runs are missing with these seeds, and the hours they take; nan where no time is known."""
     from bench.launch.status import state
 
-    wider = copy.copy(options)
-    wider.seeds = seeds
-    now = state(planned(wider), bench.Store(options.results))
+    now = state(request.with_overrides(seeds=seeds).plan, request.store)
     return now.missing, now.seconds / now.done * now.missing / 3600 if now.done and now.seconds else math.nan
 
 
@@ -136,11 +131,11 @@ def _print_needs(needs: Sequence[Need], rule: tuple[str, float], power: float) -
     test, alpha = rule
     rows = [
         [
-            one_line(need.comparison.where),
-            one_line(f"{need.comparison.method} against {need.comparison.baseline}"),
+            one_line(need.contrast.where),
+            one_line(f"{need.contrast.method} against {need.contrast.baseline}"),
             signed(need.gap, 2),
             "–" if math.isnan(need.p_holm) else f"{need.p_holm:.3g}",
-            _counts(need.comparison, test),
+            _counts(need.contrast, test),
             need.note if need.seeds is None else f"{need.seeds}" + f" ({need.note})" * bool(need.note),
         ]
         for need in needs
@@ -156,11 +151,11 @@ def _print_needs(needs: Sequence[Need], rule: tuple[str, float], power: float) -
         print(more)
 
 
-def _counts(comparison: Comparison, test: str) -> str:
+def _counts(contrast: Contrast, test: str) -> str:
     if test == "paired":
-        pairs = len(comparison.differences)
+        pairs = len(contrast.differences)
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    own, other = len(comparison.values), len(comparison.reference)
+    own, other = len(contrast.values), len(contrast.reference)
     return f"{own}" if own == other else f"{own} and {other}"
 
 
@@ -172,15 +167,15 @@ def _print_json(
 
     comparisons = [
         {
-            "where": need.comparison.where,
-            "method": need.comparison.method,
-            "baseline": need.comparison.baseline,
+            "where": need.contrast.where,
+            "method": need.contrast.method,
+            "baseline": need.contrast.baseline,
             "gap": need.gap,
             "p": known(need.p),
             "p_holm": known(need.p_holm),
             "level": need.level,
-            "seeds": [len(need.comparison.values), len(need.comparison.reference)],
-            "pairs": len(need.comparison.differences) if rule[0] == "paired" else None,
+            "seeds": [len(need.contrast.values), len(need.contrast.reference)],
+            "pairs": len(need.contrast.differences) if rule[0] == "paired" else None,
             "needed": need.seeds,
             "note": need.note,
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import gc
 import sys
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.launching import ask_queues
-from bench.commands.options import add_command, add_format, add_plugin, add_results, add_target_command, print_json
-from bench.commands.paper import planned
+from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.request import add_target_command, request_of
 from bench.errors import InputError, told
 
 if TYPE_CHECKING:
     from bench.launch.status import State
+    from bench.plan.table import Plan
 
 STATUS = """
 examples:
@@ -57,7 +57,7 @@ def status_command(options: argparse.Namespace) -> int:
     if options.watch is not None and not options.watch > 0:
         raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
     with _collecting_later():
-        plan = planned(options)
+        plan = request_of(options).plan
     while True:
         with _collecting_later():
             now = _state(plan, bench.Store(options.results), bench.Registry(options.plugin))
@@ -84,7 +84,7 @@ def _collecting_later() -> Iterator[None]:
 
 def cancel_command(options: argparse.Namespace) -> int:
     """Cancel this user's jobs all of whose runs belong to a target."""
-    plan, root = planned(options), bench.Store(options.results).root
+    plan, root = request_of(options).plan, bench.Store(options.results).root
     answers = [launcher.cancel(root, plan.unique.keys()) for launcher in bench.Registry(options.plugin).launchers()]
     cancelled = [answer for answer in answers if answer is not None]
     if not cancelled:
@@ -121,16 +121,10 @@ def print_failed(now: State) -> None:
         print("  'bench run' with --retry trains them again, 'bench retry' with --class some of them")
 
 
-def print_excluded(plan: Any) -> None:
+def print_excluded(plan: Plan) -> None:
     """The cells that a plan leaves out, by reason."""
-    reasons = collections.Counter(cell.reason for cell in getattr(plan, "excluded", ()))
-    for reason, count in reasons.items():
+    for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
-
-
-def name_of(plan: Any) -> str:
-    """What a plan is called: a paper, a table or an experiment."""
-    return str(plan.experiment.name if hasattr(plan, "experiment") else plan.name)
 
 
 def counts(now: State) -> str:
@@ -140,7 +134,7 @@ def counts(now: State) -> str:
     return f"{now.runs} runs: {', '.join(parts)}"
 
 
-def _state(plan: Any, store: Any, registry: bench.Registry) -> State:
+def _state(plan: Plan, store: Any, registry: bench.Registry) -> State:
     """How far a plan is, with what queues say of it."""
     from bench.launch.status import Snapshot, state
 
@@ -148,13 +142,13 @@ def _state(plan: Any, store: Any, registry: bench.Registry) -> State:
     return state(plan, seen, ask_queues(registry, store.root, plan.unique.keys() - seen.finished().keys()))
 
 
-def _print_status(plan: Any, now: State, options: argparse.Namespace) -> None:
+def _print_status(plan: Plan, now: State, options: argparse.Namespace) -> None:
     if options.format == "json":
         counted = {"runs": now.runs, "done": now.done, "running": now.running, "queued": now.queued}
         listed = {"missing": now.missing, "failed": list(now.failed), "damaged": list(now.damaged)}
-        print_json({"experiment": name_of(plan), **counted, **listed, "unseen": now.unseen})
+        print_json({"experiment": plan.name, **counted, **listed, "unseen": now.unseen})
         return
-    print(f"{name_of(plan)}: {counts(now)}")
+    print(f"{plan.name}: {counts(now)}")
     print_failed(now)
     for folder in now.damaged:
         print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import bench
 from bench.commands import queue
+from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
 from bench.commands.launching import add_launching, job_of, launch
-from bench.commands.options import add_format, add_target_command, plan_of, print_json, say, typed
-from bench.commands.paper import (
-    add_cost,
-    cost_of,
-    is_paper,
-    missing_data,
-    planned,
-    print_cost,
-    print_missing_data,
-    require_data,
-    show_plan,
-)
-from bench.commands.queue import name_of, print_excluded, print_failed
-from bench.commands.table import add_tests, rules_of
+from bench.commands.options import add_format, print_json, say
+from bench.commands.queue import print_excluded, print_failed
+from bench.commands.request import Request, add_target_command, add_tests, request_of
 from bench.errors import InputError, choose
-from bench.spec import RunSpec, percent
+
+if TYPE_CHECKING:
+    from bench.plan.table import TablePlan
+    from bench.records.store import Store
+    from bench.spec import RunSpec
 
 RUN = """
 examples:
@@ -77,13 +69,13 @@ def add(commands: Any) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
-    job = job_of(options)
-    plan = planned(options)
-    if options.rates and all(spec.rate <= 1 for spec in plan.unique.values()):
+    job, request = job_of(options), request_of(options)
+    runs = request.plan.unique.values()
+    if options.rates and all(spec.rate <= 1 for spec in runs):
         say(f"--rates {options.rates}: in percent, so a share of 0.15 is 15")
-    if is_paper(options) and not plan.unique:
-        raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
-    return _launch(plan, plan.unique.values(), job, options, options.retry)
+    if not runs:
+        raise InputError(f"{request.plan.name}: there is nothing to run: {'; '.join(request.plan.reasons)}")
+    return _launch(request, runs, job, options, options.retry)
 
 
 def retry_command(options: argparse.Namespace) -> int:
@@ -91,126 +83,144 @@ def retry_command(options: argparse.Namespace) -> int:
     from bench.launch.failures import CLASSES
     from bench.launch.status import Snapshot, state
 
-    job = job_of(options)
+    job, request = job_of(options), request_of(options)
+    plan = request.plan
     classes = list(dict.fromkeys(name.strip() for name in options.classes.split(",")))
     for name in classes:
         if name not in CLASSES:
             raise InputError(f"--class: {choose(name, CLASSES, 'class')}")
-    plan = planned(options)
     now = state(plan, Snapshot(options.results))
     chosen = [plan.unique[failure["run"]] for failure in now.failed if failure["class"] in classes]
     if not chosen:
         others = Counter(failure["class"] for failure in now.failed)
         told = ", ".join(f"{count} of {name}" for name, count in others.items()) or "nothing failed"
-        print(f"{name_of(plan)}: no run failed of {' or '.join(classes)} ({told})")
+        print(f"{plan.name}: no run failed of {' or '.join(classes)} ({told})")
         return 0
-    return _launch(plan, chosen, job, options, True)
+    return _launch(request, chosen, job, options, True)
 
 
-def _launch(plan: Any, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
+def _launch(request: Request, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     from bench.launch import untrained
     from bench.launch.preflight import require_backbones
     from bench.launch.status import Snapshot
 
-    store = Snapshot(options.results)
+    store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
-    require_data(todo, options)
-    require_backbones(todo, bench.Registry(options.plugin), say)
-    launched = launch(plan, todo, job, options, store)
+    require_data(todo, request)
+    require_backbones(todo, request.registry, say)
+    launched = launch(request.plan, todo, job, options, store)
     if launched.code is not None:
         return launched.code
-    store, said = Snapshot(options.results) if todo else store, launched.said
-    return _tell_paper(plan, store, said, options) if is_paper(options) else _tell(plan, store, said, options)
+    return _tell(request, Snapshot(request.results) if todo else store, launched.said)
 
 
-def _tell(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
-    """Print the table, and where everything lies."""
-    from bench.tables import render
-    from bench.tables.report import write_figure, write_tables
+def _tell(request: Request, store: Store, said: str) -> int:
+    """Print the tables, write them in every format with their figures, and say where everything lies."""
+    from bench.rules import SOURCES
+    from bench.sheets.formats import render_sheet, write_formats
+    from bench.sheets.view import Look, sheet_of
+    from bench.tables.compare import fill
+    from bench.tables.figures import has_rates, write_figure
 
-    table = bench.fill(plan, store)
-    print(render(table), end="")
-    name = plan.experiment.variant
-    written = write_tables(table, store.root / "tables", name)
-    figures = write_figure(table, store.root / "figures", name) if table.finished and _has_rates(table) else []
-    endings = ",".join(path.suffix.removeprefix(".") for path in written.values())
-    hints = (
-        [f"{typed(options, 'table')} --format latex"]
-        if plan.experiment.variant != plan.experiment.name
-        else plan.experiment.next
-    )
-    return _tell_end(plan, store, said, [store.root / "tables" / f"{name}.{{{endings}}}", *figures], hints)
+    plan, written = request.plan, list[Path]()
+    look = Look(command=request.command("run"))
+    for number, table in enumerate(fill(plan, store)):
+        print("\n" * bool(number) + render_sheet(sheet_of(table, look)), end="")
+        name = file_name(table.plan, plan.changes)
+        for source in SOURCES if table.plan.is_published else ("",):
+            sheet = sheet_of(table, Look(source, command=look.command))
+            written += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
+        if table.finished and not table.plan.is_published and has_rates(table):
+            written += write_figure(table, store.root / "figures", name)
+    hints = [f"{request.command('table')} --format latex"] if plan.changes else plan.next
+    return _tell_end(request, store, said, written, hints)
 
 
-def _tell_paper(plan: Any, store: Any, said: str, options: argparse.Namespace) -> int:
-    from bench.papers.published import SOURCES
-    from bench.papers.table import paper_sheet
-    from bench.records.store import write_file
-    from bench.sheets import SUFFIXES, render_sheet
-
-    finished, paths = store.finished(), []
-    for table, rules in zip(plan.tables, rules_of(options, plan), strict=True):
-        try:
-            print(render_sheet(paper_sheet(table, "both", finished, rules)))
-        except ValueError as error:
-            raise InputError(f"{table.table.name}: {error}") from None
-        for source, (format, suffix) in itertools.product(SOURCES, SUFFIXES.items()):
-            name = f"{table.table.name.replace('/', '-')}-{source}{'-changed' * plan.changed}.{suffix}"
-            write_file(
-                store.root / "tables" / name, render_sheet(paper_sheet(table, source, finished, rules), format, 100)
-            )
-        paths.append(store.root / "tables" / f"{table.table.name.replace('/', '-')}-*")
-    return _tell_end(plan, store, said, paths, [])
+def file_name(table: TablePlan, changes: str) -> str:
+    """A table's name for files, apart from that of the table as declared: ``demo-1f3a5c``, ``gta-table2``."""
+    name = table.name.replace("/", "-")
+    return f"{name}-{changes}" if changes else name
 
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     from bench.launch.status import Snapshot, state
-    from bench.spec import to_json
 
-    if is_paper(options):
-        return show_plan(options)
-    plan = plan_of(options)
-    store = Snapshot(options.results)
+    request = request_of(options)
+    plan, store = request.plan, Snapshot(request.results)
     now = state(plan, store)
     if options.format == "json":
-        runs = [{"id": run.spec.id, "axes": dict(run.axes), "spec": to_json(run.spec)} for run in plan.runs]
-        left_out = [{"axes": dict(cell.axes), "reason": cell.reason} for cell in plan.excluded]
-        told = {"experiment": plan.experiment.name, "runs": runs, "excluded": left_out, "done": now.done}
-        print_json(
-            {**told, "missing_data": missing_data(options, plan), "estimate": asdict(cost_of(options, plan, store))}
-        )
+        counts = {"target": plan.name, "needed": plan.needed, "done": now.done}
+        estimate = asdict(cost_of(request, store, options))
+        print_json({**counts, **_runs_and_cells(request), "missing_data": missing_data(request), "estimate": estimate})
         return 0
-    experiment = plan.experiment
-    print(f"{experiment.name}: {experiment.title}")
-    for noun, names in (
-        ("method", [entry.label for entry in experiment.methods]),
-        ("backbone", [card.name for card in experiment.backbones]),
-        ("dataset", [card.title for card in experiment.datasets]),
-        ("rate", [percent(rate) for rate in experiment.rates]),
-        ("seed", [str(seed) for seed in experiment.seeds]),
-    ):
-        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
-    print(f"{now.runs} different runs: {now.done} done, {len(now.failed)} failed, {now.missing} to train")
-    print_cost(options, plan, store)
+    _print_axes(request)
+    shared = plan.needed - len(plan.unique)
+    again = f" ({shared} more are shared)" if shared else ""
+    counted = f"{now.done} done, {len(now.failed)} failed, {now.missing} to train"
+    print(f"{now.runs} different runs{again}: {counted}")
+    print_cost(request, store, options)
     print_excluded(plan)
-    print_missing_data(options, plan)
+    print_missing_data(request)
     return 0
 
 
-def _has_rates(table: Any) -> bool:
-    return "rate" in {*table.row_axes, *table.column_axes, *table.constant}
+def _runs_and_cells(request: Request) -> dict[str, Any]:
+    """The runs with what they are of, and the cells that are left out, as plain data."""
+    from bench.spec import to_json
+
+    runs: dict[str, dict[str, Any]] = {}
+    excluded = []
+    for table in request.plan.tables:
+        for place, cell in table.places():
+            axes = {"table": table.name, **cell.axes}
+            if cell.reason:
+                excluded.append({"cell": table.cell_name(place), "axes": axes, "reason": cell.reason})
+            for candidate in cell.candidates:
+                for spec in candidate.runs:
+                    runs.setdefault(spec.id, {"id": spec.id, "axes": axes, "spec": to_json(spec)})
+    return {"runs": list(runs.values()), "excluded": excluded}
 
 
-def _tell_end(plan: Any, store: Any, said: str, paths: Sequence[Path], hints: Sequence[str]) -> int:
+def _print_axes(request: Request) -> None:
+    """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
+    plan = request.plan
+    if any(table.is_published for table in plan.tables):
+        print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
+        for table in plan.tables:
+            cells = sum(bool(cell.candidates) for _, cell in table.places())
+            print(f"  {table.name:18} {cells:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
+        return
+    print(f"{plan.name}: {plan.title}")
+    (table,) = plan.tables
+    for noun in ("method", "backbone", "dataset", "rate"):
+        _print_axis(noun, [cell.axes[noun] for _, cell in table.places()])
+    _print_axis("seed", [f"{spec.seed}" for spec in plan.unique.values()])
+
+
+def _print_axis(noun: str, labels: Sequence[str]) -> None:
+    names = list(dict.fromkeys(labels))
+    print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def _tell_end(request: Request, store: Store, said: str, written: Sequence[Path], hints: Sequence[str]) -> int:
     from bench.launch.status import state
 
-    now = state(plan, store)
+    now = state(request.plan, store)
     failed = f", {len(now.failed)} failed" if now.failed else ""
     print(f"\n{said}, {now.done} of {now.runs} are done{failed}")
     print_failed(now)
-    print("written: " + "\n         ".join(str(path) for path in paths))
+    print("written: " + "\n         ".join(_together(written)))
     if hints and not now.failed:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
     return 1 if now.failed else 0
+
+
+def _together(paths: Iterable[Path]) -> list[str]:
+    """Paths that differ in their endings alone as one: ``demo.{txt,md}``."""
+    endings: dict[str, list[str]] = {}
+    for path in paths:
+        stem, _, ending = path.name.partition(".")
+        endings.setdefault(str(path.parent / stem), []).append(ending)
+    return [f"{stem}.{{{','.join(each)}}}" if len(each) > 1 else f"{stem}.{each[0]}" for stem, each in endings.items()]

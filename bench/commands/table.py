@@ -1,31 +1,26 @@
-"""What the records say: ``table``, ``figure``."""
+"""What the records say: ``table``, ``figure``, ``runs``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bench
 from bench.commands import items
-from bench.commands.options import add_format, add_target_command, overrides_of, plan_of, say, typed
-from bench.commands.paper import is_paper, paper_of
+from bench.commands.options import add_format, say
+from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one
 from bench.errors import InputError, choose
-from bench.papers.published import SOURCES
-from bench.rules import ACROSS, SELECTIONS, TESTS
+from bench.rules import MARKS, SELECTIONS, SOURCES
+from bench.sheets.formats import FORMATS, render_sheet
 from bench.syntax import split_list
 
 if TYPE_CHECKING:
-    from bench.papers.table import Rules
-    from bench.plan.paper import PaperPlan
-    from bench.records.store import Finished
-    from bench.sheets import Sheet
-    from bench.tables.across import Group
+    from bench.metrics import Metric
+    from bench.sheets.sheet import Sheet
+    from bench.sheets.view import Look
+    from bench.tables.compare import Entry, Table
 
-# those of bench.sheets, which takes long to import
-FORMATS = ("text", "markdown", "csv", "json", "html", "latex", "latex-siunitx", "macros")
 KINDS = ("rates", "cd")
 
 TABLE = """
@@ -37,6 +32,8 @@ examples:
   bench table demo --test paired               runs of one seed share their images, head and order
   bench table demo --selection best-val        another point of the same curves
   bench table demo --selection last,best-test   rules side by side, and what looking at the test split adds
+  bench table demo --metric top1,nll,seconds   metrics side by side; points are picked by the first
+  bench table mine.yaml --candidates           what each candidate of a sweep scored, and which counts
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
   bench table gta/table2 --source both         with a verdict on each published number
@@ -50,10 +47,19 @@ examples:
 """
 
 
+RUNS = """
+One row a run: axes, hyper-parameters, settings, metrics on both splits, cost, versions, id.
+
+examples:
+  bench runs demo --format csv > demo.csv
+  bench runs gta --format parquet --output gta.parquet     (needs pyarrow)
+"""
+
+
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
     table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
-    add_format(table, FORMATS)
+    add_format(table, tuple(FORMATS))
     table.add_argument(
         "--source",
         choices=SOURCES,
@@ -61,6 +67,8 @@ def add(commands: Any) -> None:
         help="of a paper's table: published, ours, both (default: both where there are runs)",
     )
     add_tests(table)
+    add_marks(table)
+    table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     about = "accuracy against sampling rate, or mean ranks over datasets"
     figure = add_target_command(commands, "figure", figure_command, about, FIGURE)
@@ -76,213 +84,195 @@ def add(commands: Any) -> None:
     )
     figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
     items.add(commands)
+    runs = add_target_command(commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS)
+    runs.add_argument("--format", choices=("csv", "json", "parquet"), default="csv", metavar="FORMAT")
+    runs.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
 
 
-def add_tests(parser: argparse.ArgumentParser) -> None:
-    """``--test`` and ``--across``."""
+def add_marks(parser: argparse.ArgumentParser) -> None:
+    """``--mark``."""
     parser.add_argument(
-        "--test", choices=TESTS, default="", metavar="TEST", help=f"by which methods are compared: {', '.join(TESTS)}"
+        "--mark",
+        choices=MARKS,
+        default="test",
+        metavar="HOW",
+        help="bold is what cannot be told from the best by the table's test (test), or the best mean (means)",
     )
-    parser.add_argument(
-        "--across",
-        choices=ACROSS,
-        default="",
-        metavar="WHICH",
-        help="compare methods over the datasets too: these (those that were run) or like-these (as a sample)",
-    )
-
-
-def rules_of(
-    options: argparse.Namespace, plan: PaperPlan, finished: Mapping[str, Finished] | None = None
-) -> list[Rules]:
-    """How the numbers of each of a paper's tables are tested and judged, with what failed of its runs."""
-    from bench.papers.judging import grounds_of
-    from bench.papers.measured import failures_of
-    from bench.papers.table import Rules
-    from bench.plan.paper import plan_paper
-
-    overrides, registry = overrides_of(options), bench.Registry(options.plugin)
-    declared = plan
-    if plan.changed:
-        paper = replace(overrides, settings=(), seeds="", selection="", test="", across="")
-        declared = plan_paper(options.target, registry, paper)
-    store, command = bench.Store(options.results), typed(options, "run")
-    failed = failures_of(plan, store, store.finished() if finished is None else finished)
-    return [
-        Rules(overrides.test or "welch", overrides.across, grounds_of(own, before, registry), failed, command)
-        for own, before in zip(plan.tables, declared.tables, strict=True)
-    ]
 
 
 def table_command(options: argparse.Namespace) -> int:
     """Print the table."""
-    from bench.tables import render
-
-    if options.width is not None and options.width < 20:
-        raise InputError(f"--width {options.width}: a table needs at least 20 columns")
+    check_width(options.width)
     if options.across and options.format in ("csv", "macros"):
         raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
-    rules = split_list(options.selection)
-    if len(rules) > 1:
-        if given := next((name for name in ("test", "across") if getattr(options, name)), ""):
-            raise InputError(f"--{given}: selection rules side by side have no tests; give one rule")
-        from bench.sheets import render_sheet
-
-        print(render_sheet(_rules_beside(options, rules), options.format, options.width), end="")
-        return 0
-    if is_paper(options):
-        print(_paper_tables(options), end="")
-        return 0
-    if options.source or options.format in ("html", "macros"):
-        if options.source:
-            raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
-        there = ", ".join(format for format in FORMATS if format not in ("html", "macros"))
-        raise InputError(f"--format {options.format} is for the tables of papers; {options.target} has {there}")
-    plan, store = plan_of(options), bench.Store(options.results)
-    table = bench.fill(plan, store)
-    for folder in store.damaged:
-        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
-    print(render(table, options.format, options.width), end="")
+    request = request_of(options)
+    for sheet in _sheets(request, options):
+        print(sheet, end="")
     return 0
 
 
-def _paper_tables(options: argparse.Namespace) -> str:
-    """A paper's tables in the wanted format and source, one after the other."""
-    from bench.papers.table import paper_sheet
-    from bench.sheets import render_sheet
+def check_width(width: int | None) -> None:
+    """Raise ``InputError`` where text is to be narrower than a table can be."""
+    if width is not None and width < 20:
+        raise InputError(f"--width {width}: a table needs at least 20 columns")
 
-    plan, finished = paper_of(options), bench.Store(options.results).finished()
+
+def _sheets(request: Request, options: argparse.Namespace) -> list[str]:
+    """The tables in the wanted format, one after the other."""
+    several = [option for option in ("selection", "metric") if len(split_list(getattr(options, option))) > 1]
+    if len(several) > 1:
+        raise InputError("--selection and --metric: one of the two may list several at a time")
+    sheets = [_beside(request, several[0], options)] if several else _one_by_one(request, options)
+    if len(sheets) > 1 and not FORMATS[options.format].together:
+        raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")
+    texts = [render_sheet(sheet, options.format, options.width) for sheet in sheets]
+    return ["\n" * bool(number) + text for number, text in enumerate(texts)]
+
+
+def look_of(request: Request, options: argparse.Namespace) -> Look:
+    """How tables are shown."""
+    from bench.sheets.view import Look
+
+    return Look(options.source or "", options.mark == "means", request.command("run"))
+
+
+def _one_by_one(request: Request, options: argparse.Namespace) -> list[Sheet]:
+    from bench.sheets.view import candidates_sheet, default_source, sheet_of
+    from bench.tables.compare import fill
+
+    published = any(table.is_published for table in request.plan.tables)
+    if options.source and not published:
+        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
+    store = request.store
+    tables = fill(request.plan, store)
+    for folder in store.damaged:
+        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
+    if options.candidates:
+        sheets = [candidates_sheet(table) for table in tables]
+        if not any(sheet.rows for sheet in sheets):
+            raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
+        return [sheet for sheet in sheets if sheet.rows]
     asked = next((name for name in ("test", "across") if getattr(options, name)), "")
-    ours = bool(asked) or any(run in finished for run in plan.unique)
-    source = options.source or ("both" if ours else "published")
-    if len(plan.tables) > 1 and options.format in ("json", "html"):
-        raise InputError(f"--format {options.format} shows one table at a time: {plan.name}/TABLE")
-    if source == "published":
-        if asked:
+    look, source = look_of(request, options), options.source or default_source(tables)
+    if asked and source == "published":
+        if options.source:
             raise InputError(f"--{asked}: published numbers are shown as printed; it is for --source ours or both")
-        sheets = [paper_sheet(table, source, finished) for table in plan.tables]
-    else:
-        rules = rules_of(options, plan, finished)
-        try:
-            sheets = [paper_sheet(table, source, finished, own) for table, own in zip(plan.tables, rules, strict=True)]
-        except ValueError as error:
-            raise InputError(f"{plan.name}: {error}") from None
-    return "\n".join(render_sheet(sheet, options.format, options.width) for sheet in sheets)
+        source = "both"
+    return [sheet_of(table, look, source) for table in tables]
 
 
-def _rules_beside(options: argparse.Namespace, rules: list[str]) -> Sheet:
-    """The same runs under several selection rules."""
-    from bench.tables.selections import scores_of, selection_sheet
+def _beside(request: Request, option: str, options: argparse.Namespace) -> Sheet:
+    """The same runs under several selection rules, or with several metrics."""
+    from bench.sheets.view import beside, by_rule
+    from bench.tables.compare import fill
 
-    for rule in rules:
-        if rule not in SELECTIONS:
-            raise InputError(f"--selection: {choose(rule, SELECTIONS, 'rule')}")
-    chosen = [argparse.Namespace(**{**vars(options), "selection": rule}) for rule in rules]
-    if is_paper(options):
-        return _paper_rules_beside(options, {rule: paper_of(one) for rule, one in zip(rules, chosen, strict=True)})
-    store = bench.Store(options.results)
-    tables = {rule: bench.fill(plan_of(one), store) for rule, one in zip(rules, chosen, strict=True)}
-    first = tables[rules[0]]
-    columns = [column or (first.layout.metric,) for column in first.columns]
-    title = f"{first.heading} – by selection rule"
-    scores = {rule: scores_of(table) for rule, table in tables.items()}
-    return selection_sheet(options.target, title, first.row_axes, first.rows, columns, scores)
+    if option == "selection":
+        if given := next((name for name in ("test", "across") if getattr(options, name)), ""):
+            raise InputError(f"--{given}: selection rules side by side have no tests; give one rule")
+        for rule in split_list(options.selection):
+            if rule not in SELECTIONS:
+                raise InputError(f"--selection: {choose(rule, SELECTIONS, 'selection')}")
+    requests = request.beside(option)
+    require_one(requests[0].plan, f"--{option} with several")
+    tables: dict[str, Table] = {}
+    selector: Metric | None = None
+    for each in requests:
+        if option == "metric" and selector is None:
+            metric = each.overrides.typed_metric(request.registry.metrics)
+            selector = metric if metric and metric.of_curve else None
+        (table,) = fill(each.plan, request.store, selector)
+        tables[_column(each, option)] = table
+    return by_rule(tables) if option == "selection" else beside(tables, look_of(request, options))
 
 
-def _paper_rules_beside(options: argparse.Namespace, plans: Mapping[str, PaperPlan]) -> Sheet:
-    """A paper's table under several selection rules, each of which chooses among swept hyper-parameters for itself."""
-    from bench.papers.measured import choice_notes, failure_notes, failures_of, measured
-    from bench.papers.table import heading
-    from bench.tables.selections import selection_sheet
-
-    first = next(iter(plans.values()))
-    if len(first.tables) != 1:
-        raise InputError(f"--selection with several rules shows one table at a time: {options.target}/TABLE")
-    store, plan = bench.Store(options.results), first.tables[0]
-    finished, table = store.finished(), plan.table
-    failed = failures_of(first, store, finished)
-    found = {rule: measured(own.tables[0], finished, failed) for rule, own in plans.items()}
-    scores = {rule: [[cell.values for cell in row] for row in cells] for rule, cells in found.items()}
-    title = heading(table, "ours, by selection rule")
-    sheet = selection_sheet(table.name, title, table.stub, table.rows, table.columns, scores)
-    notes = [*sheet.notes, *choice_notes(plan, found), *failure_notes(plan, next(iter(found.values())))]
-    return replace(sheet, notes=tuple(notes))
+def _column(request: Request, option: str) -> str:
+    """What a table is called beside others of the same runs."""
+    if option == "selection":
+        return request.overrides.selection
+    metric = request.overrides.typed_metric(request.registry.metrics)
+    assert metric is not None
+    return metric.heading
 
 
 def figure_command(options: argparse.Namespace) -> int:
     """Draw the figure."""
+    from bench.tables.compare import fill
     from bench.tables.figure import figure
-    from bench.tables.report import write_figure
+    from bench.tables.figures import write_figure
 
     if options.output is not None and options.output.suffix not in (".png", ".pdf"):
         raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
+    request = request_of(options)
+    require_one(request.plan, f"--kind {options.kind}")
+    if options.source and not request.plan.tables[0].is_published:
+        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     if options.kind == "cd":
-        return _diagram_command(options)
-    if options.source:
-        raise InputError(f"--source {options.source}: it is for the diagrams of papers' tables (--kind cd)")
-    plan, store = plan_of(options), bench.Store(options.results)
-    table = bench.fill(plan, store)
+        return _diagram_command(request, options)
+    if options.source == "published":
+        raise InputError("--source published: it is for diagrams (--kind cd); a figure of rates is of our runs")
+    store = request.store
+    (table,) = fill(request.plan, store)
     if not table.finished:
         raise InputError(
-            f"{plan.experiment.name}: nothing to draw: {store.root} has no finished run of it; "
-            f"'{typed(options, 'run')}' trains them"
+            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
+            f"'{request.command('run')}' trains them"
         )
     try:
         if options.output is None:
             store.check_writable()
-            paths = write_figure(table, store.root / "figures", plan.experiment.variant)
+            paths = write_figure(table, store.root / "figures", request.plan.variant.replace("/", "-"))
         else:
             figure(table, [options.output])
             paths = [options.output]
     except ValueError as error:
-        raise InputError(f"{plan.experiment.name}: {error}") from None
+        raise InputError(f"{request.target}: {error}") from None
     except OSError as error:
         raise InputError(f"--output {options.output}: {error.strerror}") from None
     print("\n".join(str(path) for path in paths))
     return 0
 
 
-def _diagram_command(options: argparse.Namespace) -> int:
+def _diagram_command(request: Request, options: argparse.Namespace) -> int:
     """Draw mean ranks over datasets, a diagram for each backbone and rate."""
-    from bench.tables.report import write_diagrams
+    from bench.tables.across import by_dataset
+    from bench.tables.compare import fill
+    from bench.tables.figures import write_diagrams
 
-    store = bench.Store(options.results)
+    store = request.store
     if options.output is None:
         store.check_writable()
-    groups, name, alpha = _of_paper(options, store) if is_paper(options) else _of_experiment(options, store)
+    (table,) = fill(request.plan, store)
+    published = options.source == "published"
+    values, signs = [[_values(entry, published) for entry in line] for line in table.entries], set[int]()
+    for contest in table.plan.contests:
+        signs |= {-1 if contest.lower else 1} if published else {table.at(contest.places[0]).planned.metric.sign}
+    if len(signs) > 1:
+        raise InputError(f"{request.target}: of some columns more is better and of others less; ranks need one metric")
+    source = f"-{options.source or 'ours'}" if table.plan.is_published else ""
+    name, alpha = f"{request.plan.variant.replace('/', '-')}{source}", table.plan.rules.alpha
+    groups = by_dataset(table.plan, values)
     try:
-        paths = write_diagrams(groups, name, store.root / "figures", options.output, alpha)
+        paths = write_diagrams(groups, name, store.root / "figures", options.output, alpha, lower=signs == {-1})
     except OSError as error:
         raise InputError(f"--output {options.output}: {error.strerror}") from None
     print("\n".join(str(path) for path in paths))
     return 0
 
 
-def _of_experiment(
-    options: argparse.Namespace, store: bench.Store
-) -> tuple[Mapping[tuple[str, ...], Group], str, float]:
-    from bench.tables.across import groups
-
-    if options.source:
-        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
-    plan = plan_of(options)
-    table = bench.fill(plan, store)
-    return groups(table), plan.experiment.variant, table.layout.alpha
+def _values(entry: Entry, published: bool) -> tuple[float, ...]:
+    if not published:
+        return entry.cell.values
+    number = entry.planned.published
+    return () if math.isnan(number) else (number,)
 
 
-def _of_paper(options: argparse.Namespace, store: bench.Store) -> tuple[Mapping[tuple[str, ...], Group], str, float]:
-    from bench.papers.comparisons import by_dataset, published_values
-    from bench.papers.judging import ALPHA
-    from bench.papers.measured import failures_of, measured
+def runs_command(options: argparse.Namespace) -> int:
+    """Print or write one row a run."""
+    from bench.tables.frame import write_rows
 
-    plan = paper_of(options)
-    if len(plan.tables) != 1:
-        raise InputError(f"--kind cd shows one table at a time: {options.target}/TABLE")
-    (table,) = plan.tables
-    if options.source == "published":
-        values = published_values(table.table)
-    else:
-        finished = store.finished()
-        found = measured(table, finished, failures_of(plan, store, finished))
-        values = [[ours.values for ours in row] for row in found]
-    return by_dataset(table.table, values), f"{plan.name.replace('/', '-')}-{options.source or 'ours'}", ALPHA
+    request = request_of(options)
+    if options.format == "parquet" and options.output is None:
+        raise InputError("--format parquet: it is no text; name a file with --output")
+    text = write_rows(request.plan, request.store, options.format, options.output)
+    print(text, end="")
+    return 0

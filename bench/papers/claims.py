@@ -35,12 +35,14 @@ from bench.papers.assertion import (
     Unprinted,
     check,
 )
-from bench.papers.comparisons import group_of
 from bench.papers.labels import matches
-from bench.papers.measured import Ours
+from bench.papers.layout import group_of
 from bench.papers.published import PublishedTable, Ranking
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.registry import Registry
+
+Mean = tuple[float, str]
+"""The mean of our runs of a cell, nan where there is none, and why there is none."""
 
 KINDS = ("better", "best", "monotone", "number", "all", "not", "unprinted")
 BORNE_OUT, CONTRADICTED = "borne out", "contradicted"
@@ -119,7 +121,7 @@ def judge_published(claim: Claim, tables: Mapping[str, PublishedTable]) -> Verdi
 
 
 def judge_ours(
-    claim: Claim, tables: Mapping[str, PublishedTable], ours: Mapping[str, Sequence[Sequence[Ours]]]
+    claim: Claim, tables: Mapping[str, PublishedTable], ours: Mapping[str, Sequence[Sequence[Mean]]]
 ) -> Verdict:
     """Whether the means of our runs support a claim; a number that it states counts as reached, not as met exactly."""
     matrices = {name: our_matrix(tables[name], ours[name]) for name in claim.tables}
@@ -132,19 +134,16 @@ def printed_matrix(table: PublishedTable) -> Matrix:
     return _matrix(table, values, [[""] * len(table.columns) for _ in table.rows], True)
 
 
-def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Ours]]) -> Matrix:
+def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Mean]]) -> Matrix:
     """The means of our runs; a number that is printed and not measured is lacking, with the reason."""
     values, lacking = list[list[float]](), list[list[str]]()
     for printed, measured in zip(table.cells, ours, strict=True):
         wanted = [not math.isnan(cell.number) for cell in printed]
-        values.append([own.mean if want else math.nan for want, own in zip(wanted, measured, strict=True)])
-        reasons = [own.why_empty or "nothing is run for it" for own in measured]
-        lacking.append(
-            [
-                reason if want and math.isnan(own.mean) else ""
-                for want, own, reason in zip(wanted, measured, reasons, strict=True)
-            ]
-        )
+        values.append([mean if want else math.nan for want, (mean, _) in zip(wanted, measured, strict=True)])
+        reasons = []
+        for want, (mean, reason) in zip(wanted, measured, strict=True):
+            reasons.append((reason or "nothing is run for it") if want and math.isnan(mean) else "")
+        lacking.append(reasons)
     return _matrix(table, values, lacking, False)
 
 

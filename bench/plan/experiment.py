@@ -241,7 +241,7 @@ class _Reader:
         return tuple(cards.values())
 
     def rates(self) -> tuple[float, ...]:
-        typed = self.guard(self.overrides.typed_rates, ())
+        typed: tuple[float, ...] = self.guard(self.overrides.typed_rates, ())
         written, place = self.listed("rates", list(typed) if self.overrides.rates else [])
         rates: list[float] = []
         for rate in written:
@@ -257,15 +257,16 @@ class _Reader:
         """The protocol of all rows, and that of each candidate with settings of its own."""
         section, place = self.section("protocol"), self.text.place("protocol")
         written = {key: (value, section.place(key)) for key, value in section.items()}
-        typed = {key: (value, "--set") for key, value in self.guard(self.overrides.typed_settings, {}).items()}
+        settings: dict[str, Any] = self.guard(self.overrides.typed_settings, {})
+        typed = {key: (value, "--set") for key, value in settings.items()}
         rows = self.text.get("methods")
         protocols: dict[Chosen, Protocol] = {}
         for row in methods:
             row_place = rows.place(row.label) if isinstance(rows, Section) and row.label in rows else place
-            for settings in {(), *(entry.settings for entry in row.candidates)} - protocols.keys():
-                of_row = {key: (value, row_place) for key, value in settings}
+            for chosen in {(), *(entry.settings for entry in row.candidates)} - protocols.keys():
+                of_row = {key: (value, row_place) for key, value in chosen}
                 layers = overlaid(written, of_row, typed)
-                protocols[settings] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
+                protocols[chosen] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:

@@ -22,8 +22,6 @@ MOST = 1_000_000
 
 METHOD, DATASET = "method", "dataset"
 
-_ABSENT = PlannedCell(reason="")
-
 
 def expand(experiment: Experiment) -> Plan:
     """The table of every method × backbone × dataset × rate of an experiment, with the runs of what is not left out.
@@ -177,9 +175,15 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
             raise ValueError(f"two cells at row '{' / '.join(place[0])}', column '{' / '.join(place[1])}'")
         held = (axis for axis in cell.axes if axis not in (METHOD, DATASET) and axis not in constant)
         cells[place] = replace(cell, where=tuple(cell.axes[axis] for axis in held))
+
+    def absent(row: Key, column: Key) -> PlannedCell:
+        axes = {**constant, **dict(zip(row_axes, row, strict=True)), **dict(zip(column_axes, column, strict=True))}
+        alike = loose.cells[0][0]
+        return PlannedCell(axes, name=axes[METHOD], metric=alike.metric, decimals=alike.decimals)
+
     rows = _ordered({row for row, _ in cells}, row_axes, labels)
     columns = _ordered({column for _, column in cells}, column_axes, labels)
-    grid = tuple(tuple(cells.get((row, column), _ABSENT) for column in columns) for row in rows)
+    grid = tuple(tuple(cells.get((row, column)) or absent(row, column) for column in columns) for row in rows)
     columns = columns if column_axes else ((loose.heading,),)
     heading = ", ".join([loose.heading, *(f"{axis} {label}" for axis, label in constant.items())])
     table = replace(loose, heading=heading, stub=row_axes, rows=rows, columns=columns, cells=grid)

@@ -39,18 +39,20 @@ class Look:
 PLAIN = Look()
 
 
-def sheet_of(table: Table, look: Look = PLAIN) -> Sheet:
-    """A table as it is shown."""
-    source = look.source or default_source(table)
+def sheet_of(table: Table, look: Look = PLAIN, source: str = "") -> Sheet:
+    """A table as it is shown; ``source`` is in the place of the look's."""
+    source = source or look.source or default_source([table])
+    if not table.plan.is_published or _is_quoted(table):
+        source = OURS
     show = {PUBLISHED: _published, OURS: _ours, BOTH: _both}[source]
     return show(table, look)
 
 
-def default_source(table: Table) -> str:
+def default_source(tables: Sequence[Table]) -> str:
     """Whose numbers are shown where nobody asks: both where both are there."""
-    if not table.plan.is_published or _is_quoted(table):
+    if not any(table.plan.is_published for table in tables):
         return OURS
-    return BOTH if table.finished else PUBLISHED
+    return BOTH if any(table.finished for table in tables) else PUBLISHED
 
 
 def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from bench.papers.published import Key
 from bench.tables.compare import Entry, Table
+from bench.tables.figures import has_rates
 from bench.tables.notation import listed, one_line
 
 METHOD, RATE = "method", "rate"
@@ -83,11 +84,6 @@ def _drawing(table: Table) -> Figure:
     drawing.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, int(14 * width))))
     _legend(drawing, table, methods)
     return drawing
-
-
-def has_rates(table: Table) -> bool:
-    """Whether every cell with a value is at a sampling rate."""
-    return all(RATE in entry.planned.axes for entry in table.finished)
 
 
 def _labels(table: Table, alone: bool) -> dict[str, Key]:

@@ -27,6 +27,8 @@ from bench.tables.compare import Table, compare
 MOST_BYTES = 100_000_000
 """Of a results file: a million lines take less."""
 
+PLAIN = TableRules()
+
 REQUIRED = ("method", "dataset", "seed", "value")
 OPTIONAL = ("backbone", "rate", "metric", "quoted")
 METRIC = "top-1 (%)"
@@ -80,7 +82,7 @@ def read_results(path: Path) -> list[Line]:
 
 
 def tables(
-    lines: Sequence[Line], title: str, baseline: str | None = None, rules: TableRules = TableRules(), decimals: int = 1
+    lines: Sequence[Line], title: str, baseline: str | None = None, rules: TableRules = PLAIN, decimals: int = 1
 ) -> list[Table]:
     """One table a metric, in the order of the file, with the comparisons of every table of the suite.
 

@@ -1,0 +1,98 @@
+"""What a plan would cost, and which of its datasets are not here."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import bench
+from bench.cards.dataset import absent, absent_together
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.cards import DatasetCard
+    from bench.commands.request import Request
+    from bench.cost.estimate import Estimate
+    from bench.records.store import Store
+    from bench.spec import RunSpec
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    """``--measure`` and ``--jobs`` of ``bench plan``."""
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="time some steps of each method and backbone here first, and keep the times",
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at a time, for the wall-clock (default: as 'bench run')"
+    )
+
+
+def data_of(runs: Iterable[RunSpec], registry: bench.Registry) -> list[DatasetCard]:
+    """The datasets of some runs, but for folders of images: all of those was read when the runs were planned."""
+    names = dict.fromkeys(spec.dataset.name for spec in runs)
+    return [registry.dataset(name) for name in names if not name.startswith("folder:")]
+
+
+def missing_data(request: Request) -> list[dict[str, str]]:
+    """The datasets of a plan that are not on this machine, each with the reason and what to do."""
+    lacking = absent(data_of(request.plan.unique.values(), request.registry))
+    return [{"dataset": name, "reason": reason} for name, reason in lacking.items()]
+
+
+def print_missing_data(request: Request) -> None:
+    """Which datasets of a plan are not on this machine, and how they are had; nothing where all are."""
+    if lacking := absent(data_of(request.plan.unique.values(), request.registry)):
+        print(f"{absent_together(lacking)}\n  {_how_prepared(lacking, request)}")
+
+
+def require_data(runs: Iterable[RunSpec], request: Request) -> None:
+    """Raise ``InputError`` that names every dataset of some runs of which files are missing; nothing is opened."""
+    lacking = absent(data_of(runs, request.registry))
+    if len(lacking) == 1:
+        raise InputError(*(f"{name}: {absence}" for name, absence in lacking.items()))
+    if lacking:
+        raise InputError(f"{absent_together(lacking)}; {_how_prepared(lacking, request)}")
+
+
+def _how_prepared(names: Iterable[str], request: Request) -> str:
+    """The command that fetches datasets, in words; with the user's folders where one of them is theirs."""
+    suite = bench.Registry().dataset_files
+    theirs = any(name.partition("@")[0] not in suite for name in names)
+    plugins = [word for path in request.registry.plugins for word in ("--plugin", str(path))] if theirs else []
+    return f"'{shlex.join(['bench', 'data', 'prepare', 'NAME', *plugins])}' fetches one or says how"
+
+
+def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Estimate:
+    """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
+    from bench.cost.estimate import estimate
+    from bench.cost.step_times import read_times, times_of_records
+
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
+    finished, failed, unique = store.finished(), store.failures(), request.plan.unique
+    missing = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+    if options.measure:
+        from bench.cost.measure import measure
+
+        for line in measure(missing or unique.values(), request.registry, store):
+            print(line, file=sys.stderr, flush=True)
+    backbones = {spec.backbone.name.partition("@")[0] for spec in missing}
+    times = [*times_of_records(store, finished.values(), backbones), *read_times(store)] if missing else []
+    return estimate(missing, request.registry.dataset, times)
+
+
+def print_cost(request: Request, store: Store, options: argparse.Namespace) -> None:
+    """What the runs that a plan misses would cost, in words."""
+    from bench.cost.estimate import lines
+    from bench.launch.gpus import usable_gpus
+    from bench.launch.local import default_jobs
+
+    cost = cost_of(request, store, options)
+    here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1
+    for line in lines(cost, options.jobs or here):
+        print(line)

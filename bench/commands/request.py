@@ -1,0 +1,138 @@
+"""What a command line asks about a target: options become one typed value at the door."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.commands.options import RESULTS, Parser, add_command, add_plugin, add_results, something
+from bench.commands.options import Command as Run
+from bench.errors import InputError
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
+from bench.plan.target import read_plan
+from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
+from bench.syntax import split_list
+
+AXES = ("methods", "backbones", "datasets", "rates", "seeds")
+RULES = ("selection", "split", "test", "across", "metric")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A target, and what is asked of it.
+
+    Attributes:
+        target: an experiment, a paper, a table of it, or a YAML file.
+        overrides: what was typed in the place of its axes and rules.
+        registry: finds what it names, plug-ins included.
+        results: the folder of records.
+        words: the options of plug-ins and results, as another command needs them.
+    """
+
+    target: str
+    overrides: Overrides
+    registry: bench.Registry
+    results: Path
+    words: tuple[str, ...] = ()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of the target. Raises ``InputError`` where something is wrong with it or with what was typed."""
+        return read_plan(self.target, self.registry, self.overrides)
+
+    @property
+    def store(self) -> bench.Store:
+        """The records there are now."""
+        return bench.Store(self.results)
+
+    def with_overrides(self, **changes: object) -> Request:
+        """The same with other overrides."""
+        return replace(self, overrides=replace(self.overrides, **changes))  # type: ignore[arg-type]
+
+    def command(self, name: str, seeds: str = "") -> str:
+        """Another command about the same target, with what was typed of its axes and settings.
+
+        Args:
+            name: ``run``, ``table`` or such.
+            seeds: these in the place of what was typed.
+        """
+        typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
+        words = ["bench", name, self.target]
+        for option in (*AXES[:4], "selection", "split"):
+            if value := getattr(typed, option):
+                words += [f"--{option}", value]
+        words += [word for setting in typed.settings for word in ("--set", setting)]
+        words += [*self.words, *(["--seeds", typed.seeds] if typed.seeds else [])]
+        return shlex.join(words)
+
+    def beside(self, option: str) -> list[Request]:
+        """A request for each value of an option that lists several (``--metric top1,seconds``)."""
+        return [self.with_overrides(**{option: value}) for value in split_list(getattr(self.overrides, option)) or [""]]
+
+
+def request_of(options: argparse.Namespace) -> Request:
+    """What a command line asks."""
+    typed: dict[str, Any] = {field.name: getattr(options, field.name, None) or "" for field in fields(Overrides)}
+    overrides = Overrides(**{**typed, "settings": tuple(options.set)})
+    settled = getattr(options, "settled", ())
+    words = [] if "plugin" in settled else [word for path in options.plugin for word in ("--plugin", path)]
+    if options.results != RESULTS and "results" not in settled:
+        words += ["--results", str(options.results)]
+    return Request(options.target, overrides, bench.Registry(options.plugin), options.results, tuple(words))
+
+
+def add_target_command(commands: object, name: str, command: Run, about: str, examples: str) -> Parser:
+    """The parser of a command about an experiment or paper table."""
+    parser = add_command(commands, name, command, about, examples)
+    target = parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file",
+    )
+    target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
+    for axis, example in zip(
+        AXES,
+        (
+            "ce,gta(weight=0.3)",
+            "micro_vit,timm:NAME@none",
+            "digits,folder:PATH",
+            "15,100",
+            "5 (how many) or 0,1,7 (which)",
+        ),
+        strict=True,
+    ):
+        parser.add_argument(f"--{axis}", type=something, metavar="LIST", help=f"in place of the target's: {example}")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
+    parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
+    parser.add_argument("--split", default="", metavar="SPLIT", help=f"whose scores are shown: {', '.join(SPLITS)}")
+    parser.add_argument(
+        "--metric", default="", metavar="NAME", help="what is shown (bench list metrics); default: the usual one"
+    )
+    add_plugin(parser)
+    add_results(parser)
+    return parser
+
+
+def add_tests(parser: argparse.ArgumentParser) -> None:
+    """``--test`` and ``--across``."""
+    parser.add_argument("--test", default="", metavar="TEST", help=f"how methods are compared: {', '.join(TESTS)}")
+    parser.add_argument(
+        "--across",
+        default="",
+        metavar="WHICH",
+        help=f"compare methods over the datasets too: {' or '.join(ACROSS)} (those that were run, or as a sample)",
+    )
+
+
+def require_one(plan: Plan, option: str) -> None:
+    """Raise ``InputError`` where a target has several tables and an option is about one."""
+    if len(plan.tables) != 1:
+        names: Sequence[str] = [table.name for table in plan.tables]
+        raise InputError(f"{option} shows one table at a time: {', '.join(names[:6])}{', ...' * (len(names) > 6)}")

@@ -1,0 +1,150 @@
+"""Runs as rows for people's own analysis: everything that the records say of each, in plain columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import InputError
+from bench.metrics import METRICS
+from bench.plan.table import Plan
+from bench.records.store import Store, write_file
+from bench.rules import SPLITS
+from bench.spec import MethodSpec, RunSpec, written
+from bench.tables.results import Results, results_of
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """One row for each different run of a plan, finished or not; None is what is not known.
+
+    Columns: ``id``, ``status`` (``done``, ``failed``, ``missing``), ``table`` (the first that needs the run),
+    ``method``, ``backbone``, ``dataset``, ``rate`` (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and
+    each setting that is not the default as ``protocol.NAME``; each metric of the curve at the point that the table's
+    selection rule picks as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its metric; and the
+    versions of what trained it as ``version.PACKAGE``.
+    """
+    results = results_of(plan, store)
+    rows: dict[str, dict[str, Any]] = {}
+    for table in plan.tables:
+        for spec in table.runs():
+            if spec.id not in rows:
+                rows[spec.id] = {
+                    **_identity(spec, table.name),
+                    "status": _status(spec, results),
+                    **dict(_hyper(spec.method)),
+                    **dict(_settings(spec)),
+                    **dict(_scores(spec, table.rules.selection, results)),
+                }
+    _add_versions(rows, results, store)
+    columns = dict.fromkeys(column for row in rows.values() for column in row)
+    return [{column: row.get(column) for column in columns} for row in rows.values()]
+
+
+def frame(plan: Plan, store: Store) -> pandas.DataFrame:
+    """The same as a data frame, with a column of its own kind for each of ``run_rows``."""
+    import pandas
+
+    return pandas.DataFrame.from_records(run_rows(plan, store))
+
+
+def _identity(spec: RunSpec, table: str) -> dict[str, Any]:
+    return {
+        "id": spec.id,
+        "table": table,
+        "method": spec.method.full_name,
+        "backbone": spec.backbone.name,
+        "dataset": spec.dataset.name,
+        "rate": spec.rate,
+        "seed": spec.seed,
+    }
+
+
+def _status(spec: RunSpec, results: Results) -> str:
+    if spec.id in results.finished:
+        return "done"
+    return "failed" if spec.id in results.failed else "missing"
+
+
+def _hyper(method: MethodSpec) -> Iterator[tuple[str, Any]]:
+    for part in (method, *method.policies):
+        for name, value in part.hyper:
+            yield f"{part.name}.{name}", value
+
+
+def _settings(spec: RunSpec) -> Iterator[tuple[str, Any]]:
+    for declared in (spec.protocol, spec.protocol.recipe):
+        for name, value in written(declared).items():
+            yield f"protocol.{name}", value
+
+
+def _scores(spec: RunSpec, selection: str, results: Results) -> Iterator[tuple[str, float | None]]:
+    if spec.id not in results.finished:
+        return
+    for metric in METRICS.values():
+        for split in SPLITS if metric.of_curve else ("",):
+            score = results.score(spec, metric, selection, split or "test")
+            yield f"{split}.{metric.name}" if split else metric.name, None if math.isnan(score) else score
+
+
+def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:
+    """The versions that the records name, as far as they do."""
+    folders = [results.finished[run_id].folder for run_id in rows if run_id in results.finished]
+    for record, _ in store.records(folders):
+        environment = record.environment.facts
+        versions = {"python": environment.get("python"), **(environment.get("packages") or {})}
+        rows[record.id] |= {f"version.{name}": version for name, version in versions.items()}
+
+
+def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> str:
+    """Write the rows of a plan's runs, or give them as text.
+
+    Args:
+        plan: whose runs.
+        store: the records.
+        format: ``csv``, ``json`` (a list of objects) or ``parquet``.
+        output: the file; None for text, which parquet is not.
+
+    Returns:
+        The text, or the file's name.
+
+    Raises:
+        InputError: the file cannot be written, or what writes parquet is not installed.
+    """
+    if format == "parquet":
+        content = _parquet(frame(plan, store))
+    elif format == "json":
+        content = (json.dumps(run_rows(plan, store), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    else:
+        content = _csv(run_rows(plan, store)).encode()
+    if output is None:
+        return content.decode()
+    try:
+        write_file(output, content)
+    except OSError as error:
+        raise InputError(f"--output {output}: {error.strerror}") from None
+    return f"{output}\n"
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """A header and a line a run; what does not exist is empty."""
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue()
+
+
+def _parquet(data: pandas.DataFrame) -> bytes:
+    try:
+        content: bytes = data.to_parquet(index=False)
+    except ImportError:
+        raise InputError("--format parquet needs pyarrow: pip install pyarrow; csv and json need nothing") from None
+    return content
