@@ -170,16 +170,34 @@ def _experiment(name: str, path: Path) -> Shown:
     return Shown(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
 
 
-def _run(record: dict[str, Any]) -> Shown:
-    last = record["curve"][-1] if record.get("curve") else None
-    facts: dict[str, Any] = {"kind": "run", "name": record["id"], "about": record["label"], "status": record["status"]}
-    if last:
-        facts["test top-1"] = f"{last['test']['top1']:.2f} % after {last['step']} steps"
-        facts["seconds"] = record["timing"]["seconds"]
-    if "error" in record:
-        facts["error"] = f"{record['error']['kind']}: {record['error']['message']}"
-    facts |= {"command": record.get("command"), "folder": record["folder"]}
-    return Shown(_listed(facts), record)
+def _run(stored: Stored) -> Shown:
+    record, folder = stored
+    status = record.__struct_config__.tag
+    facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
+    if isinstance(record, Record):
+        last = record.curve[-1]
+        facts["test top-1"] = f"{last.test['top1']:.2f} % after {last.step} steps"
+        facts["seconds"] = record.timing.seconds
+    else:
+        facts["error"] = f"{record.error.kind}: {record.error.message}"
+    facts |= {"command": record.command or None, "folder": str(folder)}
+    return Shown(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
+
+
+def _metric(metric: Metric) -> Shown:
+    bounds = ["any" if bound is None else f"{bound:g}" for bound in (metric.low, metric.high)]
+    about = metric.compute or metric.of_run
+    facts = {
+        "kind": "metric",
+        "name": metric.name,
+        "about": metric.heading,
+        "details": _first_sentence(about.__doc__),
+        "better": "lower" if metric.lower else "higher",
+        "from": bounds[0],
+        "to": bounds[1],
+        "of": "a point of the curve" if metric.of_curve else "the whole run",
+    }
+    return Shown(_listed({key: value for key, value in facts.items() if value}), facts)
 
 
 def _listed(facts: Mapping[str, Any]) -> str:

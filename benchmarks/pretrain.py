@@ -48,7 +48,7 @@ def main(name: str, target: Path) -> None:
     data = TrainingImages(training, indices, len(LETTERS), PROTOCOL, input_size(model), 0, torch.device("cpu"))
 
     def report(progress: Progress) -> None:
-        accuracy = float((predict(model, held_out, data) == held_out.labels).mean())
+        accuracy = float(predict(model, held_out, data).right.mean())
         print(f"step {progress.step}: loss {progress.terms['ce']:.3f}, held-out letters {accuracy:.1%}", flush=True)
 
     recipe = PROTOCOL.recipe.resolved(len(data), PROTOCOL.batch_size)

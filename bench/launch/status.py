@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.launch.launcher import Queued
 from bench.records.lease import is_held
+from bench.records.record import FailedRecord, Stored
 from bench.records.store import Finished, Store
 from bench.spec import RunSpec
 
@@ -31,7 +31,7 @@ class Snapshot(Store):
         """As the store's."""
         return self._finished
 
-    def failures(self) -> dict[str, dict[str, Any]]:
+    def failures(self) -> dict[str, Stored]:
         """As the store's."""
         return self._failures
 
@@ -40,7 +40,7 @@ class Snapshot(Store):
         return super().finished()
 
     @cached_property
-    def _failures(self) -> dict[str, dict[str, Any]]:
+    def _failures(self) -> dict[str, Stored]:
         return super().failures()
 
 
@@ -115,17 +115,13 @@ def claimed_runs(root: Path) -> set[str]:
     return {name for name in names if is_held(folder / name)}
 
 
-def _class_of(record: Mapping[str, Any]) -> str:
-    """What a run failed of, such as ``oom``; ``code`` where its record does not say."""
-    found = record["error"].get("class")
-    return found if isinstance(found, str) else "code"
-
-
-def _failure(record: Mapping[str, Any], spec: RunSpec) -> dict[str, str]:
+def _failure(stored: Stored, spec: RunSpec) -> dict[str, str]:
+    record, folder = stored
+    assert isinstance(record, FailedRecord)
     return {
-        "run": record["id"],
+        "run": record.id,
         "label": spec.label,
-        "message": record["error"]["message"],
-        "class": _class_of(record),
-        "folder": record["folder"],
+        "message": record.error.message,
+        "class": record.error.failed_of,
+        "folder": str(folder),
     }

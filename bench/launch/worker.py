@@ -17,14 +17,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
+import msgspec
+from msgspec import UNSET
+
 from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
 from bench.records.environment import provenance, redacted
 from bench.records.lease import claimed
+from bench.records.record import Error, FailedRecord
 from bench.records.store import Store
-from bench.spec import RunSpec, from_json
+from bench.spec import RunSpec, from_json, to_json
 
 if TYPE_CHECKING:
     from bench.training.trackers import Observer
@@ -165,11 +169,11 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
     """
     if failure.kind not in TAKEN_UP:
         store.forget_checkpoint(spec)
-    told = {"class": failure.kind, "kind": kind, "message": redacted(failure.message)}
-    if failure.trace:
-        told["trace"] = redacted(failure.trace)
-    store.publish_failure(draft, spec, {"status": "failed", "error": told, **_provenance(spec, job)})
-    return {**failed(told["message"]), "class": failure.kind}
+    trace = redacted(failure.trace) if failure.trace else UNSET
+    error = Error(kind=kind, message=redacted(failure.message), failed_of=failure.kind, trace=trace)
+    made = FailedRecord(id=spec.id, label=spec.label, spec=to_json(spec), error=error, **_provenance(spec, job))
+    store.publish_failure(draft, spec, made)
+    return {**failed(error.message), "class": failure.kind}
 
 
 def _trained(
@@ -183,11 +187,10 @@ def _trained(
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
     log.flush()
-    store.publish(draft, spec, {**outcome.record, **_provenance(spec, job)})
+    record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
+    store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
-    return _answer(
-        "done", seconds=outcome.record["timing"]["seconds"], top1=outcome.record["curve"][-1]["test"]["top1"]
-    )
+    return _answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
 
 
 def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> Outcome:

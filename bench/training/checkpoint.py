@@ -28,7 +28,7 @@ from bench.training.fit import Terms
 Kept = dict[str, Any]
 """Tensors, numbers, text, lists and dictionaries of them: what ``torch.load`` reads without running code."""
 
-FORM = 1
+FORM = 2
 """The form of a checkpoint; one of another form is not used."""
 
 

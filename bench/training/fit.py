@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +18,8 @@ from bench.data.ahead import ahead, feeders
 from bench.data.augment import test_view
 from bench.device.distributed import data_parallel, ranks
 from bench.method import Batch, Stage
+from bench.metrics import Predictions
+from bench.metrics.predictions import compact
 from bench.training.optimizer import build_optimizer, set_learning_rate
 
 CHECKED = 100
@@ -239,17 +240,42 @@ def mixed_precision(precision: str, device: torch.device) -> AbstractContextMana
 
 
 @torch.inference_mode()
-def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 64) -> npt.NDArray[np.int64]:
-    """The predicted class of every image of a split, in order. Leaves the model in eval mode."""
+def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 64) -> Predictions:
+    """What a model says of every image of a split, in order. Leaves the model in eval mode."""
     model.eval()
-    found = []
+    parts = []
 
     def view(begin: int) -> Tensor:
         indices = np.arange(begin, min(begin + batch_size, len(split)))
         return test_view(split.images.take(indices), data.size, data.protocol.augmentation)
 
+    labels = torch.from_numpy(np.asarray(split.labels, np.int64))
     with closing(ahead(view, range(0, len(split), batch_size), feeders(data.device), batch_size)) as feed:
-        for _, images in feed:
+        for begin, images in feed:
             with mixed_precision(data.protocol.precision, data.device):
-                found.append(model(images.to(data.device)).logits.argmax(1).cpu().numpy())
-    return np.concatenate(found)
+                logits = model(images.to(data.device)).logits
+            parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
+    predicted, *exact = torch.cat(parts, 1).numpy()
+    classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
+    return Predictions(classes, split.labels, compact(*exact))
+
+
+def _of_images(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of each image, computed in double precision: predicted class and what ``compact`` takes, (5, images).
+
+    Of equal logits the first class comes first, in the prediction as in the rank.
+    """
+    logs = logits.double().log_softmax(1)
+    probabilities, true = logs.exp(), labels[:, None]
+    ordered = logits.nan_to_num(nan=math.inf)  # as argmax has it
+    own = ordered.gather(1, true)
+    earlier = torch.arange(logits.shape[1], device=logits.device) < true
+    before = (ordered > own) | ((ordered == own) & earlier)
+    rows = (
+        logits.argmax(1),
+        probabilities.amax(1),
+        logs.gather(1, true)[:, 0],
+        1 + before.sum(1),
+        probabilities.square().sum(1),
+    )
+    return torch.stack([row.double() for row in rows])

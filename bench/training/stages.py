@@ -8,24 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
-from bench.data.dataset import Indices
 from bench.device import interrupt
 from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
+from bench.metrics import scores
+from bench.records import record
+from bench.records.record import Point, finite
 from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import Span, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
-from bench.training.trackers import Observer, Point
+from bench.training.trackers import Observer
 from bench.training.usage import Meter
 
 
@@ -85,16 +88,16 @@ class Training:
         self.observer, self.meter, self.kept = observer, meter, kept
         self.checkpoint = kept.checkpoint(spec.id) if kept else None
         before = self.checkpoint.of_run if self.checkpoint else {}
-        self.curve: list[dict[str, Any]] = before.get("curve", [])
-        self.stages: list[dict[str, Any]] = before.get("stages", [])
-        self.predictions = {name: list(before.get(name, torch.empty(0)).numpy()) for name in ("val", "test")}
+        self.curve = msgspec.convert(before.get("curve", []), list[Point])
+        self.stages = msgspec.convert(before.get("stages", []), list[record.Stage])
+        self.predictions = {name: list(stacked.numpy()) for name, stacked in before.get("predictions", {}).items()}
         self.last = Progress(*before.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
         self.taken_up = before.get("taken_up", -1) + 1
         self.parts = max(parts, before.get("parts", 1))  # a run that needed more is not made to find out again
         self.splittable, self.budget, self.span = False, 0, Span(0, 0, 0, 0)
         self.batch_size = 0
-        meter.before = before.get("usage")
+        meter.before = msgspec.convert(before.get("usage"), record.Usage | None)
 
     @property
     def batch_parts(self) -> int:
@@ -109,20 +112,19 @@ class Training:
     @property
     def seconds(self) -> float:
         """Since the run began, the parts before it was taken up included."""
-        return float(self.meter.read()["seconds"])
+        return self.meter.read().seconds
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the run beside the stage in training."""
-        predictions = {name: torch.from_numpy(np.stack(found)) for name, found in self.predictions.items() if found}
         return {
-            **predictions,
-            "curve": self.curve,
-            "stages": self.stages,
+            "predictions": {name: torch.from_numpy(np.stack(points)) for name, points in self.predictions.items()},
+            "curve": msgspec.to_builtins(self.curve),
+            "stages": msgspec.to_builtins(self.stages),
             "last": [self.last.step, self.last.learning_rate, self.last.terms],
             "evaluation_seconds": self.evaluation_seconds,
             "taken_up": self.taken_up,
             "parts": self.parts,
-            "usage": self.meter.read(),
+            "usage": msgspec.to_builtins(self.meter.read()),
         }
 
     def train(self, method: Method, model: Model) -> None:
@@ -148,18 +150,14 @@ class Training:
             stage, data = fed(planned, self.data)
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
-            told: dict[str, Any] = {
-                "steps": steps,
-                "budget": budget,
-                "batch_size": data.protocol.batch_size,
-                "trained_weights": sum(weights.numel() for _, weights in trained(stage)),
-            }
+            weights = sum(weights.numel() for _, weights in trained(stage))
+            ended = record.Stage(steps, budget, data.protocol.batch_size, weights)
             if stage.shared:
-                told["shared"], optimizer = self.share(stage, data), None
+                ended, optimizer = msgspec.structs.replace(ended, shared=self.share(stage, data)), None
             else:
                 optimizer = self.fit(number, stage, data, Span(done, steps, spent, budget), optimizer)
             if number == len(self.stages):  # a run that is taken up knows of its earlier stages
-                self.stages.append(told)
+                self.stages.append(ended)
             done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
         self.forget(done)
         self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
@@ -217,50 +215,40 @@ class Training:
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""
-        if self.curve and self.curve[-1]["step"] == step:
+        if self.curve and self.curve[-1].step == step:
             self.curve.pop()
-            for predictions in self.predictions.values():
-                del predictions[-1:]
+            for points in self.predictions.values():
+                del points[-1:]
 
     def evaluate(self, model: Model, progress: Progress) -> None:
         """Add a point to the curve."""
-        started = time.perf_counter()
-        point: dict[str, Any] = {"step": progress.step, "learning_rate": progress.learning_rate, "loss": progress.terms}
-        for name, split in self.splits.items():
-            point[name] = None
-            if split is not None:
-                with chunked(self.parts):
-                    predicted = predict(model, split, self.data)
-                self.predictions[name].append(predicted)
-                point[name] = scores(predicted, split.labels)
-        self.curve.append(point)
+        seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
+        measured = {name: split and self.score(model, name, split) for name, split in self.splits.items()}
         self.evaluation_seconds += time.perf_counter() - started
-        seconds = self.seconds
-        self.observer.point(
-            Point(progress.step, progress.learning_rate, progress.terms, point["val"], point["test"], seconds)
+        point = Point(
+            step=progress.step,
+            learning_rate=progress.learning_rate,
+            loss=progress.terms,
+            val=measured["val"],
+            test=measured["test"],
+            seconds=round(seconds, 3),
         )
+        self.curve.append(point)
+        self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
-        seen = ", ".join(f"{name} {point[name]['top1']:.2f} %" for name in self.splits if point[name])
-        print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {seconds:.0f} s", flush=True)
+        seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items() if scores)
+        print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
-    def stacked_predictions(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The predictions of every point of the curve, and what was to be predicted."""
+    def score(self, model: Model, name: str, split: Split) -> record.Scores:
+        """Keep what a model says of a split's images; gives its metrics, computed from no more than that."""
+        with chunked(self.parts):
+            predictions = predict(model, split, self.data)
+        for key, array in (("", predictions.predicted), *predictions.stored.items()):
+            self.predictions.setdefault(f"{name}_{key}".strip("_"), []).append(array)
+        return {metric: finite(value) for metric, value in scores(predictions).items()}
+
+    def stacked_predictions(self) -> dict[str, npt.NDArray[Any]]:
+        """What was predicted at every point of the curve (points, images), and what was to be predicted (images,)."""
         small = np.uint16 if self.data.classes < 2**16 else np.int64
-        stacked: dict[str, Any] = {}
-        for name, split in self.splits.items():
-            if split is not None:
-                stacked[name] = np.stack(self.predictions[name]).astype(small)
-                stacked[f"{name}_labels"] = split.labels.astype(small)
-        return stacked
-
-
-def scores(predicted: Indices, labels: Indices) -> dict[str, Any]:
-    """Top-1 and mean per-class accuracy in percent, and the number of images predicted right."""
-    right = predicted == labels
-    present = np.unique(labels)
-    per_class = [float(right[labels == label].mean()) for label in present]
-    return {
-        "top1": 100 * float(right.mean()),
-        "mean_per_class": 100 * float(np.mean(per_class)),
-        "right": int(right.sum()),
-    }
+        labels = {f"{name}_labels": split.labels.astype(small) for name, split in self.splits.items() if split}
+        return {**{name: np.stack(points) for name, points in self.predictions.items()}, **labels}

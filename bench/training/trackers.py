@@ -19,47 +19,23 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench.errors import InputError, choose
+from bench.records.record import Point
 from bench.records.store import folder_name, write_file
 from bench.spec import RunSpec, to_json
 
-Scores = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a run's curve.
-
-    Attributes:
-        step: steps made, over all stages.
-        learning_rate: of the last one.
-        terms: mean of each term of the loss since the point before.
-        val: ``top1`` and ``mean_per_class`` on the validation split, in percent; None where there is none.
-        test: the same on the test split.
-        seconds: since the run began, earlier parts of a resumed run included.
-    """
-
-    step: int
-    learning_rate: float
-    terms: Mapping[str, float]
-    val: Scores | None
-    test: Scores | None
-    seconds: float
-
-    @property
-    def scalars(self) -> dict[str, float]:
-        """It as named numbers."""
-        found = {f"loss/{name}": mean for name, mean in self.terms.items()}
-        for metric in ("top1", "mean_per_class"):
-            for split, scores in (("val", self.val), ("test", self.test)):
-                if scores is not None:
-                    found[f"{metric}/{split}"] = float(scores[metric])
-        return {**found, "learning_rate": self.learning_rate, "seconds": self.seconds}
+def scalars(point: Point) -> dict[str, float]:
+    """A point of a curve as named numbers."""
+    named: dict[str, float | None] = {f"loss/{name}": mean for name, mean in point.loss.items()}
+    for split, scores in (("val", point.val), ("test", point.test)):
+        named |= {f"{metric}/{split}": value for metric, value in (scores or {}).items()}
+    named |= {"learning_rate": point.learning_rate, "seconds": point.seconds}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 class Observer:
@@ -167,7 +143,7 @@ class _TensorBoard(Observer):
     def point(self, point: Point) -> None:
         if self.writer is None or point.step <= self.last:
             self._open(point.step)
-        for name, value in point.scalars.items():
+        for name, value in scalars(point).items():
             self.writer.add_scalar(name, value, point.step)
         self.writer.flush()
         self.last = point.step
@@ -204,7 +180,7 @@ class _WandB(Observer):
         self.last = -1
 
     def point(self, point: Point) -> None:
-        row = {"step": point.step, **point.scalars}
+        row = {"step": point.step, **scalars(point)}
         if self.run is None or (point.step <= self.last and self.run.offline):
             self._open(point.step)
         with self.journal.open("a", encoding="utf-8") as journal:

@@ -23,8 +23,9 @@ from bench.data.dataset import Indices
 from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
+from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
-from bench.spec import MethodSpec, Named, RunSpec, derive, digest
+from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
 from bench.training.stages import Kept, Training
 from bench.training.trackers import Observer
 from bench.training.usage import Meter
@@ -35,13 +36,14 @@ class Outcome:
     """What a run leaves behind.
 
     Attributes:
-        record: plain data: curve, stages, subset, timing.
-        predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; with ``test_labels``
-            and the ``training_indices`` that were sampled.
+        record: what was measured; where and how it was made is not in it yet.
+        predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; ``test_labels``; the
+            arrays of ``bench.metrics.predictions``, as ``test_confidence``; and the ``training_indices`` that were
+            sampled.
     """
 
-    record: dict[str, Any]
-    predictions: dict[str, npt.NDArray[np.int64]]
+    record: Record
+    predictions: dict[str, npt.NDArray[Any]]
 
 
 def run_trial(
@@ -152,19 +154,21 @@ def _trial(
         if whole := _why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
-    record = {
-        "status": "done",
-        "curve": run.curve,
-        "stages": run.stages,
-        "subset": {"images": len(train), "of": len(data.split), "digest": digest(train.tolist())},
-        "validation_images": len(val) if val else 0,
-        "test_images": len(test),
-        "timing": {"seconds": round(run.seconds, 3), "evaluation_seconds": round(run.evaluation_seconds, 3)},
-        "usage": meter.read(),
-        "taken_up": run.taken_up,
-        "ranks": ranks(),
-        "parts": run.parts,
-    }
+    record = Record(
+        id=spec.id,
+        label=spec.label,
+        spec=to_json(spec),
+        curve=run.curve,
+        stages=run.stages,
+        subset=Subset(digest(train.tolist()), len(train), len(data.split)),
+        validation_images=len(val) if val else 0,
+        test_images=len(test),
+        timing=Timing(round(run.seconds, 3), round(run.evaluation_seconds, 3)),
+        usage=meter.read(),
+        taken_up=run.taken_up,
+        ranks=ranks(),
+        parts=run.parts,
+    )
     return Outcome(record, {**run.stacked_predictions(), "training_indices": train})
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bench.records.record import Energy, Usage
 
 INTERVAL = 20.0
 """Seconds between two readings of what must be followed: a processor's counter starts again after some minutes."""
@@ -27,7 +29,7 @@ class Meter:
         before: what the earlier parts of a resumed run took, as ``read`` gave it.
     """
 
-    def __init__(self, before: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, before: Usage | None = None) -> None:
         self.before = before
         self.clock, self.processor = time.perf_counter(), time.process_time()
         self.resident = _begin_resident()
@@ -43,22 +45,17 @@ class Meter:
     def __exit__(self, *exception: object) -> None:
         self.ended.set()
 
-    def read(self) -> dict[str, Any]:
-        """What was taken so far, earlier parts included.
-
-        Returns:
-            ``parts``, ``seconds``, ``cpu_seconds``, and, each None where it cannot be known, ``memory_bytes`` (peak
-            resident, mapped files included), ``gpu_memory_bytes`` (peak allocated, of the GPU with the most) and
-            ``energy_joules`` of ``processor`` and ``gpu``.
-        """
-        now = {
-            "parts": 1,
-            "seconds": round(time.perf_counter() - self.clock, 3),
-            "cpu_seconds": round(time.process_time() - self.processor, 3),
-            "memory_bytes": self.resident(),
-            "gpu_memory_bytes": _gpu_memory(),
-            "energy_joules": {name: energy.read() if energy else None for name, energy in self.energy.items()},
-        }
+    def read(self) -> Usage:
+        """What was taken so far, earlier parts included."""
+        energy = {name: counter.read() if counter else None for name, counter in self.energy.items()}
+        now = Usage(
+            parts=1,
+            seconds=round(time.perf_counter() - self.clock, 3),
+            cpu_seconds=round(time.process_time() - self.processor, 3),
+            memory_bytes=self.resident(),
+            gpu_memory_bytes=_gpu_memory(),
+            energy_joules=Energy(**energy),
+        )
         return add(self.before, now)
 
     def _follow(self) -> None:
@@ -70,22 +67,28 @@ class Meter:
                 return
 
 
-def add(a: Mapping[str, Any] | None, b: Mapping[str, Any]) -> dict[str, Any]:
+def add(a: Usage | None, b: Usage) -> Usage:
     """What two parts of a run took together: times and energies summed, of peaks the higher.
 
     What is not known of one part is not known of both. ``None`` stands for no part.
     """
     if a is None:
-        return dict(b)
-    energy = {name: _both(a["energy_joules"][name], b["energy_joules"][name], sum) for name in b["energy_joules"]}
-    return {
-        "parts": a["parts"] + b["parts"],
-        "seconds": round(a["seconds"] + b["seconds"], 3),
-        "cpu_seconds": round(a["cpu_seconds"] + b["cpu_seconds"], 3),
-        "memory_bytes": _both(a["memory_bytes"], b["memory_bytes"], max),
-        "gpu_memory_bytes": _both(a["gpu_memory_bytes"], b["gpu_memory_bytes"], max),
-        "energy_joules": {name: None if joules is None else round(joules, 3) for name, joules in energy.items()},
-    }
+        return b
+    energies = a.energy_joules, b.energy_joules
+    return Usage(
+        parts=a.parts + b.parts,
+        seconds=round(a.seconds + b.seconds, 3),
+        cpu_seconds=round(a.cpu_seconds + b.cpu_seconds, 3),
+        memory_bytes=_both(a.memory_bytes, b.memory_bytes, max),
+        gpu_memory_bytes=_both(a.gpu_memory_bytes, b.gpu_memory_bytes, max),
+        energy_joules=Energy(
+            _both(*(energy.processor for energy in energies), _sum), _both(*(energy.gpu for energy in energies), _sum)
+        ),
+    )
+
+
+def _sum(joules: list[float]) -> float:
+    return round(sum(joules), 3)
 
 
 def _both(a: Any, b: Any, joined: Callable[[list[Any]], Any]) -> Any:

@@ -51,7 +51,7 @@ def main(dataset: str) -> None:
     every, started = recipe.steps // 10, time.process_time()
 
     def report(progress: Progress) -> None:
-        right = predict(model, test, data) == test.labels
+        right = predict(model, test, data).right
         print(f"step {progress.step}: loss {progress.terms['ce']:.3f}, held out {right.mean():.2%}", flush=True)
 
     stage = Stage(model, Method().loss, recipe)
