@@ -72,6 +72,11 @@ class DatasetCard:
         return str(self.facts.get("task", "classification"))
 
     @property
+    def metric(self) -> str:
+        """The metric that is usual for it, by name (``bench.metrics``)."""
+        return str(self.facts.get("metric", "top1"))
+
+    @property
     def plain_name(self) -> str:
         """The name without what is chosen: what ``bench data`` takes."""
         return self.name.partition("@")[0]

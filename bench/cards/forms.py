@@ -8,6 +8,7 @@ from typing import Any
 from bench.cards.folders import stays_inside
 from bench.document import Section
 from bench.errors import InputError
+from bench.metrics.metric import NAME
 
 Test = Callable[[Any], bool]
 
@@ -51,6 +52,10 @@ def _inside(value: Any) -> bool:
 
 def _counts(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is_count(size) for size in value.values())
+
+
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def _is_count(value: Any) -> bool:
@@ -99,6 +104,8 @@ _FORMS: dict[str, tuple[str, Test]] = {
     "steps": ("a list of texts", _texts),
     "traps": ("a list of texts", _texts),
     "papers": ("a mapping", _is_mapping),
+    "metric": ("the name of a metric ('bench list metrics')", _is_metric),
+    "metric_note": ("a text", _is_text),
     "size": ("a text, such as 1.1 GB", _is_text),
 }
 _OF_A_DOWNLOAD: dict[str, tuple[str, Test]] = {

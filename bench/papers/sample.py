@@ -98,11 +98,11 @@ class Samples:
         except InputError as error:
             return 0, "", error.problems[0]
         taken = (card.facts.get("papers") or {}).get(table.paper) or {}
-        metric, images = str(card.facts.get("metric", "")), (card.facts.get("splits") or {}).get("test")
+        images = (card.facts.get("splits") or {}).get("test")
         if taken.get("as") == "other":
             return 0, "", f"the paper took another split of {card.title}: {' '.join(str(taken.get('source')).split())}"
-        if metric.startswith("mean"):
-            return 0, "", f"{card.title} is scored by the {metric.partition(' (')[0]}, which is not k/n"
+        if card.metric == "mean_per_class":
+            return 0, "", f"{card.title} is scored by the mean per class, which is not k/n"
         if not isinstance(images, int):
             return 0, "", f"the card of {card.name} does not say how many test images there are"
         stated = self._stated(table.paper)

@@ -12,7 +12,7 @@ from bench.document import Section
 from bench.entry import Chosen, MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.keys import Key, check_keys
-from bench.metrics import Metric
+from bench.metrics import TOP1, Metric
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import TableRules
 from bench.protocol import RIVALS, Protocol, read_protocol
@@ -102,7 +102,7 @@ class MethodRow:
 class Experiment:
     """Everything that is compared, resolved and checked.
 
-    ``baseline`` is the label of a method; ``metric`` is None where each dataset has its usual one; ``protocols`` are
+    ``baseline`` is the label of a method; ``metrics`` are by the name of the dataset; ``protocols`` are
     by the settings that rows have for themselves, none of which is the protocol of all others.
     """
 
@@ -120,7 +120,7 @@ class Experiment:
     baseline: str | None
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    metric: Metric | None
+    metrics: Mapping[str, Metric]
     rules: TableRules
     changes: str
     next: tuple[str, ...]
@@ -164,13 +164,14 @@ class _Reader:
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
+        datasets = self.cards("datasets", self.registry.dataset)
         resolved = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
             about=str(self.text.get("about") or ""),
             methods=methods,
             backbones=self.cards("backbones", self.registry.backbone),
-            datasets=self.cards("datasets", self.registry.dataset),
+            datasets=datasets,
             rates=self.rates(),
             seeds=self.seeds(),
             protocols=self.protocols(methods),
@@ -179,7 +180,7 @@ class _Reader:
             baseline=self.baseline(methods),
             rows=rows,
             columns=columns,
-            metric=self.metric(layout),
+            metrics=self.metrics(layout, datasets),
             rules=self.rules(layout),
             changes=self.overrides.changes,
             next=tuple(str(line) for line in self.text.get("next") or ()),
@@ -331,14 +332,20 @@ class _Reader:
             self.problems.add(f"{place}: rows and columns together must name each of {', '.join(CELL_AXES)} once")
         return tuple(axes["rows"]), tuple(axes["columns"])
 
-    def metric(self, layout: Section) -> Metric | None:
-        """The metric of every cell; None for the usual one of each dataset."""
-        if self.overrides.metric:
-            return self.guard(lambda: self.overrides.typed_metric(self.registry.metrics), None)
-        if "metric" not in layout:
-            return None
-        place = layout.place("metric")
-        return self.guard(lambda: find_at(layout["metric"], self.registry.metrics, place), None)
+    def metrics(self, layout: Section, datasets: Sequence[DatasetCard]) -> dict[str, Metric]:
+        """What is shown of each dataset: what is typed, or else written, or else usual for it."""
+        typed = self.overrides.metric
+        written, place = layout.get("metric"), layout.place("metric")
+        metrics: dict[str, Metric] = {}
+        for card in datasets:
+            name, where = card.metric, card.name
+            if typed or written:
+                name, where = (typed, "--metric") if typed else (written, place)
+            metrics[card.name] = self.guard(lambda name=name, where=where: self.find_metric(name, where), TOP1)  # type: ignore[misc]
+        return metrics
+
+    def find_metric(self, name: str, place: str) -> Metric:
+        return find_at(name, self.registry.metrics, place)
 
     def rules(self, layout: Section) -> TableRules:
         alpha = layout.get("alpha", 0.05)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from bench.cards import BackboneCard, DatasetCard
 from bench.entry import MethodEntry
 from bench.errors import InputError, Problems
-from bench.metrics import Metric, find
+from bench.metrics import Metric
 from bench.papers.published import Key
 from bench.plan.experiment import Exclusion, Experiment, MethodRow
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
@@ -108,7 +108,7 @@ def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
 def _cell(
     experiment: Experiment, dataset: DatasetCard, backbone: BackboneCard, method: MethodRow, rate: float
 ) -> PlannedCell:
-    metric = experiment.metric or find(dataset.metric)
+    metric = experiment.metrics[dataset.name]
     axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": percent(rate)}
     reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
     candidates: list[Candidate] = []
