@@ -134,7 +134,7 @@ def _laid_out(experiment: Experiment, cells: Sequence[PlannedCell]) -> TablePlan
         TablePlan(
             name=experiment.name,
             title=experiment.title,
-            heading=heading_of((cell.metric for cell in cells), experiment.rules.split),
+            measured=heading_of((cell.metric for cell in cells), experiment.rules.split),
             stub=experiment.rows,
             rows=(),
             columns=(experiment.columns,),
@@ -184,9 +184,9 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
     rows = _ordered({row for row, _ in cells}, row_axes, labels)
     columns = _ordered({column for _, column in cells}, column_axes, labels)
     grid = tuple(tuple(cells.get((row, column)) or absent(row, column) for column in columns) for row in rows)
-    columns = columns if column_axes else ((loose.heading,),)
-    heading = ", ".join([loose.heading, *(f"{axis} {label}" for axis, label in constant.items())])
-    table = replace(loose, heading=heading, stub=row_axes, rows=rows, columns=columns, cells=grid)
+    columns = columns if column_axes else ((loose.measured,),)
+    common = tuple(f"{axis} {label}" for axis, label in constant.items())
+    table = replace(loose, common=common, stub=row_axes, rows=rows, columns=columns, cells=grid)
     within = tuple(axis for axis in row_axes + column_axes if axis != METHOD)
     return replace(table, within=within, contests=_contests(table, constant))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,16 +46,15 @@ class Overrides:
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
         problems = Problems()
-        choices: dict[str, Iterable[str]] = {
-            "selection": SELECTIONS,
-            "split": SPLITS,
-            "test": TESTS,
-            "across": ACROSS,
-        }
-        for option, allowed in choices.items():
+        for option, noun, allowed in (
+            ("selection", "selection", SELECTIONS),
+            ("split", "split", SPLITS),
+            ("test", "test", TESTS),
+            ("across", "claim over datasets", ACROSS),
+        ):
             typed = getattr(self, option)
             if typed and typed not in allowed:
-                problems.add(f"--{option}: {choose(typed, allowed, option)}")
+                problems.add(f"--{option}: {choose(typed, allowed, noun)}")
         for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
             typed = getattr(self, axis)
             if typed and not split_list(typed):

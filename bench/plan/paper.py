@@ -143,7 +143,7 @@ class _Planner:
         return TablePlan(
             name=table.name,
             title=f"{table.paper.upper()}, {table.title}",
-            heading=self.heading(),
+            measured=self.heading(),
             stub=table.stub,
             rows=table.rows,
             columns=table.columns,
@@ -315,7 +315,7 @@ class _Planner:
         differs = [*self.differs(spec, before, settings, len(candidates)), *_weights(spec, declared, self.cards)]
         differs += [*_data(dataset, self.table.paper), *self.scored(cell)]
         images = _test_images(dataset) if cell.metric.per_image else None
-        ground = Ground(ground.runs, images, "; ".join(differs))
+        ground = Ground(ground.runs, images, "; ".join(differs), bool([*self.scored(cell)]))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:

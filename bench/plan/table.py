@@ -31,11 +31,13 @@ class Ground:
         runs: of how many the published number is the mean; 1 where nobody says.
         images: of the official test split; None where that is not known.
         differs: how what is run differs from the paper's protocol; empty where nothing is known to.
+        other_metric: what is shown is not what is printed, so that not even the order of methods can be compared.
     """
 
     runs: int = 1
     images: int | None = None
     differs: str = ""
+    other_metric: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class TablePlan:
     Attributes:
         name: ``demo``, ``gta/table2``.
         title: the first words of its title line.
-        heading: what is said of all cells behind the title: the metric, a dataset, a backbone.
+        measured: what the values are, behind the title: a metric with its unit.
+        common: what else is the same for all cells: ``dataset CUB``, ``backbone ViT-S``.
         stub: names of the levels of the row labels.
         rows: labels of each row, one a level of the stub.
         columns: labels of each column, outermost level first; all of one length.
@@ -141,7 +144,7 @@ class TablePlan:
 
     name: str
     title: str
-    heading: str
+    measured: str
     stub: Key
     rows: tuple[Key, ...]
     columns: tuple[Key, ...]
@@ -149,6 +152,7 @@ class TablePlan:
     contests: tuple[Contest, ...] = ()
     within: Key = ()
     baseline: str = ""
+    common: tuple[str, ...] = ()
     rules: TableRules = TableRules()
     notes: tuple[str, ...] = ()
     published_note: str = ""

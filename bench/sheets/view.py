@@ -10,9 +10,9 @@ from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Value
 from bench.tables.candidates import choice_notes
-from bench.tables.caption import Caption, published_legend
+from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
-from bench.tables.compare import Entry, Table
+from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import SIGNS
 from bench.tables.notation import fixed, signed
 
@@ -63,11 +63,13 @@ def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
         look: how they are shown.
     """
     sheets = {name: _ours(table, look) for name, table in tables.items()}
-    first = next(iter(sheets.values()))
+    first, plan = next(iter(sheets.values())), next(iter(tables.values())).plan
+    alone = plan.columns == ((plan.measured,),)
+    better = {best_mean(table) for table in tables.values()}
     columns, cells = list[Key](), [list[Shown]() for _ in first.rows]
     for at, column in enumerate(first.columns):
         for name, sheet in sheets.items():
-            columns.append((*column, name))
+            columns.append((name,) if alone else (*column, name))
             for row, line in enumerate(sheet.cells):
                 cells[row].append(line[at])
     records = [record for sheet in sheets.values() for record in sheet.records]
@@ -75,6 +77,8 @@ def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
     remarks = dict.fromkeys(remark for sheet in sheets.values() for remark in sheet.remarks)
     return replace(
         first,
+        title=title_line(plan),
+        legend=Caption(next(iter(tables.values()))).legend(look.by_means, "best" if len(better) > 1 else ""),
         columns=tuple(columns),
         cells=tuple(map(tuple, cells)),
         notes=tuple(notes),
@@ -176,7 +180,7 @@ def _both(table: Table, look: Look) -> Sheet:
 def _sheet(table: Table, cells: tuple[tuple[Shown, ...], ...], source: str, look: Look) -> Sheet:
     plan = table.plan
     facts = {
-        "metric": plan.heading,
+        "metric": plan.measured,
         "baseline": plan.baseline or None,
         "rules": asdict(plan.rules),
         **({"across": [claim.facts for claim in table.claims]} if table.claims else {}),

@@ -66,19 +66,19 @@ class Caption:
         scored = f"Selection rule, the point of its curve at which a run is scored: {rules.selection}{oracle}."
         return (
             *self.table.plan.notes,
-            self._spread(),
+            *filter(None, [self._spread()]),
             *([scored] if self._has_curve() else []),
             *self._sweep(),
             *_comparison(self.table),
         )
 
-    def legend(self, by_means: bool = False) -> Legend:
-        """What the marks of ours mean: by the table's test, or by the means alone."""
+    def legend(self, by_means: bool = False, better: str = "") -> Legend:
+        """What the marks of ours mean: by the table's test, or by the means alone; ``better`` names the best mean."""
         if not any(entry.rank for _, entry in self.table.places()):
             return ()
         if by_means:
             return (("best", "the best"), ("second", "the second best, by the means alone; no test stands behind it"))
-        top = f"the {_best(self.table)} mean{_within(self.table)}, shared by printed ties"
+        top = f"the {better or best_mean(self.table)} mean{_within(self.table)}, shared by printed ties"
         if all(entry.n < 2 for entry in self.table.finished):
             return (("best", top),)
         rules = self.table.plan.rules
@@ -101,7 +101,8 @@ class Caption:
     def _spread(self) -> str:
         entries = self.table.finished
         if not entries:
-            return "No run has finished."
+            lacking = any(entry.cell.lacking for _, entry in self.table.places())
+            return "" if lacking else "No run has finished."
         most = max(entry.cell.planned for entry in entries)
         usual = f"n={self.usual} seed{'s' * (self.usual > 1)}"
         if most > max(entry.n for entry in entries):
@@ -141,9 +142,12 @@ class Caption:
 
     def _absent(self, command: str) -> Iterator[str]:
         words = {self.word(entry) for _, entry in self.table.places()}
-        if MISSING in words:
+        missing = [entry.cell for _, entry in self.table.places() if self.word(entry) == MISSING]
+        if not all(cell.lacking for cell in missing):
             some = "not run, or not finished" if self.table.finished else "no run has finished"
             yield f"{MISSING}: {some}" + (f"; '{command}' trains what is missing." if command else ".")
+        for reason, count in Counter(cell.lacking for cell in missing if cell.lacking).items():
+            yield f"{MISSING}: {reason} ({count} cell{'s' * (count > 1)})."
         if ALL_FAILED in words:
             yield f"{ALL_FAILED}: every seed that ran failed."
         for number, reason in enumerate(self.footnotes, 1):
@@ -216,7 +220,7 @@ def _within(table: Table) -> str:
     return f" within one {listed(table.plan.within)}" if table.plan.within else ""
 
 
-def _best(table: Table) -> str:
+def best_mean(table: Table) -> str:
     """What is best: the highest mean, or the lowest where less is better."""
     signs = {entry.planned.metric.sign for _, entry in table.places() if entry.rank}
     return "best" if len(signs) > 1 else "lowest" if signs == {-1} else "highest"
@@ -294,6 +298,7 @@ def _agreement(table: Table) -> Iterator[str]:
 
 def _ranks_alike(table: Table, contest: Contest) -> Agreement:
     entries = [table.at(place) for place in contest.places]
+    entries = [entry for entry in entries if not entry.planned.ground.other_metric]
     ours = [math.nan if entry.mean is None else entry.mean for entry in entries]
     return rank_agreement([entry.planned.published for entry in entries], ours)
 

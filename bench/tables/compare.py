@@ -102,7 +102,7 @@ class Table:
     @property
     def heading(self) -> str:
         """The title line: title, metric, and what all cells have in common."""
-        return f"{self.plan.title} – {self.plan.heading}" if self.plan.heading else self.plan.title
+        return title_line(self.plan, self.plan.measured)
 
     def pairs(self) -> Iterator[tuple[Contest, Entry, Entry]]:
         """Every comparison whose both sides have values: its contest, the cell and its baseline."""
@@ -110,6 +110,12 @@ class Table:
             for place, base in contest.pairs:
                 if self.at(place).n and self.at(base).n:
                     yield contest, self.at(place), self.at(base)
+
+
+def title_line(plan: TablePlan, measured: str = "") -> str:
+    """A table's title with what is measured and what all its cells have in common."""
+    behind = ", ".join(filter(None, (measured, *plan.common)))
+    return f"{plan.title} – {behind}" if behind else plan.title
 
 
 def fill(plan: Plan, store: Store, selector: Metric | None = None) -> tuple[Table, ...]:

@@ -129,7 +129,7 @@ def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: Table
     loose = TablePlan(
         name=title,
         title=title,
-        heading=metric.heading,
+        measured=metric.heading,
         stub=tuple(axis for axis in axes if axis != columns),
         rows=(),
         columns=((columns,),),
