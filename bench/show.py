@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.document import read_document
 from bench.errors import InputError, choose
+from bench.metrics import Metric
+from bench.records.record import Record, Stored, status_of
 from bench.records.store import Store
 from bench.registry import Registry
 
-KINDS = ("methods", "backbones", "datasets", "papers", "tables", "experiments")
+KINDS = ("methods", "backbones", "datasets", "metrics", "papers", "tables", "experiments")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
     """Name and one line of everything of a kind."""
     if kind == "methods":
         return [{"name": name, "about": registry.method(name).summary} for name in registry.method_files]
+    if kind == "metrics":
+        return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
     files = {
         "backbones": registry.backbone_files,
         "datasets": registry.dataset_files,
@@ -53,6 +59,8 @@ def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
         found.append(_backbone(registry.backbone(name)))
     if plain in registry.dataset_files or name.startswith("folder:"):
         found.append(_dataset(registry.dataset(name)))
+    if name in registry.metrics:
+        found.append(_metric(registry.metrics[name]))
     declared = registry.experiment_files | registry.table_files
     if name in registry.protocol_files:
         found.append(_paper(name, registry))
@@ -62,7 +70,8 @@ def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
         found.append(_run(store.record(name)))
     if not found:
         known = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *declared, *registry.papers}
-        raise InputError(choose(name, known, "method, backbone, dataset, paper, experiment or run"))
+        known |= {*registry.metrics}
+        raise InputError(choose(name, known, "method, backbone, dataset, metric, paper, experiment or run"))
     return found
 
 
@@ -172,7 +181,7 @@ def _experiment(name: str, path: Path) -> Shown:
 
 def _run(stored: Stored) -> Shown:
     record, folder = stored
-    status = record.__struct_config__.tag
+    status = status_of(record)
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
     if isinstance(record, Record):
         last = record.curve[-1]
@@ -191,7 +200,7 @@ def _metric(metric: Metric) -> Shown:
         "kind": "metric",
         "name": metric.name,
         "about": metric.heading,
-        "details": _first_sentence(about.__doc__),
+        "details": (about.__doc__ or "").strip().partition("\n")[0],
         "better": "lower" if metric.lower else "higher",
         "from": bounds[0],
         "to": bounds[1],

@@ -160,18 +160,20 @@ def _print_status(plan: Plan, now: State, options: argparse.Namespace) -> None:
 def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
     """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
     from bench.launch.status import claimed_runs
+    from bench.records.record import FailedRecord
 
     logs: dict[str, Path] = {}
     for launcher in registry.launchers():
         logs.update(launcher.logs(store.root, run))
     try:
-        record = store.record(run)
+        record, folder = store.record(run)
     except InputError:
         if len(logs) != 1:
             raise
-        return _existing(*logs.values(), "its job has not printed anything yet: ")
-    at_it = record["id"] in logs and record["status"] != "done" and record["id"] in claimed_runs(store.root)
-    return _existing(logs[record["id"]] if at_it else Path(record["folder"]) / "log.txt", "there is no log: ")
+        (log,) = logs.values()
+        return _existing(log, "its job has not printed anything yet: ")
+    at_it = isinstance(record, FailedRecord) and record.id in logs and record.id in claimed_runs(store.root)
+    return _existing(logs[record.id] if at_it else folder / "log.txt", "there is no log: ")
 
 
 def _existing(path: Path, why: str) -> Path:

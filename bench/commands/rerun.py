@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
 from bench.errors import InputError, told, visible
 from bench.records.environment import repeat_command
+from bench.records.record import AnyRecord, Record, Stored, status_of
 
 if TYPE_CHECKING:
     from bench.launch.rerun import Comparison
@@ -46,29 +49,27 @@ def rerun_command(options: argparse.Namespace) -> int:
     from bench.launch.rerun import find_record
 
     registry = bench.Registry(options.plugin)
-    record = find_record(options.run, bench.Store(options.results))
-    return _check(record, registry, options) if options.check else _tell(record, registry, options)
+    stored = find_record(options.run, bench.Store(options.results))
+    return _check(stored, registry, options) if options.check else _tell(stored, registry, options)
 
 
-def _tell(record: Mapping[str, Any], registry: bench.Registry, options: argparse.Namespace) -> int:
+def _tell(stored: Stored, registry: bench.Registry, options: argparse.Namespace) -> int:
     """Print what the record says of where it was made, and the command that repeats it."""
     from bench.launch.rerun import repeatable
 
-    here = "it can be repeated here"
+    record, here = stored.record, "it can be repeated here"
     try:
-        repeatable(record, registry)
+        repeatable(stored, registry)
     except InputError as error:
         here = "it cannot be repeated here: " + "; ".join(error.problems)
     by_path = Path(options.run).expanduser().exists()
-    repeat = repeat_command(
-        options.run if by_path else record["id"], "" if by_path else options.results, registry.plugins
-    )
-    environment = record["environment"] if isinstance(record.get("environment"), dict) else {}
+    repeat = repeat_command(options.run if by_path else record.id, "" if by_path else options.results, registry.plugins)
+    environment = record.environment.facts
     if options.format == "json":
-        facts = {"id": record["id"], "label": record["label"], "environment": environment}
-        print_json({**facts, "command": record.get("command"), "repeat": repeat, "here": here})
+        facts = {"id": record.id, "label": record.label, "environment": environment}
+        print_json({**facts, "command": record.command or None, "repeat": repeat, "here": here})
         return 0
-    print(told(f"run {record['id']}: {record['label']} ({record['status']})"))
+    print(told(f"run {record['id']}: {record['label']} ({status_of(record)})"))
     for name, value in _facts(record, environment).items():
         print(told(f"  {name}: {value}"))
     print(told(f"{here}; to train it again and compare:" if here.endswith("here") else here))
@@ -76,7 +77,7 @@ def _tell(record: Mapping[str, Any], registry: bench.Registry, options: argparse
     return 0
 
 
-def _facts(record: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:
+def _facts(record: AnyRecord, environment: Mapping[str, Any]) -> dict[str, str]:
     """What a record says of where and how it was made, each in a line."""
     facts = {name: environment[name] for name in _TOLD if environment.get(name)}
     if isinstance(packages := environment.get("packages"), dict):
@@ -84,7 +85,10 @@ def _facts(record: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[st
     for name in ("git", "plugins"):
         if environment.get(name):
             facts[name] = environment[name]
-    facts |= {name: record[name] for name in ("timing", "usage", "command") if record.get(name)}
+    if isinstance(record, Record):
+        facts |= {"timing": msgspec.to_builtins(record.timing)}
+        facts |= {"usage": msgspec.to_builtins(record.usage)} if record.usage else {}
+    facts |= {"command": record.command} if record.command else {}
     return {name: _told(value) for name, value in facts.items()}
 
 
@@ -97,20 +101,22 @@ def _told(value: object) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _check(record: Mapping[str, Any], registry: bench.Registry, options: argparse.Namespace) -> int:
+def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace) -> int:
     from bench.launch.preflight import require_backbones
     from bench.launch.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
 
-    spec, before = repeatable(record, registry), predictions_of(record)
+    spec, (record, place) = repeatable(stored, registry), stored
+    before = predictions_of(place)
+    assert isinstance(record, Record)
     require_backbones([spec], registry, say)
-    print(told(f"training again: {spec.label} (it took {_seconds(record)} s)"), file=sys.stderr, flush=True)
+    print(told(f"training again: {spec.label} (it took {record.timing.seconds} s)"), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         try:
-            again = repeat(spec, registry, Path(folder), shlex.join(["bench", *sys.argv[1:]]))
+            again, folder_again = repeat(spec, registry, Path(folder), shlex.join(["bench", *sys.argv[1:]]))
         except NotRepeated as error:
             print(told(f"different: it failed now: {error}"))
             return 1
-        found = compare(record, again, before, predictions_of(again))
+        found = compare(record, again, before, predictions_of(folder_again))
     if options.format == "json":
         differs = {"numbers": list(found.numbers), "environment": list(found.environment)}
         print_json({"id": spec.id, "equal": found.equal, "points": found.points, "arrays": found.arrays, **differs})
@@ -131,8 +137,3 @@ def _print_comparison(found: Comparison) -> None:
         print("made with something else:\n" + "\n".join(told(f"  {line}") for line in found.environment))
     elif not found.equal:
         print("versions, hardware and code are what the record names (on a GPU, equal bits are not promised)")
-
-
-def _seconds(record: Mapping[str, Any]) -> object:
-    timing = record.get("timing")
-    return timing.get("seconds", "?") if isinstance(timing, dict) else "?"

@@ -6,18 +6,19 @@ The latter are kept in ``RESULTS/step_times.json``, with the hardware that made 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bench.errors import InputError
+from bench.records.record import Record
 from bench.records.store import UNSOUND, Finished, Store, write_file
-from bench.spec import MethodSpec, RunSpec, digest, from_json, method_identity, short_name
+from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""
@@ -98,9 +99,9 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
     first = sorted(cells.values(), key=lambda folders: not any(slug in folders[0] for slug in slugs))
     each = max(1, min(5, _READ // max(1, len(first))))
     found = []
-    for record in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
+    for record, folder in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
         with contextlib.suppress(*UNSOUND, ZeroDivisionError):  # a record without what is timed gives no time
-            found.append(_time_of(record))
+            found.append(_time_of(record, folder))
     return found
 
 
@@ -124,23 +125,27 @@ def keep_times(store: Store, times: Iterable[StepTime]) -> None:
     write_file(store.root / "step_times.json", content + b"\n")
 
 
-def _time_of(record: Mapping[str, Any]) -> StepTime:
-    spec, timing, environment = from_json(record["spec"]), record["timing"], record["environment"]
-    ranks, points = int(record.get("ranks") or 1), len(record["curve"])
-    steps = sum(stage.get("budget", 0) for stage in record.get("stages", ())) or int(record["curve"][-1]["step"])
-    images = points * (record["validation_images"] + record["test_images"])
-    gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), environment.get("gpu"))
-    return StepTime(
+def _time_of(record: Record, folder: Path) -> StepTime:
+    spec, timing, environment = record.run, record.timing, record.environment.facts
+    ranks, points = record.ranks or 1, len(record.curve)
+    steps = sum(stage.budget for stage in record.stages) or record.curve[-1].step
+    images = points * ((record.validation_images or 0) + (record.test_images or 0))
+    evaluation = float(timing.evaluation_seconds or math.nan)
+    gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
+    time = StepTime(
         work=work_of(spec),
         hardware=str(gpu or environment["processor"]),
         gpu=gpu is not None,
-        step_seconds=ranks * (timing["seconds"] - timing["evaluation_seconds"]) / steps,
-        image_seconds=ranks * timing["evaluation_seconds"] / images,
+        step_seconds=ranks * (timing.seconds - evaluation) / steps,
+        image_seconds=ranks * evaluation / images,
         steps=steps,
         dataset=spec.dataset.name,
-        bytes=sum(file.stat().st_size for file in Path(record["folder"]).iterdir()),
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
         points=points,
     )
+    if math.isnan(time.step_seconds):
+        raise ValueError(f"{folder}: it does not say how long its evaluations took")
+    return time
 
 
 @lru_cache(maxsize=1024)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ import numpy.typing as npt
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
-from bench.records.store import SCHEMA, UNSOUND, Store
+from bench.records.record import Newer, Point, Record, Stored, read_record
+from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
-from bench.spec import MethodSpec, RunSpec, from_json
+from bench.spec import MethodSpec, RunSpec
 
 Predictions = Mapping[str, npt.NDArray[Any]]
 
@@ -51,8 +51,8 @@ class Comparison:
         return not self.numbers
 
 
-def find_record(name: str, store: Store) -> dict[str, Any]:
-    """A record, with the ``folder`` it lies in.
+def find_record(name: str, store: Store) -> Stored:
+    """A record, with the folder it lies in.
 
     Args:
         name: the beginning of a run's id, or the path of a ``record.json`` or of its folder.
@@ -68,39 +68,37 @@ def find_record(name: str, store: Store) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"'{name}' is neither the beginning of a run's id (4 to 12 of 0-9a-f) nor a record.json")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["schema"] > SCHEMA:
-            raise InputError(f"{path}: written by a newer version (schema {record['schema']}); update the suite")
-        _ = record["id"] + record["label"] + record["status"]
+        return Stored(read_record(path.read_bytes()), path.parent)
+    except Newer as newer:
+        raise InputError(f"{path}: written by a newer version ({newer}); update the suite") from None
     except UNSOUND:
         raise InputError(f"{path}: it is not the record of a run, or it is damaged") from None
-    return {**record, "folder": str(path.parent)}
 
 
-def repeatable(record: Mapping[str, Any], registry: Registry) -> RunSpec:
+def repeatable(stored: Stored, registry: Registry) -> RunSpec:
     """The spec of a record that can be repeated here.
 
     Raises:
         InputError: the run did not finish, the record does not fit its id, or what it was trained with is not here or
             has changed.
     """
-    place = record["folder"]
-    if record["status"] != "done":
+    record, place = stored
+    if not isinstance(record, Record):
         raise InputError(f"{place}: the run did not finish; 'bench run' with --retry trains it again")
     try:
-        spec = from_json(record["spec"])
-        sound = bool(spec.id and spec.label and record["subset"]["digest"]) and _is_curve(record["curve"])
+        spec = record.run
+        sound = bool(spec.id and spec.label and record.subset)
     except UNSOUND:
         sound = False
     if not sound:
-        raise InputError(f"{place}: the record is damaged: its spec or its curve cannot be read")
-    if spec.id != record["id"]:
+        raise InputError(f"{place}: the record is damaged: its spec or its subset cannot be read")
+    if spec.id != record.id:
         raise InputError(
             f"{place}: its spec is now that of another run, {spec.id}: the suite trains it otherwise since "
             f"{_made_with(record)}, or the record was edited; use that version"
         )
     for method in (spec.method, *spec.method.policies):
-        _same_method(method, record, registry)
+        _same_method(method, stored, registry)
     for named, card in (
         (spec.backbone, registry.backbone(spec.backbone.name)),
         (spec.dataset, registry.dataset(spec.dataset.name)),
@@ -111,7 +109,7 @@ def repeatable(record: Mapping[str, Any], registry: Registry) -> RunSpec:
     return spec
 
 
-def repeat(spec: RunSpec, registry: Registry, folder: Path, command: str = "") -> dict[str, Any]:
+def repeat(spec: RunSpec, registry: Registry, folder: Path, command: str = "") -> tuple[Record, Path]:
     """Train a run in a worker of its own, with nothing of an earlier one.
 
     Args:
@@ -121,21 +119,21 @@ def repeat(spec: RunSpec, registry: Registry, folder: Path, command: str = "") -
         command: what was typed.
 
     Returns:
-        The new record, with its ``folder``.
+        The new record, and the folder it lies in.
 
     Raises:
         NotRepeated: it fails.
     """
     launch([spec], Job(folder, registry.plugins, command), LocalExecutor(jobs=1))
-    record = Store(folder).record(spec.id)
-    if record["status"] != "done":
-        raise NotRepeated(f"{record['error']['kind']}: {record['error']['message']}")
-    return record
+    record, place = Store(folder).record(spec.id)
+    if not isinstance(record, Record):
+        raise NotRepeated(f"{record.error.kind}: {record.error.message}")
+    return record, place
 
 
-def predictions_of(record: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | None:
+def predictions_of(folder: Path) -> dict[str, npt.NDArray[Any]] | None:
     """The predictions beside a record; None where there are none. Raises ``InputError`` where they are damaged."""
-    path = Path(record["folder"]) / "predictions.npz"
+    path = folder / "predictions.npz"
     if not path.is_file():
         return None
     try:
@@ -147,79 +145,63 @@ def predictions_of(record: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | N
         ) from None
 
 
-def compare(
-    then: Mapping[str, Any], now: Mapping[str, Any], before: Predictions | None, after: Predictions | None
-) -> Comparison:
-    """What differs between two records of one run.
+def compare(then: Record, now: Record, before: Predictions | None, after: Predictions | None) -> Comparison:
+    """What differs between two records of one run; what the older one does not say cannot differ.
 
     Args:
         then: the older record.
         now: the newer one.
         before: the predictions of the older one, where there are some.
         after: those of the newer one.
-
-    Raises:
-        InputError: the older one holds what is no number.
     """
-    try:
-        numbers = [*_subset(then, now), *_curves(then["curve"], now["curve"])]
-    except UNSOUND:
-        raise InputError(f"{then.get('folder')}: the record is damaged: a value of its curve is no number") from None
+    numbers = [*_subset(then, now), *_curves(then.curve, now.curve)]
     arrays = 0
     if before is not None and after is not None:
-        arrays = len(after)
+        arrays = len(before)
         numbers += _predictions(before, after)
-    return Comparison(len(then["curve"]), arrays, tuple(numbers), tuple(_environments(then, now)))
+    return Comparison(len(then.curve), arrays, tuple(numbers), tuple(_environments(then, now)))
 
 
-def _is_curve(curve: object) -> bool:
-    points = curve if isinstance(curve, list) else []
-    return bool(points) and all(isinstance(p, dict) and isinstance(p.get("step"), int) for p in points)
-
-
-def _made_with(record: Mapping[str, Any]) -> str:
+def _made_with(record: Record) -> str:
     """The version and commit of the suite that a record names."""
-    environment = _section(record, "environment")
-    version = _section(environment, "packages").get("finetune-bench") or "?"
-    commit = _section(environment, "git").get("commit")
+    environment = record.environment.facts
+    version = (environment.get("packages") or {}).get("finetune-bench") or "?"
+    commit = (environment.get("git") or {}).get("commit")
     return f"version {version}" + (f" (commit {str(commit)[:12]})" if commit else "")
 
 
-def _section(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _same_method(spec: MethodSpec, record: Mapping[str, Any], registry: Registry) -> None:
+def _same_method(spec: MethodSpec, stored: Stored, registry: Registry) -> None:
     """Raise ``InputError`` where a method is not here, or not the one of the record."""
+    record, folder = stored
+    assert isinstance(record, Record)
     if spec.name not in registry.method_files:
-        plugins = _section(record, "environment").get("plugins") or []
-        told = _word(plugins) if plugins else "the record names none"
-        raise InputError(f"no method is called '{spec.name}': give the plugin it is in with --plugin ({told})")
+        plugins = record.environment.facts.get("plugins") or []
+        named = _word(plugins) if plugins else "the record names none"
+        raise InputError(f"no method is called '{spec.name}': give the plugin it is in with --plugin ({named})")
     card = registry.method(spec.name)
     if card.means != spec.means:
         raise InputError(
             f"{card.path}: the method is not the one that was trained: its code was {spec.means} and is {card.means} "
             f"now; bring back the file as it was with {_made_with(record)}, or train the new one with 'bench run'"
         )
-    card.resolve(dict(spec.hyper), f"{record['folder']}/record.json")
+    card.resolve(dict(spec.hyper), f"{folder}/record.json")
 
 
-def _subset(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    if then["subset"]["digest"] != now["subset"]["digest"]:
+def _subset(then: Record, now: Record) -> Iterator[str]:
+    if then.subset and now.subset and then.subset.digest != now.subset.digest:
         yield "other training images were drawn"
 
 
-def _curves(then: list[dict[str, Any]], now: list[dict[str, Any]]) -> Iterator[str]:
-    """Where two curves differ, and by how much at most."""
-    steps = [point["step"] for point in then], [point["step"] for point in now]
+def _curves(then: Sequence[Point], now: Sequence[Point]) -> Iterator[str]:
+    """Where two curves differ, and by how much at most; how long they took is no difference."""
+    steps = [point.step for point in then], [point.step for point in now]
     if steps[0] != steps[1]:
         yield f"the curve has its points at steps {_listed(steps[0])}, and now at {_listed(steps[1])}"
         return
     old, new = [_flat(point) for point in then], [_flat(point) for point in now]
-    for name in dict.fromkeys(name for point in (*old, *new) for name in point):
-        wrong = [(a.get(name), b.get(name), at) for a, b, at in zip(old, new, steps[0], strict=True)]
-        wrong = [(a, b, at) for a, b, at in wrong if a != b]
+    for name in dict.fromkeys(name for point in old for name in point):
+        pairs = [(a.get(name), b.get(name), at) for a, b, at in zip(old, new, steps[0], strict=True)]
+        wrong = [(a, b, at) for a, b, at in pairs if a != b]
         gaps = [(abs(a - b), at) for a, b, at in wrong if a is not None and b is not None]
         if len(gaps) < len(wrong):
             yield f"{name}: it is not in both"
@@ -228,13 +210,12 @@ def _curves(then: list[dict[str, Any]], now: list[dict[str, Any]]) -> Iterator[s
             yield f"{name}: differs at {len(gaps)} of {len(old)} points, most at step {at}: by {most:.3g}"
 
 
-def _flat(data: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested data as one mapping with dotted names; what is None is left out."""
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        name = f"{above}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {} if value is None else {name: value}
-    return found
+def _flat(point: Point) -> dict[str, float]:
+    """The numbers of a point by dotted names: ``test.top1``; those that are not known are left out."""
+    numbers = {"learning_rate": point.learning_rate}
+    for part, values in (("loss", point.loss), ("val", point.val or {}), ("test", point.test)):
+        numbers |= {f"{part}.{name}": value for name, value in values.items()}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _listed(steps: list[int]) -> str:
@@ -244,20 +225,20 @@ def _listed(steps: list[int]) -> str:
 
 def _predictions(before: Predictions, after: Predictions) -> Iterator[str]:
     """Which arrays differ, and in how many images."""
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if old is None or new is None or (old.shape, old.dtype) != (new.shape, new.dtype):
+    for name, old in sorted(before.items()):
+        new = after.get(name)
+        if new is None or (old.shape, old.dtype) != (new.shape, new.dtype):
             yield f"predictions.{name}: not of the same form in both"
         elif not np.array_equal(old, new):
             last = (old[-1] != new[-1]).mean() if old.ndim > 1 else (old != new).mean()
             yield f"predictions.{name}: {100 * last:.2f} % differ" + (" at the last point" if old.ndim > 1 else "")
 
 
-def _environments(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _environments(then: Record, now: Record) -> Iterator[str]:
     """What differs of what can change numbers; what an older record does not say cannot."""
-    old, new = _section(then, "environment"), _section(now, "environment")
+    old, new = then.environment.facts, now.environment.facts
     pairs = [(key, old[key], new[key]) for key in _DECIDES if key in old and key in new]
-    pairs += [(key, then[key], now[key]) for key in ("ranks", "parts") if key in then and key in now]
+    pairs += [(key, getattr(then, key), getattr(now, key)) for key in ("ranks", "parts") if getattr(then, key)]
     for key, a, b in pairs:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from (

@@ -340,7 +340,7 @@ class _Reader:
         for card in datasets:
             name, where = card.metric, card.name
             if typed or written:
-                name, where = (typed, "--metric") if typed else (written, place)
+                name, where = (typed, "--metric") if typed else (str(written), place)
             metrics[card.name] = self.guard(lambda name=name, where=where: self.find_metric(name, where), TOP1)  # type: ignore[misc]
         return metrics
 

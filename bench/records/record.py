@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -221,6 +221,7 @@ class FailedRecord(_Headed, frozen=True, kw_only=True, tag="failed"):
 
 
 AnyRecord = Record | FailedRecord
+_Form = TypeVar("_Form", Record, FailedRecord)
 
 
 class Stored(NamedTuple):
@@ -236,7 +237,8 @@ class _AnySchema(Struct):
     schema: int
 
 
-_SCHEMAS, _RECORDS = msgspec.json.Decoder(_AnySchema), msgspec.json.Decoder(AnyRecord)
+_SCHEMAS = msgspec.json.Decoder(_AnySchema)
+_RECORDS: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def schema_of(content: bytes) -> int:
@@ -261,7 +263,8 @@ def read_record(content: bytes) -> AnyRecord:
     """
     if (schema := schema_of(content)) == SCHEMA:
         return _RECORDS.decode(content)
-    return msgspec.convert(upgrade(msgspec.json.decode(content), schema), AnyRecord)
+    record: AnyRecord = msgspec.convert(upgrade(msgspec.json.decode(content), schema), AnyRecord)
+    return record
 
 
 def upgrade(record: Mapping[str, Any], schema: int) -> dict[str, Any]:
@@ -283,11 +286,16 @@ def _without_right(point: Mapping[str, Any]) -> dict[str, Any]:
     return {**point, **kept}
 
 
-def record_of(spec: RunSpec, entries: Mapping[str, Any], form: type[AnyRecord]) -> AnyRecord:
+def record_of(spec: RunSpec, entries: Mapping[str, Any], form: type[_Form]) -> _Form:
     """The record of a run from its other entries. Raises ``msgspec.ValidationError`` where one is not as it must be."""
     head = {"schema": SCHEMA, "id": spec.id, "label": spec.label, "spec": to_json(spec)}
     status = form.__struct_config__.tag
     return msgspec.convert({**entries, **head, "status": status}, form)
+
+
+def status_of(record: AnyRecord) -> str:
+    """``done`` or ``failed``."""
+    return str(record.__struct_config__.tag)
 
 
 def record_bytes(record: AnyRecord) -> bytes:

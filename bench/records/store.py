@@ -236,14 +236,14 @@ class Store:
         Raises:
             msgspec.ValidationError: an entry is not as it must be.
         """
-        record = record if isinstance(record, Record) else record_of(spec, record, Record)
-        (draft / "record.json").write_bytes(record_bytes(record))
+        whole = record if isinstance(record, Record) else record_of(spec, record, Record)
+        (draft / "record.json").write_bytes(record_bytes(whole))
         return self._place(draft, "runs", folder_name(spec))
 
     def publish_failure(self, draft: Path, spec: RunSpec, record: FailedRecord | Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
-        record = record if isinstance(record, FailedRecord) else record_of(spec, record, FailedRecord)
-        (draft / "record.json").write_bytes(record_bytes(record))
+        whole = record if isinstance(record, FailedRecord) else record_of(spec, record, FailedRecord)
+        (draft / "record.json").write_bytes(record_bytes(whole))
         attempt = self.attempts().get(spec.id, 0)
         while True:
             attempt += 1

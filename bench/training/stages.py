@@ -223,20 +223,20 @@ class Training:
     def evaluate(self, model: Model, progress: Progress) -> None:
         """Add a point to the curve."""
         seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
-        measured = {name: split and self.score(model, name, split) for name, split in self.splits.items()}
+        measured = {name: self.score(model, name, split) for name, split in self.splits.items() if split is not None}
         self.evaluation_seconds += time.perf_counter() - started
         point = Point(
             step=progress.step,
             learning_rate=progress.learning_rate,
-            loss=progress.terms,
-            val=measured["val"],
+            loss={**progress.terms},
+            val=measured.get("val"),
             test=measured["test"],
             seconds=round(seconds, 3),
         )
         self.curve.append(point)
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
-        seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items() if scores)
+        seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items())
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
     def score(self, model: Model, name: str, split: Split) -> record.Scores:

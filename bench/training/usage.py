@@ -74,7 +74,6 @@ def add(a: Usage | None, b: Usage) -> Usage:
     """
     if a is None:
         return b
-    energies = a.energy_joules, b.energy_joules
     return Usage(
         parts=a.parts + b.parts,
         seconds=round(a.seconds + b.seconds, 3),
@@ -82,7 +81,8 @@ def add(a: Usage | None, b: Usage) -> Usage:
         memory_bytes=_both(a.memory_bytes, b.memory_bytes, max),
         gpu_memory_bytes=_both(a.gpu_memory_bytes, b.gpu_memory_bytes, max),
         energy_joules=Energy(
-            _both(*(energy.processor for energy in energies), _sum), _both(*(energy.gpu for energy in energies), _sum)
+            _both(a.energy_joules.processor, b.energy_joules.processor, _sum),
+            _both(a.energy_joules.gpu, b.energy_joules.gpu, _sum),
         ),
     )
 
