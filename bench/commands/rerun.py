@@ -69,7 +69,7 @@ def _tell(stored: Stored, registry: bench.Registry, options: argparse.Namespace)
         facts = {"id": record.id, "label": record.label, "environment": environment}
         print_json({**facts, "command": record.command or None, "repeat": repeat, "here": here})
         return 0
-    print(told(f"run {record['id']}: {record['label']} ({status_of(record)})"))
+    print(told(f"run {record.id}: {record.label} ({status_of(record)})"))
     for name, value in _facts(record, environment).items():
         print(told(f"  {name}: {value}"))
     print(told(f"{here}; to train it again and compare:" if here.endswith("here") else here))
