@@ -93,7 +93,7 @@ def identity(spec: RunSpec) -> dict[str, Any]:
         "dataset": spec.dataset.means,
         "rate": spec.rate,
         "protocol": {**written(spec.protocol), "recipe": written(spec.protocol.recipe)},
-        "seeds": {"subset": spec.seeds.subset, "init": spec.seeds.init, "order": spec.seeds.order},
+        "seeds": _drawn_seeds(spec.seeds),
     }
 
 
@@ -114,6 +114,10 @@ def written(declared: Any) -> dict[str, Any]:
 _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+_HERE = "\0seeds\0"
+"""Stands for what comes later in an encoded identity; no name or value holds such characters."""
+
+
 def digest(value: object) -> str:
     """12 hexadecimal digits of the SHA-256 of a JSON-able value; the order of keys does not matter."""
     return _hashed(_PLAIN.encode(value))
@@ -124,21 +128,24 @@ def _hashed(text: str) -> str:
 
 
 def with_seeds(first: RunSpec, drawn: Iterable[tuple[int, Seeds]]) -> list[RunSpec]:
-    """The runs that differ from one in their seeds alone; what their ids share is put into words once.
+    """The runs that differ from one in their seeds alone; what they share is looked up once.
 
     Args:
         first: one of them.
         drawn: the declared seed of each, with what was drawn.
     """
-    shared = {key: part for key, part in identity(first).items() if key != "seeds"}
-    text = _PLAIN.encode(shared).removesuffix("}") + ',"seeds":'  # the last key in alphabetical order
-    found = []
+    before, after = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
+    runs = []
     for seed, seeds in drawn:
         spec = RunSpec(first.method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed)
-        own = f'{{"init":{seeds.init},"order":{seeds.order},"subset":{seeds.subset}}}'
-        vars(spec)["id"] = _hashed(f"{text}{own}}}")  # what the cached property would compute
-        found.append(spec)
-    return found
+        # what the cached property would compute: the encoded identity, with these seeds in their place
+        vars(spec)["id"] = _hashed(f"{before}{_PLAIN.encode(_drawn_seeds(seeds))}{after}")
+        runs.append(spec)
+    return runs
+
+
+def _drawn_seeds(seeds: Seeds) -> dict[str, int]:
+    return {"subset": seeds.subset, "init": seeds.init, "order": seeds.order}
 
 
 def derive(purpose: str, *along: object) -> int:

@@ -234,6 +234,8 @@ def _refuse_equal_seeds(name: str, cells: Iterable[PlannedCell]) -> None:
     problems = Problems()
     for cell in cells:
         for candidate in cell.candidates:
+            if len({spec.id for spec in candidate.runs}) == len(candidate.runs):
+                continue
             seen: dict[str, int] = {}
             for spec in candidate.runs:
                 if spec.id in seen:

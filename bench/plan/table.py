@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bench.metrics import TOP1, Metric
 from bench.papers.published import Key, Printed
@@ -202,7 +203,7 @@ class Plan:
         """A name for files, apart from those of the target as declared: ``demo-1f3a5c``."""
         return f"{self.name}-{self.changes}" if self.changes else self.name
 
-    @property
+    @cached_property
     def unique(self) -> dict[str, RunSpec]:
         """The runs by id, each once."""
         return {spec.id: spec for table in self.tables for spec in table.runs()}
