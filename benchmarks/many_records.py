@@ -51,7 +51,7 @@ def main() -> None:
         root = Path(folder)
         weights = ", ".join(str(weight / 10) for weight in range(1, 20))
         (root / "many.yaml").write_text(EXPERIMENT % (weights, count // 100), encoding="utf-8")
-        plan = bench.expand(bench.read_experiment(str(root / "many.yaml"), bench.Registry()))
+        plan = bench.read_plan(str(root / "many.yaml"), bench.Registry())
         made = timed("making them", lambda: make(plan, root / "results"))
         print(f"{made} records, {made * POINTS} points of curves")
         for name in ("reading the records", "reading the index"):

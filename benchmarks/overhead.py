@@ -73,7 +73,7 @@ def launched(folder: Path, place: Path, runs: int) -> tuple[list[float], float]:
     """When each of so many runs ended, and seconds of CPU time from the first one's end to the last one's."""
     declared = folder / "trivial.yaml"
     declared.write_text(EXPERIMENT % runs, encoding="utf-8")
-    plan = bench.expand(bench.read_experiment(str(declared), bench.Registry()))
+    plan = bench.read_plan(str(declared), bench.Registry())
     results = Path(tempfile.mkdtemp(dir=place))
     ends: list[float] = []
     used: list[float] = []

@@ -53,7 +53,7 @@ def main() -> None:
         timed(root, "run", "submitted.yaml", *launcher)
         timed(root, "status", "submitted.yaml")
         declare(root / "recorded.yaml", recorded)
-        make(bench.expand(bench.read_experiment(str(root / "recorded.yaml"), bench.Registry())), root / "results")
+        make(bench.read_plan(str(root / "recorded.yaml"), bench.Registry()), root / "results")
         for _ in range(3):  # the first one reads every record and writes the index
             timed(root, "status", "recorded.yaml")
 

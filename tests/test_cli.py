@@ -18,12 +18,14 @@ import pytest
 from scipy.stats import ttest_ind
 
 from bench.cli import build_parser, main
-from bench.commands.options import plan_of
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import Plan, expand
+from bench.commands.request import request_of
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
+from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "list", "show"),
@@ -54,7 +56,7 @@ def call(arguments: list[str]) -> int:
 
 
 def demo(**overrides: Any) -> Plan:
-    return expand(read_experiment("demo", Registry(), Overrides(**overrides)))
+    return read_plan("demo", Registry(), Overrides(**overrides))
 
 
 def accuracy(spec: RunSpec) -> float:
@@ -467,7 +469,7 @@ class TestForPrograms:
         assert kinds == {"dataset", "experiment"}
 
     def test_show_of_a_run(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        done, failed = [planned.spec for planned in demo(methods="ce", rates="15", seeds="2").runs]
+        done, failed = list(demo(methods="ce", rates="15", seeds="2").unique.values())
         publish(Store("results"), done)
         fail(Store("results"), failed, "the loss is nan")
         out = output(capsys, "show", done.id[:8])
@@ -479,14 +481,14 @@ class TestForPrograms:
 
     def test_plan(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan = demo()
-        publish(Store("results"), plan.runs[0].spec)
+        publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"experiment", "runs", "excluded", "done", "missing_data", "estimate"}
-        assert (told["experiment"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
-        assert [run["id"] for run in told["runs"]] == [run.spec.id for run in plan.runs]
+        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate"}
+        assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
+        assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec"}
-        assert set(told["runs"][0]["axes"]) == {"method", "backbone", "dataset", "rate"}
-        assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == plan.experiment.protocol.recipe.steps
+        assert set(told["runs"][0]["axes"]) == {"table", "method", "backbone", "dataset", "rate"}
+        assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == 150
 
     def test_plan_for_people(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = output(capsys, "plan", "demo", "--methods", "ce,gta", "--backbones", "micro_vit,timm:resnet18@none")
@@ -495,7 +497,7 @@ class TestForPrograms:
         assert not list(here.iterdir())
 
     def test_status(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        specs = [planned.spec for planned in demo(methods="ce", rates="15").runs]
+        specs = list(demo(methods="ce", rates="15").unique.values())
         store = Store("results")
         publish(store, specs[0])
         fail(store, specs[1], "the loss is nan")
@@ -517,14 +519,14 @@ class TestForPrograms:
 
     @pytest.mark.parametrize("record", ["", "{}", "[]", '{"schema": 1}'])
     def test_status_beside_a_damaged_failure(self, here: Path, capsys: pytest.CaptureFixture[str], record: str) -> None:
-        spec = demo(methods="ce", rates="15", seeds="1").runs[0].spec
+        spec = next(iter(demo(methods="ce", rates="15", seeds="1").unique.values()))
         fail(Store("results"), spec, "x")
         (path,) = here.glob("results/failed/*/record.json")
         path.write_text(record, encoding="utf-8")
         assert "1 runs" in output(capsys, "status", "demo", "--methods", "ce", "--rates", "15", "--seeds", "1")
 
     def test_show_of_a_damaged_run(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        spec = demo(methods="ce", rates="15", seeds="1").runs[0].spec
+        spec = next(iter(demo(methods="ce", rates="15", seeds="1").unique.values()))
         publish(Store("results"), spec)
         (path,) = here.glob("results/runs/*/record.json")
         path.write_text("{", encoding="utf-8")
@@ -535,7 +537,7 @@ class TestForPrograms:
         assert path.parent.name in captured.err
 
     def test_a_record_of_a_newer_version(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        publish(Store("results"), demo().runs[0].spec)
+        publish(Store("results"), next(iter(demo().unique.values())))
         (path,) = here.glob("results/runs/*/record.json")
         path.write_text(path.read_text(encoding="utf-8").replace('"schema": 1', '"schema": 2'), encoding="utf-8")
         for command in ("run", "plan", "status", "table", "figure"):
@@ -621,19 +623,19 @@ class TestTable:
 
     def test_csv_has_a_line_a_cell(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plan, store = demo(), Store("results")
-        for planned in plan.runs:
-            publish(store, planned.spec)
+        for spec in plan.unique.values():
+            publish(store, spec)
         found = self.cells(capsys)
         assert len(found) == 6 * 4
         by_cell: dict[tuple[str, str], list[float]] = {}
-        for planned in plan.runs:
-            by_cell.setdefault((planned.axes["method"], planned.axes["rate"]), []).append(accuracy(planned.spec))
+        for spec, axes in runs_with_axes(plan):
+            by_cell.setdefault((axes["method"], axes["rate"]), []).append(accuracy(spec))
         assert len({(line["row"], line["column"]) for line in found}) == 24
         for line in found:
             values = by_cell[line["method"], line["rate"]]
             assert line["row"] == line["method"]
             assert line["column"] == line["rate"]
-            assert float(line["value"]) == pytest.approx(statistics.mean(values))
+            assert float(line["mean"]) == pytest.approx(statistics.mean(values))
             assert float(line["std"]) == pytest.approx(statistics.stdev(values))
             assert (line["n"], line["planned"], line["failed"]) == ("3", "3", "0")
             baseline = by_cell["Fine-tune (baseline)", line["rate"]]
@@ -645,27 +647,27 @@ class TestTable:
         assert significant == {"GTA"}
 
     def test_another_selection_reads_another_point(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for planned in demo().runs:
-            publish(Store("results"), planned.spec)
-        last = [float(line["value"]) for line in self.cells(capsys)]
+        for spec in demo().unique.values():
+            publish(Store("results"), spec)
+        last = [float(line["mean"]) for line in self.cells(capsys)]
         for rule in ("best-val", "best-test"):
-            found = [float(line["value"]) for line in self.cells(capsys, "--selection", rule)]
+            found = [float(line["mean"]) for line in self.cells(capsys, "--selection", rule)]
             assert found == pytest.approx([value + 2 for value in last])
 
     def test_the_validation_split(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for planned in demo().runs:
-            publish(Store("results"), planned.spec)
-        test = [float(line["value"]) for line in self.cells(capsys)]
+        for spec in demo().unique.values():
+            publish(Store("results"), spec)
+        test = [float(line["mean"]) for line in self.cells(capsys)]
         for selection, more in (("last", 0), ("best-val", 5)):
             lines = self.cells(capsys, "--split", "val", "--selection", selection)
-            assert [float(line["value"]) for line in lines] == pytest.approx([value + more for value in test])
+            assert [float(line["mean"]) for line in lines] == pytest.approx([value + more for value in test])
         assert "validation" in output(capsys, "table", "demo", "--split", "val")
 
     def test_missing_and_failed_cells(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Of CE every run, of GTA at 15 % none, at 30 % two failed, at 50 % all failed, at 100 % one is missing."""
         store = Store("results")
-        for planned in demo(methods="ce,gta").runs:
-            spec = planned.spec
+        for spec in demo(methods="ce,gta").unique.values():
+            spec = spec
             if (
                 spec.method.name == "ce"
                 or (spec.rate in (30, 100) and spec.seed == 0)
@@ -703,8 +705,8 @@ class TestTable:
     ) -> None:
         empty = output(capsys, "table", "demo", "--format", format)
         assert not list(here.iterdir()), "asking for a table writes nothing"
-        for planned in demo().runs:
-            publish(Store("results"), planned.spec)
+        for spec in demo().unique.values():
+            publish(Store("results"), spec)
         full = output(capsys, "table", "demo", "--format", format)
         assert full != empty
         assert full == output(capsys, "table", "demo", "--format", format)
@@ -717,8 +719,8 @@ class TestTable:
         assert {"row", "column", "value", "std", "n", "p", "p_holm", "note"} <= set(told["cells"][0])
 
     def test_damaged_records_are_told_and_not_counted(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for planned in demo(methods="ce", rates="15").runs:
-            publish(Store("results"), planned.spec)
+        for spec in demo(methods="ce", rates="15").unique.values():
+            publish(Store("results"), spec)
         path = sorted(here.glob("results/runs/*/record.json"))[0]
         path.write_text("{", encoding="utf-8")
         assert call(["table", "demo", "--methods", "ce", "--rates", "15", "--format", "csv"]) == 0
@@ -728,15 +730,15 @@ class TestTable:
         assert captured.err.startswith(f"bench: {path.parent.name} is damaged")
 
     def test_width(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for planned in demo().runs:
-            publish(Store("results"), planned.spec)
+        for spec in demo().unique.values():
+            publish(Store("results"), spec)
         for width in (40, 72, 120):
             out = output(capsys, "table", "demo", "--width", str(width))
             assert max(map(len, out.splitlines())) <= width
 
     def test_figure(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for planned in demo().runs:
-            publish(Store("results"), planned.spec)
+        for spec in demo().unique.values():
+            publish(Store("results"), spec)
         out = output(capsys, "figure", "demo", "--output", "accuracy.pdf")
         assert out == "accuracy.pdf\n"
         assert (here / "accuracy.pdf").read_bytes().startswith(b"%PDF")
@@ -770,7 +772,7 @@ class TestPlugins:
 def test_an_experiment_as_declared_keeps_its_name_and_a_changed_one_does_not() -> None:
     """Else the tables of `bench run demo --rates 15` would take the place of the demo's."""
     parser = build_parser()
-    declared = plan_of(parser.parse_args(["run", "demo"])).experiment
-    changed = plan_of(parser.parse_args(["run", "demo", "--rates", "15"])).experiment
+    declared = request_of(parser.parse_args(["run", "demo"])).plan
+    changed = request_of(parser.parse_args(["run", "demo", "--rates", "15"])).plan
     assert declared.variant == "demo"
     assert re.fullmatch(r"demo-[0-9a-f]{6}", changed.variant)

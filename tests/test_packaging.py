@@ -44,7 +44,7 @@ def test_an_installed_wheel_finds_its_methods_and_datasets(wheel: Path, tmp_path
         f"import sys; sys.path[:0] = {[str(site), *sys.path]}\n"
         "import bench; from pathlib import Path\n"
         "registry = bench.Registry()\n"
-        "plan = bench.expand(bench.read_experiment('demo', registry))\n"
+        "plan = bench.read_plan('demo', registry)\n"
         "print(len(plan.runs), Path(bench.__file__).parent.parent, *sorted(registry.method_files))"
     )
     # -S: without the site's .pth files, so that it is the wheel that is found and not an editable checkout

@@ -10,7 +10,6 @@ import pytest
 
 import bench
 from bench.cli import build_parser, main
-from bench.plan.experiment import read_experiment
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +41,7 @@ def test_the_experiment_shown_is_read(tmp_path: Path) -> None:
     (text,) = blocks("yaml")
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    plan = bench.expand(read_experiment(str(file), bench.Registry()))
+    plan = bench.read_plan(str(file), bench.Registry())
     assert len(plan.runs) == 4 * 2 * 2 * 5
     assert len({run.spec.seeds.subset for run in plan.runs}) == 2
 

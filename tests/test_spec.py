@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from bench.conformance import find_subject
 from bench.hyper import Hyper
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe, declared
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, digest, from_json, identity, to_json
@@ -55,7 +54,7 @@ def ids(text: str, folder: Path, *plugins: Path, name: str = "one") -> list[str]
     file = folder / f"{name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    return [planned.spec.id for planned in expand(read_experiment(str(file), Registry(plugins))).runs]
+    return list(read_plan(str(file), Registry(plugins)).unique)
 
 
 def one(folder: Path, *plugins: Path, name: str = "one", **changed: Any) -> str:

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import sheets, tables
 from bench.cli import main
-from bench.commands import imported, table
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from tests.papers.test_table import planned as plan_mini
+from tests.scenes import runs_with_axes
 from tests.test_cli import accuracy, publish
 
 EXPERIMENT = """\
@@ -36,8 +34,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An experiment with a finished run of every cell."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(EXPERIMENT, encoding="utf-8")
-    for planned in expand(read_experiment("mine.yaml", Registry())).runs:
-        publish(Store("results"), planned.spec)
+    for spec in read_plan("mine.yaml", Registry()).unique.values():
+        publish(Store("results"), spec)
     return "mine.yaml"
 
 
@@ -62,9 +60,9 @@ def test_the_test_that_is_typed_is_made_and_named(mine: str, capsys: pytest.Capt
     rows = csv.DictReader(io.StringIO(told(capsys, "table", mine, "--test", "paired", "--format", "csv")))
     found = {(row["dataset"], row["rate"], row["method"]): row["p"] for row in rows}
     cells: dict[tuple[str, str, str], list[float]] = {}
-    for planned in expand(read_experiment(mine, Registry())).runs:
-        key = (planned.axes["dataset"], planned.axes["rate"], planned.axes["method"])
-        cells.setdefault(key, []).append(accuracy(planned.spec))
+    for spec, axes in runs_with_axes(read_plan(mine, Registry())):
+        key = (axes["dataset"], axes["rate"], axes["method"])
+        cells.setdefault(key, []).append(accuracy(spec))
     for (dataset, rate, method), p in found.items():
         own, base = cells[dataset, rate, method], cells[dataset, rate, "CE"]
         if method == "GTA":  # always 20 better: the differences do not vary
@@ -157,8 +155,3 @@ def test_a_diverged_candidate_is_named_below_the_table(swept: str, capsys: pytes
     for more in (("--source", "ours"), ("--source", "both"), ("--selection", "last,best-test")):
         text = " ".join(told(capsys, "table", swept, "--plugin", ".", *more).split())
         assert "1 of 3 runs diverged, in Digits / GTA / 15%." in text
-
-
-def test_the_formats_that_are_offered_are_those_that_are_written() -> None:
-    assert table.FORMATS == sheets.FORMATS
-    assert imported.FORMATS == tables.FORMATS

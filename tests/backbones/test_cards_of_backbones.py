@@ -13,8 +13,8 @@ from bench.backbones import build_model
 from bench.cards.backbone import TO_BE_GIVEN, file_sha256
 from bench.document import read_document
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.show import describe
@@ -34,7 +34,7 @@ def refused(action: Callable[[], object]) -> str:
 def plan(backbone: str, registry: Registry | None = None) -> object:
     overrides = Overrides(methods="ce", backbones=backbone, rates="15", seeds="1")
     registry = registry or Registry()
-    return expand(read_experiment("demo", registry, overrides))
+    return read_plan("demo", registry, overrides)
 
 
 def card_file(folder: Path, *lines: str) -> Registry:

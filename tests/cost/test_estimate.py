@@ -311,8 +311,8 @@ class TestCommand:
             "heavy = {'torch', 'torchvision', 'timm', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
             "assert not heavy, heavy"
         )
-        demo = bench.expand(bench.read_experiment("demo", bench.Registry())).runs
-        publish(Store(tmp_path), next(planned.spec for planned in demo))
+        demo = bench.read_plan("demo", bench.Registry()).unique
+        publish(Store(tmp_path), next(iter(demo.values())))
         for target in ("demo", "gta"):
             arguments = ["plan", target, "--results", str(tmp_path)]
             done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
@@ -349,8 +349,8 @@ class TestCommand:
     @pytest.mark.slow
     def test_what_cannot_be_timed_is_told_and_stops_nothing(self, tmp_path: Path) -> None:
         registry, store = bench.Registry(), Store(tmp_path)
-        plan = bench.expand(bench.read_experiment("demo", registry, bench.Overrides(methods="ce", rates="15")))
-        good = plan.runs[0].spec
+        plan = bench.read_plan("demo", registry, bench.Overrides(methods="ce", rates="15"))
+        good = next(iter(plan.unique.values()))
         changed = replace(good, method=replace(good.method, name="gta"))
         told = list(measure([changed, good], registry, store))
         assert re.match(r"gta micro_vit: not measured: .*the method changed since the run was planned", told[0])

@@ -15,10 +15,11 @@ from bench.data import ahead as module
 from bench.data.ahead import MOST, ahead, feeders
 from bench.data.augment import cut
 from bench.data.crop import draw_as_torchvision
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 CPU = torch.device("cpu")
 
@@ -105,8 +106,8 @@ def test_threads_may_cut_at_the_same_time(augmentation: str) -> None:
 def trial(method: str, *settings: str) -> Outcome:
     protocol = ("steps=8", "warmup=1", "evaluations=4", "batch_size=8", *settings)
     overrides = Overrides(method, rates="15", seeds="1", settings=protocol)
-    (planned,) = expand(read_experiment("digits", Registry(), overrides)).runs
-    return run_trial(planned.spec, Registry(), CPU)
+    (spec,) = read_plan("digits", Registry(), overrides).unique.values()
+    return run_trial(spec, Registry(), CPU)
 
 
 @pytest.mark.parametrize(
@@ -122,5 +123,5 @@ def test_a_run_has_the_same_bits(method: str, settings: tuple[str, ...], monkeyp
     for place in ("bench.data.training.feeders", "bench.training.fit.feeders"):
         monkeypatch.setattr(place, lambda device: 3)
     fed = trial(method, *settings)
-    assert fed.record["curve"] == plain.record["curve"]
+    assert as_plain(fed.record)["curve"] == as_plain(plain.record)["curve"]
     assert all(np.array_equal(fed.predictions[key], plain.predictions[key]) for key in plain.predictions)

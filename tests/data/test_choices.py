@@ -11,10 +11,12 @@ from PIL import Image
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import Plan, expand
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
+from tests.scenes import runs_with_axes
 
 CARD = """
 title: Shades
@@ -51,19 +53,19 @@ def shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def planned(datasets: str) -> Plan:
     overrides = Overrides(methods="ce", datasets=datasets, rates="50", seeds="1")
-    return expand(read_experiment("demo", Registry(["plugin"]), overrides))
+    return read_plan("demo", Registry(["plugin"]), overrides)
 
 
 def test_variants_and_lists_are_runs_of_their_own(shades: Path) -> None:
     plan = planned("shades,shades@train,shades@four.txt,shades@train@four.txt")
     assert len(plan.unique) == 4
-    assert [run.axes["dataset"] for run in plan.runs] == [
+    assert [axes["dataset"] for _, axes in runs_with_axes(plan)] == [
         "Shades",
         "Shades (train)",
         "Shades (four.txt)",
         "Shades (train) (four.txt)",
     ]
-    assert [run.spec.dataset.name for run in plan.runs] == [
+    assert [spec.dataset.name for spec in plan.unique.values()] == [
         "shades",
         "shades@train",
         f"shades@{shades}/four.txt",

@@ -16,8 +16,9 @@ from bench.data.dataset import IGNORED, MaskedSplit, MaskFiles
 from bench.data.masks import VOC_CLASSES
 from bench.data.read import read_data, read_masks
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.experiment import read_experiment
 from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.registry import Registry
 
 Levels = npt.NDArray[np.uint8]

@@ -15,9 +15,8 @@ from PIL import Image
 from bench.data import Dataset, Split, hold_out, read_data, sample
 from bench.data.dataset import Indices
 from bench.data.subset import take_each
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.trial import splits
@@ -122,7 +121,7 @@ def test_take_each_takes_as_many_of_every_class_and_leaves_the_rest(labels: Indi
 
 def specs(dataset: str, rates: str, seeds: str, *changed: str) -> list[RunSpec]:
     overrides = Overrides(methods="ce", datasets=dataset, rates=rates, seeds=seeds, settings=changed)
-    return [planned.spec for planned in expand(read_experiment("demo", REGISTRY, overrides)).runs]
+    return list(read_plan("demo", REGISTRY, overrides).unique.values())
 
 
 def pixels(split: Split, indices: Indices | None = None) -> list[bytes]:
@@ -157,11 +156,11 @@ def test_cluttered_digits_are_never_on_two_sides(cluttered: Dataset) -> None:
 
 def test_every_method_is_given_the_same_images(cluttered: Dataset) -> None:
     overrides = Overrides(rates="15", seeds="2")
-    runs = expand(read_experiment("demo", REGISTRY, overrides)).runs
+    runs = list(read_plan("demo", REGISTRY, overrides).unique.values())
     by_seed: dict[int, set[tuple[int, ...]]] = {}
-    for planned in runs:
-        by_seed.setdefault(planned.spec.seed, set()).add(tuple(splits(cluttered, planned.spec)[0].tolist()))
-    assert len({planned.spec.method.name for planned in runs}) == 6
+    for spec in runs:
+        by_seed.setdefault(spec.seed, set()).add(tuple(splits(cluttered, spec)[0].tolist()))
+    assert len({spec.method.name for spec in runs}) == 6
     assert [len(subsets) for subsets in by_seed.values()] == [1, 1]
     assert by_seed[0] != by_seed[1]
 
@@ -208,8 +207,8 @@ def test_the_held_out_images_are_those_of_other_methods_and_backbones_too(tmp_pa
     dataset = read_data(REGISTRY.dataset(name))
     overrides = Overrides(datasets=name, backbones="micro_vit,micro_vit@none", rates="50", seeds="1")
     held_out = set()
-    for planned in expand(read_experiment("demo", REGISTRY, overrides)).runs:
-        _, val, _ = splits(dataset, planned.spec)
+    for spec in read_plan("demo", REGISTRY, overrides).unique.values():
+        _, val, _ = splits(dataset, spec)
         assert val is not None
         held_out.add(frozenset(pixels(val)))
     assert len(held_out) == 1

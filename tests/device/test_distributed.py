@@ -10,13 +10,14 @@ import pytest
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
 from bench.launch.gpus import gpu_of_rank
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.process import environment
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from tests.faults.nursery import started
+from tests.scenes import as_plain
 
 USUAL = ("steps=8", "warmup=2", "evaluations=2", "batch_size=16")
 
@@ -27,6 +28,7 @@ import os
 from dataclasses import dataclass
 
 from bench.method import Method
+from tests.scenes import as_plain
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ one_launch = pytest.mark.xdist_group("one launch of runs that two processes shar
 
 def planned(methods: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> list[RunSpec]:
     overrides = Overrides(methods=methods, backbones=backbones, rates="15", seeds="1", settings=USUAL)
-    return list(expand(read_experiment("demo", Registry(plugins), overrides)).unique.values())
+    return list(read_plan("demo", Registry(plugins), overrides).unique.values())
 
 
 def train_as_rank(rank: int, ranks: int, port: str, results: Path, specs: list[RunSpec]) -> None:
@@ -115,7 +117,7 @@ def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[
     results, ended = launched
     event = ended["ce micro_vit"]
     assert event.status == "done", event.message
-    record = Store(results).record(event.run_id)
+    record = as_plain(Store(results).record(event.run_id))
     assert record["ranks"] == 2
     assert event.top1 == record["curve"][-1]["test"]["top1"]
     assert event.run_id not in {path.name for path in (results / "claims").iterdir()}
@@ -128,7 +130,7 @@ def test_a_failure_in_one_process_ends_all_and_says_which(method: str, launched:
     results, ended = launched
     event = ended[f"{method} micro_vit"]
     assert event.status == "failed"
-    failure = Store(results).failures()[event.run_id]
+    failure = as_plain(Store(results).failures()[event.run_id])
     assert failure["error"]["class"] == FAILURES[method][1]
     assert failure["folder"].endswith("-1"), "recorded once"
     log = (Path(failure["folder"]) / "log.txt").read_text()

@@ -33,7 +33,7 @@ def planned(methods: str, steps: int, evaluations: int = 1, seeds: str = "1") ->
     """The plan of tiny runs on digits."""
     settings = (f"steps={steps}", "warmup=1", f"evaluations={evaluations}", "batch_size=8")
     overrides = bench.Overrides(methods=methods, rates="15", seeds=seeds, settings=settings)
-    return bench.expand(bench.read_experiment("digits", bench.Registry(), overrides))
+    return bench.read_plan("digits", bench.Registry(), overrides)
 
 
 def evaluate_few() -> None:

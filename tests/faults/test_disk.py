@@ -29,6 +29,7 @@ from bench.training.shelf import Shelf, Tensors
 from tests.faults.cheap import command, front, grid, interpreter, outcome
 from tests.faults.nursery import ended, planned, tables, whole
 from tests.faults.operations import no_space
+from tests.scenes import as_plain
 
 PAGE = 4096
 YEARS = 10 * 365 * 86400
@@ -495,7 +496,7 @@ class TestNames:
             error = {"kind": "E", "message": "m"}
             store.publish_failure(draft, run, {"status": "failed", "error": error})
         assert scores(Store(tmp_path)) == {run.id: outcome(run).record["curve"][0]["test"]["top1"]}
-        assert Store(tmp_path).record(run.id)["label"] == run.label
+        assert as_plain(Store(tmp_path).record(run.id))["label"] == run.label
         assert set(Store(tmp_path).failures()) == {run.id}
         assert {path.name for path in tmp_path.iterdir()} == {"drafts", "runs", "failed", "index.jsonl"}
 

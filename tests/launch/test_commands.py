@@ -12,9 +12,8 @@ import pytest
 
 from bench.cli import main
 from bench.launch.submissions import read
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.lease import claimed
 from bench.records.store import Store
 from bench.registry import Registry
@@ -32,7 +31,7 @@ def call(*arguments: str) -> int:
 
 
 def runs() -> list[RunSpec]:
-    plan = expand(read_experiment("demo", Registry(), Overrides(methods="ce", rates="15", seeds="4")))
+    plan = read_plan("demo", Registry(), Overrides(methods="ce", rates="15", seeds="4"))
     return list(plan.unique.values())
 
 

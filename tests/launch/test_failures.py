@@ -14,6 +14,7 @@ from bench.launch.failures import CLASSES, TAKEN_UP, Failure, blamed, death, fai
 from bench.launch.worker import died
 from bench.records.store import Store
 from tests.launch.runs import spec
+from tests.scenes import as_plain
 
 HINT = "\nCUDA kernel errors might be asynchronously reported at some other API call, so the stack may be wrong."
 NCCL = "NCCL error in: /pytorch/torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp:3763, "
@@ -133,6 +134,6 @@ def test_the_checkpoint_stays_where_a_run_goes_on_from_it(kind: str, tmp_path: P
     answer = died(run, Job(tmp_path), Failure("it died", kind, log="the reason"))
     assert (answer["status"], answer["class"]) == ("failed", kind)
     assert kept.exists() == (kind in TAKEN_UP)
-    failure = store.failures()[run.id]
+    failure = as_plain(store.failures()[run.id])
     assert failure["error"] == {"class": kind, "kind": "died", "message": "it died"}
     assert (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8") == "the reason"

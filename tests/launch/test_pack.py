@@ -24,9 +24,8 @@ from bench.launch.failures import TAIL, Failure
 from bench.launch.orders import Orders
 from bench.launch.pack import Follower, Leader, Pack, Stop
 from bench.launch.worker import answer_of
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.process import program
 from bench.records.store import Store
 from bench.registry import Registry
@@ -609,7 +608,7 @@ def test_a_whole_job_whose_second_process_fails(tmp_path: Path) -> None:
     overrides = Overrides(
         methods="mine,mine(crash=true)", rates="15", seeds="1", settings=("steps=4", "warmup=2", "evaluations=1")
     )
-    runs = list(expand(read_experiment("demo", Registry((plugin,)), overrides)).unique.values())
+    runs = list(read_plan("demo", Registry((plugin,)), overrides).unique.values())
     folder.mkdir()
     job = Job(results, (plugin,), ranks=2, launcher="slurm")
     pack = Pack(tuple(json.dumps(to_json(run)) for run in runs), job)

@@ -22,8 +22,8 @@ from bench.cli import main
 from bench.errors import InputError
 from bench.launch import LocalExecutor, preflight
 from bench.launch.preflight import Build, builds_of, require_backbones
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -60,7 +60,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def runs(backbones: str, registry: Registry | None = None, **overrides: Any) -> list[RunSpec]:
     """Runs of the demo on some backbones."""
     chosen = Overrides(methods="ce", backbones=backbones, rates="15", **overrides)
-    return list(expand(read_experiment("demo", registry or Registry(), chosen)).unique.values())
+    return list(read_plan("demo", registry or Registry(), chosen).unique.values())
 
 
 def plugin(folder: Path, card: str) -> Registry:

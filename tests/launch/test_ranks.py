@@ -11,11 +11,11 @@ from bench.launch import Job, LocalExecutor, run
 from bench.launch import ranks as sharing
 from bench.launch.failures import Failure, blamed
 from bench.launch.worker import answer_of
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
+from tests.scenes import as_plain
 
 BROKEN = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [::1]:2959"
 
@@ -24,6 +24,7 @@ import os
 from dataclasses import dataclass
 
 from bench.method import Method
+from tests.scenes import as_plain
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def test_a_crash_beside_the_first_process_is_recorded_as_what_it_is(tmp_path: Pa
     plugin = tmp_path / "mine.py"
     plugin.write_text(CRASHING, encoding="utf-8")
     overrides = Overrides(methods="mine", rates="15", seeds="1", settings=("steps=4", "warmup=2", "evaluations=1"))
-    (spec,) = expand(read_experiment("demo", Registry((plugin,)), overrides)).unique.values()
+    (spec,) = read_plan("demo", Registry((plugin,)), overrides).unique.values()
     run([spec], Job(tmp_path / "results", (plugin,), ranks=2), LocalExecutor(1))
-    failure = Store(tmp_path / "results").failures()[spec.id]
+    failure = as_plain(Store(tmp_path / "results").failures()[spec.id])
     assert failure["error"]["class"] == "node"
     assert failure["error"]["message"].startswith("process 1 of 2 ended: killed by signal 7 (SIGBUS)")
     assert "the last words" in (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8")

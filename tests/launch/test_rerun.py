@@ -19,8 +19,8 @@ from bench.errors import InputError
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
 from bench.launch.rerun import compare, find_record, repeatable
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import to_json
@@ -83,7 +83,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
     registry = Registry([plugin])
     usual = ("steps=8", "warmup=2", "evaluations=2", "batch_size=8")
     asked = Overrides(methods="mine", rates="15", seeds="1", settings=usual)
-    (spec,) = expand(read_experiment("demo", registry, asked)).unique.values()
+    (spec,) = read_plan("demo", registry, asked).unique.values()
     launch([spec], Job(results, registry.plugins, "bench run"), LocalExecutor(jobs=1))
     (folder,) = (results / "runs").iterdir()
     return Run(results, folder, plugin, sign)

@@ -19,13 +19,13 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Method, Stage
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import Progress, fit
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 CLASSES, SIDE = 3, 6
 
@@ -474,8 +474,8 @@ def test_wise_ft_ends_between_the_probed_and_the_tuned_model(alpha: float) -> No
 def run(methods: str, *changed: str) -> Outcome:
     settings = ("steps=60", "warmup=5", "image_size=8", *changed)
     overrides = Overrides(methods, rates="100", seeds="1", settings=settings)
-    (planned,) = expand(read_experiment("digits", Registry(), overrides)).runs
-    return run_trial(planned.spec, Registry(), torch.device("cpu"))
+    (spec,) = read_plan("digits", Registry(), overrides).unique.values()
+    return run_trial(spec, Registry(), torch.device("cpu"))
 
 
 STEPS = {
@@ -492,8 +492,8 @@ STEPS = {
 @pytest.mark.parametrize("methods", STEPS)
 def test_learns_digits_within_the_budget(methods: str) -> None:
     made = run(methods, "evaluations=1")
-    assert [stage["steps"] for stage in made.record["stages"]] == STEPS[methods]
-    last = made.record["curve"][-1]
+    assert [stage["steps"] for stage in as_plain(made.record)["stages"]] == STEPS[methods]
+    last = as_plain(made.record)["curve"][-1]
     assert last["step"] == 60
     assert last["test"]["top1"] > (30 if methods == "linear" else 50)
 

@@ -19,13 +19,13 @@ from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.losses import supervised_contrastive
 from bench.method import Batch, Method
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes, trained
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 REGISTRY = Registry()
 CLASSES, SIDE = 10, 12
@@ -465,6 +465,6 @@ def test_learns_digits(method: str) -> None:
     """Far above chance, which is 10 %."""
     settings = (f"steps={LEARNS[method]}", "warmup=5", "evaluations=1")
     overrides = Overrides(method, rates="100", seeds="1", settings=settings)
-    (planned,) = expand(read_experiment("digits", REGISTRY, overrides)).runs
-    outcome = run_trial(planned.spec, REGISTRY, torch.device("cpu"))
-    assert outcome.record["curve"][-1]["test"]["top1"] > 40
+    (spec,) = read_plan("digits", REGISTRY, overrides).unique.values()
+    outcome = run_trial(spec, REGISTRY, torch.device("cpu"))
+    assert as_plain(outcome.record)["curve"][-1]["test"]["top1"] > 40

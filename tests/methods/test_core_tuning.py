@@ -17,9 +17,8 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Batch, Stage, soft_targets
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes
@@ -501,6 +500,6 @@ def test_the_same_seed_gives_the_same_weights_and_the_projector_moves() -> None:
 def test_it_learns_the_digits(settings: str) -> None:
     overrides = Overrides(settings, rates="15", seeds="1", settings=("steps=40", "warmup=4", "evaluations=2"))
     registry = Registry()
-    (planned,) = expand(read_experiment("digits", registry, overrides)).runs
-    curve = run_trial(planned.spec, registry, torch.device("cpu")).record["curve"]
+    (spec,) = read_plan("digits", registry, overrides).unique.values()
+    curve = run_trial(spec, registry, torch.device("cpu")).record["curve"]
     assert curve[-1]["test"]["top1"] > 40

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Stage
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 SHAPES = [(3, 4, 5, 5), (3, 6, 3, 2), (3, 1, 1, 1)]
 
@@ -311,7 +312,7 @@ def test_the_first_head_has_a_step_at_least(share: float, steps: int, first: int
 
 class TestRuns:
     def test_a_vit_is_left_out_and_told_why(self) -> None:
-        plan = expand(read_experiment("digits", Registry(), Overrides(methods="ce,delta", rates="15", seeds="1")))
+        plan = read_plan("digits", Registry(), Overrides(methods="ce,delta", rates="15", seeds="1"))
         (cell,) = plan.excluded
         assert cell.reason.startswith("delta needs conv_map_1, conv_map_2, conv_map_3, conv_map_4, last_convs, and")
 
@@ -321,8 +322,8 @@ class TestRuns:
         registry = Registry()
         settings = ("steps=60", "warmup=6", "evaluations=2")
         overrides = Overrides(methods=method, backbones="micro_resnet", rates="100", seeds="1", settings=settings)
-        spec = expand(read_experiment("digits", registry, overrides)).runs[0].spec
-        record = run_trial(spec, registry, torch.device("cpu")).record
+        spec = next(iter(read_plan("digits", registry, overrides).unique.values()))
+        record = as_plain(run_trial(spec, registry, torch.device("cpu")).record)
         assert record["curve"][-1]["test"]["top1"] > 60
         assert sum(stage["steps"] for stage in record["stages"]) == 60
 

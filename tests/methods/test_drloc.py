@@ -30,12 +30,13 @@ from bench.backbones.cvt import ConvolutionalViT
 from bench.backbones.families import family_of
 from bench.backbones.t2t import T2TViT
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import Progress, fit
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_every_form_gives_a_term_that_reaches_backbone_and_locator(
 
 def test_on_a_backbone_without_a_grid_it_is_left_out() -> None:
     overrides = Overrides(methods="ce,drloc", backbones="timm:mobilenetv3_small_100@none", rates="15", seeds="1")
-    plan = expand(read_experiment("demo", Registry(), overrides))
+    plan = read_plan("demo", Registry(), overrides)
     assert [cell.reason.startswith("drloc needs grid") for cell in plan.excluded] == [True]
 
 
@@ -261,8 +262,6 @@ def test_the_released_l1_is_the_mean_over_both_coordinates() -> None:
 def test_it_trains_on_digits(method: str) -> None:
     registry = Registry()
     settings = ("steps=60", "warmup=6", "evaluations=1")
-    plan = expand(
-        read_experiment("digits", registry, Overrides(methods=method, rates="100", seeds="1", settings=settings))
-    )
-    record = run_trial(plan.runs[0].spec, registry, torch.device("cpu")).record
+    plan = read_plan("digits", registry, Overrides(methods=method, rates="100", seeds="1", settings=settings))
+    record = as_plain(run_trial(next(iter(plan.unique.values())), registry, torch.device("cpu")).record)
     assert record["curve"][-1]["test"]["top1"] > 60

@@ -29,12 +29,13 @@ from bench.backbones.student import build_student
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.method import Batch, Shared, Stage
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 STEPS = 8
 
@@ -503,7 +504,7 @@ def test_a_swin_is_distilled_into_swin_v2() -> None:
 
 def test_a_backbone_without_tokens_is_left_out() -> None:
     overrides = Overrides(methods="ce,feature_distillation", backbones="timm:resnet18@none", rates="15", seeds="1")
-    plan = expand(read_experiment("demo", Registry(), overrides))
+    plan = read_plan("demo", Registry(), overrides)
     assert [cell.reason.startswith("feature_distillation needs tokens") for cell in plan.excluded] == [True]
 
 
@@ -514,7 +515,7 @@ def test_it_trains_on_digits_and_distilling_helps() -> None:
     settings = ("steps=60", "warmup=6", "evaluations=1")
     for method in ("feature_distillation(on_top=true,distil_lr=5e-3)", "feature_distillation(share=0)"):
         overrides = Overrides(methods=method, rates="100", seeds="1", settings=settings)
-        plan = expand(read_experiment("digits", registry, overrides))
-        record = run_trial(plan.runs[0].spec, registry, torch.device("cpu")).record
+        plan = read_plan("digits", registry, overrides)
+        record = as_plain(run_trial(next(iter(plan.unique.values())), registry, torch.device("cpu")).record)
         found.append(record["curve"][-1]["test"]["top1"])
     assert found[0] > found[1] + 10

@@ -19,12 +19,13 @@ from torch.utils._pytree import tree_leaves
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Batch, Method, Terms
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 CLASSES = 10
 
@@ -375,6 +376,6 @@ def test_it_composes_with_gta_and_keeps_its_stages(model: Model, data: TrainingI
 def test_it_trains_on_digits(method: str) -> None:
     registry = Registry()
     overrides = Overrides(methods=method, rates="100", seeds="1", settings=("steps=60", "warmup=6", "evaluations=1"))
-    plan = expand(read_experiment("digits", registry, overrides))
-    record = run_trial(plan.runs[0].spec, registry, torch.device("cpu")).record
+    plan = read_plan("digits", registry, overrides)
+    record = as_plain(run_trial(next(iter(plan.unique.values())), registry, torch.device("cpu")).record)
     assert record["curve"][-1]["test"]["top1"] > 60

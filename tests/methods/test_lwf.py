@@ -18,9 +18,8 @@ from bench.backbones import Model
 from bench.backbones.model import Family
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Method, Stage
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit
@@ -276,11 +275,11 @@ def test_a_model_without_a_source_head_is_refused() -> None:
 
 @pytest.mark.parametrize("backbone", ["micro_vit@none", "timm:vit_small_patch16_224.dino"])
 def test_a_backbone_without_a_source_head_is_left_out_with_the_reason(backbone: str) -> None:
-    plan = expand(read_experiment("digits", Registry(), Overrides("ce,lwf", backbones=f"micro_vit,{backbone}")))
+    plan = read_plan("digits", Registry(), Overrides("ce,lwf", backbones=f"micro_vit,{backbone}"))
     reasons = {(cell.axes["method"], cell.axes["backbone"]): cell.reason for cell in plan.excluded}
     assert list(reasons) == [("lwf", backbone)]
     assert reasons["lwf", backbone].startswith(f"lwf needs source_head, and {backbone} offers ")
-    assert {planned.axes["backbone"] for planned in plan.runs if planned.axes["method"] == "lwf"} == {"micro_vit"}
+    assert {spec.backbone.name for spec in plan.unique.values() if spec.method.name == "lwf"} == {"micro_vit"}
 
 
 @pytest.mark.slow
@@ -288,6 +287,6 @@ def test_a_backbone_without_a_source_head_is_left_out_with_the_reason(backbone: 
 def test_it_learns_the_digits(settings: str) -> None:
     overrides = Overrides(settings, rates="15", seeds="1", settings=("steps=40", "warmup=4", "evaluations=2"))
     registry = Registry()
-    (planned,) = expand(read_experiment("digits", registry, overrides)).runs
-    curve = run_trial(planned.spec, registry, torch.device("cpu")).record["curve"]
+    (spec,) = read_plan("digits", registry, overrides).unique.values()
+    curve = run_trial(spec, registry, torch.device("cpu")).record["curve"]
     assert curve[-1]["test"]["top1"] > 30

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Method
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, predict
 from bench.training.trial import run_trial
+from tests.scenes import as_plain
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -274,7 +275,7 @@ class TestRuns:
     @pytest.mark.parametrize("backbone", ["micro_vit", "timm:resnet50_gn@none"])
     def test_without_batch_norms_it_is_left_out_and_told_why(self, backbone: str) -> None:
         overrides = Overrides(methods="ce,stochnorm", backbones=backbone, rates="15", seeds="1")
-        (cell,) = expand(read_experiment("digits", Registry(), overrides)).excluded
+        (cell,) = read_plan("digits", Registry(), overrides).excluded
         assert cell.reason.startswith(f"stochnorm needs batch_norm, and {backbone} offers ")
 
     @pytest.mark.slow
@@ -282,6 +283,6 @@ class TestRuns:
         registry = Registry()
         settings = ("steps=60", "warmup=6", "evaluations=1")
         overrides = Overrides(methods="stochnorm", backbones="micro_resnet", rates="100", seeds="1", settings=settings)
-        spec = expand(read_experiment("digits", registry, overrides)).runs[0].spec
-        record = run_trial(spec, registry, torch.device("cpu")).record
+        spec = next(iter(read_plan("digits", registry, overrides).unique.values()))
+        record = as_plain(run_trial(spec, registry, torch.device("cpu")).record)
         assert record["curve"][-1]["test"]["top1"] > 60

@@ -20,6 +20,7 @@ from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
 from bench.records.store import SCHEMA, Curve, Finished, Point, Store, in_threads
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
+from tests.scenes import as_plain
 
 DAY = 86400
 
@@ -218,7 +219,7 @@ class TestPublish:
         assert folder.parent == tmp_path / "runs"
         assert folder.name.isascii()
         assert len(folder.name) < 130
-        assert store.record(spec().id)["spec"]["dataset"]["name"] == dataset
+        assert as_plain(store.record(spec().id))["spec"]["dataset"]["name"] == dataset
         assert set(store.finished()) == {spec().id}
 
 
@@ -275,35 +276,35 @@ class TestFailures:
         store = Store(tmp_path)
         fail(store, spec(), "first")
         (fail(store, spec(), "second") / "record.json").write_text("{", encoding="utf-8")
-        assert store.failures()[spec().id]["error"]["message"] == "first"
+        assert as_plain(store.failures()[spec().id])["error"]["message"] == "first"
 
 
 class TestRecord:
     def test_by_the_beginning_of_its_id(self, tmp_path: Path) -> None:
         store = filled(tmp_path)
-        record = store.record(spec(1).id[:6])
+        record = as_plain(store.record(spec(1).id[:6]))
         assert record["id"] == spec(1).id
         assert Path(record["folder"]) == tmp_path / "runs" / store.finished()[spec(1).id].folder
 
     def test_of_a_run_that_failed_and_then_was_trained(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
         fail(store, spec())
-        assert store.record(spec().id)["status"] == "failed"
+        assert as_plain(store.record(spec().id))["status"] == "failed"
         publish(store, spec())
-        assert store.record(spec().id)["status"] == "done"
+        assert as_plain(store.record(spec().id))["status"] == "done"
 
     def test_the_last_of_many_failures(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
         for number in range(1, 12):
             fail(store, spec(), f"attempt {number}")
-        assert store.record(spec().id)["error"]["message"] == "attempt 11"
+        assert as_plain(store.record(spec().id))["error"]["message"] == "attempt 11"
 
     def test_there_is_none_or_more_than_one(self, tmp_path: Path) -> None:
         store = filled(tmp_path)
         with pytest.raises(InputError, match="no record of a run whose id begins with '0000'"):
-            store.record("0000")
+            as_plain(store.record("0000"))
         with pytest.raises(InputError, match="3 records of a run"):
-            store.record("")
+            as_plain(store.record(""))
 
     @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
     def test_a_damaged_one_is_an_input_error(self, tmp_path: Path, content: str) -> None:
@@ -311,7 +312,7 @@ class TestRecord:
         folder = publish(store, spec())
         (folder / "record.json").write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=folder.name):
-            store.record(spec().id)
+            as_plain(store.record(spec().id))
 
 
 class TestIndex:
@@ -437,7 +438,7 @@ class TestIndex:
         with read_only(tmp_path / "results") as store:
             assert readable(store.finished()) == expected
             assert store.failures() == {}
-            assert store.record(spec().id)["status"] == "done"
+            assert as_plain(store.record(spec().id))["status"] == "done"
             with pytest.raises(InputError, match=r"--results \.: nothing can be written there: Permission denied"):
                 store.check_writable()
         assert files(tmp_path) == before
@@ -594,7 +595,7 @@ class TestDamage:
         record = changed(json.loads(path.read_text(encoding="utf-8")), "schema", value=schema)
         path.write_text(json.dumps(record), encoding="utf-8")
         before = files(tmp_path)
-        for read in (store.finished, lambda: store.record(spec(1).id)):
+        for read in (store.finished, lambda: as_plain(store.record(spec(1).id))):
             with pytest.raises(InputError, match=rf"written by a newer version \(schema {schema}\)") as caught:
                 read()
             assert str(path.parent) in str(caught.value)

@@ -15,14 +15,15 @@ from bench.device import interrupt
 from bench.launch import Job
 from bench.launch.failures import failure_class
 from bench.launch.worker import work
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import CHECKED
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 CPU = torch.device("cpu")
 USUAL = ("steps=12", "warmup=2", "evaluations=3", "batch_size=8")
@@ -35,6 +36,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.method import Method
+from tests.scenes import as_plain
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def no_request() -> Iterator[None]:
 
 def planned(methods: str, *settings: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> RunSpec:
     overrides = Overrides(methods=methods, rates="15", seeds="1", backbones=backbones, settings=(*USUAL, *settings))
-    (spec,) = expand(read_experiment("demo", Registry(plugins), overrides)).unique.values()
+    (spec,) = read_plan("demo", Registry(plugins), overrides).unique.values()
     return spec
 
 
@@ -103,8 +105,8 @@ def stop_in_stage(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(left: Outcome, right: Outcome) -> None:
-    assert left.record["curve"] == right.record["curve"]
-    assert left.record["stages"] == right.record["stages"]
+    assert as_plain(left.record)["curve"] == as_plain(right.record)["curve"]
+    assert as_plain(left.record)["stages"] == as_plain(right.record)["stages"]
     assert left.predictions.keys() == right.predictions.keys()
     for name, predicted in left.predictions.items():
         assert np.array_equal(predicted, right.predictions[name])
@@ -120,11 +122,13 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
     for steps in (1, 3):
         pieces, stops = in_pieces(spec, tmp_path / str(steps), steps, monkeypatch)
         assert stops >= 8 // steps - (8 % steps == 0)
-        if "shared" in whole.record["stages"][0]:  # a student that was kept half-trained was not taken
-            pieces.record["stages"][0]["shared"]["taken"] = whole.record["stages"][0]["shared"]["taken"]
+        if "shared" in as_plain(whole.record)["stages"][0]:  # a student that was kept half-trained was not taken
+            as_plain(pieces.record)["stages"][0]["shared"]["taken"] = as_plain(whole.record)["stages"][0]["shared"][
+                "taken"
+            ]
         same(whole, pieces)
-        assert pieces.record["taken_up"] == pieces.record["usage"]["parts"] - 1 > 0
-    assert whole.record["taken_up"] == 0
+        assert as_plain(pieces.record)["taken_up"] == as_plain(pieces.record)["usage"]["parts"] - 1 > 0
+    assert as_plain(whole.record)["taken_up"] == 0
 
 
 def test_drop_path_and_sgd_are_taken_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +151,7 @@ def test_a_signal_is_answered_with_a_checkpoint_and_the_claim_is_given_back(tmp_
     interrupt.clear()
     assert work(spec, job)["status"] == "done"
     assert not (tmp_path / "checkpoints" / spec.id).exists()
-    assert Store(tmp_path).record(spec.id)["taken_up"] == 1
+    assert as_plain(Store(tmp_path).record(spec.id))["taken_up"] == 1
     assert work(spec, job)["status"] == "elsewhere"  # there is a record by now
 
 
@@ -178,7 +182,7 @@ def test_a_checkpoint_that_is_none_is_set_aside_and_the_run_begins_anew(
         path.write_bytes(stopped(planned("ce", "lr=0.5"), tmp_path / "other").read_bytes())
     outcome = run_trial(spec, Registry(), CPU, tmp_path)
     assert "the run begins anew" in capsys.readouterr().out
-    assert outcome.record["taken_up"] == 0
+    assert as_plain(outcome.record)["taken_up"] == 0
     assert list(path.parent.glob("*.damaged.*"))
     assert not (tmp_path / "touched").exists()
     same(outcome, run_trial(spec, Registry(), CPU))
@@ -212,7 +216,7 @@ def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
     assert len(ends) == 1
     ends[0].unlink()
     outcome = run_trial(spec, Registry(), CPU, tmp_path)
-    assert outcome.record["taken_up"] == 0
+    assert as_plain(outcome.record)["taken_up"] == 0
     same(outcome, run_trial(spec, Registry(), CPU))
 
 
@@ -259,7 +263,7 @@ def test_a_stage_that_is_brought_to_its_end_leaves_the_modes_that_training_leave
             run_trial(spec, registry, CPU, tmp_path)
     interrupt.clear()
     again = run_trial(spec, registry, CPU, tmp_path)
-    assert again.record["taken_up"] == 1
+    assert as_plain(again.record)["taken_up"] == 1
     same(whole, again)
 
 
@@ -270,9 +274,9 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
     line = "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')"
     spec = planned("mine", plugins=plugin(tmp_path, line))
     outcome = run_trial(spec, Registry((tmp_path / "mine.py",)), CPU)
-    assert outcome.record["parts"] == 4
+    assert as_plain(outcome.record)["parts"] == 4
     plain = run_trial(planned("ce"), Registry(), CPU)
-    for left, right in zip(plain.record["curve"], outcome.record["curve"], strict=True):
+    for left, right in zip(plain.record["curve"], as_plain(outcome.record)["curve"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
@@ -288,8 +292,8 @@ def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkey
 
     monkeypatch.setattr(Model, "normalised", small)
     outcome = run_trial(spec, Registry(), CPU)
-    assert (plain.record["parts"], outcome.record["parts"]) == (1, 8)
-    for left, right in zip(plain.record["curve"], outcome.record["curve"], strict=True):
+    assert (plain.record["parts"], as_plain(outcome.record)["parts"]) == (1, 8)
+    for left, right in zip(plain.record["curve"], as_plain(outcome.record)["curve"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
@@ -302,7 +306,7 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
     interrupt.clear()
     monkeypatch.setattr("bench.training.trial._why_whole", lambda *told: "it would have to be divided again")
     outcome = run_trial(spec, registry, CPU, tmp_path)
-    assert (outcome.record["parts"], outcome.record["taken_up"]) == (4, 1)
+    assert (outcome.record["parts"], as_plain(outcome.record)["taken_up"]) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +325,7 @@ def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
     spec = planned("mine", plugins=(file,), backbones=backbones)
     answer = work(spec, Job(tmp_path / "results", (file,)))
     assert answer["status"] == "failed"
-    error = Store(tmp_path / "results").failures()[spec.id]["error"]
+    error = as_plain(Store(tmp_path / "results").failures()[spec.id])["error"]
     assert error["class"] == "oom"
     assert why in error["message"]
 
@@ -333,7 +337,7 @@ def test_a_loss_that_is_no_number_ends_the_run_early_as_diverged(tmp_path: Path)
     spec = planned("mine", "steps=100000", "evaluations=1", plugins=(file,))
     answer = work(spec, Job(tmp_path / "results", (file,)))
     assert answer["status"] == "failed"
-    failure = Store(tmp_path / "results").failures()[spec.id]
+    failure = as_plain(Store(tmp_path / "results").failures()[spec.id])
     assert failure["error"]["class"] == "diverged"
     assert "nan" in failure["error"]["message"]
     assert CHECKED <= 100

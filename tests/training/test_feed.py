@@ -15,12 +15,14 @@ from bench.conformance import examine, find_subject
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.dataset import FileImages
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.experiment import read_experiment
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe, read_protocol
 from bench.registry import Registry
 from bench.training.feed import Span
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 CPU = torch.device("cpu")
 QUICK = settings(max_examples=200, deadline=None)
@@ -66,8 +68,8 @@ def trial(plugin: Path, method: str = "large", *changed: str) -> Outcome:
     if "epochs=2" in changed:
         protocol = protocol[1:]
     overrides = Overrides(method, rates="15", seeds="1", settings=protocol)
-    (planned,) = expand(read_experiment("digits", registry, overrides)).runs
-    return run_trial(planned.spec, registry, CPU)
+    (spec,) = read_plan("digits", registry, overrides).unique.values()
+    return run_trial(spec, registry, CPU)
 
 
 def photos(**protocol: object) -> TrainingImages:
@@ -191,7 +193,7 @@ def test_an_augmentation_that_does_not_exist_is_told_with_those_that_do() -> Non
 def test_a_stage_is_given_its_batches_and_the_curve_counts_its_steps(
     plugin: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    record = trial(plugin).record
+    record = as_plain(trial(plugin).record)
     sizes = [int(line.split()[1]) for line in capfd.readouterr().out.splitlines() if line.startswith("images")]
     assert sizes == [12] * 4 + [4] * 12
     told = [{key: stage[key] for key in ("steps", "budget", "batch_size")} for stage in record["stages"]]

@@ -27,15 +27,15 @@ from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.method import Batch, Method, Stage, Terms, frozen
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json
 from bench.training.fit import Diverged, Progress, fit, predict, set_modes, trained
 from bench.training.optimizer import build_optimizer
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 CPU = torch.device("cpu")
 CLASSES, SIDE, DEPTH = 10, 12, 2
@@ -747,7 +747,7 @@ def test_predict_answers_for_every_image_in_order(batch_size: int, count: int) -
 
 def demo(methods: str = "ce,gta", *changed: str) -> list[RunSpec]:
     overrides = Overrides(methods, rates="15", seeds="1", settings=("steps=12", "warmup=2", *changed))
-    return [planned.spec for planned in expand(read_experiment("demo", Registry(), overrides)).runs]
+    return list(read_plan("demo", Registry(), overrides).unique.values())
 
 
 def outcome(spec: RunSpec, registry: Registry | None = None) -> Outcome:
@@ -756,7 +756,7 @@ def outcome(spec: RunSpec, registry: Registry | None = None) -> Outcome:
 
 def bits(made: Outcome) -> str:
     """Curve, stages, subset and predictions; every digit of every number."""
-    kept = {key: made.record[key] for key in ("curve", "stages", "subset")}
+    kept = {key: as_plain(made.record)[key] for key in ("curve", "stages", "subset")}
     return json.dumps([kept, {name: values.tolist() for name, values in made.predictions.items()}])
 
 
@@ -791,13 +791,13 @@ def test_a_run_is_the_same_twice_after_another_and_in_a_fresh_process() -> None:
 def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
     (spec,) = demo("ce")
     made = outcome(spec)
-    curve = made.record["curve"]
+    curve = as_plain(made.record)["curve"]
     assert [point["step"] for point in curve] == [3, 6, 9, 12]
     assert [point["learning_rate"] for point in curve] == [spec.protocol.recipe.learning_rate(s) for s in (2, 5, 8, 11)]
     assert made.predictions["test"].shape == (4, 597)
     assert made.predictions["val"].shape == (4, 240)
-    assert (made.record["test_images"], made.record["validation_images"]) == (597, 240)
-    assert made.record["stages"][0]["steps"] == 12
+    assert (made.record["test_images"], as_plain(made.record)["validation_images"]) == (597, 240)
+    assert as_plain(made.record)["stages"][0]["steps"] == 12
     for split in ("val", "test"):
         labels = made.predictions[f"{split}_labels"].tolist()
         for point, predicted in zip(curve, made.predictions[split].tolist(), strict=True):
@@ -812,7 +812,7 @@ def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
 @pytest.mark.parametrize("evaluations", [1, 5, 50])
 def test_the_points_are_evenly_spaced_and_the_last_is_the_end(evaluations: int) -> None:
     (spec,) = demo("ce", f"evaluations={evaluations}")
-    steps = [point["step"] for point in outcome(spec).record["curve"]]
+    steps = [point["step"] for point in as_plain(outcome(spec).record)["curve"]]
     assert steps[-1] == 12
     assert len(steps) == min(evaluations, 12)
     assert steps == sorted(set(steps))
@@ -846,8 +846,8 @@ class Mine(Method):
 
 def run_written(registry: Registry, name: str) -> Outcome:
     overrides = Overrides(name, rates="15", seeds="1", settings=("steps=12", "warmup=2"))
-    (planned,) = expand(read_experiment("demo", registry, overrides)).runs
-    return outcome(planned.spec, registry)
+    (spec,) = read_plan("demo", registry, overrides).unique.values()
+    return outcome(spec, registry)
 
 
 def test_a_run_that_exceeds_its_budget_is_refused(tmp_path: Path) -> None:
@@ -861,7 +861,7 @@ def test_the_curve_runs_over_all_stages(tmp_path: Path) -> None:
         "yield Stage(model, self.loss, recipe.window(0, 0.3), train=[model.head])\n"
         "        yield Stage(model, self.loss, recipe.window(0.3, 1), continues=True)"
     )
-    record = run_written(written(tmp_path, "staged", body), "staged").record
+    record = as_plain(run_written(written(tmp_path, "staged", body), "staged").record)
     assert [point["step"] for point in record["curve"]] == [3, 6, 9, 12]
     assert [stage["steps"] for stage in record["stages"]] == [4, 8]
     assert record["stages"][0]["trained_weights"] == 48 * 10 + 10
@@ -871,13 +871,13 @@ def test_the_curve_runs_over_all_stages(tmp_path: Path) -> None:
 def test_a_run_that_uses_less_than_its_budget_is_evaluated_at_its_end(tmp_path: Path) -> None:
     registry = written(tmp_path, "modest", "yield Stage(model, self.loss, recipe.window(0, 0.4))")
     made = run_written(registry, "modest")
-    assert [point["step"] for point in made.record["curve"]] == [3, 5]
+    assert [point["step"] for point in as_plain(made.record)["curve"]] == [3, 5]
     assert made.predictions["test"].shape == (2, 597)
 
 
 def test_a_method_without_stages_is_the_untrained_model(tmp_path: Path) -> None:
     made = run_written(written(tmp_path, "idle", "return iter(())"), "idle")
-    assert [point["step"] for point in made.record["curve"]] == [0]
+    assert [point["step"] for point in as_plain(made.record)["curve"]] == [0]
 
 
 def test_modes_of_a_stage_can_be_set_twice() -> None:

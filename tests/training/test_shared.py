@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from bench.launch import Job, LocalExecutor, run
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
 from bench.records.lease import claimed
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.shelf import Shelf
 from bench.training.trial import Outcome, run_trial
+from tests.scenes import as_plain
 
 USUAL = ("steps=8", "warmup=2", "evaluations=4", "batch_size=8")
 
@@ -34,6 +35,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.method import Method, Shared, Stage, hyper, replace, seeded
+from tests.scenes import as_plain
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def plugin(tmp_path: Path) -> Path:
 def specs(plugin: Path, methods: str, **changes: str) -> list[RunSpec]:
     given = {"rates": "15", "seeds": "1", "settings": USUAL, **changes}
     overrides = Overrides(methods=methods, **given)  # type: ignore[arg-type]
-    return [r.spec for r in expand(read_experiment("digits", Registry([plugin]), overrides)).runs]
+    return [r.spec for r in read_plan("digits", Registry([plugin]), overrides).runs]
 
 
 def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> Outcome:
@@ -83,7 +85,7 @@ def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> Outcome:
 
 
 def stage(outcome: Outcome) -> dict[str, Any]:
-    shared = outcome.record["stages"][0]["shared"]
+    shared = as_plain(outcome.record)["stages"][0]["shared"]
     assert isinstance(shared, dict)
     return shared
 
@@ -94,7 +96,7 @@ def test_a_taken_stage_gives_the_run_the_same_bits_as_a_trained_one(plugin: Path
     first, second = (trial(spec, plugin, tmp_path) for _ in range(2))
     assert [stage(made)["taken"] for made in (alone, first, second)] == [False, False, True]
     for made in (first, second):
-        assert made.record["curve"] == alone.record["curve"]
+        assert as_plain(made.record)["curve"] == as_plain(alone.record)["curve"]
         assert all(np.array_equal(made.predictions[key], alone.predictions[key]) for key in alone.predictions)
 
 
@@ -131,10 +133,10 @@ def test_the_recipe_and_the_code_are_in_the_key(plugin: Path) -> None:
 
 def test_a_shared_stage_is_not_on_the_curve_and_may_come_on_top_of_the_budget(plugin: Path) -> None:
     within, on_top = specs(plugin, "turned,turned(extra=true)")
-    made = trial(within, plugin, None).record
+    made = as_plain(trial(within, plugin, None).record)
     assert [point["step"] for point in made["curve"]] == [6, 8]
     assert [part["steps"] for part in made["stages"]] == [4, 4]
-    made = trial(on_top, plugin, None).record
+    made = as_plain(trial(on_top, plugin, None).record)
     assert [point["step"] for point in made["curve"]] == [2, 4, 6, 8]
     assert [part["steps"] for part in made["stages"]] == [4, 8]
 
@@ -154,7 +156,7 @@ def test_workers_that_need_one_stage_at_a_time_train_it_once(plugin: Path, tmp_p
     runs = specs(plugin, "turned,turned(tuned=false)")
     run(runs, Job(tmp_path / "results", (plugin,)), LocalExecutor(jobs=2))
     store = Store(tmp_path / "results")
-    taken = [store.record(spec.id)["stages"][0]["shared"]["taken"] for spec in runs]
+    taken = [as_plain(store.record(spec.id))["stages"][0]["shared"]["taken"] for spec in runs]
     assert sorted(taken) == [False, True]
     assert [path.suffix for path in (store.root / "shared").iterdir()] == [".safetensors"]
 

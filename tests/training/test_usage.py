@@ -15,6 +15,7 @@ import pytest
 
 from bench.training import usage
 from bench.training.usage import Counter, Meter, Power, add
+from tests.scenes import as_plain
 
 MEGA = 2**20
 
@@ -45,7 +46,7 @@ def advance(counter: Path, joules: float) -> None:
 class TestMeter:
     def test_plain_data_and_nothing_invented(self) -> None:
         with Meter() as meter:
-            told = meter.read()
+            told = as_plain(meter.read())
         assert json.loads(json.dumps(told)) == told
         assert told["parts"] == 1
         assert told["gpu_memory_bytes"] is None
@@ -54,11 +55,11 @@ class TestMeter:
     def test_sleeping_takes_time_but_no_processor(self) -> None:
         meter = Meter()
         time.sleep(0.3)
-        slept = meter.read()
+        slept = as_plain(meter.read())
         until = time.process_time() + 0.2
         while time.process_time() < until:
             pass
-        worked = meter.read()
+        worked = as_plain(meter.read())
         assert slept["seconds"] >= 0.3
         assert slept["cpu_seconds"] < 0.15
         assert worked["cpu_seconds"] - slept["cpu_seconds"] >= 0.19
@@ -84,7 +85,7 @@ class TestMeter:
 
     def test_a_resumed_run_is_the_sum_of_its_parts(self) -> None:
         first = {**Meter().read(), "seconds": 100.0, "cpu_seconds": 50.0, "memory_bytes": 10**15}
-        told = Meter(before=first).read()
+        told = as_plain(Meter(before=first).read())
         assert told["parts"] == 2
         assert 100 <= told["seconds"] < 110
         assert 50 <= told["cpu_seconds"] < 60

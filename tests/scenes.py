@@ -1,0 +1,28 @@
+"""What many tests need of plans and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from bench.plan.table import Plan
+from bench.records.record import AnyRecord, Stored, Usage
+from bench.spec import RunSpec
+
+
+def runs_with_axes(plan: Plan) -> Iterator[tuple[RunSpec, Mapping[str, str]]]:
+    """Every run of a plan, once for each cell that needs it, with what that cell is of."""
+    for table in plan.tables:
+        for _, cell in table.places():
+            for candidate in cell.candidates:
+                for spec in candidate.runs:
+                    yield spec, cell.axes
+
+
+def as_plain(stored: AnyRecord | Stored | Usage) -> dict[str, Any]:
+    """A record as plain data, as its file has it; with the folder, where that is known."""
+    if isinstance(stored, Stored):
+        return {**msgspec.to_builtins(stored.record), "folder": str(stored.folder)}
+    return dict(msgspec.to_builtins(stored))
