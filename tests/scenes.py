@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bench.plan.table import Plan
+from bench.plan.table import Plan, PlannedCell
 from bench.records.record import AnyRecord, Stored, Usage
 from bench.spec import RunSpec
 
@@ -26,3 +26,8 @@ def as_plain(stored: AnyRecord | Stored | Usage) -> dict[str, Any]:
     if isinstance(stored, Stored):
         return {**msgspec.to_builtins(stored.record), "folder": str(stored.folder)}
     return dict(msgspec.to_builtins(stored))
+
+
+def left_out(plan: Plan) -> list[PlannedCell]:
+    """The cells of a plan that are not run."""
+    return [cell for table in plan.tables for _, cell in table.places() if cell.reason]

@@ -35,10 +35,14 @@ from bench.data import read_data, unpack
 from bench.data.dataset import FileImages
 from bench.document import parse_document
 from bench.errors import InputError, told
+from bench.plan.grid import lay_out
+from bench.plan.table import PlannedCell, TablePlan
 from bench.registry import Registry
-from bench.sheets import FORMATS as SHEET_FORMATS
-from bench.sheets import Sheet, Shown, render_sheet
-from bench.tables import FORMATS, Cell, Layout, compare, render
+from bench.sheets.formats import FORMATS, render_sheet
+from bench.sheets.sheet import Sheet, Shown
+from bench.sheets.view import render
+from bench.tables.cells import Cell
+from bench.tables.compare import compare
 from bench.training.checkpoint import Checkpoint
 from bench.training.shelf import Shelf
 
@@ -486,22 +490,29 @@ class Tags(html.parser.HTMLParser):
 
 def sheet(label: str) -> Sheet:
     """A sheet with one text in every place that somebody else can fill."""
-    cell = Shown(label, std=label, delta=label, mark=label, rank=1, note=label)
-    where = {"columns": ((label, label),), "rows": ((label, label),), "cells": ((cell,),)}
+    cell = Shown(label, std=label, delta=label, mark=label, count=label, sign=label, look="best")
+    record = {"row": label, "column": label, "note": label}
+    where = {"columns": ((label, label),), "rows": ((label, label),), "cells": ((cell,),), "records": (record,)}
     return Sheet(name=label, title=label, stub=(label, label), notes=(label,), **where)  # type: ignore[arg-type]
 
 
 def table(label: str, format: str) -> str:
-    axes = {"dataset": label, "backbone": f"{label} ", "method": label, "rate": "15 %"}
-    cells = [
-        Cell({**axes, "method": label}, (1.0, 2.0), 2),
-        Cell({**axes, "method": "other"}, (), 2, reason=label),
-        Cell({**axes, "method": f"x{label}"}, (3.0, 4.5), 2),
-    ]
-    layout = Layout(
-        title=label, rows=("dataset", "backbone", "method"), columns=("rate",), metric=label, baseline=label
+    axes = {"dataset": label, "backbone": f"{label} ", "rate": "15 %"}
+    names = (label, "other", f"x{label}")
+    planned = [PlannedCell({**axes, "method": name}, name=name, reason=label * (name == "other")) for name in names]
+    loose = TablePlan(
+        name=label,
+        title=label,
+        measured=label,
+        stub=("dataset", "backbone", "method"),
+        rows=(),
+        columns=(("rate",),),
+        cells=(tuple(planned),),
+        baseline=label,
     )
-    return render(compare(cells, layout), format, 100)
+    plan = lay_out(loose, {**{axis: (value,) for axis, value in axes.items()}, "method": names})
+    cells = [[Cell((1.0, 2.0), (0, 1), 2)], [Cell(planned=2, reason=label)], [Cell((3.0, 4.5), (0, 1), 2)]]
+    return render(compare(plan, cells), format, width=100)
 
 
 def written(label: str, kind: str, format: str) -> str:
@@ -571,7 +582,7 @@ CHECKS = {
     "json": check_json,
     "text": check_text,
 }
-SHOWN = [*(("sheet", format) for format in SHEET_FORMATS), *(("table", format) for format in FORMATS)]
+SHOWN = [*(("sheet", format) for format in FORMATS), *(("table", format) for format in FORMATS)]
 
 
 class TestInjection:

@@ -10,8 +10,8 @@ import torch
 from bench.cards.code import code_digest
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError
-from bench.plan.grid import Plan
 from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
 from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, identity, to_json

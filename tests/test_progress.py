@@ -8,7 +8,8 @@ import pytest
 
 from bench.launch import Event
 from bench.progress import Watch
-from bench.training.trackers import Observer, Pacing, Point
+from bench.records.record import Point
+from bench.training.trackers import Observer, Pacing
 
 
 def test_a_terminal_shows_the_grid_and_how_far_a_run_is(
@@ -45,7 +46,7 @@ def test_a_log_has_a_plain_line_for_each_run_that_ends(capsys: pytest.CaptureFix
 
 def test_progress_is_told_now_and_then_and_points_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told, points = [0.0], [], []
-    last = Point(30, 0.1, {}, None, None, 3.0)
+    last = Point(step=30, learning_rate=0.1, test={"top1": 1.0}, seconds=3.0)
 
     class Noting(Observer):
         def point(self, point: Point) -> None:

@@ -199,7 +199,9 @@ def _curves(then: Sequence[Point], now: Sequence[Point]) -> Iterator[str]:
         yield f"the curve has its points at steps {_listed(steps[0])}, and now at {_listed(steps[1])}"
         return
     old, new = [_flat(point) for point in then], [_flat(point) for point in now]
-    for name in dict.fromkeys(name for point in old for name in point):
+    measured = {name.rpartition(".")[2] for point in old for name in point}
+    names = dict.fromkeys(name for point in (*old, *new) for name in point)
+    for name in [name for name in names if name.rpartition(".")[2] in measured]:
         pairs = [(a.get(name), b.get(name), at) for a, b, at in zip(old, new, steps[0], strict=True)]
         wrong = [(a, b, at) for a, b, at in pairs if a != b]
         gaps = [(abs(a - b), at) for a, b, at in wrong if a is not None and b is not None]

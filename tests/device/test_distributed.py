@@ -87,7 +87,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     train_together(tmp_path / "2", specs)
     alone, shared = (Store(tmp_path / str(ranks)) for ranks in (1, 2))
     for spec in specs:
-        one, two = alone.record(spec.id), shared.record(spec.id)
+        one, two = as_plain(alone.record(spec.id)), as_plain(shared.record(spec.id))
         assert (one["ranks"], two["ranks"]) == (1, 2)
         for left, right in zip(one["curve"], two["curve"], strict=True):
             assert left["step"] == right["step"]

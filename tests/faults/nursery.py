@@ -20,8 +20,8 @@ from bench.launch import make_ready, worker
 from bench.launch.executor import Job
 from bench.records.lease import is_held
 from bench.records.store import Store
+from bench.sheets.view import render
 from bench.spec import RunSpec
-from bench.tables import render
 from tests.faults.operations import Act, Operations, kill
 
 EVALUATED = 50
@@ -101,7 +101,7 @@ def ended(*arguments: Any, target: Any = train) -> int:
 
 def tables(plan: Any, results: Path) -> list[str]:
     """A plan's table as it is printed, and as data."""
-    table = bench.fill(plan, Store(results))
+    (table,) = bench.fill(plan, Store(results))
     return [render(table, format) for format in ("text", "csv", "json", "latex", "markdown")]
 
 

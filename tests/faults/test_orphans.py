@@ -16,6 +16,7 @@ import torch
 
 from bench.launch.status import claimed_runs
 from bench.records.store import Store
+from tests.scenes import as_plain
 
 BENCH = Path(sys.executable).with_name("bench")
 
@@ -133,6 +134,6 @@ def test_a_worker_is_killed_whose_run_several_processes_share(tmp_path: Path) ->
         wait(lambda: not any(map(alive, below)), 30, f"none of {below} is left")
     assert front.returncode == 1
     assert "SIGKILL" in out
-    (failure,) = Store(tmp_path / "results").failures().values()
+    (failure,) = map(as_plain, Store(tmp_path / "results").failures().values())
     assert failure["error"]["class"] == "oom"
     assert claimed_runs(tmp_path / "results") == set()

@@ -15,6 +15,7 @@ from bench.launch.local import default_jobs
 from bench.launchers.local import Local
 from bench.records.store import Store
 from tests.launch.runs import spec
+from tests.scenes import as_plain
 
 
 def test_runs_that_several_gpus_share_are_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +107,7 @@ for line in sys.stdin:
         assert sorted((event.run_id, event.status) for event in events) == sorted(
             (spec(seed).id, "done" if seed % 3 else "failed") for seed in range(7)
         )
-        failures = Store(tmp_path / "results").failures()
+        failures = {run: as_plain(stored) for run, stored in Store(tmp_path / "results").failures().items()}
         assert set(failures) == {spec(seed).id for seed in (0, 3, 6)}
         for failure in failures.values():
             assert "killed by signal 9 (SIGKILL)" in failure["error"]["message"]

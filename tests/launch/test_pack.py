@@ -31,6 +31,7 @@ from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json
 from tests.launch.runs import spec
+from tests.scenes import as_plain
 
 DONE = {"status": "done", "message": "", "seconds": 1.0, "top1": 50.0}
 ELSEWHERE = {**DONE, "status": "elsewhere"}
@@ -161,7 +162,7 @@ class TestRuns:
         worker = Worker(lambda run: None if run.seed == 1 else done(tmp_path, run), code)
         assert lead(tmp_path, worker) == {"done": 3, "failed": 1, "elsewhere": 0}
         assert worker.trained == [(0, 0), (1, 0), (2, 1), (3, 1)], "a new worker for those after it"
-        (failure,) = Store(tmp_path).failures().values()
+        (failure,) = map(as_plain, Store(tmp_path).failures().values())
         assert says in failure["error"]["message"]
         assert failure["error"]["class"] == kind
         assert (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8") == "the reason\n"
@@ -273,7 +274,7 @@ class TestStops:
 
         with pytest.raises(RuntimeError, match="too many"):
             lead(tmp_path, Worker(answer), stop)
-        (failure,) = Store(tmp_path).failures().values()
+        (failure,) = map(as_plain, Store(tmp_path).failures().values())
         assert failure["error"]["class"] == "time"
         assert "--time" in failure["error"]["message"]
 
@@ -324,7 +325,7 @@ class TestSharedRuns:
         worker = Worker(answer, code, log)
         assert lead(root, worker, ranks=2) == {"done": 3, "failed": 1, "elsewhere": 0}
         assert not list(root.glob("job.lost-*")), "what was said is removed once it is recorded"
-        (failure,) = Store(root).failures().values()
+        (failure,) = map(as_plain, Store(root).failures().values())
         assert (failure["id"], failure["folder"][-2:]) == (RUNS[1].id, "-1")
         return {**failure["error"], "log": (Path(failure["folder"]) / "log.txt").read_text(encoding="utf-8")}
 
@@ -567,7 +568,7 @@ def test_a_whole_job_without_slurm(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[2/2] failed" in done.stdout
-    failures = Store(tmp_path / "results").failures()
+    failures = {run: as_plain(stored) for run, stored in Store(tmp_path / "results").failures().items()}
     assert set(failures) == {RUNS[0].id, RUNS[1].id}
     for failure in failures.values():
         assert failure["environment"]["launcher"] == "slurm"
@@ -623,7 +624,7 @@ def test_a_whole_job_whose_second_process_fails(tmp_path: Path) -> None:
     ]
     printed = [task.communicate(timeout=240)[0] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], printed
-    failures = Store(results).failures()
+    failures = {run: as_plain(stored) for run, stored in Store(results).failures().items()}
     raised, crashed = (failures[run.id]["error"] for run in runs)
     assert (raised["class"], raised["message"]) == ("oom", "process 1 of 2: MemoryError: no more")
     assert raised["trace"].endswith("MemoryError: no more\n")

@@ -24,6 +24,7 @@ from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit
 from bench.training.trial import run_trial
+from tests.scenes import left_out
 
 co: Any = importlib.import_module("bench.methods.co_tuning")
 
@@ -383,7 +384,7 @@ def test_switched_off_it_is_plain_fine_tuning_bit_for_bit() -> None:
 @pytest.mark.parametrize("backbone", ["micro_vit@none", "timm:vit_small_patch16_224.dino"])
 def test_a_backbone_without_a_source_head_is_left_out_with_the_reason(backbone: str) -> None:
     plan = read_plan("digits", Registry(), Overrides("ce,co_tuning", backbones=f"micro_vit,{backbone}"))
-    reasons = {(cell.axes["method"], cell.axes["backbone"]): cell.reason for cell in plan.excluded}
+    reasons = {(cell.axes["method"], cell.axes["backbone"]): cell.reason for cell in left_out(plan)}
     assert list(reasons) == [("co_tuning", backbone)]
     assert reasons["co_tuning", backbone].startswith(f"co_tuning needs source_head, and {backbone} offers ")
     assert {spec.backbone.name for spec in plan.unique.values() if spec.method.name == "co_tuning"} == {"micro_vit"}

@@ -30,7 +30,7 @@ from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit, set_modes
 from bench.training.trial import run_trial
-from tests.scenes import as_plain
+from tests.scenes import as_plain, left_out
 
 SHAPES = [(3, 4, 5, 5), (3, 6, 3, 2), (3, 1, 1, 1)]
 
@@ -313,7 +313,7 @@ def test_the_first_head_has_a_step_at_least(share: float, steps: int, first: int
 class TestRuns:
     def test_a_vit_is_left_out_and_told_why(self) -> None:
         plan = read_plan("digits", Registry(), Overrides(methods="ce,delta", rates="15", seeds="1"))
-        (cell,) = plan.excluded
+        (cell,) = left_out(plan)
         assert cell.reason.startswith("delta needs conv_map_1, conv_map_2, conv_map_3, conv_map_4, last_convs, and")
 
     @pytest.mark.slow

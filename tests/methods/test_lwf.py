@@ -24,6 +24,7 @@ from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import fit
 from bench.training.trial import run_trial
+from tests.scenes import left_out
 
 lwf: Any = importlib.import_module("bench.methods.lwf")
 
@@ -276,7 +277,7 @@ def test_a_model_without_a_source_head_is_refused() -> None:
 @pytest.mark.parametrize("backbone", ["micro_vit@none", "timm:vit_small_patch16_224.dino"])
 def test_a_backbone_without_a_source_head_is_left_out_with_the_reason(backbone: str) -> None:
     plan = read_plan("digits", Registry(), Overrides("ce,lwf", backbones=f"micro_vit,{backbone}"))
-    reasons = {(cell.axes["method"], cell.axes["backbone"]): cell.reason for cell in plan.excluded}
+    reasons = {(cell.axes["method"], cell.axes["backbone"]): cell.reason for cell in left_out(plan)}
     assert list(reasons) == [("lwf", backbone)]
     assert reasons["lwf", backbone].startswith(f"lwf needs source_head, and {backbone} offers ")
     assert {spec.backbone.name for spec in plan.unique.values() if spec.method.name == "lwf"} == {"micro_vit"}

@@ -18,7 +18,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
-from bench.records.store import SCHEMA, Curve, Finished, Point, Store, in_threads
+from bench.records.record import SCHEMA
+from bench.records.store import Curve, Finished, Point, Store, in_threads
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
 
@@ -229,8 +230,8 @@ class TestFailures:
         folders = [fail(store, spec(), f"attempt {number}") for number in range(1, 13)]
         assert [folder.name.rpartition("-")[2] for folder in folders] == [str(number) for number in range(1, 13)]
         (last,) = store.failures().values()
-        assert last["error"]["message"] == "attempt 12"
-        assert last["folder"] == str(folders[-1])
+        assert as_plain(last)["error"]["message"] == "attempt 12"
+        assert last.folder == folders[-1]
         assert store.finished() == {}
 
     def test_of_many_at_once_each_is_kept(self, tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ class TestFailures:
         for seed in range(3):
             fail(store, spec(seed), f"seed {seed}")
         fail(store, spec(1), "again")
-        assert {run_id: record["error"]["message"] for run_id, record in store.failures().items()} == {
+        assert {run_id: as_plain(stored)["error"]["message"] for run_id, stored in store.failures().items()} == {
             spec(0).id: "seed 0",
             spec(1).id: "again",
             spec(2).id: "seed 2",
@@ -268,7 +269,7 @@ class TestFailures:
         store = Store(tmp_path)
         fail(store, spec(0), "well")
         (fail(store, spec(1)) / "record.json").write_text(content, encoding="utf-8")
-        found = store.failures()
+        found = {run_id: as_plain(stored) for run_id, stored in store.failures().items()}
         assert found[spec(0).id]["error"]["message"] == "well"
         assert all(isinstance(record["error"]["message"], str) for record in found.values())
 
@@ -642,8 +643,8 @@ class TestWholeRecords:
         folders = [run.folder for run in store.finished().values()]
         (tmp_path / "runs" / folders[0] / "record.json").write_text("{", encoding="utf-8")
         first, second = store.records([folders[2], folders[0], folders[1], "none-of-these"])
-        assert Path(first["folder"]) == tmp_path / "runs" / folders[2]
-        assert second["spec"] == json.loads((tmp_path / "runs" / folders[1] / "record.json").read_bytes())["spec"]
+        assert first[1] == tmp_path / "runs" / folders[2]
+        assert second[0].spec == json.loads((tmp_path / "runs" / folders[1] / "record.json").read_bytes())["spec"]
 
 
 class TestCurve:

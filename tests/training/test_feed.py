@@ -152,7 +152,7 @@ def test_a_warm_up_in_steps_takes_the_place_of_one_in_epochs(tmp_path: Path) -> 
     path.write_text(f"{axes}protocol: {{epochs: 9, warmup_epochs: 3}}\n")
     for typed, warmup in (((), (0, 3.0)), (("warmup=7",), (7, 0.0))):
         experiment = read_experiment(str(path), Registry(), Overrides(settings=typed))
-        assert (experiment.protocol.recipe.warmup, experiment.protocol.recipe.warmup_epochs) == warmup
+        assert (experiment.protocols[()].recipe.warmup, experiment.protocols[()].recipe.warmup_epochs) == warmup
 
 
 def test_a_warm_up_longer_than_the_run_is_said_before_it_trains(plugin: Path) -> None:

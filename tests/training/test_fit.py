@@ -737,8 +737,8 @@ def test_predict_answers_for_every_image_in_order(batch_size: int, count: int) -
         model.head.weight.copy_(torch.eye(4))
     data = TrainingImages(split, np.arange(count), 4, Protocol(augmentation="none"), 2, 0, CPU)
     found = predict(model.train(), split, data, batch_size)
-    assert found.dtype == np.int64
-    assert np.array_equal(found, classes)
+    assert np.array_equal(found.predicted, classes)
+    assert np.array_equal(found.labels, classes)
     assert not model.training
 
 

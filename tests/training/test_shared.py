@@ -77,7 +77,7 @@ def plugin(tmp_path: Path) -> Path:
 def specs(plugin: Path, methods: str, **changes: str) -> list[RunSpec]:
     given = {"rates": "15", "seeds": "1", "settings": USUAL, **changes}
     overrides = Overrides(methods=methods, **given)  # type: ignore[arg-type]
-    return [r.spec for r in read_plan("digits", Registry([plugin]), overrides).runs]
+    return list(read_plan("digits", Registry([plugin]), overrides).unique.values())
 
 
 def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> Outcome:

@@ -16,9 +16,10 @@ import pytest
 
 from bench.errors import InputError
 from bench.protocol import Protocol
+from bench.records.record import Point
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, to_json
 from bench.training import trackers
-from bench.training.trackers import Observer, Point, tracked, tracker_names
+from bench.training.trackers import Observer, tracked, tracker_names
 
 SPEC = RunSpec(
     method=MethodSpec("ce", "aaaaaaaaaaaa", ()),
@@ -35,7 +36,8 @@ PART = """
 import json, os, sys
 from pathlib import Path
 from bench.spec import from_json
-from bench.training.trackers import Point, tracked
+from bench.records.record import Point
+from bench.training.trackers import tracked
 
 spec, results, points, end, *_ = map(json.loads, sys.argv[1:5])
 with tracked(("tensorboard", "wandb"), from_json(spec), Path(results)) as observer:
@@ -171,8 +173,8 @@ class TestTracked:
     ) -> None:
         monkeypatch.setattr(trackers, "_TRACKERS", makers)
         with tracked(tuple(makers), SPEC, Path()) as observer:
-            observer.point(Point(1, 0.1, {}, None, {}, 1.0))
-            observer.point(Point(2, 0.1, {}, None, {}, 1.0))
+            observer.point(Point(step=1, learning_rate=0.1, test={"top1": 1.0}, seconds=1.0))
+            observer.point(Point(step=2, learning_rate=0.1, test={"top1": 1.0}, seconds=1.0))
             if error:
                 raise error
 
@@ -204,13 +206,13 @@ class TestTracked:
     def test_a_results_folder_that_cannot_be_written(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "tensorboard").write_text("a file where the folder should be")
         with tracked(("tensorboard",), SPEC, tmp_path) as observer:
-            observer.point(Point(1, 0.1, {}, None, {"top1": 1.0, "mean_per_class": 1.0}, 1.0))
+            observer.point(Point(step=1, learning_rate=0.1, test={"top1": 1.0, "mean_per_class": 1.0}, seconds=1.0))
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("tracker tensorboard: it failed and is told no more: ")
 
     def test_without_trackers_nothing_is_imported_or_written(self, tmp_path: Path) -> None:
         with tracked((), SPEC, tmp_path) as observer:
-            observer.point(Point(1, 0.1, {}, None, {}, 1.0))
+            observer.point(Point(step=1, learning_rate=0.1, test={"top1": 1.0}, seconds=1.0))
         assert not list(tmp_path.iterdir())
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from bench.records.record import Energy, Usage
 from bench.training import usage
 from bench.training.usage import Counter, Meter, Power, add
 from tests.scenes import as_plain
@@ -67,11 +69,14 @@ class TestMeter:
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets the peak of a process")
     def test_the_peak_is_that_of_this_run(self) -> None:
         """A worker trains one run after the other; the peak of an earlier one is not the next one's."""
-        before = Meter().read()["memory_bytes"]
+        before = Meter().read().memory_bytes
         meter = Meter()
         block = bytearray(b"x") * (200 * MEGA)
         del block
-        high, after = meter.read()["memory_bytes"], Meter().read()["memory_bytes"]
+        high, after = meter.read().memory_bytes, Meter().read().memory_bytes
+        assert before is not None
+        assert high is not None
+        assert after is not None
         assert high >= before + 190 * MEGA
         assert after <= high - 150 * MEGA
 
@@ -84,13 +89,14 @@ class TestMeter:
         assert read() == 700
 
     def test_a_resumed_run_is_the_sum_of_its_parts(self) -> None:
-        first = {**Meter().read(), "seconds": 100.0, "cpu_seconds": 50.0, "memory_bytes": 10**15}
-        told = as_plain(Meter(before=first).read())
+        first = msgspec.structs.replace(Meter().read(), seconds=100.0, cpu_seconds=50.0, memory_bytes=10**15)
+        second = Meter(before=first).read()
+        told = as_plain(second)
         assert told["parts"] == 2
         assert 100 <= told["seconds"] < 110
         assert 50 <= told["cpu_seconds"] < 60
         assert told["memory_bytes"] == 10**15
-        assert Meter(before=told).read()["parts"] == 3
+        assert Meter(before=second).read().parts == 3
 
     def test_energy_is_followed_until_the_end(self, no_counters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(usage, "INTERVAL", 0.01)
@@ -102,7 +108,7 @@ class TestMeter:
             advance(counter, 262143.328)
             until(lambda: followed.last == [262143.328])
             advance(counter, 1)  # it has started again
-            told = meter.read()["energy_joules"]["processor"]
+            told = meter.read().energy_joules.processor
         assert told == pytest.approx(262143.328 - 10 + 1, abs=0.01)
         until(lambda: threading.active_count() == threads)
 
@@ -119,24 +125,11 @@ def _refuse(*_: Any, **__: Any) -> None:
 
 
 def test_two_parts_together() -> None:
-    part: dict[str, Any] = {
-        "parts": 1,
-        "seconds": 1.5,
-        "cpu_seconds": 1.0,
-        "memory_bytes": 100,
-        "gpu_memory_bytes": 7,
-        "energy_joules": {"processor": 2.0, "gpu": None},
-    }
-    other = {**part, "memory_bytes": 50, "gpu_memory_bytes": None, "energy_joules": {"processor": 3.0, "gpu": 1.0}}
+    part = Usage(1, 1.5, 1.0, memory_bytes=100, gpu_memory_bytes=7, energy_joules=Energy(2.0, None))
+    other = Usage(1, 1.5, 1.0, memory_bytes=50, gpu_memory_bytes=None, energy_joules=Energy(3.0, 1.0))
     assert add(None, part) == part
-    assert add(part, other) == {
-        "parts": 2,
-        "seconds": 3.0,
-        "cpu_seconds": 2.0,
-        "memory_bytes": 100,
-        "gpu_memory_bytes": None,
-        "energy_joules": {"processor": 5.0, "gpu": None},
-    }
+    together = Usage(2, 3.0, 2.0, memory_bytes=100, gpu_memory_bytes=None, energy_joules=Energy(5.0, None))
+    assert add(part, other) == together
 
 
 class TestProcessorEnergy:
