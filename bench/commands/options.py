@@ -28,7 +28,6 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *names: Any, **settings: Any) -> None:
         super().__init__(*names, **{"allow_abbrev": False, **settings})
         self.prepare: Callable[[Parser, Sequence[str]], None] | None = None
-        self.of_launchers: set[str] = set()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, once options that depend on what is typed have been added (``prepare``)."""
@@ -88,7 +87,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
         type=split_paths,
         default=[],
         metavar="PATH",
-        help="a method file, or a folder with methods/ or another of the suite's folders in it; or several, with commas",
+        help="a method file, or a folder with methods/, datasets/ or such in it; or several, with commas",
     )
 
 
