@@ -12,9 +12,7 @@ from bench.settings import VARIABLES
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, in which no run may be trained, a screen of 100 columns, and nothing
-    named once.
-    """
+    """An empty working folder, in which no run may be trained; a screen of 100 columns, and nothing named once."""
 
     def refuse(*args: object) -> None:
         raise AssertionError("runs would be trained")

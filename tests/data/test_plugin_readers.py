@@ -1,8 +1,9 @@
-"""A dataset of a layout of its own that a plug-in folder brings: a card and a reader, and nothing else is opened."""
+"""A dataset of a layout of its own that a plug-in folder brings: a card and a reader, those of docs/running.md."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +17,8 @@ from bench.registry import Registry
 
 MINE = ("--plugin", "mine")
 
-CARD = """title: Dots
-reader: by_list
-classes: 2
-official: {learn: 4, exam: 2}
-use: {train: [learn], test: [exam]}
-expects: [learn.txt, exam.txt]
-licence: ours
-"""
-READER = '''
-"""Lists of lines such as ``3.png big``."""
-
-from pathlib import Path
-
-from bench.data.official import Official, file_split
-
-CLASSES = ["big", "small"]
-
-
-def read(card):
-    lists = {}
-    for name in card.lists:
-        rows = [line.split() for line in (Path(card.path) / f"{name}.txt").read_text().splitlines()]
-        lists[name] = file_split([f"{card.path}/{file}" for file, _ in rows], [CLASSES.index(size) for _, size in rows])
-    return Official(CLASSES, lists)
-'''
+PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+CARD, READER = re.findall(r"```(?:yaml|python)\n((?:title: Dots|from pathlib).*?)```", PAGE, re.DOTALL)
 
 
 def call(*arguments: str) -> int:
@@ -97,7 +75,7 @@ def test_is_planned(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_means_what_its_reader_does(reader: Path) -> None:
     before = means()
-    reader.write_text("# a comment\n" + READER.replace("Lists of", "Texts of"), encoding="utf-8")
+    reader.write_text("# a comment\n" + READER, encoding="utf-8")
     assert means() == before
     reader.write_text(READER.replace('["big", "small"]', '["small", "big"]'), encoding="utf-8")
     assert means() != before
@@ -130,9 +108,9 @@ def test_that_is_wrong_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("reader: by_list", "reader: by_lists", ":2: no reader is called 'by_lists'; did you mean 'by_list'?"),
-        ("official: {learn: 4, exam: 2}\n", "", "'official' must give the size of each official list"),
-        ("classes: 2\n", "", "'classes' must be their number"),
+        ("reader: by_list", "reader: by_lists", "dots.yaml:2: no reader is called 'by_lists'; did you mean 'by_list'?"),
+        ("official:", "lists:", "'official' must give the size of each official list"),
+        ("classes:", "kinds:", "'classes' must be their number"),
     ],
 )
 def test_whose_card_is_wrong(reader: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, says: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.launch.launcher import Launcher
+from bench.launch import LocalExecutor
+from bench.launch.launcher import Launch, Launcher
 from bench.records.store import Store
 from bench.registry import Registry
 
@@ -88,7 +91,8 @@ class Here(Launcher):
 # ends every run before it returns
 AT_ONCE = '''
 from bench.launch import Event
-from bench.launch.launcher import Launcher
+from bench.launch import LocalExecutor
+from bench.launch.launcher import Launch, Launcher
 
 
 class AtOnce(Launcher):
@@ -228,6 +232,18 @@ class TestOfAPlugin:
         mine.rename(mine.with_name("slurm.py"))
         assert call("status", "demo", "--plugin", "mine") == 2
         assert "two launchers are called 'slurm'" in capsys.readouterr().err
+
+
+def test_the_one_of_the_page(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(import os.*?)```", page, re.DOTALL)
+    mine.with_name("quiet.py").write_text(example, encoding="utf-8")
+    steps: list[int] = []
+    monkeypatch.setattr(os, "nice", steps.append)
+    executor = Registry(["mine"]).launcher("quiet").executor(Launch([], {"cores": 3}, {}, Store("results")))
+    assert isinstance(executor, LocalExecutor)
+    assert (executor.jobs, steps) == (3, [10])
+    assert call("run", "demo", "--launcher", "quiet", "--plugin", "mine", "--cores", "0") == 2
 
 
 def test_those_of_the_suite_are_found_without_what_they_need(here: Path) -> None:
