@@ -136,18 +136,6 @@ def read_profile(name: str) -> Profile:
     return _profile(*read_toml(path, "match"))
 
 
-def read_value(key: str, value: object, place: str) -> Any:
-    """The value of a key of ``Resources`` as it was written in a profile or typed.
-
-    Raises:
-        InputError: it is none; ``place`` says where.
-    """
-    try:
-        return READ[key](value)
-    except ValueError as error:
-        raise InputError(f"{place}: {value!r} is not {error}") from None
-
-
 def _profile(data: Mapping[str, Any], lines: Lines) -> Profile:
     problems = Problems()
     tables = data.get("match", [])
@@ -168,19 +156,19 @@ def _profile(data: Mapping[str, Any], lines: Lines) -> Profile:
 def _values(table: Mapping[str, Any], number: int, lines: Lines, problems: Problems) -> dict[str, Any]:
     """A table's resources. ``max_running`` is for a whole submission and not for those that match."""
     allowed = [key for key in READ if not number or key != "max_running"]
-    found: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
     for key, value in table.items():
         place = lines.place(number, key)
         if key not in allowed:
             problems.add(f"{place}: {choose(key, [*allowed, *(AXES if number else ['match'])], 'key')}")
             continue
         try:
-            found[key] = read_value(key, value, f"{place}: {key}")
-        except InputError as error:
-            problems.add(error)
-    if {"pack", "pack_minutes"} <= found.keys():
+            resources[key] = READ[key](value)
+        except ValueError as error:
+            problems.add(f"{place}: {key}: {value!r} is not {error}")
+    if {"pack", "pack_minutes"} <= resources.keys():
         problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
-    return found
+    return resources
 
 
 def _no_profile(name: str, path: Path) -> str:
