@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from bench.launch import LocalExecutor
+from bench.settings import VARIABLES
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, in which no run may be trained, and a screen of 100 columns."""
+    """An empty working folder, in which no run may be trained; a screen of 100 columns, and nothing named once."""
 
     def refuse(*args: object) -> None:
         raise AssertionError("runs would be trained")
@@ -21,4 +22,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "100")
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
     return folder

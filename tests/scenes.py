@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,3 +31,13 @@ def as_plain(stored: AnyRecord | Stored | Usage) -> dict[str, Any]:
 def left_out(plan: Plan) -> list[PlannedCell]:
     """The cells of a plan that are not run."""
     return [cell for table in plan.tables for _, cell in table.places() if cell.reason]
+
+
+def untimed(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The points of a curve without the seconds that they took, which no two runs share."""
+    return [{name: value for name, value in point.items() if name != "seconds"} for point in points]
+
+
+def curve_of(record: AnyRecord) -> list[dict[str, Any]]:
+    """The points of a finished run, untimed."""
+    return untimed(as_plain(record)["curve"])

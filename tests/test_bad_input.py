@@ -749,7 +749,8 @@ def here(scene: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     monkeypatch.chdir(scene)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("BENCH_DATA", raising=False)
+    for variable in ("BENCH_DATA", "BENCH_PLUGIN", "BENCH_RESULTS"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     before = signal.signal(signal.SIGALRM, hang)
     signal.alarm(60)

@@ -121,7 +121,8 @@ def test_it_acts_on_the_method_before_it(registry: Registry) -> None:
 def test_its_terms_are_trained(registry: Registry) -> None:
     device = torch.device("cpu")
     losses = [
-        run_trial(spec(registry, text), registry, device).record["curve"][0]["loss"] for text in ("ce", "ce+scale")
+        as_plain(run_trial(spec(registry, text), registry, device).record)["curve"][0]["loss"]
+        for text in ("ce", "ce+scale")
     ]
     assert losses[1]["ce"] > 1.5 * losses[0]["ce"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,56 +36,59 @@ def add_launching(parser: Parser) -> None:
 
 
 def _add_options(parser: Parser, words: Sequence[str]) -> None:
-    """Add the options of the launcher that is typed, and of those of the suite."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    scan.add_argument("--launcher", nargs="?")
-    scan.add_argument("--plugin", nargs="?", action="append", default=[])
-    typed = scan.parse_known_args(words)[0]
-    registry = suite = bench.Registry()
-    if typed.launcher and typed.launcher not in suite.launcher_files:
-        registry = bench.Registry(plugins_of([path for text in typed.plugin if text for path in split_paths(text)]))
-        _require(typed.launcher, registry)
-    for name in dict.fromkeys([typed.launcher or "local", *suite.launcher_files]):
+    """Add the options of the launcher that is typed, and of those of the suite; one that several have, once."""
+    chosen, registry = _chosen(words)
+    added: set[str] = set()
+    for name in dict.fromkeys([chosen, *bench.Registry().launcher_files]):
         group = parser.add_argument_group(f"options of --launcher {name}")
         for option in registry.launcher(name).options:
-            _add_option(parser, group, option)
+            if option.key not in added:
+                _add_option(group, option)
+            added.add(option.key)
 
 
-def _add_option(parser: Parser, group: Any, option: Option) -> None:
-    """Add an option; one that an earlier launcher has too stands there already."""
-    if option.key in parser.of_launchers:
-        return
-    parser.of_launchers.add(option.key)
-    if option.metavar:
-        about = {"metavar": option.metavar, "action": "append" if option.repeats else "store"}
-    else:
-        about = {"action": "store_const", "const": ""}
+def _chosen(words: Sequence[str]) -> tuple[str, bench.Registry]:
+    """The launcher that is typed, and a registry that has it, before anything else is read. Raises ``InputError``."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--launcher", nargs="?", default="local")
+    scan.add_argument("--plugin", nargs="?", action="append", default=[])
+    typed = scan.parse_known_args(words)[0]
+    registry = bench.Registry()
+    if typed.launcher in registry.launcher_files or not typed.launcher:
+        return typed.launcher or "local", registry
+    registry = bench.Registry(plugins_of([path for text in typed.plugin if text for path in split_paths(text)]))
+    if typed.launcher not in registry.launcher_files:
+        raise InputError(f"--launcher: {choose(typed.launcher, registry.launcher_files, 'launcher')}")
+    return typed.launcher, registry
+
+
+def _add_option(group: Any, option: Option) -> None:
+    """Add an option of a launcher; its value is called by its flag, since no other's can be called so."""
+    value = {"metavar": option.metavar, "action": "append" if option.repeats else "store"}
+    switch = {"action": "store_const", "const": ""}
     try:
-        group.add_argument(option.flag, dest=option.key, help=option.about, **about)
+        group.add_argument(option.flag, dest=option.flag, help=option.about, **(value if option.metavar else switch))
     except argparse.ArgumentError:
         raise InputError(f"{group.title}: {option.flag} has a meaning for every launcher; name it otherwise") from None
 
 
 def launcher_of(options: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
-    """The launcher that is chosen, and what was typed of its options. Raises ``InputError``."""
+    """The launcher that is chosen, and the values of what was typed of its options. Raises ``InputError``."""
     registry = bench.Registry(options.plugin)
-    _require(options.launcher, registry)
     launcher = registry.launcher(options.launcher)
+    _refuse_others(options, launcher, registry)
+    typed = [option for option in launcher.options if getattr(options, option.flag) is not None]
+    return launcher, {option.key: option.value(getattr(options, option.flag)) for option in typed}
+
+
+def _refuse_others(options: argparse.Namespace, launcher: Launcher, registry: bench.Registry) -> None:
+    """Raise ``InputError`` where an option was typed that only another launcher has."""
     keys = {option.key for option in launcher.options}
     for name in bench.Registry().launcher_files:
         for option in registry.launcher(name).options:
-            if option.key not in keys and getattr(options, option.key) is not None:
+            if option.key not in keys and getattr(options, option.flag) is not None:
                 instead = launcher.instead.get(option.key, "")
                 raise InputError(f"{option.flag} is for --launcher {name}" + (f"; {instead}" if instead else ""))
-    typed = {option.key: getattr(options, option.key) for option in launcher.options}
-    return launcher, {
-        option.key: option.value(typed[option.key]) for option in launcher.options if typed[option.key] is not None
-    }
-
-
-def _require(name: str, registry: bench.Registry) -> None:
-    if name not in registry.launcher_files:
-        raise InputError(f"--launcher: {choose(name, registry.launcher_files, 'launcher')}")
 
 
 def job_of(options: argparse.Namespace) -> Job:
@@ -135,11 +138,7 @@ def launch(plan: Any, runs: Sequence[RunSpec], job: Job, options: argparse.Names
 
     launcher, typed = launcher_of(options)
     queue = launcher.queue(store.root, [run.id for run in runs])
-    if queue.problem and "resubmit" not in typed:
-        raise InputError(
-            f"the queue cannot be asked ({queue.problem}), and some of these runs may be in it; "
-            "--resubmit submits them again"
-        )
+    _require_answer(queue, typed)
     free = [run for run in runs if run.id not in queue.jobs]
     waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
     if waits and not free:
@@ -155,6 +154,14 @@ def launch(plan: Any, runs: Sequence[RunSpec], job: Job, options: argparse.Names
     if submitted is not None:
         _tell_submitted(submitted, options.target, waits)
     return Launched(0)
+
+
+def _require_answer(queue: Queued, typed: Mapping[str, Any]) -> None:
+    if queue.problem and "resubmit" not in typed:
+        raise InputError(
+            f"the queue cannot be asked ({queue.problem}), and some of these runs may be in it; "
+            "--resubmit submits them again"
+        )
 
 
 def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Queued:

@@ -26,7 +26,6 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *names: Any, **settings: Any) -> None:
         super().__init__(*names, **{"allow_abbrev": False, **settings})
         self.prepare: Callable[[Parser, Sequence[str]], None] | None = None
-        self.of_launchers: set[str] = set()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, once options that depend on what is typed have been added (``prepare``)."""

@@ -6,6 +6,8 @@ A launcher is a file with one class in it that derives from ``Launcher``: ``benc
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,39 @@ Typed = Mapping[str, Any]
 """What was typed of a launcher's options: values by key, only of those that were typed."""
 
 
+def one_line(value: object) -> str:
+    """Reads a text. Raises ``ValueError`` that says what is expected, as those below."""
+    if not isinstance(value, str) or not value or re.search(r"[\x00-\x1f]", value):
+        raise ValueError("a text of one line")
+    return value
+
+
+def count(low: int) -> Callable[[object], int]:
+    """Reads a whole number that is not below another one."""
+
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 10**9:
+            raise ValueError(f"a whole number of {low} or more")
+        return value
+
+    return read
+
+
+def above_zero(value: object) -> float:
+    """Reads a number above 0."""
+    number = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+    if not 0 < number < 1e9:
+        raise ValueError("a number above 0")
+    return number
+
+
 @dataclass(frozen=True)
 class Option:
     """An option of a launcher: the command line, its help and its errors are made from it.
@@ -28,7 +63,7 @@ class Option:
         key: the name of its value; ``cpus_per_run`` is typed as ``--cpus-per-run``.
         about: its help.
         metavar: what stands for the value in the help; empty for a switch, whose value is True.
-        read: makes the value from the text; raises ``ValueError`` that says what is expected (``"a number"``).
+        read: makes the value from the text; ``one_line``, ``count(1)``, ``above_zero``, or a function like them.
         repeats: it may be typed several times, and ``read`` is given the list of texts.
     """
 

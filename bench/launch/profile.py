@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, Problems, choose
+from bench.launch.launcher import above_zero, count, one_line
 from bench.spec import RunSpec
 from bench.toml import Lines, read_toml
 
@@ -135,18 +136,6 @@ def read_profile(name: str) -> Profile:
     return _profile(*read_toml(path, "match"))
 
 
-def read_value(key: str, value: object, place: str) -> Any:
-    """The value of a key of ``Resources`` as it was written in a profile or typed.
-
-    Raises:
-        InputError: it is none; ``place`` says where.
-    """
-    try:
-        return READ[key](value)
-    except ValueError as error:
-        raise InputError(f"{place}: {value!r} is not {error}") from None
-
-
 def _profile(data: Mapping[str, Any], lines: Lines) -> Profile:
     problems = Problems()
     tables = data.get("match", [])
@@ -167,19 +156,19 @@ def _profile(data: Mapping[str, Any], lines: Lines) -> Profile:
 def _values(table: Mapping[str, Any], number: int, lines: Lines, problems: Problems) -> dict[str, Any]:
     """A table's resources. ``max_running`` is for a whole submission and not for those that match."""
     allowed = [key for key in READ if not number or key != "max_running"]
-    found: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
     for key, value in table.items():
         place = lines.place(number, key)
         if key not in allowed:
             problems.add(f"{place}: {choose(key, [*allowed, *(AXES if number else ['match'])], 'key')}")
             continue
         try:
-            found[key] = read_value(key, value, f"{place}: {key}")
-        except InputError as error:
-            problems.add(error)
-    if {"pack", "pack_minutes"} <= found.keys():
+            resources[key] = READ[key](value)
+        except ValueError as error:
+            problems.add(f"{place}: {key}: {value!r} is not {error}")
+    if {"pack", "pack_minutes"} <= resources.keys():
         problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
-    return found
+    return resources
 
 
 def _no_profile(name: str, path: Path) -> str:
@@ -197,35 +186,6 @@ def _replace_pack(given: dict[str, Any], values: Mapping[str, Any]) -> None:
     given.update(values)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or re.search(r"[\x00-\x1f]", value):
-        raise ValueError("a text of one line")
-    return value
-
-
-def _count(low: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 10**9:
-            raise ValueError(f"a whole number of {low} or more")
-        return value
-
-    return read
-
-
-def _above_zero(value: object) -> float:
-    number = math.nan
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-    if not 0 < number < 1e9:
-        raise ValueError("a number above 0")
-    return number
-
-
 def _minutes(value: object) -> int:
     """Minutes as a number, or SLURM's HH:MM:SS and D-HH:MM:SS, rounded up."""
     parts = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,4}):(\d\d):(\d\d)", value) if isinstance(value, str) else None
@@ -233,7 +193,7 @@ def _minutes(value: object) -> int:
         days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
         value = math.ceil((days * 86400 + hours * 3600 + minutes * 60 + seconds) / 60)
     try:
-        return _count(1)(value)
+        return count(1)(value)
     except ValueError:
         raise ValueError("a time: minutes, HH:MM:SS or D-HH:MM:SS") from None
 
@@ -246,13 +206,13 @@ def _lines_of_shell(value: object) -> tuple[str, ...]:
 
 
 READ: Mapping[str, Callable[[object], Any]] = {
-    **dict.fromkeys(("partition", "account", "qos", "constraint", "exclude"), _text),
+    **dict.fromkeys(("partition", "account", "qos", "constraint", "exclude"), one_line),
     "time": _minutes,
-    "gpus_per_run": _count(0),
-    **dict.fromkeys(("cpus_per_run", "pack", "max_running"), _count(1)),
-    "max_requeues": _count(0),
-    "signal_seconds": _count(1),
-    **dict.fromkeys(("mem", "pack_minutes"), _above_zero),
+    "gpus_per_run": count(0),
+    **dict.fromkeys(("cpus_per_run", "pack", "max_running"), count(1)),
+    "max_requeues": count(0),
+    "signal_seconds": count(1),
+    **dict.fromkeys(("mem", "pack_minutes"), above_zero),
     "setup": _lines_of_shell,
 }
 """How the value of each key is read, from a file or the command line; ``ValueError`` says what is expected."""

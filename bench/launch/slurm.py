@@ -40,7 +40,6 @@ class SlurmExecutor:
         engine: makes submitit's executor.
 
     Attributes:
-        submission: what was submitted last.
         left: runs for which the user's limit of jobs left no room.
     """
 
@@ -48,7 +47,6 @@ class SlurmExecutor:
     cluster: Cluster = field(default_factory=Cluster)
     estimate: Estimate = lambda run: None
     engine: Engine | None = None
-    submission: Submission | None = None
     left: tuple[RunSpec, ...] = ()
 
     def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> Submitted:
@@ -64,7 +62,7 @@ class SlurmExecutor:
         plugins = tuple(plugin.absolute() for plugin in job.plugins)
         job = dataclasses.replace(job, results=root, plugins=plugins, launcher="slurm")
         failed = Store(root).attempts()
-        submission = self.submission = begin(cluster, job.command)
+        submission = begin(cluster, job.command)
         if not groups:
             return self._said(submission)
         path = write(root, submission)  # before anything is submitted: a disk that is full is noticed now
@@ -80,7 +78,6 @@ class SlurmExecutor:
             array = Array(job_id, tasks, told(group.resources))
             submission = dataclasses.replace(submission, arrays=(*submission.arrays, array))
             write(root, submission)
-        self.submission = submission
         return self._said(submission)
 
     def divide(self, runs: Sequence[RunSpec]) -> tuple[str, list[Group]]:

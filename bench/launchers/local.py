@@ -29,7 +29,7 @@ class Local(Launcher):
         """As the interface."""
         if typed.get("jobs", 1) < 1:
             raise InputError(f"--jobs {typed['jobs']}: at least one run at a time is needed")
-        ranks, gpus = max(1, int(typed.get("gpus_per_run", 1))), len(usable_gpus())
+        ranks, gpus = int(max(1, typed.get("gpus_per_run", 1))), len(usable_gpus())
         if 0 < gpus < ranks:
             raise InputError(f"--gpus-per-run {ranks}: only {gpus} can be used here; give a run at most as many")
         return ranks

@@ -19,7 +19,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.training.trial import Outcome, run_trial
-from tests.scenes import as_plain
+from tests.scenes import curve_of
 
 CPU = torch.device("cpu")
 
@@ -123,5 +123,5 @@ def test_a_run_has_the_same_bits(method: str, settings: tuple[str, ...], monkeyp
     for place in ("bench.data.training.feeders", "bench.training.fit.feeders"):
         monkeypatch.setattr(place, lambda device: 3)
     fed = trial(method, *settings)
-    assert as_plain(fed.record)["curve"] == as_plain(plain.record)["curve"]
+    assert curve_of(fed.record) == curve_of(plain.record)
     assert all(np.array_equal(fed.predictions[key], plain.predictions[key]) for key in plain.predictions)

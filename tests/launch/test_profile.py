@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InputError
-from bench.launch.profile import Profile, Resources, read_profile, read_value
+from bench.launch.profile import Profile, Resources, read_profile
+from bench.launchers.slurm import Slurm
 from bench.protocol import Protocol, Recipe
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
 
@@ -176,6 +177,9 @@ class TestRefusals:
             read_profile(str(tmp_path / "folder.toml"))
 
 
+OPTIONS = {option.key: option for option in Slurm.options}
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
@@ -189,7 +193,7 @@ class TestRefusals:
     ],
 )
 def test_what_is_typed(key: str, text: object, value: object) -> None:
-    assert read_value(key, text, f"--{key}") == value
+    assert OPTIONS[key].value(text) == value
 
 
 @pytest.mark.parametrize(
@@ -197,5 +201,5 @@ def test_what_is_typed(key: str, text: object, value: object) -> None:
     [("time", "soon"), ("time", "1:00"), ("time", "1e3"), ("gpus_per_run", "-1"), ("mem", "inf"), ("pack", "²")],
 )
 def test_what_is_typed_wrongly(key: str, text: str) -> None:
-    with pytest.raises(InputError, match=f"--{key}: '.*' is not "):
-        read_value(key, text, f"--{key}")
+    with pytest.raises(InputError, match=f"{OPTIONS[key].flag}: '.*' is not "):
+        OPTIONS[key].value(text)

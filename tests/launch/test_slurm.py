@@ -73,10 +73,10 @@ class TestWhatReachesSbatch:
         assert [given.get("dependency") for given in found] == [None, "afterany:101", "afterany:102"]
 
     def test_one_pack_is_no_array(self, tmp_path: Path, fake: Any) -> None:
-        executor = submit(tmp_path, [spec(0), spec(1)], Profile({"pack": 9}))
+        submit(tmp_path, [spec(0), spec(1)], Profile({"pack": 9}))
         assert "array" not in options(fake.scripts[0])
-        assert executor.submission is not None
-        assert list(executor.submission.tasks()) == [("101", (spec(0).id, spec(1).id))]
+        (submission,) = read(tmp_path)
+        assert list(submission.tasks()) == [("101", (spec(0).id, spec(1).id))]
 
     def test_what_runs_share(self, tmp_path: Path, fake: Any) -> None:
         profile = Profile({}, (({"backbone": "vit_*"}, {"gpus_per_run": 2}),))
@@ -150,8 +150,8 @@ class TestLimits:
         fake.write("assoc", "7|\n")
         fake.queue("1", "2_0", "2_1")
         executor = submit(tmp_path, [spec(seed) for seed in range(10)], Profile({"pack": 2}))
-        assert executor.submission is not None
-        assert len(list(executor.submission.tasks())) == 4
+        (submission,) = read(tmp_path)
+        assert len(list(submission.tasks())) == 4
         assert [run.seed for run in executor.left] == [8, 9]
 
     def test_no_room_at_all(self, tmp_path: Path, fake: Any) -> None:

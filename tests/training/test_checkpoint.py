@@ -23,7 +23,7 @@ from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import CHECKED
 from bench.training.trial import Outcome, run_trial
-from tests.scenes import as_plain
+from tests.scenes import as_plain, curve_of
 
 CPU = torch.device("cpu")
 USUAL = ("steps=12", "warmup=2", "evaluations=3", "batch_size=8")
@@ -105,7 +105,7 @@ def stop_in_stage(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(left: Outcome, right: Outcome) -> None:
-    assert as_plain(left.record)["curve"] == as_plain(right.record)["curve"]
+    assert curve_of(left.record) == curve_of(right.record)
     assert as_plain(left.record)["stages"] == as_plain(right.record)["stages"]
     assert left.predictions.keys() == right.predictions.keys()
     for name, predicted in left.predictions.items():
@@ -122,10 +122,9 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
     for steps in (1, 3):
         pieces, stops = in_pieces(spec, tmp_path / str(steps), steps, monkeypatch)
         assert stops >= 8 // steps - (8 % steps == 0)
-        if "shared" in as_plain(whole.record)["stages"][0]:  # a student that was kept half-trained was not taken
-            as_plain(pieces.record)["stages"][0]["shared"]["taken"] = as_plain(whole.record)["stages"][0]["shared"][
-                "taken"
-            ]
+        taken, once = pieces.record.stages[0].shared, whole.record.stages[0].shared
+        if taken and once:  # a student that was kept half-trained was not taken
+            taken["taken"] = once["taken"]
         same(whole, pieces)
         assert as_plain(pieces.record)["taken_up"] == as_plain(pieces.record)["usage"]["parts"] - 1 > 0
     assert as_plain(whole.record)["taken_up"] == 0
@@ -276,7 +275,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
     outcome = run_trial(spec, Registry((tmp_path / "mine.py",)), CPU)
     assert as_plain(outcome.record)["parts"] == 4
     plain = run_trial(planned("ce"), Registry(), CPU)
-    for left, right in zip(plain.record["curve"], as_plain(outcome.record)["curve"], strict=True):
+    for left, right in zip(as_plain(plain.record)["curve"], as_plain(outcome.record)["curve"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
@@ -292,8 +291,8 @@ def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkey
 
     monkeypatch.setattr(Model, "normalised", small)
     outcome = run_trial(spec, Registry(), CPU)
-    assert (plain.record["parts"], as_plain(outcome.record)["parts"]) == (1, 8)
-    for left, right in zip(plain.record["curve"], as_plain(outcome.record)["curve"], strict=True):
+    assert (as_plain(plain.record)["parts"], as_plain(outcome.record)["parts"]) == (1, 8)
+    for left, right in zip(as_plain(plain.record)["curve"], as_plain(outcome.record)["curve"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
@@ -306,7 +305,7 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
     interrupt.clear()
     monkeypatch.setattr("bench.training.trial._why_whole", lambda *told: "it would have to be divided again")
     outcome = run_trial(spec, registry, CPU, tmp_path)
-    assert (outcome.record["parts"], as_plain(outcome.record)["taken_up"]) == (4, 1)
+    assert (as_plain(outcome.record)["parts"], as_plain(outcome.record)["taken_up"]) == (4, 1)
 
 
 @pytest.mark.parametrize(

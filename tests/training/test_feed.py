@@ -214,5 +214,5 @@ def test_a_method_with_batches_of_its_own_keeps_every_promise(plugin: Path) -> N
 
 
 def test_lacvits_contrast_set_is_the_batch_that_is_asked_for(plugin: Path) -> None:
-    stages = trial(plugin, "lacvit(contrast_batch=24,share=0.5)").record["stages"]
+    stages = as_plain(trial(plugin, "lacvit(contrast_batch=24,share=0.5)").record)["stages"]
     assert [(stage["steps"], stage["batch_size"]) for stage in stages] == [(2, 24), (12, 4)]

@@ -796,7 +796,7 @@ def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
     assert [point["learning_rate"] for point in curve] == [spec.protocol.recipe.learning_rate(s) for s in (2, 5, 8, 11)]
     assert made.predictions["test"].shape == (4, 597)
     assert made.predictions["val"].shape == (4, 240)
-    assert (made.record["test_images"], as_plain(made.record)["validation_images"]) == (597, 240)
+    assert (as_plain(made.record)["test_images"], as_plain(made.record)["validation_images"]) == (597, 240)
     assert as_plain(made.record)["stages"][0]["steps"] == 12
     for split in ("val", "test"):
         labels = made.predictions[f"{split}_labels"].tolist()

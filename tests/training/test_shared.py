@@ -21,7 +21,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.shelf import Shelf
 from bench.training.trial import Outcome, run_trial
-from tests.scenes import as_plain
+from tests.scenes import as_plain, curve_of
 
 USUAL = ("steps=8", "warmup=2", "evaluations=4", "batch_size=8")
 
@@ -96,7 +96,7 @@ def test_a_taken_stage_gives_the_run_the_same_bits_as_a_trained_one(plugin: Path
     first, second = (trial(spec, plugin, tmp_path) for _ in range(2))
     assert [stage(made)["taken"] for made in (alone, first, second)] == [False, False, True]
     for made in (first, second):
-        assert as_plain(made.record)["curve"] == as_plain(alone.record)["curve"]
+        assert curve_of(made.record) == curve_of(alone.record)
         assert all(np.array_equal(made.predictions[key], alone.predictions[key]) for key in alone.predictions)
 
 
