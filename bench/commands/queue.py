@@ -170,17 +170,10 @@ def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
     except InputError:
         if len(logs) != 1:
             raise
-<<<<<<< HEAD
-        (log,) = logs.values()
-        return _existing(log, "its job has not printed anything yet: ")
-    at_it = isinstance(record, FailedRecord) and record.id in logs and record.id in claimed_runs(store.root)
-    return _existing(logs[record.id] if at_it else folder / "log.txt", "there is no log: ")
-=======
         return _existing(next(iter(logs.values())), "its job has not printed anything yet: ")
-    if record["id"] in logs and record["status"] != "done" and record["id"] in claimed_runs(store.root):
-        return _existing(logs[record["id"]], "its job has not printed anything yet: ")
-    return _existing(Path(record["folder"]) / "log.txt", "there is no log: ")
->>>>>>> launch
+    if isinstance(record, FailedRecord) and record.id in logs and record.id in claimed_runs(store.root):
+        return _existing(logs[record.id], "its job has not printed anything yet: ")
+    return _existing(folder / "log.txt", "there is no log: ")
 
 
 def _existing(path: Path, why: str) -> Path:
