@@ -11,6 +11,7 @@ _SECONDS_TO = re.compile(r"seconds_to_(\d{1,3})(?:_(\d+))?")
 
 METRICS = (
     Metric("seconds", "training time", "s", lower=True, low=0, of_run=lambda cost: cost.seconds),
+    Metric("hours", "training time", "h", lower=True, low=0, decimals=2, of_run=lambda cost: cost.seconds / 3600),
     Metric("peak_memory", "peak memory", "MB", lower=True, low=0, decimals=0, of_run=lambda cost: cost.memory / 1e6),
     Metric("trainable", "trained weights", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.trained),
     Metric("energy", "energy", "J", lower=True, low=0, decimals=0, of_run=lambda cost: cost.energy),
