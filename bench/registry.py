@@ -24,7 +24,6 @@ from bench.document import Section, read_document
 from bench.errors import InputError, choose, shortened
 from bench.loading import load_checked, load_file
 from bench.metrics import METRICS, Metric, find
-from bench.papers.published import PublishedTable, read_published
 
 if TYPE_CHECKING:
     from bench.launch.launcher import Launcher
@@ -196,9 +195,9 @@ class Registry:
         known = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
         raise InputError(f"{choose(target, known, 'experiment, paper or table')}; a path ending in .yaml is read too")
 
-    def published(self, name: str) -> PublishedTable:
-        """A paper's table. Raises ``InputError`` where there is none of that name."""
-        return read_published(name, read_document(self._find(self.table_files, name, "table")))
+    def table_file(self, name: str) -> Path:
+        """The file of a paper's table. Raises ``InputError`` where there is none of that name."""
+        return self._find(self.table_files, name, "table")
 
     def _method_file(self, name: str) -> Path:
         return self._find(self.method_files, name, "method")

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from bench.papers.table import published_sheet
+
+from bench.papers.published import published_table
 from bench.registry import Registry
 from bench.sheets import render_sheet
 from bench.tables import Cell, Layout, compare, render
@@ -74,6 +75,6 @@ def test_tables_compile(tmp_path: Path, format: str, datasets: list[str], column
 def test_tables_of_papers_compile_with_siunitx(tmp_path: Path) -> None:
     require_siunitx()
     registry = Registry()
-    sheets = [published_sheet(registry.published(name)) for name in registry.table_files]
+    sheets = [published_sheet(published_table(name, registry)) for name in registry.table_files]
     body = "\\clearpage ".join(render_sheet(sheet, "latex-siunitx") for sheet in sheets)
     assert compiled(tmp_path, body, r"\usepackage{siunitx}").stat().st_size > 10_000

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bench.tables.latex import escape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.notation import fixed, listed, signed
 from bench.stats import welch
 from bench.tables import FORMATS, Cell, Entry, Layout, Table, compare, render
 from bench.tables.figure import figure
-from bench.tables.latex import escape
-from bench.tables.notation import fixed, listed, signed
 
 NASTY = [
     "L2-SP & BSS",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.papers.published import published_table
 
 if TYPE_CHECKING:
     from bench.papers.claims import Claim, Verdict
@@ -64,7 +65,7 @@ def _judged(
         return []
     plan = plan_paper(paper, registry)
     results = results_of(plan, store)
-    tables = {table.name: registry.published(table.name) for table in plan.tables}
+    tables = {table.name: published_table(table.name, registry) for table in plan.tables}
     ours = {
         table.name: [[(cell.mean, cell.why_empty) for cell in line] for line in cells_of(table, results)]
         for table in plan.tables

@@ -96,8 +96,8 @@ def _record(one: ItemTest) -> dict[str, Any]:
 def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
     from tabulate import tabulate
 
+    from bench.notation import one_line, signed
     from bench.tables.items import LEVEL
-    from bench.tables.notation import one_line, signed
 
     def head(one: ItemTest) -> list[str]:
         return [one_line(one.where), one_line(f"{one.method} against {one.baseline}")]

@@ -126,7 +126,7 @@ def _cost(request: Request, seeds: str) -> tuple[int, float]:
 def _print_needs(needs: Sequence[Need], rule: tuple[str, float], power: float) -> None:
     from tabulate import tabulate
 
-    from bench.tables.notation import one_line, signed
+    from bench.notation import one_line, signed
 
     test, alpha = rule
     rows = [

@@ -21,8 +21,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.notation import fixed
 from bench.papers.quantity import Item, Matrix, Quantity, Untestable, items
-from bench.tables.notation import fixed
 
 TAKES = ("each", "max", "min", "mean", "spread", "count", "max_abs", "mean_abs")
 RELATIONS = ("is", "at_least", "at_most", "above", "below")

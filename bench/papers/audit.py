@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from bench.errors import InputError, choose
+from bench.notation import signed
 from bench.papers.attainable import (
     POPULATION,
     SAMPLE,
@@ -33,11 +34,10 @@ from bench.papers.attainable import (
     totals,
 )
 from bench.papers.labels import assigned, matches
-from bench.papers.published import Key, Printed, PublishedTable
+from bench.papers.published import Key, Printed, PublishedTable, published_table
 from bench.papers.sample import Sample, Samples
 from bench.papers.targets import tables_of
 from bench.registry import Registry
-from bench.tables.notation import signed
 
 CHECKS = ("average", "delta", "accuracy", "deviation", "repeated")
 FINDING, EXPLAINED, NOT_CHECKED = "finding", "explained", "not checked"
@@ -106,7 +106,7 @@ def audit(targets: Collection[str], registry: Registry) -> Audit:
     wanted = tables_of(targets, registry)
     papers = {name.partition("/")[0] for name in wanted}
     names = [name for name in registry.table_files if name.partition("/")[0] in papers]
-    tables = [table for table in map(registry.published, names) if table.kind == "results"]
+    tables = [table for table in (published_table(name, registry) for name in names) if table.kind == "results"]
     return audit_tables(tables, Samples(registry), wanted)
 
 

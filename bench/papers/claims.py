@@ -37,7 +37,7 @@ from bench.papers.assertion import (
 )
 from bench.papers.labels import matches
 from bench.papers.layout import group_of
-from bench.papers.published import PublishedTable, Ranking
+from bench.papers.published import PublishedTable, Ranking, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.registry import Registry
 
@@ -327,7 +327,7 @@ class _Reader:
             own = [at.partition("/")[2] for at in self.registry.table_files if at.startswith(f"{self.paper}/")]
             raise InputError(f"{place}: {choose(name, own, f'table of {self.paper}')}")
         if full not in self.tables:
-            self.tables[full] = self.registry.published(full)
+            self.tables[full] = published_table(full, self.registry)
         return full
 
     def listed(self, given: Section, key: str) -> tuple[str, ...]:

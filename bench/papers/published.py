@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.document import Section
+from bench.document import Section, read_document
 from bench.errors import Problems, choose
 from bench.keys import Key as Declared
 from bench.keys import check_keys
+
+if TYPE_CHECKING:
+    from bench.registry import Registry
 
 Key = tuple[str, ...]
 """Labels of a row or a column, from the outermost to the innermost level; empty where a level says nothing."""
@@ -123,6 +126,11 @@ class PublishedTable:
     def paper(self) -> str:
         """The paper's short name."""
         return self.name.partition("/")[0]
+
+
+def published_table(name: str, registry: Registry) -> PublishedTable:
+    """A paper's table. Raises ``InputError`` where there is none of that name, or all that is wrong with its file."""
+    return read_published(name, read_document(registry.table_file(name)))
 
 
 def read_published(name: str, section: Section) -> PublishedTable:

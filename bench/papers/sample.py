@@ -13,7 +13,7 @@ from bench.entry import read_entries
 from bench.errors import InputError
 from bench.papers.labels import assigned, matches
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
-from bench.papers.published import PublishedTable
+from bench.papers.published import PublishedTable, published_table
 from bench.registry import Registry
 from bench.syntax import split_chain
 
@@ -115,7 +115,7 @@ class Samples:
         """The test sizes in a paper's statistics tables, by table and row."""
         found = dict[str, int]()
         for name in self.registry.table_files:
-            if name.partition("/")[0] == paper and (table := self.registry.published(name)).kind == "statistics":
+            if name.partition("/")[0] == paper and (table := published_table(name, self.registry)).kind == "statistics":
                 tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
                 for row, cells in zip(table.rows, table.cells, strict=True):
                     for at in tested:

@@ -17,7 +17,7 @@ from bench.papers.labels import TOGETHER, assigned
 from bench.papers.layout import alike, comparison_groups, group_of, orientation
 from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import Key as Labels
-from bench.papers.published import PublishedTable
+from bench.papers.published import PublishedTable, published_table
 from bench.papers.sample import UNSTATED, Samples
 from bench.plan.experiment import VARY, overlaid
 from bench.plan.grid import run_specs, unserved
@@ -66,7 +66,7 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
     names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
     problems, tables = Problems(), []
     for name in names:
-        table = registry.published(name)
+        table = published_table(name, registry)
         if table.kind != "results" and target != name:
             continue
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
+from bench.notation import one_line
 from bench.sheets.sheet import Sheet, Shown, spans
-from bench.tables.notation import one_line
 
 STYLE = (
     "body{font:15px/1.4 serif;margin:2em}table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid}"

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bench.notation import one_line
 from bench.sheets import siunitx
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Span, spans
-from bench.tables.notation import one_line
 
 # "[" and "*" would be read as arguments of the "\\" that ends the row above
 SPECIAL = {

@@ -6,8 +6,8 @@ import re
 
 from tabulate import tabulate
 
+from bench.notation import one_line
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Shown
-from bench.tables.notation import one_line
 
 SPECIAL = re.compile(r"[\\`*_|<>\[\]~$]|&(?=#?\w+;)")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from bench.notation import one_line
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
-from bench.tables.notation import one_line
 
 SIGNS = {BEST: "●", CLOSE: "○", SECOND: "◇"}
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from bench.notation import fixed, signed
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Value
@@ -14,7 +15,6 @@ from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import SIGNS
-from bench.tables.notation import fixed, signed
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from bench.notation import one_line
 from bench.papers.published import Key
 from bench.plan.table import TablePlan
 from bench.stats import (
@@ -21,7 +22,6 @@ from bench.stats import (
 )
 from bench.tables.cells import Cells
 from bench.tables.claim import Claim, Compared
-from bench.tables.notation import one_line
 
 Group = Mapping[str, Mapping[str, tuple[float, ...]]]
 """What is compared over datasets: the values of each seed, by method and dataset."""

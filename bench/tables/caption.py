@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.plan.table import Contest
 from bench.stats.verdict import NOT_COMPARABLE, NOT_RUN, Agreement, Verdict, rank_agreement, summary
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
 from bench.tables.judging import SIGNS
-from bench.tables.notation import fixed, listed
 from bench.tables.results import FAILED
 from bench.tables.testing import DRAWS, out_of_reach, pairing, shared_draws, sizes, test_name
 

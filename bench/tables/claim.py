@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.notation import listed, one_line, signed
 from bench.stats import THESE
-from bench.tables.notation import listed, one_line, signed
 
 Key = tuple[str, ...]
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from bench.errors import InputError
 from bench.metrics import Metric
+from bench.notation import fixed
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats import holm, mean_std
@@ -18,7 +19,6 @@ from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
 from bench.tables.judging import verdict_on
-from bench.tables.notation import fixed
 from bench.tables.results import Results, results_of
 from bench.tables.testing import p_value, shared_draws
 

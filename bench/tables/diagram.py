@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from bench.notation import listed, one_line
 from bench.stats import Floats, cliques, critical_difference, mean_ranks
 from bench.tables.figure import METADATA, STYLE
-from bench.tables.notation import listed, one_line
 
 LINE = 0.24
 """Inches between two labels."""

@@ -14,10 +14,10 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.notation import listed, one_line
 from bench.papers.published import Key
 from bench.tables.compare import Entry, Table
 from bench.tables.figures import has_rates
-from bench.tables.notation import listed, one_line
 
 METHOD, RATE = "method", "rate"
 # Okabe and Ito (2008) without the yellow, which is too light on white; blue first

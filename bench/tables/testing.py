@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from bench.notation import listed
 from bench.spec import RunSpec
 from bench.stats import paired_t, permutation, refusal, smallest_p, welch
-from bench.tables.notation import listed
 
 DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": "the order of batches"}
 """What runs of one seed share, by the name that ``vary`` has for the draw."""

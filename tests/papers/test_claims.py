@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from bench.papers.measured import Ours
 
 from bench.errors import InputError
 from bench.papers.assertion import check
@@ -22,7 +23,7 @@ from bench.papers.claims import (
     printed_matrix,
     read_claims,
 )
-from bench.papers.measured import Ours
+from bench.papers.published import published_table
 from bench.papers.quantity import Untestable
 from bench.registry import Registry
 
@@ -75,7 +76,7 @@ def claim_of(folder: Path, statement: str, table: str = "table1") -> tuple[Claim
 
 def judged(folder: Path, statement: str, table: str = "table1") -> Verdict:
     claim, registry = claim_of(folder, statement, table)
-    return judge_published(claim, {name: registry.published(name) for name in claim.tables})
+    return judge_published(claim, {name: published_table(name, registry) for name in claim.tables})
 
 
 # ---- each statement, true and false
@@ -199,13 +200,13 @@ def ours_of(change: float, missing: bool = False) -> list[list[Ours]]:
 )
 def test_our_means_support_a_claim_or_not(folder: Path, statement: str, change: float, verdict: str) -> None:
     claim, registry = claim_of(folder, statement)
-    tables = {"mini/table1": registry.published("mini/table1")}
+    tables = {"mini/table1": published_table("mini/table1", registry)}
     assert judge_ours(claim, tables, {"mini/table1": ours_of(change)}).verdict == verdict
 
 
 def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:
     claim, registry = claim_of(folder, "better: {row: ours, than: base, columns: 15%}")
-    tables = {"mini/table1": registry.published("mini/table1")}
+    tables = {"mini/table1": published_table("mini/table1", registry)}
     verdict = judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)})
     assert verdict == Verdict(
         NOT_TESTABLE, "birds / ours / 15%: its weights were never published", reason="its weights were never published"
@@ -292,7 +293,7 @@ def problems(folder: Path, text: str) -> list[str]:
 
 def test_python_in_a_file_is_a_text(folder: Path) -> None:
     claim, registry = claim_of(folder, "unprinted: __import__('os').abort()")
-    matrix = printed_matrix(registry.published("mini/table1"))
+    matrix = printed_matrix(published_table("mini/table1", registry))
     with pytest.raises(Untestable, match=r"__import__\('os'\)"):
         check(claim.assertion, {"mini/table1": matrix})
 
@@ -316,7 +317,7 @@ def test_each_claim_of_a_paper_has_a_verdict_in_one_line(paper: str) -> None:
     assert len(claims) >= 12
     assert len({claim.text for claim in claims}) == len(claims)
     for claim in claims:
-        verdict = judge_published(claim, {name: REGISTRY.published(name) for name in claim.tables})
+        verdict = judge_published(claim, {name: published_table(name, REGISTRY) for name in claim.tables})
         assert verdict.verdict in (BORNE_OUT, CONTRADICTED, NOT_TESTABLE)
         assert verdict.line.startswith(f"{verdict.verdict}: ")
         assert "\n" not in verdict.line
@@ -327,7 +328,7 @@ def test_each_claim_of_a_paper_has_a_verdict_in_one_line(paper: str) -> None:
 
 def verdicts(paper: str) -> dict[str, Verdict]:
     return {
-        claim.text: judge_published(claim, {name: REGISTRY.published(name) for name in claim.tables})
+        claim.text: judge_published(claim, {name: published_table(name, REGISTRY) for name in claim.tables})
         for claim in read_claims(paper, REGISTRY)
     }
 

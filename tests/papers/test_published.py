@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from bench.papers.table import published_sheet
 
 from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
-from bench.papers.published import Printed, PublishedTable, read_cell, read_published
-from bench.papers.table import published_sheet
+from bench.papers.published import Printed, PublishedTable, published_table, read_cell, read_published
 from bench.registry import Registry
 from bench.sheets import FORMATS, Sheet, Shown, ranks, render_sheet, spans
 from tests.test_latex import compiled
@@ -37,7 +37,7 @@ TABLES = sorted(
 
 
 def table(name: str) -> PublishedTable:
-    return REGISTRY.published(name)
+    return published_table(name, REGISTRY)
 
 
 # ---- what was published

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from scipy.stats import ttest_ind, ttest_rel
-
 from bench.papers.comparisons import by_dataset, published_values
 from bench.papers.judging import Ground
 from bench.papers.measured import measured
@@ -21,6 +19,9 @@ from bench.papers.table import (
     paper_sheet,
     published_sheet,
 )
+from scipy.stats import ttest_ind, ttest_rel
+
+from bench.papers.published import published_table
 from bench.plan.overrides import Overrides
 from bench.plan.paper import PlannedCell, TablePlan, plan_paper
 from bench.records.store import Finished, Point
@@ -343,7 +344,7 @@ def test_a_dataset_in_the_rows_is_told_from_a_method(plan: TablePlan) -> None:
 
 
 def test_a_label_of_a_row_is_no_dataset_because_a_column_is_called_so() -> None:
-    table = Registry().published("lacvit/table1")
+    table = published_table("lacvit/table1", Registry())
     found = by_dataset(table, [[(cell.number,) if cell.decimals else () for cell in row] for row in table.cells])
     (group,) = found.values()
     assert len(group["MAE / ImageNet-1k / CE"]) == 8  # what it was pre-trained on stays in its name

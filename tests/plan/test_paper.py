@@ -21,7 +21,7 @@ from bench.cli import main
 from bench.document import parse_document
 from bench.errors import InputError
 from bench.papers.protocol import read_paper_protocol
-from bench.papers.published import PublishedTable
+from bench.papers.published import PublishedTable, published_table
 from bench.plan.overrides import Overrides
 from bench.plan.paper import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper
 from bench.protocol import Protocol
@@ -400,7 +400,7 @@ def test_a_typed_method_keeps_all_of_its_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_cell_of_every_results_table_is_planned_or_has_a_reason(paper: str) -> None:
     plan, registry = whole(paper), Supplied()
-    results = [name for name in registry.table_files if registry.published(name).kind == "results"]
+    results = [name for name in registry.table_files if published_table(name, registry).kind == "results"]
     assert [table.table.name for table in plan.tables] == [name for name in results if name.startswith(f"{paper}/")]
     for table in plan.tables:
         for printed, row in zip(table.table.cells, table.cells, strict=True):
@@ -654,7 +654,7 @@ CARDS = {
 )
 def test_sizes_of_datasets_are_those_of_their_cards(name: str, order: tuple[str, ...]) -> None:
     registry = Registry()
-    for row, cells in zip(registry.published(name).rows, registry.published(name).cells, strict=True):
+    for row, cells in zip(published_table(name, registry).rows, published_table(name, registry).cells, strict=True):
         facts = registry.dataset(DOMAINS[row[1]] if row[0] == "DomainNet" else CARDS[row[0]]).facts
         sizes = {**facts["splits"], "classes": facts["classes"]}
         printed = dict(zip(order, (cell.number for cell in cells), strict=True))
@@ -664,7 +664,7 @@ def test_sizes_of_datasets_are_those_of_their_cards(name: str, order: tuple[str,
 
 
 def hyper_table(name: str) -> dict[str, tuple[str, str]]:
-    table = Registry().published(name)
+    table = published_table(name, Registry())
     return {row[0]: (cells[0].value, cells[1].value) for row, cells in zip(table.rows, table.cells, strict=True)}
 
 

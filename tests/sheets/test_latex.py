@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from bench.papers.table import published_sheet
+
+from bench.papers.published import published_table
 from bench.registry import Registry
 from bench.sheets import Sheet, Shown, render_sheet
 
@@ -59,14 +60,14 @@ def test_short_notes_are_in_the_caption_and_long_ones_below() -> None:
 
 
 def test_coins_table_2_stands_in_two_blocks_as_in_print() -> None:
-    text = render_sheet(published_sheet(Registry().published("coin/table2")), "latex")
+    text = render_sheet(published_sheet(published_table("coin/table2", Registry())), "latex")
     assert [len(spec) - 1 for spec in blocks(text)] == [10, 10]
 
 
 def test_every_cell_of_every_table_is_written_once() -> None:
     registry = Registry()
     for name in registry.table_files:
-        own = published_sheet(registry.published(name))
+        own = published_sheet(published_table(name, registry))
         body = render_sheet(own, "latex")
         lines = [line for line in body.splitlines() if line.endswith(r"\\") and not line.startswith(r"\\")]
         parts = len(blocks(body)) or 1
