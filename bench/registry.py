@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
@@ -24,9 +24,6 @@ from bench.document import Section, read_document
 from bench.errors import InputError, choose, shortened
 from bench.loading import load_checked, load_file
 from bench.metrics import METRICS, Metric, find
-
-if TYPE_CHECKING:
-    from bench.launch.launcher import Launcher
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What something that is found by the name of its file may be called."""
@@ -151,22 +148,6 @@ class Registry:
         if card.parent:
             self.load_method(self.method(card.parent))
         return getattr(load_file("methods", card.path, card.means), card.class_name)  # type: ignore[no-any-return]
-
-    def launcher(self, name: str) -> Launcher:
-        """A launcher; this runs its file. Raises ``InputError`` where there is none, or its file declares none."""
-        from bench.launch.launcher import Launcher
-
-        path = self._find(self.launcher_files, name, "launcher")
-        module = load_checked("launchers", path, file_digest(path))
-        classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Launcher)]
-        declared = [launcher for launcher in classes if launcher.__module__ == module.__name__]
-        if len(declared) != 1:
-            raise InputError(f"{path}:1: {len(declared)} classes derive from Launcher; a launcher's file declares one")
-        return declared[0]()
-
-    def launchers(self) -> list[Launcher]:
-        """Every launcher."""
-        return [self.launcher(name) for name in self.launcher_files]
 
     def backbone(self, name: str) -> BackboneCard:
         """The card of a backbone: a registered name or ``timm:NAME``, with ``@none`` or ``@FILE`` for the weights."""

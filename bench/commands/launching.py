@@ -37,11 +37,13 @@ def add_launching(parser: Parser) -> None:
 
 def _add_options(parser: Parser, words: Sequence[str]) -> None:
     """Add the options of the launcher that is typed, and of those of the suite; one that several have, once."""
+    from bench.launch.launcher import find_launcher
+
     chosen, registry = _chosen(words)
     added: set[str] = set()
     for name in dict.fromkeys([chosen, *bench.Registry().launcher_files]):
         group = parser.add_argument_group(f"options of --launcher {name}")
-        for option in registry.launcher(name).options:
+        for option in find_launcher(name, registry).options:
             if option.key not in added:
                 _add_option(group, option)
             added.add(option.key)
@@ -74,8 +76,10 @@ def _add_option(group: Any, option: Option) -> None:
 
 def launcher_of(options: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
     """The launcher that is chosen, and the values of what was typed of its options. Raises ``InputError``."""
+    from bench.launch.launcher import find_launcher
+
     registry = bench.Registry(options.plugin)
-    launcher = registry.launcher(options.launcher)
+    launcher = find_launcher(options.launcher, registry)
     _refuse_others(options, launcher, registry)
     typed = [option for option in launcher.options if getattr(options, option.flag) is not None]
     return launcher, {option.key: option.value(getattr(options, option.flag)) for option in typed}
@@ -83,9 +87,11 @@ def launcher_of(options: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
 
 def _refuse_others(options: argparse.Namespace, launcher: Launcher, registry: bench.Registry) -> None:
     """Raise ``InputError`` where an option was typed that only another launcher has."""
+    from bench.launch.launcher import find_launcher
+
     keys = {option.key for option in launcher.options}
     for name in bench.Registry().launcher_files:
-        for option in registry.launcher(name).options:
+        for option in find_launcher(name, registry).options:
             if option.key not in keys and getattr(options, option.flag) is not None:
                 instead = launcher.instead.get(option.key, "")
                 raise InputError(f"{option.flag} is for --launcher {name}" + (f"; {instead}" if instead else ""))
@@ -166,9 +172,9 @@ def _require_answer(queue: Queued, typed: Mapping[str, Any]) -> None:
 
 def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Queued:
     """Which of some runs wait or run, by what every launcher says."""
-    from bench.launch.launcher import Queued
+    from bench.launch.launcher import Queued, all_launchers
 
-    queues = [launcher.queue(root, runs) for launcher in registry.launchers()]
+    queues = [launcher.queue(root, runs) for launcher in all_launchers(registry)]
     jobs = {run: job for queue in queues for run, job in queue.jobs.items()}
     return Queued(jobs, "; ".join(queue.problem for queue in queues if queue.problem))
 

@@ -84,8 +84,10 @@ def _collecting_later() -> Iterator[None]:
 
 def cancel_command(options: argparse.Namespace) -> int:
     """Cancel this user's jobs all of whose runs belong to a target."""
+    from bench.launch.launcher import all_launchers
+
     plan, root = request_of(options).plan, bench.Store(options.results).root
-    answers = [launcher.cancel(root, plan.unique.keys()) for launcher in bench.Registry(options.plugin).launchers()]
+    answers = [launcher.cancel(root, plan.unique.keys()) for launcher in all_launchers(bench.Registry(options.plugin))]
     cancelled = [answer for answer in answers if answer is not None]
     if not cancelled:
         print(f"{root}: this user has submitted nothing from there")
@@ -159,11 +161,12 @@ def _print_status(plan: Plan, now: State, options: argparse.Namespace) -> None:
 
 def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
     """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
+    from bench.launch.launcher import all_launchers
     from bench.launch.status import claimed_runs
     from bench.records.record import FailedRecord
 
     logs: dict[str, Path] = {}
-    for launcher in registry.launchers():
+    for launcher in all_launchers(registry):
         logs.update(launcher.logs(store.root, run))
     try:
         record, folder = store.record(run)

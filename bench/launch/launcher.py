@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.errors import InputError
+from bench.cards.code import file_digest
+from bench.errors import InputError, choose
 from bench.launch.executor import Executor
+from bench.loading import load_checked
 from bench.records.store import Store
+from bench.registry import Registry
 from bench.spec import RunSpec
 
 Typed = Mapping[str, Any]
@@ -165,3 +168,21 @@ class Launcher:
     def logs(self, root: Path, run: str) -> Mapping[str, Path]:
         """The log of the last job of each run whose id begins so, by run id; the file need not be there yet."""
         return {}
+
+
+def find_launcher(name: str, registry: Registry) -> Launcher:
+    """A launcher by its name; this runs its file. Raises ``InputError`` where there is none, or it declares none."""
+    if name not in registry.launcher_files:
+        raise InputError(choose(name, registry.launcher_files, "launcher"))
+    path = registry.launcher_files[name]
+    module = load_checked("launchers", path, file_digest(path))
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Launcher)]
+    declared = [launcher for launcher in classes if launcher.__module__ == module.__name__]
+    if len(declared) != 1:
+        raise InputError(f"{path}:1: {len(declared)} classes derive from Launcher; a launcher's file declares one")
+    return declared[0]()
+
+
+def all_launchers(registry: Registry) -> list[Launcher]:
+    """Every launcher there is."""
+    return [find_launcher(name, registry) for name in registry.launcher_files]

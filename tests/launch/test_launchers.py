@@ -16,7 +16,7 @@ import pytest
 
 from bench.cli import main
 from bench.launch import LocalExecutor
-from bench.launch.launcher import Launch, Launcher
+from bench.launch.launcher import Launch, Launcher, all_launchers, find_launcher
 from bench.records.store import Store
 from bench.registry import Registry
 
@@ -240,7 +240,7 @@ def test_the_one_of_the_page(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     mine.with_name("quiet.py").write_text(example, encoding="utf-8")
     steps: list[int] = []
     monkeypatch.setattr(os, "nice", steps.append)
-    executor = Registry(["mine"]).launcher("quiet").executor(Launch([], {"cores": 3}, {}, Store("results")))
+    executor = find_launcher("quiet", Registry(["mine"])).executor(Launch([], {"cores": 3}, {}, Store("results")))
     assert isinstance(executor, LocalExecutor)
     assert (executor.jobs, steps) == (3, [10])
     assert call("run", "demo", "--launcher", "quiet", "--plugin", "mine", "--cores", "0") == 2
@@ -249,7 +249,8 @@ def test_the_one_of_the_page(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_those_of_the_suite_are_found_without_what_they_need(here: Path) -> None:
     code = (
         "import sys; from bench.cli import main; import bench\n"
-        "assert [launcher.submits for launcher in bench.Registry().launchers()] == [False, True]\n"
+        "from bench.launch.launcher import all_launchers\n"
+        "assert [launcher.submits for launcher in all_launchers(bench.Registry())] == [False, True]\n"
         "main(['status', 'demo'])\n"
         "assert not {'torch', 'submitit', 'pandas', 'scipy'} & set(sys.modules)\n"
     )
@@ -258,7 +259,7 @@ def test_those_of_the_suite_are_found_without_what_they_need(here: Path) -> None
 
 
 def test_every_option_has_help_and_says_what_it_expects() -> None:
-    for launcher in Registry().launchers():
+    for launcher in all_launchers(Registry()):
         assert isinstance(launcher, Launcher)
         assert all(option.about for option in launcher.options)
         assert len({option.key for option in launcher.options}) == len(launcher.options)
