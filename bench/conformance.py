@@ -23,11 +23,11 @@ from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.device.chunks import chunked
-from bench.document import parse_document
 from bench.errors import InputError
 from bench.hyper import Hyper, Value
 from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
+from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed

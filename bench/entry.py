@@ -11,9 +11,9 @@ from typing import Any
 from bench.cards import MethodCard
 from bench.errors import InputError, choose
 from bench.hyper import Value
+from bench.reading.syntax import split_call, split_chain
 from bench.registry import Registry
 from bench.spec import MethodSpec
-from bench.syntax import split_call, split_chain
 
 MOST_CANDIDATES = 1000
 """How many candidates the lists of one method may span."""

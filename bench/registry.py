@@ -20,10 +20,10 @@ from bench.cards.dataset import folder_dataset, read_dataset
 from bench.cards.folders import typed_path
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
-from bench.document import Section, read_document
 from bench.errors import InputError, choose, shortened
-from bench.loading import load_checked, load_file
 from bench.metrics import METRICS, Metric, find
+from bench.reading.document import Section, read_document
+from bench.reading.loading import load_checked, load_file
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What something that is found by the name of its file may be called."""

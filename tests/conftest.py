@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.launch import LocalExecutor
-from bench.settings import VARIABLES
+from bench.reading.settings import VARIABLES
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.document import Section, parse_document, read_document
 from bench.errors import InputError
+from bench.reading.document import Section, parse_document, read_document
 
 
 def refused(text: str) -> str:

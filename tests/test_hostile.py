@@ -33,10 +33,10 @@ from bench.cards.folders import stays_inside
 from bench.cli import main
 from bench.data import read_data, unpack
 from bench.data.dataset import FileImages
-from bench.document import parse_document
 from bench.errors import InputError, told
 from bench.plan.grid import lay_out
 from bench.plan.table import PlannedCell, TablePlan
+from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.sheets.formats import FORMATS, render_sheet
 from bench.sheets.sheet import Sheet, Shown

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from bench.commands.progress import Watch
 from bench.launch import Event
-from bench.progress import Watch
 from bench.records.record import Point
 from bench.training.trackers import Observer, Pacing
 
@@ -17,7 +17,7 @@ def test_a_terminal_shows_the_grid_and_how_far_a_run_is(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr("bench.progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("bench.commands.progress.time.monotonic", lambda: float(next(clock)))
     with Watch(total=3, before=1) as watch:
         assert watch.bar is not None
         watch.bar.ncols = 120

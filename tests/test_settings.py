@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.settings import Setting, read_settings, split_paths
+from bench.reading.settings import Setting, read_settings, split_paths
 
 METHOD = """from bench.method import Method
 

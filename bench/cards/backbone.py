@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.cards.folders import converted_weights, typed_path
 from bench.cards.offers import head_offers, offers_of, timm_offers
-from bench.document import Section, read_document
 from bench.errors import InputError
+from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
 
 TO_BE_GIVEN = "to be given as a file"

@@ -25,8 +25,8 @@ from bench.cards.code import file_digest
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import check_forms
 from bench.cards.readers import MASK_READERS, READERS
-from bench.document import Section, read_document
 from bench.errors import InputError, choose
+from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})

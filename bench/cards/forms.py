@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.cards.folders import stays_inside
-from bench.document import Section
 from bench.errors import InputError
 from bench.metrics.metric import NAME
+from bench.reading.document import Section
 
 Test = Callable[[Any], bool]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.show import KINDS, describe, list_kind
 from bench.errors import visible
-from bench.show import KINDS, describe, list_kind
 
 LIST = """
 examples:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import bench
 from bench.commands.options import Parser, plugins_of
 from bench.errors import InputError, choose
-from bench.settings import split_paths
+from bench.reading.settings import split_paths
 
 if TYPE_CHECKING:
     from bench.launch import Executor, Job, Submitted
@@ -181,7 +181,7 @@ def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Q
 
 def _train(executor: Executor, plan: Any, runs: Sequence[RunSpec], job: Job) -> Launched:
     """Train runs while somebody watches."""
-    from bench.progress import Watch
+    from bench.commands.progress import Watch
 
     watch = Watch(len(plan.unique), len(plan.unique) - len(runs))
     try:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import bench
 from bench.cards.folders import typed_path
 from bench.errors import InputError, told
-from bench.settings import read_settings, split_paths
+from bench.reading.settings import read_settings, split_paths
 
 Command = Callable[[argparse.Namespace], int]
 

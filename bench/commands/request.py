@@ -17,8 +17,8 @@ from bench.errors import InputError
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
+from bench.reading.syntax import split_list
 from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
-from bench.syntax import split_list
 
 AXES = ("methods", "backbones", "datasets", "rates", "seeds")
 RULES = ("selection", "split", "test", "across", "metric")

@@ -11,9 +11,9 @@ from bench.commands import items
 from bench.commands.options import add_format, say
 from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one
 from bench.errors import InputError, choose
+from bench.reading.syntax import split_list
 from bench.rules import MARKS, SELECTIONS, SOURCES
 from bench.sheets.formats import FORMATS, render_sheet
-from bench.syntax import split_list
 
 if TYPE_CHECKING:
     from bench.metrics import Metric

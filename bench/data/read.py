@@ -14,7 +14,7 @@ from bench.data.dataset import ArrayImages, Dataset, SegmentationDataset, Split
 from bench.data.digits import Arrays
 from bench.data.official import open_dataset, open_segmentation
 from bench.errors import InputError, choose
-from bench.loading import load_checked
+from bench.reading.loading import load_checked
 
 
 def read_data(card: DatasetCard) -> Dataset:

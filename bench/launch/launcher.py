@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from bench.cards.code import file_digest
 from bench.errors import InputError, choose
 from bench.launch.executor import Executor
-from bench.loading import load_checked
+from bench.reading.loading import load_checked
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec

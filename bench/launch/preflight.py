@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards.offers import OWN_OFFERS
-from bench.document import read_document
 from bench.errors import InputError, Problems
 from bench.process import environment, how_ended, program
+from bench.reading.document import read_document
 from bench.registry import Registry
 from bench.spec import RunSpec
 

@@ -26,8 +26,8 @@ from typing import Any
 
 from bench.errors import InputError, Problems, choose
 from bench.launch.launcher import above_zero, count, one_line
+from bench.reading.toml import Lines, read_toml
 from bench.spec import RunSpec
-from bench.toml import Lines, read_toml
 
 AXES = ("backbone", "method", "dataset")
 """What a ``[[match]]`` may ask of a run, each a pattern with ``*`` and ``?``."""

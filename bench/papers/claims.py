@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.document import Section, read_document
 from bench.errors import InputError, Problems, choose
 from bench.papers.assertion import (
     RELATIONS,
@@ -39,6 +38,7 @@ from bench.papers.labels import matches
 from bench.papers.layout import group_of
 from bench.papers.published import PublishedTable, Ranking, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
+from bench.reading.document import Section, read_document
 from bench.registry import Registry
 
 Mean = tuple[float, str]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.document import Section
 from bench.errors import Problems, choose
-from bench.keys import Key, check_keys
+from bench.reading.document import Section
+from bench.reading.keys import Key, check_keys
 from bench.rules import MOST_SEEDS, SELECTIONS, SWEEPS
 
 KEYS = (

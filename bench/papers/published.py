@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.document import Section, read_document
 from bench.errors import Problems, choose
-from bench.keys import Key as Declared
-from bench.keys import check_keys
+from bench.reading.document import Section, read_document
+from bench.reading.keys import Key as Declared
+from bench.reading.keys import check_keys
 
 if TYPE_CHECKING:
     from bench.registry import Registry

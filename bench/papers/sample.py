@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bench.document import read_document
 from bench.entry import read_entries
 from bench.errors import InputError
 from bench.papers.labels import assigned, matches
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable, published_table
+from bench.reading.document import read_document
+from bench.reading.syntax import split_chain
 from bench.registry import Registry
-from bench.syntax import split_chain
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
 UNSTATED = "our choice"

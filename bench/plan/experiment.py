@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
-from bench.document import Section
 from bench.entry import Chosen, MethodEntry, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.keys import Key, check_keys
 from bench.metrics import TOP1, Metric
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import TableRules
 from bench.protocol import RIVALS, Protocol, read_protocol
+from bench.reading.document import Section
+from bench.reading.keys import Key, check_keys
+from bench.reading.syntax import split_list
 from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
-from bench.syntax import split_list
 
 VARY = {
     "subset": ("dataset", "seed"),

@@ -8,9 +8,9 @@ from typing import Any
 
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, find
+from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest
-from bench.syntax import read_value, split_list, split_setting
 
 
 @dataclass(frozen=True)

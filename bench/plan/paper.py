@@ -8,10 +8,8 @@ from functools import cache
 from typing import Any
 
 from bench.cards import BackboneCard, DatasetCard
-from bench.document import Section, read_document
 from bench.entry import Chosen, MethodEntry, read_entries
 from bench.errors import InputError, Problems, choose
-from bench.keys import Key, check_keys
 from bench.metrics import TOP1, Metric
 from bench.papers.labels import TOGETHER, assigned
 from bench.papers.layout import alike, comparison_groups, group_of, orientation
@@ -24,9 +22,11 @@ from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
 from bench.protocol import Protocol, read_protocol
+from bench.reading.document import Section, read_document
+from bench.reading.keys import Key, check_keys
+from bench.reading.syntax import split_chain, split_list
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
-from bench.syntax import split_chain, split_list
 
 AXES = ("method", "backbone", "dataset", "rate")
 NOT_ASKED = "not among what the command line asks for"

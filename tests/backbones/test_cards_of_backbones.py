@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 from bench.backbones import build_model
 from bench.cards.backbone import TO_BE_GIVEN, file_sha256
-from bench.document import read_document
+from bench.commands.show import describe
 from bench.errors import InputError
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.reading.document import read_document
 from bench.records.store import Store
 from bench.registry import Registry
-from bench.show import describe
 
 NAMES = ["t2t_vit_14", "cvt_13"]
 

@@ -18,8 +18,8 @@ from bench.backbones.layouts import LAYOUTS
 from bench.backbones.vit import Blocks
 from bench.cards.backbone import TO_BE_GIVEN
 from bench.cards.offers import OWN_OFFERS, PARTS, head_offers, timm_offers
-from bench.document import read_document
 from bench.errors import InputError
+from bench.reading.document import read_document
 from bench.registry import Registry
 from tests.backbones.bare import bare
 

@@ -11,8 +11,8 @@ import pytest
 
 from bench.cards.dataset import read_dataset
 from bench.cards.folders import data_folder
-from bench.document import read_document
 from bench.errors import InputError
+from bench.reading.document import read_document
 from bench.registry import Registry
 from bench.spec import digest
 

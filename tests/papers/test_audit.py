@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from bench.cli import main
-from bench.document import parse_document
 from bench.errors import InputError
 from bench.papers.attainable import (
     POPULATION,
@@ -29,6 +28,7 @@ from bench.papers.attainable import (
 from bench.papers.audit import EXPLAINED, FINDING, NOT_CHECKED, Audit, Finding, audit, audit_tables
 from bench.papers.published import PublishedTable, read_published
 from bench.papers.sample import Samples
+from bench.reading.document import parse_document
 from bench.registry import Registry
 
 REGISTRY = Registry()

@@ -15,9 +15,9 @@ import pytest
 from bench.papers.table import published_sheet
 
 from bench.cli import main
-from bench.document import parse_document
 from bench.errors import InputError
 from bench.papers.published import Printed, PublishedTable, published_table, read_cell, read_published
+from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.sheets import FORMATS, Sheet, Shown, ranks, render_sheet, spans
 from tests.test_latex import compiled

@@ -18,13 +18,13 @@ import pytest
 from bench.cards import BackboneCard
 from bench.cards.backbone import TO_BE_GIVEN
 from bench.cli import main
-from bench.document import parse_document
 from bench.errors import InputError
 from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import PublishedTable, published_table
 from bench.plan.overrides import Overrides
 from bench.plan.paper import NOT_ASKED, PaperPlan, PlannedCell, TablePlan, plan_paper
 from bench.protocol import Protocol
+from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.spec import RunSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.document import Section
 from bench.errors import Problems, choose
+from bench.reading.document import Section
 
 _NOUNS: Mapping[type, str] = {
     str: "a text",

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from bench.cards import BackboneCard, DatasetCard, MethodCard
-from bench.document import read_document
 from bench.errors import InputError, choose
 from bench.metrics import Metric
+from bench.reading.document import read_document
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import Store
 from bench.registry import Registry

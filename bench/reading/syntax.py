@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from bench.document import parse_document
 from bench.errors import InputError
+from bench.reading.document import parse_document
 
 
 def split_list(text: str) -> list[str]:

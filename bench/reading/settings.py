@@ -56,7 +56,7 @@ def split_paths(text: str) -> tuple[str, ...]:
 
 
 def _in_file(path: Path) -> dict[str, Setting]:
-    from bench.toml import read_toml
+    from bench.reading.toml import read_toml
 
     data, lines = read_toml(path)
     settings = {}

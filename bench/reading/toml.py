@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.document import read_text
 from bench.errors import InputError
+from bench.reading.document import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
