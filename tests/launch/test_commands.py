@@ -148,7 +148,7 @@ class TestRefusals:
             ([*SLURM, "--partition", "a\nb"], "is not a text of one line"),
             (["--checkpoint-every", "0"], "--checkpoint-every 0"),
             (["--checkpoint-every", "nan"], "--checkpoint-every nan"),
-            (["--launcher", "pbs"], "invalid choice: 'pbs'"),
+            (["--launcher", "pbs"], "--launcher"),
             (["--track", "paper"], "--track"),
         ],
     )
