@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import errno
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import yaml
 
+import bench.reading.document
 from bench.errors import InputError
 from bench.reading.document import Section, parse_document, read_document
 
@@ -174,13 +177,27 @@ class TestRefused:
         assert problem.startswith("file.yaml:1: the file must hold keys and values")
         assert what in problem or "NoneType" in what
 
-    @pytest.mark.parametrize("text", ["a: " + "[" * 20000, "a: " + "[" * 20000 + "]" * 20000], ids=["open", "closed"])
-    def test_deep_nesting(self, text: str) -> None:
-        assert refused(text).startswith("file.yaml:")
+    DEEP: ClassVar[dict[str, tuple[str, int]]] = {
+        "open": ("a: " + "[" * 20000, 1),
+        "closed": ("b: 1\na: " + "[" * 20000 + "]" * 20000, 2),
+        "mappings": ("a: " + "{a: " * 300 + "1" + "}" * 300, 1),
+        "lines": ("a:\n" + " [\n" * 3000, 51),
+        "dashes": ("- " * 3000, 1),
+        "indentation": ("".join(f"{' ' * n}a:\n" for n in range(3000)), 51),
+    }
 
-    def test_deep_nesting_by_indentation(self) -> None:
-        depth = min(3 * sys.getrecursionlimit(), 3000)
-        assert refused("".join(f"{' ' * n}a:\n" for n in range(depth))).startswith("file.yaml:")
+    @pytest.mark.parametrize("loader", [yaml.SafeLoader, bench.reading.document._Loader], ids=["plain", "fast"])
+    @pytest.mark.parametrize("kind", DEEP)
+    def test_deep_nesting_by_our_limit_before_any_of_the_parser(
+        self, kind: str, loader: type, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bench.reading.document, "_Loader", loader)
+        text, line = self.DEEP[kind]
+        assert refused(text) == f"file.yaml:{line}: values are nested more than 50 levels deep"
+
+    def test_values_at_the_limit_are_read(self) -> None:
+        assert value("[" * 49 + "]" * 49)
+        assert value("'" + "[] {" * 49 + "'") == "[] {" * 49
 
     @pytest.mark.parametrize("key", ["[1, 2]: a", "{a: 1}: b", "? [a]\n: b"])
     def test_keys_that_are_no_plain_values(self, key: str) -> None:
@@ -210,10 +227,10 @@ class TestFiles:
 
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "none.yaml"
-        assert self.problem(path) == f"{path}: cannot be read: No such file or directory"
+        assert self.problem(path) == f"{path}: cannot be read: {os.strerror(errno.ENOENT)}"
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        assert self.problem(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+        assert self.problem(tmp_path) == f"{tmp_path}: cannot be read: {os.strerror(errno.EISDIR)}"
 
     def test_under_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("x", encoding="utf-8")

@@ -18,6 +18,9 @@ Indices = npt.NDArray[np.int64]
 IGNORED = 255
 """The level of a mask's pixels that are of no class and count for nothing."""
 
+MOST_PIXELS = 160_000_000
+"""Of an image: the largest sensors of cameras have 151 million. What claims more in a few bytes is meant to fill memory."""
+
 
 class Images(Protocol):
     """Images as stored, without any resizing."""
@@ -138,8 +141,16 @@ def _decoded(path: str | Path) -> Tensor:
 
 
 def _opened(path: str | Path) -> Image.Image:
-    """An image file. Raises ``ValueError`` where it claims more pixels than any photograph has."""
+    """An image file. Raises ``ValueError`` where it claims more than ``MOST_PIXELS``."""
     try:
-        return Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}") from None
+        image = Image.open(path)
+    except Image.DecompressionBombError:  # Pillow's limit, which may lie below ours one day
+        raise _too_large(path) from None
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise _too_large(path)
+    return image
+
+
+def _too_large(path: str | Path) -> ValueError:
+    return ValueError(f"{path}: it claims more than {MOST_PIXELS:,} pixels, as no photograph has")

@@ -16,6 +16,10 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_BYTES, MOST_LEVELS = 1_000_000, 50
 """The largest file that is read, and how deep its values may be nested: far more than anyone writes by hand."""
 
+_DEEP_LINE = re.compile(rf"([\[{{][^\[\]{{}}\n]*){{{MOST_LEVELS + 1}}}")
+"""More brackets opened in a line than may be. The scanner looks ahead over a whole line before it gives an event, and a
+limit of its own would answer before ours."""
+
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 reads 3e-3 as a text; nobody means that
 _DECIMAL = re.compile(r"[-+]?(0|[1-9]\d*)|[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
 """Numbers as people mean them: YAML 1.1 reads 010 as eight, 1:30 as ninety and 1_5 as fifteen; here they are texts."""
@@ -103,13 +107,19 @@ def _open_now(path: str, flags: int) -> int:
 
 def _refuse_traps(text: str, source: str) -> None:
     """An alias can make a few lines expand to gigabytes, and deep nesting takes forever; nothing here needs either."""
+    if deep := _DEEP_LINE.search(text):
+        raise _too_deep(source, text.count("\n", 0, deep.start()) + 1)
     level = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             raise InputError(f"{source}:{_line(event)}: aliases (*{event.anchor}) are not allowed")
         level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if level > MOST_LEVELS:
-            raise InputError(f"{source}:{_line(event)}: values are nested more than {MOST_LEVELS} levels deep")
+            raise _too_deep(source, _line(event))
+
+
+def _too_deep(source: str, line: int) -> InputError:
+    return InputError(f"{source}:{line}: values are nested more than {MOST_LEVELS} levels deep")
 
 
 def _plain(node: yaml.Node, source: str, loader: Any) -> Any:

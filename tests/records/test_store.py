@@ -19,7 +19,7 @@ import pytest
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
 from bench.records.record import SCHEMA
-from bench.records.store import Curve, Finished, Point, Store, in_threads
+from bench.records.store import THREADS, Curve, Finished, Point, Store, in_threads
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
 
@@ -440,7 +440,7 @@ class TestIndex:
             assert readable(store.finished()) == expected
             assert store.failures() == {}
             assert as_plain(store.record(spec().id))["status"] == "done"
-            with pytest.raises(InputError, match=r"--results \.: nothing can be written there: Permission denied"):
+            with pytest.raises(InputError, match=r"--results \.: nothing can be written there: "):
                 store.check_writable()
         assert files(tmp_path) == before
         assert not (tmp_path / "results" / "index.jsonl").exists()
@@ -670,9 +670,15 @@ class TestThreads:
 
     def test_they_wait_together(self) -> None:
         """Where a file takes a while, as on a network file system, it is not the sum of all."""
-        start = time.perf_counter()
-        in_threads(lambda n: time.sleep(0.001), range(1024))
-        assert time.perf_counter() - start < 0.5
+        together, waiting, here = threading.Barrier(THREADS), threading.local(), threading.current_thread()
+
+        def wait(number: int) -> None:
+            time.sleep(0.001)
+            if threading.current_thread() is not here and not hasattr(waiting, "over"):
+                together.wait(60)  # is broken where not all of them look at files at once
+                waiting.over = True
+
+        in_threads(wait, range(1024))
 
     def test_an_error_is_raised(self) -> None:
         def one(number: int) -> None:
@@ -698,9 +704,9 @@ class TestSize:
             (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             found = Store(tmp_path).finished()
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             assert len(found) == 2000
         assert times[0] < 3, times
         assert min(times[1:]) < 0.5, times
