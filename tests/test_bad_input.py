@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import json
@@ -73,11 +74,11 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a weight too large": ({"methods": "{A: {gta: {weight: 1e999}}}"}, "weight = inf is not allowed"),
     "more rows than anyone reads": (
         {"methods": f"{{A: {{gta: {{weight: [{', '.join(map(str, range(1001)))}]}}}}}}"},
-        ":1: 'A': its lists span 1,001 rows; at most 1,000 are allowed",
+        ":1: 'A': its lists span 1,001 candidates; at most 1,000 are allowed",
     ),
     "a thousand million rows": (
         {"methods": "{A: {drloc: {" + ", ".join(f"h{n}: [{'1, ' * 100}1]" for n in range(5)) + "}}}"},
-        "its lists span 10,510,100,501 rows",
+        "its lists span 10,510,100,501 candidates",
     ),
     "no backbones": ({"backbones": "[]"}, ":2: 'backbones' must list at least one; or give --backbones"),
     "a backbone that is a number": ({"backbones": "[5]"}, ":2: no backbone is called '5'"),
@@ -109,7 +110,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a seed below 0": ({"seeds": "[-1]"}, ":5: seeds are how many (3) or which (0,1,2), not [-1]"),
     "a seed too large": ({"seeds": f"[{2**31}]"}, ":5: seeds are how many"),
     "a seed of thirty digits": ({"seeds": f"[{10**30}]"}, ":5: seeds are how many"),
-    "seeds that are true": ({"seeds": "true"}, ":5: seeds are how many"),
+    "seeds that are true": ({"seeds": "true"}, ":5: 'seeds' must be a list or a whole number, not True"),
     "seeds that are a text": ({"seeds": "'5'"}, ":5: 'seeds' must be a list or a whole number, not '5'"),
     "seeds in octal": ({"seeds": "010"}, ":5: 'seeds' must be a list or a whole number, not '010'"),
     "seeds with a half": ({"seeds": "[1.0]"}, ":5: seeds are how many"),
@@ -150,10 +151,10 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a level of 1": ({"table": "{alpha: 1.0}"}, ":7: alpha = 1.0 is not allowed; it must be a number between 0 and 1"),
     "a level of 0": ({"table": "{alpha: 0.0}"}, ":7: alpha = 0.0 is not allowed"),
     "a level of nan": ({"table": "{alpha: .nan}"}, ":7: alpha = nan is not allowed"),
-    "a family that is a list": ({"table": "{family: [table]}"}, ":7: no family is called"),
+    "a family that is a list": ({"table": "{family: [table]}"}, ":7: 'family' must be a text"),
     "a family that is unknown": ({"table": "{family: row}"}, "no family is called 'row' (there are: column, table)"),
-    "a selection that is a mapping": ({"table": "{selection: {a: 1}}"}, ":7: no selection is called"),
-    "rows that are a word": ({"table": "{rows: method}"}, ":7: a list of axes is needed"),
+    "a selection that is a mapping": ({"table": "{selection: {a: 1}}"}, ":7: 'selection' must be a text"),
+    "rows that are a word": ({"table": "{rows: method}"}, ":7: 'rows' must be a list"),
     "an axis in no place": ({"table": "{rows: [method], columns: [rate]}"}, "must name each of method, backbone"),
 }
 
@@ -316,7 +317,7 @@ BACKBONES: dict[str, tuple[str, str, Said]] = {
 TABLE = """title: t
 paper: p
 kind: results
-metric: "accuracy (%)"
+metric: top1
 rank: {within: [Dataset]}
 runs:
   axes: {backbone: micro_vit, rate: 15}
@@ -342,8 +343,8 @@ BETTER = "better: {row: Guided, than: Plain}"
 TABLES: dict[str, tuple[str, str, Said]] = {
     "an unknown key": ("paper: p", "papr: p", ":2: no key is called 'papr'; did you mean 'paper'?"),
     "no title": ("title: t\n", "", "'title' is missing or is not a text"),
-    "a kind": ("kind: results", "kind: numbers", ":3: kind is one of results, statistics, hyper-parameters"),
-    "a rank": ("{within: [Dataset]}", "5", ":5: rank has 'within', 'order', 'columns' and 'skip'"),
+    "a kind": ("kind: results", "kind: numbers", ":3: no kind is called 'numbers' (there are: hyper-parameters,"),
+    "a rank": ("{within: [Dataset]}", "5", ":5: 'rank' must be a mapping, not 5"),
     "a level": ("{within: [Dataset]}", "{within: [Set]}", ":5: no level of the stub is called 'Set'"),
     "an order": ("{within: [Dataset]}", "{order: [up]}", ":5: order is one of higher, lower"),
     "runs": ("runs:\n", "runs: 5\nx:\n", ("'runs' must be a mapping, not 5", "no key is called 'x'")),
@@ -352,23 +353,23 @@ TABLES: dict[str, tuple[str, str, Said]] = {
     "an axis": ("rate: 15}", "rte: 15}", ":7: no axis is called 'rte'; did you mean 'rate'?"),
     "an axis left out": (", rate: 15", "", "the cell Digits / Plain / 15 % has no rate; give labels or axes"),
     "a rate that is a word": ("rate: 15", "rate: few", "the rate few is not allowed; it is in percent"),
-    "a rate that is a list": ("rate: 15", "rate: [15]", "the rate [15] is not allowed"),
+    "a rate that is a list": ("rate: 15", "rate: [15]", ":7: 'rate' must be a text or a whole number or a number"),
     "a rate below 0": ("rate: 15", "rate: -5", "the rate -5 is not allowed"),
     "a rate of nan": ("rate: 15", "rate: .nan", "the rate nan is not allowed"),
     "a baseline": ("baseline: Plain", "baseline: Plan", ":8: no row is called 'Plan'; did you mean 'Plain'?"),
-    "a baseline that is a number": ("baseline: Plain", "baseline: 5", ":8: no row is called '5'"),
+    "a baseline that is a number": ("baseline: Plain", "baseline: 5", ":8: 'baseline' must be a text or a list"),
     "a baseline that is a mapping": ("baseline: Plain", "baseline: [{a: 1}]", ":8: no row is called"),
     "a label": ("    Digits:", "    Digit:", ":10: no label of this table is called 'Digit'"),
     "a label without a meaning": ("{dataset: digits}", "5", ":10: a label is assigned a mapping"),
     "a dataset": ("{dataset: digits}", "{dataset: digit}", "no dataset is called 'digit'; did you mean 'digits'?"),
     "a method": ("{method: ce}", "{method: cee}", "no method is called 'cee'"),
-    "a method that is a list": ("{method: ce}", "{method: [ce]}", "must be a method's name"),
+    "a method that is a list": ("{method: ce}", "{method: [ce]}", ":11: 'method' must be a text or a mapping"),
     "a backbone": ("micro_vit", "micro_vt", "no backbone is called 'micro_vt'; did you mean 'micro_vit'?"),
     "a hyper-parameter": ("weight: [0.1, 1]", "wight: 1", "no hyper-parameter is called 'wight'"),
-    "a sweep too wide": ("[0.1, 1]", f"[{', '.join(map(str, range(1, 2000)))}]", "its lists span 1,999 rows"),
+    "a sweep too wide": ("[0.1, 1]", f"[{', '.join(map(str, range(1, 2000)))}]", "its lists span 1,999 candidates"),
     "a setting": ("baseline:", "settings: {stps: 5}\n  baseline:", "no protocol setting is called 'stps'"),
-    "no seeds": ("baseline:", "seeds: 0\n  baseline:", "seeds is how many, at least 1; it is 0"),
-    "ten thousand million seeds": ("baseline:", "seeds: 10000000000\n  baseline:", "at most 10,000; it is 10000000000"),
+    "no seeds": ("baseline:", "seeds: 0\n  baseline:", "seeds are how many (3) or which (0,1,2), not 0"),
+    "ten thousand million seeds": ("baseline:", "seeds: 10000000000\n  baseline:", "(at most 10000)"),
     "a stub": ("[Dataset, Method]", "Dataset", ":13: stub must be a list of texts"),
     "no columns": ('[["15 %"]]', "[]", "'columns' must be a list that is not empty"),
     "a row": ("{label: [Digits, Plain], ", "{labels: [Digits, Plain], ", "row 1: a row has a label and cells"),
@@ -530,7 +531,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
         ("--rates: ", "--seeds: ", "--set: ", "--methods: "),
     ),
     "a selection in capitals": ((*PLAN, "--selection", "LAST"), "--selection: no selection is called 'LAST'"),
-    "rules beside each other": (("table", "demo", "--selection", "last,first"), "no rule is called 'first'"),
+    "rules beside each other": (("table", "demo", "--selection", "last,first"), "no selection is called 'first'"),
     "a split of two": ((*PLAN, "--split", "test,val"), "--split: no split is called 'test,val'"),
     "a plugin of nobody": ((*PLAN, "--plugin", "~nobody-here/x.py"), "--plugin: ~nobody-here/x.py: there is no such"),
     "a plugin that is too long": ((*PLAN, "--plugin", LONG), "a path cannot be so long"),
@@ -541,13 +542,15 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "results too long": ((*PLAN, "--results", LONG), "a path cannot be so long"),
     "results that are a loop": ((*PLAN, "--results", "loop"), "loop/runs: "),
     "a paper's rate that is not there": (("plan", "gta", "--rates", "16"), "--rates: no rate of gta is called '16'"),
-    "a paper's seeds": (("plan", "gta", "--seeds", "1000000000"), "seeds are how many (1 to 10000) or which"),
+    "a paper's seeds": (
+        ("plan", "gta", "--seeds", "1000000000"),
+        "seeds are how many (3) or which (0,1,2), not 1000000000 (at most 10000)",
+    ),
     "a paper's seeds of thirty digits": (("plan", "gta", "--seeds", str(10**30)), "seeds are how many"),
     "a paper's seeds nan": (("plan", "gta", "--seeds", "nan"), "seeds are how many"),
     "a paper's setting": (("table", "gta/table2", "--set", "stps=1"), "no protocol setting is called 'stps'"),
     "a paper in one object": (("table", "gta", "--format", "json"), "shows one table at a time: gta/TABLE"),
     "a source for an experiment": (("table", "demo", "--source", "ours"), "--source ours is for the tables of papers"),
-    "a page for an experiment": (("table", "demo", "--format", "html"), "--format html is for the tables of papers"),
     "a source nobody has": (("table", "gta/table2", "--source", "theirs"), "--source"),
     "a table of 19 columns": (("table", "demo", "--width", "19"), "--width 19: a table needs at least 20 columns"),
     "a table of 1e3 columns": (("table", "demo", "--width", "1e3"), "--width"),
@@ -562,7 +565,11 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a figure of no format": (("figure", "demo", "--output", "x.jpg"), "a figure is a .png or a .pdf file"),
     "a figure without a name": (("figure", "demo", "--output", ""), "a figure is a .png or a .pdf file"),
     "a figure of nothing": (("figure", "demo", "--output", "x.png"), "nothing to draw"),
-    "a figure of a paper": (("figure", "gta/table2"), "it is shown by 'bench table gta/table2'"),
+    "a figure of nothing of a paper": (
+        ("figure", "gta/table2"),
+        "nothing to draw: results has no finished run of it",
+    ),
+    "a figure of several tables": (("figure", "gta"), "one table at a time: gta/appendix_a, gta/table2"),
     "no kind": (("list",), "KIND"),
     "an empty kind": (("list", ""), "KIND"),
     "a kind in capitals": (("list", "Methods"), "KIND"),
@@ -808,6 +815,59 @@ def test_is_told_where_torch_is_needed(
     torch_loaded: None, here: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     check(*WITH_TORCH[kind], here, capsys)
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a paper that is as it should be."""
+    folder = tmp_path_factory.mktemp("paper")
+    write_paper(folder)
+    return folder
+
+
+OVERRIDES = {
+    "selection": ("bestval", "no selection is called 'bestval'; did you mean 'best-val'?"),
+    "split": ("nonsense", "no split is called 'nonsense' (there are: test, val)"),
+    "test": ("wilcoxon", "no test is called 'wilcoxon' (there are: paired, permutation, welch)"),
+    "across": ("those", "no claim over datasets is called 'those'"),
+    "metric": ("top_1", "no metric is called 'top_1'; did you mean 'top1'?"),
+    "seeds": ("0,x", "seeds are how many (3) or which (0,1,2)"),
+    "rates": ("0", "the rate 0 is not allowed; it is in percent"),
+    "methods": ("cee", "no method"),
+    "set": ("stps=3", "no protocol setting is called 'stps'"),
+}
+"""A wrong word for each option that changes what is asked of a target; all kinds of target refuse it alike."""
+
+OF_TESTS = ("test", "across")
+OF_RESULTS = ("table", "run")
+
+
+@pytest.mark.parametrize("option", OVERRIDES)
+@pytest.mark.parametrize("target", ["demo", "p/table1"])
+@pytest.mark.parametrize("command", ["table", "run", "plan", "status", "power", "items", "figure", "runs"])
+def test_a_wrong_override_is_refused_by_every_command_of_every_kind_of_target(
+    here: Path, paper: Path, capsys: pytest.CaptureFixture[str], command: str, target: str, option: str
+) -> None:
+    value, says = OVERRIDES[option]
+    takes = option not in OF_TESTS or command in OF_RESULTS or (command, option) == ("power", "test")
+    arguments = [command, target, f"--{option}", value, "--plugin", str(paper)]
+    with contextlib.suppress(SystemExit):
+        assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"--{option}" in captured.err
+    assert (says in captured.err) or not takes, captured.err
+
+
+@pytest.mark.parametrize("option", ["test", "across", "metric"])
+def test_an_imported_table_refuses_them_too(here: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    file = here.parent / "numbers.csv"
+    file.write_text("method,dataset,seed,value\nA,D,0,1\nA,D,1,2\nB,D,0,3\n", encoding="utf-8")
+    with contextlib.suppress(SystemExit):
+        assert main(["import", str(file), f"--{option}", OVERRIDES[option][0]]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"--{option}" in captured.err
 
 
 def test_none_of_it_waits_for_torch(scene: Path) -> None:

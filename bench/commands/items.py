@@ -41,10 +41,11 @@ def items_command(options: argparse.Namespace) -> int:
     from bench.tables.items import item_tests, rivals_of
     from bench.tables.results import results_of
 
+    request = request_of(options)
+    request.overrides.check(request.registry.metrics)
+    store = request.store
     if options.metric not in ("", TOP1.name):
         raise InputError(f"--metric {options.metric}: an image is right or wrong, so items are compared by {TOP1.name}")
-    request = request_of(options)
-    store = request.store
     results = results_of(request.plan, store, TOP1)
     rules = request.plan.tables[0].rules
     tests: list[ItemTest] = []

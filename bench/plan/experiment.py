@@ -261,13 +261,15 @@ class _Reader:
         settings: dict[str, Any] = self.guard(self.overrides.typed_settings, {})
         typed = {key: (value, "--set") for key, value in settings.items()}
         rows = self.text.get("methods")
-        protocols: dict[Chosen, Protocol] = {}
+        places: dict[Chosen, str] = {(): place}
         for row in methods:
             row_place = rows.place(row.label) if isinstance(rows, Section) and row.label in rows else place
-            for chosen in {(), *(entry.settings for entry in row.candidates)} - protocols.keys():
-                of_row = {key: (value, row_place) for key, value in chosen}
-                layers = overlaid(written, of_row, typed)
-                protocols[chosen] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
+            places |= {entry.settings: row_place for entry in row.candidates if entry.settings}
+        protocols: dict[Chosen, Protocol] = {}
+        for chosen, row_place in places.items():
+            of_row = {key: (value, row_place) for key, value in chosen}
+            layers = overlaid(written, of_row, typed)
+            protocols[chosen] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:

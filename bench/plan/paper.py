@@ -134,6 +134,7 @@ class _Planner:
             self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
         if self.declared and self.protocol:
             self.check_labels()
+            self.check_settings()
             check_keys(self.section("axes"), ASSIGNABLE, "axis", self.problems)
             baselines = self.baselines()
         self.problems.stop()
@@ -191,6 +192,13 @@ class _Planner:
                 if section is self.labels and written in rows & columns and written not in self.columns:
                     self.problems.add(f"{place}: '{written}' is a row and a column; its column stands under 'columns'")
                 self.check_assigned(meaning, place)
+
+    def check_settings(self) -> None:
+        """Settings are wrong or right whatever else a cell lacks."""
+        try:
+            self.settings(self.section("settings"), (), typed=True)
+        except InputError as error:
+            self.problems.add(error)
 
     def check_assigned(self, meaning: object, place: str) -> None:
         if not isinstance(meaning, Section):
