@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,8 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
         for (part, name, _), picked in zip(lists, point, strict=True):
             chosen[part][name] = picked
         marks = ", ".join(f"{name}={picked}" for (_, name, _), picked in zip(lists, point, strict=True))
-        entries.append(_entry(f"{label} ({marks})" if marks else label, chosen, place, registry))
+        settings = tuple(chosen.pop(SETTINGS, {}).items())
+        entries.append(_entry(f"{label} ({marks})" if marks else label, [*chosen.items()], settings, place, registry))
     return entries
 
 
@@ -104,11 +105,8 @@ def _parts(label: str, value: Any, place: str) -> dict[str, dict[str, Any]]:
 
 def typed_entry(written: str, registry: Registry) -> MethodEntry:
     """A row of the command line: ``gta(weight=1)+transmix``. Raises ``InputError`` where it is not of that form."""
-    calls = [split_call(part, "--methods") for part in _chain(written, "--methods")]
-    chosen = dict(calls)
-    if len(chosen) < len(calls):
-        raise InputError(f"--methods: '{written}': a method stands there twice")
-    return _entry(written, chosen, "--methods", registry)
+    chosen = [split_call(part, "--methods") for part in _chain(written, "--methods")]
+    return _entry(written, chosen, (), "--methods", registry)
 
 
 def _chain(written: str, place: str) -> list[str]:
@@ -119,15 +117,16 @@ def _chain(written: str, place: str) -> list[str]:
     return parts
 
 
-def _entry(label: str, chosen: Mapping[str, Mapping[str, Any]], place: str, registry: Registry) -> MethodEntry:
-    settings = tuple(chosen.get(SETTINGS, {}).items())
-    cards = [_card(name, place, registry) for name in chosen if name != SETTINGS]
+def _entry(
+    label: str, chosen: Sequence[tuple[str, Mapping[str, Any]]], settings: Chosen, place: str, registry: Registry
+) -> MethodEntry:
+    cards = [_card(name, place, registry) for name, _ in chosen]
     for card in cards[1:]:
         if not card.policy:
             policies = ", ".join(name for name in registry.method_files if registry.method(name).policy)
             known = policies or "there is none"
             raise InputError(f"{place}: '{label}': {card.name} cannot act on another method; policies can ({known})")
-    resolved = [(card, card.resolve(dict(chosen[card.name]), place)) for card in cards]
+    resolved = [(card, card.resolve(dict(hyper), place)) for card, (_, hyper) in zip(cards, chosen, strict=True)]
     return MethodEntry(label, *resolved[0], tuple(resolved[1:]), settings)
 
 

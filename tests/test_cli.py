@@ -29,7 +29,7 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "list", "show"),
+    *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "runs", "list", "show"),
     *("completion", "check-method", "convert", "data", "audit", "claims", "power", "import"),
 ]
 BENCH = Path(sys.executable).with_name("bench")
@@ -365,7 +365,8 @@ class TestBadInput:
         captured = capsys.readouterr()
         assert captured.out == ""
         lines = captured.err.splitlines()
-        assert [line.split(":")[1].strip() for line in lines] == ["--methods", "--rates", "--rates", "--seeds", "--set"]
+        told = sorted(line.split(":")[1].strip() for line in lines)
+        assert told == ["--methods", "--rates", "--rates", "--seeds", "--set"]
         assert all(line.startswith("bench: ") for line in lines)
         assert not list(here.iterdir())
 
@@ -538,12 +539,12 @@ class TestForPrograms:
     def test_a_record_of_a_newer_version(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         publish(Store("results"), next(iter(demo().unique.values())))
         (path,) = here.glob("results/runs/*/record.json")
-        path.write_text(path.read_text(encoding="utf-8").replace('"schema": 1', '"schema": 2'), encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8").replace('"schema": 2', '"schema": 9'), encoding="utf-8")
         for command in ("run", "plan", "status", "table", "figure"):
             assert call([command, "demo"]) == 2
             captured = capsys.readouterr()
             assert captured.out == ""
-            assert "written by a newer version (schema 2)" in captured.err
+            assert "written by a newer version (schema 9)" in captured.err
             assert captured.err.count("\n") == 1
 
 
@@ -683,8 +684,8 @@ class TestTable:
             "50 %": ("0", "3", "3"),
             "100 %": ("2", "0", "3"),
         }
-        assert [line["value"] == "" for line in cells.values()] == [True, False, True, False]
-        assert [line["note"] for line in cells.values()] == ["not run", "2 failed", "3 failed", ""]
+        assert [line["mean"] == "" for line in cells.values()] == [True, False, True, False]
+        assert [line["note"] for line in cells.values()] == ["no run has finished", "2 of 3 runs failed (code)", "3 of 3 runs failed (code)", ""]
         out = output(capsys, "table", "demo", "--methods", "ce,gta", "--width", "150")
         assert "n=1/3!" in out
         assert "n=2/3" in out
@@ -693,7 +694,7 @@ class TestTable:
     def test_excluded_cells_say_why(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ("--methods", "ce,gta", "--backbones", "micro_vit,timm:resnet18@none", "--rates", "15")
         (line,) = [line for line in self.cells(capsys, *arguments) if line["note"].startswith("gta needs")]
-        assert (line["backbone"], line["method"], line["value"]) == ("timm:resnet18@none", "GTA", "")
+        assert (line["backbone"], line["method"], line["mean"]) == ("timm:resnet18@none", "GTA", "")
         out = output(capsys, "table", "demo", *arguments)
         assert "n/a [1]" in out
         assert "gta needs cls_attention" in " ".join(out.split())
@@ -713,9 +714,9 @@ class TestTable:
 
     def test_json(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         told = json.loads(output(capsys, "table", "demo", "--format", "json"))
-        assert set(told) == {"title", "rules", "layout", "cells"}
+        assert set(told) == {"name", "title", "notes", "metric", "baseline", "rules", "cells"}
         assert len(told["cells"]) == 24
-        assert {"row", "column", "value", "std", "n", "p", "p_holm", "note"} <= set(told["cells"][0])
+        assert {"row", "column", "mean", "std", "n", "p", "p_holm", "note"} <= set(told["cells"][0])
 
     def test_damaged_records_are_told_and_not_counted(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for spec in demo(methods="ce", rates="15").unique.values():

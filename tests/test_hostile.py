@@ -291,7 +291,7 @@ class TestPaths:
     @pytest.mark.parametrize(
         "name", ["../x", "../../etc/passwd", "/etc/passwd", "a/../../x", "..", ".", "~", "x\0", "a\\b"]
     )
-    @pytest.mark.parametrize("kind", ["method", "backbone", "dataset", "experiment", "published"])
+    @pytest.mark.parametrize("kind", ["method", "backbone", "dataset", "experiment", "table_file"])
     def test_of_names(self, kind: str, name: str) -> None:
         assert f"is called '{name}'" in problem(lambda: getattr(Registry(), kind)(name))
 

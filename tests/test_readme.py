@@ -42,8 +42,9 @@ def test_the_experiment_shown_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     plan = bench.read_plan(str(file), bench.Registry())
-    assert len(plan.runs) == 4 * 2 * 2 * 5
-    assert len({run.spec.seeds.subset for run in plan.runs}) == 2
+    assert len(plan.unique) == 4 * 2 * 2 * 5
+    assert len({spec.seeds.subset for spec in plan.unique.values()}) == 2
+    assert [len(cell.candidates) for _, cell in plan.tables[0].places()] == [1, 1, 3, 3] * 2
 
 
 def test_the_commands_shown_exist() -> None:

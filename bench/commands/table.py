@@ -33,7 +33,7 @@ examples:
   bench table demo --selection best-val        another point of the same curves
   bench table demo --selection last,best-test   rules side by side, and what looking at the test split adds
   bench table demo --metric top1,nll,seconds   metrics side by side; points are picked by the first
-  bench table mine.yaml --candidates           what each candidate of a sweep scored, and which counts
+  bench table coin/table6 --candidates         what each candidate of a sweep scored, and which counts
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
   bench table gta/table2 --source both         with a verdict on each published number

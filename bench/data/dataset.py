@@ -19,7 +19,7 @@ IGNORED = 255
 """The level of a mask's pixels that are of no class and count for nothing."""
 
 MOST_PIXELS = 160_000_000
-"""Of an image: the largest sensors of cameras have 151 million. What claims more in few bytes is meant to fill memory."""
+"""Of an image: the largest sensors of cameras have 151 million. What claims more in few bytes would fill memory."""
 
 
 class Images(Protocol):

@@ -1,8 +1,9 @@
-"""How well images are classified: shares of right answers, and how good the probabilities are."""
+"""How well images are classified: shares of right answers, and how good the probabilities are.
+
+NumPy is imported when something is computed: what metrics there are is asked far more often.
+"""
 
 from __future__ import annotations
-
-import numpy as np
 
 from bench.metrics.metric import Metric
 from bench.metrics.predictions import SHARES, Predictions
@@ -23,6 +24,8 @@ def top5(predictions: Predictions) -> float:
 
 def mean_per_class(predictions: Predictions) -> float:
     """Mean over the classes that the split has of the share of their images that is right, in percent."""
+    import numpy as np
+
     images = np.bincount(predictions.labels)
     right = np.bincount(predictions.labels, weights=predictions.right)
     return 100 * float(np.mean(right[images > 0] / images[images > 0]))
@@ -39,6 +42,8 @@ def ece(predictions: Predictions) -> float:
     The mean over images of the gap between accuracy and mean confidence of their bin; Guo et al., "On calibration of
     modern neural networks", ICML 2017, equation 3.
     """
+    import numpy as np
+
     confidence = predictions.confidence
     if np.isnan(confidence).any():
         return float("nan")

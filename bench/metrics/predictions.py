@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+    Floats = npt.NDArray[np.float64]
 
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
 """What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
@@ -42,6 +43,8 @@ class Predictions:
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
         """(images,), whether the predicted class is the true one."""
+        import numpy as np
+
         return np.asarray(self.predicted == self.labels)
 
     @cached_property
@@ -52,16 +55,22 @@ class Predictions:
     @cached_property
     def log_probability(self) -> Floats:
         """(images,), the natural logarithm of the true class's probability, to 7 digits."""
+        import numpy as np
+
         return self._stored("log_probability").astype(np.float64)
 
     @cached_property
     def probability(self) -> Floats:
         """(images,), the true class's probability."""
+        import numpy as np
+
         return np.exp(self.log_probability)
 
     @cached_property
     def rank(self) -> npt.NDArray[np.int64]:
         """(images,), the place of the true class, 1 for the highest logit; of equals the first class comes first."""
+        import numpy as np
+
         return self._stored("rank").astype(np.int64)
 
     @cached_property
@@ -90,6 +99,8 @@ def compact(
         rank: (images,), from 1.
         squares: (images,), in [0, 1].
     """
+    import numpy as np
+
     return {
         "confidence": _steps(confidence),
         "log_probability": log_probability.astype(np.float32),
@@ -99,9 +110,13 @@ def compact(
 
 
 def _steps(share: Floats) -> npt.NDArray[np.uint16]:
+    import numpy as np
+
     steps = np.ceil(np.clip(share, 0, 1) * SHARES)
     return np.nan_to_num(steps, nan=0.0).astype(np.uint16)
 
 
 def _share(steps: npt.NDArray[np.uint16]) -> Floats:
+    import numpy as np
+
     return np.where(steps == 0, np.nan, steps / SHARES)

@@ -184,7 +184,10 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
     rows = _ordered({row for row, _ in cells}, row_axes, labels)
     columns = _ordered({column for _, column in cells}, column_axes, labels)
     grid = tuple(tuple(cells.get((row, column)) or absent(row, column) for column in columns) for row in rows)
-    columns = columns if column_axes else ((loose.measured,),)
+    if not row_axes:
+        row_axes, rows = ("metric",), ((loose.measured,),)
+    if not column_axes:
+        columns = ((loose.measured,),)
     common = tuple(f"{axis} {label}" for axis, label in constant.items())
     table = replace(loose, common=common, stub=row_axes, rows=rows, columns=columns, cells=grid)
     within = tuple(axis for axis in row_axes + column_axes if axis != METHOD)

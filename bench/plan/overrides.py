@@ -93,7 +93,14 @@ class Overrides:
 
     def typed_rates(self) -> tuple[float, ...]:
         """The rates that are typed, in percent. Raises ``InputError`` where one is none."""
-        return tuple(dict.fromkeys(read_rate(read_value(written), "--rates") for written in split_list(self.rates)))
+        problems, rates = Problems(), list[float]()
+        for written in split_list(self.rates):
+            try:
+                rates.append(read_rate(read_value(written), "--rates"))
+            except InputError as error:
+                problems.add(error)
+        problems.stop()
+        return tuple(dict.fromkeys(rates))
 
     def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
         """The metric that is typed. Raises ``InputError`` where there is none of that name."""

@@ -35,5 +35,5 @@ def _cell(cell: Shown) -> str:
         value = f"**{value}**"
     elif cell.look == SECOND:
         value = f"<u>{value}</u>"
-    gap = escape(cell.delta) + cell.mark
-    return " ".join(filter(None, (value, gap, cell.count, escape(cell.sign))))
+    gap = escape(cell.delta + cell.mark)
+    return " ".join(filter(None, (value, gap, escape(cell.count), escape(cell.sign))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -103,18 +104,24 @@ def _heads(columns: Sequence[Key]) -> list[str]:
 
 def _column(cells: Sequence[Shown], folded: bool) -> list[str]:
     """The cells of one column, numbers aligned to each other."""
+    cells = [_one_line(cell) for cell in cells]
     numbers = [cell for cell in cells if cell.value and not cell.is_word]
     widths = tuple(max((len(getattr(cell, part)) for cell in numbers), default=0) for part in ("value", "std", "delta"))
     marked = any(cell.look for cell in numbers)
     return [_cell(cell, widths, marked, folded) for cell in cells]
 
 
+def _one_line(cell: Shown) -> Shown:
+    parts = ("value", "std", "delta", "mark", "count", "sign")
+    return replace(cell, **{part: one_line(getattr(cell, part)) for part in parts})
+
+
 def _cell(cell: Shown, widths: tuple[int, ...], marked: bool, folded: bool) -> str:
     mean, std, delta = widths
     sign = f"{SIGNS.get(cell.look, ' ')} " if marked else ""
     if cell.is_word or not cell.value:
-        return f"{sign}{one_line(cell.value)}".rstrip()
-    value = f"{sign}{one_line(cell.value):>{mean}}"
+        return f"{sign}{cell.value}".rstrip()
+    value = f"{sign}{cell.value:>{mean}}"
     if std:
         value += f" ± {cell.std:>{std}}" if cell.std else " " * (3 + std)
     behind = f"{cell.mark:1} {' '.join(filter(None, (cell.count, cell.sign)))}"
