@@ -19,7 +19,7 @@ from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable
 from bench.papers.sample import UNSTATED, Samples
-from bench.plan.experiment import VARY, overlaid
+from bench.plan.experiment import VARY, overlaid, plain_settings, refuse_unplain
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
@@ -107,7 +107,8 @@ class _Cards:
     def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
         key = repr(parts)
         if key not in self.entries:
-            self.entries[key] = read_entries("+".join(parts), dict(parts), place, self.registry)
+            entries = read_entries("+".join(parts), dict(parts), place, self.registry)
+            self.entries[key] = [*refuse_unplain(entries, place)]
         return self.entries[key]
 
 
@@ -329,7 +330,7 @@ class _Planner:
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
         """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
         settings = tuple(self.overrides.typed_settings().items()) if typed else ()
-        return self.read(tuple(of_label.items()), of_method, settings)
+        return self.read(plain_settings(of_label, self.labels.place()), of_method, settings)
 
     def read_settings(self, of_label: Chosen, of_method: Chosen, typed: Chosen) -> Protocol:
         assert self.protocol is not None
