@@ -256,13 +256,13 @@ class _Planner:
         runs = self.cards.samples.runs_of(self.table, axes) or 1
         if axes.get("average"):
             averages = tuple((row, other) for other in alike(self.table, at))
-            return dataclasses.replace(cell, averages=averages, ground=Ground(runs))
+            return dataclasses.replace(cell, averages=averages, ground=Ground(runs, other_metric=any(self.scored(cell))))
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
             return cell
         try:
-            return self.runs(cell, axes, self.named(row, at), Ground(runs))
+            return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
         except InputError as error:
             self.problems.add(error)
             return cell
@@ -274,18 +274,21 @@ class _Planner:
         known = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
         return {**known, "method": self.name(row)}
 
-    def runs(self, cell: PlannedCell, axes: Mapping[str, Any], labels: set[str], ground: Ground) -> PlannedCell:
+    def runs(
+        self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
+    ) -> PlannedCell:
         weighted = split_list(self.overrides.backbones)
         declared = str(axes["backbone"])
         name = next((other for other in weighted if other.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
         entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
         names = {
-            "method": {entry.spec.full_name for entry in entries} | labels,
+            "method": {entry.spec.full_name for entry in entries},
             "backbone": {name},
             "dataset": {dataset.name, dataset.plain_name, dataset.title},
             "rate": {_rate(rate)},
         }
+        names = {axis: known | labels[axis] for axis, known in names.items()}
         cell = dataclasses.replace(
             cell,
             axes={
@@ -300,7 +303,7 @@ class _Planner:
         asked = _asked(self.overrides)
         if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
             return dataclasses.replace(cell, reason=NOT_ASKED)
-        if asked["method"] and not labels & asked["method"]:
+        if asked["method"] and not labels["method"] & asked["method"]:
             entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
         unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
         if reason := "".join(unmet[:1]) or _unshipped(backbone):
@@ -316,7 +319,7 @@ class _Planner:
         differs = [*self.differs(spec, before, settings, len(candidates)), *_weights(spec, declared, self.cards)]
         differs += [*_data(dataset, self.table.paper), *self.scored(cell)]
         images = _test_images(dataset) if cell.metric.per_image else None
-        ground = Ground(ground.runs, images, "; ".join(differs), bool([*self.scored(cell)]))
+        ground = Ground(ground.runs, images, "; ".join(differs), any(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
@@ -372,11 +375,11 @@ class _Planner:
         if self.overrides.split == "val":
             yield "scored on the validation split in place of the test split"
 
-    def named(self, row: int, at: int) -> set[str]:
-        """The labels of a cell that stand for a method."""
+    def named(self, row: int, at: int, axis: str) -> set[str]:
+        """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""
         labels = (*self.table.rows[row], *self.table.columns[at])
         meanings = {label: self.labels.get(label) or self.columns.get(label) or {} for label in labels if label}
-        return {label for label, meaning in meanings.items() if "method" in meaning}
+        return {label for label, meaning in meanings.items() if axis in meaning}
 
     def name(self, row: int) -> str:
         """What a row is called among those that it is compared with."""
