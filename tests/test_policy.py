@@ -10,8 +10,9 @@ import torch
 from bench.cards.code import code_digest
 from bench.entry import MethodEntry, read_entries, typed_entry
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import Plan, expand
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
+from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, identity, to_json
 from bench.training.trial import build_method, run_trial
@@ -63,11 +64,12 @@ def registry(tmp_path: Path) -> Registry:
 def planned(registry: Registry, methods: str, backbone: str = "") -> Plan:
     settings = ("steps=6", "warmup=1", "evaluations=2")
     overrides = Overrides(methods=methods, backbones=backbone, rates="15", seeds="1", settings=settings)
-    return expand(read_experiment("demo", registry, overrides))
+    return read_plan("demo", registry, overrides)
 
 
 def spec(registry: Registry, method: str) -> RunSpec:
-    return planned(registry, method).runs[0].spec
+    (only,) = planned(registry, method).unique.values()
+    return only
 
 
 def test_a_chain_is_written_on_the_command_line_or_in_a_file(registry: Registry) -> None:
@@ -118,9 +120,7 @@ def test_it_acts_on_the_method_before_it(registry: Registry) -> None:
 
 def test_its_terms_are_trained(registry: Registry) -> None:
     device = torch.device("cpu")
-    losses = [
-        run_trial(spec(registry, text), registry, device).record["curve"][0]["loss"] for text in ("ce", "ce+scale")
-    ]
+    losses = [run_trial(spec(registry, text), registry, device).record.curve[0].loss for text in ("ce", "ce+scale")]
     assert losses[1]["ce"] > 1.5 * losses[0]["ce"]
 
 
@@ -129,8 +129,8 @@ def test_what_a_method_does_after_its_last_stage_is_evaluated(registry: Registry
     first, last = outcome.predictions["test"]
     assert (last == 3).all()
     assert not (first == 3).all()
-    assert outcome.record["curve"][-1]["step"] == 6
-    assert outcome.record["curve"][-1]["loss"]
+    assert outcome.record.curve[-1].step == 6
+    assert outcome.record.curve[-1].loss
 
 
 def test_formulas_that_methods_share_count_as_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
