@@ -413,11 +413,13 @@ def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, objec
 
 
 def refuse_unplain(entries: Sequence[MethodEntry], place: str) -> Sequence[MethodEntry]:
-    """The candidates of a method. Raises ``InputError`` where two are one, or a setting of theirs has no plain value."""
+    """The candidates of a method. Raises ``InputError`` where two are one, or a setting has no plain value."""
     for entry in entries:
         plain_settings(dict(entry.settings), place)
     if len({(entry.spec, entry.settings) for entry in entries}) < len(entries):
-        raise InputError(f"{place}: '{entries[0].label}' and another of its candidates are one: a value is listed twice")
+        raise InputError(
+            f"{place}: '{entries[0].label}' and another of its candidates are one: a value is listed twice"
+        )
     return entries
 
 

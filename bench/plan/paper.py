@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -135,7 +135,7 @@ class _Planner:
             self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
         if self.declared and self.protocol:
             self.check_labels()
-            check_keys(self.section("axes"), ASSIGNABLE, "axis", self.problems)
+            self.check_values(self.section("axes"))
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
@@ -197,13 +197,28 @@ class _Planner:
         if not isinstance(meaning, Section):
             self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
             return
-        check_keys(meaning, ASSIGNABLE, "axis", self.problems)
+        self.check_values(meaning)
         hyper = meaning.get("hyper") or {}
         for name, values in hyper.items():
             if not isinstance(values, dict):
                 self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
             elif name not in self.cards.registry.method_files:
                 self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
+
+    def check_values(self, assigned_values: Section) -> None:
+        check_keys(assigned_values, ASSIGNABLE, "axis", self.problems)
+        readers: dict[str, Callable[[Any, str], object]] = {
+            "rate": read_rate,
+            "seeds": read_seeds,
+            "metric": self.find_metric,
+            "settings": plain_settings,
+        }
+        for key, read in readers.items():
+            try:
+                if key in assigned_values:
+                    read(assigned_values[key], assigned_values.place(key))
+            except InputError as error:
+                self.problems.add(error)
 
     def baselines(self) -> list[str]:
         """The labels of the rows that others are compared with."""
@@ -256,7 +271,9 @@ class _Planner:
         runs = self.cards.samples.runs_of(self.table, axes) or 1
         if axes.get("average"):
             averages = tuple((row, other) for other in alike(self.table, at))
-            return dataclasses.replace(cell, averages=averages, ground=Ground(runs, other_metric=any(self.scored(cell))))
+            return dataclasses.replace(
+                cell, averages=averages, ground=Ground(runs, other_metric=any(self.scored(cell)))
+            )
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
