@@ -142,11 +142,12 @@ class Caption:
 
     def _absent(self, command: str) -> Iterator[str]:
         words = {self.word(entry) for _, entry in self.table.places()}
-        missing = [entry.cell for _, entry in self.table.places() if self.word(entry) == MISSING]
-        if not all(cell.lacking for cell in missing):
+        missing = [entry for _, entry in self.table.places() if self.word(entry) == MISSING]
+        lacking = [entry.cell.lacking for entry in missing if not entry.is_average]
+        if missing and not (lacking and all(lacking)):
             some = "not run, or not finished" if self.table.finished else "no run has finished"
             yield f"{MISSING}: {some}" + (f"; '{command}' trains what is missing." if command else ".")
-        for reason, count in Counter(cell.lacking for cell in missing if cell.lacking).items():
+        for reason, count in Counter(filter(None, lacking)).items():
             yield f"{MISSING}: {reason} ({count} cell{'s' * (count > 1)})."
         if ALL_FAILED in words:
             yield f"{ALL_FAILED}: every seed that ran failed."
@@ -293,7 +294,7 @@ def _agreement(table: Table) -> Iterator[str]:
     if pairs := [agreement for _, agreement in every if agreement.methods == 2]:
         same = sum(agreement.tau > 0 for agreement in pairs)
         verb = "has" if same == 1 else "have"
-        yield f"Of {len(pairs)} columns of two rows, {same} {verb} them in the order of print."
+        yield f"Of {len(pairs)} column{'s' * (len(pairs) > 1)} of two rows, {same} {verb} them in the order of print."
 
 
 def _ranks_alike(table: Table, contest: Contest) -> Agreement:
