@@ -394,24 +394,28 @@ class _Planner:
 
     def named(self, row: int, at: int, axis: str) -> set[str]:
         """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""
-        labels = (*self.table.rows[row], *self.table.columns[at])
-        meanings = {label: self.labels.get(label) or self.columns.get(label) or {} for label in labels if label}
-        return {label for label, meaning in meanings.items() if axis in meaning}
+        of_row = {label for label in self.table.rows[row] if axis in (self.labels.get(label) or {})}
+        return of_row | {label for label in self.table.columns[at] if axis in self.of_column(label)}
+
+    def of_column(self, label: str) -> Mapping[str, Any]:
+        """What a label of a column is assigned; a row of that name may mean something else."""
+        return self.columns.get(label) or self.labels.get(label) or {}
 
     def name(self, row: int) -> str:
         """What a row is called among those that it is compared with."""
         within = group_of(self.table, row)
-        labels = [label for label in self._no_dataset(self.table.rows[row]) if label not in within]
+        labels = [label for label in self.no_dataset(self.table.rows[row]) if label not in within]
         return " / ".join(labels or self.table.rows[row])
 
     def where(self, row: int, at: int) -> Labels:
         """The labels that a claim over datasets holds equal."""
-        return self._no_dataset((*group_of(self.table, row), *told_column(self.table.columns, at)))
+        columns = [label for label in told_column(self.table.columns, at) if label]
+        columns = [label for label in columns if "dataset" not in self.of_column(label)]
+        return (*self.no_dataset(group_of(self.table, row)), *columns)
 
-    def _no_dataset(self, key: Iterable[str]) -> Labels:
-        """Labels without those that stand for a dataset, and without empty ones."""
-        meanings = {**self.labels, **self.columns}
-        return tuple(label for label in key if label and "dataset" not in (meanings.get(label) or {}))
+    def no_dataset(self, row: Iterable[str]) -> Labels:
+        """Labels of a row without those that stand for a dataset, and without empty ones."""
+        return tuple(label for label in row if label and "dataset" not in (self.labels.get(label) or {}))
 
     def section(self, key: str) -> Section:
         section = self.declared.get(key)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
 from bench.papers.measured import choice_notes, choose, failures_of, measured
 from bench.papers.table import MISSING, Rules, our_sheet
+from tests.papers.test_table import VAL, everything, planned, results, run, shown
+
 from bench.plan.overrides import Overrides
 from bench.plan.paper import PaperPlan, TablePlan
 from bench.records.store import Finished, Store
-from tests.papers.test_table import VAL, everything, planned, results, run, shown
 
 TEST = [[70.0, 71.0, 72.0], [90.0, 91.0, 92.0]]
 SMALL, LARGE = "gta (weight=0.1)", "gta (weight=1)"
