@@ -92,7 +92,7 @@ class Caption:
             command: what trains the runs that are missing; empty where that is not to be said.
         """
         return (
-            *sentences(self.table.claims),
+            *self._claims(),
             *self._absent(command),
             *_failures(self.table),
             *_verdicts(self.table),
@@ -139,6 +139,16 @@ class Caption:
         split = f"test split{ORACLE}" if on_test else "validation split"
         methods = (f"{method} {_span(sizes)}" for method, sizes in counts.items())
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
+
+    def _claims(self) -> Iterator[str]:
+        if self.table.plan.rules.across and not self.table.claims:
+            why = "no method and its baseline have both finished on any of them"
+            if not self.table.plan.baseline:
+                why = "there is no baseline to compare with"
+            elif not self.table.finished:
+                why = "no run has finished"
+            yield f"Nothing is claimed over datasets: {why}."
+        yield from sentences(self.table.claims)
 
     def _absent(self, command: str) -> Iterator[str]:
         words = {self.word(entry) for _, entry in self.table.places()}
