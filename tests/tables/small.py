@@ -66,7 +66,9 @@ ROWS = {"ce": 0, "bss": 1, "gta": 2, "quoted": 3, "clutter ce": 4, "clutter bss"
 SIGNS = {BEST: "●", CLOSE: "○", SECOND: "◇"}
 
 
-def planned(folder: Path, *changes: tuple[str, str], overrides: Overrides | None = None, text: str = TABLE) -> TablePlan:
+def planned(
+    folder: Path, *changes: tuple[str, str], overrides: Overrides | None = None, text: str = TABLE
+) -> TablePlan:
     """The plan of the table, some texts of which are changed."""
     place = folder / "paper_tables" / "mini"
     place.mkdir(parents=True, exist_ok=True)
