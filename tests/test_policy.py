@@ -16,7 +16,6 @@ from bench.plan.target import read_plan
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, identity, to_json
 from bench.training.trial import build_method, run_trial
-from tests.scenes import as_plain
 
 SCALE = '''
 """A policy for tests."""
@@ -69,7 +68,8 @@ def planned(registry: Registry, methods: str, backbone: str = "") -> Plan:
 
 
 def spec(registry: Registry, method: str) -> RunSpec:
-    return next(iter(planned(registry, method).unique.values()))
+    (only,) = planned(registry, method).unique.values()
+    return only
 
 
 def test_a_chain_is_written_on_the_command_line_or_in_a_file(registry: Registry) -> None:
@@ -120,10 +120,7 @@ def test_it_acts_on_the_method_before_it(registry: Registry) -> None:
 
 def test_its_terms_are_trained(registry: Registry) -> None:
     device = torch.device("cpu")
-    losses = [
-        as_plain(run_trial(spec(registry, text), registry, device).record)["curve"][0]["loss"]
-        for text in ("ce", "ce+scale")
-    ]
+    losses = [run_trial(spec(registry, text), registry, device).record.curve[0].loss for text in ("ce", "ce+scale")]
     assert losses[1]["ce"] > 1.5 * losses[0]["ce"]
 
 
@@ -132,8 +129,8 @@ def test_what_a_method_does_after_its_last_stage_is_evaluated(registry: Registry
     first, last = outcome.predictions["test"]
     assert (last == 3).all()
     assert not (first == 3).all()
-    assert as_plain(outcome.record)["curve"][-1]["step"] == 6
-    assert as_plain(outcome.record)["curve"][-1]["loss"]
+    assert outcome.record.curve[-1].step == 6
+    assert outcome.record.curve[-1].loss
 
 
 def test_formulas_that_methods_share_count_as_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

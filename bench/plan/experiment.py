@@ -16,7 +16,7 @@ from bench.plan.table import TableRules
 from bench.protocol import RIVALS, Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.reading.syntax import split_list
+from bench.reading.syntax import split_list, split_setting
 from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
@@ -91,6 +91,7 @@ class MethodRow:
 
     label: str
     candidates: tuple[MethodEntry, ...]
+    place: str
 
     @property
     def names(self) -> set[str]:
@@ -204,7 +205,7 @@ class _Reader:
 
     def typed_method(self, written: str) -> list[MethodRow]:
         try:
-            return [MethodRow(written, (typed_entry(written, self.registry),))]
+            return [MethodRow(written, (typed_entry(written, self.registry),), "--methods")]
         except InputError as error:
             self.problems.add(error)
             return []
@@ -221,14 +222,14 @@ class _Reader:
             try:
                 if isinstance(label, dict):
                     raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
-                entries = read_entries(str(label), value, place, self.registry)
+                entries = refuse_unplain(read_entries(str(label), value, place, self.registry), place)
             except InputError as error:
                 self.problems.add(error)
                 continue
             if self.text.get("sweep") == ROWS:
-                rows += [MethodRow(entry.label, (entry,)) for entry in entries]
+                rows += [MethodRow(entry.label, (entry,), place) for entry in entries]
             else:
-                rows.append(MethodRow(str(label), tuple(entries)))
+                rows.append(MethodRow(str(label), tuple(entries), place))
         return rows
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
@@ -258,13 +259,14 @@ class _Reader:
         """The protocol of all rows, and that of each candidate with settings of its own."""
         section, place = self.section("protocol"), self.text.place("protocol")
         written = {key: (value, section.place(key)) for key, value in section.items()}
-        settings: dict[str, Any] = self.guard(self.overrides.typed_settings, {})
-        typed = {key: (value, "--set") for key, value in settings.items()}
-        rows = self.text.get("methods")
+        typed: dict[str, tuple[object, str]] = {}
+        for text in self.overrides.settings:
+            pairs = self.guard(lambda text=text: [split_setting(text, "--set")], [])  # type: ignore[misc]
+            typed |= {key: (value, "--set") for key, value in pairs}
+        place = "--set" if typed else place
         places: dict[Chosen, str] = {(): place}
         for row in methods:
-            row_place = rows.place(row.label) if isinstance(rows, Section) and row.label in rows else place
-            places |= {entry.settings: row_place for entry in row.candidates if entry.settings}
+            places |= {entry.settings: row.place for entry in row.candidates if entry.settings}
         protocols: dict[Chosen, Protocol] = {}
         for chosen, row_place in places.items():
             of_row = {key: (value, row_place) for key, value in chosen}
@@ -410,6 +412,25 @@ def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, objec
             settings.pop(RIVALS[key], None)
         settings |= layer
     return [(key, value, place) for key, (value, place) in settings.items()]
+
+
+def refuse_unplain(entries: Sequence[MethodEntry], place: str) -> Sequence[MethodEntry]:
+    """The candidates of a method. Raises ``InputError`` where two are one, or a setting has no plain value."""
+    for entry in entries:
+        plain_settings(dict(entry.settings), place)
+    if len({(entry.spec, entry.settings) for entry in entries}) < len(entries):
+        raise InputError(
+            f"{place}: '{entries[0].label}' and another of its candidates are one: a value is listed twice"
+        )
+    return entries
+
+
+def plain_settings(settings: Mapping[str, Any], place: str) -> Chosen:
+    """Settings of the protocol with one value each. Raises ``InputError`` where one is a list or a mapping."""
+    for name, value in settings.items():
+        if isinstance(value, (list, dict)):
+            raise InputError(f"{place}: settings: {name} must be one value, not {value!r}")
+    return tuple(settings.items())
 
 
 def _written(name: object) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, find
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,8 @@ class Overrides:
         return read_seeds(values[0] if len(values) == 1 else values, "--seeds")
 
     def typed_rates(self) -> tuple[float, ...]:
-        """The rates that are typed, in percent. Raises ``InputError`` where one is none."""
-        problems, rates = Problems(), list[float]()
-        for written in split_list(self.rates):
-            try:
-                rates.append(read_rate(read_value(written), "--rates"))
-            except InputError as error:
-                problems.add(error)
-        problems.stop()
+        """The rates that are typed, in percent. Raises ``InputError`` that names all that are none."""
+        rates = _each(lambda written: read_rate(read_value(written), "--rates"), split_list(self.rates))
         return tuple(dict.fromkeys(rates))
 
     def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
@@ -107,8 +103,20 @@ class Overrides:
         return find_at(self.metric, metrics, "--metric") if self.metric else None
 
     def typed_settings(self) -> dict[str, Any]:
-        """The settings that are typed, by name. Raises ``InputError`` where one is not of the form key=value."""
-        return dict(split_setting(written, "--set") for written in self.settings)
+        """The settings that are typed, by name. Raises ``InputError`` that names all not of the form key=value."""
+        return dict(_each(lambda written: split_setting(written, "--set"), self.settings))
+
+
+def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
+    """What each text says. Raises ``InputError`` with all that is wrong."""
+    problems, values = Problems(), list[T]()
+    for text in texts:
+        try:
+            values.append(read(text))
+        except InputError as error:
+            problems.add(error)
+    problems.stop()
+    return values
 
 
 def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table
 from bench.papers.sample import UNSTATED, Samples
-from bench.plan.experiment import VARY, overlaid
+from bench.plan.experiment import VARY, overlaid, plain_settings, refuse_unplain
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
@@ -107,7 +107,8 @@ class _Cards:
     def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
         key = repr(parts)
         if key not in self.entries:
-            self.entries[key] = read_entries("+".join(parts), dict(parts), place, self.registry)
+            entries = read_entries("+".join(parts), dict(parts), place, self.registry)
+            self.entries[key] = [*refuse_unplain(entries, place)]
         return self.entries[key]
 
 
@@ -135,7 +136,7 @@ class _Planner:
         if self.declared and self.protocol:
             self.check_labels()
             self.check_settings()
-            check_keys(self.section("axes"), ASSIGNABLE, "axis", self.problems)
+            self.check_values(self.section("axes"))
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
@@ -204,13 +205,28 @@ class _Planner:
         if not isinstance(meaning, Section):
             self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
             return
-        check_keys(meaning, ASSIGNABLE, "axis", self.problems)
+        self.check_values(meaning)
         hyper = meaning.get("hyper") or {}
         for name, values in hyper.items():
             if not isinstance(values, dict):
                 self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
             elif name not in self.cards.registry.method_files:
                 self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
+
+    def check_values(self, assigned_values: Section) -> None:
+        check_keys(assigned_values, ASSIGNABLE, "axis", self.problems)
+        readers: dict[str, Callable[[Any, str], object]] = {
+            "rate": read_rate,
+            "seeds": read_seeds,
+            "metric": self.find_metric,
+            "settings": plain_settings,
+        }
+        for key, read in readers.items():
+            try:
+                if key in assigned_values:
+                    read(assigned_values[key], assigned_values.place(key))
+            except InputError as error:
+                self.problems.add(error)
 
     def baselines(self) -> list[str]:
         """The labels of the rows that others are compared with."""
@@ -263,13 +279,15 @@ class _Planner:
         runs = self.cards.samples.runs_of(self.table, axes) or 1
         if axes.get("average"):
             averages = tuple((row, other) for other in alike(self.table, at))
-            return dataclasses.replace(cell, averages=averages, ground=Ground(runs))
+            return dataclasses.replace(
+                cell, averages=averages, ground=Ground(runs, other_metric=any(self.scored(cell)))
+            )
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
             return cell
         try:
-            return self.runs(cell, axes, self.named(row, at), Ground(runs))
+            return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
         except InputError as error:
             self.problems.add(error)
             return cell
@@ -281,18 +299,21 @@ class _Planner:
         known = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
         return {**known, "method": self.name(row)}
 
-    def runs(self, cell: PlannedCell, axes: Mapping[str, Any], labels: set[str], ground: Ground) -> PlannedCell:
+    def runs(
+        self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
+    ) -> PlannedCell:
         weighted = split_list(self.overrides.backbones)
         declared = str(axes["backbone"])
         name = next((other for other in weighted if other.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
         entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
         names = {
-            "method": {entry.spec.full_name for entry in entries} | labels,
+            "method": {entry.spec.full_name for entry in entries},
             "backbone": {name},
             "dataset": {dataset.name, dataset.plain_name, dataset.title},
             "rate": {_rate(rate)},
         }
+        names = {axis: known | labels[axis] for axis, known in names.items()}
         cell = dataclasses.replace(
             cell,
             axes={
@@ -307,7 +328,7 @@ class _Planner:
         asked = _asked(self.overrides)
         if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
             return dataclasses.replace(cell, reason=NOT_ASKED)
-        if asked["method"] and not labels & asked["method"]:
+        if asked["method"] and not labels["method"] & asked["method"]:
             entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
         unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
         if reason := "".join(unmet[:1]) or _unshipped(backbone):
@@ -323,7 +344,7 @@ class _Planner:
         differs = [*self.differs(spec, before, settings, len(candidates)), *_weights(spec, declared, self.cards)]
         differs += [*_data(dataset, self.table.paper), *self.scored(cell)]
         images = _test_images(dataset) if cell.metric.per_image else None
-        ground = Ground(ground.runs, images, "; ".join(differs), bool([*self.scored(cell)]))
+        ground = Ground(ground.runs, images, "; ".join(differs), any(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
@@ -337,7 +358,7 @@ class _Planner:
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
         """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
         settings = tuple(self.overrides.typed_settings().items()) if typed else ()
-        return self.read(tuple(of_label.items()), of_method, settings)
+        return self.read(plain_settings(of_label, self.labels.place()), of_method, settings)
 
     def read_settings(self, of_label: Chosen, of_method: Chosen, typed: Chosen) -> Protocol:
         assert self.protocol is not None
@@ -379,26 +400,30 @@ class _Planner:
         if self.overrides.split == "val":
             yield "scored on the validation split in place of the test split"
 
-    def named(self, row: int, at: int) -> set[str]:
-        """The labels of a cell that stand for a method."""
-        labels = (*self.table.rows[row], *self.table.columns[at])
-        meanings = {label: self.labels.get(label) or self.columns.get(label) or {} for label in labels if label}
-        return {label for label, meaning in meanings.items() if "method" in meaning}
+    def named(self, row: int, at: int, axis: str) -> set[str]:
+        """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""
+        of_row = {label for label in self.table.rows[row] if axis in (self.labels.get(label) or {})}
+        return of_row | {label for label in self.table.columns[at] if axis in self.of_column(label)}
+
+    def of_column(self, label: str) -> Mapping[str, Any]:
+        """What a label of a column is assigned; a row of that name may mean something else."""
+        return self.columns.get(label) or self.labels.get(label) or {}
 
     def name(self, row: int) -> str:
         """What a row is called among those that it is compared with."""
         within = group_of(self.table, row)
-        labels = [label for label in self._no_dataset(self.table.rows[row]) if label not in within]
+        labels = [label for label in self.no_dataset(self.table.rows[row]) if label not in within]
         return " / ".join(labels or self.table.rows[row])
 
     def where(self, row: int, at: int) -> Labels:
         """The labels that a claim over datasets holds equal."""
-        return self._no_dataset((*group_of(self.table, row), *told_column(self.table.columns, at)))
+        columns = [label for label in told_column(self.table.columns, at) if label]
+        columns = [label for label in columns if "dataset" not in self.of_column(label)]
+        return (*self.no_dataset(group_of(self.table, row)), *columns)
 
-    def _no_dataset(self, key: Iterable[str]) -> Labels:
-        """Labels without those that stand for a dataset, and without empty ones."""
-        meanings = {**self.labels, **self.columns}
-        return tuple(label for label in key if label and "dataset" not in (meanings.get(label) or {}))
+    def no_dataset(self, row: Iterable[str]) -> Labels:
+        """Labels of a row without those that stand for a dataset, and without empty ones."""
+        return tuple(label for label in row if label and "dataset" not in (self.labels.get(label) or {}))
 
     def section(self, key: str) -> Section:
         section = self.declared.get(key)

@@ -92,7 +92,7 @@ class Caption:
             command: what trains the runs that are missing; empty where that is not to be said.
         """
         return (
-            *sentences(self.table.claims),
+            *self._claims(),
             *self._absent(command),
             *_failures(self.table),
             *_verdicts(self.table),
@@ -140,13 +140,24 @@ class Caption:
         methods = (f"{method} {_span(sizes)}" for method, sizes in counts.items())
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
 
+    def _claims(self) -> Iterator[str]:
+        if self.table.plan.rules.across and not self.table.claims:
+            why = "no method and its baseline have both finished on any of them"
+            if not self.table.plan.baseline:
+                why = "there is no baseline to compare with"
+            elif not self.table.finished:
+                why = "no run has finished"
+            yield f"Nothing is claimed over datasets: {why}."
+        yield from sentences(self.table.claims)
+
     def _absent(self, command: str) -> Iterator[str]:
         words = {self.word(entry) for _, entry in self.table.places()}
-        missing = [entry.cell for _, entry in self.table.places() if self.word(entry) == MISSING]
-        if not all(cell.lacking for cell in missing):
+        missing = [entry for _, entry in self.table.places() if self.word(entry) == MISSING]
+        lacking = [entry.cell.lacking for entry in missing if not entry.is_average]
+        if missing and not (lacking and all(lacking)):
             some = "not run, or not finished" if self.table.finished else "no run has finished"
             yield f"{MISSING}: {some}" + (f"; '{command}' trains what is missing." if command else ".")
-        for reason, count in Counter(cell.lacking for cell in missing if cell.lacking).items():
+        for reason, count in Counter(filter(None, lacking)).items():
             yield f"{MISSING}: {reason} ({count} cell{'s' * (count > 1)})."
         if ALL_FAILED in words:
             yield f"{ALL_FAILED}: every seed that ran failed."
@@ -293,7 +304,7 @@ def _agreement(table: Table) -> Iterator[str]:
     if pairs := [agreement for _, agreement in every if agreement.methods == 2]:
         same = sum(agreement.tau > 0 for agreement in pairs)
         verb = "has" if same == 1 else "have"
-        yield f"Of {len(pairs)} columns of two rows, {same} {verb} them in the order of print."
+        yield f"Of {len(pairs)} column{'s' * (len(pairs) > 1)} of two rows, {same} {verb} them in the order of print."
 
 
 def _ranks_alike(table: Table, contest: Contest) -> Agreement:

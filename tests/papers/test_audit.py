@@ -114,7 +114,7 @@ def test_a_mean_over_classes_is_no_share_of_images() -> None:
     table = made_up([("base", ["50.001", "", "", ""])], 1, RUNS.replace("NAME", "base").replace("digits", "caltech101"))
     table = PublishedTable(**{**vars(table), "audit": {"runs": 1}})
     (entry,) = audit_tables([table], Samples(REGISTRY)).of(NOT_CHECKED)
-    assert "scored by the mean per-class, which is not k/n" in entry.verdict
+    assert "scored by the mean per class, which is not k/n" in entry.verdict
 
 
 # ---- arithmetic against brute force

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import yaml
 
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import Plan, expand
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan, PlannedCell
+from bench.protocol import Protocol
 from bench.registry import Registry
 from bench.spec import RunSpec
 
@@ -51,9 +54,38 @@ def problems(folder: Path, overrides: dict[str, Any] | None = None, **changed: A
     return told(folder, yaml.safe_dump(keys, sort_keys=False), **(overrides or {}))
 
 
+class Run(NamedTuple):
+    """A run with the labels of its cell, and which candidate of it it is of."""
+
+    axes: Any
+    candidate: str
+    spec: RunSpec
+
+
+def cells(plan: Plan) -> list[PlannedCell]:
+    return [cell for _, cell in plan.tables[0].places()]
+
+
+def runs(plan: Plan) -> list[Run]:
+    return [Run(cell.axes, each.label, spec) for cell in cells(plan) for each in cell.candidates for spec in each.runs]
+
+
+def excluded(plan: Plan) -> list[PlannedCell]:
+    return [cell for cell in cells(plan) if cell.reason]
+
+
 def labels(plan: Plan, axis: str) -> list[str]:
     """The labels along an axis, in order, each once."""
-    return list(dict.fromkeys(run.axes[axis] for run in plan.runs))
+    return list(dict.fromkeys(run.axes[axis] for run in runs(plan)))
+
+
+def candidates(plan: Plan, method: str) -> list[str]:
+    """The candidates of a row, in order, each once."""
+    return list(dict.fromkeys(run.candidate for run in runs(plan) if run.axes["method"] == method))
+
+
+def protocols(plan: Plan) -> Iterator[Protocol]:
+    return (spec.protocol for spec in plan.unique.values())
 
 
 def images(folder: Path) -> Path:
@@ -66,20 +98,20 @@ def images(folder: Path) -> Path:
 class TestExpansion:
     def test_every_combination_once(self, tmp_path: Path) -> None:
         plan = planned(tmp_path)
-        assert len(plan.runs) == len(plan.unique) == 2 * 1 * 2 * 2 * 3
-        assert not plan.excluded
-        assert len({(*run.axes.values(), run.spec.seed) for run in plan.runs}) == 24
+        assert len(runs(plan)) == len(plan.unique) == 2 * 1 * 2 * 2 * 3
+        assert not plan.reasons
+        assert len({(*run.axes.values(), run.spec.seed) for run in runs(plan)}) == 24
 
     def test_the_demo(self) -> None:
         plan = expand(read_experiment("demo", Registry()))
-        assert len(plan.unique) == len(plan.runs) == 6 * 4 * 3
+        assert len(plan.unique) == len(runs(plan)) == 6 * 4 * 3
 
     @pytest.mark.parametrize("name", sorted(Registry().experiment_files))
     def test_every_experiment_of_the_suite_can_be_planned(self, name: str) -> None:
         overrides = Overrides(datasets="" if "datasets" in Registry().experiment(name) else "digits")
         plan = expand(read_experiment(name, Registry(), overrides))
-        assert plan.runs
-        assert plan.experiment.baseline is not None
+        assert runs(plan)
+        assert plan.tables[0].baseline
 
     def test_labels_are_those_of_the_experiment(self, tmp_path: Path) -> None:
         plan = planned(tmp_path)
@@ -89,42 +121,23 @@ class TestExpansion:
         assert labels(plan, "rate") == ["15 %", "100 %"]
 
     def test_a_run_is_what_its_labels_say(self, tmp_path: Path) -> None:
-        for run in planned(tmp_path).runs:
+        for run in runs(planned(tmp_path)):
             assert run.spec.method.name == {"Plain": "ce", "GTA": "gta"}[run.axes["method"]]
             assert run.spec.dataset.name == run.axes["dataset"].lower().replace(" ", "_")
             assert f"{run.spec.rate:g} %" == run.axes["rate"]
             assert dict(run.spec.method.hyper).get("weight") == (0.3 if run.axes["method"] == "GTA" else None)
             assert run.spec.protocol.recipe.steps == 20
 
-    def test_lists_of_hyper_parameters_are_swept(self, tmp_path: Path) -> None:
-        methods = {"A": {"l2sp": {"alpha": [0.1, 1], "beta": [0.0, 0.5], "replaces_decay": False}}}
-        plan = planned(tmp_path, methods=methods, baseline=None)
-        assert labels(plan, "method") == [
-            "A (alpha=0.1, beta=0.0)",
-            "A (alpha=0.1, beta=0.5)",
-            "A (alpha=1, beta=0.0)",
-            "A (alpha=1, beta=0.5)",
-        ]
-        given = [dict(run.spec.method.hyper) for run in plan.runs]
-        found = {(hyper["alpha"], hyper["beta"], hyper["replaces_decay"]) for hyper in given}
-        assert found == {(a, b, False) for a in (0.1, 1.0) for b in (0.0, 0.5)}
-
-    def test_a_sweep_over_nothing_is_an_error(self, tmp_path: Path) -> None:
-        """Else a row would go missing without a word."""
-        (problem,) = problems(tmp_path, methods={"Plain": "ce", "A": {"gta": {"weight": []}}})
-        assert problem.startswith("mine.yaml:3: ")
-        assert "weight" in problem
-
     def test_methods_may_be_a_list_of_names(self, tmp_path: Path) -> None:
         assert labels(planned(tmp_path, methods=["ce", "gta"]), "method") == ["ce", "gta"]
 
     def test_one_value_needs_no_list(self, tmp_path: Path) -> None:
         plan = planned(tmp_path, backbones="micro_vit", datasets="digits", rates=30, seeds=1)
-        assert len(plan.runs) == 2
+        assert len(runs(plan)) == 2
         assert labels(plan, "rate") == ["30 %"]
 
     def test_rates_and_seeds_written_twice_count_once(self, tmp_path: Path) -> None:
-        assert len(planned(tmp_path, rates=[15, 15.0, 100], seeds=[4, 7, 4]).runs) == 2 * 2 * 2 * 2
+        assert len(runs(planned(tmp_path, rates=[15, 15.0, 100], seeds=[4, 7, 4]))) == 2 * 2 * 2 * 2
 
     def test_rates_that_differ_are_different_columns(self, tmp_path: Path) -> None:
         plan = planned(tmp_path, rates=[33.3333331, 33.3333332])
@@ -132,9 +145,86 @@ class TestExpansion:
 
     def test_two_rows_of_one_run_are_trained_once(self, tmp_path: Path) -> None:
         plan = planned(tmp_path, methods={"Plain": "ce", "A": "gta", "B": {"gta": {"weight": 1}}})
-        assert len(plan.runs) == 36
+        assert len(runs(plan)) == 36
         assert len(plan.unique) == 24
         assert labels(plan, "method") == ["Plain", "A", "B"]
+
+
+class TestSweeps:
+    SWEPT: ClassVar = {"B": "ce", "A": {"l2sp": {"alpha": [0.1, 1], "beta": [0.0, 0.5], "replaces_decay": False}}}
+    POINTS = ("A (alpha=0.1, beta=0.0)", "A (alpha=0.1, beta=0.5)", "A (alpha=1, beta=0.0)", "A (alpha=1, beta=0.5)")
+    SETTINGS: ClassVar = {"B": "ce", "A": {"ce": {}, "settings": {"lr": [1e-3, 1e-2], "clip_norm": 1}}}
+
+    def test_lists_of_hyper_parameters_are_candidates_of_one_row(self, tmp_path: Path) -> None:
+        plan = planned(tmp_path, methods=self.SWEPT)
+        assert labels(plan, "method") == ["B", "A"]
+        assert plan.tables[0].rules.sweep == "best-val"
+        assert all(len(cell.candidates) == (4 if cell.name == "A" else 1) for cell in cells(plan))
+        assert candidates(plan, "A") == [*self.POINTS]
+        swept = [dict(run.spec.method.hyper) for run in runs(plan) if run.axes["method"] == "A"]
+        found = {(hyper["alpha"], hyper["beta"], hyper["replaces_decay"]) for hyper in swept}
+        assert found == {(a, b, False) for a in (0.1, 1.0) for b in (0.0, 0.5)}
+
+    def test_sweep_rows_makes_a_row_of_each_candidate_and_no_other_runs(self, tmp_path: Path) -> None:
+        rows = planned(tmp_path, methods=self.SWEPT, sweep="rows")
+        assert labels(rows, "method") == ["B", *self.POINTS]
+        assert {len(cell.candidates) for cell in cells(rows)} == {1}
+        assert {*rows.unique} == {*planned(tmp_path, methods=self.SWEPT).unique}
+
+    def test_the_split_of_a_sweep_is_declared_or_typed(self, tmp_path: Path) -> None:
+        assert planned(tmp_path, sweep="best-test").tables[0].rules.sweep == "best-test"
+        typed = planned(tmp_path, Overrides(selection="best-test")).tables[0].rules
+        assert (typed.selection, typed.sweep) == ("best-test", "best-test")
+        assert planned(tmp_path, Overrides(selection="last"), sweep="best-test").tables[0].rules.sweep == "best-test"
+
+    def test_settings_of_a_row_are_in_its_protocol_and_ids_and_swept_likewise(self, tmp_path: Path) -> None:
+        plan = planned(tmp_path, methods=self.SETTINGS)
+        assert candidates(plan, "A") == ["A (lr=0.001)", "A (lr=0.01)"]
+        recipes = {run.candidate: run.spec.protocol.recipe for run in runs(plan)}
+        assert {name: (recipe.lr, recipe.clip_norm) for name, recipe in recipes.items()} == {
+            "B": (recipes["B"].lr, 0), "A (lr=0.001)": (1e-3, 1), "A (lr=0.01)": (1e-2, 1),
+        }  # fmt: skip
+        assert {(recipe.steps, recipe.warmup) for recipe in recipes.values()} == {(20, 2)}
+        assert len(plan.unique) == len(runs(plan)) == 3 * 2 * 2 * 3
+
+    def test_settings_that_equal_the_protocols_are_the_same_run(self, tmp_path: Path) -> None:
+        plan = planned(tmp_path, methods={"B": "ce", "A": {"ce": {}, "settings": {"steps": 20}}})
+        assert len(plan.unique) == len(runs(plan)) // 2
+
+    def test_typed_settings_count_after_a_rows_own(self, tmp_path: Path) -> None:
+        plan = planned(tmp_path, Overrides(settings=("clip_norm=3",)), methods=self.SETTINGS)
+        assert {protocol.recipe.clip_norm for protocol in protocols(plan)} == {3}
+
+    def test_epochs_of_a_row_take_the_place_of_steps(self, tmp_path: Path) -> None:
+        settings = {"epochs": 3, "warmup": 0}
+        plan = planned(tmp_path, methods={"B": "ce", "A": {"ce": {}, "settings": settings}})
+        found = {run.axes["method"]: run.spec.protocol.recipe for run in runs(plan)}
+        assert [(found[name].steps, found[name].epochs) for name in "BA"] == [(20, 0), (0, 3)]
+
+    def test_a_sweep_over_nothing_is_an_error(self, tmp_path: Path) -> None:
+        """Else a row would go missing without a word."""
+        (problem,) = problems(tmp_path, methods={"Plain": "ce", "A": {"gta": {"weight": []}}})
+        assert problem.startswith("mine.yaml:3: ")
+        assert "weight" in problem
+
+    @pytest.mark.parametrize(
+        ("row", "says"),
+        [
+            ({"ce": {}, "settings": {"lrr": 1}}, "no protocol setting is called 'lrr'"),
+            ({"ce": {}, "settings": {"lr": ["x", 1]}}, "lr = 'x' is not allowed"),
+            ({"ce": {}, "settings": {"lr": {"a": 1}}}, "settings: lr must be one value"),
+            ({"ce": {}, "settings": {"lr": [[1]]}}, "settings: lr must be one value"),
+            ({"ce": {}, "settings": {"lr": [1e-3, 0.001]}}, "another of its candidates are one"),
+            ({"gta": {"weight": [1, 1]}}, "another of its candidates are one"),
+            ({"ce": {}, "settings": 3}, "'A' must be a method's name"),
+            ({"settings": {"lr": 1}}, "'A' must be a method's name"),
+        ],
+    )
+    @pytest.mark.parametrize("sweep", ["best-val", "rows"])
+    def test_a_row_that_cannot_be_is_told_with_its_line(self, tmp_path: Path, row: Any, says: str, sweep: str) -> None:
+        found = problems(tmp_path, methods={"Plain": "ce", "A": row}, sweep=sweep)
+        assert all(problem.startswith("mine.yaml:3: ") for problem in found)
+        assert any(says in problem for problem in found)
 
 
 class TestSeeds:
@@ -144,10 +234,10 @@ class TestSeeds:
     )
     def test_how_many_or_which(self, tmp_path: Path, seeds: Any, expected: list[int]) -> None:
         plan = planned(tmp_path, seeds=seeds)
-        assert list(dict.fromkeys(run.spec.seed for run in plan.runs)) == expected
+        assert list(dict.fromkeys(run.spec.seed for run in runs(plan))) == expected
 
     def grid(self, folder: Path, vary: dict[str, list[str]] | None = None) -> list[RunSpec]:
-        return [run.spec for run in planned(folder, None, backbones=["micro_vit", "micro_vit@none"], vary=vary).runs]
+        return [run.spec for run in runs(planned(folder, None, backbones=["micro_vit", "micro_vit@none"], vary=vary))]
 
     def varies(self, specs: list[RunSpec], draw: str) -> set[str]:
         """The axes along which a draw changes while all others stay."""
@@ -204,13 +294,13 @@ class TestSeeds:
         (problem,) = problems(tmp_path, vary=nothing, seeds=2)
         assert "seeds 0 and 1 are one and the same run" in problem
         assert "vary" in problem
-        assert len(planned(tmp_path, vary=nothing, seeds=1).runs) == 8
+        assert len(runs(planned(tmp_path, vary=nothing, seeds=1))) == 8
 
 
 class TestExclusions:
     def test_what_the_backbone_does_not_offer(self, tmp_path: Path) -> None:
         plan = planned(tmp_path, backbones=["micro_vit", "timm:resnet18@none"], datasets=["digits"], rates=[15])
-        (cell,) = plan.excluded
+        (cell,) = excluded(plan)
         assert dict(cell.axes) == {
             "dataset": "Digits",
             "backbone": "timm:resnet18@none",
@@ -218,8 +308,8 @@ class TestExclusions:
             "rate": "15 %",
         }
         assert cell.reason.startswith("gta needs cls_attention, and timm:resnet18@none offers batch_norm, conv_map_1, ")
-        assert len(plan.runs) == 3 * 3
-        assert ("gta", "timm:resnet18@none") not in {(r.spec.method.name, r.spec.backbone.name) for r in plan.runs}
+        assert len(runs(plan)) == 3 * 3
+        assert ("gta", "timm:resnet18@none") not in {(r.spec.method.name, r.spec.backbone.name) for r in runs(plan)}
 
     @pytest.mark.parametrize(
         ("where", "left"),
@@ -236,13 +326,13 @@ class TestExclusions:
     )
     def test_by_name_with_a_reason(self, tmp_path: Path, where: dict[str, Any], left: int) -> None:
         plan = planned(tmp_path, exclude=[{**where, "because": "the paper leaves it out"}])
-        assert len(plan.runs) == left * 3
-        assert len(plan.excluded) == 8 - left
-        assert {cell.reason for cell in plan.excluded} == {"the paper leaves it out"}
+        assert len(runs(plan)) == left * 3
+        assert len(excluded(plan)) == 8 - left
+        assert {cell.reason for cell in excluded(plan)} == {"the paper leaves it out"}
 
     def test_the_first_rule_that_matches_gives_the_reason(self, tmp_path: Path) -> None:
         rules = [{"rate": 15, "because": "first"}, {"method": "gta", "because": "second"}]
-        reasons = {(c.axes["method"], c.axes["rate"]): c.reason for c in planned(tmp_path, exclude=rules).excluded}
+        reasons = {(c.axes["method"], c.axes["rate"]): c.reason for c in excluded(planned(tmp_path, exclude=rules))}
         assert reasons == {("Plain", "15 %"): "first", ("GTA", "15 %"): "first", ("GTA", "100 %"): "second"}
 
     def test_nothing_is_left(self, tmp_path: Path) -> None:
@@ -280,30 +370,32 @@ class TestOverrides:
     def test_methods_of_the_experiment_keep_its_hyper_parameters(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, methods="gta")
         assert labels(plan, "method") == ["GTA"]
-        assert {dict(run.spec.method.hyper)["weight"] for run in plan.runs} == {0.3}
-        assert plan.experiment.baseline is None
+        assert {dict(run.spec.method.hyper)["weight"] for run in runs(plan)} == {0.3}
+        assert not plan.tables[0].baseline
 
     def test_by_label(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, methods="GTA, Plain")
         assert labels(plan, "method") == ["GTA", "Plain"]
-        assert plan.experiment.baseline == "Plain"
+        assert plan.tables[0].baseline == "Plain"
 
     def test_a_method_with_hyper_parameters(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, methods="ce,gta(weight=2),l2sp(alpha=1e-3, replaces_decay=false)")
         assert labels(plan, "method") == ["Plain", "gta(weight=2)", "l2sp(alpha=1e-3, replaces_decay=false)"]
-        given = {run.spec.method.name: dict(run.spec.method.hyper) for run in plan.runs}
+        given = {run.spec.method.name: dict(run.spec.method.hyper) for run in runs(plan)}
         assert given["gta"]["weight"] == 2.0
         assert given["l2sp"].items() >= {"alpha": 0.001, "beta": 0.01, "replaces_decay": False}.items()
 
     def test_a_method_that_the_experiment_lacks(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, methods="ce,bss")
         assert labels(plan, "method") == ["Plain", "bss"]
-        assert plan.runs[0].spec.protocol.recipe.steps == 20
+        assert runs(plan)[0].spec.protocol.recipe.steps == 20
 
-    def test_of_a_swept_method_all_rows(self, tmp_path: Path) -> None:
+    def test_of_a_swept_method_all_candidates(self, tmp_path: Path) -> None:
         methods = {"A": {"gta": {"weight": [1, 2]}}, "B": "ce"}
         plan = planned(tmp_path, Overrides(methods="gta"), methods=methods, baseline=None)
-        assert labels(plan, "method") == ["A (weight=1)", "A (weight=2)"]
+        assert (labels(plan, "method"), candidates(plan, "A")) == (["A"], ["A (weight=1)", "A (weight=2)"])
+        rows = planned(tmp_path, Overrides(methods="gta"), methods=methods, baseline=None, sweep="rows")
+        assert labels(rows, "method") == ["A (weight=1)", "A (weight=2)"]
 
     def test_backbones(self, tmp_path: Path) -> None:
         plan = self.plan(tmp_path, backbones="timm:vit_tiny_patch16_224@none, micro_vit@none")
@@ -320,29 +412,29 @@ class TestOverrides:
     @pytest.mark.parametrize(("seeds", "expected"), [("2", [0, 1]), ("5,7", [5, 7]), ("0,1,7", [0, 1, 7])])
     def test_seeds(self, tmp_path: Path, seeds: str, expected: list[int]) -> None:
         plan = self.plan(tmp_path, seeds=seeds)
-        assert list(dict.fromkeys(run.spec.seed for run in plan.runs)) == expected
+        assert list(dict.fromkeys(run.spec.seed for run in runs(plan))) == expected
 
     def test_how_many_seeds_in_place_of_which(self, tmp_path: Path) -> None:
         plan = planned(tmp_path, Overrides(seeds="2"), seeds=[7, 8, 9])
-        assert list(dict.fromkeys(run.spec.seed for run in plan.runs)) == [0, 1]
+        assert list(dict.fromkeys(run.spec.seed for run in runs(plan))) == [0, 1]
 
     def test_settings(self, tmp_path: Path) -> None:
-        protocol = self.plan(tmp_path, settings=("steps=8", "lr=1e-4", "augmentation=none", "nesterov=true", "steps=9"))
-        found = protocol.experiment.protocol
+        typed = ("steps=8", "lr=1e-4", "augmentation=none", "nesterov=true", "steps=9")
+        (found,) = {*protocols(self.plan(tmp_path, settings=typed))}
         assert (found.recipe.steps, found.recipe.lr, found.recipe.nesterov) == (9, 1e-4, True)
         assert found.augmentation == "none"
         assert found.recipe.warmup == 2
 
     def test_epochs_take_the_place_of_steps(self, tmp_path: Path) -> None:
-        recipe = self.plan(tmp_path, settings=("epochs=3",)).experiment.protocol.recipe
-        assert (recipe.steps, recipe.epochs) == (0, 3)
+        found = {(p.recipe.steps, p.recipe.epochs) for p in protocols(self.plan(tmp_path, settings=("epochs=3",)))}
+        assert found == {(0, 3)}
 
     def test_both_typed_are_a_contradiction(self, tmp_path: Path) -> None:
         (problem,) = problems(tmp_path, {"settings": ("steps=5", "epochs=5")})
         assert "either steps or epochs" in problem
 
     def test_selection(self, tmp_path: Path) -> None:
-        assert self.plan(tmp_path, selection="best-val").experiment.table.selection == "best-val"
+        assert self.plan(tmp_path, selection="best-val").tables[0].rules.selection == "best-val"
 
     def test_they_change_no_other_runs_id(self, tmp_path: Path) -> None:
         assert set(self.plan(tmp_path, methods="gta", rates="15", seeds="2").unique) < set(planned(tmp_path).unique)
@@ -536,6 +628,9 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
             ("table", {"alpha": True}),
             ("table", {"selection": "first"}),
             ("table", {"selection": ["last"]}),
+            ("sweep", "best"),
+            ("sweep", ["rows"]),
+            ("table", {"metric": "top2"}),
             ("next", "a text"),
             ("next", 5),
         ],

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from bench.cli import main
 from bench.papers.judging import SIGNS, Ground, grounds_of
 from bench.papers.table import Rules, both_sheet, our_sheet, paper_sheet
+
+from bench.cli import main
 from bench.plan.overrides import Overrides
 from bench.plan.paper import TablePlan, plan_paper
 from bench.records.store import Finished, Point, Store
