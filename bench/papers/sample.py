@@ -68,6 +68,8 @@ class Samples:
             return Sample(reason=str(axes["not_run"]))
         if axes.get("average") or "dataset" not in axes:
             return Sample(reason="it is not the accuracy on one dataset")
+        if axes.get("metric") not in (None, "top1"):
+            return Sample(reason=f"it is no accuracy but the metric {axes['metric']}")
         if table.metric_as_printed and not _ACCURACY.search(table.metric_as_printed):
             return Sample(reason=f"it is no accuracy but {table.metric_as_printed}")
         images, source, reason = self._images(table, str(axes["dataset"]))
