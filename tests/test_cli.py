@@ -685,12 +685,9 @@ class TestTable:
             "100 %": ("2", "0", "3"),
         }
         assert [line["mean"] == "" for line in cells.values()] == [True, False, True, False]
-        assert [line["note"] for line in cells.values()] == [
-            "no run has finished",
-            "2 of 3 runs failed (code)",
-            "3 of 3 runs failed (code)",
-            "",
-        ]
+        notes = [line["note"] for line in cells.values()]
+        assert notes[0::3] == ["no run has finished", ""]
+        assert notes[1:3] == ["2 of 3 runs failed (code)", "3 of 3 runs failed (code)"]
         out = output(capsys, "table", "demo", "--methods", "ce,gta", "--width", "150")
         assert "n=1/3!" in out
         assert "n=2/3" in out

@@ -112,8 +112,15 @@ def _column(cells: Sequence[Shown], folded: bool) -> list[str]:
 
 
 def _one_line(cell: Shown) -> Shown:
-    parts = ("value", "std", "delta", "mark", "count", "sign")
-    return replace(cell, **{part: one_line(getattr(cell, part)) for part in parts})
+    return replace(
+        cell,
+        value=one_line(cell.value),
+        std=one_line(cell.std),
+        delta=one_line(cell.delta),
+        mark=one_line(cell.mark),
+        count=one_line(cell.count),
+        sign=one_line(cell.sign),
+    )
 
 
 def _cell(cell: Shown, widths: tuple[int, ...], marked: bool, folded: bool) -> str:

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from bench.papers.measured import Ours
 
 from bench.errors import InputError
 from bench.papers.assertion import check
@@ -33,7 +32,7 @@ PAPERS = ("coin", "drloc", "fd", "gta", "lacvit")
 TABLE = """
 title: made up
 kind: results
-metric: top-1 (%)
+metric: top1
 stub: ["Dataset", "Method"]
 rank: {within: ["Dataset"], columns: {cost: lower}}
 columns: [["15%"], ["30%"], ["100%"], ["cost"]]
@@ -55,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     place.mkdir(parents=True)
     (place / "table1.yaml").write_text(TABLE.lstrip(), encoding="utf-8")
     (place / "table2.yaml").write_text(
-        'title: t\nkind: results\nmetric: top-1 (%)\nstub: ["τ"]\ncolumns: [["0.1"], ["0.5"]]\n'
+        'title: t\nkind: results\nmetric: top1\nstub: ["τ"]\ncolumns: [["0.1"], ["0.5"]]\n'
         'rows:\n  - {label: ["acc"], cells: ["90.0", "91.0"]}\n',
         encoding="utf-8",
     )
@@ -175,15 +174,15 @@ def test_what_no_number_decides_is_not_testable(folder: Path, statement: str, re
 # ---- our runs
 
 
-def ours_of(change: float, missing: bool = False) -> list[list[Ours]]:
+def ours_of(change: float, missing: bool = False) -> list[list[tuple[float, str]]]:
     """Our means: those in print, with ``ours`` at 15 % moved."""
     rows: list[list[float]] = [[40, 50, 80, 2], [42, 51, 81, 3], [50, 55, 81, 2]]
     rows += [[60, 70, 90, 2], [61, 69, math.nan, 3], [63, 72, 89, 1]]
     for row in (2, 5):
         rows[row][0] += change
-    found = [[Ours() if math.isnan(value) else Ours((value,), 1) for value in row] for row in rows]
+    found = [[(float(value), "") for value in row] for row in rows]
     if missing:
-        found[2][0] = Ours(reason="its weights were never published")
+        found[2][0] = (math.nan, "its weights were never published")
     return found
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.papers.judging import SIGNS, Ground, grounds_of
-from bench.papers.table import Rules, both_sheet, our_sheet, paper_sheet
 
 from bench.cli import main
 from bench.plan.overrides import Overrides
-from bench.plan.paper import TablePlan, plan_paper
-from bench.records.store import Finished, Point, Store
+from bench.plan.paper import plan_paper
+from bench.plan.table import Ground, TablePlan
+from bench.records.store import Finished, Store
 from bench.registry import Registry
-from bench.sheets import Sheet, render_sheet
+from bench.sheets.formats import render_sheet
+from bench.sheets.sheet import Sheet
+from bench.sheets.view import Look, sheet_of
 from bench.stats.verdict import Claimed, judge
-from tests.test_latex import compiled, require_siunitx
+from bench.tables.judging import SIGNS
+from tests.tables.small import facts, filled, plain, results
 
 PROTOCOL = """\
 title: a protocol for a test
@@ -38,7 +38,7 @@ TABLE = """\
 title: "Table 1: a small one"
 paper: mini
 kind: results
-metric: top-1 (%)
+metric: top1
 rank: {within: [Dataset]}
 runs:
   axes: {backbone: micro_vit}
@@ -85,19 +85,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planned(folder: Path, overrides: Overrides | None = None) -> TablePlan:
-    return plan_paper("mini", Registry([folder]), overrides).tables[0]
+def planned(folder: Path, **overrides: object) -> TablePlan:
+    (found,) = plan_paper("mini", Registry([folder]), Overrides(**overrides)).tables  # type: ignore[arg-type]
+    return found
 
 
 def grounds(folder: Path, **overrides: object) -> list[list[Ground]]:
-    return grounds_of(planned(folder, Overrides(**overrides)), planned(folder), Registry([folder]))  # type: ignore[arg-type]
+    return [[cell.ground for cell in row] for row in planned(folder, **overrides).cells]
 
 
 def scored(plan: TablePlan, values: dict[tuple[int, int], Sequence[float]]) -> dict[str, Finished]:
-    found = {}
+    found: dict[str, Finished] = {}
     for (row, at), numbers in values.items():
-        for spec, number in zip(plan.cells[row][at].candidates[0].runs, numbers, strict=False):
-            found[spec.id] = Finished(spec.id, spec.id, (Point(1, math.nan, number),), 1.0)
+        found |= results(plan.cells[row][at], numbers)
     return found
 
 
@@ -111,14 +111,11 @@ VALUES: dict[tuple[int, int], Sequence[float]] = {
 }
 
 
-def sheet(folder: Path, source: str = "both") -> Sheet:
-    plan = planned(folder)
-    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
-    return paper_sheet(plan, source, scored(plan, VALUES), rules)
-
-
-def facts(found: Sheet, row: int, at: int) -> dict[str, object]:
-    return dict(found.cells[row][at].facts)
+def sheet(
+    folder: Path, source: str = "both", values: dict[tuple[int, int], Sequence[float]] = VALUES, **overrides: object
+) -> Sheet:
+    plan = planned(folder, **overrides)
+    return sheet_of(filled(plan, scored(plan, values)), Look(source))
 
 
 # ---- what verdicts rest on
@@ -128,6 +125,7 @@ def test_runs_and_images_are_those_of_the_paper_and_the_card(folder: Path) -> No
     found = grounds(folder)
     assert found[0][0] == Ground(runs=3, images=597)
     assert {ground.differs for row in found for ground in row} == {""}
+    assert grounds(folder, seeds="5")[0][0] == found[0][0]  # it is the paper's runs that count
     unstated = PROTOCOL.replace("seeds: {value: 3, source: paper 4}", "seeds: {value: 3, source: our choice}")
     (folder / "paper_tables" / "mini" / "protocol.yaml").write_text(unstated, encoding="utf-8")
     assert grounds(folder)[0][0].runs == 1
@@ -169,61 +167,60 @@ def test_another_split_in_the_paper_makes_incomparable(folder: Path) -> None:
 # ---- what is shown
 
 
+def verdict(found: Sheet, row: str, column: str) -> dict[str, object]:
+    return {name: facts(found, row, column)[name] for name in ("verdict", "reason", "gap", "low", "high")}
+
+
 def test_a_cell_has_the_verdict_of_judge(folder: Path) -> None:
     found = sheet(folder, "ours")
     expected = judge(VALUES[0, 0], Claimed(90.0, 1.0, 3, 1), test_images=597)
-    assert facts(found, 0, 0) == {
+    assert verdict(found, "Digits / Fine-tune", "15%") == {
         "verdict": "reproduced",
-        "reason": expected.reason,
+        "reason": expected.reason.replace("−", "-").replace("±", "+-"),
         "gap": expected.gap,
         "low": expected.low,
         "high": expected.high,
     }
-    assert found.cells[0][0].plain == "90.2 ± 1.3 ="
-    words = {place: facts(found, *place).get("verdict") for place in ((0, 1), (1, 0), (1, 1), (2, 1), (3, 0), (5, 0))}
-    assert words == {
-        (0, 1): "differs",
-        (1, 0): "within test-set noise",
-        (1, 1): "reproduced",
-        (2, 1): None,  # no number is printed
-        (3, 0): "not run",
-        (5, 0): "not run",
-    }
-    assert facts(found, 3, 0)["reason"] == "quoted from another paper"
+    assert plain(found.cells[0][0]) == "90.2 ± 1.3 ="
+    for row, column, word in (
+        ("Digits / Fine-tune", "100%", "differs"),
+        ("Digits / BSS", "15%", "within test-set noise"),
+        ("Digits / BSS", "100%", "reproduced"),
+        ("Digits / L2", "100%", None),  # no number is printed
+        ("Digits / Quoted", "15%", "not run"),
+        ("Clutter / BSS", "15%", "not run"),
+    ):
+        assert facts(found, row, column)["verdict"] == word
+    assert facts(found, "Digits / Quoted", "15%")["reason"] == "quoted from another paper"
 
 
 def test_published_cells_have_none_and_ours_keep_theirs_beside_them(folder: Path) -> None:
     found = sheet(folder)
-    assert found.cells[0][0].facts == ()
-    assert found.cells[0][1].plain == "90.2 ± 1.3 (+0.2) ="
-    assert found.cells[0][3].plain == "70.10 ± 0.10 (−25.15) ≠"
+    assert plain(found.cells[0][0]) == "90.0 ± 1.0"
+    assert plain(found.cells[0][1]) == "90.2 ± 1.3 +0.2 ="
+    assert plain(found.cells[0][3]) == "70.10 ± 0.10 −25.15 ≠"
+    assert not any(cell.sign for row in found.cells for cell in row[::2])
 
 
-def test_an_average_is_judged_by_the_averages_of_each_seed(folder: Path) -> None:
-    found = sheet(folder, "ours")
-    means = [(a + b) / 2 for a, b in zip(VALUES[1, 0], VALUES[1, 1], strict=True)]
+@pytest.mark.parametrize("seeds", [3, 2])
+def test_an_average_is_judged_by_the_averages_of_the_seeds_that_all_its_columns_have(folder: Path, seeds: int) -> None:
+    found = sheet(folder, "ours", {**VALUES, (1, 1): VALUES[1, 1][:seeds]})
+    means = [(a + b) / 2 for a, b in zip(VALUES[1, 0], VALUES[1, 1][:seeds], strict=False)]
     expected = judge(means, Claimed(92.9, runs=3, decimals=1), test_images=597)
-    assert facts(found, 1, 2)["reason"] == expected.reason
-    assert facts(found, 1, 2)["gap"] == pytest.approx(expected.gap)
-    assert facts(found, 4, 2)["verdict"] == "not run"  # one of its columns has not run
-
-
-def test_an_average_is_judged_by_the_seeds_that_all_of_its_columns_have(folder: Path) -> None:
-    plan = planned(folder)
-    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
-    found = our_sheet(plan, scored(plan, {(1, 0): [89.1, 89.2, 89.3], (1, 1): [95.0, 95.2]}), rules)
-    expected = judge([(89.1 + 95.0) / 2, (89.2 + 95.2) / 2], Claimed(92.9, runs=3, decimals=1), test_images=597)
-    assert facts(found, 1, 2)["reason"] == expected.reason
-    assert facts(found, 1, 2)["gap"] == pytest.approx(expected.gap)
+    assert len(means) == seeds
+    assert facts(found, "Digits / BSS", "Avg.")["verdict"] == expected.word
+    assert [facts(found, "Digits / BSS", "Avg.")[end] for end in ("gap", "low", "high")] == pytest.approx(
+        [expected.gap, expected.low, expected.high]
+    )
+    assert facts(found, "Clutter / Fine-tune", "Avg.")["verdict"] == "not run"  # one of its columns has not run
 
 
 def test_csv_and_json_have_the_verdict_in_columns(folder: Path) -> None:
     found = sheet(folder)
     rows = list(csv.DictReader(io.StringIO(render_sheet(found, "csv"))))
     assert list(rows[0])[-5:] == ["verdict", "reason", "gap", "low", "high"]
-    own = next(row for row in rows if row["verdict"] == "reproduced")
-    assert float(own["gap"]) == pytest.approx(90.1666667 - 90.0)
-    assert {row["verdict"] for row in rows if row["column"].endswith("published")} == {""}
+    first = next(row for row in rows if row["verdict"] == "reproduced")
+    assert float(first["gap"]) == pytest.approx(90.1666667 - 90.0)
     cells = json.loads(render_sheet(found, "json"))["cells"]
     assert [cell["verdict"] or "" for cell in cells] == [row["verdict"] for row in rows]
     assert isinstance(next(cell["low"] for cell in cells if cell["verdict"] == "reproduced"), float)
@@ -242,56 +239,48 @@ def test_signs_and_their_legend_are_in_every_format_for_people(folder: Path, for
     assert "is the verdict on the published number" in text
 
 
-def test_notes_count_verdicts_and_compare_ranks(folder: Path) -> None:
-    notes, cells = sheet(folder).notes, sheet(folder).cells
-    words = Counter(dict(cell.facts).get("verdict") for row in cells for cell in row if cell.facts)
-    (counts,) = [note for note in notes if note.startswith("Verdicts: ")]
+def test_remarks_count_verdicts_and_compare_ranks(folder: Path) -> None:
+    found = sheet(folder)
+    words = Counter(record["verdict"] for record in found.records if record["verdict"])
+    (counts,) = [note for note in found.remarks if note.startswith("Verdicts: ")]
     assert sum(words.values()) == 16  # numbers in print
     assert all(f"{count} {word}" in counts for word, count in words.items())
     assert "would miss the seeds' interval by chance" in counts
-    (signs,) = [note for note in notes if note.startswith("The sign behind ours")]
-    assert all(f"{SIGNS[word]} {word}" in signs for word in ("reproduced", "within test-set noise", "differs"))
-    assert "Of 3 columns of two rows, 2 have them in the order of print." in notes
+    (signs,) = [note for note in found.remarks if note.startswith("The sign behind ours")]
+    assert all(f"{SIGNS[str(word)]} {word}" in signs for word in ("reproduced", "within test-set noise", "differs"))
+    assert "Of 3 columns of two rows, 2 have them in the order of print." in found.remarks
 
 
 def test_taus_are_told_for_each_column(folder: Path) -> None:
-    plan = planned(folder)
-    values: dict[tuple[int, int], Sequence[float]] = {(row, 0): [90.0 + row, 90.5 + row] for row in range(3)}
-    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
-    notes = our_sheet(plan, scored(plan, values), rules).notes
-    assert "Rank agreement with print (Kendall's τ, 3 rows a column): Digits: 15% 1.00." in notes
-    assert any(note.startswith("Of the ranks, n = 3 methods: the smallest possible p") for note in notes)
+    remarks = sheet(folder, "ours", {(row, 0): [90.0 + row, 90.5 + row] for row in range(3)}).remarks
+    assert "Rank agreement with print (Kendall's τ, 3 rows a column): Digits: 15% 1.00." in remarks
+    assert any(note.startswith("Of the ranks, n = 3 methods: the smallest possible p") for note in remarks)
 
 
 def test_why_not_comparable_is_said_once_with_the_count(folder: Path) -> None:
-    plan = planned(folder, Overrides(settings=("steps=20",)))
-    rules = Rules(grounds=grounds_of(plan, planned(folder), Registry([folder])))
-    found = our_sheet(plan, scored(plan, VALUES), rules)
-    assert {facts(found, row, at)["verdict"] for row, at in ((0, 0), (1, 1))} == {"not comparable"}
-    assert "Not comparable: steps=20 in place of steps=40 (7 cells)." in found.notes
+    found = sheet(folder, "ours", settings=("steps=20",))
+    assert facts(found, "Digits / Fine-tune", "15%")["verdict"] == "not comparable"
+    assert facts(found, "Digits / BSS", "Avg.")["verdict"] == "not comparable"
+    assert "Not comparable: steps=20 in place of steps=40 (7 cells)." in found.remarks
 
 
 def test_one_seed_beside_no_spread_is_not_comparable_for_that_reason(folder: Path) -> None:
-    plan = planned(folder)
-    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
-    found = our_sheet(plan, scored(plan, {(4, 0): [80.0]}), rules)
     reason = "one seed here and no ± printed: how much seeds differ is not known"
-    assert f"Not comparable: {reason} (1 cell)." in found.notes
+    assert f"Not comparable: {reason} (1 cell)." in sheet(folder, "ours", {(4, 0): [80.0]}).remarks
 
 
-def test_nothing_run_has_no_notes_of_verdicts_and_published_is_untouched(folder: Path) -> None:
-    plan = planned(folder)
-    rules = Rules(grounds=grounds_of(plan, plan, Registry([folder])))
-    assert both_sheet(plan, {}, rules).notes == both_sheet(plan, {}).notes
-    finished = scored(plan, VALUES)
+def test_nothing_run_has_no_sentences_of_verdicts_and_published_is_untouched(folder: Path) -> None:
+    assert not any("erdict" in note for note in (*sheet(folder, values={}).notes, *sheet(folder, values={}).remarks))
     for format in ("text", "csv", "json", "latex"):
-        plain = render_sheet(paper_sheet(plan, "published", finished), format, 100)
-        assert render_sheet(paper_sheet(plan, "published", finished, rules), format, 100) == plain
+        bare = render_sheet(sheet(folder, "published", {}), format, 100)
+        assert render_sheet(sheet(folder, "published"), format, 100) == bare
 
 
 @pytest.mark.latex
 @pytest.mark.parametrize("format", ["latex", "latex-siunitx"])
 def test_published_and_ours_compile(folder: Path, tmp_path: Path, format: str) -> None:
+    from tests.test_latex import compiled, require_siunitx
+
     if format == "latex-siunitx":
         require_siunitx()
     packages = r"\usepackage{siunitx}" if format == "latex-siunitx" else ""
@@ -303,24 +292,22 @@ def test_published_and_ours_compile(folder: Path, tmp_path: Path, format: str) -
 
 def test_the_command_judges(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(folder)
-    store, plan = Store("results"), planned(folder)
-    short = planned(folder, Overrides(settings=("steps=20",)))
-    for own in (plan, short):
+    store = Store("results")
+    for plan in (planned(folder), planned(folder, settings=("steps=20",))):
         for (row, at), numbers in VALUES.items():
-            for spec, number in zip(own.cells[row][at].candidates[0].runs, numbers, strict=False):
+            for spec, number in zip(plan.cells[row][at].candidates[0].runs, numbers, strict=False):
                 curve = [{"step": 1, "val": None, "test": {"top1": number}}]
                 with store.draft() as draft:
-                    store.publish(draft, spec, {"status": "done", "curve": curve, "timing": {"seconds": 1.0}})
+                    store.publish(draft, spec, {"curve": curve, "timing": {"seconds": 1.0}})
     asked = ["table", "mini/table1", "--plugin", str(folder), "--format", "csv"]
     for more, expected in (
         ([], {"reproduced", "differs", "within test-set noise", "not run"}),
         (["--set", "steps=20"], {"not comparable", "not run"}),
+        (["--source", "published"], set()),
     ):
         assert main([*asked, *more]) == 0
         rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
         assert {row["verdict"] for row in rows} - {""} == expected
-    assert main([*asked, "--source", "published"]) == 0
-    assert "verdict" not in capsys.readouterr().out
     assert main([*asked, "--source", "published", "--test", "paired"]) == 2
     assert "--test: published numbers are shown as printed" in capsys.readouterr().err
 
@@ -328,4 +315,3 @@ def test_the_command_judges(folder: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_signs_are_of_every_word_and_differ() -> None:
     shown = [sign for sign in SIGNS.values() if sign]
     assert len(set(shown)) == len(shown) == len(SIGNS) - 1
-    assert replace(Ground(), runs=2) == Ground(2)
