@@ -199,7 +199,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "a dataset that a paper cannot have": (
         ["plan", "gta/table2", "--datasets", "cub"],
-        "--datasets: no dataset of gta/table2 is called 'cub'; did you mean 'cub200'?",
+        "--datasets: no dataset of gta/table2 is called 'cub'; did you mean 'CUB'?",
     ),
     "a backbone that a paper cannot have": (
         ["run", "gta", "--backbones", "beit_base"],

@@ -1,4 +1,4 @@
-"""What is named once: typed comes before variables, and these before ``finetune-bench.reading.toml`` in the current folder."""
+"""What is named once: typed comes before variables, and these before ``finetune-bench.toml`` in the current folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METHOD = """from bench.method import Method
 class Mine(Method):
     \"\"\"A method of one's own.\"\"\"
 """
-FILE = "finetune-bench.reading.toml"
+FILE = "finetune-bench.toml"
 
 
 def call(*arguments: str) -> int:

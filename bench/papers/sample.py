@@ -86,7 +86,14 @@ class Samples:
         if axes.get("average") or not {"dataset", "backbone", "rate"} <= {*axes}:
             return "", ""
         settings = {key: stated.value for key, stated in protocol.settings.items()} if protocol else {}
-        setting = (axes["backbone"], axes["dataset"], axes["rate"], sorted((settings | axes["settings"]).items()))
+        metric = [axes["metric"]] if axes.get("metric") else []
+        setting = (
+            axes["backbone"],
+            axes["dataset"],
+            axes["rate"],
+            *metric,
+            sorted((settings | axes["settings"]).items()),
+        )
         labels = table.runs.get("labels") or {}
         names = [at for at in (*row, *column) if {"method", "not_run"} & {*(labels.get(at) or ())}]
         trained = "method" in axes and not axes.get("not_run")

@@ -1,4 +1,4 @@
-"""What is named once and not on each command, by variables or in ``finetune-bench.reading.toml``: plug-ins, a results folder.
+"""What is named once and not on each command, by variables or in ``finetune-bench.toml``: plug-ins, a results folder.
 
     plugin = "~/mine"             # or a list; relative to the file
     results = "/big/disk/results"
@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.errors import InputError, choose
 
-FILE = "finetune-bench.reading.toml"
+FILE = "finetune-bench.toml"
 VARIABLES = {"plugin": "BENCH_PLUGIN", "results": "BENCH_RESULTS"}
 
 
