@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.metrics import TOP1, Metric
 from bench.plan.grid import heading_of, lay_out
 from bench.plan.table import PlannedCell, TablePlan, TableRules
+from bench.tables.caption import Caption
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, compare
 
@@ -73,3 +74,9 @@ def _cell(cell: Measured) -> Cell:
     seeds = cell.seeds or tuple(range(len(cell.values)))
     failures = f"{cell.failed} of {cell.planned} runs failed (code)" if cell.failed else ""
     return Cell(cell.values, seeds, cell.planned, cell.failed, failures, reason=cell.reason)
+
+
+def rules(table: Table) -> tuple[str, ...]:
+    """All sentences below a table, without the signs of its marks."""
+    caption = Caption(table)
+    return (*caption.scoring(), *(meaning for _, meaning in caption.legend()), *caption.results())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Mapping
@@ -10,37 +11,43 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.tables.report import write_diagrams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
+from bench.sheets.view import render
 from bench.stats import holm, stratified_permutation
-from bench.tables import Cell, Layout, compare, render
-from bench.tables.across import Group, claimed, claims, complete, groups
+from bench.tables.across import Group, by_dataset, claimed, complete
+from bench.tables.compare import Table
+from bench.tables.figures import write_diagrams
+from tests.tables.laid import Layout, Measured, laid, rules
 
 DATASETS = ("A", "B", "C", "D", "E", "F", "G")
 LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="ce", across="like-these")
 
 
 def cells(gaps: Mapping[str, float], datasets: tuple[str, ...] = DATASETS, rates: tuple[str, ...] = ("15 %",),
-          seeds: int = 3) -> list[Cell]:  # fmt: skip
+          seeds: int = 3) -> list[Measured]:  # fmt: skip
     rng = np.random.default_rng(0)
     return [
-        Cell({"dataset": name, "rate": rate, "method": method}, tuple(70 + gap + rng.normal(0, 0.5, seeds)), seeds)
+        Measured({"dataset": name, "rate": rate, "method": method}, tuple(70 + gap + rng.normal(0, 0.5, seeds)), seeds)
         for name in datasets
         for rate in rates
         for method, gap in gaps.items()
     ]
 
 
+def groups(table: Table) -> dict[tuple[str, ...], Group]:
+    return by_dataset(table.plan, [[entry.cell.values for entry in line] for line in table.entries])
+
+
 THREE = {"ce": 0.0, "bss": 0.2, "gta": 2.0}
 
 
 def test_like_these_is_friedman_and_wilcoxon_with_holm() -> None:
-    table = compare(cells(THREE), LAYOUT)
+    table = laid(cells(THREE), LAYOUT)
     (claim,) = table.claims
     ((where, group),) = groups(table).items()
     methods, common, means = complete(group)
@@ -53,7 +60,7 @@ def test_like_these_is_friedman_and_wilcoxon_with_holm() -> None:
 
 
 def test_these_is_the_stratified_permutation_with_holm() -> None:
-    table = compare(cells(THREE, ("A", "B"), ("15 %", "100 %")), replace(LAYOUT, across="these"))
+    table = laid(cells(THREE, ("A", "B"), ("15 %", "100 %")), replace(LAYOUT, across="these"))
     assert [claim.where for claim in table.claims] == [("15 %",), ("100 %",)]
     for claim in table.claims:
         group = groups(table)[claim.where]
@@ -62,18 +69,18 @@ def test_these_is_the_stratified_permutation_with_holm() -> None:
         assert [one.p_holm for one in claim.compared] == pytest.approx(list(holm(p)), abs=1e-12)
 
 
-@pytest.mark.parametrize("format", ["text", "markdown", "latex", "latex-siunitx", "json"])
+@pytest.mark.parametrize("format", ["text", "markdown", "html", "latex", "latex-siunitx", "json"])
 def test_every_format_but_csv_tells_the_claim(format: str) -> None:
-    told = " ".join(render(compare(cells(THREE), LAYOUT), format, 200).split())
+    told = html.unescape(" ".join(render(laid(cells(THREE), LAYOUT), format, width=200).split()))
     assert "On datasets like these: bss" in told
     assert "Holm-corrected over the 2 methods; Friedman's test of all methods p = " in told
-    without = compare(cells(THREE), replace(LAYOUT, across=""))
-    assert "datasets like these" not in render(without, format, 200)
-    assert render(compare(cells(THREE), LAYOUT), "csv") == render(without, "csv")
+    without = laid(cells(THREE), replace(LAYOUT, across=""))
+    assert "datasets like these" not in render(without, format, width=200)
+    assert render(laid(cells(THREE), LAYOUT), "csv") == render(without, "csv")
 
 
 def test_json_has_the_claim_as_data() -> None:
-    (claim,) = json.loads(render(compare(cells({"ce": 0, "gta": 1}), LAYOUT), "json"))["across"]
+    (claim,) = json.loads(render(laid(cells({"ce": 0, "gta": 1}), LAYOUT), "json"))["across"]
     assert claim["claim"] == "on datasets like these"
     assert claim["friedman"] is None  # two methods
     assert [one["method"] for one in claim["compared"]] == ["gta"]
@@ -81,37 +88,37 @@ def test_json_has_the_claim_as_data() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_fewer_than_six_datasets_are_refused_in_words_once(count: int) -> None:
-    table = compare(cells(THREE, DATASETS[:count], ("15 %", "100 %")), LAYOUT)
-    said = [rule for rule in table.rules() if rule.startswith("On datasets like these")]
+    table = laid(cells(THREE, DATASETS[:count], ("15 %", "100 %")), LAYOUT)
+    said = [rule for rule in rules(table) if rule.startswith("On datasets like these")]
     (only,) = said
     assert only.startswith(f"On datasets like these, 15 % and 100 %: not testable: n = {count} datasets: the smallest")
     assert only.endswith("6 datasets can reach 0.0312.")
 
 
 def test_six_datasets_do_for_one_comparison_and_not_for_two() -> None:
-    one = compare(cells({"ce": 0, "gta": 5}, DATASETS[:6]), LAYOUT).claims[0]
-    two = compare(cells(THREE, DATASETS[:6]), LAYOUT).claims[0]
+    one = laid(cells({"ce": 0, "gta": 5}, DATASETS[:6]), LAYOUT).claims[0]
+    two = laid(cells(THREE, DATASETS[:6]), LAYOUT).claims[0]
     assert one.note == ""
     assert one.compared[0].p_holm == 0.03125
     assert "0.0625 after Holm over 2 comparisons" in two.note
 
 
 def test_these_needs_two_datasets() -> None:
-    table = compare(cells(THREE, ("A",)), replace(LAYOUT, across="these"))
-    assert any(rule.startswith("On these datasets: not testable: it takes two datasets") for rule in table.rules())
+    table = laid(cells(THREE, ("A",)), replace(LAYOUT, across="these"))
+    assert any(rule.startswith("On these datasets: not testable: it takes two datasets") for rule in rules(table))
 
 
 def test_datasets_that_a_method_lacks_are_left_out_and_counted() -> None:
     some = [cell for cell in cells(THREE) if (cell.axes["method"], cell.axes["dataset"]) != ("bss", "C")]
-    (claim,) = compare(some, LAYOUT).claims
+    (claim,) = laid(some, LAYOUT).claims
     assert {one.datasets for one in claim.compared} == {6}
     assert claim.note.endswith("; left out, as not all methods have finished there: C")
     assert claim.sentence.count("over 6 datasets") == 1
 
 
 def test_without_a_baseline_nothing_is_claimed() -> None:
-    table = compare(cells(THREE), replace(LAYOUT, baseline=None))
-    assert claims(table) == ()
+    table = laid(cells(THREE), replace(LAYOUT, baseline=""))
+    assert table.claims == ()
 
 
 numbers = st.floats(0, 100, allow_subnormal=False)
@@ -133,7 +140,7 @@ def test_order_of_methods_and_datasets_changes_no_p(rows: list[tuple[float, ...]
 
 
 def test_a_diagram_is_written_as_png_and_pdf(tmp_path: Path) -> None:
-    found = groups(compare(cells(THREE), LAYOUT))
+    found = groups(laid(cells(THREE), LAYOUT))
     paths = write_diagrams(found, "demo", tmp_path)
     assert [path.name for path in paths] == ["demo-cd.png", "demo-cd.pdf"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
@@ -141,7 +148,7 @@ def test_a_diagram_is_written_as_png_and_pdf(tmp_path: Path) -> None:
 
 
 def test_a_diagram_for_each_rate_or_one_that_is_chosen(tmp_path: Path) -> None:
-    found = groups(compare(cells(THREE, rates=("15 %", "100 %")), LAYOUT))
+    found = groups(laid(cells(THREE, rates=("15 %", "100 %")), LAYOUT))
     names = [path.name for path in write_diagrams(found, "demo", tmp_path)]
     assert names == ["demo-cd-15.png", "demo-cd-15.pdf", "demo-cd-100.png", "demo-cd-100.pdf"]
     with pytest.raises(InputError, match="there is a diagram for each of 15 %; 100 %; choose one with --rates"):
@@ -165,7 +172,7 @@ def test_too_few_for_a_diagram_are_refused_and_nothing_is_written(
     gaps: dict[str, float], datasets: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=said):
-        write_diagrams(groups(compare(cells(gaps, datasets), LAYOUT)), "demo", tmp_path / "figures")
+        write_diagrams(groups(laid(cells(gaps, datasets), LAYOUT)), "demo", tmp_path / "figures")
     with pytest.raises(InputError, match="nothing to draw"):
         write_diagrams({}, "demo", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()

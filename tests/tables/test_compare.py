@@ -23,7 +23,7 @@ from bench.tables.caption import Caption
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table
 from bench.tables.figure import figure
-from tests.tables.laid import Layout, Measured, entries, laid
+from tests.tables.laid import Layout, Measured, entries, laid, rules
 
 NASTY = [
     "L2-SP & BSS",
@@ -49,12 +49,6 @@ def cell(method: str, *values: float, rate: str = "15 %", planned: int = 3, fail
 
 def render(table: Table, format: str = "text", width: int | None = None) -> str:
     return written(table, format, width=width)
-
-
-def rules(table: Table) -> tuple[str, ...]:
-    """All sentences below a table."""
-    caption = Caption(table)
-    return (*caption.scoring(), *(meaning for _, meaning in caption.legend()), *caption.results())
 
 
 def demo() -> list[Measured]:

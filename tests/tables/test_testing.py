@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_ind, ttest_rel
 
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
+from bench.plan.experiment import read_experiment
 from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.registry import Registry
+from bench.sheets.view import render
 from bench.stats import holm, smallest_p
-from bench.tables import Cell, Layout, Table, compare, render
+from bench.tables.cells import Cell
+from bench.tables.compare import Table
 from bench.tables.testing import out_of_reach, p_value, sizes
+from tests.tables.laid import Layout, Measured, laid, rules
 
 CE, GTA, BSS = (70.0, 72.0, 74.5, 71.0), (71.0, 73.5, 75.0, 72.5), (69.0, 72.5, 74.0, 71.5)
 LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="CE")
@@ -26,13 +30,15 @@ LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="CE")
 values = st.lists(st.floats(0, 100, allow_subnormal=False), min_size=2, max_size=5)
 
 
-def cell(method: str, own: Sequence[float], seeds: Sequence[int] | None = None, rate: str = "15 %") -> Cell:
+def cell(method: str, own: Sequence[float], seeds: Sequence[int] | None = None, rate: str = "15 %") -> Measured:
     seeds = range(len(own)) if seeds is None else seeds
-    return Cell({"dataset": "CUB", "rate": rate, "method": method}, tuple(own), max(10, len(own)), seeds=tuple(seeds))
+    return Measured(
+        {"dataset": "CUB", "rate": rate, "method": method}, tuple(own), max(10, len(own)), seeds=tuple(seeds)
+    )
 
 
 def p_of(table: Table) -> dict[str, tuple[float | None, float | None]]:
-    return {entry.cell.axes["method"]: (entry.p, entry.p_holm) for entry in table.finished}
+    return {entry.planned.name: (entry.p, entry.p_holm) for entry in table.finished}
 
 
 def mean_gap(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
@@ -47,7 +53,7 @@ def by_scipy(test: str, own: Sequence[float]) -> float:
 
 @pytest.mark.parametrize("test", ["welch", "paired", "permutation"])
 def test_p_is_that_of_scipy_and_corrected_by_holm(test: str) -> None:
-    found = p_of(compare([cell("CE", CE), cell("GTA", GTA), cell("BSS", BSS)], replace(LAYOUT, test=test)))
+    found = p_of(laid([cell("CE", CE), cell("GTA", GTA), cell("BSS", BSS)], replace(LAYOUT, test=test)))
     own = [by_scipy(test, GTA), by_scipy(test, BSS)]
     assert [found["GTA"][0], found["BSS"][0]] == pytest.approx(own, abs=1e-9)
     assert [found["GTA"][1], found["BSS"][1]] == pytest.approx(list(holm(own)), abs=1e-9)
@@ -76,7 +82,7 @@ def test_pairs_are_of_the_seeds_that_both_have() -> None:
 
 
 def test_values_of_unknown_seeds_are_never_paired() -> None:
-    unknown = Cell({"dataset": "CUB", "rate": "15 %", "method": "a"}, (1.0, 2.0, 4.0), 3)
+    unknown = Cell((1.0, 2.0, 4.0), planned=3)
     assert math.isnan(p_value("paired", unknown, unknown))
 
 
@@ -88,7 +94,7 @@ def test_one_seed_is_not_tested() -> None:
 def test_too_many_seeds_for_the_exact_test_are_refused() -> None:
     many = [cell(method, [float(value) for value in range(21)]) for method in ("CE", "GTA")]
     with pytest.raises(ValueError, match="at most 40 values; with 42, use a t-test"):
-        compare(many, replace(LAYOUT, test="permutation"))
+        laid(many, replace(LAYOUT, test="permutation"))
 
 
 @pytest.mark.parametrize(
@@ -96,41 +102,40 @@ def test_too_many_seeds_for_the_exact_test_are_refused() -> None:
     [("welch", "Welch t-test"), ("paired", "paired t-test"), ("permutation", "exact permutation test")],
 )
 def test_captions_name_the_test(test: str, name: str) -> None:
-    table = compare([cell("CE", CE), cell("GTA", GTA)], replace(LAYOUT, test=test, shared=("subset", "order")))
-    said = " ".join(table.rules())
+    table = laid([cell("CE", CE), cell("GTA", GTA)], replace(LAYOUT, test=test))
+    said = " ".join(rules(table))
     assert f"two-sided {name} against CE, Holm-corrected" in said
     assert f"not distinguishable from it ({name} against it, Holm-corrected" in said
-    pairs = "Pairs are runs of one seed, which share the subset of images and the order of batches."
-    assert (pairs in said) == (test == "paired")
+    assert ("Pairs are runs of one seed." in said) == (test == "paired")
 
 
 def test_where_all_pairs_differ_alike_the_caption_says_what_p_is() -> None:
     limit = "Where all pairs differ by the same, p is its limit 0, which speaks of these seeds alone."
     alike, layout = [value + 1 for value in CE], replace(LAYOUT, test="paired")
-    assert limit in compare([cell("CE", CE), cell("GTA", alike)], layout).rules()
-    assert limit not in compare([cell("CE", CE), cell("GTA", GTA)], layout).rules()
+    assert limit in rules(laid([cell("CE", CE), cell("GTA", alike)], layout))
+    assert limit not in rules(laid([cell("CE", CE), cell("GTA", GTA)], layout))
 
 
 def test_the_bold_group_is_made_by_the_same_test() -> None:
     best, close = (75.0, 77.0, 79.0, 81.0), (74.0, 76.1, 78.0, 79.9)  # always about one below: pairs tell them apart
     cells = [cell("CE", close), cell("GTA", best)]
     for test, expected in (("welch", True), ("paired", False)):
-        table = compare(cells, replace(LAYOUT, test=test))
-        (entry,) = [e for e in table.finished if e.cell.axes["method"] == "CE"]
-        assert entry.indistinguishable is expected
+        table = laid(cells, replace(LAYOUT, test=test))
+        (entry,) = [e for e in table.finished if e.planned.name == "CE"]
+        assert entry.near is expected
 
 
 def test_a_test_that_cannot_reach_alpha_says_so_with_the_arithmetic() -> None:
     cells = [cell("CE", CE[:3]), cell("GTA", GTA[:3])]
-    (said,) = [rule for rule in compare(cells, replace(LAYOUT, test="permutation")).rules() if "can stand" in rule]
+    (said,) = [rule for rule in rules(laid(cells, replace(LAYOUT, test="permutation"))) if "can stand" in rule]
     assert said.startswith("No † can stand: n = 3 and 3 seeds: the smallest possible p of the permutation test is 0.1,")
-    assert not [rule for rule in compare(cells, LAYOUT).rules() if "can stand" in rule]
+    assert not [rule for rule in rules(laid(cells, LAYOUT)) if "can stand" in rule]
 
 
 def test_where_it_cannot_is_said_where_it_is_not_everywhere() -> None:
     cells = [cell("CE", CE), cell("GTA", GTA), cell("CE", CE[:3], rate="100 %"), cell("GTA", GTA[:3], rate="100 %")]
-    rules = compare(cells, replace(LAYOUT, test="permutation")).rules()
-    assert [rule[:35] for rule in rules if "can stand" in rule] == ["No † can stand at 100 %: n = 3 and "]
+    said = rules(laid(cells, replace(LAYOUT, test="permutation")))
+    assert [rule[:35] for rule in said if "can stand" in rule] == ["No † can stand at 100 %: n = 3 and "]
 
 
 def test_holm_counts_for_what_can_be_reached() -> None:
@@ -163,12 +168,12 @@ def declared(folder: pytest.TempPathFactory, table: str, vary: str = "{}") -> st
 def test_an_experiment_chooses_its_test_and_the_command_line_another(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = declared(tmp_path_factory, "{test: paired, across: these}")
     own = read_experiment(path, Registry())
-    assert (own.table.test, own.table.across, own.shared) == ("paired", "these", ("subset", "init", "order"))
+    assert (own.rules.test, own.rules.across, own.shares_draws) == ("paired", "these", True)
     typed = read_experiment(path, Registry(), Overrides(test="permutation", across="like-these"))
-    assert (typed.table.test, typed.table.across) == ("permutation", "like-these")
-    assert typed.variant != own.variant
-    assert {run.spec.id for run in expand(typed).runs} == {run.spec.id for run in expand(own).runs}
-    assert read_experiment(declared(tmp_path_factory, "{}"), Registry()).table.test == "welch"
+    assert (typed.rules.test, typed.rules.across) == ("permutation", "like-these")
+    assert typed.changes != own.changes
+    assert expand(typed).unique.keys() == expand(own).unique.keys()
+    assert read_experiment(declared(tmp_path_factory, "{}"), Registry()).rules.test == "welch"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +197,6 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_formats_say_it_all(tmp_path_factory: pytest.TempPathFactory) -> None:
-    table = compare([cell("CE", CE), cell("GTA", GTA)], replace(LAYOUT, test="permutation"))
+    table = laid([cell("CE", CE), cell("GTA", GTA)], replace(LAYOUT, test="permutation"))
     for format in ("text", "markdown", "latex", "latex-siunitx", "json"):
-        assert "exact permutation test" in " ".join(render(table, format, 200).split())
+        assert "exact permutation test" in " ".join(render(table, format, width=200).split())
