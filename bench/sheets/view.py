@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bench.notation import fixed, signed
+from bench.plan.table import Place
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Value
@@ -72,7 +73,11 @@ def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
             columns.append((name,) if alone else (*column, name))
             for row, line in enumerate(sheet.cells):
                 cells[row].append(line[at])
-    records = [record for sheet in sheets.values() for record in sheet.records]
+    records = [
+        {**record, "column": " / ".join(filter(None, ("" if alone else str(record["column"]), name)))}
+        for name, sheet in sheets.items()
+        for record in sheet.records
+    ]
     notes = dict.fromkeys(note for sheet in sheets.values() for note in sheet.notes)
     remarks = dict.fromkeys(remark for sheet in sheets.values() for remark in sheet.remarks)
     return replace(
@@ -111,8 +116,13 @@ def by_rule(tables: Mapping[str, Table]) -> Sheet:
 
 def _without_tests(table: Table) -> Table:
     bare = {"delta": None, "p": None, "p_holm": None, "significant": False, "rank": 0, "near": False, "verdict": None}
-    entries = tuple(tuple(replace(entry, **bare) for entry in line) for line in table.entries)  # type: ignore[arg-type]
+    entries = tuple(tuple(_finer(replace(entry, **bare)) for entry in line) for line in table.entries)  # type: ignore[arg-type]
     return replace(table, plan=replace(table.plan, baseline="", contests=()), entries=entries)
+
+
+def _finer(entry: Entry) -> Entry:
+    """With a digit more: rules differ by little."""
+    return replace(entry, planned=replace(entry.planned, decimals=entry.planned.decimals + 1))
 
 
 def _with_inflation(sheet: Sheet, oracle: Table, honest: Table) -> Sheet:
@@ -124,13 +134,26 @@ def _with_inflation(sheet: Sheet, oracle: Table, honest: Table) -> Sheet:
         columns += [*(sheet.columns[place] for place in places), (*sheet.columns[places[0]][:-1], INFLATION)]
         for row, line in enumerate(sheet.cells):
             cells[row] += [*(line[place] for place in places), _gap(oracle.at((row, at)), honest.at((row, at)))]
-    return replace(sheet, columns=tuple(columns), cells=tuple(map(tuple, cells)))
+    records = [*sheet.records, *_gaps(oracle, honest)]
+    return replace(sheet, columns=tuple(columns), cells=tuple(map(tuple, cells)), records=tuple(records))
+
+
+def _gaps(oracle: Table, honest: Table) -> list[dict[str, Value]]:
+    """The inflation of each cell for machines."""
+    found = []
+    for record, (place, entry) in zip(records(oracle), _wanted(oracle), strict=True):
+        mean = honest.at(place).mean
+        gap = None if entry.mean is None or mean is None else entry.mean - mean
+        column = " / ".join(filter(None, (str(record["column"]), INFLATION)))
+        kept = {key: record[key] for key in ("row", "metric")}
+        found.append({**dict.fromkeys(record), **kept, "column": column, "mean": gap})
+    return found
 
 
 def _gap(entry: Entry, other: Entry) -> Shown:
     if entry.mean is None or other.mean is None:
         return Shown("")
-    return Shown(signed(entry.mean - other.mean, entry.planned.decimals))
+    return Shown(signed(entry.mean - other.mean, entry.planned.decimals + 1))
 
 
 def _ours(table: Table, look: Look) -> Sheet:
@@ -249,17 +272,21 @@ def records(table: Table, ours: bool = True) -> list[dict[str, Value]]:
     """Each cell for machines, by the names of columns: full numbers, plain signs; None is what does not exist."""
     axes = dict.fromkeys(axis for _, entry in table.places() for axis in entry.planned.axes)
     found = []
-    for (row, column), entry in table.places():
-        if entry.planned.axes:
-            labels = {
-                "row": " / ".join(filter(None, table.plan.rows[row])),
-                "column": " / ".join(filter(None, table.plan.columns[column])),
-                **{axis: entry.planned.axes.get(axis) for axis in axes},
-                "metric": entry.planned.metric.name,
-            }
-            measured = entry if ours else Entry(entry.planned, Cell())
-            found.append({**labels, **_measured(measured), **_judged(entry if ours else measured)})
+    for (row, column), entry in _wanted(table):
+        labels = {
+            "row": " / ".join(filter(None, table.plan.rows[row])),
+            "column": " / ".join(filter(None, table.plan.columns[column])),
+            **{axis: entry.planned.axes.get(axis) for axis in axes},
+            "metric": entry.planned.metric.name,
+        }
+        measured = entry if ours else Entry(entry.planned, Cell())
+        found.append({**labels, **_measured(measured), **_judged(entry if ours else measured)})
     return found
+
+
+def _wanted(table: Table) -> list[tuple[Place, Entry]]:
+    """The entries in which something is shown, with their places."""
+    return [(place, entry) for place, entry in table.places() if entry.planned.axes]
 
 
 def _measured(entry: Entry) -> dict[str, Value]:
@@ -314,19 +341,18 @@ def _known(value: float) -> float | None:
 
 def candidates_sheet(table: Table) -> Sheet:
     """Every candidate of the swept cells with its score on the split it was chosen by, and which was chosen."""
-    rows, cells = list[Key](), list[tuple[Shown, ...]]()
-    for place, entry in table.places():
-        scores = dict(entry.cell.tried)
-        reasons = dict(entry.cell.left_out)
-        for candidate in entry.planned.candidates if len(entry.planned.candidates) > 1 else ():
-            label = candidate.label
-            score = scores.get(label, math.nan)
-            waits = entry.cell.lacking or "not chosen among"
-            shown = fixed(score, entry.planned.decimals + 1) if score == score else reasons.get(label, waits)
-            chosen = BEST if label == entry.cell.chosen else ""
-            rows.append((table.plan.cell_name(place), label))
-            cells.append((Shown(shown, look=chosen, is_word=score != score), Shown(f"{len(candidate.runs)}")))
+    rows, cells, records_of = list[Key](), list[tuple[Shown, ...]](), list[dict[str, Value]]()
     split = "test" if table.plan.rules.sweep == ORACLE_RULE else "validation"
+    for place, entry in table.places():
+        for candidate in entry.planned.candidates if len(entry.planned.candidates) > 1 else ():
+            label, cell = candidate.label, table.plan.cell_name(place)
+            score, why = _candidate(entry, label)
+            chosen, seeds = label == entry.cell.chosen, len(candidate.runs)
+            shown = why if score is None else fixed(score, entry.planned.decimals + 1)
+            rows.append((cell, label))
+            cells.append((Shown(shown, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
+            record = {"cell": cell, "candidate": label, "split": split, "mean": score, "n": seeds}
+            records_of.append({**record, "chosen": chosen, "note": why or None})
     return Sheet(
         name=f"{table.plan.name}-candidates",
         title=f"{table.heading} – candidates of each swept cell",
@@ -336,19 +362,15 @@ def candidates_sheet(table: Table) -> Sheet:
         cells=tuple(cells),
         legend=(("best", "the candidate that counts"),),
         by_means=True,
-        records=tuple(_candidate_records(rows, cells, split)),
+        records=tuple(records_of),
     )
 
 
-def _candidate_records(rows: Sequence[Key], cells: Sequence[tuple[Shown, ...]], split: str) -> list[dict[str, Value]]:
-    found: list[dict[str, Value]] = []
-    for (cell, label), (score, seeds) in zip(rows, cells, strict=True):
-        number = None if score.is_word else float(score.value)
-        note = score.value if score.is_word else None
-        chosen = score.look == BEST
-        record = {"cell": cell, "candidate": label, "split": split, "mean": number, "n": int(seeds.value)}
-        found.append({**record, "chosen": chosen, "note": note})
-    return found
+def _candidate(entry: Entry, label: str) -> tuple[float | None, str]:
+    """What a candidate scored on the split of its sweep, or why it has no score."""
+    score = _known(dict(entry.cell.tried).get(label, math.nan))
+    why = dict(entry.cell.left_out).get(label) or entry.cell.lacking or "not chosen among"
+    return score, "" if score is not None else why
 
 
 def render(table: Table, format: str = "text", look: Look = PLAIN, width: int | None = None) -> str:

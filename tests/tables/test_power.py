@@ -13,14 +13,14 @@ import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from bench.cli import build_parser, main
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
+from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
-from bench.tables.power import Comparison, weigh
+from bench.tables.power import Contrast, weigh
 
 Accuracy = Callable[[RunSpec], float]
 
@@ -34,7 +34,7 @@ def publish(specs: list[RunSpec], accuracy: Accuracy) -> None:
 
 
 def demo(**overrides: str) -> list[RunSpec]:
-    return list(expand(read_experiment("demo", Registry(), Overrides(**overrides))).unique.values())
+    return list(read_plan("demo", Registry(), Overrides(**overrides)).unique.values())
 
 
 def near(spec: RunSpec) -> float:
@@ -81,9 +81,7 @@ class TestExperiment:
         typed = ["demo", "--methods", "ce,gta(weight=0.3)", "--rates", "15", "--set", "steps=20"]
         options = build_parser().parse_args(["plan", *typed])
         specs = demo(methods=options.methods, rates="15")
-        plan = expand(
-            read_experiment("demo", Registry(), Overrides(options.methods, rates="15", settings=("steps=20",)))
-        )
+        plan = read_plan("demo", Registry(), Overrides(options.methods, rates="15", settings=("steps=20",)))
         assert len(specs) == len(plan.unique)
         publish(list(plan.unique.values()), near)
         found = in_json(capsys, *typed)
@@ -161,15 +159,15 @@ class TestPaper:
     def test_compares_as_the_table_does(self, runs: list[RunSpec], capsys: pytest.CaptureFixture[str]) -> None:
         publish(runs, near)
         found = in_json(capsys, "gta/table2", "--rates", "15", "--datasets", "cub200")
-        assert {need["baseline"] for need in found["comparisons"]} == {"CUB / Fine-tune (baseline)"}
-        assert {need["method"].removeprefix("CUB / ") for need in found["comparisons"]} == {
+        assert {need["baseline"] for need in found["comparisons"]} == {"Fine-tune (baseline)"}
+        assert {need["method"] for need in found["comparisons"]} == {
             "L2-SP [41]",
             "BSS [8]",
             "Attention only (freeze FFN) [37]",
             "FFN only (freeze attention) [37]",
             "GTA",
         }
-        assert {need["where"] for need in found["comparisons"]} == {"gta/table2 / Sampling Rates [Acc@1] / 15%"}
+        assert {need["where"] for need in found["comparisons"]} == {"gta/table2 / CUB / 15%"}
         assert {need["level"] for need in found["comparisons"]} == {0.01}
 
     def test_pairs_are_of_runs_that_share_a_draw(self, runs: list[RunSpec], capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +175,7 @@ class TestPaper:
         typed = ("gta/table2", "--rates", "15", "--datasets", "cub200", "--test", "paired")
         found = {need["method"]: need for need in in_json(capsys, *typed)["comparisons"]}
         gaps = [2.0 + part for part in (0.0, 1.0, -1.3)]
-        guided = found["CUB / GTA"]
+        guided = found["GTA"]
         assert guided["p"] == pytest.approx(ttest_rel(gaps, [0.0] * 3).pvalue, abs=1e-9)
         assert (guided["pairs"], guided["needed"]) == (3, pairs_needed(*mean_std(gaps), guided["level"], start=4))
 
@@ -256,19 +254,19 @@ class TestWhichTest:
             "baseline: ce\nprotocol: {steps: 10}\ntable: {test: paired}\n",
             encoding="utf-8",
         )
-        publish(list(expand(read_experiment("mine.yaml", Registry())).unique.values()), uneven)
+        publish(list(read_plan("mine.yaml", Registry()).unique.values()), uneven)
         assert in_json(capsys, "mine.yaml")["test"] == "paired"
         assert in_json(capsys, "mine.yaml", "--test", "welch")["test"] == "welch"
 
 
 class TestWeigh:
     def test_runs_of_one_seed_that_share_nothing_are_no_pairs(self) -> None:
-        (need,) = weigh([Comparison((), "w", "a", "b", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
+        (need,) = weigh([Contrast((), "w", "a", "b", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
         assert (need.seeds, need.note) == (None, "runs of one seed share nothing: there are no pairs")
 
     def test_families_are_apart(self) -> None:
-        def comparison(family: str, gap: float) -> Comparison:
-            return Comparison((family,), family, "a", "b", (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))
+        def comparison(family: str, gap: float) -> Contrast:
+            return Contrast((family,), family, "a", "b", (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))
 
         found = weigh(
             [comparison("x", 1.0), comparison("y", 1.5), comparison("x", 40.0), comparison("x", 0.5)], 0.05, 0.8
@@ -280,6 +278,6 @@ class TestWeigh:
                 assert welch_power(need.gap, 1.0, 1.0, need.seeds, need.seeds, need.level) >= 0.8
 
     def test_no_spread(self) -> None:
-        equal = Comparison((), "w", "a", "b", (60.0, 60.0), (60.0, 60.0))
+        equal = Contrast((), "w", "a", "b", (60.0, 60.0), (60.0, 60.0))
         (need,) = weigh([equal], 0.05, 0.8)
         assert (need.seeds, need.note) == (None, "no seed differs: there is no spread to go by")

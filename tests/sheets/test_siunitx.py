@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
-from bench.tables.siunitx import Number, columns, plain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.sheets import Sheet, Shown, render_sheet
-from bench.tables import Cell, Layout, compare, render
+from bench.sheets.formats import render_sheet
+from bench.sheets.sheet import Sheet, Shown
+from bench.sheets.siunitx import Number, columns, plain
+from bench.sheets.view import render
+from tests.tables.laid import Layout, Measured, laid
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_only_plain_decimal_numbers_are_numbers(text: str, number: str) -> None:
 texts = st.sampled_from(["", "–", "N/A", "93.5*", "1,020", "81.20", "7", "−3.5", "100.125", "a & b"])
 shown = st.builds(
     Shown, texts, st.sampled_from(["", "0.4", "0.25"]), st.sampled_from(["", "+1.0"]), st.sampled_from(["", "†"]),
-    st.integers(0, 2), sign=st.sampled_from(["", "≠"]),
+    sign=st.sampled_from(["", "≠"]), look=st.sampled_from(["", "best", "close", "second"]),
 )  # fmt: skip
 
 
@@ -72,24 +73,23 @@ def test_of_every_sheet_numbers_are_bare_and_all_else_is_in_braces(rows: list[tu
 
 
 def test_headers_are_protected() -> None:
-    cells = [Cell({"rate": rate, "method": "CE"}, (70.0, 71.0), 2) for rate in ("15 %", "100 %")]
-    text = render(compare(cells, Layout("t", ("method",), ("rate",))), "latex-siunitx")
+    cells = [Measured({"rate": rate, "method": "CE"}, (70.0, 71.0), 2) for rate in ("15 %", "100 %")]
+    text = render(laid(cells, Layout("t", ("method",), ("rate",))), "latex-siunitx")
     assert r"method & \multicolumn{1}{c}{15 \%} & \multicolumn{1}{c}{100 \%} \\" in text
     assert text.startswith(
-        r"% needs \usepackage{booktabs}, \usepackage{multirow} and \usepackage{siunitx} (Debian: tex"
+        r"% needs \usepackage{booktabs}, \usepackage{multirow}, \usepackage{adjustbox} and \usepackage{siunitx} "
     )
 
 
 def test_a_bullet_marks_the_best_and_a_diamond_the_second_of_print() -> None:
-    cells = [Cell({"rate": "15 %", "method": m}, v, 2) for m, v in (("CE", (70.0, 70.2)), ("GTA", (80.0, 80.2)))]
-    text = render(compare(cells, Layout("t", ("method",), ("rate",), "CE")), "latex-siunitx")
+    cells = [Measured({"rate": "15 %", "method": m}, v, 2) for m, v in (("CE", (70.0, 70.2)), ("GTA", (80.0, 80.2)))]
+    text = render(laid(cells, Layout("t", ("method",), ("rate",), "CE")), "latex-siunitx")
     assert r"GTA & \bfseries 80.1 +- 0.1 {\mdseries{}$^{\bullet}$ \scriptsize +10.0" in text
     assert r"$\bullet$: the highest mean" in text
-    row = (Shown("81.0", rank=1),), (Shown("80.0", rank=2),)
-    sheet = Sheet("a/b", "t", ("m",), (("x",),), (("r",), ("s",)), row)
+    row = (Shown("81.0", look="best"),), (Shown("80.0", look="second"),)
+    legend = (("best", "the best"), ("second", "the second best"))
+    sheet = Sheet("a/b", "t", ("m",), (("x",),), (("r",), ("s",)), row, legend=legend, by_means=True)
     found = render_sheet(sheet, "latex-siunitx")
     assert r"r & \bfseries 81.0 \\" in found
     assert r"s & 80.0 {\mdseries{}$^{\diamond}$} \\" in found
-    assert r"\caption{t. Bold: the best, $\diamond$: the second best, by their means alone; " in found
-    plain_cells = tuple(tuple(replace(cell, rank=0) for cell in line) for line in row)
-    assert r"\caption{t.}" in render_sheet(replace(sheet, cells=plain_cells), "latex-siunitx")
+    assert r"\caption{t. Bold: the best. $\diamond$: the second best.}" in found
