@@ -261,8 +261,12 @@ class _Reader:
         written = {key: (value, section.place(key)) for key, value in section.items()}
         typed: dict[str, tuple[object, str]] = {}
         for text in self.overrides.settings:
-            pairs = self.guard(lambda text=text: [split_setting(text, "--set")], [])  # type: ignore[misc]
-            typed |= {key: (value, "--set") for key, value in pairs}
+            try:
+                key, value = split_setting(text, "--set")
+            except InputError as error:
+                self.problems.add(error)
+            else:
+                typed[key] = (value, "--set")
         place = "--set" if typed else place
         protocols: dict[Chosen, Protocol] = {}
         for row in methods:
