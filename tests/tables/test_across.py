@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.tables.report import write_diagrams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
@@ -20,6 +19,7 @@ from bench.errors import InputError
 from bench.stats import holm, stratified_permutation
 from bench.tables import Cell, Layout, compare, render
 from bench.tables.across import Group, claimed, claims, complete, groups
+from bench.tables.report import write_diagrams
 
 DATASETS = ("A", "B", "C", "D", "E", "F", "G")
 LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="ce", across="like-these")

@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 
 import pytest
-from bench.tables.selections import INFLATION, selection_sheet
 
 from bench.cli import main
 from bench.records.store import Store
 from bench.sheets import Shown
+from bench.tables.selections import INFLATION, selection_sheet
 from tests.test_cli import demo, publish
 
 

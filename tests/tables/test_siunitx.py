@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from bench.tables.siunitx import Number, columns, plain
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.sheets import Sheet, Shown, render_sheet
 from bench.tables import Cell, Layout, compare, render
+from bench.tables.siunitx import Number, columns, plain
 
 
 @pytest.mark.parametrize(
