@@ -13,8 +13,8 @@ from bench.cli import main
 from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
-from tests.papers.test_table import planned as plan_mini
 from tests.scenes import runs_with_axes
+from tests.tables.small import planned as plan_mini
 from tests.test_cli import accuracy, publish
 
 EXPERIMENT = """\

@@ -18,9 +18,11 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.plan.experiment import Overrides, read_experiment
-from bench.plan.grid import Plan, expand
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
+from bench.plan.table import Plan
 from bench.records.store import Finished, Point, Store
 from bench.registry import Registry
 from bench.spec import RunSpec
