@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
 
+from bench.plan.paper import plan_paper
 from bench.plan.table import Plan, PlannedCell
 from bench.records.record import AnyRecord, Stored, Usage
+from bench.records.store import Store
+from bench.registry import Registry
+from bench.sheets.sheet import Sheet
+from bench.sheets.view import PLAIN, Look, sheet_of
 from bench.spec import RunSpec
+from bench.tables.compare import fill
 
 
 def runs_with_axes(plan: Plan) -> Iterator[tuple[RunSpec, Mapping[str, str]]]:
@@ -41,3 +48,10 @@ def untimed(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def curve_of(record: AnyRecord) -> list[dict[str, Any]]:
     """The points of a finished run, untimed."""
     return untimed(as_plain(record)["curve"])
+
+
+@cache
+def published_sheet(name: str, look: Look = PLAIN) -> Sheet:
+    """A paper's table as it was published."""
+    (table,) = fill(plan_paper(name, Registry()), Store("nowhere"))
+    return sheet_of(table, look, "published")

@@ -412,7 +412,7 @@ class TestStart:
 
     @pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
     def test_quickly(self, here: Path, arguments: list[str]) -> None:
-        seconds, done = cpu_seconds([BENCH, *arguments])
+        seconds, done = cpu_seconds([str(BENCH), *arguments])
         assert done.returncode == 0, done.stderr
         assert seconds < 1.0
 

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bench.papers.table import published_sheet
 
-from bench.papers.published import published_table
 from bench.registry import Registry
-from bench.sheets import render_sheet
-from bench.tables import Cell, Layout, compare, render
+from bench.sheets.formats import render_sheet
+from bench.sheets.view import render
+from tests.scenes import published_sheet
+from tests.tables.laid import Layout, Measured, laid
 
 NASTY = ["L2-SP & BSS ϵ 漢 é", "15% of_#1 $x$ {y} ~z ^w \\ back", "Fine-tune [41]", "*star"]
 HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage{multirow}\usepackage{adjustbox}"
@@ -54,27 +54,26 @@ def test_tables_compile(tmp_path: Path, format: str, datasets: list[str], column
     if format == "latex-siunitx":
         require_siunitx()
     cells = [
-        Cell({"dataset": dataset, "backbone": backbone, "rate": rate, "method": method}, values, 3, reason=reason)
+        Measured({"dataset": dataset, "backbone": backbone, "rate": rate, "method": method}, values, 3, reason=reason)
         for dataset in datasets
         for backbone in ("micro_vit", "timm:vit_tiny_patch16_224@none")
         for rate in ("15 %", "100 %")
         for number, method in enumerate(NASTY)
         for values, reason in [(((70.0 + number, 71.5, 72.0)[: 3 - number % 3], "needs x_y" if number == 9 else None))]
     ]
-    cells[3] = Cell(cells[3].axes, (), 3, failed=3)
-    cells[2] = Cell(cells[2].axes, (), 0, reason="gta needs cls_attention & more")
+    cells[3] = Measured(cells[3].axes, (), 3, failed=3)
+    cells[2] = Measured(cells[2].axes, (), 0, reason="gta needs cls_attention & more")
     rows = tuple(axis for axis in ("dataset", "backbone", "method") if axis not in columns)
     rows = rows if "rate" in columns else ("rate", *rows)
     layout = Layout("Demo of 100% & _more_", rows=rows, columns=columns, baseline=NASTY[0])
     packages = r"\usepackage{siunitx}" if format == "latex-siunitx" else ""
-    assert compiled(tmp_path, render(compare(cells, layout), format), packages).stat().st_size > 1000
+    assert compiled(tmp_path, render(laid(cells, layout), format), packages).stat().st_size > 1000
 
 
 @pytest.mark.latex
 @pytest.mark.slow
 def test_tables_of_papers_compile_with_siunitx(tmp_path: Path) -> None:
     require_siunitx()
-    registry = Registry()
-    sheets = [published_sheet(published_table(name, registry)) for name in registry.table_files]
+    sheets = [published_sheet(name) for name in Registry().table_files]
     body = "\\clearpage ".join(render_sheet(sheet, "latex-siunitx") for sheet in sheets)
     assert compiled(tmp_path, body, r"\usepackage{siunitx}").stat().st_size > 10_000

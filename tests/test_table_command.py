@@ -13,8 +13,8 @@ from bench.cli import main
 from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
-from tests.papers.test_table import planned as plan_mini
 from tests.scenes import runs_with_axes
+from tests.tables.small import planned as plan_mini
 from tests.test_cli import accuracy, publish
 
 EXPERIMENT = """\
@@ -95,7 +95,7 @@ def test_the_claim_of_the_experiment_gives_way_to_the_one_that_is_typed(
             "a critical-difference diagram is about datasets like these, on which all 3",
         ),
         (["figure", "--kind", "cd", "--source", "published"], "--source published is for the tables of papers"),
-        (["figure", "--source", "ours"], "--source ours: it is for the diagrams of papers' tables"),
+        (["figure", "--source", "ours"], "--source ours is for the tables of papers"),
         (["figure", "--kind", "cd", "--output", "cd.jpg"], "--output cd.jpg: a figure is a .png or a .pdf file"),
     ],
 )

@@ -139,7 +139,7 @@ def _characters(sheet: Sheet, at: int) -> float:
     parts = (
         max(len(cell.value + cell.mark) for cell in cells),
         SMALL * max((len(cell.std) + 3 for cell in cells if cell.std), default=0),
-        SMALL * max((len(cell.delta) + 3 for cell in cells if cell.delta), default=0),
+        SMALL * max((len(cell.delta) + 1 for cell in cells if cell.delta), default=0),
         SMALL * max(len(cell.count) for cell in cells),
         max((2 for cell in cells if cell.sign), default=0),
     )

@@ -89,13 +89,19 @@ class Sheet:
 
     def is_underlined(self, cell: Shown) -> bool:
         """Whether a cell is underlined."""
-        return cell.look == (SECOND if self.by_means else BEST)
+        if self.by_means:
+            return cell.look == SECOND
+        return cell.look == BEST and self._has_close()
+
+    def _has_close(self) -> bool:
+        """Whether bold is shared: the best is underlined then, to be told from the others."""
+        return any(look == CLOSE for look, _ in self.legend)
 
     def emphasis(self) -> dict[str, str]:
         """The signs of a format that has bold and underlined text."""
         if self.by_means:
             return {BEST: "Bold", SECOND: "Underlined"}
-        return {BEST: "Underlined" if any(look == CLOSE for look, _ in self.legend) else "Bold", CLOSE: "Bold"}
+        return {BEST: "Underlined" if self._has_close() else "Bold", CLOSE: "Bold"}
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,19 @@ class ItemTest:
 
 
 def rivals_of(tables: Iterable[Table], finished: Mapping[str, Finished]) -> Iterator[Rivals]:
-    """Each cell's runs against those of its baseline, where both have finished."""
+    """Each cell's runs against those of its baseline, where both have finished.
+
+    In an experiment without a baseline the first method is in its place.
+    """
     for table in tables:
-        for contest, entry, base in table.pairs():
-            method, baseline = ({spec.seed: finished[spec.id] for spec in each.cell.runs} for each in (entry, base))
-            if method and baseline:
-                yield Rivals(where_of(table, contest), entry.planned.name, base.planned.name, method, baseline)
+        for contest in table.plan.contests:
+            pairs = contest.pairs
+            if not table.plan.baseline and not table.plan.is_published:
+                pairs = tuple((place, contest.places[0]) for place in contest.places[1:])
+            for entry, base in ((table.at(place), table.at(other)) for place, other in pairs):
+                method, baseline = ({spec.seed: finished[spec.id] for spec in each.cell.runs} for each in (entry, base))
+                if method and baseline:
+                    yield Rivals(where_of(table, contest), entry.planned.name, base.planned.name, method, baseline)
 
 
 def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> Outcome:

@@ -97,8 +97,9 @@ def contrasts_of(tables: Iterable[Table]) -> Iterator[Contrast]:
 
 def where_of(table: Table, contest: Contest) -> str:
     """Where cells are compared, in words; of a paper, with the table's name."""
-    name = table.plan.name if table.plan.is_published else ""
-    return " / ".join(filter(None, (name, *contest.where)))
+    if table.plan.is_published:
+        return " / ".join((table.plan.name, *contest.where))
+    return " / ".join(contest.where or table.plan.common)
 
 
 def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str = "welch") -> list[Need]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from bench.papers.table import published_sheet
 
-from bench.papers.published import published_table
 from bench.registry import Registry
-from bench.sheets import Sheet, Shown, render_sheet
+from bench.sheets.formats import render_sheet
+from bench.sheets.sheet import Sheet, Shown
+from tests.scenes import published_sheet
 
 
 def sheet(columns: int, rows: int = 2, notes: tuple[str, ...] = ()) -> Sheet:
@@ -23,12 +23,12 @@ def blocks(text: str) -> list[str]:
 
 
 def test_what_some_numbers_have_behind_them_is_left_free_behind_others() -> None:
-    cells = ((Shown("83.2"),), (Shown("83.8", delta="+1.0"),), (Shown("–"),), (Shown(""),))
+    cells = ((Shown("83.2"),), (Shown("83.8", delta="(+1.0)"),), (Shown("–"),), (Shown(""),))
     rows = tuple((str(i),) for i in range(4))
     lines = render_sheet(Sheet("a/b", "t", ("m",), (("x",),), rows, cells), "latex").splitlines()
-    room = r"\hphantom{ {\scriptsize(+1.0)}}"
+    room = r"\hphantom{ {\scriptsize (+1.0)}}"
     assert f"0 & 83.2{room} \\\\" in lines
-    assert r"1 & 83.8 {\scriptsize(+1.0)} \\" in lines
+    assert r"1 & 83.8 {\scriptsize (+1.0)} \\" in lines
     assert f"2 & --{room} \\\\" in lines
     assert r"3 &  \\" in lines
 
@@ -60,16 +60,15 @@ def test_short_notes_are_in_the_caption_and_long_ones_below() -> None:
 
 
 def test_coins_table_2_stands_in_two_blocks_as_in_print() -> None:
-    text = render_sheet(published_sheet(published_table("coin/table2", Registry())), "latex")
+    text = render_sheet(published_sheet("coin/table2"), "latex")
     assert [len(spec) - 1 for spec in blocks(text)] == [10, 10]
 
 
 def test_every_cell_of_every_table_is_written_once() -> None:
-    registry = Registry()
-    for name in registry.table_files:
-        own = published_sheet(published_table(name, registry))
-        body = render_sheet(own, "latex")
+    for name in Registry().table_files:
+        published = published_sheet(name)
+        body = render_sheet(published, "latex")
         lines = [line for line in body.splitlines() if line.endswith(r"\\") and not line.startswith(r"\\")]
         parts = len(blocks(body)) or 1
-        depth = len(own.columns[0])
-        assert len(lines) == parts * (len(own.rows) + depth), name
+        depth = len(published.columns[0])
+        assert len(lines) == parts * (len(published.rows) + depth), name

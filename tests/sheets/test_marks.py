@@ -1,4 +1,4 @@
-"""What marks the best and the second best of a sheet, in every format that has marks, and that a note says so."""
+"""What marks the best, those that a test cannot tell from it, and the second: one meaning in every format."""
 
 from __future__ import annotations
 
@@ -7,43 +7,91 @@ from dataclasses import replace
 
 import pytest
 
-from bench.sheets import FORMATS, Sheet, Shown, render_sheet
-from bench.tables import Cell, Layout, compare, render
+from bench.sheets.formats import FORMATS, render_sheet
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Shown
+from bench.sheets.view import Look, sheet_of
+from tests.tables.laid import Layout, Measured, laid
 
-CELLS = ((Shown("81.0", rank=1),), (Shown("80.0", rank=2),), (Shown("70.0"),))
-SHEET = Sheet("a/b", "title", ("m",), (("x",),), (("r",), ("s",), ("t",)), CELLS)
-UNTESTED = "by their means alone; no test stands behind either."
+MEANS = Sheet(
+    "a/b",
+    "title",
+    ("m",),
+    (("x",),),
+    (("r",), ("s",), ("t",)),
+    ((Shown("81.0", look=BEST),), (Shown("80.0", look=SECOND),), (Shown("70.0"),)),
+    legend=((BEST, "the best"), (SECOND, "the second best, by the means alone")),
+    by_means=True,
+)
+TESTED = replace(
+    MEANS,
+    cells=((Shown("81.0", look=BEST),), (Shown("80.0", look=CLOSE),), (Shown("70.0"),)),
+    legend=((BEST, "the best"), (CLOSE, "not distinguishable from it")),
+    by_means=False,
+)
 
 
 @pytest.mark.parametrize(
-    ("format", "best", "second", "note"),
+    ("format", "best", "second", "signs"),
     [
-        ("text", "● 81.0", "◇ 80.0", "●: the best, ◇: the second best"),
-        ("markdown", "**81.0**", "<u>80.0</u>", "Bold: the best, underlined: the second best"),
-        ("html", "<b>81.0</b>", "<u>80.0</u>", "Bold: the best, underlined: the second best"),
-        ("latex", r"\textbf{81.0}", r"\underline{80.0}", "Bold: the best, underlined: the second best"),
-        ("latex-siunitx", r"\bfseries 81.0", r"$^{\diamond}$", r"Bold: the best, $\diamond$: the second best"),
+        ("text", "● 81.0", "◇ 80.0", ("●", "◇")),
+        ("markdown", "**81.0**", "<u>80.0</u>", ("Bold", "Underlined")),
+        ("html", "<b>81.0</b>", "<u>80.0</u>", ("Bold", "Underlined")),
+        ("latex", r"\textbf{81.0}", r"\underline{80.0}", ("Bold", "Underlined")),
+        ("latex-siunitx", r"\bfseries 81.0", r"80.0 {\mdseries{}$^{\diamond}$}", ("Bold", r"$\diamond$")),
     ],
 )
-def test_marks_are_explained_in_every_format_that_has_them(format: str, best: str, second: str, note: str) -> None:
-    text = render_sheet(SHEET, format, 120)
+def test_the_best_two_by_their_means(format: str, best: str, second: str, signs: tuple[str, str]) -> None:
+    text = render_sheet(MEANS, format, 120)
     assert best in text
     assert second in text
-    assert f"{note}, {UNTESTED}" in text
-    unranked = replace(SHEET, cells=tuple(tuple(replace(cell, rank=0) for cell in row) for row in CELLS))
-    assert UNTESTED not in render_sheet(unranked, format, 120)
+    assert f"{signs[0]}: the best." in text
+    assert f"{signs[1]}: the second best, by the means alone." in text
+    bare = tuple(tuple(replace(cell, look="") for cell in row) for row in MEANS.cells)
+    assert "the second best" not in render_sheet(replace(MEANS, cells=bare, legend=()), format, 120)
+
+
+BOTH_BOLD = "Bold: the best, and what is not distinguishable from it."
+UNDERLINED = "Underlined: the best."
+
+
+@pytest.mark.parametrize(
+    ("format", "best", "close", "note"),
+    [
+        ("text", "● 81.0", "○ 80.0", "○: not distinguishable from it."),
+        ("markdown", "**81.0**", "**80.0**", BOTH_BOLD),
+        ("html", "<b><u>81.0</u></b>", "<b>80.0</b>", UNDERLINED),
+        ("latex", r"\underline{\textbf{81.0}}", r"\textbf{80.0}", UNDERLINED),
+        ("latex-siunitx", r"{\mdseries{}$^{\bullet}$}", r"\bfseries 80.0", r"$\bullet$: the best."),
+    ],
+)
+def test_what_cannot_be_told_from_the_best_is_bold_as_it_is(format: str, best: str, close: str, note: str) -> None:
+    text = render_sheet(TESTED, format, 120)
+    assert best in text
+    assert close in text
+    assert note in text
+
+
+@pytest.mark.parametrize("format", ["html", "latex"])
+def test_the_best_alone_is_bold_and_not_underlined(format: str) -> None:
+    cells = ((Shown("81.0", look=BEST),), (Shown("80.0"),), (Shown("70.0"),))
+    text = render_sheet(replace(TESTED, cells=cells, legend=((BEST, "the best"),)), format)
+    assert "Bold: the best." in text
+    assert not re.search(r"<u>|\\underline", text)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_open_circle_of_tested_tables_stands_in_no_sheet(format: str) -> None:
-    assert not re.search(r"○|\\circ", render_sheet(SHEET, format, 120))
+def test_each_kind_of_table_has_signs_of_its_own(format: str) -> None:
+    assert not re.search(r"○|\\circ", render_sheet(MEANS, format, 120))
+    assert not re.search(r"◇|\\diamond", render_sheet(TESTED, format, 120))
 
 
-def test_the_diamond_of_sheets_stands_in_no_tested_table() -> None:
-    cells = [Cell({"rate": "15 %", "method": m}, v, 2) for m, v in (("CE", (80.0, 81.0)), ("GTA", (80.5, 81.5)))]
-    table = compare(cells, Layout("t", ("method",), ("rate",), "CE"))
-    text = render(table, "text", 100)
+def test_a_table_is_tested_unless_means_are_asked_for() -> None:
+    values = (("CE", (80.0, 81.0)), ("GTA", (80.5, 81.5)))
+    cells = [Measured({"rate": "15 %", "method": method}, numbers, 2) for method, numbers in values]
+    table = laid(cells, Layout("t", ("method",), ("rate",), "CE"))
+    text = " ".join(render_sheet(sheet_of(table), "text", 100).split())
     assert "○ 80.5 ± 0.7" in text
-    assert "○: not distinguishable from it" in " ".join(text.split())
-    assert "◇" not in text
-    assert "diamond" not in render(table, "latex-siunitx")
+    assert "○: not distinguishable from it" in text
+    by_means = " ".join(render_sheet(sheet_of(table, Look(by_means=True)), "text", 100).split())
+    assert "◇ 80.5 ± 0.7" in by_means
+    assert "no test stands behind it" in by_means

@@ -49,7 +49,7 @@ def laid(cells: Sequence[Measured], layout: Layout) -> Table:
         name, reason = cell.axes["method"], cell.reason
         planned.append(PlannedCell(cell.axes, name=name, reason=reason, metric=layout.metric, decimals=layout.decimals))
     loose = TablePlan(
-        name="t",
+        name=layout.title,
         title=layout.title,
         measured=heading_of([layout.metric], "test"),
         stub=layout.rows,

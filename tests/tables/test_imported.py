@@ -16,9 +16,11 @@ from scipy.stats import permutation_test, ttest_ind, ttest_rel
 
 from bench.cli import main
 from bench.errors import InputError
+from bench.sheets.view import render
 from bench.stats import holm, stratified_permutation
-from bench.tables import Cell, Layout, compare, render
-from bench.tables.imported import Quoted, read_results, tables
+from bench.tables.compare import Entry, Table
+from bench.tables.imported import read_results, tables
+from tests.tables.laid import Layout, Measured, laid, rules
 
 HEADER = "method,dataset,rate,seed,value"
 LINES = """
@@ -71,13 +73,13 @@ class TestTable:
         for method, _, rate, _, value in (line.split(",") for line in own):
             values.setdefault((method, rate), []).append(float(value))
         cells = [
-            Cell({"dataset": "CUB", "rate": f"{rate} %", "method": method}, tuple(found), 3)
-            for (method, rate), found in values.items()
+            Measured({"dataset": "CUB", "rate": f"{rate} %", "method": method}, tuple(numbers), 3)
+            for (method, rate), numbers in values.items()
         ]
-        layout = Layout("r", ("dataset", "method"), ("rate",), "ce", selection="that of the imported file")
-        for format in ("text", "markdown", "latex", "csv", "json"):
+        table = laid(cells, Layout("r", ("dataset", "method"), ("rate",), "ce"))
+        for format in ("text", "markdown", "latex", "csv", "json", "html", "macros"):
             out = told(capsys, "r.csv", "--baseline", "ce", "--format", format, "--width", "90")
-            assert out == render(compare(cells, layout), format, 90)
+            assert out == render(table, format, width=90)
 
     def test_tests_against_the_baseline(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", LINES)
@@ -91,7 +93,7 @@ class TestTable:
         write(folder / "r.csv", LINES)
         found = records(told(capsys, "r.csv", "--format", "csv"))
         gta = next(record for record in found if record["method"] == "GTA" and record["rate"] == "100 %")
-        assert (gta["value"], gta["n"], gta["failed"], gta["planned"]) == ("83.5", "2", "1", "3")
+        assert (gta["mean"], gta["n"], gta["failed"], gta["planned"]) == ("83.5", "2", "1", "3")
         assert "n=2/3!" in told(capsys, "r.csv")
 
     def test_an_incomplete_cell_is_marked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,39 +150,49 @@ class TestTable:
             for seed in range(3)
         ]
         write(folder / "r.csv", [*lines, "quoted,A,,80"], "method,dataset,seed,value")
-        out = told(capsys, "r.csv", "--baseline", "ce", "--across")
+        out = told(capsys, "r.csv", "--baseline", "ce", "--across", "these", "--width", "1000")
         cells: dict[tuple[str, str], list[float]] = {}
         for method, dataset, _, value in (line.split(",") for line in lines):
             cells.setdefault((method, dataset), []).append(float(value))
         gta, bss, base = ([cells[method, dataset] for dataset in "ABCDEF"] for method in ("GTA", "BSS", "ce"))
         these = holm([stratified_permutation(gta, base), stratified_permutation(bss, base)])
-        assert f"  GTA against ce: +{np.mean(gta) - np.mean(base):.2f} over 6 datasets" in out
-        assert f"on these datasets: p = {these[0]:.3g}; on datasets like these: p = 0.0625 (n = 6 datasets: " in out
-        assert "quoted against" not in out
+        gaps = [np.mean(values) - np.mean(base) for values in (gta, bss)]
+        texts = [f"{gap:+.2f} (p = {p:.3g})" for gap, p in zip(gaps, these, strict=True)]
+        assert f"On these datasets: GTA {texts[0]} and BSS {texts[1]} against ce over 6 datasets" in out
+        like = told(capsys, "r.csv", "--baseline", "ce", "--across", "like-these", "--width", "1000")
+        assert "On datasets like these: GTA +" in like
+        assert "p = 0.0625" in like
+        assert "quoted (quoted) +" not in out + like
 
     def test_over_five_datasets_is_refused_with_the_arithmetic(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         lines = [f"{method},{dataset},{seed},{70 + seed}" for method in "ab" for dataset in "ABCDE" for seed in (0, 1)]
         write(folder / "r.csv", lines, "method,dataset,seed,value")
-        out = told(capsys, "r.csv", "--baseline", "a", "--across")
-        assert "on datasets like these: not testable (n = 5 datasets: the smallest possible p of" in out
+        out = told(capsys, "r.csv", "--baseline", "a", "--across", "like-these", "--width", "1000")
+        assert "On datasets like these: not testable: n = 5 datasets: the smallest possible p of" in out
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "sentence"),
         [
-            ([], "--across: methods are compared over datasets with a baseline"),
-            (["--baseline", "ce"], "--across: methods are compared over two datasets or more"),
-            (["--baseline", "ce", "--format", "json"], "--across: tests over the datasets are told with --format text"),
+            ([], "Nothing is claimed over datasets: there is no baseline to compare with."),
+            (["--baseline", "ce"], "On these datasets, 15 % and 100 %: not testable: it takes two datasets or more"),
         ],
     )
-    def test_over_datasets_refuses(
-        self, arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    def test_why_nothing_is_claimed_over_datasets(
+        self, arguments: list[str], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         write(folder / "r.csv", LINES)
-        assert main(["import", "r.csv", "--across", *arguments]) == 2
+        assert sentence in told(capsys, "r.csv", "--across", "these", "--width", "1000", *arguments)
+
+    @pytest.mark.parametrize("format", ["csv", "macros"])
+    def test_formats_without_sentences_hold_no_claims(
+        self, format: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(folder / "r.csv", LINES)
+        assert main(["import", "r.csv", "--across", "these", "--format", format]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"bench: {said}")
+        assert line.startswith(f"bench: --across: --format {format} has cells alone")
 
     @pytest.mark.parametrize("test", ["welch", "paired", "permutation"])
     def test_the_test_can_be_chosen(self, test: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,32 +239,35 @@ class TestTable:
         assert "shares, not percent" in capsys.readouterr().err
 
 
+def measured(table: Table) -> list[Entry]:
+    """What the runs of a table come to, without quoted numbers."""
+    return [entry for _, entry in table.places() if not entry.planned.quoted]
+
+
 class TestQuoted:
     def test_is_labelled_and_never_tested(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", LINES)
         out = told(capsys, "r.csv", "--baseline", "ce")
         assert "L2-SP (quoted)" in out
         assert "Quoted: published numbers" in out
-        quoted = [
-            r for r in records(told(capsys, "r.csv", "--baseline", "ce", "--format", "csv")) if "quoted" in r["method"]
-        ]
-        assert [(r["delta"], r["p"], r["best"], r["indistinguishable"]) for r in quoted] == [
-            ("", "", "false", "false")
-        ] * 2
+        lines = records(told(capsys, "r.csv", "--baseline", "ce", "--format", "csv"))
+        quoted = [line for line in lines if "quoted" in line["method"]]
+        assert [line["published"] for line in quoted] == ["60.554", "80.1"]
+        judged = {(line["mean"], line["delta"], line["p"], line["best"], line["indistinguishable"]) for line in quoted}
+        assert judged == {("", "", "", "false", "false")}
 
     def test_changes_nothing_of_the_others(self, folder: Path) -> None:
         """The quoted number is the highest at one rate, and yet the best of the runs stays marked."""
         write(folder / "a.csv", LINES)
         write(folder / "b.csv", LINES[:-2])
         (mixed,), (own,) = (tables(read_results(folder / name), "t", "ce") for name in ("a.csv", "b.csv"))
-        kept = {place: entry for place, entry in mixed.entries.items() if not isinstance(entry.cell, Quoted)}
-        assert kept == own.entries
-        assert mixed.usual == own.usual == 3
+        assert measured(mixed) == measured(own)
+        assert any("n=3 seeds" in sentence for sentence in rules(mixed))
 
     def test_stands_beside_own_runs_of_the_method(self, folder: Path) -> None:
         write(folder / "r.csv", ["a,X,0,1", "a,X,,2"], "method,dataset,seed,value")
         (table,) = tables(read_results(folder / "r.csv"), "t")
-        assert table.rows == (("a",), ("a (quoted)",))
+        assert table.plan.rows == (("a",), ("a (quoted)",))
 
     def test_by_a_column(self, folder: Path) -> None:
         write(folder / "r.csv", ["a,X,0,1,no", "b,X,,2,yes"], "method,dataset,seed,value,quoted")
