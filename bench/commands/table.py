@@ -158,7 +158,7 @@ def _one_by_one(request: Request, options: argparse.Namespace) -> list[Sheet]:
         if not any(sheet.rows for sheet in sheets):
             raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
         return [sheet for sheet in sheets if sheet.rows]
-    asked = next((name for name in ("test", "across") if getattr(options, name)), "")
+    asked = next((name for name in ("test", "across", "metric") if getattr(options, name)), "")
     look, source = look_of(request, options), options.source or default_source(tables)
     if asked and source == "published":
         if options.source:

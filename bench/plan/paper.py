@@ -156,12 +156,14 @@ class _Planner:
             rules=rules,
             notes=(note,) if note else (),
             published_note=table.note,
+            published_measured=self.printed_heading() if any(cell.unlike for line in cells for cell in line) else "",
         )
 
     def heading(self) -> str:
         """The metric, as the command line or the paper writes it."""
-        if self.typed_metric:
-            return self.typed_metric.heading
+        return self.typed_metric.heading if self.typed_metric else self.printed_heading()
+
+    def printed_heading(self) -> str:
         return self.table.metric_as_printed or (self.metric.heading if self.metric else "")
 
     def find_metric(self, name: str, place: str) -> Metric:
@@ -261,16 +263,19 @@ class _Planner:
         if not printed.value:
             return PlannedCell()
         axes = assigned(self.table, self.table.rows[row], self.table.columns[at])
-        metric = self.typed_metric or self.metric or TOP1
+        printed_metric = self.metric or TOP1
+        metric = self.typed_metric or printed_metric
         if "metric" in axes:
-            metric = self.find_metric(str(axes["metric"]), self.labels.place())
+            metric = printed_metric = self.find_metric(str(axes["metric"]), self.labels.place())
+        unlike, has_number = metric != printed_metric, printed.number == printed.number
         cell = PlannedCell(
             axes=self.axes(axes, row),
             name=self.name(row),
             where=self.where(row, at),
             metric=metric,
-            decimals=printed.decimals if printed.number == printed.number else 2,
+            decimals=metric.decimals if unlike else printed.decimals if has_number else 2,
             printed=printed,
+            unlike=unlike,
         )
         if not self.declared or self.protocol is None:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
@@ -395,7 +400,7 @@ class _Planner:
         printed = self.metric or TOP1
         if not cell.metric.of_curve:
             yield f"{cell.metric.title} of another machine"
-        elif self.typed_metric and self.typed_metric != printed:
+        elif cell.unlike:
             yield f"{cell.metric.title} in place of {printed.title}"
         if self.overrides.split == "val":
             yield "scored on the validation split in place of the test split"

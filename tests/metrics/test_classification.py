@@ -168,7 +168,7 @@ def test_what_an_older_run_did_not_keep_is_said() -> None:
     assert METRICS["top1"].of(old) == pytest.approx(200 / 3)
     assert METRICS["mean_per_class"].of(old) == pytest.approx(75)
     for name in ("top5", "nll", "ece", "brier"):
-        with pytest.raises(NotKept, match="the run kept no [a-z ]+ of its images"):
+        with pytest.raises(NotKept, match=r"the run kept no [a-z ]+ of its images"):
             METRICS[name].of(old)
 
 
