@@ -279,6 +279,6 @@ def runs_command(options: argparse.Namespace) -> int:
     request = request_of(options)
     if options.format == "parquet" and options.output is None:
         raise InputError("--format parquet: it is no text; name a file with --output")
-    text = write_rows(request.plan, request.store, options.format, options.output)
+    text = write_rows(request.plan, request.store, options.format, options.output, request.registry.metrics)
     print(text, end="")
     return 0
