@@ -59,7 +59,9 @@ def frame(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> 
     """The same as a data frame, with a column of its own kind for each of ``run_rows``."""
     import pandas
 
-    return pandas.DataFrame.from_records(run_rows(plan, store, metrics))
+    data = pandas.DataFrame.from_records(run_rows(plan, store, metrics))
+    empty = [column for column in data if data[column].isna().all()]
+    return data.astype(dict.fromkeys(empty, "float64"))
 
 
 def _runs(table: TablePlan) -> Iterator[tuple[RunSpec, Metric]]:
@@ -104,12 +106,11 @@ def _scores(
     spec: RunSpec, metrics: Mapping[str, Metric], point: tuple[str, Metric], results: Results
 ) -> Iterator[tuple[str, float | None]]:
     """The metrics of a run, those of its curve at the point that a selection rule picks by a metric."""
-    if spec.id not in results.finished:
-        return
     rule, picking = point
+    run = results.finished.get(spec.id)
     for metric in metrics.values():
         for split in SPLITS if metric.of_curve else ("",):
-            score = results.scores.of(results.finished[spec.id], metric, rule, split or "test", picking)
+            score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
             yield f"{split}.{metric.name}" if split else metric.name, None if math.isnan(score) else score
 
 
