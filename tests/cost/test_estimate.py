@@ -82,6 +82,12 @@ def publish(store: Store, run: RunSpec, changed: Mapping[str, Any] | None = None
         return store.publish(draft, run, {**record(run, **environment), **(changed or {})})
 
 
+def make_older(folder: Path, changed: Mapping[str, Any]) -> None:
+    """Write a record as one of schema 1 with other entries."""
+    path = folder / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1, **changed}), encoding="utf-8")
+
+
 def from_records(store: Store) -> list[StepTime]:
     return times_of_records(store, store.finished().values(), ["micro_vit"])
 
@@ -224,9 +230,13 @@ class TestTimesOfRecords:
         assert found.bytes == sum(path.stat().st_size for path in folder.iterdir()) > 5000
         assert found.work == work_of(spec())
 
-    @pytest.mark.parametrize("environment", [{"gpu": GPU}, {"gpus": [{"name": GPU}]}], ids=["older", "newer"])
-    def test_of_a_run_on_a_gpu(self, tmp_path: Path, environment: dict[str, Any]) -> None:
-        publish(Store(tmp_path), spec(), **environment)
+    def test_of_a_run_on_a_gpu(self, tmp_path: Path) -> None:
+        publish(Store(tmp_path), spec(), gpus=[{"name": GPU}])
+        (found,) = from_records(Store(tmp_path))
+        assert (found.hardware, found.gpu) == (GPU, True)
+
+    def test_of_a_run_on_the_only_gpu_of_an_older_record(self, tmp_path: Path) -> None:
+        make_older(publish(Store(tmp_path), spec()), {"environment": {"processor": CPU, "gpu": GPU}})
         (found,) = from_records(Store(tmp_path))
         assert (found.hardware, found.gpu) == (GPU, True)
 
@@ -240,7 +250,7 @@ class TestTimesOfRecords:
     )
     def test_a_record_that_lacks_something_gives_none(self, tmp_path: Path, changed: dict[str, Any]) -> None:
         store = Store(tmp_path)
-        publish(store, spec(), changed)
+        make_older(publish(store, spec()), changed)
         publish(store, spec(seed=1))
         assert len(store.finished()) == 2
         assert len(from_records(store)) == 1
