@@ -56,6 +56,20 @@ class MethodEntry:
         return MethodSpec(self.card.name, self.card.means, self.hyper, policies)
 
 
+@dataclass(frozen=True)
+class MethodRow:
+    """A method of a table with its candidates: one, or several of which the best one counts."""
+
+    label: str
+    candidates: tuple[MethodEntry, ...]
+    place: str
+
+    @property
+    def names(self) -> set[str]:
+        """What may be written for it: its label, and the name of what is trained."""
+        return {self.label, *(entry.spec.full_name for entry in self.candidates)}
+
+
 def read_entries(label: str, value: Any, place: str, registry: Registry) -> list[MethodEntry]:
     """A method of a file, or as many candidates as the values that are lists span.
 

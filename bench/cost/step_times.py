@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from bench.errors import InputError
+from bench.records.files import write_file
 from bench.records.record import Record
-from bench.records.store import UNSOUND, Finished, Store, write_file
+from bench.records.store import UNSOUND, Finished, Store
 from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
 
 STEPS = 10

@@ -22,8 +22,9 @@ from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
 from bench.launch.status import claimed_runs
 from bench.launch.worker import Unwritable, no_room, writing_to
+from bench.records.files import write_file
 from bench.records.record import SCHEMA
-from bench.records.store import Store, write_file
+from bench.records.store import Store
 from bench.spec import RunSpec
 from bench.training.checkpoint import FORM, Checkpoint, _save
 from bench.training.shelf import Shelf, Tensors

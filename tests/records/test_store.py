@@ -19,8 +19,9 @@ import pytest
 
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
+from bench.records.files import THREADS, in_threads
 from bench.records.record import SCHEMA, Record
-from bench.records.store import THREADS, Curve, Finished, Point, Store, in_threads
+from bench.records.store import Curve, Finished, Point, Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
 

@@ -35,7 +35,7 @@ from bench.spec import RunSpec, to_json
 from bench.training.fit import Diverged, Progress, fit, predict, set_modes, trained
 from bench.training.optimizer import build_optimizer
 from bench.training.trial import Outcome, run_trial
-from tests.scenes import as_plain
+from tests.scenes import as_plain, curve_of
 
 CPU = torch.device("cpu")
 CLASSES, SIDE, DEPTH = 10, 12, 2
@@ -756,12 +756,14 @@ def outcome(spec: RunSpec, registry: Registry | None = None) -> Outcome:
 
 def bits(made: Outcome) -> str:
     """Curve, stages, subset and predictions; every digit of every number."""
-    kept = {key: as_plain(made.record)[key] for key in ("curve", "stages", "subset")}
+    kept = {key: as_plain(made.record)[key] for key in ("stages", "subset")}
+    kept = {"curve": curve_of(made.record), **kept}
     return json.dumps([kept, {name: values.tolist() for name, values in made.predictions.items()}])
 
 
 FRESH = """
 import json, sys
+import msgspec
 import torch
 torch.set_num_threads(1)
 from bench.registry import Registry
@@ -769,7 +771,9 @@ from bench.spec import from_json
 from bench.training.trial import run_trial
 for given in json.load(sys.stdin):
     made = run_trial(from_json(given), Registry(), torch.device("cpu"))
-    kept = {key: made.record[key] for key in ("curve", "stages", "subset")}
+    kept = {key: msgspec.to_builtins(made.record)[key] for key in ("curve", "stages", "subset")}
+    for point in kept["curve"]:
+        del point["seconds"]
     print(json.dumps([kept, {name: values.tolist() for name, values in made.predictions.items()}]))
 """
 
