@@ -13,8 +13,8 @@ from bench.reading.document import Section
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An entry of a card.
+class Fact:
+    """Something that a card may say.
 
     Attributes:
         name: as it is written.
@@ -37,7 +37,7 @@ def check_forms(facts: Section) -> None:
     Raises:
         InputError: an entry has another form than it is read in, or names a path outside of the dataset's folder.
     """
-    _check_entries(facts, KEYS)
+    _check_facts(facts, KEYS)
     for entry in facts.get("download", ()):
         _check_download(entry, facts)
     if "download" in facts:
@@ -47,18 +47,18 @@ def check_forms(facts: Section) -> None:
             raise InputError(f"{facts['variants'].place(name)}: the variant '{name}' must be a mapping")
 
 
-def _check_entries(facts: Section, entries: Iterable[Entry]) -> None:
-    for entry in entries:
-        if entry.name in facts and not entry.holds(facts[entry.name]):
-            value = _short(facts[entry.name])
-            raise InputError(f"{facts.place(entry.name)}: '{entry.name}' must be {entry.form}, not {value}")
+def _check_facts(facts: Section, known: Iterable[Fact]) -> None:
+    for fact in known:
+        if fact.name in facts and not fact.holds(facts[fact.name]):
+            value = _short(facts[fact.name])
+            raise InputError(f"{facts.place(fact.name)}: '{fact.name}' must be {fact.form}, not {value}")
 
 
 def _check_download(entry: Any, facts: Section) -> None:
     place = entry.place() if isinstance(entry, Section) else facts.place("download")
     if not isinstance(entry, Section) or not _is_web(entry.get("url")):
         raise InputError(f"{place}: a download has a url that begins with https:// or http://")
-    _check_entries(entry, DOWNLOAD)
+    _check_facts(entry, DOWNLOAD)
     if not stays_inside(entry.get("file") or entry["url"].rpartition("/")[2]):
         raise InputError(f"{entry.place('url')}: {entry['url']} ends in no name of a file; give it one with 'file'")
 
@@ -116,59 +116,59 @@ _PATHS = "a list of names inside of the dataset's folder"
 _TEXT = "a text"
 
 KEYS = (
-    Entry("title", _TEXT, "what tables call it", variant=True),
-    Entry("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
-    Entry("task", _TEXT, "`classification`, or `segmentation`, which nothing is trained on"),
-    Entry("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
-    Entry("expects", _PATHS, "what must be there before it is opened", _inside, variant=True),
-    Entry("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
-    Entry("official", "the size of each official list", "the lists that its reader gives", variant=True),
-    Entry("use", "lists of official lists", "which of them train, test and, if any, val are made of", variant=True),
-    Entry("splits", "the number of images of each split", "of a dataset without official lists", _counts),
-    Entry("options", "a mapping", "what the card tells its reader", _is_mapping, variant=True),
-    Entry("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is_mapping),
-    Entry(
+    Fact("title", _TEXT, "what tables call it", variant=True),
+    Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
+    Fact("task", _TEXT, "`classification`, or `segmentation`, which nothing is trained on"),
+    Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
+    Fact("expects", _PATHS, "what must be there before it is opened", _inside, variant=True),
+    Fact("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
+    Fact("official", "the size of each official list", "the lists that its reader gives", variant=True),
+    Fact("use", "lists of official lists", "which of them train, test and, if any, val are made of", variant=True),
+    Fact("splits", "the number of images of each split", "of a dataset without official lists", _counts),
+    Fact("options", "a mapping", "what the card tells its reader", _is_mapping, variant=True),
+    Fact("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is_mapping),
+    Fact(
         "checksums",
         "names inside of the dataset's folder, each with md5:... or sha256:...",
         "files that are verified",
         _checksums,
         variant=True,
     ),
-    Entry(
+    Fact(
         "download",
         "a list",
         "what `bench data prepare` fetches; a card that has it names its licence",
         lambda value: isinstance(value, list),
         variant=True,
     ),
-    Entry("steps", "a list of texts", "what somebody has to do by hand to get it", _texts),
-    Entry("traps", "a list of texts", "what goes wrong easily", _texts),
-    Entry("papers", "a mapping", "by paper: `{as: default or other, source: ...}`, whose split it took", _is_mapping),
-    Entry("metric", "the name of a metric ('bench list metrics')", "the usual one; else top1", _is_metric),
-    Entry("metric_note", _TEXT, "who scores it otherwise", _is_text),
-    Entry("size", "a text, such as 1.1 GB", "of the download", _is_text),
-    Entry("sha256", _TEXT, "of generated images"),
-    Entry("wnids_sha256", _TEXT, "of the WordNet ids in its options, one a line"),
-    Entry("version", "a whole number", "of what is generated; raised when it changes"),
-    Entry("about", _TEXT, "what has to be known about it", variant=True),
-    Entry("source", _TEXT, "who made it, and where it is"),
-    Entry("licence", _TEXT, "of the images"),
-    Entry("image", _TEXT, "what the images are"),
-    Entry("normalisation", _TEXT, "which mean and deviation are usual"),
-    Entry("from_memory", "a list of texts", "what in the card nobody has looked up"),
+    Fact("steps", "a list of texts", "what somebody has to do by hand to get it", _texts),
+    Fact("traps", "a list of texts", "what goes wrong easily", _texts),
+    Fact("papers", "a mapping", "by paper: `{as: default or other, source: ...}`, whose split it took", _is_mapping),
+    Fact("metric", "the name of a metric ('bench list metrics')", "the usual one; else top1", _is_metric),
+    Fact("metric_note", _TEXT, "who scores it otherwise", _is_text),
+    Fact("size", "a text, such as 1.1 GB", "of the download", _is_text),
+    Fact("sha256", _TEXT, "of generated images"),
+    Fact("wnids_sha256", _TEXT, "of the WordNet ids in its options, one a line"),
+    Fact("version", "a whole number", "of what is generated; raised when it changes"),
+    Fact("about", _TEXT, "what has to be known about it", variant=True),
+    Fact("source", _TEXT, "who made it, and where it is"),
+    Fact("licence", _TEXT, "of the images"),
+    Fact("image", _TEXT, "what the images are"),
+    Fact("normalisation", _TEXT, "which mean and deviation are usual"),
+    Fact("from_memory", "a list of texts", "what in the card nobody has looked up"),
 )
 """What a card may say; other entries are kept and mean nothing."""
 
 DOWNLOAD = (
-    Entry("url", "https:// or http://", "of the file"),
-    Entry("checksum", "md5:... or sha256:...", "of the file", _is_checksum),
-    Entry("gives", _PATHS, "what is there afterwards", _inside),
-    Entry("into", "the name of a folder inside of the dataset's folder", "where it is unpacked", stays_inside),
-    Entry("file", "the name of a file inside of the dataset's folder", "what it is called here", stays_inside),
-    Entry("inner", _PATHS, "archives in the archive, unpacked too", _inside),
-    Entry("rename", "names of things at the archive's top, each with another name", "what is renamed", _renames),
+    Fact("url", "https:// or http://", "of the file"),
+    Fact("checksum", "md5:... or sha256:...", "of the file", _is_checksum),
+    Fact("gives", _PATHS, "what is there afterwards", _inside),
+    Fact("into", "the name of a folder inside of the dataset's folder", "where it is unpacked", stays_inside),
+    Fact("file", "the name of a file inside of the dataset's folder", "what it is called here", stays_inside),
+    Fact("inner", _PATHS, "archives in the archive, unpacked too", _inside),
+    Fact("rename", "names of things at the archive's top, each with another name", "what is renamed", _renames),
 )
 """What an entry of ``download`` says."""
 
-OF_A_VARIANT = frozenset(entry.name for entry in KEYS if entry.variant)
+OF_A_VARIANT = frozenset(fact.name for fact in KEYS if fact.variant)
 """What a variant may say in the place of its card."""
