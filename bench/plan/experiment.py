@@ -48,7 +48,7 @@ KEYS = (
     Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH`"),
     Key("rates", (list, int, float), "sampling rates in percent of each class"),
     Key("seeds", (list, int), "how many, or which", default="3"),
-    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Protocol*)"),
+    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
     Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
     Key("exclude", (list,), "cells to leave out: `{method: gta, dataset: digits, because: '...'}`"),
     Key("baseline", (str,), "the method that the others are compared with"),
