@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, rerun, run, table
+from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, reference, rerun, run, table
 from bench.commands.options import Parser, settle
 from bench.errors import InputError, told
 
@@ -80,6 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, rerun, table, catalogue, check, convert, data, audit, claims, power, imported):
+    for group in (run, rerun, table, catalogue, check, convert, data, audit, claims, power, imported, reference):
         group.add(commands)
     return parser

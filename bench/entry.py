@@ -22,6 +22,16 @@ MOST_CANDIDATES = 1000
 SETTINGS = "settings"
 """Stands beside a method's name in a file, for settings of the protocol that are its own."""
 
+FORMS = (
+    ("gta", "a method at its defaults"),
+    ("gta+transmix", "with a policy that acts on it"),
+    ("{gta: {weight: 1}}", "with a hyper-parameter of its own"),
+    ("{gta: {weight: [0.1, 1, 10]}}", "swept: three candidates, of which the best on the validation split counts"),
+    ("{gta: {weight: [1, 10]}, transmix: {}}", "swept, with a policy"),
+    ("{linear: {}, settings: {lr: [1e-3, 1e-2]}}", "with settings of the protocol that are its own, swept likewise"),
+)
+"""How a method may be written behind its label, by example, with what it means."""
+
 Chosen = tuple[tuple[str, Any], ...]
 """Names with a value each."""
 
@@ -56,13 +66,26 @@ class MethodEntry:
         return MethodSpec(self.card.name, self.card.means, self.hyper, policies)
 
 
+@dataclass(frozen=True)
+class MethodRow:
+    """A method of a table with its candidates: one, or several of which the best one counts."""
+
+    label: str
+    candidates: tuple[MethodEntry, ...]
+    place: str
+
+    @property
+    def names(self) -> set[str]:
+        """What may be written for it: its label, and the name of what is trained."""
+        return {self.label, *(entry.spec.full_name for entry in self.candidates)}
+
+
 def read_entries(label: str, value: Any, place: str, registry: Registry) -> list[MethodEntry]:
     """A method of a file, or as many candidates as the values that are lists span.
 
     Args:
         label: what tables call it.
-        value: ``gta``, ``gta+transmix``, ``{gta: {weight: 1}}``, ``{gta: {weight: [1, 10]}, transmix: {}}`` or
-            ``{gta: {weight: 1}, settings: {lr: [1e-4, 1e-3]}}``.
+        value: one of ``FORMS``.
         place: where it is written.
         registry: the methods there are.
 

@@ -30,7 +30,7 @@ from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "runs", "list", "show"),
-    *("completion", "check-method", "convert", "data", "audit", "claims", "power", "import"),
+    *("completion", "check-method", "convert", "data", "audit", "claims", "power", "import", "reference"),
 ]
 BENCH = Path(sys.executable).with_name("bench")
 

@@ -538,6 +538,7 @@ def check_tex(text: str, plain: str) -> None:
         *(f"\\{character}" for character in "%&#$_{}\\"),
         *(f"\\text{name}" for name in names.split("|")),
         r"\textquotedbl",
+        *(r"\par", r"\parbox", r"\footnotesize"),  # a longer caption stands below the table
     }
     bare = re.sub(r"\\[\\{}%]", "", text)
     assert bare.count("{") == bare.count("}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+METHOD, SESSION = blocks("python")
+
+
 @pytest.mark.slow
 def test_the_method_shown_trains_and_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python")
+    code = METHOD
     assert len(code.splitlines()) <= 30
     file = tmp_path / "label_margin.py"
     file.write_text(code)
@@ -42,9 +46,9 @@ def test_the_experiment_shown_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     plan = bench.read_plan(str(file), bench.Registry())
-    assert len(plan.unique) == 4 * 2 * 2 * 5
+    assert len(plan.unique) == (1 + 3 + 2) * 2 * 2 * 5
     assert len({spec.seeds.subset for spec in plan.unique.values()}) == 2
-    assert [len(cell.candidates) for _, cell in plan.tables[0].places()] == [1, 1, 3, 3] * 2
+    assert [len(cell.candidates) for _, cell in plan.tables[0].places()] == [1, 1, 3, 3, 2, 2] * 2
 
 
 def test_the_commands_shown_exist() -> None:
@@ -56,6 +60,16 @@ def test_the_commands_shown_exist() -> None:
         parser.parse_args(shlex.split(command)[1:])
 
 
-def test_the_python_interface_shown_is_whole() -> None:
+def test_the_python_interface_is_whole() -> None:
     for name in bench.__all__:
         assert getattr(bench, name)
+
+
+def test_the_python_session_shown_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(SESSION, names)
+    assert "negative log-likelihood" in capsys.readouterr().out
+    assert list(names["runs"]["rate"].unique()) == [15, 100]

@@ -23,7 +23,7 @@ from typing import Any
 from bench.cards.backbone import file_sha256
 from bench.cards.code import file_digest
 from bench.cards.folders import data_folder, typed_path
-from bench.cards.forms import check_forms
+from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose
 from bench.reading.document import Section, read_document
@@ -34,7 +34,6 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".
 _SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 _SPLITS = tuple(_SPLIT_FOLDERS)
 _VERIFIED = ("classes", "use", "options", "checksums")
-_OF_A_VARIANT = {"about", "title", "classes", "official", "use", "options", "checksums", "expects", "download"}
 
 
 @dataclass(frozen=True)
@@ -274,8 +273,8 @@ def _varied(facts: Section, variant: str) -> Section:
     own = facts["variants"][variant]
     place = facts["variants"].place(variant)
     for key in own:
-        if key not in _OF_A_VARIANT:
-            raise InputError(f"{place}: {choose(key, _OF_A_VARIANT, 'key of a variant')}")
+        if key not in OF_A_VARIANT:
+            raise InputError(f"{place}: {choose(key, OF_A_VARIANT, 'key of a variant')}")
     varied = Section(facts.source, facts.first_line)
     varied.update({"title": f"{facts.text('title')} ({variant})"})
     varied.update({key: value for key, value in facts.items() if key not in ("title", "variants")})

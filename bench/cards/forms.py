@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bench.cards.folders import stays_inside
@@ -10,7 +11,24 @@ from bench.errors import InputError
 from bench.metrics.metric import NAME
 from bench.reading.document import Section
 
-Test = Callable[[Any], bool]
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that a card may say.
+
+    Attributes:
+        name: as it is written.
+        form: what it must be, in words.
+        about: what it means, for the reference page.
+        holds: whether a value is of that form; whoever reads it later tells what is wrong with others.
+        variant: whether a variant may say it too.
+    """
+
+    name: str
+    form: str
+    about: str
+    holds: Callable[[Any], bool] = lambda value: True
+    variant: bool = False
 
 
 def check_forms(facts: Section) -> None:
@@ -19,9 +37,7 @@ def check_forms(facts: Section) -> None:
     Raises:
         InputError: an entry has another form than it is read in, or names a path outside of the dataset's folder.
     """
-    for key, (form, holds) in _FORMS.items():
-        if key in facts and not holds(facts[key]):
-            raise InputError(f"{facts.place(key)}: '{key}' must be {form}, not {_short(facts[key])}")
+    _check_facts(facts, KEYS)
     for entry in facts.get("download", ()):
         _check_download(entry, facts)
     if "download" in facts:
@@ -31,13 +47,18 @@ def check_forms(facts: Section) -> None:
             raise InputError(f"{facts['variants'].place(name)}: the variant '{name}' must be a mapping")
 
 
+def _check_facts(facts: Section, known: Iterable[Fact]) -> None:
+    for fact in known:
+        if fact.name in facts and not fact.holds(facts[fact.name]):
+            value = _short(facts[fact.name])
+            raise InputError(f"{facts.place(fact.name)}: '{fact.name}' must be {fact.form}, not {value}")
+
+
 def _check_download(entry: Any, facts: Section) -> None:
     place = entry.place() if isinstance(entry, Section) else facts.place("download")
     if not isinstance(entry, Section) or not _is_web(entry.get("url")):
         raise InputError(f"{place}: a download has a url that begins with https:// or http://")
-    for key, (form, holds) in _OF_A_DOWNLOAD.items():
-        if key in entry and not holds(entry[key]):
-            raise InputError(f"{entry.place(key)}: '{key}' must be {form}, not {_short(entry[key])}")
+    _check_facts(entry, DOWNLOAD)
     if not stays_inside(entry.get("file") or entry["url"].rpartition("/")[2]):
         raise InputError(f"{entry.place('url')}: {entry['url']} ends in no name of a file; give it one with 'file'")
 
@@ -92,27 +113,62 @@ def _short(value: Any) -> str:
 
 
 _PATHS = "a list of names inside of the dataset's folder"
-_FORMS: dict[str, tuple[str, Test]] = {
-    "folder": ("the name of a folder inside of the data folder", stays_inside),
-    "expects": (_PATHS, _inside),
-    "classes": ("their number, at least 1", _is_count),
-    "splits": ("the number of images of each split", _counts),
-    "options": ("a mapping", _is_mapping),
-    "variants": ("a mapping", _is_mapping),
-    "checksums": ("names inside of the dataset's folder, each with md5:... or sha256:...", _checksums),
-    "download": ("a list", lambda value: isinstance(value, list)),
-    "steps": ("a list of texts", _texts),
-    "traps": ("a list of texts", _texts),
-    "papers": ("a mapping", _is_mapping),
-    "metric": ("the name of a metric ('bench list metrics')", _is_metric),
-    "metric_note": ("a text", _is_text),
-    "size": ("a text, such as 1.1 GB", _is_text),
-}
-_OF_A_DOWNLOAD: dict[str, tuple[str, Test]] = {
-    "checksum": ("md5:... or sha256:...", _is_checksum),
-    "gives": (_PATHS, _inside),
-    "into": ("the name of a folder inside of the dataset's folder", stays_inside),
-    "file": ("the name of a file inside of the dataset's folder", stays_inside),
-    "inner": (_PATHS, _inside),
-    "rename": ("names of things at the archive's top, each with another name", _renames),
-}
+_TEXT = "a text"
+
+KEYS = (
+    Fact("title", _TEXT, "what tables call it", variant=True),
+    Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
+    Fact("task", _TEXT, "`classification`, or `segmentation`, which nothing is trained on"),
+    Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
+    Fact("expects", _PATHS, "what must be there before it is opened", _inside, variant=True),
+    Fact("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
+    Fact("official", "the size of each official list", "the lists that its reader gives", variant=True),
+    Fact("use", "lists of official lists", "which of them train, test and, if any, val are made of", variant=True),
+    Fact("splits", "the number of images of each split", "of a dataset without official lists", _counts),
+    Fact("options", "a mapping", "what the card tells its reader", _is_mapping, variant=True),
+    Fact("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is_mapping),
+    Fact(
+        "checksums",
+        "names inside of the dataset's folder, each with md5:... or sha256:...",
+        "files that are verified",
+        _checksums,
+        variant=True,
+    ),
+    Fact(
+        "download",
+        "a list",
+        "what `bench data prepare` fetches; a card that has it names its licence",
+        lambda value: isinstance(value, list),
+        variant=True,
+    ),
+    Fact("steps", "a list of texts", "what somebody has to do by hand to get it", _texts),
+    Fact("traps", "a list of texts", "what goes wrong easily", _texts),
+    Fact("papers", "a mapping", "by paper: `{as: default or other, source: ...}`, whose split it took", _is_mapping),
+    Fact("metric", "the name of a metric ('bench list metrics')", "the usual one; else top1", _is_metric),
+    Fact("metric_note", _TEXT, "who scores it otherwise", _is_text),
+    Fact("size", "a text, such as 1.1 GB", "of the download", _is_text),
+    Fact("sha256", _TEXT, "of generated images"),
+    Fact("wnids_sha256", _TEXT, "of the WordNet ids in its options, one a line"),
+    Fact("version", "a whole number", "of what is generated; raised when it changes"),
+    Fact("about", _TEXT, "what has to be known about it", variant=True),
+    Fact("source", _TEXT, "who made it, and where it is"),
+    Fact("licence", _TEXT, "of the images"),
+    Fact("image", _TEXT, "what the images are"),
+    Fact("normalisation", _TEXT, "which mean and deviation are usual"),
+    Fact("from_memory", "a list of texts", "what in the card nobody has looked up"),
+)
+"""What a card may say; other entries are kept and mean nothing."""
+
+DOWNLOAD = (
+    Fact("url", "https:// or http://", "of the file"),
+    Fact("checksum", "md5:... or sha256:...", "of the file", _is_checksum),
+    Fact("gives", _PATHS, "what is there afterwards", _inside),
+    Fact("into", "the name of a folder inside of the dataset's folder", "where it is unpacked", stays_inside),
+    Fact("file", "the name of a file inside of the dataset's folder", "what it is called here", stays_inside),
+    Fact("inner", _PATHS, "archives in the archive, unpacked too", _inside),
+    Fact("rename", "names of things at the archive's top, each with another name", "what is renamed", _renames),
+)
+"""What an entry of ``download`` says."""
+
+OF_A_VARIANT = frozenset(fact.name for fact in KEYS if fact.variant)
+"""What a variant may say in the place of its card."""

@@ -63,7 +63,7 @@ def _how_prepared(names: Iterable[str], request: Request) -> str:
     """The command that fetches datasets, in words; with the user's folders where one of them is theirs."""
     suite = bench.Registry().dataset_files
     theirs = any(name.partition("@")[0] not in suite for name in names)
-    plugins = [word for path in request.registry.plugins for word in ("--plugin", str(path))] if theirs else []
+    plugins = request.plugins if theirs else ()
     return f"'{shlex.join(['bench', 'data', 'prepare', 'NAME', *plugins])}' fetches one or says how"
 
 

@@ -148,7 +148,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from bench.records.store import write_file
+    from bench.records.files import write_file
 
     try:
         write_file(path, text)

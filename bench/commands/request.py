@@ -33,14 +33,16 @@ class Request:
         overrides: what was typed in the place of its axes and rules.
         registry: finds what it names, plug-ins included.
         results: the folder of records.
-        words: the options of plug-ins and results, as another command needs them.
+        plugins: the options that name the plug-ins, as another command needs them.
+        place: the option that names the results folder, likewise.
     """
 
     target: str
     overrides: Overrides
     registry: bench.Registry
     results: Path
-    words: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    place: tuple[str, ...] = ()
 
     @cached_property
     def plan(self) -> Plan:
@@ -69,7 +71,7 @@ class Request:
             if value := getattr(typed, option):
                 words += [f"--{option}", value]
         words += [word for setting in typed.settings for word in ("--set", setting)]
-        words += [*self.words, *(["--seeds", typed.seeds] if typed.seeds else [])]
+        words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
         return shlex.join(words)
 
     def beside(self, option: str) -> list[Request]:
@@ -82,10 +84,12 @@ def request_of(options: argparse.Namespace) -> Request:
     typed: dict[str, Any] = {field.name: getattr(options, field.name, None) or "" for field in fields(Overrides)}
     overrides = Overrides(**{**typed, "settings": tuple(options.set)})
     settled = getattr(options, "settled", ())
-    words = [] if "plugin" in settled else [word for path in options.plugin for word in ("--plugin", path)]
-    if options.results != RESULTS and "results" not in settled:
-        words += ["--results", str(options.results)]
-    return Request(options.target, overrides, bench.Registry(options.plugin), options.results, tuple(words))
+    plugins: tuple[str, ...] = ()
+    if "plugin" not in settled:
+        plugins = tuple(word for path in options.plugin for word in ("--plugin", path))
+    typed_place = options.results != RESULTS and "results" not in settled
+    place = ("--results", str(options.results)) if typed_place else ()
+    return Request(options.target, overrides, bench.Registry(options.plugin), options.results, plugins, place)
 
 
 def add_target_command(commands: object, name: str, command: Run, about: str, examples: str) -> Parser:

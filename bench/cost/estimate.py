@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bench.cards import DatasetCard
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
+from bench.metrics.predictions import BYTES
 from bench.spec import RunSpec
 
 RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
@@ -243,8 +244,8 @@ def _disk(cells: Mapping[Cell, int], times: Sequence[StepTime]) -> tuple[int, li
             total += count * statistics.median(sizes[key])
             used, counted = used + len(sizes[key]) * (key not in counted), counted | {key}
         elif cell.size.images is not None:
-            total += count * cell.size.points * cell.size.images * 2
-            words["predictions: 2 bytes an image and point of the curve, before compression"] = None
+            total += count * cell.size.points * cell.size.images * BYTES
+            words[f"predictions: {BYTES} bytes an image and point of the curve, before compression"] = None
         else:
             words["records of datasets whose size is not on their card are not in it"] = None
     return round(total), ([f"records: from {_listed(used)}"] if used else []) + list(words)

@@ -6,7 +6,6 @@ The latter are kept in ``RESULTS/step_times.json``, with the hardware that made 
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from bench.errors import InputError
+from bench.records.files import write_file
 from bench.records.record import Record
-from bench.records.store import UNSOUND, Finished, Store, write_file
+from bench.records.store import UNSOUND, Finished, Store
 from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
 
 STEPS = 10
@@ -129,23 +129,21 @@ def _time_of(record: Record, folder: Path) -> StepTime:
     spec, timing, environment = record.run, record.timing, record.environment.facts
     ranks, points = record.ranks or 1, len(record.curve)
     steps = sum(stage.budget for stage in record.stages) or record.curve[-1].step
-    images = points * ((record.validation_images or 0) + (record.test_images or 0))
-    evaluation = float(timing.evaluation_seconds or math.nan)
+    if record.test_images is None or timing.evaluation_seconds is None:
+        raise ValueError(f"{folder}: it does not say how many images were evaluated, or how long that took")
+    images = points * ((record.validation_images or 0) + record.test_images)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
-    time = StepTime(
+    return StepTime(
         work=work_of(spec),
         hardware=str(gpu or environment["processor"]),
         gpu=gpu is not None,
-        step_seconds=ranks * (timing.seconds - evaluation) / steps,
-        image_seconds=ranks * evaluation / images,
+        step_seconds=ranks * (timing.seconds - timing.evaluation_seconds) / steps,
+        image_seconds=ranks * timing.evaluation_seconds / images,
         steps=steps,
         dataset=spec.dataset.name,
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         points=points,
     )
-    if math.isnan(time.step_seconds):
-        raise ValueError(f"{folder}: it does not say how long its evaluations took")
-    return time
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from bench.launch.failures import Failure
-from bench.records.store import write_file
+from bench.records.files import write_file
 
 
 class Orders:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, Problems, choose
-from bench.launch.launcher import above_zero, count, one_line
+from bench.launch.launcher import Option, above_zero, count, one_line
 from bench.reading.toml import Lines, read_toml
 from bench.spec import RunSpec
 
@@ -205,14 +205,38 @@ def _lines_of_shell(value: object) -> tuple[str, ...]:
     return tuple(lines)
 
 
-READ: Mapping[str, Callable[[object], Any]] = {
-    **dict.fromkeys(("partition", "account", "qos", "constraint", "exclude"), one_line),
-    "time": _minutes,
-    "gpus_per_run": count(0),
-    **dict.fromkeys(("cpus_per_run", "pack", "max_running"), count(1)),
-    "max_requeues": count(0),
-    "signal_seconds": count(1),
-    **dict.fromkeys(("mem", "pack_minutes"), above_zero),
-    "setup": _lines_of_shell,
-}
-"""How the value of each key is read, from a file or the command line; ``ValueError`` says what is expected."""
+OPTIONS = (
+    Option("gpus_per_run", "GPUs that share each run (default: 1; 0: the CPU)", "N", count(0)),
+    Option("partition", "where the jobs wait", "P", one_line),
+    Option(
+        "time",
+        "minutes, or HH:MM:SS; a run that needs more is requeued and goes on (default: 60)",
+        "TIME",
+        _minutes,
+    ),
+    Option("cpus_per_run", "cores (default: 1)", "N", count(1)),
+    Option("mem", "gigabytes", "G", above_zero),
+    Option("account", "who pays", "A", one_line),
+    Option("qos", "quality of service", "Q", one_line),
+    Option("constraint", "what a node must have", "C", one_line),
+    Option("exclude", "nodes not to be used", "NODES", one_line),
+    Option("max_running", "jobs that may run at a time", "N", count(1)),
+    Option("pack", "runs of a job, one after the other (default: 1)", "K", count(1)),
+    Option(
+        "pack_minutes",
+        "as many runs a job as take so many minutes, from the time of finished ones",
+        "M",
+        above_zero,
+    ),
+    Option("setup", "a line of shell that comes before; repeatable", "LINE", _lines_of_shell, repeats=True),
+)
+"""Keys of a profile that may be typed too; what reads a value says with ``ValueError`` what is expected."""
+
+PROFILE_ONLY = (
+    Option("signal_seconds", "how long before its time limit a job is signalled (default: 120)", "S", count(1)),
+    Option("max_requeues", "how often a job may go on after its time limit (default: 100)", "N", count(0)),
+)
+"""Keys that only a profile has."""
+
+READ: Mapping[str, Callable[[Any], Any]] = {option.key: option.read for option in (*OPTIONS, *PROFILE_ONLY)}
+"""How the value of each key is read."""

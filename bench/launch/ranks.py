@@ -23,8 +23,9 @@ from bench.launch.executor import Job
 from bench.launch.failures import TAIL, Failure, PartFailed, blamed, death
 from bench.launch.gpus import gpu_of_rank
 from bench.process import environment, program
+from bench.records.files import write_file
 from bench.records.lease import claimed
-from bench.records.store import Store, write_file
+from bench.records.store import Store
 from bench.spec import RunSpec, from_json, to_json
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.launcher import Queued
-from bench.records.store import UNSOUND, write_file
+from bench.records.files import write_file
+from bench.records.store import UNSOUND
 
 FORM = 1
 """The form of the file of a submission."""

@@ -10,13 +10,8 @@ from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Executor
 from bench.launch.launcher import RESUBMIT, Cancelled, Launch, Launcher, Option, Queued, Typed
-from bench.launch.profile import READ, Profile, read_profile
+from bench.launch.profile import OPTIONS, READ, Profile, read_profile
 from bench.launch.submissions import folder_of, queued, read
-
-
-def _resource(key: str, about: str, metavar: str, repeats: bool = False) -> Option:
-    """An option that is a key of ``Resources``, read as a profile's."""
-    return Option(key, about, metavar, READ[key], repeats)
 
 
 class Slurm(Launcher):
@@ -24,19 +19,7 @@ class Slurm(Launcher):
 
     options = (
         Option("cluster", "a profile with these options: a name, or a TOML file", "NAME"),
-        _resource("gpus_per_run", "GPUs that share each run (default: 1; 0: the CPU)", "N"),
-        _resource("partition", "where the jobs wait", "P"),
-        _resource("time", "minutes, or HH:MM:SS; a run that needs more is requeued and goes on (default: 60)", "TIME"),
-        _resource("cpus_per_run", "cores (default: 1)", "N"),
-        _resource("mem", "gigabytes", "G"),
-        _resource("account", "who pays", "A"),
-        _resource("qos", "quality of service", "Q"),
-        _resource("constraint", "what a node must have", "C"),
-        _resource("exclude", "nodes not to be used", "NODES"),
-        _resource("max_running", "jobs that may run at a time", "N"),
-        _resource("pack", "runs of a job, one after the other (default: 1)", "K"),
-        _resource("pack_minutes", "as many runs a job as take so many minutes, from the time of finished ones", "M"),
-        _resource("setup", "a line of shell that comes before; repeatable", "LINE", repeats=True),
+        *OPTIONS,
         RESUBMIT,
     )
     submits = True

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
 """What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
 
+BYTES = 12
+"""Kept of an image at a scored point: the predicted class, and what ``compact`` gives."""
+
 SHARES = 65535
 """Steps of a share. It is a multiple of 15, so that the edges of 15 bins lie on steps and no image changes its bin."""
 

@@ -37,12 +37,19 @@ from bench.papers.labels import assigned, matches
 from bench.papers.published import Key, Printed, PublishedTable, published_table
 from bench.papers.sample import Sample, Samples
 from bench.papers.targets import tables_of
+from bench.reading.keys import Key as Declared
+from bench.reading.keys import names
 from bench.registry import Registry
 
 CHECKS = ("average", "delta", "accuracy", "deviation", "repeated")
 FINDING, EXPLAINED, NOT_CHECKED = "finding", "explained", "not checked"
 _AVERAGE = re.compile(r"(avg|average|mean)\.?", re.IGNORECASE)
-_KEYS = ("delta", "not_checked", "test", "runs")
+KEYS = (
+    Declared("delta", (dict,), "by row label, the row that its printed differences are to", default="the row above"),
+    Declared("not_checked", (dict,), "by label, why a cell's accuracy is not checked"),
+    Declared("test", (dict,), "by label, the number of test images", default="that of the dataset's card"),
+    Declared("runs", (int,), "of how many runs a value is the mean", default="the protocol's seeds"),
+)
 _MAXIMUM = 9
 """Runs beyond which nearly every deviation is attainable, so that the search for one is not worth its time."""
 
@@ -134,8 +141,8 @@ def check_declared(table: PublishedTable) -> None:
     """Raise ``InputError`` where a table's ``audit`` section has an unknown key or names labels that are not there."""
     place = table.place
     for key in table.audit:
-        if key not in _KEYS:
-            raise InputError(f"{place}: audit: {choose(key, _KEYS, 'key')}")
+        if key not in names(KEYS):
+            raise InputError(f"{place}: audit: {choose(key, names(KEYS), 'key')}")
     keys = [(*row, *column) for row in table.rows for column in table.columns]
     selectors = [*(table.audit.get("not_checked") or {}), *(table.audit.get("test") or {})]
     for row, reference in (table.audit.get("delta") or {}).items():

@@ -7,11 +7,7 @@ A claim is a sentence in our own words, where it stands, its table, and one stat
       table: table2
       better: {row: GTA, than: Fine-tune (baseline)}
 
-The statements are ``better``, ``best``, ``monotone``, ``number``, ``all`` (a list of them), ``not`` and ``unprinted``
-(a reason). They take ``row`` (or several), ``than`` (rows, or ``others``), ``pairs`` in the place of both, ``columns``,
-``among`` (only rows with one of these labels), ``except`` (labels of cells that are not meant), ``against: best``,
-``transposed``, ``across`` (rows that the table itself does not compare) and a ``table`` of their own. A label is
-written as it is printed; ``MAE & CE`` is a row with both.
+``bench.papers.claim_keys`` says which statements there are and what they take.
 """
 
 from __future__ import annotations
@@ -34,23 +30,22 @@ from bench.papers.assertion import (
     Unprinted,
     check,
 )
+from bench.papers.claim_keys import CLAIM, OWN, QUANTITY, STATEMENTS
 from bench.papers.labels import matches
 from bench.papers.layout import group_of
 from bench.papers.published import PublishedTable, Ranking, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.reading.document import Section, read_document
+from bench.reading.keys import Key, names
 from bench.registry import Registry
 
 Mean = tuple[float, str]
 """The mean of our runs of a cell, nan where there is none, and why there is none."""
 
-KINDS = ("better", "best", "monotone", "number", "all", "not", "unprinted")
+KINDS = names(STATEMENTS)
 BORNE_OUT, CONTRADICTED = "borne out", "contradicted"
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 NOT_TESTABLE = "not testable"
-_CLAIM = ("claim", "section", "table", *KINDS)
-_QUANTITY = ("table", "row", "than", "pairs", "against", "columns", "among", "except", "transposed", "across")
-_OWN = {"better": ("or_equal",), "best": ("alone",), "monotone": ("order",), "number": ("take", "between", *RELATIONS)}
 
 
 @dataclass(frozen=True)
@@ -192,7 +187,7 @@ class _Reader:
         return found
 
     def claim(self, entry: Section) -> Claim | None:
-        self.keys(entry, _CLAIM, "key of a claim")
+        self.keys(entry, (*CLAIM, *STATEMENTS), "key of a claim")
         try:
             text, section, table = (entry.text(key) for key in ("claim", "section", "table"))
             self.used = [self.table(table, entry.place("table"))]
@@ -221,7 +216,7 @@ class _Reader:
             return Negated(inner.parts[0]) if inner and inner.parts else None
         if kind == "number":
             return self.number(given, table, relation=True)
-        self.keys(given, (*_QUANTITY, *_OWN[kind]), f"key of {kind}")
+        self.keys(given, (*QUANTITY, *OWN[kind]), f"key of {kind}")
         quantity = self.quantity(given, table, best=kind == "best")
         if quantity is None:
             return None
@@ -245,7 +240,7 @@ class _Reader:
         return Every(tuple(parts))
 
     def number(self, given: Section, table: str, relation: bool) -> Number | None:
-        self.keys(given, (*_QUANTITY, *_OWN["number"]), "key of number")
+        self.keys(given, (*QUANTITY, *OWN["number"]), "key of number")
         quantity = self.quantity(given, table)
         take, related = str(given.get("take")), [key for key in given if key in RELATIONS]
         if take not in TAKES:
@@ -344,7 +339,8 @@ class _Reader:
                 labels = {label for key in keys for label in key if label}
                 self.problems.add(f"{place}: {choose(selector, labels, f'{what} of this table')}")
 
-    def keys(self, given: Section, allowed: Sequence[str], what: str) -> None:
+    def keys(self, given: Section, allowed: Sequence[Key], what: str) -> None:
+        known = names(allowed)
         for key in given:
-            if key not in allowed:
-                self.problems.add(f"{given.place(key)}: {choose(key, allowed, what)}")
+            if key not in known:
+                self.problems.add(f"{given.place(key)}: {choose(key, known, what)}")

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Problems, choose
+from bench.notation import listed
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key as Declared
-from bench.reading.keys import check_keys
+from bench.reading.keys import check_keys, names
 
 if TYPE_CHECKING:
     from bench.registry import Registry
@@ -30,12 +31,20 @@ KEYS = (
     Declared("note", (str,), "what was garbled in the source and how it was read"),
     Declared("stub", (list,), "names of the levels of the row labels"),
     Declared("columns", (list,), "labels of each column, a list of levels each"),
-    Declared("rows", (list,), "`{label: [...], cells: [...]}`, cells as printed: `81.2 ± 0.3 (+1.1)`"),
-    Declared(
-        "rank", (dict,), "which cells are compared: `{within: [LEVEL], order: lower, columns: {...}, skip: [...]}`"
-    ),
-    Declared("runs", (dict,), "which runs give the cells (see below)"),
-    Declared("audit", (dict,), "what cannot be inferred about how its numbers hang together"),
+    Declared("rows", (list,), "the rows in printed order (see *Rows*)"),
+    Declared("rank", (dict,), "among which cells the best is marked (see *Rank*)", default="nothing is marked"),
+    Declared("runs", (dict,), "which runs give the cells (see *Runs*)"),
+    Declared("audit", (dict,), "what cannot be inferred about how its numbers hang together (see *Audit*)"),
+)
+ROW_KEYS = (
+    Declared("label", (list,), "of the row, one text a level of the stub"),
+    Declared("cells", (list,), "texts as printed, one a column: `81.2`, `81.2 ± 0.3`, `81.2 (+1.1)`; empty: nothing"),
+)
+RANK_KEYS = (
+    Declared("within", (list,), "levels of the stub whose labels the compared rows share", default="all rows compete"),
+    Declared("order", (str,), "what is better", ORDERS, "higher"),
+    Declared("columns", (dict,), "the order of single columns, by their innermost label: `{Time: lower}`"),
+    Declared("skip", (list,), "innermost labels of columns that are not compared"),
 )
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
@@ -187,7 +196,7 @@ def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple
     rows, cells = [], []
     for number, row in enumerate(_list(section, "rows", problems), 1):
         place = f"{section.place('rows')}: row {number}"
-        if not isinstance(row, Section) or set(row) != {"label", "cells"}:
+        if not isinstance(row, Section) or set(row) != {*names(ROW_KEYS)}:
             problems.add(f"{place}: a row has a label and cells")
             continue
         label = _labels(row["label"], f"{row.place('label')}: label", problems)
@@ -206,8 +215,9 @@ def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Prob
     if given is None:
         return None
     place = section.place("rank")
-    if not isinstance(given, dict) or set(given) - {"within", "order", "columns", "skip"}:
-        problems.add(f"{place}: rank has 'within', 'order', 'columns' and 'skip'")
+    if not isinstance(given, dict) or set(given) - {*names(RANK_KEYS)}:
+        quoted = tuple(f"'{name}'" for name in names(RANK_KEYS))
+        problems.add(f"{place}: rank has {listed(quoted)}")
         return None
     within = _labels(given.get("within", []), f"{place}: within", problems)
     skip = _labels(given.get("skip", []), f"{place}: skip", problems)

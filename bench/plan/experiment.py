@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
-from bench.entry import Chosen, MethodEntry, read_entries, typed_entry
+from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.settings import overlaid, refuse_unplain, typed_layer
 from bench.plan.table import TableRules
-from bench.protocol import RIVALS, Protocol, read_protocol
+from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.reading.syntax import split_list, split_setting
+from bench.reading.syntax import split_list
 from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
@@ -47,7 +48,7 @@ KEYS = (
     Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH`"),
     Key("rates", (list, int, float), "sampling rates in percent of each class"),
     Key("seeds", (list, int), "how many, or which", default="3"),
-    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Protocol*)"),
+    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
     Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
     Key("exclude", (list,), "cells to leave out: `{method: gta, dataset: digits, because: '...'}`"),
     Key("baseline", (str,), "the method that the others are compared with"),
@@ -83,20 +84,6 @@ class Exclusion:
     where: tuple[tuple[str, tuple[str, ...]], ...]
     because: str
     place: str
-
-
-@dataclass(frozen=True)
-class MethodRow:
-    """A method of a table with its candidates: one, or several of which the best one counts."""
-
-    label: str
-    candidates: tuple[MethodEntry, ...]
-    place: str
-
-    @property
-    def names(self) -> set[str]:
-        """What may be written for it: its label, and the name of what is trained."""
-        return {self.label, *(entry.spec.full_name for entry in self.candidates)}
 
 
 @dataclass(frozen=True)
@@ -259,14 +246,7 @@ class _Reader:
         """The protocol of all rows, and that of each candidate with settings of its own."""
         section, place = self.section("protocol"), self.text.place("protocol")
         written = {key: (value, section.place(key)) for key, value in section.items()}
-        typed: dict[str, tuple[object, str]] = {}
-        for text in self.overrides.settings:
-            try:
-                key, value = split_setting(text, "--set")
-            except InputError as error:
-                self.problems.add(error)
-            else:
-                typed[key] = (value, "--set")
+        typed = typed_layer(self.overrides.settings, self.problems)
         place = "--set" if typed else place
         places: dict[Chosen, str] = {(): place}
         for row in methods:
@@ -406,35 +386,6 @@ class _Reader:
 
     def say(self, key: str, problem: str) -> None:
         self.problems.add(f"{self.text.place(key)}: {problem}")
-
-
-def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, object, str]]:
-    """Settings with their places, later ones in the place of earlier ones and of what these exclude (epochs, steps)."""
-    settings: dict[str, tuple[object, str]] = {}
-    for layer in layers:
-        for key in layer.keys() & RIVALS.keys():
-            settings.pop(RIVALS[key], None)
-        settings |= layer
-    return [(key, value, place) for key, (value, place) in settings.items()]
-
-
-def refuse_unplain(entries: Sequence[MethodEntry], place: str) -> Sequence[MethodEntry]:
-    """The candidates of a method. Raises ``InputError`` where two are one, or a setting has no plain value."""
-    for entry in entries:
-        plain_settings(dict(entry.settings), place)
-    if len({(entry.spec, entry.settings) for entry in entries}) < len(entries):
-        raise InputError(
-            f"{place}: '{entries[0].label}' and another of its candidates are one: a value is listed twice"
-        )
-    return entries
-
-
-def plain_settings(settings: Mapping[str, Any], place: str) -> Chosen:
-    """Settings of the protocol with one value each. Raises ``InputError`` where one is a list or a mapping."""
-    for name, value in settings.items():
-        if isinstance(value, (list, dict)):
-            raise InputError(f"{place}: settings: {name} must be one value, not {value!r}")
-    return tuple(settings.items())
 
 
 def _written(name: object) -> str:

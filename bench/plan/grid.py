@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.cards import BackboneCard, DatasetCard
-from bench.entry import MethodEntry
+from bench.entry import MethodEntry, MethodRow
 from bench.errors import InputError, Problems
 from bench.metrics import Metric
 from bench.papers.published import Key
-from bench.plan.experiment import Exclusion, Experiment, MethodRow
+from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
 from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds

@@ -10,7 +10,7 @@ from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, find
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
-from bench.spec import digest
+from bench.spec import digest, percent
 
 T = TypeVar("T")
 
@@ -101,6 +101,12 @@ class Overrides:
     def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
         """The metric that is typed. Raises ``InputError`` where there is none of that name."""
         return find_at(self.metric, metrics, "--metric") if self.metric else None
+
+    @property
+    def kept(self) -> dict[str, set[str]]:
+        """What a paper's cells must be of to be kept, along each of their axes; nothing typed keeps all."""
+        named = {axis: set(split_list(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
+        return {**named, "rate": {percent(rate).removesuffix(" %") for rate in self.typed_rates()}}
 
     def typed_settings(self) -> dict[str, Any]:
         """The settings that are typed, by name. Raises ``InputError`` that names all not of the form key=value."""

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.cards import BackboneCard, DatasetCard
-from bench.entry import Chosen, MethodEntry, read_entries
+from bench.entry import Chosen, MethodEntry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
 from bench.papers.labels import TOGETHER, assigned
@@ -16,17 +15,19 @@ from bench.papers.layout import alike, comparison_groups, group_of, orientation
 from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table
-from bench.papers.sample import UNSTATED, Samples
-from bench.plan.experiment import VARY, overlaid, plain_settings, refuse_unplain
+from bench.plan import deviations
+from bench.plan.cards import Cards, test_images, unshipped
+from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.settings import overlaid, plain_settings
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key, check_keys
 from bench.reading.syntax import split_chain, split_list
 from bench.registry import Registry
-from bench.spec import RunSpec, percent
+from bench.spec import percent
 
 AXES = ("method", "backbone", "dataset", "rate")
 NOT_ASKED = "not among what the command line asks for"
@@ -61,7 +62,7 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
     Raises:
         InputError: all that is wrong with the declarations, each with its place; or nothing is left to run.
     """
-    overrides, cards = overrides or Overrides(), _Cards(registry)
+    overrides, cards = overrides or Overrides(), Cards(registry)
     overrides.check(registry.metrics)
     names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
     problems, tables = Problems(), []
@@ -74,7 +75,7 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         except InputError as error:
             problems.add(error)
     problems.stop()
-    for axis, wanted in _asked(overrides).items():
+    for axis, wanted in overrides.kept.items():
         for name in sorted(wanted - cards.met[axis]):
             problems.add(f"--{axis}s: {choose(name, cards.met[axis], f'{axis} of {target}')}")
     problems.stop()
@@ -84,38 +85,10 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
     return plan
 
 
-def _asked(overrides: Overrides) -> dict[str, set[str]]:
-    """The cells that the command line keeps, along each axis; all, where it names none."""
-    asked = {axis: set(split_list(getattr(overrides, f"{axis}s"))) for axis in AXES}
-    return {**asked, "rate": {_rate(rate) for rate in overrides.typed_rates()}}
-
-
-def _rate(rate: float) -> str:
-    return percent(rate).removesuffix(" %")
-
-
-class _Cards:
-    """Cards, rows and protocols, each read once for all cells of a paper."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.backbone, self.dataset = cache(registry.backbone), cache(registry.dataset)
-        self.samples = Samples(registry)
-        self.entries = dict[str, list[MethodEntry]]()
-        self.met: dict[str, set[str]] = {axis: set() for axis in AXES}
-
-    def methods(self, parts: Mapping[str, Any], place: str) -> list[MethodEntry]:
-        key = repr(parts)
-        if key not in self.entries:
-            entries = read_entries("+".join(parts), dict(parts), place, self.registry)
-            self.entries[key] = [*refuse_unplain(entries, place)]
-        return self.entries[key]
-
-
 class _Planner:
     """Plans one table; problems are collected, so that all are told at once."""
 
-    def __init__(self, table: PublishedTable, cards: _Cards, overrides: Overrides) -> None:
+    def __init__(self, table: PublishedTable, cards: Cards, overrides: Overrides) -> None:
         self.table, self.cards, self.overrides, self.problems = table, cards, overrides, Problems()
         runs = table.runs
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
@@ -285,7 +258,7 @@ class _Planner:
         if axes.get("average"):
             averages = tuple((row, other) for other in alike(self.table, at))
             return dataclasses.replace(
-                cell, averages=averages, ground=Ground(runs, other_metric=any(self.scored(cell)))
+                cell, averages=averages, ground=Ground(runs, other_metric=bool(self.scored(cell)))
             )
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
@@ -316,7 +289,7 @@ class _Planner:
             "method": {entry.spec.full_name for entry in entries},
             "backbone": {name},
             "dataset": {dataset.name, dataset.plain_name, dataset.title},
-            "rate": {_rate(rate)},
+            "rate": {percent(rate).removesuffix(" %")},
         }
         names = {axis: known | labels[axis] for axis, known in names.items()}
         cell = dataclasses.replace(
@@ -330,13 +303,13 @@ class _Planner:
         )
         for axis, met in names.items():
             self.cards.met[axis] |= met
-        asked = _asked(self.overrides)
+        asked = self.overrides.kept
         if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
             return dataclasses.replace(cell, reason=NOT_ASKED)
         if asked["method"] and not labels["method"] & asked["method"]:
             entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
         unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
-        if reason := "".join(unmet[:1]) or _unshipped(backbone):
+        if reason := "".join(unmet[:1]) or unshipped(backbone):
             return dataclasses.replace(cell, reason=reason)
         seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
         candidates = []
@@ -346,10 +319,16 @@ class _Planner:
             candidates.append(Candidate(entry.label, tuple(runs)))
         spec = candidates[0].runs[0]
         before = self.settings(settings, entries[0].settings, typed=False)
-        differs = [*self.differs(spec, before, settings, len(candidates)), *_weights(spec, declared, self.cards)]
-        differs += [*_data(dataset, self.table.paper), *self.scored(cell)]
-        images = _test_images(dataset) if cell.metric.per_image else None
-        ground = Ground(ground.runs, images, "; ".join(differs), any(self.scored(cell)))
+        assert self.protocol is not None
+        differs = [
+            *deviations.of_settings(spec.protocol, before, self.protocol, settings),
+            *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
+            *deviations.of_weights(spec, declared, self.cards.backbone),
+            *deviations.of_data(dataset, self.table.paper),
+            *self.scored(cell),
+        ]
+        images = test_images(dataset) if cell.metric.per_image else None
+        ground = Ground(ground.runs, images, "; ".join(differs), bool(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
 
     def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
@@ -384,26 +363,9 @@ class _Planner:
             return read_seeds(self.protocol.seeds.value, self.protocol.place)
         return read_seeds(declared, self.declared.place("seeds"))
 
-    def differs(self, spec: RunSpec, before: Protocol, of_label: Mapping[str, Any], candidates: int) -> Iterator[str]:
-        """How settings and rules differ from what the paper did; what only we chose is no difference to it."""
-        assert self.protocol is not None
-        unstated = {key for key, stated in self.protocol.settings.items() if _ours(stated.source)} - {*of_label}
-        yield from _settings(spec.protocol, before, unstated)
-        rules, stated = self.rules(), self.protocol
-        if rules.selection != stated.selection.value and not _ours(stated.selection.source):
-            yield f"scored at {rules.selection} in place of {stated.selection.value}"
-        if candidates > 1 and rules.sweep != stated.sweep.value and not _ours(stated.sweep.source):
-            yield f"weights chosen by {rules.sweep} in place of {stated.sweep.value}"
-
-    def scored(self, cell: PlannedCell) -> Iterator[str]:
+    def scored(self, cell: PlannedCell) -> list[str]:
         """How what is shown differs from what is printed."""
-        printed = self.metric or TOP1
-        if not cell.metric.of_curve:
-            yield f"{cell.metric.title} of another machine"
-        elif cell.unlike:
-            yield f"{cell.metric.title} in place of {printed.title}"
-        if self.overrides.split == "val":
-            yield "scored on the validation split in place of the test split"
+        return [*deviations.of_score(cell.metric, self.metric or TOP1, cell.unlike, self.overrides.split)]
 
     def named(self, row: int, at: int, axis: str) -> set[str]:
         """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""
@@ -433,61 +395,3 @@ class _Planner:
     def section(self, key: str) -> Section:
         section = self.declared.get(key)
         return section if isinstance(section, Section) else Section(self.declared.source, self.declared.first_line)
-
-
-def _unshipped(backbone: BackboneCard) -> str:
-    """Why runs of a backbone cannot be planned, as their ids depend on its weights; empty where they can."""
-    try:
-        backbone.require_weights()
-    except InputError:
-        return (
-            f"the weights of {backbone.name} are not here: 'bench show {backbone.name}' says where they are published, "
-            f"'bench convert {backbone.name} CHECKPOINT' puts them in place"
-        )
-    return ""
-
-
-def _settings(ours: Protocol, theirs: Protocol, unstated: Iterable[str]) -> Iterator[str]:
-    if ours == theirs:
-        return
-    now, before = _flat(ours), _flat(theirs)
-    changed = [key for key in now if now[key] != before[key] and key not in {*unstated}]
-    if changed:
-        yield f"{_written(now, changed)} in place of {_written(before, changed)}"
-
-
-def _flat(protocol: Protocol) -> dict[str, Any]:
-    """The settings of a protocol and its recipe by name."""
-    settings = dataclasses.asdict(protocol)
-    return {**settings.pop("recipe"), **settings}
-
-
-def _written(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Of epochs and steps only the one that is given."""
-    return ", ".join(f"{key}={settings[key]}" for key in keys if settings[key] or key not in ("epochs", "steps"))
-
-
-def _weights(spec: RunSpec, declared: str, cards: _Cards) -> Iterator[str]:
-    if spec.backbone.name == declared:
-        return
-    try:
-        same = cards.backbone(declared).named.means == spec.backbone.means
-    except InputError:
-        same = False  # the published weights are not here, so nobody can say that these are the same
-    if not same:
-        yield f"weights of {spec.backbone.name} in place of {declared}'s"
-
-
-def _data(dataset: DatasetCard, paper: str) -> Iterator[str]:
-    if ((dataset.facts.get("papers") or {}).get(paper) or {}).get("as") == "other":
-        yield f"the paper took another split of {dataset.title}"
-
-
-def _test_images(dataset: DatasetCard) -> int | None:
-    """The size of the official test split."""
-    images = (dataset.facts.get("splits") or {}).get("test")
-    return images if isinstance(images, int) and images > 0 else None
-
-
-def _ours(source: str) -> bool:
-    return source.startswith(UNSTATED)

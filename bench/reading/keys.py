@@ -42,6 +42,11 @@ class Key:
         return " or ".join(_NOUNS[form] for form in self.forms)
 
 
+def names(keys: Iterable[Key]) -> tuple[str, ...]:
+    """The names of some keys."""
+    return tuple(key.name for key in keys)
+
+
 def check_keys(section: Section, keys: Sequence[Key], what: str, problems: Problems) -> None:
     """Say which keys of a section are unknown or of the wrong form; those are then taken out of it.
 

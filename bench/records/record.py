@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -310,4 +311,16 @@ def finite(value: float) -> float | None:
 
 def json_schema() -> str:
     """The JSON schema of both records, which docs/record.schema.json holds."""
-    return json.dumps(msgspec.json.schema(AnyRecord), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(_plainly_described(msgspec.json.schema(AnyRecord)), indent=1, ensure_ascii=False) + "\n"
+
+
+def _plainly_described(part: Any) -> Any:
+    """A schema whose descriptions are indented alike by all versions of Python, which treat docstrings differently."""
+    if isinstance(part, list):
+        return [_plainly_described(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    whole = {key: _plainly_described(value) for key, value in part.items()}
+    if isinstance(description := whole.get("description"), str):
+        whole["description"] = inspect.cleandoc(description)
+    return whole

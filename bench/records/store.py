@@ -12,23 +12,21 @@ No locks and no database: folders of results live on network file systems.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import math
 import os
 import re
 import shutil
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from bench.errors import InputError
+from bench.records.files import in_threads, sync, write_file
 from bench.records.index import CURVES, SCORES, Index, Row, ScoredRow
 from bench.records.record import (
     AnyRecord,
@@ -46,21 +44,12 @@ from bench.spec import RunSpec
 UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
 """What reading a file that is not a sound record can raise."""
 
-THREADS = 32
-"""Files looked at at a time: on a network file system each takes a while, in which others can be asked for."""
-
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
-
-_SAMPLE = 16
-_AT_HAND = 1e-4
-"""Seconds of waiting for a file below which it is at hand."""
 
 _READ_TOGETHER = 4096
 """Records whose text is in memory at a time."""
 
 _Row = TypeVar("_Row", Row, ScoredRow)
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class Point(NamedTuple):
@@ -269,15 +258,15 @@ class Store:
         target = self.root / kind / name
         target.parent.mkdir(exist_ok=True)
         for file in draft.iterdir():
-            _sync(file)
-        _sync(draft)
+            sync(file)
+        sync(draft)
         try:
             draft.rename(target)
         except OSError:
             if not (target / "record.json").is_file():
                 raise
         with contextlib.suppress(OSError):  # it has its name
-            _sync(target.parent)
+            sync(target.parent)
         return target
 
     def _folders(self, kind: str) -> list[str]:
@@ -358,36 +347,6 @@ class Store:
             ) from None
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all. Raises ``OSError`` that names it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        draft.replace(path)
-    except OSError as error:  # a write that fails does not say of which file
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """What ``work``, which looks at a file, gives for each item, in order.
-
-    Threads are used where the first few items were mostly waited for, as on a network file system. Where files are at
-    hand they would only hinder each other.
-    """
-    started, worked = time.perf_counter(), time.thread_time()
-    first = [work(item) for item in items[:_SAMPLE]]
-    waited = time.perf_counter() - started - (time.thread_time() - worked)
-    rest = items[_SAMPLE:]
-    if waited < _SAMPLE * _AT_HAND:
-        return first + [work(item) for item in rest]
-    parts = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
-    with ThreadPoolExecutor(THREADS) as pool:
-        return first + [found for part in pool.map(lambda part: [work(item) for item in part], parts) for found in part]
-
-
 def _point(step: int, val: float | None, test: float) -> Point:
     return Point(step, math.nan if val is None else val, test)
 
@@ -404,15 +363,3 @@ def folder_name(spec: RunSpec) -> str:
 
 def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.")[:100]
-
-
-def _sync(path: Path) -> None:
-    """Have the file or folder on disk before it gets its name. Raises ``OSError`` where it is not."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:  # a disk that is full may say so only now
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # as network file systems do for folders
-            raise
-    finally:
-        os.close(handle)

@@ -124,7 +124,7 @@ def format_of(path: Path) -> str:
 
 def write_formats(sheet: Sheet, folder: Path, name: str) -> list[Path]:
     """Write a sheet in every format that has files of its own. Returns their paths."""
-    from bench.records.store import write_file
+    from bench.records.files import write_file
 
     paths = []
     for format, known in FORMATS.items():

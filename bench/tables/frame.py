@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import InputError
 from bench.metrics import METRICS, Metric
 from bench.plan.table import Plan, TablePlan
-from bench.records.store import Store, write_file
+from bench.records.files import write_file
+from bench.records.store import Store
 from bench.rules import SPLITS
 from bench.spec import MethodSpec, RunSpec, written
 from bench.tables.results import Results, results_of

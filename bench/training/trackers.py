@@ -24,8 +24,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.errors import InputError, choose
+from bench.records.files import write_file
 from bench.records.record import Point
-from bench.records.store import folder_name, write_file
+from bench.records.store import folder_name
 from bench.spec import RunSpec, to_json
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bench
@@ -20,6 +21,7 @@ from bench.cost.estimate import RATIOS, Estimate, Size, estimate, lines, size_of
 from bench.cost.measure import measure
 from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
+from bench.metrics.predictions import BYTES, compact
 from bench.protocol import Protocol, Recipe
 from bench.records.store import Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
@@ -80,6 +82,12 @@ def publish(store: Store, run: RunSpec, changed: Mapping[str, Any] | None = None
     with store.draft() as draft:
         (draft / "predictions.npz").write_bytes(b"0" * 5000)
         return store.publish(draft, run, {**record(run, **environment), **(changed or {})})
+
+
+def make_older(folder: Path, changed: Mapping[str, Any]) -> None:
+    """Write a record as one of schema 1 with other entries."""
+    path = folder / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1, **changed}), encoding="utf-8")
 
 
 def from_records(store: Store) -> list[StepTime]:
@@ -198,16 +206,20 @@ class TestDisk:
         assert (found.bytes, found.disk) == (4000, ("records: from 2 finished runs",))
 
     def test_or_from_the_number_of_predictions(self) -> None:
-        # 2 points, 150 images, 2 bytes
+        # 2 points, 150 images, 12 bytes
         other = replace(time(spec(dataset="cub200"), 1.0), bytes=10**9, points=2)
         found = estimated([spec(), spec("gta")], [other])
-        assert found.bytes == 2 * 2 * 150 * 2
-        assert found.disk == ("predictions: 2 bytes an image and point of the curve, before compression",)
+        assert found.bytes == 2 * 2 * 150 * 12
+        assert found.disk == ("predictions: 12 bytes an image and point of the curve, before compression",)
+
+    def test_of_an_image_as_much_is_kept(self) -> None:
+        kept = compact(*[np.ones(1)] * 4)
+        assert sum(array.itemsize for array in kept.values()) + np.dtype(np.uint16).itemsize == BYTES
 
     def test_decoded_images_of_one_size_once(self) -> None:
         runs = [spec(seed=seed, image_size=32, augmentation="shift") for seed in range(3)]
         found = estimated(runs, [], official={"train": 1000})
-        assert found.bytes == 3 * 2 * 150 * 2 + 1150 * 32 * 32 * 3
+        assert found.bytes == 3 * 2 * 150 * 12 + 1150 * 32 * 32 * 3
         assert "decoded images: 3 bytes a pixel" in found.disk
 
     def test_decoded_images_of_many_sizes_are_said_to_be_left_out(self) -> None:
@@ -224,9 +236,13 @@ class TestTimesOfRecords:
         assert found.bytes == sum(path.stat().st_size for path in folder.iterdir()) > 5000
         assert found.work == work_of(spec())
 
-    @pytest.mark.parametrize("environment", [{"gpu": GPU}, {"gpus": [{"name": GPU}]}], ids=["older", "newer"])
-    def test_of_a_run_on_a_gpu(self, tmp_path: Path, environment: dict[str, Any]) -> None:
-        publish(Store(tmp_path), spec(), **environment)
+    def test_of_a_run_on_a_gpu(self, tmp_path: Path) -> None:
+        publish(Store(tmp_path), spec(), gpus=[{"name": GPU}])
+        (found,) = from_records(Store(tmp_path))
+        assert (found.hardware, found.gpu) == (GPU, True)
+
+    def test_of_a_run_on_the_only_gpu_of_an_older_record(self, tmp_path: Path) -> None:
+        make_older(publish(Store(tmp_path), spec()), {"environment": {"processor": CPU, "gpu": GPU}})
         (found,) = from_records(Store(tmp_path))
         assert (found.hardware, found.gpu) == (GPU, True)
 
@@ -240,7 +256,7 @@ class TestTimesOfRecords:
     )
     def test_a_record_that_lacks_something_gives_none(self, tmp_path: Path, changed: dict[str, Any]) -> None:
         store = Store(tmp_path)
-        publish(store, spec(), changed)
+        make_older(publish(store, spec()), changed)
         publish(store, spec(seed=1))
         assert len(store.finished()) == 2
         assert len(from_records(store)) == 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.launch import worker
 from bench.launch.executor import Job
+from bench.records.record import Record, record_of
 from bench.records.store import Store
 from bench.spec import RunSpec
 from tests.faults.nursery import planned
@@ -22,14 +23,14 @@ ROOT = Path(__file__).parent.parent.parent
 class Cheap:
     """What a run leaves behind, as ``bench.training.trial.Outcome``."""
 
-    record: dict[str, Any]
+    record: Record
     predictions: dict[str, Any]
 
 
 def outcome(spec: RunSpec) -> Cheap:
     """The same for the same run, every time."""
     point = {"step": 2, "val": None, "test": {"top1": int(spec.id, 16) % 10_000 / 100}}
-    return Cheap({"status": "done", "curve": [point], "timing": {"seconds": 1.0}}, {})
+    return Cheap(record_of(spec, {"curve": [point], "timing": {"seconds": 1.0}}, Record), {})
 
 
 def serve(trace: str, seconds: float, failing: str) -> None:

@@ -22,10 +22,11 @@ from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
 from bench.launch.status import claimed_runs
 from bench.launch.worker import Unwritable, no_room, writing_to
+from bench.records.files import write_file
 from bench.records.record import SCHEMA
-from bench.records.store import Store, write_file
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.training.checkpoint import Checkpoint, _save
+from bench.training.checkpoint import FORM, Checkpoint, _save
 from bench.training.shelf import Shelf, Tensors
 from tests.faults.cheap import command, front, grid, interpreter, outcome
 from tests.faults.nursery import ended, planned, tables, whole
@@ -274,7 +275,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
         assert (status["done"], status["missing"]) == (2, 1)
         shown = bench(script, "table", *read)
         assert (shown.code, shown.err) == (0, "")
-        assert scores(Store(results)) == {run.id: outcome(run).record["curve"][0]["test"]["top1"] for run in runs[:2]}
+        assert scores(Store(results)) == {run.id: outcome(run).record.curve[0].test["top1"] for run in runs[:2]}
     assert not (tmp_path / "trace").exists()
 
 
@@ -404,7 +405,7 @@ class TestDamagedState:
             "step": 7,
         }
         path, draw = tmp_path / "current.pt", random.Random(24)
-        _save(path, {"form": 1, "key": "run", **state})
+        _save(path, {"form": FORM, "key": "run", **state})
         content, refused = path.read_bytes(), 0
         reader = Checkpoint(tmp_path / "none", "run", 1.0)
         for _ in range(300):
@@ -496,7 +497,7 @@ class TestNames:
         with store.draft() as draft:
             error = {"kind": "E", "message": "m"}
             store.publish_failure(draft, run, {"status": "failed", "error": error})
-        assert scores(Store(tmp_path)) == {run.id: outcome(run).record["curve"][0]["test"]["top1"]}
+        assert scores(Store(tmp_path)) == {run.id: outcome(run).record.curve[0].test["top1"]}
         assert as_plain(Store(tmp_path).record(run.id))["label"] == run.label
         assert set(Store(tmp_path).failures()) == {run.id}
         assert {path.name for path in tmp_path.iterdir()} == {"drafts", "runs", "failed", "index.jsonl"}

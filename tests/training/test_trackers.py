@@ -42,8 +42,9 @@ from bench.training.trackers import tracked
 spec, results, points, end, *_ = map(json.loads, sys.argv[1:5])
 with tracked(("tensorboard", "wandb"), from_json(spec), Path(results)) as observer:
     for step, top1 in points:
-        scores = {"top1": top1, "mean_per_class": top1 - 1, "right": 3}
-        observer.point(Point(step, 0.1, {"ce": 0.5, "gta": 0.25}, scores if step > 1 else None, scores, 2.0 * step))
+        scores = {"top1": top1, "mean_per_class": top1 - 1}
+        loss, val = {"ce": 0.5, "gta": 0.25}, scores if step > 1 else None
+        observer.point(Point(step=step, learning_rate=0.1, loss=loss, val=val, test=scores, seconds=2.0 * step))
     if end == "kill":
         os.kill(os.getpid(), 9)
 """

@@ -1,0 +1,53 @@
+"""Settings of the protocol where they are written: in layers, of which a later one wins, and one plain value each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.entry import Chosen, MethodEntry
+from bench.errors import InputError, Problems
+from bench.protocol import RIVALS
+from bench.reading.syntax import split_setting
+
+
+def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, object, str]]:
+    """Settings with their places, later ones in the place of earlier ones and of what these exclude (epochs, steps)."""
+    settings: dict[str, tuple[object, str]] = {}
+    for layer in layers:
+        for key in layer.keys() & RIVALS.keys():
+            settings.pop(RIVALS[key], None)
+        settings |= layer
+    return [(key, value, place) for key, (value, place) in settings.items()]
+
+
+def typed_layer(texts: Sequence[str], problems: Problems) -> dict[str, tuple[object, str]]:
+    """The settings that are typed, a layer by itself; those that cannot be read are told among the problems."""
+    layer: dict[str, tuple[object, str]] = {}
+    for text in texts:
+        try:
+            key, value = split_setting(text, "--set")
+        except InputError as error:
+            problems.add(error)
+        else:
+            layer[key] = (value, "--set")
+    return layer
+
+
+def refuse_unplain(entries: Sequence[MethodEntry], place: str) -> Sequence[MethodEntry]:
+    """The candidates of a method. Raises ``InputError`` where two are one, or a setting has no plain value."""
+    for entry in entries:
+        plain_settings(dict(entry.settings), place)
+    if len({(entry.spec, entry.settings) for entry in entries}) < len(entries):
+        raise InputError(
+            f"{place}: '{entries[0].label}' and another of its candidates are one: a value is listed twice"
+        )
+    return entries
+
+
+def plain_settings(settings: Mapping[str, Any], place: str) -> Chosen:
+    """Settings of the protocol with one value each. Raises ``InputError`` where one is a list or a mapping."""
+    for name, value in settings.items():
+        if isinstance(value, (list, dict)):
+            raise InputError(f"{place}: settings: {name} must be one value, not {value!r}")
+    return tuple(settings.items())

@@ -1,0 +1,64 @@
+"""Files on any file system: written whole or not at all, on disk before they get their name, many read at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+THREADS = 32
+"""Files looked at at a time: on a network file system each takes a while, in which others can be asked for."""
+
+_SAMPLE = 16
+_AT_HAND = 1e-4
+"""Seconds of waiting for a file below which it is at hand."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all. Raises ``OSError`` that names it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        draft.replace(path)
+    except OSError as error:  # a write that fails does not say of which file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """What ``work``, which looks at a file, gives for each item, in order.
+
+    Threads are used where the first few items were mostly waited for, as on a network file system. Where files are at
+    hand they would only hinder each other.
+    """
+    started, worked = time.perf_counter(), time.thread_time()
+    first = [work(item) for item in items[:_SAMPLE]]
+    waited = time.perf_counter() - started - (time.thread_time() - worked)
+    rest = items[_SAMPLE:]
+    if waited < _SAMPLE * _AT_HAND:
+        return first + [work(item) for item in rest]
+    parts = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
+    with ThreadPoolExecutor(THREADS) as pool:
+        return first + [found for part in pool.map(lambda part: [work(item) for item in part], parts) for found in part]
+
+
+def sync(path: Path) -> None:
+    """Have the file or folder on disk before it gets its name. Raises ``OSError`` where it is not."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # a disk that is full may say so only now
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # as network file systems do for folders
+            raise
+    finally:
+        os.close(handle)
