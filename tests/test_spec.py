@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bench.spec as spec_module
 from bench.conformance import find_subject
 from bench.hyper import Hyper
 from bench.plan.target import read_plan
@@ -206,6 +207,29 @@ class TestGolden:
     def test_a_setting_at_its_default_is_not_hashed(self) -> None:
         """So that a setting added later, with a default that changes nothing, leaves the old ids alone."""
         assert identity(replace(PINNED, protocol=Protocol()))["protocol"] == {"recipe": {}}
+
+
+class TestPlanned:
+    """Ids that a plan takes from one encoded identity, cut where the seeds stand."""
+
+    def test_three_runs_of_the_demo(self) -> None:
+        """As they were before records and metrics had files of their own; what is trained would be trained again."""
+        planned = list(read_plan("demo", Registry()).unique)
+        assert (planned[0], planned[61], planned[71]) == ("c54ab238b709", "72f8e86ae7dc", "ecc994f53342")
+
+    @pytest.mark.parametrize("key", ["zone", "task", "a key", "seeds of data", "seed"])
+    def test_are_those_of_the_whole_identity_wherever_a_new_key_sorts(
+        self, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        plain = [spec.id for spec in self.planned()]
+        monkeypatch.setattr(spec_module, "identity", lambda spec: {**identity(spec), key: {"seeds": [1, "seeds"]}})
+        planned = self.planned()
+        assert [spec.id for spec in planned] == [replace(spec).id for spec in planned]
+        assert not {spec.id for spec in planned} & {*plain}
+
+    def planned(self) -> list[RunSpec]:
+        drawn_seeds = [(seed, Seeds(seed, seed + 1, seed + 2)) for seed in range(3)]
+        return spec_module.with_seeds(PINNED, drawn_seeds)
 
 
 class TestDoesNotMatter:

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import bench
 from bench.cards.folders import typed_path
-from bench.commands.options import add_command, add_format, say
-from bench.commands.table import add_marks, check_width
+from bench.commands.options import add_command, add_plugin, add_sheet_format, say
+from bench.commands.table import add_marks, check_width, require_sentences
 from bench.errors import InputError
 from bench.rules import ACROSS, FAMILIES, TESTS
-from bench.sheets.formats import FORMATS, format_of, render_sheet
+from bench.sheets.formats import FORMATS, Format, find_format, format_of, render_sheet
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
@@ -62,7 +63,8 @@ def add(commands: Any) -> None:
         help="write it there instead of printing it; .txt, .md, .csv, .json, .html or .tex chooses the format",
     )
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
-    add_format(parser, tuple(FORMATS))
+    add_sheet_format(parser, FORMATS)
+    add_plugin(parser)
     parser.set_defaults(format="")
 
 
@@ -70,8 +72,9 @@ def import_command(options: argparse.Namespace) -> int:
     """Print or write the table of each metric."""
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
-    options.format = _format(options)
+    format = _format(options)
     _check(options)
+    require_sentences(format, options)
     from bench.errors import choose
     from bench.plan.table import TableRules
     from bench.sheets.view import Look, sheet_of
@@ -83,7 +86,7 @@ def import_command(options: argparse.Namespace) -> int:
         if options.metric not in metrics:
             raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
         lines = [line for line in lines if line.metric == options.metric]
-    elif len(metrics) > 1 and not (FORMATS[options.format].together and options.format != "csv"):
+    elif len(metrics) > 1 and not (format.together and format != FORMATS["csv"]):
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
@@ -91,7 +94,7 @@ def import_command(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
     width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
-    text = "\n".join(render_sheet(sheet_of(table, look), options.format, width) for table in found)
+    text = "\n".join(render_sheet(sheet_of(table, look), format, width) for table in found)
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:
@@ -107,17 +110,24 @@ def import_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _format(options: argparse.Namespace) -> str:
-    """The format that is asked for, or else that of the file to write."""
-    if options.output is None:
-        return options.format or "text"
-    ending, format = options.output.suffix.lower(), format_of(options.output)
+def _format(options: argparse.Namespace) -> Format:
+    """The format that is asked for, or else that of the file to write; ``options.format`` is its name then."""
+    registry = bench.Registry(options.plugin)
+    asked = find_format(options.format or "text", registry)
+    if options.output is not None and asked.file is None:
+        options.format = _format_to_file(options.output, options.format)
+    options.format = options.format or "text"
+    return find_format(options.format, registry)
+
+
+def _format_to_file(path: Path, asked: str) -> str:
+    ending, format = path.suffix.lower(), format_of(path)
     if not format:
         endings = ", ".join(f".{known.suffix}" for known in FORMATS.values() if known.suffix)
-        raise InputError(f"--output {options.output}: name a file that ends in {endings}")
-    if options.format and not options.format.startswith(format):
-        raise InputError(f"--output {options.output}: a {ending} file does not hold --format {options.format}")
-    return options.format or format
+        raise InputError(f"--output {path}: name a file that ends in {endings}")
+    if asked and not asked.startswith(format):
+        raise InputError(f"--output {path}: a {ending} file does not hold --format {asked}")
+    return asked or format
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -126,8 +136,6 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
     if not 0 <= options.decimals <= 10:
         raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
-    if options.across and options.format in ("csv", "macros"):
-        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
     check_width(options.width)
     if options.output is None:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,6 +107,12 @@ def plugins_of(typed: Sequence[str]) -> list[str]:
 def add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
     """``--format``; text is the default."""
     parser.add_argument("--format", choices=formats, default="text", metavar="FORMAT", help=", ".join(formats))
+
+
+def add_sheet_format(parser: argparse.ArgumentParser, formats: Iterable[str]) -> None:
+    """``--format`` of tables, whose choices are known once plug-ins are (``bench.sheets.formats.find_format``)."""
+    names = f"{', '.join(formats)}, or one that a plug-in brings"
+    parser.add_argument("--format", default="text", metavar="FORMAT", help=names)
 
 
 def something(text: str) -> str:

@@ -133,7 +133,7 @@ def _print_needs(needs: Sequence[Need], rule: tuple[str, float], power: float) -
         [
             one_line(need.contrast.where),
             one_line(f"{need.contrast.method} against {need.contrast.baseline}"),
-            signed(need.gap, 2),
+            signed(need.gap, need.contrast.decimals),
             "–" if math.isnan(need.p_holm) else f"{need.p_holm:.3g}",
             _counts(need.contrast, test),
             need.note if need.seeds is None else f"{need.seeds}" + f" ({need.note})" * bool(need.note),

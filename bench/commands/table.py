@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands import items
-from bench.commands.options import add_format, say
+from bench.commands.options import add_sheet_format, say
 from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one
 from bench.errors import InputError, choose
 from bench.reading.syntax import split_list
 from bench.rules import MARKS, SELECTIONS, SOURCES
-from bench.sheets.formats import FORMATS, render_sheet
+from bench.sheets.formats import FORMATS, Format, find_format, render_sheet
 
 if TYPE_CHECKING:
     from bench.metrics import Metric
@@ -59,7 +59,7 @@ examples:
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
     table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
-    add_format(table, tuple(FORMATS))
+    add_sheet_format(table, FORMATS)
     table.add_argument(
         "--source",
         choices=SOURCES,
@@ -103,10 +103,10 @@ def add_marks(parser: argparse.ArgumentParser) -> None:
 def table_command(options: argparse.Namespace) -> int:
     """Print the table."""
     check_width(options.width)
-    if options.across and options.format in ("csv", "macros"):
-        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
     request = request_of(options)
-    for sheet in _sheets(request, options):
+    format = find_format(options.format, request.registry)
+    require_sentences(format, options)
+    for sheet in _sheets(request, format, options):
         print(sheet, end="")
     return 0
 
@@ -117,15 +117,21 @@ def check_width(width: int | None) -> None:
         raise InputError(f"--width {width}: a table needs at least 20 columns")
 
 
-def _sheets(request: Request, options: argparse.Namespace) -> list[str]:
+def require_sentences(format: Format, options: argparse.Namespace) -> None:
+    """Raise ``InputError`` where a claim over datasets is wanted and the format has no place for it."""
+    if options.across and not format.sentences:
+        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
+
+
+def _sheets(request: Request, format: Format, options: argparse.Namespace) -> list[str]:
     """The tables in the wanted format, one after the other."""
     several = [option for option in ("selection", "metric") if len(split_list(getattr(options, option))) > 1]
     if len(several) > 1:
         raise InputError("--selection and --metric: one of the two may list several at a time")
     sheets = [_beside(request, several[0], options)] if several else _one_by_one(request, options)
-    if len(sheets) > 1 and not FORMATS[options.format].together:
+    if len(sheets) > 1 and not format.together:
         raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")
-    texts = [render_sheet(sheet, options.format, options.width) for sheet in sheets]
+    texts = [render_sheet(sheet, format, options.width) for sheet in sheets]
     return ["\n" * bool(number) + text for number, text in enumerate(texts)]
 
 
@@ -152,7 +158,7 @@ def _one_by_one(request: Request, options: argparse.Namespace) -> list[Sheet]:
         if not any(sheet.rows for sheet in sheets):
             raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
         return [sheet for sheet in sheets if sheet.rows]
-    asked = next((name for name in ("test", "across") if getattr(options, name)), "")
+    asked = next((name for name in ("test", "across", "metric") if getattr(options, name)), "")
     look, source = look_of(request, options), options.source or default_source(tables)
     if asked and source == "published":
         if options.source:
@@ -273,6 +279,6 @@ def runs_command(options: argparse.Namespace) -> int:
     request = request_of(options)
     if options.format == "parquet" and options.output is None:
         raise InputError("--format parquet: it is no text; name a file with --output")
-    text = write_rows(request.plan, request.store, options.format, options.output)
+    text = write_rows(request.plan, request.store, options.format, options.output, request.registry.metrics)
     print(text, end="")
     return 0

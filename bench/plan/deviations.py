@@ -51,18 +51,18 @@ def of_data(dataset: DatasetCard, paper: str) -> Iterator[str]:
         yield f"the paper took another split of {dataset.title}"
 
 
-def of_score(metric: Metric, printed: Metric, is_typed: bool, split: str) -> Iterator[str]:
+def of_score(metric: Metric, printed: Metric, unlike: bool, split: str) -> Iterator[str]:
     """What is shown, where it is not what is printed.
 
     Args:
         metric: what is shown.
         printed: what the table says that it prints.
-        is_typed: whether the command line asks for the metric.
+        unlike: whether that is another metric than the printed one.
         split: whose scores are shown.
     """
     if not metric.of_curve:
         yield f"{metric.title} of another machine"
-    elif is_typed and metric != printed:
+    elif unlike:
         yield f"{metric.title} in place of {printed.title}"
     if split == "val":
         yield "scored on the validation split in place of the test split"

@@ -129,12 +129,14 @@ class _Planner:
             rules=rules,
             notes=(note,) if note else (),
             published_note=table.note,
+            published_measured=self.printed_heading() if any(cell.unlike for line in cells for cell in line) else "",
         )
 
     def heading(self) -> str:
         """The metric, as the command line or the paper writes it."""
-        if self.typed_metric:
-            return self.typed_metric.heading
+        return self.typed_metric.heading if self.typed_metric else self.printed_heading()
+
+    def printed_heading(self) -> str:
         return self.table.metric_as_printed or (self.metric.heading if self.metric else "")
 
     def find_metric(self, name: str, place: str) -> Metric:
@@ -234,16 +236,19 @@ class _Planner:
         if not printed.value:
             return PlannedCell()
         axes = assigned(self.table, self.table.rows[row], self.table.columns[at])
-        metric = self.typed_metric or self.metric or TOP1
+        printed_metric = self.metric or TOP1
+        metric = self.typed_metric or printed_metric
         if "metric" in axes:
-            metric = self.find_metric(str(axes["metric"]), self.labels.place())
+            metric = printed_metric = self.find_metric(str(axes["metric"]), self.labels.place())
+        unlike, has_number = metric != printed_metric, printed.number == printed.number
         cell = PlannedCell(
             axes=self.axes(axes, row),
             name=self.name(row),
             where=self.where(row, at),
             metric=metric,
-            decimals=printed.decimals if printed.number == printed.number else 2,
+            decimals=metric.decimals if unlike else printed.decimals if has_number else 2,
             printed=printed,
+            unlike=unlike,
         )
         if not self.declared or self.protocol is None:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
@@ -360,8 +365,8 @@ class _Planner:
 
     def scored(self, cell: PlannedCell) -> list[str]:
         """How what is shown differs from what is printed."""
-        printed, is_typed = self.metric or TOP1, self.typed_metric is not None
-        return [*deviations.of_score(cell.metric, printed, is_typed, self.overrides.split)]
+        printed = self.metric or TOP1
+        return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split)]
 
     def named(self, row: int, at: int, axis: str) -> set[str]:
         """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""

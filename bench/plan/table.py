@@ -57,6 +57,7 @@ class PlannedCell:
         printed: what was published; None where nothing was.
         ground: what a verdict on it rests on.
         quoted: the published number is all there is, and stands in its place.
+        unlike: another metric is measured than what is printed, so that their difference says nothing.
     """
 
     axes: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class PlannedCell:
     printed: Printed | None = None
     ground: Ground = Ground()
     quoted: bool = False
+    unlike: bool = False
 
     @property
     def published(self) -> float:
@@ -141,6 +143,7 @@ class TablePlan:
         rules: how it is scored and tested.
         notes: what has to be known about the runs, in sentences.
         published_note: what has to be known about the published numbers.
+        published_measured: what they are, where that is not what is measured.
     """
 
     name: str
@@ -157,6 +160,7 @@ class TablePlan:
     rules: TableRules = TableRules()
     notes: tuple[str, ...] = ()
     published_note: str = ""
+    published_measured: str = ""
 
     @property
     def is_published(self) -> bool:
@@ -168,6 +172,11 @@ class TablePlan:
         for row, line in enumerate(self.cells):
             for column, cell in enumerate(line):
                 yield (row, column), cell
+
+    @property
+    def gap_decimals(self) -> int:
+        """Digits after the point of differences that are told in sentences and lists."""
+        return max([2, *(cell.decimals for _, cell in self.places() if cell.candidates)])
 
     def runs(self) -> Iterator[RunSpec]:
         """The runs, once for each cell that needs them."""

@@ -53,7 +53,9 @@ def default_source(tables: Sequence[Table]) -> str:
     """Whose numbers are shown where nobody asks: both where both are there."""
     if not any(table.plan.is_published for table in tables):
         return OURS
-    return BOTH if any(table.finished for table in tables) else PUBLISHED
+    entries = [entry for table in tables for _, entry in table.places() if not entry.is_average]
+    known = any(entry.n or entry.cell.lacking for entry in entries)
+    return BOTH if known else PUBLISHED
 
 
 def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
@@ -172,7 +174,7 @@ def _published(table: Table, look: Look) -> Sheet:
     cells = tuple(tuple(_printed(entry, look) for entry in line) for line in table.entries)
     return replace(
         _sheet(table, cells, PUBLISHED, look),
-        title=f"{table.heading} (as published)",
+        title=f"{title_line(table.plan, table.plan.published_measured or table.plan.measured)} (as published)",
         notes=(table.plan.published_note,),
         legend=published_legend(table, look.by_means),
     )
@@ -180,8 +182,8 @@ def _published(table: Table, look: Look) -> Sheet:
 
 def _both(table: Table, look: Look) -> Sheet:
     """Published and ours side by side; the difference, ours less published, stands behind ours."""
-    published, ours = _published(table, look), _ours(table, look)
-    columns = tuple((*column, source) for column in table.plan.columns for source in (PUBLISHED, OURS))
+    published, ours, plan = _published(table, look), _ours(table, look), table.plan
+    columns = tuple((*column, source) for column in plan.columns for source in (PUBLISHED, OURS))
     cells = []
     for row, line in enumerate(table.entries):
         shown: list[Shown] = []
@@ -189,13 +191,16 @@ def _both(table: Table, look: Look) -> Sheet:
             shown += [published.cells[row][at], replace(ours.cells[row][at], delta=_to_published(entry))]
         cells.append(tuple(shown))
     scoring = tuple(note for note in ours.notes if not note.startswith("Signed numbers"))
-    gap = "Signed numbers are ours less the published one."
+    gap = ["Signed numbers are ours less the published one."] if any(map(_to_published, table.finished)) else []
+    title = f"{table.heading} (published and ours)"
+    if plan.published_measured:
+        title = title_line(plan, f"published: {plan.published_measured}, ours: {plan.measured}")
     return replace(
         ours,
-        title=f"{table.heading} (published and ours)",
+        title=title,
         columns=columns,
         cells=tuple(cells),
-        notes=(*published.notes, *scoring, *([gap] if table.finished else [])),
+        notes=(*published.notes, *scoring, *gap),
         legend=ours.legend or published.legend,
     )
 
@@ -203,7 +208,7 @@ def _both(table: Table, look: Look) -> Sheet:
 def _sheet(table: Table, cells: tuple[tuple[Shown, ...], ...], source: str, look: Look) -> Sheet:
     plan = table.plan
     facts = {
-        "metric": plan.measured,
+        "metric": (source == PUBLISHED and plan.published_measured) or plan.measured,
         "baseline": plan.baseline or None,
         "rules": asdict(plan.rules),
         **({"across": [claim.facts for claim in table.claims]} if table.claims else {}),
@@ -255,7 +260,7 @@ def _printed(entry: Entry, look: Look) -> Shown:
 
 def _to_published(entry: Entry) -> str:
     published = entry.planned.published
-    if entry.mean is None or math.isnan(published):
+    if entry.mean is None or math.isnan(published) or entry.planned.unlike:
         return ""
     return signed(entry.mean - published, entry.planned.decimals)
 
@@ -327,7 +332,7 @@ def _note(entry: Entry) -> str | None:
     if not cell.values:
         return cell.why_empty or None
     left_out = [f"left out: {label}, {why}" for label, why in cell.left_out]
-    return "; ".join(filter(None, [*left_out, cell.failures])) or None
+    return "; ".join(filter(None, [*left_out, cell.failures, cell.lacking])) or None
 
 
 def _ascii(text: str) -> str:

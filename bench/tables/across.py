@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,7 +57,8 @@ def claims_of(plan: TablePlan, cells: Cells) -> Iterator[Claim]:
         for baseline, methods in rivals.items():
             compared = {name: values_of for name, values_of in group.items() if name in methods or name == baseline}
             if baseline in compared:
-                yield claimed(plan.rules.across, where, compared, baseline, plan.rules.alpha)
+                claim = claimed(plan.rules.across, where, compared, baseline, plan.rules.alpha)
+                yield replace(claim, decimals=plan.gap_decimals)
 
 
 def claimed(across: str, where: Key, group: Group, baseline: str, alpha: float) -> Claim:

@@ -159,6 +159,9 @@ class Caption:
             yield f"{MISSING}: {some}" + (f"; '{command}' trains what is missing." if command else ".")
         for reason, count in Counter(filter(None, lacking)).items():
             yield f"{MISSING}: {reason} ({count} cell{'s' * (count > 1)})."
+        some_lack = Counter(entry.cell.lacking for entry in self.table.finished if entry.cell.lacking)
+        for reason, count in some_lack.items():
+            yield f"Some seeds do not count, as {reason} ({count} cell{'s' * (count > 1)})."
         if ALL_FAILED in words:
             yield f"{ALL_FAILED}: every seed that ran failed."
         for number, reason in enumerate(self.footnotes, 1):

@@ -28,7 +28,7 @@ class Cell:
         left_out: the label of each candidate that could not be chosen, and why.
         tried: what each of the others scored on the split by which one was chosen, by its label.
         reason: why nothing is run for it; empty where something is.
-        lacking: why there is no value although runs have finished; empty where there is one.
+        lacking: why a run that has finished has no value; empty where all have one.
 
     Raises:
         ValueError: a value is not finite, the counts contradict each other, or a cell that is left out has values.
@@ -115,6 +115,7 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
     done = [spec for spec in runs if spec.id in results.finished]
     scored = [(spec, results.score(spec, planned.metric, rules.selection, rules.split)) for spec in done]
     known = [(spec, score) for spec, score in scored if not math.isnan(score)]
+    unscored = [spec for spec, score in scored if math.isnan(score)]
     return Cell(
         values=tuple(score for _, score in known),
         seeds=tuple(spec.seed for spec, _ in known),
@@ -125,7 +126,7 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
         chosen=choice.chosen.label if len(planned.candidates) > 1 else "",
         left_out=choice.left_out,
         tried=choice.means,
-        lacking=_no_score(done[0], planned, rules, results) if done and not known else "",
+        lacking=_no_score(unscored[0], planned, rules, results) if unscored else "",
     )
 
 

@@ -35,6 +35,7 @@ class Claim:
         compared: the methods; empty where nothing can be tested.
         friedman: p that all methods rank alike, for datasets like these; nan for fewer than three methods.
         note: why nothing can be tested or significant, or what was left out.
+        decimals: of gaps, as they are told.
     """
 
     claim: str
@@ -43,6 +44,7 @@ class Claim:
     compared: tuple[Compared, ...] = ()
     friedman: float = math.nan
     note: str = ""
+    decimals: int = 2
 
     @property
     def sentence(self) -> str:
@@ -53,7 +55,7 @@ class Claim:
         counts = {one.datasets for one in self.compared}
         told = listed(
             tuple(
-                f"{one_line(one.method)} {signed(one.gap, 2)} (p = {one.p_holm:.3g}"
+                f"{one_line(one.method)} {signed(one.gap, self.decimals)} (p = {one.p_holm:.3g}"
                 + (f", {one.datasets} datasets)" if len(counts) > 1 else ")")
                 for one in self.compared
             )
@@ -70,6 +72,7 @@ class Claim:
     def facts(self) -> dict[str, Any]:
         """As plain data; None is what does not exist."""
         found = asdict(self)
+        del found["decimals"]
         return {**found, "friedman": None if math.isnan(self.friedman) else self.friedman}
 
 

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
-from bench.metrics import METRICS
-from bench.plan.table import Plan
+from bench.metrics import METRICS, Metric
+from bench.plan.table import Plan, TablePlan
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
@@ -23,37 +23,54 @@ if TYPE_CHECKING:
     import pandas
 
 
-def run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> list[dict[str, Any]]:
     """One row for each different run of a plan, finished or not; None is what is not known.
 
     Columns: ``id``, ``status`` (``done``, ``failed``, ``missing``), ``table`` (the first that needs the run),
     ``method``, ``backbone``, ``dataset``, ``rate`` (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and
-    each setting that is not the default as ``protocol.NAME``; each metric of the curve at the point that the table's
-    selection rule picks as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its metric; and the
-    versions of what trained it as ``version.PACKAGE``.
+    each setting that is not the default as ``protocol.NAME``; each metric of the curve at the one point that the
+    table's selection rule picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took
+    by the name of its metric; and the versions of what trained it as ``version.PACKAGE``.
+
+    Args:
+        plan: whose runs.
+        store: the records.
+        metrics: by name; ``Registry.metrics`` has those of plug-ins too. Those that the plan shows are always there.
     """
     results = results_of(plan, store)
     rows: dict[str, dict[str, Any]] = {}
+    shown = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
     for table in plan.tables:
-        for spec in table.runs():
+        for spec, picking in _runs(table):
             if spec.id not in rows:
+                point = (table.rules.selection, results.picking(picking))
                 rows[spec.id] = {
                     **_identity(spec, table.name),
                     "status": _status(spec, results),
                     **dict(_hyper(spec.method)),
                     **dict(_settings(spec)),
-                    **dict(_scores(spec, table.rules.selection, results)),
+                    **dict(_scores(spec, {**metrics, **shown}, point, results)),
                 }
     _add_versions(rows, results, store)
     columns = dict.fromkeys(column for row in rows.values() for column in row)
     return [{column: row.get(column) for column in columns} for row in rows.values()]
 
 
-def frame(plan: Plan, store: Store) -> pandas.DataFrame:
+def frame(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> pandas.DataFrame:
     """The same as a data frame, with a column of its own kind for each of ``run_rows``."""
     import pandas
 
-    return pandas.DataFrame.from_records(run_rows(plan, store))
+    data = pandas.DataFrame.from_records(run_rows(plan, store, metrics))
+    empty = [column for column in data if data[column].isna().all()]
+    return data.astype(dict.fromkeys(empty, "float64"))
+
+
+def _runs(table: TablePlan) -> Iterator[tuple[RunSpec, Metric]]:
+    """The runs of a table, each with the metric that is shown of it."""
+    for _, cell in table.places():
+        for candidate in cell.candidates:
+            for spec in candidate.runs:
+                yield spec, cell.metric
 
 
 def _identity(spec: RunSpec, table: str) -> dict[str, Any]:
@@ -86,12 +103,15 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, Any]]:
             yield f"protocol.{name}", value
 
 
-def _scores(spec: RunSpec, selection: str, results: Results) -> Iterator[tuple[str, float | None]]:
-    if spec.id not in results.finished:
-        return
-    for metric in METRICS.values():
+def _scores(
+    spec: RunSpec, metrics: Mapping[str, Metric], point: tuple[str, Metric], results: Results
+) -> Iterator[tuple[str, float | None]]:
+    """The metrics of a run, those of its curve at the point that a selection rule picks by a metric."""
+    rule, picking = point
+    run = results.finished.get(spec.id)
+    for metric in metrics.values():
         for split in SPLITS if metric.of_curve else ("",):
-            score = results.score(spec, metric, selection, split or "test")
+            score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
             yield f"{split}.{metric.name}" if split else metric.name, None if math.isnan(score) else score
 
 
@@ -104,7 +124,9 @@ def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Stor
         rows[record.id] |= {f"version.{name}": version for name, version in versions.items()}
 
 
-def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> str:
+def write_rows(
+    plan: Plan, store: Store, format: str, output: Path | None, metrics: Mapping[str, Metric] = METRICS
+) -> str:
     """Write the rows of a plan's runs, or give them as text.
 
     Args:
@@ -112,6 +134,7 @@ def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> st
         store: the records.
         format: ``csv``, ``json`` (a list of objects) or ``parquet``.
         output: the file; None for text, which parquet is not.
+        metrics: by name.
 
     Returns:
         The text, or the file's name.
@@ -120,11 +143,13 @@ def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> st
         InputError: the file cannot be written, or what writes parquet is not installed.
     """
     if format == "parquet":
-        content = _parquet(frame(plan, store))
+        content = _parquet(frame(plan, store, metrics))
     elif format == "json":
-        content = (json.dumps(run_rows(plan, store), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        content = (
+            json.dumps(run_rows(plan, store, metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode()
     else:
-        content = _csv(run_rows(plan, store)).encode()
+        content = _csv(run_rows(plan, store, metrics)).encode()
     if output is None:
         return content.decode()
     try:

@@ -29,6 +29,7 @@ class Contrast:
         reference: of the baseline.
         seeds: the seed of each value; empty where runs of one seed are no pairs, as they share nothing.
         reference_seeds: the same of the baseline.
+        decimals: of their gap, as it is shown.
     """
 
     family: tuple[str, ...]
@@ -39,6 +40,7 @@ class Contrast:
     reference: tuple[float, ...]
     seeds: tuple[int, ...] = ()
     reference_seeds: tuple[int, ...] = ()
+    decimals: int = 2
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -92,6 +94,7 @@ def contrasts_of(tables: Iterable[Table]) -> Iterator[Contrast]:
                 reference=base.cell.values,
                 seeds=entry.cell.seeds if paired else (),
                 reference_seeds=base.cell.seeds if paired else (),
+                decimals=table.plan.gap_decimals,
             )
 
 
