@@ -78,14 +78,15 @@ def import_command(options: argparse.Namespace) -> int:
     from bench.errors import choose
     from bench.plan.table import TableRules
     from bench.sheets.view import Look, sheet_of
-    from bench.tables.imported import read_results, tables
+    from bench.tables.imported import metric_of, read_results, tables
 
     lines = read_results(options.file)
     metrics = list(dict.fromkeys(line.metric for line in lines))
     if options.metric is not None:
-        if options.metric not in metrics:
+        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric).name)]
+        if not named:
             raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
-        lines = [line for line in lines if line.metric == options.metric]
+        lines = [line for line in lines if line.metric in named]
     elif len(metrics) > 1 and not (format.together and format != FORMATS["csv"]):
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)

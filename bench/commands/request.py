@@ -59,7 +59,7 @@ class Request:
         return replace(self, overrides=replace(self.overrides, **changes))  # type: ignore[arg-type]
 
     def command(self, name: str, seeds: str = "") -> str:
-        """Another command about the same target, with what was typed of its axes and settings.
+        """Another command about the same target, with what was typed of its axes, settings and rules.
 
         Args:
             name: ``run``, ``table`` or such.
@@ -67,9 +67,11 @@ class Request:
         """
         typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
         words = ["bench", name, self.target]
-        for option in (*AXES[:4], "selection", "split"):
-            if value := getattr(typed, option):
-                words += [f"--{option}", value]
+        for option in (*AXES[:4], *RULES):
+            value = getattr(typed, option)
+            if option in RULES and "," in value:
+                continue  # several side by side are for tables alone
+            words += [f"--{option}", value] if value else []
         words += [word for setting in typed.settings for word in ("--set", setting)]
         words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
         return shlex.join(words)

@@ -57,7 +57,7 @@ def of_score(metric: Metric, printed: Metric, unlike: bool, split: str) -> Itera
     Args:
         metric: what is shown.
         printed: what the table says that it prints.
-        unlike: whether it is another metric than the cell's own, which the command line asks for.
+        unlike: whether that is another metric than the printed one.
         split: whose scores are shown.
     """
     if not metric.of_curve:

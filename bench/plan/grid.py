@@ -148,8 +148,11 @@ def _laid_out(experiment: Experiment, cells: Sequence[PlannedCell]) -> TablePlan
 
 def heading_of(metrics: Iterable[Metric], split: str) -> str:
     """What is measured, as a title line says it: ``top-1 (%)``."""
-    validation = "validation " if split == "val" else ""
-    return ", ".join(dict.fromkeys(f"{validation}{metric.heading}" for metric in metrics))
+    headings = []
+    for metric in metrics:
+        is_validation = split == "val" and metric.of_curve
+        headings.append(f"validation {metric.heading}" if is_validation else metric.heading)
+    return ", ".join(dict.fromkeys(headings))
 
 
 def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:

@@ -365,7 +365,8 @@ class _Planner:
 
     def scored(self, cell: PlannedCell) -> list[str]:
         """How what is shown differs from what is printed."""
-        return [*deviations.of_score(cell.metric, self.metric or TOP1, cell.unlike, self.overrides.split)]
+        printed = self.metric or TOP1
+        return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split)]
 
     def named(self, row: int, at: int, axis: str) -> set[str]:
         """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""

@@ -374,7 +374,7 @@ def candidates_sheet(table: Table) -> Sheet:
 def _candidate(entry: Entry, label: str) -> tuple[float | None, str]:
     """What a candidate scored on the split of its sweep, or why it has no score."""
     score = _known(dict(entry.cell.tried).get(label, math.nan))
-    why = dict(entry.cell.left_out).get(label) or entry.cell.lacking or "not chosen among"
+    why = dict(entry.cell.left_out).get(label) or entry.cell.lacking or "no run has finished"
     return score, "" if score is not None else why
 
 

@@ -120,7 +120,7 @@ def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) ->
 
 
 def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: TableRules, decimals: int) -> Table:
-    metric = _metric(lines[0].metric)
+    metric = metric_of(lines[0].metric)
     axes = [axis for axis in _AXES if axis in lines[0].axes]
     columns = "rate" if len({line.axes.get("rate") for line in lines}) > 1 else "dataset"
     seeds = len({line.seed for line in lines if line.seed is not None})
@@ -143,7 +143,7 @@ def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: Table
     return compare(plan, cells)
 
 
-def _metric(name: str) -> Metric:
+def metric_of(name: str) -> Metric:
     """The suite's metric of that name or title, or one that only has this name; more is better then."""
     for known in METRICS.values():
         if name.lower() in (known.name, known.title, known.heading.lower()):
@@ -244,7 +244,7 @@ def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | N
     for name, text in (*axes.items(), ("metric", metric)):
         if not text:
             problems.add(f"{place}: {name} is empty")
-    if (lower := _LOWER.search(metric)) and not _metric(metric).lower:
+    if (lower := _LOWER.search(metric)) and not metric_of(metric).lower:
         problems.add(f"{place}: metric '{metric}': of {lower[0]} less is better, and tables mark the highest value")
     if axes.get("rate"):
         axes["rate"] = _rate(axes["rate"], place, problems)

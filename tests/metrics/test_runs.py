@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +25,8 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.trial import run_trial
 
-DECLARED = """\
-from bench.metrics import Metric
-
-
-def sure_and_right(predictions):
-    return 100 * float((predictions.right & (predictions.confidence > 0.9)).mean())
-
-
-METRIC = Metric("sure_and_right", "right and sure of it", "%", low=0, high=100, compute=sure_and_right, per_image=True)
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+(DECLARED,) = re.findall(r"```python\n(from bench\.metrics import.*?)```", PAGE, re.DOTALL)
 OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve]
 TYPED = (
     "--methods",

@@ -111,6 +111,7 @@ class TestTable:
         assert "r – top-1 (%), dataset X" in out
         assert "r – score, dataset X" in out
         assert told(capsys, "r.csv", "--metric", "score").count("–") == 1
+        assert told(capsys, "r.csv", "--metric", "top1") == told(capsys, "r.csv", "--metric", "top-1 (%)")
         assert main(["import", "r.csv", "--format", "json"]) == 2
 
     def test_columns_and_lines_may_stand_in_any_order(self, folder: Path) -> None:
