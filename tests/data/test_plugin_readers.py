@@ -13,9 +13,11 @@ from PIL import Image
 from bench.cli import main
 from bench.data import Split, read_data
 from bench.data.official import files_of
+from bench.launch import LocalExecutor
 from bench.registry import Registry
 
 MINE = ("--plugin", "mine")
+EXECUTE = LocalExecutor.execute
 
 PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
 CARD, READER = re.findall(r"```(?:yaml|python)\n((?:title: Dots|from pathlib).*?)```", PAGE, re.DOTALL)
@@ -71,6 +73,21 @@ def test_is_planned(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "demo", "--datasets", "dots", "--rates", "100", *MINE, "--format", "json") == 0
     datasets = {run["spec"]["dataset"]["name"] for run in json.loads(capsys.readouterr().out)["runs"]}
     assert datasets == {"dots"}
+
+
+@pytest.mark.slow
+def test_is_trained_on(reader: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command, in a worker process that finds the reader by its name."""
+    monkeypatch.setattr(LocalExecutor, "execute", EXECUTE)
+    settings = ("steps=2", "warmup=0", "batch_size=2", "validation=0")
+    typed = [*(word for setting in settings for word in ("--set", setting)), "--methods", "ce", "--seeds", "1"]
+    target = ("demo", "--datasets", "dots", "--rates", "100", *typed, *MINE)
+    assert call("run", *target, "--jobs", "1") == 0
+    assert "1 runs were trained now, 1 of 1 are done" in capsys.readouterr().out
+    assert call("runs", *target, "--format", "json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["dataset"], row["status"]) == ("dots", "done")
+    assert row["test.top1"] in (0, 50, 100)  # of two images
 
 
 def test_means_what_its_reader_does(reader: Path) -> None:
