@@ -146,7 +146,7 @@ class Scores:
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
         if not path.is_file():
-            raise NotKept(f"the run kept no predictions: there is no {path}")
+            raise NotKept("the run kept no predictions")
         try:
             predicted, labels, stored = read_predictions(path, split)
         except _DAMAGED as error:

@@ -35,9 +35,9 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     """The candidate whose mean is best on the validation (``best-val``) or the test split (``best-test``).
 
     Its runs are scored at the points that the selection rule picks. A candidate with a run that failed or diverged has
-    no mean over its seeds and is left out: the runs that are left would be the lucky ones. None is chosen while runs
-    are merely missing, as a choice among some candidates would not be the sweep's, nor where there is no validation
-    split to choose on.
+    no mean over its seeds and is left out: the runs that are left would be the lucky ones. So is one with a run that
+    has no score, where others have. None is chosen while runs are merely missing, as a choice among some candidates
+    would not be the sweep's, nor where there is no validation split to choose on.
     """
     if len(planned.candidates) == 1:
         return Choice(planned.candidates[0])
@@ -54,12 +54,14 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     if not complete:
         return Choice(None, tuple(left_out), "no candidate of its sweep has all its runs")
     metric = results.picking(planned.metric)
-    means = [_mean(candidate, rules, results, planned) for candidate in complete]
-    if all(map(math.isnan, means)):
-        return Choice(None, tuple(left_out), f"{NO_VALIDATION} to choose on")
-    best = int(np.nanargmax([metric.sign * mean for mean in means]))
-    labelled = tuple((candidate.label, mean) for candidate, mean in zip(complete, means, strict=True))
-    return Choice(complete[best], tuple(left_out), means=labelled)
+    means = [(candidate, _mean(candidate, rules, results, planned)) for candidate in complete]
+    scored = [(candidate, mean) for candidate, mean in means if not math.isnan(mean)]
+    unscored = [candidate for candidate, mean in means if math.isnan(mean)]
+    if not scored:
+        return Choice(None, tuple(left_out), _no_score(unscored[0], rules, results, planned))
+    left_out += [(candidate.label, _no_score(candidate, rules, results, planned)) for candidate in unscored]
+    best, _ = max(scored, key=lambda each: metric.sign * each[1])
+    return Choice(best, tuple(left_out), means=tuple((candidate.label, mean) for candidate, mean in scored))
 
 
 def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -> Iterator[str]:
@@ -97,9 +99,19 @@ def short_labels(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _mean(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> float:
-    metric = results.picking(planned.metric)
-    split = "val" if rules.sweep == "best-val" else "test"
+    metric, split = results.picking(planned.metric), _split(rules)
     return float(np.mean([results.score(spec, metric, rules.selection, split) for spec in candidate.runs]))
+
+
+def _no_score(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> str:
+    """Why a candidate cannot be chosen, as a run of it has no score."""
+    metric, split = results.picking(planned.metric), _split(rules)
+    reasons = (results.why_not(spec, metric, split) for spec in candidate.runs)
+    return next(filter(None, reasons), f"{NO_VALIDATION} to choose on")
+
+
+def _split(rules: TableRules) -> str:
+    return "val" if rules.sweep == "best-val" else "test"
 
 
 def _waits(candidates: Sequence[Candidate], results: Results) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,28 @@ def test_a_claim_over_datasets_has_the_sign_and_the_digits_of_its_metric(
 ) -> None:
     text = said(capsys, "table", *target, "--metric", "nll", "--across", "these")
     assert "BSS +0.100 (p = " in text
+
+
+def test_a_candidate_without_a_score_is_left_out_and_where_all_are_the_reason_is_said(
+    target: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one that was trained before the metric was kept."""
+
+    def forget(weight: float) -> None:
+        for spec in read_plan(target[0], Registry(["."])).unique.values():
+            if dict(spec.method.hyper).get("weight") == weight:
+                shutil.rmtree(Path("results/runs") / Store("results").finished()[spec.id].folder)
+                publish(spec, [{**point, "val": {"top1": 90.0}, "test": {"top1": 90.0}} for point in curve(spec)])
+
+    forget(1)
+    found = cells(capsys, target, "--metric", "nll")["Digits / GTA"]
+    assert found["chosen"].endswith("(weight=0.1)")
+    assert found["note"].startswith("left out: ")
+    assert found["note"].endswith("(weight=1), the run kept no predictions")
+    forget(0.1)
+    found = cells(capsys, target, "--metric", "nll")["Digits / GTA"]
+    assert (found["mean"], found["note"]) == ("", "the run kept no predictions")
+    assert cells(capsys, target)["Digits / GTA"]["mean"] == "90.0"
 
 
 def test_beside_what_is_printed_another_metric_is_no_difference_to_it(
