@@ -21,11 +21,11 @@ _COUNT = ContextVar("chunks", default=1)
 @contextmanager
 def chunked(count: int) -> Iterator[None]:
     """Inside, models compute a pass in so many chunks; at most one an image."""
-    before = _COUNT.set(count)
+    token = _COUNT.set(count)
     try:
         yield
     finally:
-        _COUNT.reset(before)
+        _COUNT.reset(token)
 
 
 def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Sequence[Tensor]:
@@ -37,8 +37,8 @@ def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Sequ
     """
     if _COUNT.get() == 1:
         return run(images)
-    found = [
+    outputs = [
         checkpoint(run, chunk, use_reentrant=False) if torch.is_grad_enabled() else run(chunk)
         for chunk in images.chunk(_COUNT.get())
     ]
-    return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
+    return [torch.cat(chunks) for chunks in zip(*outputs, strict=True)]
