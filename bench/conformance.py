@@ -190,10 +190,8 @@ def budget_is_kept(subject: Subject) -> None:
 
 def same_seed_same_bits(subject: Subject) -> None:
     """Two trainings from the same seeds end in the same weights."""
-    first, second = _ends(subject), _ends(subject)
-    for name, value in first.items():
-        if not torch.equal(value, second[name]):
-            raise Broken(f"{name} differs: draw from torch's global generator, and from nothing else")
+    advice = "draw from torch's global generator, and from nothing else"
+    _require_same(_ends(subject), _ends(subject), advice)
 
 
 def taken_up_same_bits(subject: Subject) -> None:
@@ -207,9 +205,14 @@ def taken_up_same_bits(subject: Subject) -> None:
                 continue
         else:
             raise Broken("it takes more steps when it is taken up than without a stop")
-    for name, value in _ends(subject).items():
-        if not torch.equal(value, taken_up[name]):
-            raise Broken(f"{name} differs: what a loss changes must be tensors of modules listed in 'state' or 'train'")
+    advice = "what a loss changes must be tensors of modules listed in 'state' or 'train'"
+    _require_same(_ends(subject), taken_up, advice)
+
+
+def _require_same(first: dict[str, Tensor], second: dict[str, Tensor], advice: str) -> None:
+    for name, value in first.items():
+        if not torch.equal(value, second[name]):
+            raise Broken(f"{name} differs: {advice}")
 
 
 def parts_add_up(subject: Subject) -> None:

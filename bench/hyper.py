@@ -47,11 +47,7 @@ class Hyper:
         return f"{noun} of at most {self.high:g}" if self.high is not None else noun
 
     def check(self, value: object, owner: str) -> Value:
-        """The value in its declared type (``1`` becomes ``1.0`` for a float).
-
-        Args:
-            value: as read from YAML or the command line.
-            owner: whose hyper-parameter it is, for the message.
+        """The value, as read from YAML or the command line, in its declared type (``1`` becomes ``1.0`` for a float).
 
         Raises:
             InputError: wrong type or out of range; names owner, parameter, value and what is allowed.

@@ -30,9 +30,8 @@ Those of yacs are read as a plain dictionary, so that it need not be installed.
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Everything in a checkpoint: tensors by name, and the dictionaries of them that it may hold.
 
-    Args:
-        path: a safetensors file, or a file of ``torch.save``, of which only tensors, numbers, texts, containers and
-            settings are read.
+    It is a safetensors file, or one of ``torch.save``, of which only tensors, numbers, texts, containers and settings
+    are read.
 
     Raises:
         InputError: there is no such file, it holds code, or it is neither of the two.

@@ -117,12 +117,9 @@ class Model(nn.Module):
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
 
     Args:
-        backbone: gives (B, D) pooled features for normalised images.
+        backbone: gives (B, dim) pooled features for normalised images.
         family: how parts and probes are found in it.
-        dim: D.
-        classes: K.
-        mean: of the pixels, per channel, as the backbone was pre-trained.
-        std: of the pixels, per channel.
+        mean: of the pixels, per channel, as the backbone was pre-trained; so is ``std``.
     """
 
     backbone: nn.Module

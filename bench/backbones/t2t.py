@@ -24,7 +24,7 @@ def performer_attention(query: Tensor, key: Tensor, value: Tensor, w: Tensor) ->
     Queries, keys, values and what it gives are (B, T, d), the last of the type of ``value``; W is (m, d).
     """
     with torch.autocast(query.device.type, enabled=False):
-        q, k, v, w = (it.to(torch.promote_types(it.dtype, torch.float32)) for it in (query, key, value, w))
+        q, k, v, w = (tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (query, key, value, w))
         q, k = ((x @ w.T - x.square().sum(-1, keepdim=True) / 2).exp() / math.sqrt(len(w)) for x in (q, k))
         mass = q @ k.sum(1).unsqueeze(-1)
         return (q @ (k.transpose(1, 2) @ v) / (mass + 1e-8)).to(value.dtype)

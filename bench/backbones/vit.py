@@ -126,7 +126,8 @@ def grid_size(backbone: Any) -> tuple[int, int]:
 def _weights(owner: Any, *names: str) -> Parts:
     """Which of its attributes hold weights: no fixed embedding, which is a buffer, and no identity."""
     values = (getattr(owner, name, None) for name in names)
-    return [it for it in values if isinstance(it, (nn.Module, nn.Parameter)) and not isinstance(it, nn.Identity)]
+    kinds = (nn.Module, nn.Parameter)
+    return [value for value in values if isinstance(value, kinds) and not isinstance(value, nn.Identity)]
 
 
 def is_vit(backbone: nn.Module) -> bool:

@@ -37,13 +37,9 @@ def ahead(
 ) -> Generator[tuple[A, B], None, None]:
     """Each item with what is prepared of it, in order; with threads, those that come next are prepared meanwhile.
 
-    What ``prepare`` raises is raised when its turn comes. Close the iterator to end the threads.
-
-    Args:
-        prepare: called once an item; it must depend on the item alone.
-        items: in the order in which they are needed.
-        threads: 0 prepares each when it is asked for.
-        size: images of an item: of large ones fewer wait.
+    ``prepare`` is called once an item, on which alone it must depend; what it raises is raised when its turn comes.
+    Without threads each is prepared when it is asked for. Of items of a large size, in images, fewer wait. Close the
+    iterator to end the threads.
     """
     if not threads:
         yield from ((item, prepare(item)) for item in items)

@@ -60,13 +60,9 @@ class Cut:
 def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Cut:
     """The part of an augmentation that is computed on the CPU, where images have different sizes.
 
-    Threads may do it at the same time, but for ``randaugment``, which draws from torch's global generator.
-
-    Args:
-        images: uint8, as ``Images.take`` gives them.
-        size: S, pixels a side.
-        augmentation: one of the protocol's.
-        seed: the augmentation depends on nothing else, so that a run can be taken up at any step.
+    Images are uint8, as ``Images.take`` gives them. The augmentation depends on the seed alone, so that a run can be
+    taken up at any step. Threads may do it at the same time, but for ``randaugment``, which draws from torch's global
+    generator.
     """
     draws: list[Draw] = []
     if augmentation in POLICIES:

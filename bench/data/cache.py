@@ -66,14 +66,8 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
     to is kept instead, which is smaller: squeezed images for ``none`` and ``shift``, and for photographs the validation
     and test images as their test view scales them. What a model is given is the same, bit for bit.
 
-    Where the folder cannot be written or is too small, the images are decoded each time, and a line says so.
-
-    Args:
-        dataset: as it was read.
-        means: the digest of its content, from its card.
-        folder: where the files are; made where it is missing.
-        size: pixels a side that the model takes; 0: keep the originals.
-        augmentation: the protocol's.
+    Where the folder, which is made if it is missing, cannot be written or is too small, the images are decoded each
+    time, and a line says so. ``means`` is the digest of the dataset's content, from its card.
     """
 
     splits: dict[str, Any] = {}

@@ -50,18 +50,11 @@ def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64], *, tr
 def clutter_glyphs(
     glyphs: Levels, fragments: Levels, rng: np.random.RandomState, *, transparent: bool = False
 ) -> Levels:
-    """Each glyph at a random place on its own canvas, over ``FRAGMENTS`` random fragments at random places.
+    """Each glyph (8, 8) at a random place on its own canvas (12, 12), over ``FRAGMENTS`` fragments at random places.
 
-    The glyph lies on top, its paper included: fragments end where its 8x8 square begins.
-
-    Args:
-        glyphs: (N, 8, 8), levels.
-        fragments: (M, 4, 4), levels, to draw from with replacement.
-        rng: drawn from in this order: fragments, their places, the places of the glyphs.
-        transparent: only ink covers, so that fragments show through a glyph's paper. Harder; for pre-training.
-
-    Returns:
-        (N, 12, 12), levels.
+    The glyph lies on top, its paper included: fragments end where its square begins. Where it is transparent only ink
+    covers, so that fragments show through its paper: harder, for pre-training. Fragments (M, 4, 4) are drawn with
+    replacement, then their places, then those of the glyphs.
     """
     n = len(glyphs)
     canvas = np.zeros((n, CANVAS, CANVAS), np.uint8)

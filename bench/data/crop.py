@@ -25,13 +25,8 @@ def draw_crops(
     """The box of a random resized crop of each image (Szegedy et al., 2015; torchvision's ``RandomResizedCrop``).
 
     Its share of the area is uniform in ``scale`` and the logarithm of its width / height in ``ratio``. Where none of
-    ``TRIES`` draws fits into the image, the largest centre crop with a ratio in the range is taken.
-
-    Args:
-        sizes: (B, 2), height and width of each image.
-        state: drawn from, as much for every image.
-        scale: least and largest share of the area.
-        ratio: least and largest width / height.
+    ``TRIES`` draws fits into the image, the largest centre crop with a ratio in the range is taken. Sizes are (B, 2),
+    height and width of each image; as much is drawn for every one.
 
     Returns:
         (B, 4): top, left, height, width in pixels.

@@ -63,14 +63,9 @@ TIMM_STRENGTHS: dict[str, Strength] = {
 def draw_randaugment(
     count: int, size: int, state: np.random.RandomState, operations: int = 2, magnitude: int = 9
 ) -> list[Draw]:
-    """torchvision's ``RandAugment``: operations with equal chance, all at one magnitude, their sign at random.
+    """torchvision's ``RandAugment``: operations with equal chance, all at one magnitude (0 to 30), signs at random.
 
-    Args:
-        count: B, images.
-        size: pixels a side; translations are relative to it.
-        state: drawn from, as much for every image.
-        operations: an image.
-        magnitude: 0 to 30.
+    Translations are relative to the size, in pixels a side. As much is drawn for each of so many images.
     """
     drawn = []
     for _ in range(operations):

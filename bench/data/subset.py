@@ -15,15 +15,8 @@ from bench.spec import derive
 def sample(labels: Indices, rate: float, seed: int) -> Indices:
     """The indices that a sampling rate keeps: ceil(rate · n_c) of each class c, at random.
 
-    With one seed a smaller rate is a part of a larger one.
-
-    Args:
-        labels: (N,) class indices.
-        rate: percent, 0 < rate ≤ 100.
-        seed: of the permutation within each class.
-
-    Returns:
-        Sorted indices into ``labels``.
+    They are sorted, and index the labels (N,). The rate is in percent, 0 < rate ≤ 100. The seed is that of the
+    permutation within each class; with one seed a smaller rate is a part of a larger one.
     """
     share = Fraction(str(rate)) / 100  # a fraction, since 0.07 * 100 is 7.000000000000001 in floating point
     return _divided(labels, lambda count: math.ceil(share * count), seed)[0]

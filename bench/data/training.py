@@ -65,16 +65,11 @@ class TrainingImages:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
-        they have one target; ``labels`` are those of each image, not of what it is mixed with.
-
-        Args:
-            step: which batch.
-            views: augmented views of each image.
-            progress: share of the stage that is done.
-            prepared: what ``prepared`` gives for that step, where it was asked ahead.
+        they have one target; ``labels`` are those of each image, not of what it is mixed with. ``progress`` is the
+        share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead.
         """
         cuts = prepared or self.prepared(step, views)
-        images = [self._view(one_view, derive("augment", self.seed, step, view)) for view, one_view in enumerate(cuts)]
+        images = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
         labels = torch.from_numpy(self.split.labels[self._chosen(step)]).to(self.device)
         mix = self._mix(step)
         return Batch(

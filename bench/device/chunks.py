@@ -31,9 +31,7 @@ def chunked(count: int) -> Iterator[None]:
 def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Sequence[Tensor]:
     """What a pass gives for images (B, ...), each output (B, ...), computed in as many chunks as ``chunked`` says.
 
-    Args:
-        run: of some of the images the outputs. It is called again on the way back, and must compute the same.
-        images: of the pass.
+    ``run`` gives the outputs of some images. It is called again on the way back, and must compute the same.
     """
     if _COUNT.get() == 1:
         return run(images)

@@ -169,13 +169,9 @@ class StageLoss(nn.Module):
 def gradients(
     loss: nn.Module, batch: Batch, parts: int = 1, precision: AbstractContextManager[object] | None = None
 ) -> dict[str, Tensor]:
-    """Add the gradients of a batch to those there are; gives the terms of the loss.
+    """Add the gradients of a batch to those there are; gives the terms of the loss, a stage's (``StageLoss``).
 
-    Args:
-        loss: of a stage (``StageLoss``).
-        batch: as the stage is given it.
-        parts: it is computed in so many parts, one after the other.
-        precision: entered for each forward pass.
+    It is computed in so many parts, one after the other; ``precision`` is entered for each forward pass.
     """
     precision = precision or nullcontext()
     if parts == 1:
