@@ -31,8 +31,8 @@ from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed
+from bench.training.fit import StageLoss, fit, gradients, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
-from bench.training.fit import fit, gradients, set_modes, stage_loss, trained
 
 CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
 SHIPPED = ("micro_vit", "micro_resnet")
@@ -89,12 +89,12 @@ def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Su
     """
     lacking: dict[str, list[str]] = {}
     for name in [backbone] if backbone else [name for name in SHIPPED if name in registry.backbone_files]:
-        found = registry.backbone(name)
-        lacking[name] = sorted(card.needs - found.offers)
+        backbone_card = registry.backbone(name)
+        lacking[name] = sorted(card.needs - backbone_card.offers)
         if not lacking[name]:
-            return Subject(card, found, registry)
-    told = "; ".join(f"{name} does not offer {', '.join(items)}" for name, items in lacking.items())
-    raise InputError(f"{card.name}: {told}; name a backbone that does with --backbone")
+            return Subject(card, backbone_card, registry)
+    reasons = "; ".join(f"{name} does not offer {', '.join(items)}" for name, items in lacking.items())
+    raise InputError(f"{card.name}: {reasons}; name a backbone that does with --backbone")
 
 
 def examine(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -133,8 +133,8 @@ def card_is_class(subject: Subject) -> None:
 def hypers_survive_yaml(subject: Subject) -> None:
     """Hyper-parameters written into an experiment come back with their values and types."""
     card = subject.card
-    for given in ({}, {key: another(hyper) for key, hyper in card.hypers.items()}):
-        resolved = card.resolve(dict(given))
+    for values in ({}, {key: another(hyper) for key, hyper in card.hypers.items()}):
+        resolved = card.resolve(dict(values))
         text = yaml.safe_dump({card.name: dict(resolved)})
         again = card.resolve(dict(parse_document(text, "experiment")[card.name]))
         if again != resolved or [type(value) for _, value in again] != [type(value) for _, value in resolved]:
@@ -145,11 +145,11 @@ def loss_is_finite(subject: Subject) -> None:
     """In each stage the loss gives named scalars, finite, at least one with a gradient; under bf16 autocast too."""
     data = subject.data()
     for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
-        stage, own = fed(planned, data)
+        stage, images = fed(planned, data)
         set_modes(stage)
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                terms = stage.loss(stage.model, own.batch(0, stage.views))
+                terms = stage.loss(stage.model, images.batch(0, stage.views))
             place = f"stage {number}, {precision}"
             if not terms or not all(isinstance(name, str) and name for name in terms):
                 raise Broken(f"{place}: a loss gives a dictionary of named terms, such as {{'ce': ...}}")
@@ -164,15 +164,15 @@ def only_listed_weights_move(subject: Subject) -> None:
     """In each stage what is listed in ``train`` moves, and all else stays as it is, bit for bit."""
     data, done = subject.data(), 0
     for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
-        stage, own = fed(planned, data)
-        modules = {part for item in stage.items if isinstance(item, nn.Module) for part in item.modules()}
-        listed = {id(weight) for module in modules for weight in (*module.parameters(False), *module.buffers(False))}
+        stage, images = fed(planned, data)
+        tensors = [(*module.parameters(False), *module.buffers(False)) for module in _modules(stage)]
+        listed = {id(tensor) for of_module in tensors for tensor in of_module}
         listed |= {id(item) for item in stage.items if isinstance(item, nn.Parameter)}
         named = [*stage.model.named_parameters(), *stage.model.named_buffers()]
-        before = {name: value.detach().clone() for name, value in named}
-        fit(stage, own, start=done, stops=lambda _: False, at_stop=lambda _: None)
+        start = {name: value.detach().clone() for name, value in named}
+        fit(stage, images, start=done)
         done += stage.recipe.last - stage.recipe.first
-        moved = {name for name, value in named if not torch.equal(value, before[name])}
+        moved = {name for name, value in named if not torch.equal(value, start[name])}
         stray = sorted(name for name, value in named if name in moved and id(value) not in listed)
         if stray:
             raise Broken(f"stage {number} moves {', '.join(stray[:3])}, which it does not list in train")
@@ -182,21 +182,16 @@ def only_listed_weights_move(subject: Subject) -> None:
 
 def budget_is_kept(subject: Subject) -> None:
     """The stages together take no more steps than the protocol gives."""
-    steps = [
-        (stage.recipe.last - stage.recipe.first, stage.shared is not None and stage.shared.extra)
-        for stage in _trained_stages(subject)
-    ]
-    total = sum(count for count, extra in steps if not extra)
+    stages = [stage for stage in _trained_stages(subject) if not (stage.shared and stage.shared.extra)]
+    total = sum(stage.recipe.last - stage.recipe.first for stage in stages)
     if total > STEPS:
         raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
 
 
 def same_seed_same_bits(subject: Subject) -> None:
     """Two trainings from the same seeds end in the same weights."""
-    first, second = _ends(subject), _ends(subject)
-    for name, value in first.items():
-        if not torch.equal(value, second[name]):
-            raise Broken(f"{name} differs: draw from torch's global generator, and from nothing else")
+    advice = "draw from torch's global generator, and from nothing else"
+    _require_same(_ends(subject), _ends(subject), advice)
 
 
 def taken_up_same_bits(subject: Subject) -> None:
@@ -204,15 +199,20 @@ def taken_up_same_bits(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(STEPS + 1):
             try:
-                found = _ends(subject, _Stopping(Path(folder)))
+                taken_up = _ends(subject, _Stopping(Path(folder)))
                 break
             except _Stop:
                 continue
         else:
             raise Broken("it takes more steps when it is taken up than without a stop")
-    for name, value in _ends(subject).items():
-        if not torch.equal(value, found[name]):
-            raise Broken(f"{name} differs: what a loss changes must be tensors of modules listed in 'state' or 'train'")
+    advice = "what a loss changes must be tensors of modules listed in 'state' or 'train'"
+    _require_same(_ends(subject), taken_up, advice)
+
+
+def _require_same(first: dict[str, Tensor], second: dict[str, Tensor], advice: str) -> None:
+    for name, value in first.items():
+        if not torch.equal(value, second[name]):
+            raise Broken(f"{name} differs: {advice}")
 
 
 def parts_add_up(subject: Subject) -> None:
@@ -223,9 +223,8 @@ def parts_add_up(subject: Subject) -> None:
     """
     alone = splittable(subject.built())
     advice = "say per_image = False" if alone else "what the model computes must depend on its images and weights alone"
-    for number, (whole, parts) in enumerate(
-        zip(_gradients(subject, 1, alone), _gradients(subject, 3, alone), strict=True), start=1
-    ):
+    of_stages = zip(_gradients(subject, 1, alone), _gradients(subject, 3, alone), strict=True)
+    for number, (whole, parts) in enumerate(of_stages, start=1):
         for name, value in whole.items():
             # the sums are in another order, and no more
             if not torch.allclose(value, parts[name], rtol=1e-3, atol=1e-4 * float(value.abs().max())):
@@ -272,24 +271,31 @@ def another(hyper: Hyper) -> Value:
 
 def _gradients(subject: Subject, parts: int, alone: bool) -> list[dict[str, Tensor]]:
     """The gradient of each stage, untrained, of a batch in so many parts."""
-    data, found = subject.data(), []
+    data, by_stage = subject.data(), []
     for planned in subject.stages(subject.model(), data):
         torch.manual_seed(2)
         with chunked(1 if alone else parts):
-            found.append(_gradient(*fed(planned, data), parts if alone else 1))
-    return found
+            by_stage.append(_gradient(*fed(planned, data), parts if alone else 1))
+    return by_stage
 
 
 def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tensor]:
     set_modes(stage)
-    for module in (part for item in stage.items if isinstance(item, nn.Module) for part in item.modules()):
+    for module in _modules(stage):
         if isinstance(module, (nn.Dropout, DropPath, nn.modules.batchnorm._BatchNorm)):
             module.eval()  # it draws, or looks at the whole batch, whatever the loss
     named = dict(trained(stage))
     for weights in named.values():
         weights.grad = None
-    gradients(stage_loss(stage), data.batch(0, stage.views), parts)
+    gradients(StageLoss(stage), data.batch(0, stage.views), parts)
     return {name: weights.grad.clone() for name, weights in named.items() if weights.grad is not None}
+
+
+def _modules(stage: Stage) -> Iterator[nn.Module]:
+    """Every module of what a stage trains, those inside of others too."""
+    for item in stage.items:
+        if isinstance(item, nn.Module):
+            yield from item.modules()
 
 
 class _Stop(Exception):
@@ -312,24 +318,16 @@ class _Stopping(Checkpoint):
 
 def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[Stage]:
     """Every stage, each trained before the next is asked for."""
-    data, done, found, optimizer = subject.data(), 0, [], None
+    data, done, stages, optimizer = subject.data(), 0, [], None
     for number, planned in enumerate(subject.stages(subject.model(), data)):
-        stage, own = fed(planned, data)
+        stage, images = fed(planned, data)
         if not (keeper and keeper.enter(number, stage)):
-            optimizer = fit(
-                stage,
-                own,
-                start=done,
-                stops=lambda _: False,
-                at_stop=lambda _: None,
-                previous=optimizer,
-                keeper=keeper,
-            )
+            optimizer = fit(stage, images, start=done, previous=optimizer, keeper=keeper)
         if keeper:
             keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
-        found.append(planned)
-    return found
+        stages.append(planned)
+    return stages
 
 
 def _ends(subject: Subject, keeper: Checkpoint | None = None) -> dict[str, Tensor]:

@@ -47,20 +47,14 @@ class Hyper:
         return f"{noun} of at most {self.high:g}" if self.high is not None else noun
 
     def check(self, value: object, owner: str) -> Value:
-        """The value in its declared type (``1`` becomes ``1.0`` for a float).
-
-        Args:
-            value: as read from YAML or the command line.
-            owner: whose hyper-parameter it is, for the message.
+        """The value, as read from YAML or the command line, in its declared type (``1`` becomes ``1.0`` for a float).
 
         Raises:
             InputError: wrong type or out of range; names owner, parameter, value and what is allowed.
         """
         converted = _convert(value, self.type)
-        inside = converted is not None and (
-            converted in self.choices if self.choices is not None else _within(converted, self.low, self.high)
-        )
-        if not inside:
+        allowed = _within(converted, self.low, self.high) if self.choices is None else converted in self.choices
+        if converted is None or not allowed:
             raise InputError(f"{owner}: {self.name} = {value!r} is not allowed; it must be {self.allowed}")
         return converted
 
@@ -75,25 +69,19 @@ def hyper(
 ) -> Any:
     """A method's hyper-parameter, written as the default of a dataclass field.
 
-    The arguments must be literals: they are read without running the file.
-
-    Args:
-        default: its value where nothing is written.
-        low: smallest allowed value, inclusive.
-        high: largest allowed value, inclusive.
-        choices: the allowed values, if they can be listed.
-        source: where the default comes from (paper and section, released code, or "our choice").
+    The arguments are those of ``Hyper`` and must be literals: they are read without running the file. ``source`` says
+    where the default comes from: paper and section, released code, or "our choice".
     """
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices, "source": source})
 
 
 def _convert(value: object, type_name: str) -> Value:
     """The value in the declared type, or None where it has another one."""
-    if type_name == "bool":
-        return value if isinstance(value, bool) else None
-    if type_name == "str":
-        return value if isinstance(value, str) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
+    if isinstance(value, bool):
+        return value if type_name == "bool" else None
+    if isinstance(value, str):
+        return value if type_name == "str" else None
+    if type_name not in ("int", "float") or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
         return None
     if type_name == "int":
         return int(value) if value == int(value) else None

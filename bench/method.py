@@ -164,8 +164,8 @@ class Policy(Method):
 
 def splittable(method: Method) -> bool:
     """Whether a batch may be computed in parts: the method and its policies are ``per_image``."""
-    own = method.per_image or type(method) is Method  # the base is plain fine-tuning; others have to say so
-    return own and (not isinstance(method, Policy) or splittable(method.inner))
+    per_image = method.per_image or type(method) is Method  # the base is plain fine-tuning; others have to say so
+    return per_image and (not isinstance(method, Policy) or splittable(method.inner))
 
 
 def frozen(module: AnyModule) -> AnyModule:

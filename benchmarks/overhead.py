@@ -48,7 +48,7 @@ if any("bench.launch.worker" in argument for argument in sys.orig_argv):
         point = {"step": 1, "learning_rate": 0.001, "loss": {"ce": 1.0}, "val": None, "test": scores}
         record = {"status": "done", "curve": [point], "timing": {"seconds": 0.001}}
         labels = np.zeros(300, dtype=np.uint16)
-        return trial.Outcome(record, {"test": labels[None], "test_labels": labels, "training_indices": labels})
+        return trial.TrainedRun(record, {"test": labels[None], "test_labels": labels, "training_indices": labels})
 
     trial.run_trial = run_trial
 """

@@ -39,14 +39,10 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
-    """The card's backbone with its weights, and a head drawn from torch's global generator.
+    """The card's backbone with its weights, and a head of so many classes drawn from torch's global generator.
 
-    Args:
-        card: the backbone.
-        classes: of the new head.
-        image_size: pixels a side; 0: the backbone's own. Position embeddings are resampled to it; convolutional
-            networks take any.
-        drop_path: stochastic depth.
+    The image size is in pixels a side; 0: the backbone's own. Position embeddings are resampled to it; convolutional
+    networks take any.
 
     Raises:
         InputError: timm does not know the model, an image is smaller than a patch, or the weights cannot be had or do
@@ -76,13 +72,7 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
 def sketch(card: BackboneCard, image_size: int = 0, drop_path: float = 0.0) -> Model:
     """The card's backbone as ``build_model`` builds it, with no values in it: it takes no memory, and little time.
 
-    Args:
-        card: the backbone; its weights are not asked for.
-        image_size: as for ``build_model``.
-        drop_path: as for ``build_model``.
-
-    Raises:
-        InputError: it cannot be built.
+    Its weights are not asked for. Raises ``InputError`` where it cannot be built.
     """
     bare = replace(card, weights="none")
     try:
@@ -105,9 +95,7 @@ def weights_source(backbone: Any) -> str:
 def fetch_weights(card: BackboneCard, backbone: Any) -> None:
     """Have timm's weights of a card in the cache from which every process reads them; nothing of it is built.
 
-    Args:
-        card: a backbone with timm's weights.
-        backbone: timm's model of it, for instance of its ``sketch``.
+    ``backbone`` is timm's model of it, for instance of its ``sketch``.
 
     Raises:
         InputError: timm has no weights of it, or they cannot be had.
@@ -119,7 +107,7 @@ def fetch_weights(card: BackboneCard, backbone: Any) -> None:
     if _cached(facts):
         return
     if not _is_plain(facts):
-        _fetched(card, dict(card.arguments))
+        _fetched(card, card.arguments)
         return
     try:
         if hub:
@@ -138,15 +126,15 @@ def build_source_head(card: BackboneCard) -> nn.Linear:
     """
     with draws_apart():
         if card.weights == "pretrained":
-            found = _fetched(card, dict(card.arguments)).get_classifier()
-            if isinstance(found, nn.Linear):
-                return found
+            classifier = _fetched(card, card.arguments).get_classifier()
+            if isinstance(classifier, nn.Linear):
+                return classifier
         elif card.weights != "none":
-            given = {name.rpartition(".")[2]: value for name, value in read_weights(Path(card.weights))[1].items()}
-            if "weight" in given and given["weight"].ndim == 2:
-                weight = given["weight"]
+            tensors = {name.rpartition(".")[2]: value for name, value in read_weights(Path(card.weights))[1].items()}
+            weight = tensors.get("weight")
+            if weight is not None and weight.ndim == 2:
                 head = nn.Linear(weight.shape[1], weight.shape[0])
-                head.load_state_dict({"weight": weight, "bias": given.get("bias", torch.zeros(len(weight)))})
+                head.load_state_dict({"weight": weight, "bias": tensors.get("bias", torch.zeros(len(weight)))})
                 return head
     raise InputError(f"{card.name}: its weights hold no head of the pre-training, which the method needs")
 
@@ -189,12 +177,11 @@ def _pretrained(card: BackboneCard, arguments: dict[str, Any]) -> Any:
     """
     if arguments.get("global_pool") != "avg":
         return _fetched(card, arguments, num_classes=0)
-    published = _fetched(
-        card, {name: value for name, value in arguments.items() if name != "global_pool"}, num_classes=0
-    )
+    with_token = {name: value for name, value in arguments.items() if name != "global_pool"}
+    published = _fetched(card, with_token, num_classes=0).state_dict()
     backbone = timm.create_model(card.model, num_classes=0, **arguments)
-    given = {name: value for name, value in published.state_dict().items() if not name.startswith("norm.")}
-    load_weights(backbone, given, card.name, fresh=r"fc_norm\..+")
+    weights = {name: value for name, value in published.items() if not name.startswith("norm.")}
+    load_weights(backbone, weights, card.name, fresh=r"fc_norm\..+")
     return backbone
 
 
@@ -203,8 +190,8 @@ def _fetched(card: BackboneCard, arguments: dict[str, Any], **more: Any) -> Any:
 
     timm asks it every time, and waits long for an answer where there is no internet.
     """
-    known = timm.get_pretrained_cfg(card.model)
-    path = _cached(known.to_dict()) if known else ""
+    facts = timm.get_pretrained_cfg(card.model)
+    path = _cached(facts.to_dict()) if facts else ""
     overlay = {"file": path, "custom_load": False} if path else None
     try:
         return timm.create_model(card.model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments, **more)
@@ -219,8 +206,8 @@ def _cached(facts: dict[str, Any]) -> str:
     hub = facts.get("hf_hub_id") or ""
     if not hub or "@" in hub or not _is_plain(facts):
         return ""
-    found = try_to_load_from_cache(hub, "model.safetensors")
-    return found if isinstance(found, str) else ""
+    path = try_to_load_from_cache(hub, "model.safetensors")
+    return path if isinstance(path, str) else ""
 
 
 def _is_plain(facts: dict[str, Any]) -> bool:
@@ -245,19 +232,19 @@ def _require_known(card: BackboneCard) -> None:
     """Raise ``InputError`` where timm has no such model, or no weights of such a tag; it names what is nearest."""
     model, _, tag = card.model.partition(".")
     if not timm.is_model(model):
-        told = f"timm {timm.__version__} has no model '{shortened(model)}'"
-        raise InputError(f"{card.name}: {told}{_nearest(model, timm.list_models())}")
+        problem = f"timm {timm.__version__} has no model '{shortened(model)}'"
+        raise InputError(f"{card.name}: {problem}{_nearest(model, timm.list_models())}")
     try:
         timm.get_pretrained_cfg(card.model)
     except RuntimeError:
         tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")]
-        told = f"timm's {model} has no weights '{shortened(tag)}'"
-        raise InputError(f"{card.name}: {told}; it has {', '.join(tags) or 'none'}") from None
+        problem = f"timm's {model} has no weights '{shortened(tag)}'"
+        raise InputError(f"{card.name}: {problem}; it has {', '.join(tags) or 'none'}") from None
 
 
-def _nearest(written: str, known: list[str]) -> str:
+def _nearest(written: str, names: list[str]) -> str:
     """The end of a sentence about a name that is not known: up to five that look like it or begin with it."""
-    small = {name.lower(): name for name in known}
+    small = {name.lower(): name for name in names}
     close = difflib.get_close_matches(written.lower(), small, n=3, cutoff=0.65)
     longer = [name for name in small if written and name.startswith(written.lower())]
     near = list(dict.fromkeys([*close, *longer]))[:5]

@@ -30,9 +30,8 @@ Those of yacs are read as a plain dictionary, so that it need not be installed.
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Everything in a checkpoint: tensors by name, and the dictionaries of them that it may hold.
 
-    Args:
-        path: a safetensors file, or a file of ``torch.save``, of which only tensors, numbers, texts, containers and
-            settings are read.
+    It is a safetensors file, or one of ``torch.save``, of which only tensors, numbers, texts, containers and settings
+    are read.
 
     Raises:
         InputError: there is no such file, it holds code, or it is neither of the two.
@@ -40,46 +39,51 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
-        try:
-            return dict(load_file(path))
-        except Exception as error:  # safetensors has one class for all that is wrong with a file, and it is private
-            raise InputError(f"{path}: cannot be read as safetensors: {str(error).splitlines()[0]}") from None
+        return dict(read_safetensors(path))
     try:
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_refused(path, str(error))) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: cannot be read as a checkpoint of torch.save: {told}") from None
-    if not isinstance(found, Mapping):
-        raise InputError(f"{path}: it holds a {type(found).__name__}, not tensors by name")
-    return {str(name): value for name, value in found.items()}
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as a checkpoint of torch.save: {reason}") from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: it holds a {type(content).__name__}, not tensors by name")
+    return {str(name): value for name, value in content.items()}
 
 
-def tensors(found: object) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file. Raises ``InputError`` where it is none."""
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors has one class for all that is wrong with a file, and it is private
+        raise InputError(f"{path}: cannot be read as safetensors: {str(error).splitlines()[0]}") from None
+
+
+def tensors(entry: object) -> dict[str, Tensor]:
     """The tensors of a dictionary by name, without what DataParallel puts before all of them; empty for others.
 
     Raises:
         InputError: a tensor claims to be far larger than what is stored of it.
     """
-    if not isinstance(found, Mapping):
+    if not isinstance(entry, Mapping):
         return {}
-    kept = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    for name, value in kept.items():
+    named = {str(name): value for name, value in entry.items() if isinstance(value, Tensor)}
+    for name, value in named.items():
         if (size := value.numel() * value.element_size()) > max(MOST_BYTES, value.untyped_storage().nbytes()):
             raise InputError(f"the tensor {name} of {size:,} bytes is not in the file: its values only repeat others")
-    if kept and all(name.startswith("module.") for name in kept):
-        return {name.removeprefix("module."): value for name, value in kept.items()}
-    return kept
+    if named and all(name.startswith("module.") for name in named):
+        return {name.removeprefix("module."): value for name, value in named.items()}
+    return named
 
 
-def _refused(path: Path, told: str) -> str:
-    code = re.search(r"GLOBAL ([\w.]+)", told)
-    if code is None:
-        reason = re.search(r"WeightsUnpickler error:\s*(.+)", told) or re.search(r"(.*)", told)
-        return f"{path}: cannot be read as a checkpoint of torch.save: {reason[1] if reason else told}"
-    return f"{path}: it holds code ({code[1]}), which is not run; only tensors and plain settings are read"
+def _refused(path: Path, problem: str) -> str:
+    if code := re.search(r"GLOBAL ([\w.]+)", problem):
+        return f"{path}: it holds code ({code[1]}), which is not run; only tensors and plain settings are read"
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", problem)
+    reason = match[1] if match else problem.partition("\n")[0]
+    return f"{path}: cannot be read as a checkpoint of torch.save: {reason}"

@@ -17,11 +17,7 @@ WIDTHS = (16, 32, 64)
 
 
 class Shortcut(nn.Module):
-    """Every second pixel a side, and channels of zeros before and behind (option A).
-
-    Args:
-        channels: how many are added, half of them on either side.
-    """
+    """Every second pixel a side, and so many channels of zeros, half of them before and half behind (option A)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,8 +25,8 @@ class Shortcut(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C + channels, H / 2, W / 2) of (B, C, H, W), rounded up."""
-        before = self.channels // 2
-        return F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, before, self.channels - before))
+        front = self.channels // 2
+        return F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, front, self.channels - front))
 
 
 class CifarResNet(nn.Module):
@@ -39,7 +35,6 @@ class CifarResNet(nn.Module):
     Args:
         depth: layers with weights, the classifier counted: 6 n + 2 for n blocks a stage (20, 32, 44, 56, 110).
         img_size: pixels a side that it is meant for; it takes any.
-        in_chans: channels of the images.
         drop_path_rate: stochastic depth of the last block; it rises from 0 over the blocks.
 
     Raises:
@@ -57,9 +52,9 @@ class CifarResNet(nn.Module):
         self.act1 = nn.ReLU()
         rates = iter(torch.linspace(0, drop_path_rate, 3 * blocks, device="cpu").tolist())
         stages = []
-        for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
-            changes = [(before, width), *[(width, width)] * (blocks - 1)]
-            stages.append(nn.Sequential(*(_block(given, made, next(rates)) for given, made in changes)))
+        for narrow, wide in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
+            widths = [narrow, *[wide] * (blocks - 1)]
+            stages.append(nn.Sequential(*(_block(width, wide, next(rates)) for width in widths)))
         self.layer1, self.layer2, self.layer3 = stages
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -72,8 +67,8 @@ class CifarResNet(nn.Module):
         return out
 
 
-def _block(given: int, made: int, rate: float) -> nn.Module:
-    shortcut = Shortcut(made - given) if made != given else None
+def _block(narrow: int, wide: int, rate: float) -> nn.Module:
+    shortcut = Shortcut(wide - narrow) if wide != narrow else None
     drop_path = DropPath(rate) if rate else None
-    block: nn.Module = BasicBlock(given, made, 2 if shortcut else 1, shortcut, drop_path=drop_path)
+    block: nn.Module = BasicBlock(narrow, wide, 2 if shortcut else 1, shortcut, drop_path=drop_path)
     return block

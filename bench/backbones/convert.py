@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,24 +41,17 @@ def convert(card: BackboneCard, checkpoint: Path, network: str = "") -> Converte
     """The weights of a published checkpoint of the card's backbone.
 
     Relative positions that all blocks share become a table of each block, and what depends on the image size is
-    resized to that of the card.
-
-    Args:
-        card: a backbone, with any weights; ``convert`` among its facts names the layouts of its checkpoints.
-        checkpoint: see ``read_checkpoint``.
-        network: ``"student"`` or ``"teacher"`` of a checkpoint that holds both; empty: the one that is used by
-            the papers.
+    resized to that of the card. Of a checkpoint that holds two networks, ``"student"`` or ``"teacher"`` may be asked
+    for; empty: the one that is used by the papers.
 
     Raises:
         InputError: the card's checkpoints are in no known layout, the file cannot be read, or a name in it is
             missing, unknown or of another shape.
     """
     layouts = layouts_of(card, network)
-    layout, entry, given = _found(read_checkpoint(checkpoint), layouts, f"{card.name}: {checkpoint.name}")
-    kept, dropped = _kept(given, layout)
-    weights = _renamed(kept, layout.renamed)
-    for change in layout.changes:
-        weights = change(weights)
+    layout, entry, published = _entry(read_checkpoint(checkpoint), layouts, f"{card.name}: {checkpoint.name}")
+    dropped = tuple(name for name in published if re.fullmatch(layout.dropped, name))
+    weights = layout.change(_renamed({name: published[name] for name in published if name not in dropped}, layout))
     head = {name: value for name, value in weights.items() if name in ("head.weight", "head.bias")}
     with draws_apart():
         backbone = build_model(replace(card, weights="none", sha256=""), 1).backbone
@@ -67,8 +60,8 @@ def convert(card: BackboneCard, checkpoint: Path, network: str = "") -> Converte
     fresh = "" if head else layout.fresh
     load_weights(backbone, body, f"{card.name}: {checkpoint.name}", fresh)
     made = {name: value.contiguous().clone() for name, value in {**backbone.state_dict(), **head}.items()}
-    new = [name for name in made if name not in body and name not in head and not re.fullmatch(COUNTERS, name)]
-    return Converted(made, entry, tuple(dropped), tuple(new))
+    new = [name for name in made if name not in {**body, **head} and not re.fullmatch(COUNTERS, name)]
+    return Converted(made, entry, dropped, tuple(new))
 
 
 def save(converted: Converted, card: BackboneCard, checkpoint: Path, out: Path) -> None:
@@ -78,15 +71,10 @@ def save(converted: Converted, card: BackboneCard, checkpoint: Path, out: Path) 
         InputError: the file exists, or its folder does not.
     """
     require_free(out)
-    told = {
-        "format": "pt",
-        "backbone": card.name,
-        "made_of": checkpoint.name,
-        "made_of_sha256": file_sha256(checkpoint),
-    }
-    part = out.with_name(f"{out.name}.part")
-    save_file(converted.weights, part, metadata={**told, "entry": converted.entry})
-    part.replace(out)
+    origin = {"made_of": checkpoint.name, "made_of_sha256": file_sha256(checkpoint), "entry": converted.entry}
+    draft = out.with_name(f"{out.name}.part")
+    save_file(converted.weights, draft, metadata={"format": "pt", "backbone": card.name, **origin})
+    draft.replace(out)
 
 
 def require_free(out: Path) -> None:
@@ -113,20 +101,21 @@ def layouts_of(card: BackboneCard, network: str = "") -> tuple[Layout, ...]:
         raise InputError(f"{card.name}: its checkpoints hold one network; leave --network out")
     if network not in ("", "student", "teacher"):
         raise InputError(choose(network, ("student", "teacher"), "network of a checkpoint"))
-    asked = [layout for layout in LAYOUTS[name] if not network or "{network}" in layout.entries]
-    return tuple(
-        replace(layout, entries=tuple(entry.format(network=network or default) for entry in layout.entries))
-        for layout in asked
-    )
+    layouts = []
+    for layout in LAYOUTS[name]:
+        if not network or "{network}" in layout.entries:
+            entries = tuple(entry.format(network=network or default) for entry in layout.entries)
+            layouts.append(replace(layout, entries=entries))
+    return tuple(layouts)
 
 
-def _found(file: Mapping[str, object], layouts: Sequence[Layout], source: str) -> tuple[Layout, str, State]:
+def _entry(file: Mapping[str, object], layouts: Sequence[Layout], source: str) -> tuple[Layout, str, State]:
     """The first layout whose entry the file has, with the tensors in it."""
     for layout in layouts:
         for entry in layout.entries:
-            given = tensors(file.get(entry) if entry else file)
-            if any(name.startswith(layout.prefix) and re.match(layout.mark, name) for name in given):
-                return layout, entry, given
+            published = tensors(file.get(entry) if entry else file)
+            if any(name.startswith(layout.prefix) and re.match(layout.mark, name) for name in published):
+                return layout, entry, published
     wanted = [
         f"{layout.mark.replace(chr(92), '') or layout.prefix}*" + (f" under '{entry}'" if entry else "")
         for layout in layouts
@@ -135,37 +124,27 @@ def _found(file: Mapping[str, object], layouts: Sequence[Layout], source: str) -
     raise InputError(f"{source} is in no known layout; it has {listed(file)}; expected is {' or '.join(wanted)}")
 
 
-def _kept(given: State, layout: Layout) -> tuple[State, list[str]]:
-    """What is kept, without its prefix, and the names that are left out; names of neither kind stay as they are."""
-    dropped = [name for name in given if re.fullmatch(layout.dropped, name)]
-    left = {name: value for name, value in given.items() if name not in set(dropped)}
-    return {_without(name, layout.prefix): value for name, value in left.items()}, dropped
-
-
-def _without(name: str, prefix: str) -> str:
-    """A name that lacks the prefix is marked, so that it cannot be taken for one that has it."""
-    return name.removeprefix(prefix) if name.startswith(prefix) else f"(outside {prefix}) {name}"
-
-
-def _renamed(given: State, rules: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]) -> State:
+def _renamed(published: State, layout: Layout) -> State:
+    """By new names; a name that lacks the prefix is marked, so that it cannot be taken for one that has it."""
     renamed: State = {}
-    for name, value in given.items():
-        new = name
-        for pattern, text in rules:
+    for name, value in published.items():
+        new = name.removeprefix(layout.prefix)
+        if not name.startswith(layout.prefix):
+            new = f"(outside {layout.prefix}) {name}"
+        for pattern, text in layout.renamed:
             new = re.sub(pattern, text, new)
         if new in renamed:
             raise InputError(f"two weights of the checkpoint would be called {new}")
         renamed[new] = value
-    if not any(f"{head}.weight" in renamed for head in HEADS):
-        return renamed
-    found = next(head for head in HEADS if f"{head}.weight" in renamed)
-    return {re.sub(rf"^{re.escape(found)}\.(weight|bias)$", r"head.\1", name): value for name, value in renamed.items()}
+    head = next((head for head in HEADS if f"{head}.weight" in renamed), "head")
+    return {re.sub(rf"^{re.escape(head)}\.(weight|bias)$", r"head.\1", name): value for name, value in renamed.items()}
 
 
-def _own_tables(given: State, expected: Mapping[str, Tensor]) -> State:
+def _own_tables(weights: State, expected: Mapping[str, Tensor]) -> State:
     """A table of relative positions that all blocks share, copied to every block that has one of its own."""
     shared = "rel_pos_bias.relative_position_bias_table"
-    if shared not in given or shared in expected:
-        return given
+    if shared not in weights or shared in expected:
+        return weights
     blocks = [name for name in expected if name.endswith(".attn.relative_position_bias_table")]
-    return {**{name: value for name, value in given.items() if name != shared}, **dict.fromkeys(blocks, given[shared])}
+    unshared = {name: value for name, value in weights.items() if name != shared}
+    return {**unshared, **dict.fromkeys(blocks, weights[shared])}

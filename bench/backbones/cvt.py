@@ -12,7 +12,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Hooked, Probe, norms_outside
+from bench.backbones.model import Family, Parts, Probe, norms_outside
 from bench.errors import InputError
 
 
@@ -26,9 +26,7 @@ class ConvolutionalViT(nn.Module):
         img_size: pixels a side that it is meant for; CvT itself takes any.
         pooling: ``"cls"``, the class token of the last stage after the final norm, as published; or ``"mean"`` over
             the places of a last stage without class token and final norm, as in DRLoc's released code.
-        num_channels: of the images.
         embed_dim: width of each stage.
-        num_heads: of each stage.
         depth: blocks of each stage; transformers wants at least k of them in the k-th.
         mlp_ratio: of each stage, hidden width of the FFN over that of the stage.
         drop_path_rate: stochastic depth of the last block; it rises from 0 over the blocks of the last stage.
@@ -69,9 +67,8 @@ class ConvolutionalViT(nn.Module):
         self.layernorm = nn.LayerNorm(self.num_features) if pooling == "cls" else None
         if drop_path_rate:
             last = self.cvt.encoder.stages[-1].layers
-            for block, rate in zip(
-                last, torch.linspace(0, drop_path_rate, len(last), device="cpu").tolist(), strict=True
-            ):
+            rates = torch.linspace(0, drop_path_rate, len(last), device="cpu").tolist()
+            for block, rate in zip(last, rates, strict=True):
                 for branch in (block.attention.output, block.output):
                     branch.dropout = DropPath(rate)  # the last step of a branch before the residual is added
 
@@ -97,16 +94,11 @@ class CvT(Family):
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """``grid`` (B, D, h, w): last stage's map without [cls], before any norm (DRLoc's released code)."""
         assert isinstance(backbone, ConvolutionalViT)
-        if name == "grid":
-
-            def without_cls(_: int, output: Any) -> Tensor:
-                grid: Tensor = output[0]
-                return grid.contiguous()
-
-            return Hooked([backbone.cvt.encoder.stages[-1]], without_cls)
+        if name == "grid":  # without [cls], which the stage gives beside it
+            return Probe([backbone.cvt.encoder.stages[-1]], lambda _, output: output[0].contiguous())
         return super().probe(name, backbone)
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+    def part(self, name: str, backbone: nn.Module) -> Parts:
         """``attention`` (with its convolutional projections), ``ffn``: the branches of all blocks, with their
         stochastic depth; ``norms``: those outside them; ``embeddings``: the convolutions into each stage and the class
         token; ``position``: none, the convolutions take its place (section 3).
@@ -137,9 +129,9 @@ class CvT(Family):
             return top, top
         if parameter.startswith("cvt.encoder.stages.0.embedding."):
             return 0, top
-        found = re.fullmatch(r"cvt\.encoder\.stages\.(\d+)\.(?:layers\.(\d+))?.+", parameter)
-        assert found is not None, parameter
-        stage, block = found.groups(default=0)
+        place = re.fullmatch(r"cvt\.encoder\.stages\.(\d+)\.(?:layers\.(\d+))?.+", parameter)
+        assert place is not None, parameter
+        stage, block = place.groups(default=0)
         return sum(depths[: int(stage)]) + int(block) + 1, top
 
 

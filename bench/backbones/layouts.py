@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -23,7 +21,7 @@ class Layout:
         mark: regular expression that a kept name begins with in this layout and in no other of the backbone.
         dropped: regular expression of whole names that are left out.
         renamed: regular expressions and what takes their place, in order.
-        changes: of the tensors, after that.
+        change: of the tensors, after that.
         fresh: regular expression of names that the checkpoint may lack where it has no classifier.
     """
 
@@ -32,27 +30,26 @@ class Layout:
     mark: str = ""
     dropped: str = ""
     renamed: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
-    changes: tuple[Change, ...] = ()
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     fresh: str = ""
 
 
-def next_stage(found: re.Match[str]) -> str:
+def next_stage(match: re.Match[str]) -> str:
     """Swin's own code puts the merging of patches at the end of a stage, timm at the start of the next."""
-    return f"layers.{int(found[1]) + 1}.downsample."
+    return f"layers.{int(match[1]) + 1}.downsample."
 
 
-def joined(given: dict[str, Tensor]) -> dict[str, Tensor]:
+def joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of queries, keys and values as one: ``….query``, ``….key``, ``….value`` become ``….qkv``."""
-    found: dict[str, Tensor] = {}
-    for name, value in given.items():
+    changed: dict[str, Tensor] = {}
+    for name, value in weights.items():
         place = name.removesuffix(".query.weight")
         if place != name:
-            others = [given.get(f"{place}.{part}.weight") for part in ("key", "value")]
-            rows = [other for other in others if other is not None]
-            found[f"{place}.qkv.weight"] = torch.cat([value, *rows])
+            names = [f"{place}.{kind}.weight" for kind in ("key", "value")]
+            changed[f"{place}.qkv.weight"] = torch.cat([value, *(weights[name] for name in names if name in weights)])
         elif not name.endswith((".key.weight", ".value.weight")):
-            found[name] = value
-    return found
+            changed[name] = value
+    return changed
 
 
 _BUFFERS = r".*\.(relative_position_index|attn_mask|relative_coords_table)"
@@ -68,7 +65,7 @@ _TRANSFORMERS = (
     (r"^encoder\.relative_position_bias\.", "rel_pos_bias."),
     (r"^encoder\.layer\.", "blocks."),
     (r"\.attention\.attention\.relative_position_bias\.", ".attn."),
-    (r"\.attention\.attention\.(query|value)\.bias$", lambda found: f".attn.{found[1][0]}_bias"),
+    (r"\.attention\.attention\.(query|value)\.bias$", lambda match: f".attn.{match[1][0]}_bias"),
     (r"\.attention\.attention\.", ".attn."),
     (r"\.attention\.output\.dense\.", ".attn.proj."),
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
@@ -123,7 +120,7 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
             mark=r"(data2vec_vision\.)?encoder\.",
             dropped=r"(data2vec_vision\.)?(embeddings\.mask_token|layernorm\..+)",
             renamed=_TRANSFORMERS,
-            changes=(joined,),
+            change=joined,
             fresh=r"fc_norm\..+",
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -36,37 +37,19 @@ class Output:
         return self.probes[probe]
 
 
+Parts = list[nn.Module | nn.Parameter]
+
+
 class Probe:
-    """Reads something out of a backbone while it runs; a context, so that it costs nothing when not asked for.
+    """Reads the outputs of some modules while a backbone runs; a context, so that it costs nothing when not asked for.
+
+    Args:
+        modules: whose outputs are read, one tensor each, as they follow one another in a forward pass.
+        read: what is kept of the output of the module of that number.
+        stacked: its value is all that was kept, (modules, B, ...); else it is the only one, (B, ...).
 
     Attributes:
         images_at: the dimension of its value along which the images lie.
-    """
-
-    images_at = 0
-
-    def __enter__(self) -> Probe:
-        raise NotImplementedError
-
-    def __exit__(self, *exception: object) -> None:
-        raise NotImplementedError
-
-    def value(self) -> Tensor:
-        """What was read in the forward pass just made."""
-        raise NotImplementedError
-
-    def done(self) -> bool:
-        """Whether the rest of the forward pass is not needed for it."""
-        raise NotImplementedError
-
-
-class Hooked(Probe):
-    """A probe that reads the outputs of some modules, one tensor each, in the order they run.
-
-    Args:
-        modules: whose outputs are read, as they follow one another in a forward pass.
-        read: what is kept of the output of the module of that number.
-        stacked: its value is all that was kept, (modules, B, ...); else it is the only one, (B, ...).
     """
 
     def __init__(
@@ -82,23 +65,22 @@ class Hooked(Probe):
 
     def __enter__(self) -> Probe:
         for number, module in enumerate(self.modules):
-            self.hooks.append(module.register_forward_hook(self._hook(number)))
+            self.hooks.append(module.register_forward_hook(partial(self._keep, number)))
         return self
 
-    def _hook(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            self.seen.append(self.read(number, output))
-
-        return keep
+    def _keep(self, number: int, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.seen.append(self.read(number, output))
 
     def __exit__(self, *exception: object) -> None:
         for hook in self.hooks:
             hook.remove()
 
     def value(self) -> Tensor:
+        """What was read in the forward pass just made."""
         return torch.stack(self.seen) if self.stacked else self.seen[0]
 
     def done(self) -> bool:
+        """Whether the rest of the forward pass is not needed for it."""
         return len(self.seen) == len(self.modules)
 
 
@@ -115,7 +97,7 @@ class Family:
         """A probe by its name. Raises ``KeyError``, with the reason, where the family has none of that name."""
         raise KeyError(self._refusal(name))
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+    def part(self, name: str, backbone: nn.Module) -> Parts:
         """The modules and parameters of a part. Raises ``KeyError``, as ``probe``, where it has no such part."""
         raise KeyError(self._refusal(name))
 
@@ -135,12 +117,9 @@ class Model(nn.Module):
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
 
     Args:
-        backbone: gives (B, D) pooled features for normalised images.
+        backbone: gives (B, dim) pooled features for normalised images.
         family: how parts and probes are found in it.
-        dim: D.
-        classes: K.
-        mean: of the pixels, per channel, as the backbone was pre-trained.
-        std: of the pixels, per channel.
+        mean: of the pixels, per channel, as the backbone was pre-trained; so is ``std``.
     """
 
     backbone: nn.Module
@@ -188,11 +167,11 @@ class Model(nn.Module):
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:
         """Every forward pass inside reads this probe too: for policies around another method's loss."""
-        before, self.watched = self.watched, (*self.watched, probe)
+        outside, self.watched = self.watched, (*self.watched, probe)
         try:
             yield
         finally:
-            self.watched = before
+            self.watched = outside
 
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""
@@ -203,11 +182,11 @@ class Model(nn.Module):
             return [reader.value().movedim(reader.images_at, 0)]
 
         part = own_part(images)
-        (found,) = in_chunks(run, part)
-        found = found if part is images else gathered(found)
-        return found.movedim(0, self.family.probe(name, self.backbone).images_at)
+        (value,) = in_chunks(run, part)
+        value = value if part is images else gathered(value)
+        return value.movedim(0, self.family.probe(name, self.backbone).images_at)
 
-    def part(self, name: str) -> list[nn.Module | nn.Parameter]:
+    def part(self, name: str) -> Parts:
         """The modules and parameters of a part: ``"head"``, and what the backbone's family has.
 
         ``"attention"``, ``"ffn"``, ``"norms"`` and ``"embeddings"`` of a transformer hold every weight of the
@@ -223,11 +202,11 @@ class Model(nn.Module):
         return (images - self.mean) / self.std
 
 
-def norms_outside(backbone: nn.Module, owners: Iterable[nn.Module | nn.Parameter]) -> list[nn.Module | nn.Parameter]:
+def norms_outside(backbone: nn.Module, owners: Iterable[nn.Module | nn.Parameter]) -> Parts:
     """The norms of a backbone with weights, in the order they are declared, but for those inside some modules."""
     inside = {module for owner in owners if isinstance(owner, nn.Module) for module in owner.modules()}
-    found = (module for module in backbone.modules() if isinstance(module, _NORMS) and module not in inside)
-    return [module for module in found if next(module.parameters(), None) is not None]
+    norms = (module for module in backbone.modules() if isinstance(module, _NORMS) and module not in inside)
+    return [norm for norm in norms if next(norm.parameters(), None) is not None]
 
 
 class _Done(Exception):

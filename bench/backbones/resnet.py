@@ -9,7 +9,7 @@ from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 
 from bench.backbones.cifar_resnet import CifarResNet
-from bench.backbones.model import Family, Hooked, Probe, norms_outside
+from bench.backbones.model import Family, Parts, Probe, norms_outside
 from bench.errors import InputError, choose
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -37,13 +37,13 @@ class ResNet(Family):
         """
         stages = stages_of(backbone)
         if name == "grid":
-            return Hooked([stages[-1]])
+            return Probe([stages[-1]])
         number = name.removeprefix("conv_map_")
         if name != number and number in map(str, range(1, len(stages) + 1)):
-            return Hooked([last_convolution(stages[int(number) - 1])])
+            return Probe([last_convolution(stages[int(number) - 1])])
         return super().probe(name, backbone)
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+    def part(self, name: str, backbone: nn.Module) -> Parts:
         """``batch_norm``: all of them; ``norms``: those of any kind; ``last_convs``: those that the conv maps read."""
         if name == "batch_norm":
             return [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -70,8 +70,8 @@ def stages_of(backbone: nn.Module) -> list[nn.Module]:
 def last_convolution(stage: nn.Module) -> nn.Module:
     """The last convolution on a stage's last residual branch: a BasicBlock's second, a Bottleneck's third."""
     block: Any = list(stage.children())[-1]
-    found: nn.Module = block.conv3 if isinstance(block, Bottleneck) else block.conv2
-    return found
+    convolution: nn.Module = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+    return convolution
 
 
 def is_resnet(backbone: nn.Module) -> bool:
@@ -84,14 +84,9 @@ def is_resnet(backbone: nn.Module) -> bool:
 def build_resnet(block: str, stem_width: int, in_chans: int, img_size: int, **arguments: Any) -> nn.Module:
     """timm's ResNet for small images: its stem is one 3 × 3 convolution of stride 1, without pooling.
 
-    So He et al. (2016, section 4.2) do for CIFAR; timm's own stems leave a quarter of the pixels a side.
-
-    Args:
-        block: ``"BasicBlock"`` or ``"Bottleneck"``.
-        stem_width: channels of the stem, an even number.
-        in_chans: channels of the images.
-        img_size: pixels a side that it is meant for; it takes any.
-        arguments: further ones of ``timm.models.ResNet`` (layers, channels, drop_path_rate).
+    So He et al. (2016, section 4.2) do for CIFAR; timm's own stems leave a quarter of the pixels a side. The stem's
+    width is an even number of channels. ``img_size`` is what it is meant for, in pixels a side; it takes any. Further
+    arguments are those of ``timm.models.ResNet``.
 
     Raises:
         InputError: there is no such block.

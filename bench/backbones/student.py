@@ -32,16 +32,9 @@ class SkippingBlock(Block):  # type: ignore[misc]
 
     def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None) -> Tensor:
         """Tokens (B, T, D) after attention and MLP, with a bias (H, T, T) that all blocks share."""
-
-        def attend(kept: Tensor) -> Tensor:
-            attended: Tensor = self.gamma_1 * self.attn(self.norm1(kept), shared_rel_pos_bias=shared_rel_pos_bias)
-            return attended
-
-        def feed(kept: Tensor) -> Tensor:
-            fed: Tensor = self.gamma_2 * self.mlp(self.norm2(kept))
-            return fed
-
-        return with_branch(with_branch(x, attend, self.drop_path1), feed, self.drop_path2)
+        bias = shared_rel_pos_bias
+        x = with_branch(x, lambda x: self.gamma_1 * self.attn(self.norm1(x), shared_rel_pos_bias=bias), self.drop_path1)
+        return with_branch(x, lambda x: self.gamma_2 * self.mlp(self.norm2(x)), self.drop_path2)
 
 
 def with_branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop_path: nn.Module) -> Tensor:
@@ -59,10 +52,10 @@ def with_branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop_path: nn.Mod
     rate = float(drop_path.drop_prob or 0) if isinstance(drop_path, DropPath) and drop_path.training else 0.0
     if not rate:
         return x + branch(x)
-    kept = (torch.rand(len(x)) >= rate).nonzero()[:, 0].to(x.device)
-    if not len(kept):
+    rows = (torch.rand(len(x)) >= rate).nonzero()[:, 0].to(x.device)
+    if not len(rows):
         return x
-    return x.index_add(0, kept, branch(x.index_select(0, kept)).to(x.dtype), alpha=1 / (1 - rate))
+    return x.index_add(0, rows, branch(x.index_select(0, rows)).to(x.dtype), alpha=1 / (1 - rate))
 
 
 def build_student(model: Model, position: str = "shared", drop_path: float = 0.0) -> Model:
@@ -108,12 +101,8 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
 def set_drop_path(backbone: nn.Module, rate: float) -> list[DropPath]:
     """Give every block stochastic depth, growing linearly from 0 to ``rate`` at the last block; 0 takes it away.
 
-    Args:
-        backbone: one whose blocks have ``drop_path1`` and ``drop_path2``, as timm's transformers.
-        rate: largest probability that a branch is dropped for an image.
-
-    Returns:
-        The new modules, in the mode of their blocks, those of the first block first.
+    Blocks have ``drop_path1`` and ``drop_path2``, as timm's transformers do. Gives the new modules, in the mode of
+    their blocks, those of the first block first.
     """
     blocks: list[Any] = [module for module in backbone.modules() if hasattr(module, "drop_path1")]
     made = []
@@ -173,19 +162,13 @@ def prefix_tokens(model: Model) -> int:
 
 
 def _beit(teacher: Any, position: str) -> Beit:
-    width, first = int(teacher.embed_dim), teacher.blocks[0]
-    positions = {"use_abs_pos_emb": False, **_POSITIONS[position]}
     student = Beit(
-        img_size=teacher.patch_embed.img_size,
-        patch_size=teacher.patch_embed.patch_size,
-        in_chans=teacher.patch_embed.proj.in_channels,
-        num_classes=0,
-        embed_dim=width,
+        **_sizes(teacher, teacher.blocks[0]),
+        embed_dim=int(teacher.embed_dim),
         depth=len(teacher.blocks),
-        num_heads=first.attn.num_heads,
-        mlp_ratio=_ratio(first.mlp),
+        num_heads=teacher.blocks[0].attn.num_heads,
         init_values=0.1,
-        **positions,
+        **{"use_abs_pos_emb": False, **_POSITIONS[position]},
     )
     _draw(student)
     for block in student.blocks:
@@ -210,18 +193,21 @@ def _swin_v2(teacher: Any) -> SwinTransformerV2:
     stages: list[Any] = list(teacher.layers)
     first = stages[0].blocks[0]
     return SwinTransformerV2(
-        img_size=teacher.patch_embed.img_size,
-        patch_size=teacher.patch_embed.patch_size,
-        in_chans=teacher.patch_embed.proj.in_channels,
-        num_classes=0,
+        **_sizes(teacher, first),
         embed_dim=teacher.patch_embed.proj.out_channels,
         depths=tuple(len(stage.blocks) for stage in stages),
         num_heads=tuple(stage.blocks[0].attn.num_heads for stage in stages),
         window_size=tuple(first.window_size),
-        mlp_ratio=_ratio(first.mlp),
     )
 
 
-def _ratio(mlp: Any) -> float:
-    """The hidden width of an MLP by its outer one, a hair too large, since timm rounds their product down."""
-    return float(mlp.fc2.in_features / mlp.fc2.out_features * (1 + 1e-9))
+def _sizes(teacher: Any, block: Any) -> dict[str, Any]:
+    """What a student has of any teacher, of which one block is given."""
+    patches, last = teacher.patch_embed, block.mlp.fc2
+    return {
+        "img_size": patches.img_size,
+        "patch_size": patches.patch_size,
+        "in_chans": patches.proj.in_channels,
+        "num_classes": 0,
+        "mlp_ratio": last.in_features / last.out_features * (1 + 1e-9),  # timm rounds its product with the width down
+    }

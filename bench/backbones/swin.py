@@ -8,7 +8,10 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import nn
 
-from bench.backbones.model import Family, Hooked, Probe, norms_outside
+from bench.backbones.model import Family, Parts, Probe, norms_outside
+
+SWINS = (SwinTransformer, SwinTransformerV2)
+"""What ``Swin`` serves: not timm's ``swinv2_cr``."""
 
 
 class Swin(Family):
@@ -28,22 +31,21 @@ class Swin(Family):
         ``grid`` (B, D, h, w) is the output of the last block before the final norm, which is what DRLoc's released
         code takes from a Swin; ``tokens`` (B, N, D) are its places row by row after the final norm.
         """
-        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        assert isinstance(backbone, SWINS)
         if name == "grid":
-            last = backbone.layers[-1]
-            return Hooked([last], lambda _, output: output.permute(0, 3, 1, 2).contiguous())
+            return Probe([backbone.layers[-1]], lambda _, output: output.permute(0, 3, 1, 2).contiguous())
         if name == "tokens":
-            return Hooked([backbone.norm], lambda _, output: output.flatten(1, 2))
+            return Probe([backbone.norm], lambda _, output: output.flatten(1, 2))
         return super().probe(name, backbone)
 
-    def part(self, name: str, backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+    def part(self, name: str, backbone: nn.Module) -> Parts:
         """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``norms``, ``embeddings``.
 
         ``embeddings`` are the projections of patches and of merged patches, ``norms`` all outside the attention.
         ``position`` is relative: each block's table (Swin) or the small MLP that computes it (V2). It is inside the
         attention, so ``attention`` lists it too.
         """
-        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        assert isinstance(backbone, SWINS)
         blocks: list[Any] = [block for stage in backbone.layers for block in stage.blocks]
         if name == "attention":
             return [module for block in blocks for module in (block.attn, block.drop_path1)]
@@ -55,8 +57,8 @@ class Swin(Family):
         if name == "norms":
             return norms_outside(backbone, self.part("attention", backbone) + self.part("ffn", backbone))
         if name == "position":
-            kept = "relative_position_bias_table" if isinstance(backbone, SwinTransformer) else "cpb_mlp"
-            return [getattr(block.attn, kept) for block in blocks]
+            table = "relative_position_bias_table" if isinstance(backbone, SwinTransformer) else "cpb_mlp"
+            return [getattr(block.attn, table) for block in blocks]
         return super().part(name, backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
@@ -64,7 +66,7 @@ class Swin(Family):
 
         So BEiT (2022) counts. A downsampling has the layer of the block that it leads into (our choice).
         """
-        assert isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+        assert isinstance(backbone, SWINS)
         depths = [len(stage.blocks) for stage in backbone.layers]
         top = sum(depths) + 1
         place = parameter.split(".")
@@ -72,8 +74,3 @@ class Swin(Family):
             block = int(place[3]) if place[2] == "blocks" else 0
             return sum(depths[: int(place[1])]) + block + 1, top
         return (top if place[0] == "norm" else 0), top
-
-
-def is_swin(backbone: nn.Module) -> bool:
-    """Whether ``Swin`` serves this model: timm's Swin of either version, not its ``swinv2_cr``."""
-    return isinstance(backbone, (SwinTransformer, SwinTransformerV2))

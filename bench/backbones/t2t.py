@@ -1,4 +1,4 @@
-"""T2T-ViT (Yuan et al., ICCV 2021), and what methods ask of it."""
+"""T2T-ViT (Yuan et al., ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from timm.layers import trunc_normal_
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from bench.backbones.vit import Blocks, Parts, attention_logits
-
 SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
 """Kernel, stride and padding of the three soft splits, in pixels or tokens (section 3.1)."""
 
@@ -23,18 +21,10 @@ def performer_attention(query: Tensor, key: Tensor, value: Tensor, w: Tensor) ->
 
     With φ(x) = exp(W x − |x|² / 2) / √m, token i takes Σ_j φ(q_i)·φ(k_j) v_j / (Σ_j φ(q_i)·φ(k_j) + 1e-8): an estimate
     of softmax attention without a scale. Computed in float32 at least, whatever autocast says: φ spans many decades.
-
-    Args:
-        query: (B, T, d).
-        key: (B, T, d).
-        value: (B, T, d).
-        w: (m, d) random directions.
-
-    Returns:
-        (B, T, d), of the type of ``value``.
+    Queries, keys, values and what it gives are (B, T, d), the last of the type of ``value``; W is (m, d).
     """
     with torch.autocast(query.device.type, enabled=False):
-        q, k, v, w = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value, w))
+        q, k, v, w = (tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (query, key, value, w))
         q, k = ((x @ w.T - x.square().sum(-1, keepdim=True) / 2).exp() / math.sqrt(len(w)) for x in (q, k))
         mass = q @ k.sum(1).unsqueeze(-1)
         return (q @ (k.transpose(1, 2) @ v) / (mass + 1e-8)).to(value.dtype)
@@ -43,12 +33,7 @@ def performer_attention(query: Tensor, key: Tensor, value: Tensor, w: Tensor) ->
 class TokenPerformer(nn.Module):
     """The layer of a tokens-to-token step: Performer attention of one head, whose skip is the value, then an MLP.
 
-    Takes (B, T, dim) and gives (B, T, width).
-
-    Args:
-        dim: of the tokens that come in.
-        width: of those that go out.
-        dropout: after the projection and after the MLP, as released.
+    Takes (B, T, dim) and gives (B, T, width); drops after the projection and after the MLP, as released.
     """
 
     w: Tensor
@@ -74,10 +59,7 @@ class TokenPerformer(nn.Module):
 class TokensToToken(nn.Module):
     """Three soft splits with a layer after each of the first two: (B, C, H, W) to (B, width, h, w), 16 times coarser.
 
-    Args:
-        channels: C.
-        token_dim: width between the splits.
-        width: of the patches that come out.
+    Tokens have the width ``token_dim`` between the splits.
     """
 
     def __init__(self, channels: int, token_dim: int, width: int) -> None:
@@ -104,13 +86,8 @@ class T2TViT(nn.Module):
     fixed: buffers, which no stage trains.
 
     Args:
-        img_size: pixels a side.
-        in_chans: channels of the images.
         num_classes: of its own head; 0 gives the (B, embed_dim) class token after the final norm.
-        embed_dim: width D.
-        depth: blocks.
-        num_heads: of their attention.
-        mlp_ratio: hidden width of their FFN over D.
+        mlp_ratio: hidden width of the FFNs over that of the tokens.
         token_dim: width inside the tokens-to-token module.
         drop_path_rate: stochastic depth of the last block; it rises from 0 over the blocks.
     """
@@ -166,51 +143,12 @@ class T2TViT(nn.Module):
 def sinusoids(positions: int, width: int) -> Tensor:
     """The fixed position embedding of T tokens in a row (Vaswani et al., 2017, section 3.5): (1, T, D).
 
-    Args:
-        positions: T, [cls] included, at position 0.
-        width: D, even; sines at even places, cosines at odd ones.
+    [cls] is at position 0. Sines stand at even places of the width D, which is even, and cosines at odd ones.
     """
     steps = torch.arange(width, dtype=torch.float64).div(2, rounding_mode="floor") * 2 / width
     angles = torch.arange(positions, dtype=torch.float64)[:, None] / 10000**steps
     angles[:, 0::2], angles[:, 1::2] = angles[:, 0::2].sin(), angles[:, 1::2].cos()
     return angles[None].float()
-
-
-class T2T(Blocks):
-    """``T2TViT``: what is asked of the blocks; the tokens-to-token module before them counts as embedding."""
-
-    def grid_size(self, backbone: Any) -> tuple[int, int]:
-        """Patches along the height and the width."""
-        height, width = backbone.grid_size
-        return height, width
-
-    def projections(self, backbone: Any) -> list[nn.Module]:
-        """The query-key-value projections of the blocks."""
-        return [block.attn.qkv for block in backbone.blocks]
-
-    def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
-        """q·k/√d, from the output of the query-key-value projection."""
-        return attention_logits(seen, backbone.blocks[number].attn, queries, prefix)
-
-    def embeddings(self, backbone: Any) -> Parts:
-        """The tokens-to-token module, with attention and norms of its own, and the class token."""
-        return [backbone.tokens_to_token, backbone.cls_token]
-
-    def scales(self, block: Any) -> Parts:
-        """None: it has no layer scale."""
-        return []
-
-    def position(self, backbone: Any) -> Parts:
-        """None: sines and cosines, fixed."""
-        return []
-
-    def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
-        """Tokens-to-token module and [cls] are layer 0, block i is layer i + 1; final norm and head lie above."""
-        assert isinstance(backbone, T2TViT)
-        top = len(backbone.blocks) + 1
-        if parameter.startswith("blocks."):
-            return int(parameter.split(".")[1]) + 1, top
-        return (top if parameter.startswith("norm.") else 0), top
 
 
 def _places(size: int, kernel: int, stride: int, padding: int) -> int:

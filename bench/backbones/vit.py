@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Hooked, Probe, norms_outside
-
-Parts = list[nn.Module | nn.Parameter]
+from bench.backbones.model import Family, Parts, Probe, norms_outside
 
 
-def attention_logits(qkv: Tensor, attention: Any, queries: int | None = None, prefix: int = 0) -> Tensor:
-    """Scaled attention logits before the softmax, of timm's standard attention.
+class ViT(Family):
+    """A class token before a grid of patches, then blocks that are alike.
 
-    Args:
-        qkv: (B, T, 3·H·d), the output of the block's query-key-value projection.
-        attention: the block's attention module, for its heads, scale and query/key norms.
-        queries: how many of the first queries; None: all of them.
-        prefix: how many of the first keys are left out.
-
-    Returns:
-        (B, H, queries, T − prefix).
-    """
-    batch, tokens, _ = qkv.shape
-    # unbound first: the gradient of an index into all three would be a zero tensor of the size of qkv, twice over
-    query, key, _ = qkv.view(batch, tokens, 3, attention.num_heads, attention.head_dim).unbind(2)
-    query = attention.q_norm(query[:, :queries].transpose(1, 2))
-    key = attention.k_norm(key[:, prefix:].transpose(1, 2))
-    logits: Tensor = query * attention.scale @ key.transpose(-2, -1)
-    return logits
-
-
-def cls_attention_logits(qkv: Tensor, attention: Any, prefix: int) -> Tensor:
-    """Scaled attention logits of the [cls] query before the softmax, without its own key (GTA, eq. 2).
-
-    Only this row is computed: B·H·N products, no N×N map, whatever the attention kernel is.
-
-    Args:
-        qkv: (B, T, 3·H·d), the output of the block's query-key-value projection.
-        attention: the block's attention module, for its heads, scale and query/key norms.
-        prefix: tokens before the patches ([cls] and registers), whose keys are left out.
-
-    Returns:
-        (B, H, N) over the N patches.
-    """
-    return attention_logits(qkv, attention, 1, prefix).squeeze(2)
-
-
-class Blocks(Family):
-    """A class token before a grid of patches, then blocks that are alike: timm's ViT and Beit, and T2T-ViT.
-
-    The blocks are ``backbone.blocks``, with ``attn``, ``mlp``, ``drop_path1`` and ``drop_path2`` in each.
+    timm's VisionTransformer (ViT, DeiT, MAE, DINO, iBOT, CLIP) with standard attention, and T2T-ViT, whose
+    tokens-to-token module counts as embedding. The blocks are ``backbone.blocks``, with ``attn``, ``mlp``,
+    ``drop_path1`` and ``drop_path2`` in each.
     """
 
-    @abstractmethod
-    def grid_size(self, backbone: Any) -> tuple[int, int]:
-        """Patches along the height and the width."""
-
-    @abstractmethod
     def projections(self, backbone: Any) -> list[nn.Module]:
         """A module of each block from whose output ``logits`` tells the attention."""
+        return [block.attn.qkv for block in backbone.blocks]
 
-    @abstractmethod
     def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
         """Attention logits before the softmax: what the softmax is given, scale and position bias included.
 
+        Only the rows of the queries that are wanted are computed, whatever the attention kernel is.
+
         Args:
             number: of the block.
-            seen: what its module of ``projections`` gave.
+            seen: what its module of ``projections`` gave; here (B, T, 3·H·d).
             backbone: the model.
             queries: how many of the first queries; None: all of them.
             prefix: how many of the first keys are left out.
@@ -79,18 +38,13 @@ class Blocks(Family):
         Returns:
             (B, H, queries, T − prefix).
         """
-
-    @abstractmethod
-    def embeddings(self, backbone: Any) -> Parts:
-        """Patch embedding, class token and embeddings of position that lie outside the blocks."""
-
-    @abstractmethod
-    def scales(self, block: Any) -> Parts:
-        """The gains of a block's two branches (layer scale); none where it has none."""
-
-    @abstractmethod
-    def position(self, backbone: Any) -> Parts:
-        """What tells the model where a patch is; none where that is fixed."""
+        attention = backbone.blocks[number].attn
+        # unbound first: the gradient of an index into all three would be a zero tensor of the size of qkv, twice over
+        query, key, _ = seen.view(*seen.shape[:2], 3, attention.num_heads, attention.head_dim).unbind(2)
+        query = attention.q_norm(query[:, :queries].transpose(1, 2))
+        key = attention.k_norm(key[:, prefix:].transpose(1, 2))
+        logits: Tensor = query * attention.scale @ key.transpose(-2, -1)
+        return logits
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """What can be read, over L blocks, B images, H heads, N patches, T tokens ([cls] first) and width D.
@@ -103,49 +57,38 @@ class Blocks(Family):
         (L, B, T, D): the first after the output projection, before layer scale and residual; the second after all.
         """
         layers: Any = backbone
-        blocks: list[Any] = list(layers.blocks)
-        prefix = int(layers.num_prefix_tokens)
+        prefix, projections = int(layers.num_prefix_tokens), self.projections(layers)
+
+        def cls_logits(number: int, seen: Tensor) -> Tensor:
+            return self.logits(number, seen, layers, 1, prefix).squeeze(2)
+
+        def cls_map(_: int, seen: Tensor) -> Tensor:
+            logits = self.logits(len(projections) - 1, seen, layers, 1, 0)
+            return logits.squeeze(2).softmax(-1)[..., prefix:]
+
+        def maps(number: int, seen: Tensor) -> Tensor:
+            return self.logits(number, seen, layers, None, 0).softmax(-1)
+
         if name == "tokens":
-            return Hooked([layers.norm])
+            return Probe([layers.norm])
         if name == "grid":
-            height, width = self.grid_size(layers)
-
-            def lay_out(_: int, output: Tensor) -> Tensor:
-                return output[:, prefix:].transpose(1, 2).reshape(len(output), -1, height, width)
-
-            return Hooked([layers.norm], lay_out)
-        if name in ("msa_output", "block_output"):
-            return Hooked([block.attn for block in blocks] if name == "msa_output" else blocks, stacked=True)
-        return self._attention(name, layers, prefix) or super().probe(name, backbone)
-
-    def _attention(self, name: str, backbone: Any, prefix: int) -> Probe | None:
-        projections = self.projections(backbone)
+            grid = grid_size(layers)
+            return Probe([layers.norm], lambda _, tokens: tokens[:, prefix:].transpose(1, 2).unflatten(2, grid))
+        if name == "msa_output":
+            return Probe([block.attn for block in layers.blocks], stacked=True)
+        if name == "block_output":
+            return Probe(list(layers.blocks), stacked=True)
         if name == "cls_attention":
-            return Hooked(
-                projections,
-                lambda number, seen: self.logits(number, seen, backbone, 1, prefix).squeeze(2),
-                stacked=True,
-            )
+            return Probe(projections, cls_logits, stacked=True)
         if name == "cls_attention_map":
-            last = len(projections) - 1
-
-            def row(_: int, seen: Tensor) -> Tensor:
-                return self.logits(last, seen, backbone, 1, 0).squeeze(2).softmax(-1)[..., prefix:]
-
-            return Hooked(projections[-1:], row)
-        if name == "attention_maps":
-            return Hooked(
-                projections,
-                lambda number, seen: self.logits(number, seen, backbone, None, 0).softmax(-1),
-                stacked=True,
-            )
-        return None
+            return Probe(projections[-1:], cls_map)
+        return Probe(projections, maps, stacked=True) if name == "attention_maps" else super().probe(name, backbone)
 
     def part(self, name: str, backbone: nn.Module) -> Parts:
         """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``norms``, ``embeddings``.
 
-        ``norms`` holds the norms outside the branches, and layer scale. ``position``: what tells places apart; it may
-        lie inside ``attention`` or ``embeddings``.
+        ``norms`` holds the norms outside the branches, and layer scale; ``embeddings`` also tokens, and what tells
+        places apart outside of the blocks. ``position``: all that does; it may lie inside ``attention`` too.
         """
         layers: Any = backbone
         blocks: list[Any] = list(layers.blocks)
@@ -154,54 +97,41 @@ class Blocks(Family):
         if name == "ffn":
             return [module for block in blocks for module in (block.mlp, block.drop_path2)]
         if name == "embeddings":
-            return self.embeddings(layers)
+            patches, tokens = ("patch_embed", "tokens_to_token"), ("cls_token", "reg_token", "dist_token")
+            return _weights(layers, *patches, *tokens, "pos_embed", "rel_pos_bias")
         if name == "norms":
-            others = (part for other in ("attention", "ffn", "embeddings") for part in self.part(other, backbone))
-            return norms_outside(backbone, others) + [scale for block in blocks for scale in self.scales(block)]
-        return self.position(layers) if name == "position" else super().part(name, backbone)
-
-
-class ViT(Blocks):
-    """timm's VisionTransformer (ViT, DeiT, MAE, DINO, iBOT, CLIP) with a class token and standard attention."""
-
-    def grid_size(self, backbone: Any) -> tuple[int, int]:
-        """Patches along the height and the width."""
-        height, width = backbone.patch_embed.grid_size
-        return height, width
-
-    def projections(self, backbone: Any) -> list[nn.Module]:
-        """The query-key-value projections."""
-        return [block.attn.qkv for block in backbone.blocks]
-
-    def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
-        """q·k/√d, from the output of the query-key-value projection."""
-        return attention_logits(seen, backbone.blocks[number].attn, queries, prefix)
-
-    def embeddings(self, backbone: Any) -> Parts:
-        """Patch embedding, [cls] and further tokens, position embedding."""
-        names = ("cls_token", "reg_token", "dist_token", "pos_embed")
-        tokens = [getattr(backbone, name, None) for name in names]
-        return [backbone.patch_embed, *(token for token in tokens if token is not None)]
-
-    def scales(self, block: Any) -> Parts:
-        """timm's ``LayerScale``."""
-        return [scale for scale in (block.ls1, block.ls2) if not isinstance(scale, nn.Identity)]
-
-    def position(self, backbone: Any) -> Parts:
-        """The learned embedding of every place."""
-        return [] if backbone.pos_embed is None else [backbone.pos_embed]
+            inside = (module for owner in ("attention", "ffn", "embeddings") for module in self.part(owner, backbone))
+            scales = [gain for block in blocks for gain in _weights(block, "ls1", "ls2", "gamma_1", "gamma_2")]
+            return norms_outside(backbone, inside) + scales
+        if name == "position":
+            tables = [table for block in blocks for table in _weights(block.attn, "relative_position_bias_table")]
+            return _weights(layers, "pos_embed", "rel_pos_bias") + tables
+        return super().part(name, backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
-        """Embeddings are layer 0, block i is layer i + 1, the final norm and the head lie above (BEiT, 2022)."""
-        assert isinstance(backbone, VisionTransformer)
-        depth = len(backbone.blocks)
+        """Embeddings are layer 0, block i is layer i + 1; norms, head and a shared bias lie above (BEiT, 2022)."""
+        layers: Any = backbone
+        top = len(layers.blocks) + 1
         if parameter.startswith("blocks."):
-            return int(parameter.split(".")[1]) + 1, depth + 1
-        return (depth + 1 if parameter.startswith(("norm", "fc_norm")) else 0), depth + 1
+            return int(parameter.split(".")[1]) + 1, top
+        return (top if parameter.startswith(("norm", "fc_norm", "rel_pos_bias")) else 0), top
+
+
+def grid_size(backbone: Any) -> tuple[int, int]:
+    """Patches along the height and the width."""
+    height, width = getattr(backbone, "grid_size", None) or backbone.patch_embed.grid_size
+    return height, width
+
+
+def _weights(owner: Any, *names: str) -> Parts:
+    """Which of its attributes hold weights: no fixed embedding, which is a buffer, and no identity."""
+    values = (getattr(owner, name, None) for name in names)
+    kinds = (nn.Module, nn.Parameter)
+    return [value for value in values if isinstance(value, kinds) and not isinstance(value, nn.Identity)]
 
 
 def is_vit(backbone: nn.Module) -> bool:
-    """Whether ``ViT`` serves this model: its class, a class token and timm's standard attention in every block."""
+    """Whether ``ViT`` serves a model of timm's: its class, a class token and standard attention in every block."""
     return (
         isinstance(backbone, VisionTransformer)
         and backbone.cls_token is not None

@@ -12,9 +12,8 @@ _LISTED = ["aircraft", "cars", "cub", "dogs", "domainnet", "dtd", "flowers102", 
 
 READERS: Mapping[str, str] = {
     **dict.fromkeys(("digits", "cluttered_digits"), "digits"),
-    "folder": "folder",
     **dict.fromkeys(_LISTED, "listed"),
-    **dict.fromkeys(("caltech101", "imagenet"), "class_folders"),
+    **dict.fromkeys(("caltech101", "folder", "imagenet"), "class_folders"),
     **dict.fromkeys(("cifar10", "cifar100", "svhn"), "pixels"),
 }
 """Readers of images with labels."""

@@ -24,8 +24,12 @@ def feeders(device: torch.device) -> int:
     """Threads that prepare what a device computes on: none on the CPU, which would have no time for them."""
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST, cores))
+    return min(MOST, cores())
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ahead(
@@ -33,13 +37,9 @@ def ahead(
 ) -> Generator[tuple[A, B], None, None]:
     """Each item with what is prepared of it, in order; with threads, those that come next are prepared meanwhile.
 
-    What ``prepare`` raises is raised when its turn comes. Close the iterator to end the threads.
-
-    Args:
-        prepare: called once an item; it must depend on the item alone.
-        items: in the order in which they are needed.
-        threads: 0 prepares each when it is asked for.
-        size: images of an item: of large ones fewer wait.
+    ``prepare`` is called once an item, on which alone it must depend; what it raises is raised when its turn comes.
+    Without threads each is prepared when it is asked for. Of items of a large size, in images, fewer wait. Close the
+    iterator to end the threads.
     """
     if not threads:
         yield from ((item, prepare(item)) for item in items)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as V
 
 from bench.data.autoaugment import draw_autoaugment
 from bench.data.crop import cropped, draw_as_torchvision, draw_crops, draw_flips
@@ -48,7 +50,6 @@ class Cut:
     Attributes:
         pixels: uint8 (B, C, S, S).
         draws: the operations of a policy, drawn for each image.
-        augmentation: one of the protocol's.
     """
 
     pixels: Tensor
@@ -59,13 +60,9 @@ class Cut:
 def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Cut:
     """The part of an augmentation that is computed on the CPU, where images have different sizes.
 
-    Threads may do it at the same time, but for ``randaugment``, which draws from torch's global generator.
-
-    Args:
-        images: uint8, as ``Images.take`` gives them.
-        size: S, pixels a side.
-        augmentation: one of the protocol's.
-        seed: the augmentation depends on nothing else, so that a run can be taken up at any step.
+    Images are uint8, as ``Images.take`` gives them. The augmentation depends on the seed alone, so that a run can be
+    taken up at any step. Threads may do it at the same time, but for ``randaugment``, which draws from torch's global
+    generator.
     """
     draws: list[Draw] = []
     if augmentation in POLICIES:
@@ -104,15 +101,11 @@ def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Te
     """Images for evaluation: float32 (B, C, S, S) in 0..1; photographs are resized to 8/7 S and cropped."""
     if augmentation not in PHOTO:
         return _unit(resized(images, size))
-    from torchvision.transforms.v2 import functional as V
-
     return _unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
 
 
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
     """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size."""
-    from torchvision.transforms.v2 import functional as V
-
     if isinstance(images, Tensor) and images.shape[-2:] == (size, size):
         return images
     bilinear = V.InterpolationMode.BILINEAR
@@ -121,10 +114,7 @@ def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
 
 def shrunk(image: Tensor, size: int) -> Tensor:
     """uint8 (C, H, W) scaled to a shorter side of 8/7 S, of which the test view of photographs is the centre."""
-    from torchvision.transforms.v2 import functional as V
-
-    bicubic = V.InterpolationMode.BICUBIC
-    return V.resize(image, [round(size * 8 / 7)], bicubic, antialias=True)  # type: ignore[no-any-return]
+    return V.resize(image, [round(size * 8 / 7)], V.InterpolationMode.BICUBIC)  # type: ignore[no-any-return]
 
 
 def _sizes(images: Tensor | list[Tensor]) -> Indices:
@@ -143,8 +133,6 @@ def _shifted(images: Tensor, seed: int) -> Tensor:
 
 
 def _torchvision_randaugment(size: int) -> Callable[[Tensor], Tensor]:
-    from torchvision.transforms import v2
-
     crop = v2.RandomResizedCrop([size, size], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
     return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.RandAugment()])  # type: ignore[no-any-return]
 

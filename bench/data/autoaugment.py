@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
 from bench.data.operations import Draw
-from bench.data.randaugment import by_name, draw_signs, torchvision_strengths
-
-BINS = 10
-"""Magnitudes there are."""
+from bench.data.randaugment import TORCHVISION_STRENGTHS, draw_values
 
 _NAMES = {
     "ShearX": "shear_x",
@@ -33,31 +31,23 @@ _NAMES = {
 def draw_autoaugment(count: int, size: int, state: np.random.RandomState, policy: str) -> list[Draw]:
     """torchvision's ``AutoAugment``: one of 25 pairs of operations, each with its own probability and magnitude.
 
-    Args:
-        count: B, images.
-        size: pixels a side; translations are relative to it.
-        state: drawn from, as much for every image.
-        policy: ``imagenet`` or ``cifar10``.
+    The policy is ``imagenet`` or ``cifar10``; the rest is as in ``draw_randaugment``.
     """
     names, probabilities, magnitudes = _policies(policy)
     chosen = state.randint(len(names), size=count)
     drawn = []
     for place in (0, 1):
         applied = state.uniform(size=count) < probabilities[chosen, place]
-        signs = draw_signs(count, state)
         operations = np.where(applied, names[chosen, place], "identity")
-        values = by_name(operations, magnitudes[chosen, place], signs, size, torchvision_strengths)
+        values = draw_values(operations, magnitudes[chosen, place], size, state, TORCHVISION_STRENGTHS)
         drawn.append((operations, values))
     return drawn
 
 
 @cache
 def _policies(policy: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Operations, probabilities and magnitudes in 0..1 of the pairs, (25, 2) each, from torchvision's table."""
-    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
-
+    """Operations, probabilities and magnitudes of the pairs in torchvision's table, (25, 2) each; its 0..9 as 0..1."""
     pairs = AutoAugment(AutoAugmentPolicy(policy)).policies
-    names = np.array([[_NAMES[name] for name, _, _ in pair] for pair in pairs])
-    probabilities = np.array([[probability for _, probability, _ in pair] for pair in pairs])
-    magnitudes = np.array([[(magnitude or 0) / (BINS - 1) for _, _, magnitude in pair] for pair in pairs])
-    return names, probabilities, magnitudes
+    names, probabilities, magnitudes = np.array(pairs, dtype=object).transpose(2, 0, 1)
+    shares = np.vectorize(lambda magnitude: (magnitude or 0) / 9)(magnitudes)
+    return np.vectorize(_NAMES.get)(names), probabilities.astype(np.float64), shares

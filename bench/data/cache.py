@@ -30,8 +30,9 @@ import torchvision
 from PIL import features
 from torch import Tensor
 
+from bench.data.ahead import cores
 from bench.data.augment import PHOTO, resized, shrunk
-from bench.data.dataset import Dataset, FileImages, Images, Indices, Split
+from bench.data.dataset import Dataset, FileImages, Images, Indices
 from bench.records.lease import claimed, wait_for
 from bench.spec import digest
 
@@ -65,24 +66,17 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
     to is kept instead, which is smaller: squeezed images for ``none`` and ``shift``, and for photographs the validation
     and test images as their test view scales them. What a model is given is the same, bit for bit.
 
-    Where the folder cannot be written or is too small, the images are decoded each time, and a line says so.
-
-    Args:
-        dataset: as it was read.
-        means: the digest of its content, from its card.
-        folder: where the files are; made where it is missing.
-        size: pixels a side that the model takes; 0: keep the originals.
-        augmentation: the protocol's.
+    Where the folder, which is made if it is missing, cannot be written or is too small, the images are decoded each
+    time, and a line says so. ``means`` is the digest of the dataset's content, from its card.
     """
 
-    def kept(name: str, split: Split) -> Split:
-        if not isinstance(split.images, FileImages):
-            return split
-        kind = _kind(name, size, augmentation)
-        return replace(split, images=_cached_images(split.images, f"{name} images", [means, name], kind, folder))
-
-    val = kept("val", dataset.val) if dataset.val is not None else None
-    return replace(dataset, train=kept("train", dataset.train), val=val, test=kept("test", dataset.test))
+    splits: dict[str, Any] = {}
+    for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
+        if split is not None and isinstance(split.images, FileImages):
+            kind = _kind(name, size, augmentation)
+            images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
+            splits[name] = replace(split, images=images)
+    return replace(dataset, **splits)
 
 
 @dataclass(frozen=True)
@@ -121,20 +115,13 @@ class CachedImages:
         return torch.stack(images) if self.kind.one_size else images
 
     def _image(self, index: int) -> Tensor:
-        found = self.file.read(index, planar=self.kind.one_size)
-        return self.kind.prepare(_decoded(self.source, index)) if found is None else found
+        image = self.file.read(index, planar=self.kind.one_size)
+        return self.kind.prepare(_decoded(self.source, index)) if image is None else image
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file of the cache, mapped.
-
-    Attributes:
-        path: where it is.
-        pixels: all of its bytes.
-        index: a ``ROW`` an image.
-        sound: the images whose checksum was found right in this process.
-    """
+    """A file of the cache, mapped: its bytes, a ``ROW`` an image, and whose checksum was right in this process."""
 
     path: Path
     pixels: npt.NDArray[np.uint8]
@@ -204,9 +191,8 @@ def _opened(path: Path, count: int) -> _File | None:
     except FileNotFoundError:
         return None
     pixels = np.frombuffer(mapped, np.uint8)
-    mark, found, crc = END.unpack(pixels[-END.size :].tobytes())
     rows = pixels[-END.size - count * ROW.itemsize : -END.size]
-    if (mark, found, crc) != (MARK, count, zlib.crc32(rows.data)):
+    if END.unpack(pixels[-END.size :].tobytes()) != (MARK, count, zlib.crc32(rows.data)):
         return None
     index = np.frombuffer(rows.tobytes(), ROW)
     used = int((index["height"].astype(np.int64) * index["width"] * index["channels"]).sum())
@@ -217,8 +203,8 @@ def _opened(path: Path, count: int) -> _File | None:
 
 def _build(path: Path, source: Images, kind: Kind, label: str) -> None:
     """Decode all images into a file. Raises ``OSError`` where it cannot be written."""
-    for left in path.parent.glob(f".{path.name}.*.draft"):  # by builders that died: the claim is ours
-        left.unlink(missing_ok=True)
+    for abandoned in path.parent.glob(f".{path.name}.*.draft"):  # by builders that died: the claim is ours
+        abandoned.unlink(missing_ok=True)
     _check_space(path.parent, source, kind)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.draft")
     index = np.zeros(len(source), ROW)
@@ -247,15 +233,14 @@ def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | None]
         except Exception:  # whatever it is, taking the image says it, as without a cache
             return None
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    told = time.monotonic()
-    with ThreadPoolExecutor(cores) as pool:
-        for start in range(0, len(source), 32 * cores):
-            yield from pool.map(prepare, range(start, min(start + 32 * cores, len(source))))
-            if time.monotonic() - told > PAUSE:
-                told = time.monotonic()
-                share = min(1, (start + 32 * cores) / len(source))
-                print(f"decoding {len(source):,} {label} once: {share:.0%}", flush=True)
+    printed = time.monotonic()
+    with ThreadPoolExecutor(cores()) as pool:
+        for start in range(0, len(source), 32 * cores()):
+            stop = min(start + 32 * cores(), len(source))
+            yield from pool.map(prepare, range(start, stop))
+            if time.monotonic() - printed > PAUSE:
+                printed = time.monotonic()
+                print(f"decoding {len(source):,} {label} once: {stop / len(source):.0%}", flush=True)
 
 
 def _check_space(folder: Path, source: Images, kind: Kind) -> None:

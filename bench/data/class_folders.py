@@ -1,4 +1,4 @@
-"""Official datasets whose folders are their classes: ImageNet and its parts, and Caltech-101."""
+"""Datasets whose folders are their classes: ImageNet and its parts, Caltech-101, and anybody's own images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cards.dataset import IMAGE_SUFFIXES, DatasetCard
-from bench.data.dataset import Split
-from bench.data.official import Official, file_split, files_of
+from bench.cards.dataset import IMAGE_SUFFIXES, DatasetCard, image_files, split_folder
+from bench.data.dataset import Dataset, Split
+from bench.data.official import Official, file_split, some_of
 from bench.data.subset import take_each
 
 
@@ -19,8 +19,8 @@ def read_imagenet(card: DatasetCard) -> Official[Split]:
     ``train`` and ``val`` where there are several.
     """
     roots = [Path(card.path) / root for root in card.options.get("roots", ["."])]
-    found = sorted({folder for root in roots for name in card.lists for folder in _folders(root / name)})
-    classes = sorted(card.options.get("wnids", found))
+    folders = sorted({folder for root in roots for name in card.lists for folder in _folders(root / name)})
+    classes = sorted(card.options.get("wnids", folders))
     lists = {name: _by_folder([root / name for root in roots], classes) for name in card.lists}
     return Official(classes, lists, seen=True)
 
@@ -34,13 +34,20 @@ def read_caltech101(card: DatasetCard) -> Official[Split]:
     root = Path(card.path) / "caltech101" / "101_ObjectCategories"
     classes = [name for name in _folders(root) if card.options["background"] or name != "BACKGROUND_Google"]
     everything = _by_folder([root], classes)
-    drawn = take_each(everything.labels, card.options["per_class"], card.options["seed"])
-    paths = files_of(everything)
-    lists = {
-        name: file_split([paths[index] for index in indices], everything.labels[indices])
-        for name, indices in zip(("train", "test"), drawn, strict=True)
-    }
-    return Official(classes, {name: lists[name] for name in card.lists}, seen=True)
+    train, test = take_each(everything.labels, card.options["per_class"], card.options["seed"])
+    drawn = {"train": train, "test": test}
+    return Official(classes, {name: some_of(everything, drawn[name]) for name in card.lists}, seen=True)
+
+
+def read_folder(card: DatasetCard) -> Dataset:
+    """Somebody's own: ``train/CLASS/*``, ``test/CLASS/*`` and, where there is one, ``val/CLASS/*``; classes by name."""
+    folders = {name: split_folder(Path(card.path), name) for name in ("train", "val", "test")}
+    files = {name: image_files(folder) for name, folder in folders.items() if folder}
+    classes = sorted({path.parent.name for path in files["train"]})
+    splits = {}
+    for name, paths in files.items():
+        splits[name] = file_split(paths, [classes.index(path.parent.name) for path in paths])
+    return Dataset(classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def _by_folder(roots: Sequence[Path], classes: Sequence[str]) -> Split:
@@ -50,9 +57,9 @@ def _by_folder(roots: Sequence[Path], classes: Sequence[str]) -> Split:
     for label, name in enumerate(classes):
         for folder in (str(root / name) for root in roots):
             if os.path.isdir(folder):
-                found = [f"{folder}/{file}" for file in sorted(os.listdir(folder)) if _is_image(file)]
-                paths += found
-                labels += [label] * len(found)
+                files = [f"{folder}/{file}" for file in sorted(os.listdir(folder)) if _is_image(file)]
+                paths += files
+                labels += [label] * len(files)
     return file_split(paths, labels)
 
 

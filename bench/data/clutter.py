@@ -21,42 +21,22 @@ _GREY = np.rint(np.arange(FULL_INK + 1) * 255 / FULL_INK).astype(np.uint8)
 
 
 def to_grey(levels: Levels) -> npt.NDArray[np.uint8]:
-    """Grey values of ink levels: ``level * 255 / 16``, rounded to nearest (the one tie, 127.5, becomes 128).
-
-    Args:
-        levels: any shape, 0..16.
-
-    Returns:
-        The same shape, 0..255.
-    """
+    """Grey values 0..255 of ink levels: ``level * 255 / 16``, rounded to nearest (the one tie, 127.5, becomes 128)."""
     return _GREY[levels]
 
 
 def cut_fragments(letters: Levels) -> Levels:
-    """All 4x4 windows of the letters that hold at least ``FRAGMENT_INK``.
-
-    Args:
-        letters: (..., 8, 8), levels.
-
-    Returns:
-        (M, 4, 4), levels, in the order of letter, row, column.
-    """
+    """All 4x4 windows of letters (..., 8, 8) that hold at least ``FRAGMENT_INK``: (M, 4, 4), by letter, row, column."""
     windows = np.lib.stride_tricks.sliding_window_view(letters, (FRAGMENT, FRAGMENT), axis=(-2, -1))
     windows = windows.reshape(-1, FRAGMENT, FRAGMENT)
     return np.ascontiguousarray(windows[windows.sum((1, 2)) >= FRAGMENT_INK], np.uint8)
 
 
 def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64], *, transparent: bool = False) -> Levels:
-    """The canvases with one patch laid on each; it covers what was there.
+    """The canvases (N, H, W) with one patch (N, h, w) laid on each; it covers what was there.
 
-    Args:
-        canvas: (N, H, W), levels.
-        patches: (N, h, w), levels.
-        corners: (N, 2), row and column of each patch's upper left pixel; all of the patch must lie inside.
-        transparent: the patch covers with its ink only, not with its paper.
-
-    Returns:
-        (N, H, W), levels.
+    Corners (N, 2) are row and column of each patch's upper left pixel; all of the patch must lie inside. A transparent
+    one covers with its ink only, not with its paper.
     """
     n, height, width = patches.shape
     rows = corners[:, 0, None, None] + np.arange(height)[:, None]
@@ -70,24 +50,17 @@ def paste(canvas: Levels, patches: Levels, corners: npt.NDArray[np.int64], *, tr
 def clutter_glyphs(
     glyphs: Levels, fragments: Levels, rng: np.random.RandomState, *, transparent: bool = False
 ) -> Levels:
-    """Each glyph at a random place on its own canvas, over ``FRAGMENTS`` random fragments at random places.
+    """Each glyph (8, 8) at a random place on its own canvas (12, 12), over ``FRAGMENTS`` fragments at random places.
 
-    The glyph lies on top, its paper included: fragments end where its 8x8 square begins.
-
-    Args:
-        glyphs: (N, 8, 8), levels.
-        fragments: (M, 4, 4), levels, to draw from with replacement.
-        rng: drawn from in this order: fragments, their places, the places of the glyphs.
-        transparent: only ink covers, so that fragments show through a glyph's paper. Harder; for pre-training.
-
-    Returns:
-        (N, 12, 12), levels.
+    The glyph lies on top, its paper included: fragments end where its square begins. Where it is transparent only ink
+    covers, so that fragments show through its paper: harder, for pre-training. Fragments (M, 4, 4) are drawn with
+    replacement, then their places, then those of the glyphs.
     """
     n = len(glyphs)
     canvas = np.zeros((n, CANVAS, CANVAS), np.uint8)
-    chosen = rng.randint(len(fragments), size=(FRAGMENTS, n), dtype=np.int64)
+    indices = rng.randint(len(fragments), size=(FRAGMENTS, n), dtype=np.int64)
     corners = rng.randint(CANVAS - FRAGMENT + 1, size=(FRAGMENTS, n, 2), dtype=np.int64)
-    for which, corner in zip(chosen, corners, strict=True):
-        canvas = paste(canvas, fragments[which], corner, transparent=transparent)
+    for index, corner in zip(indices, corners, strict=True):
+        canvas = paste(canvas, fragments[index], corner, transparent=transparent)
     corners = rng.randint(CANVAS - GLYPH + 1, size=(n, 2), dtype=np.int64)
     return paste(canvas, glyphs, corners, transparent=transparent)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import functional as V
 
 from bench.data.dataset import Indices
 
@@ -24,13 +25,8 @@ def draw_crops(
     """The box of a random resized crop of each image (Szegedy et al., 2015; torchvision's ``RandomResizedCrop``).
 
     Its share of the area is uniform in ``scale`` and the logarithm of its width / height in ``ratio``. Where none of
-    ``TRIES`` draws fits into the image, the largest centre crop with a ratio in the range is taken.
-
-    Args:
-        sizes: (B, 2), height and width of each image.
-        state: drawn from, as much for every image.
-        scale: least and largest share of the area.
-        ratio: least and largest width / height.
+    ``TRIES`` draws fits into the image, the largest centre crop with a ratio in the range is taken. Sizes are (B, 2),
+    height and width of each image; as much is drawn for every one.
 
     Returns:
         (B, 4): top, left, height, width in pixels.
@@ -56,58 +52,45 @@ def draw_as_torchvision(sizes: Indices, seed: int) -> tuple[Indices, npt.NDArray
     """Boxes and flips as torchvision's ``RandomResizedCrop`` and ``RandomHorizontalFlip`` draw them, image by image.
 
     They are those of its global generator after ``torch.manual_seed(seed)``, which is left alone: so that threads may
-    draw at the same time.
-
-    Args:
-        sizes: (B, 2), height and width of each image.
-        seed: of all draws.
+    draw at the same time. Sizes are (B, 2), height and width of each image.
 
     Returns:
         (B, 4): top, left, height, width in pixels; and (B,), which images are mirrored.
     """
-    own = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     ratio = (3 / 4, 4 / 3)
     least, most = torch.tensor(ratio).log().tolist()
     boxes, flips = np.empty((len(sizes), 4), dtype=np.int64), np.empty(len(sizes), dtype=np.bool_)
     for number, (height, width) in enumerate(sizes.tolist()):
         for _ in range(TRIES):
-            area = height * width * torch.empty(1).uniform_(0.08, 1.0, generator=own).item()
-            aspect = torch.empty(1).uniform_(least, most, generator=own).exp().item()
+            area = height * width * torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
+            aspect = torch.empty(1).uniform_(least, most, generator=generator).exp().item()
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
-                top, left = (int(torch.randint(0, n + 1, (1,), generator=own)) for n in (height - h, width - w))
+                top, left = (int(torch.randint(0, n + 1, (1,), generator=generator)) for n in (height - h, width - w))
                 boxes[number] = top, left, h, w
                 break
         else:
             boxes[number] = _centre_box(height, width, ratio)
-        flips[number] = bool(torch.rand(1, generator=own) < 0.5)
+        flips[number] = bool(torch.rand(1, generator=generator) < 0.5)
     return boxes, flips
 
 
-def draw_flips(count: int, state: np.random.RandomState, probability: float = 0.5) -> npt.NDArray[np.bool_]:
+def draw_flips(count: int, state: np.random.RandomState) -> npt.NDArray[np.bool_]:
     """(count,): which images are mirrored."""
-    return state.uniform(size=count) < probability
+    return state.uniform(size=count) < 0.5
 
 
 def cropped(images: Tensor | list[Tensor], boxes: Indices, flips: npt.NDArray[np.bool_], size: int) -> Tensor:
-    """The boxes of the images, scaled to a square by bicubic interpolation with antialiasing, and mirrored.
+    """The boxes (B, 4) of the images, scaled to a square by bicubic interpolation with antialiasing, some mirrored.
 
-    Args:
-        images: uint8, one tensor or a list of (C, H, W).
-        boxes: (B, 4), as ``draw_crops`` gives them.
-        flips: (B,), which ones are mirrored.
-        size: S, pixels a side.
-
-    Returns:
-        uint8 (B, C, S, S).
+    Both are uint8: one tensor or a list of (C, H, W), and what is given, (B, C, S, S).
     """
-    from torchvision.transforms.v2 import functional as V
-
-    found = torch.empty(len(images), images[0].shape[0], size, size, dtype=torch.uint8)
-    for image, box, flip, view in zip(images, boxes.tolist(), flips.tolist(), found, strict=True):
+    views = torch.empty(len(images), images[0].shape[0], size, size, dtype=torch.uint8)
+    for image, box, flip, view in zip(images, boxes.tolist(), flips.tolist(), views, strict=True):
         scaled = V.resized_crop(image, *box, [size, size], V.InterpolationMode.BICUBIC, antialias=True)
         view.copy_(scaled.flip(-1) if flip else scaled)
-    return found
+    return views
 
 
 def _centre_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,15 +99,15 @@ class MaskFiles:
 
     def take(self, indices: Indices) -> list[Tensor]:
         """uint8 (H, W) each: class indices, or ``IGNORED``."""
-        return [self._decoded(self.paths[index]) for index in indices]
-
-    def _decoded(self, path: str | Path) -> Tensor:
-        with _opened(path) as image:
-            stored = np.array(image)
-        if stored.ndim != 2 or stored.dtype != np.uint8:
-            raise ValueError(f"{path} is no mask: a mask has one channel of 8 bits")
-        counted = (stored >= self.first) & (stored != IGNORED)
-        return torch.from_numpy(np.where(counted, stored - np.uint8(self.first), np.uint8(IGNORED)))
+        masks = []
+        for path in (self.paths[index] for index in indices):
+            with _opened(path) as image:
+                stored = np.array(image)
+            if stored.ndim != 2 or stored.dtype != np.uint8:
+                raise ValueError(f"{path} is no mask: a mask has one channel of 8 bits")
+            counted = (stored >= self.first) & (stored != IGNORED)
+            masks.append(torch.from_numpy(np.where(counted, stored - np.uint8(self.first), np.uint8(IGNORED))))
+        return masks
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,9 @@ def _decoded(path: str | Path) -> Tensor:
 
 def _opened(path: str | Path) -> Image.Image:
     """An image file. Raises ``ValueError`` where it claims more than ``MOST_PIXELS``."""
-    try:
+    with contextlib.suppress(Image.DecompressionBombError):  # Pillow's limit, which may lie below ours one day
         image = Image.open(path)
-    except Image.DecompressionBombError:  # Pillow's limit, which may lie below ours one day
-        raise _too_large(path) from None
-    if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height <= MOST_PIXELS:
+            return image
         image.close()
-        raise _too_large(path)
-    return image
-
-
-def _too_large(path: str | Path) -> ValueError:
-    return ValueError(f"{path}: it claims more than {MOST_PIXELS:,} pixels, as no photograph has")
+    raise ValueError(f"{path}: it claims more than {MOST_PIXELS:,} pixels, as no photograph has")

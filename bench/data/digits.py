@@ -13,39 +13,23 @@ SPLIT_SEED, CLUTTER_SEED = 0, 1
 
 
 def read_digits() -> dict[str, Arrays]:
-    """The digits as they are.
-
-    Returns:
-        By split ``train``, ``val`` and ``test``: images (N, 8, 8, 1), 0..255, and labels (N,), 0..9.
-    """
-    levels, labels = _load_levels()
-    return _split(levels, labels)
+    """The digits as they are, by split: images (N, 8, 8, 1), 0..255, and labels (N,), 0..9."""
+    return _split(*_load_levels())
 
 
 def read_cluttered_digits() -> dict[str, Arrays]:
-    """The digits, each among three fragments of letters; a digit is in the split that it has in ``read_digits``.
-
-    Returns:
-        By split ``train``, ``val`` and ``test``: images (N, 12, 12, 1), 0..255, and labels (N,), 0..9.
-    """
+    """As ``read_digits``, each (12, 12, 1) and among three fragments of letters; a digit is in the same split."""
     levels, labels = _load_levels()
     fragments = cut_fragments(read_bank())
     return _split(clutter_glyphs(levels, fragments, np.random.RandomState(CLUTTER_SEED)), labels)
 
 
-def split_stratified(labels: npt.NDArray[np.int64], seed: int = SPLIT_SEED) -> dict[str, npt.NDArray[np.int64]]:
-    """Indices of each split, disjoint, every class shared out in the proportions of ``SPLITS`` to within one image.
+def split_stratified(labels: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+    """Ascending indices of each split, every class shared out in the proportions of ``SPLITS`` to within one image.
 
     Each class is shuffled and spread evenly over [0, 1); the splits are consecutive pieces of that interval.
-
-    Args:
-        labels: (1797,), the classes in scikit-learn's order.
-        seed: of the shuffle.
-
-    Returns:
-        By split: (N,), ascending.
     """
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(SPLIT_SEED)
     place = np.empty(len(labels))
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))

@@ -28,12 +28,8 @@ def download(url: str, target: Path, checksum: str = "") -> None:
     """Fetch a file.
 
     Until it is whole and verified it is called ``target`` with ``.part`` behind; where the checksum is known, a later
-    call goes on where that ends. An existing ``target`` with the right checksum is left alone.
-
-    Args:
-        url: http or https.
-        target: where it goes.
-        checksum: ``md5:...`` or ``sha256:...``; empty if nobody published one.
+    call goes on where that ends. An existing ``target`` with the right checksum is left alone. A checksum is
+    ``md5:...`` or ``sha256:...``, or empty if nobody published one.
 
     Raises:
         InputError: it cannot be fetched, or is not what was published.
@@ -100,8 +96,8 @@ def _size(path: Path) -> int:
 def _verify(path: Path, checksum: str, url: str) -> None:
     if not checksum:
         return
-    found = file_checksum(path, checksum.partition(":")[0])
-    if found != checksum:
+    actual = file_checksum(path, checksum.partition(":")[0])
+    if actual != checksum:
         raise InputError(
-            f"{path}: has the checksum {found}, but {url} was published with {checksum}; delete it and try again"
+            f"{path}: has the checksum {actual}, but {url} was published with {checksum}; delete it and try again"
         )

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data.crop import TRIES
 from bench.data.dataset import Indices
 
-TRIES = 10
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's pixel statistics: timm erases after normalising by them, with noise of mean 0 and variance 1."""
 
@@ -22,16 +22,10 @@ def draw_erased(
     area: tuple[float, float] = (0.02, 1 / 3),
     least_ratio: float = 0.3,
 ) -> Indices:
-    """The rectangle erased in each image, as timm's ``RandomErasing`` draws it.
+    """The rectangle erased in each of so many images, or in none, as timm's ``RandomErasing`` draws it.
 
-    Args:
-        count: B, images.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        state: drawn from, as much for every image.
-        probability: of an image being erased.
-        area: least and largest share of the image.
-        least_ratio: least height / width; the largest is its inverse, and its logarithm is uniform.
+    As much is drawn for every image. The share of the area is uniform in ``area``; the logarithm of height / width is,
+    from that of ``least_ratio`` to that of its inverse.
 
     Returns:
         (B, 4): top, left, height, width in pixels; 0 high and wide where nothing is erased.
@@ -52,21 +46,16 @@ def draw_erased(
 
 
 def erased(images: Tensor, boxes: Indices, state: np.random.RandomState) -> Tensor:
-    """Images whose rectangles are normal noise in each pixel and channel (timm's mode ``pixel``).
+    """A copy of images (B, C, H, W) in 0..1 whose rectangles are noise in each pixel and channel (timm's ``pixel``).
 
-    Args:
-        images: float (B, C, H, W) in 0..1; not changed.
-        boxes: (B, 4), as ``draw_erased`` gives them.
-        state: the noise is drawn from; on the CPU, so that it is the same on every device.
-
-    Returns:
-        (B, C, H, W). The noise has ImageNet's mean and standard deviation; it is not clipped and may leave 0..1.
+    The noise is normal with ImageNet's mean and standard deviation; it is not clipped and may leave 0..1. It is drawn
+    on the CPU, so that it is the same on every device.
     """
-    found = images.clone()
+    noisy = images.clone()
     channels = images.shape[1]
     mean, std = (np.array(values if channels == 3 else [np.mean(values)] * channels) for values in (MEAN, STD))
-    for image, (top, left, height, width) in zip(found, boxes.tolist(), strict=True):
+    for image, (top, left, height, width) in zip(noisy, boxes.tolist(), strict=True):
         if height and width:
             noise = state.standard_normal((channels, height, width)) * std[:, None, None] + mean[:, None, None]
             image[:, top : top + height, left : left + width] = torch.from_numpy(noise).to(image, non_blocking=True)
-    return found
+    return noisy

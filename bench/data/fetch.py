@@ -18,11 +18,8 @@ def fetch(card: DatasetCard, keep: bool = False) -> None:
 
     An entry of the card's ``download`` has a ``url`` and, where one was published, its ``checksum``. One that ``gives``
     files or folders is an archive, unpacked ``into`` a folder of the dataset's, with ``rename`` for things at its top
-    and ``inner`` for archives in it, which are unpacked there too; any other is a file that is kept there.
-
-    Args:
-        card: of the dataset.
-        keep: whether archives are kept after they were unpacked.
+    and ``inner`` for archives in it, which are unpacked there too; any other is a file that is kept there. Archives are
+    removed once they are unpacked, unless told to ``keep`` them.
 
     Raises:
         InputError: a file cannot be fetched, is not what was published, or is no harmless archive.
@@ -32,13 +29,13 @@ def fetch(card: DatasetCard, keep: bool = False) -> None:
         folder, name = root / entry.get("into", "."), entry.get("file") or entry["url"].rpartition("/")[2]
         if "gives" not in entry:
             download(entry["url"], folder / name, entry.get("checksum", ""))
-        elif not _given(root, entry):
+        elif not _is_there(root, entry):
             archive = root / name
             download(entry["url"], archive, entry.get("checksum", ""))
             unpack(archive, folder, entry.get("rename"))
             for inner in entry.get("inner", ()):
                 unpack(root / inner, folder)
-            if not _given(root, entry):
+            if not _is_there(root, entry):
                 raise InputError(f"{archive}: does not hold {', '.join(entry['gives'])}")
             if not keep:
                 archive.unlink()
@@ -46,17 +43,12 @@ def fetch(card: DatasetCard, keep: bool = False) -> None:
 
 def fetched(card: DatasetCard) -> bool:
     """Whether everything that the card's ``download`` gives is there; files with a known checksum are verified."""
-    root = Path(card.path)
-    return all(
-        _given(root, entry) if "gives" in entry else _there(root / entry.get("into", "."), entry)
-        for entry in card.facts.get("download", ())
-    )
+    return all(_is_there(Path(card.path), entry) for entry in card.facts.get("download", ()))
 
 
-def _given(root: Path, entry: Mapping[str, Any]) -> bool:
-    return all((root / name).exists() for name in entry["gives"])
-
-
-def _there(folder: Path, entry: Mapping[str, Any]) -> bool:
-    path, checksum = folder / (entry.get("file") or entry["url"].rpartition("/")[2]), entry.get("checksum", "")
+def _is_there(root: Path, entry: Mapping[str, Any]) -> bool:
+    if "gives" in entry:
+        return all((root / name).exists() for name in entry["gives"])
+    path = root / entry.get("into", ".") / (entry.get("file") or entry["url"].rpartition("/")[2])
+    checksum = entry.get("checksum", "")
     return path.is_file() and (not checksum or file_checksum(path, checksum.partition(":")[0]) == checksum)

@@ -13,18 +13,14 @@ def draw_jitter(
     count: int,
     state: np.random.RandomState,
     strengths: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1),
-    probability: float = 0.8,
 ) -> list[Draw]:
     """torchvision's ``ColorJitter`` inside ``RandomApply``; the order of the four is drawn for each image.
 
-    Args:
-        count: B, images.
-        state: drawn from, as much for every image.
-        strengths: of brightness, contrast and saturation, whose factors are uniform in 1 ± strength (0 at least), and
-            of hue, which is moved by up to ± strength of the circle.
-        probability: of an image being jittered at all.
+    As much is drawn for every image, jittered or not. The first three strengths are those of brightness, contrast and
+    saturation, whose factors are uniform in 1 ± strength (0 at least); the last is that of hue, which is moved by up to
+    ± strength of the circle.
     """
-    left_out = state.uniform(size=count) >= probability
+    left_out = state.uniform(size=count) >= 0.8
     order = np.argsort(state.uniform(size=(count, 4)), axis=1)
     unit = state.uniform(-1, 1, size=(count, 4))
     centre = np.array([1.0, 1.0, 1.0, 0.0])
@@ -38,6 +34,6 @@ def draw_jitter(
     ]
 
 
-def draw_grayscale(count: int, state: np.random.RandomState, probability: float = 0.2) -> Draw:
+def draw_grayscale(count: int, state: np.random.RandomState) -> Draw:
     """Which images lose their colour."""
-    return np.where(state.uniform(size=count) < probability, "grayscale", "identity"), np.zeros(count)
+    return np.where(state.uniform(size=count) < 0.2, "grayscale", "identity"), np.zeros(count)

@@ -5,8 +5,8 @@ cut are shipped (``letters.npy``). ``python -m bench.data.letters`` makes that f
 otherwise only to pre-train the demo's source model.
 """
 
+import io
 import math
-import os
 import string
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.clutter import GLYPH, Levels
+from bench.records.files import write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,14 +32,7 @@ def render_letters(labels: npt.NDArray[np.int64], rng: np.random.RandomState) ->
     """Each letter drawn once: random stroke, rotation, shear and width, cropped and digitised.
 
     Digitised as scikit-learn's digits were: a 32x32 bitmap, of which each 4x4 block gives one pixel, the
-    number of its inked points.
-
-    Args:
-        labels: (N,), index in ``LETTERS``.
-        rng: five draws a letter.
-
-    Returns:
-        (N, 8, 8), levels 0..16.
+    number of its inked points. Labels are indices in ``LETTERS``; gives (N, 8, 8), levels 0..16.
     """
     return np.stack([_count_blocks(_draw_letter(LETTERS[label], rng)) for label in labels])
 
@@ -86,13 +80,9 @@ def write_bank(path: Path = BANK) -> None:
     """Render the bank anew and put it in place at once, or not at all."""
     labels = np.repeat(np.arange(len(LETTERS), dtype=np.int64), BANK_VARIANTS)
     letters = render_letters(labels, np.random.RandomState(BANK_SEED))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, letters.reshape(len(LETTERS), BANK_VARIANTS, GLYPH, GLYPH), allow_pickle=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    np.save(content, letters.reshape(len(LETTERS), BANK_VARIANTS, GLYPH, GLYPH), allow_pickle=False)
+    write_file(path, content.getvalue())
 
 
 if __name__ == "__main__":

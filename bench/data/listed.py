@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from torchvision.datasets import DTD, FGVCAircraft, Flowers102, Places365, StanfordCars
 
 from bench.cards.dataset import DatasetCard
 from bench.data.dataset import Split
 from bench.data.official import Official, file_split
 
+Row = tuple[str, int, str]
+"""What a list says of an image: its path, its label, and the name of its class."""
+
 
 def read_flowers102(card: DatasetCard) -> Official[Split]:
     """Oxford Flowers-102 (Nilsback & Zisserman, 2008): ``flowers-102/jpg``, ``setid.mat`` and ``imagelabels.mat``."""
-    from torchvision.datasets import Flowers102
-
     lists = {name: _of_torchvision(Flowers102(card.path, split=name, loader=Path)) for name in card.lists}
     return Official(list(Flowers102.classes), lists)
 
 
 def read_aircraft(card: DatasetCard) -> Official[Split]:
     """FGVC-Aircraft 2013b (Maji et al., 2013), by variant: ``fgvc-aircraft-2013b/data/``."""
-    from torchvision.datasets import FGVCAircraft
-
     return _by_torchvision({name: FGVCAircraft(card.path, split=name, loader=Path) for name in card.lists})
 
 
 def read_dtd(card: DatasetCard) -> Official[Split]:
     """Describable Textures (Cimpoi et al., 2014), by the key attribute: ``dtd/dtd/``; ``partition`` is one of ten."""
-    from torchvision.datasets import DTD
-
     partition = card.options["partition"]
     return _by_torchvision({name: DTD(card.path, name, partition=partition, loader=Path) for name in card.lists})
 
 
 def read_cars(card: DatasetCard) -> Official[Split]:
     """Stanford Cars (Krause et al., 2013): ``stanford_cars/`` with ``cars_train``, ``cars_test`` and the devkit."""
-    from torchvision.datasets import StanfordCars
-
     return _by_torchvision({name: StanfordCars(card.path, split=name, loader=Path) for name in card.lists})
 
 
 def read_places365(card: DatasetCard) -> Official[Split]:
     """Places365-Standard (Zhou et al., 2018): the official file lists; ``small`` images are 256 × 256."""
-    from torchvision.datasets import Places365
-
     small, names = bool(card.options["small"]), {"train": "train-standard", "val": "val"}
     return _by_torchvision({name: Places365(card.path, names[name], small, loader=Path) for name in card.lists})
 
@@ -57,9 +52,9 @@ def read_cub(card: DatasetCard) -> Official[Split]:
     sides, names = dict(_pairs(root / "train_test_split.txt")), dict(_pairs(root / "classes.txt"))
     lists = {}
     for name in card.lists:
-        chosen = [number for number in files if sides[number] == {"train": "1", "test": "0"}[name]]
-        paths = [f"{root}/images/{files[number]}" for number in chosen]
-        lists[name] = file_split(paths, [int(labels[number]) - 1 for number in chosen])
+        numbers = [number for number in files if sides[number] == {"train": "1", "test": "0"}[name]]
+        paths = [f"{root}/images/{files[number]}" for number in numbers]
+        lists[name] = file_split(paths, [int(labels[number]) - 1 for number in numbers])
     return Official([names[str(label + 1)] for label in range(len(names))], lists)
 
 
@@ -67,25 +62,24 @@ def read_dogs(card: DatasetCard) -> Official[Split]:
     """Stanford Dogs (Khosla et al., 2011): ``Images/`` with ``train_list.mat`` and ``test_list.mat``."""
     from scipy.io import loadmat
 
-    root, lists = Path(card.path), {}
-    names: dict[int, str] = {}
-    for name in card.lists:
-        content = loadmat(root / f"{name}_list.mat", squeeze_me=True)
-        files = [str(file) for file in content["file_list"]]
-        labels = [int(label) - 1 for label in content["labels"]]
-        names.update({label: file.partition("/")[0] for file, label in zip(files, labels, strict=True)})
-        lists[name] = file_split([f"{root}/Images/{file}" for file in files], labels)
-    return Official(_in_order(names), lists)
+    def rows(name: str) -> Iterator[Row]:
+        content = loadmat(f"{card.path}/{name}_list.mat", squeeze_me=True)
+        for file, label in zip(content["file_list"], content["labels"], strict=True):
+            yield f"{card.path}/Images/{file}", int(label) - 1, str(file).partition("/")[0]
+
+    return _by_rows(card, rows)
 
 
 def read_pets(card: DatasetCard) -> Official[Split]:
     """Oxford-IIIT Pet (Parkhi et al., 2012): ``oxford-iiit-pet/annotations/{trainval,test}.txt``, by breed."""
-    root, names, lists = Path(card.path) / "oxford-iiit-pet", {}, {}
-    for name in card.lists:
-        rows = [line.split() for line in _lines(root / "annotations" / f"{name}.txt")]
-        names.update({int(row[1]) - 1: row[0].rpartition("_")[0] for row in rows})
-        lists[name] = file_split([f"{root}/images/{row[0]}.jpg" for row in rows], [int(row[1]) - 1 for row in rows])
-    return Official(_in_order(names), lists)
+    root = Path(card.path) / "oxford-iiit-pet"
+
+    def rows(name: str) -> Iterator[Row]:
+        for line in _lines(root / "annotations" / f"{name}.txt"):
+            image, label, *_ = line.split()
+            yield f"{root}/images/{image}.jpg", int(label) - 1, image.rpartition("_")[0]
+
+    return _by_rows(card, rows)
 
 
 def read_domainnet(card: DatasetCard) -> Official[Split]:
@@ -93,28 +87,41 @@ def read_domainnet(card: DatasetCard) -> Official[Split]:
 
     Labels are those of the lists, never the order of folders: a split of ``painting`` lacks a class.
     """
-    root, domain, lists = Path(card.path), card.options["domain"], {}
-    names: dict[int, str] = {}
-    for name in card.lists:
-        rows = [line.rsplit(maxsplit=1) for line in _lines(root / f"{domain}_{name}.txt")]
-        for file, label in rows:
-            folder = file.split("/")[-2]
-            if names.setdefault(int(label), folder) != folder:
-                raise ValueError(f"label {label} is both {names[int(label)]} and {folder}")
-        lists[name] = file_split([f"{root}/{file}" for file, _ in rows], [int(label) for _, label in rows])
-    return Official(_in_order(names), lists)
+
+    def rows(name: str) -> Iterator[Row]:
+        for line in _lines(Path(card.path) / f"{card.options['domain']}_{name}.txt"):
+            file, label = line.rsplit(maxsplit=1)
+            yield f"{card.path}/{file}", int(label), file.split("/")[-2]
+
+    return _by_rows(card, rows)
 
 
 def read_inat2017(card: DatasetCard) -> Official[Split]:
     """iNaturalist 2017 (Van Horn et al., 2018): ``train2017.json`` and ``val2017.json``, joined by image id."""
-    root, names, lists = Path(card.path), {}, {}
+    root, lists = Path(card.path), {}
+    names: dict[int, str] = {}
     for name in card.lists:
         content = json.loads((root / f"{name}2017.json").read_text(encoding="utf-8"))
         files = {image["id"]: image["file_name"] for image in content["images"]}
         rows = [(files[row["image_id"]], row["category_id"]) for row in content["annotations"]]
         names.update({category["id"]: category["name"] for category in content["categories"]})
         lists[name] = file_split([f"{root}/{file}" for file, _ in rows], [label for _, label in rows])
-    return Official(_in_order(names), lists)
+    return Official([names[label] for label in sorted(names)], lists)
+
+
+def _by_rows(card: DatasetCard, rows: Callable[[str], Iterable[Row]]) -> Official[Split]:
+    """Lists by what is written of each image; a label that no list has leaves a gap: too few classes for the card."""
+    names: dict[int, str] = {}
+    lists = {}
+    for name in card.lists:
+        paths, labels = [], []
+        for path, label, label_name in rows(name):
+            if names.setdefault(label, label_name) != label_name:
+                raise ValueError(f"label {label} is both {names[label]} and {label_name}")
+            paths.append(path)
+            labels.append(label)
+        lists[name] = file_split(paths, labels)
+    return Official([names[label] for label in sorted(names)], lists)
 
 
 def _by_torchvision(read: dict[str, Any]) -> Official[Split]:
@@ -140,8 +147,3 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
     for line in _lines(path):
         number, _, value = line.partition(" ")
         yield number, value.strip()
-
-
-def _in_order(names: dict[int, str]) -> list[str]:
-    """Names by label; a label that no list has leaves a gap, and the number of classes will not be the card's."""
-    return [names[label] for label in sorted(names)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from torchvision.datasets import VOCSegmentation
+
 from bench.cards.dataset import DatasetCard
 from bench.data.dataset import FileImages, MaskedSplit, MaskFiles
 from bench.data.official import Official
@@ -18,8 +20,6 @@ VOC_CLASSES = (
 
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
     """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``."""
-    from torchvision.datasets import VOCSegmentation
-
     both = {name: VOCSegmentation(card.path, year="2012", image_set=name) for name in card.lists}
     lists = {name: MaskedSplit(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
     return Official(VOC_CLASSES, lists)

@@ -23,13 +23,13 @@ class Mix:
 
     def images(self, images: Tensor) -> Tensor:
         """The mixed images, (..., B, C, H, W); those given stay as they are. All views are mixed alike."""
-        other = images.flip(-4)
+        partners = images.flip(-4)
         if self.box is None:
-            return images if self.share == 1 else images * self.share + other * (1 - self.share)
+            return images if self.share == 1 else images * self.share + partners * (1 - self.share)
         top, bottom, left, right = self.box
-        found = images.clone()
-        found[..., top:bottom, left:right] = other[..., top:bottom, left:right]
-        return found
+        pasted = images.clone()
+        pasted[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
+        return pasted
 
     def targets(self, targets: Tensor) -> Tensor:
         """The mixed targets, (B, K)."""
@@ -45,16 +45,10 @@ def draw_mix(
     probability: float = 1.0,
     switch: float = 0.5,
 ) -> Mix:
-    """How the batch of a step is mixed.
+    """How the batch of a step is mixed, of images so many pixels high and wide.
 
-    Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        state: drawn from.
-        mixup: α of Mixup, whose λ ~ Beta(α, α); 0: none.
-        cutmix: α of CutMix; 0: none.
-        probability: of a batch being mixed at all.
-        switch: probability of CutMix where both are given.
+    ``mixup`` and ``cutmix`` are their α, for λ ~ Beta(α, α); 0: none. A batch is mixed at all with ``probability``, and
+    where both are given, by CutMix with probability ``switch``.
     """
     applied, cuts = state.uniform() < probability, state.uniform() < switch
     if not applied or not (mixup or cutmix):

@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard, read_list
-from bench.data.dataset import (
-    ArrayImages,
-    Dataset,
-    FileImages,
-    Indices,
-    MaskedSplit,
-    MaskFiles,
-    SegmentationDataset,
-    Split,
-)
+from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedSplit, MaskFiles, SegmentationDataset, Split
 from bench.errors import InputError
 
 AnySplit = TypeVar("AnySplit", Split, MaskedSplit)
@@ -57,26 +49,31 @@ def open_dataset(card: DatasetCard, read: Reader[Split]) -> Dataset:
         InputError: files are missing, a checksum or a number differs from the card's, or an image is in two splits; it
             says what was expected, what was found, and how the data is fetched.
     """
-    found = _verified(card, read)
-    splits = {split: _joined([found.lists[name] for name in names]) for split, names in card.use.items()}
+    official = _verified(card, read)
+    splits = {split: _joined(official.lists, names) for split, names in card.use.items()}
     if "list" in card.facts:
         splits["train"] = _chosen(card, splits["train"])
-    _refuse_shared(card, {split: files_of(part) for split, part in splits.items()})
-    return Dataset(found.classes, splits["train"], splits.get("val"), splits["test"])
+    _refuse_shared(card, splits)
+    return Dataset(official.classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def open_segmentation(card: DatasetCard, read: Reader[MaskedSplit]) -> SegmentationDataset:
     """As ``open_dataset``, for a dataset of images with masks."""
-    found = _verified(card, read)
-    splits = {split: _joined_masked([found.lists[name] for name in names]) for split, names in card.use.items()}
-    _refuse_shared(card, {split: files_of(part)[: len(part)] for split, part in splits.items()})
-    return SegmentationDataset(found.classes, splits["train"], splits.get("val"), splits["test"])
+    official = _verified(card, read)
+    splits = {split: _joined_masked(official.lists, names) for split, names in card.use.items()}
+    _refuse_shared(card, splits)
+    return SegmentationDataset(official.classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def files_of(split: Split | MaskedSplit) -> tuple[str | Path, ...]:
-    """The files of a split: its images, then its masks; none for images in memory."""
-    images = split.images.paths if isinstance(split.images, FileImages) else ()
-    return images + split.masks.paths if isinstance(split, MaskedSplit) else images
+    """The files of a split's images; none for images in memory."""
+    return split.images.paths if isinstance(split.images, FileImages) else ()
+
+
+def some_of(split: Split, indices: npt.NDArray[np.int64]) -> Split:
+    """Some of a split's image files, in that order."""
+    paths = files_of(split)
+    return file_split([paths[index] for index in indices], split.labels[indices])
 
 
 def file_checksum(path: Path, algorithm: str) -> str:
@@ -88,48 +85,48 @@ def file_checksum(path: Path, algorithm: str) -> str:
     return f"{algorithm}:{running.hexdigest()}"
 
 
-def verify_checksums(card: DatasetCard) -> None:
+def _verify_checksums(card: DatasetCard) -> None:
     """Raise ``InputError`` where a file's checksum is not the card's."""
     for name, stated in card.facts.get("checksums", {}).items():
         path = Path(card.path) / name
         if not path.is_file():
             raise InputError(f"{card.name}: there is no {path}; {card.how_to_fetch}")
-        found = file_checksum(path, stated.partition(":")[0])
-        if found != stated:
-            raise InputError(
-                f"{card.name}: {path} has the checksum {found}, its card says {stated}; {card.how_to_fetch}"
-            )
+        checksum = file_checksum(path, stated.partition(":")[0])
+        if checksum != stated:
+            problem = f"{path} has the checksum {checksum}, its card says {stated}"
+            raise InputError(f"{card.name}: {problem}; {card.how_to_fetch}")
 
 
 def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
     """What the reader finds, checked against the card."""
     card.require_files()
-    verify_checksums(card)
+    _verify_checksums(card)
     try:
-        found = read(card)
+        official = read(card)
     except InputError:
         raise
     except Exception as error:  # other people's files and readers: whatever is wrong is told the same way
         raise InputError(
             f"{card.name}: {card.path} cannot be read: {type(error).__name__}: {error}; {card.how_to_fetch}"
         ) from error
-    if not isinstance(found, Official):
-        raise InputError(f"{card.name}: its reader {card.code} must give an Official, not a {type(found).__name__}")
-    sizes = {name: len(split) for name, split in found.lists.items()}
+    if not isinstance(official, Official):
+        raise InputError(f"{card.name}: its reader {card.code} must give an Official, not a {type(official).__name__}")
+    sizes = {name: len(split) for name, split in official.lists.items()}
     stated = {name: card.facts["official"][name] for name in card.lists}
-    if sizes != stated or len(found.classes) != card.facts["classes"]:
+    if sizes != stated or len(official.classes) != card.facts["classes"]:
         raise InputError(
             f"{card.name}: its card says {card.facts['classes']} classes and {stated}, found are "
-            f"{len(found.classes)} classes and {sizes} in {card.path}; {card.how_to_fetch}"
+            f"{len(official.classes)} classes and {sizes} in {card.path}; {card.how_to_fetch}"
         )
-    for name, split in found.lists.items():
-        if isinstance(split, Split) and not set(np.unique(split.labels)) <= set(range(len(found.classes))):
-            raise InputError(f"{card.name}: '{name}' has labels outside of 0 to {len(found.classes) - 1}")
-    files = [path for split in found.lists.values() for path in files_of(split)]
+    for name, split in official.lists.items():
+        if isinstance(split, Split) and not set(np.unique(split.labels)) <= set(range(len(official.classes))):
+            raise InputError(f"{card.name}: '{name}' has labels outside of 0 to {len(official.classes) - 1}")
+    files = [path for split in official.lists.values() for path in files_of(split)]
+    files += [path for split in official.lists.values() if isinstance(split, MaskedSplit) for path in split.masks.paths]
     _refuse_outside(card, files)
-    if not found.seen:
+    if not official.seen:
         _require_images(card, files)
-    return found
+    return official
 
 
 def _refuse_outside(card: DatasetCard, paths: Sequence[str | Path]) -> None:
@@ -157,18 +154,20 @@ def _require_images(card: DatasetCard, paths: Sequence[str | Path]) -> None:
         )
 
 
-def _joined(splits: Sequence[Split]) -> Split:
+def _joined(lists: Mapping[str, Split], names: Sequence[str]) -> Split:
     """Several lists as one split, in order."""
-    labels = np.concatenate([split.labels for split in splits])
-    images = [split.images for split in splits]
+    splits = [lists[name] for name in names]
     if len(splits) == 1:
         return splits[0]
-    if all(isinstance(part, ArrayImages) for part in images):
-        return Split(ArrayImages(np.concatenate([p.pixels for p in images if isinstance(p, ArrayImages)])), labels)
-    return Split(FileImages(tuple(path for split in splits for path in files_of(split))), labels)
+    labels = np.concatenate([split.labels for split in splits])
+    pixels = [split.images.pixels for split in splits if isinstance(split.images, ArrayImages)]
+    if len(pixels) == len(splits):
+        return Split(ArrayImages(np.concatenate(pixels)), labels)
+    return file_split([path for split in splits for path in files_of(split)], labels)
 
 
-def _joined_masked(splits: Sequence[MaskedSplit]) -> MaskedSplit:
+def _joined_masked(lists: Mapping[str, MaskedSplit], names: Sequence[str]) -> MaskedSplit:
+    splits = [lists[name] for name in names]
     images = tuple(path for split in splits for path in split.images.paths)
     masks = tuple(path for split in splits for path in split.masks.paths)
     return MaskedSplit(FileImages(images), MaskFiles(masks, splits[0].masks.first))
@@ -183,41 +182,30 @@ def _chosen(card: DatasetCard, train: Split) -> Split:
     paths = [str(path).replace(os.sep, "/") for path in files_of(train)]
     if not paths:
         raise InputError(f"{card.name}: its images are not files, so no list can name them")
-    by_name: dict[str, list[int]] = {}
+    indices: dict[str, list[int]] = {}
     for index, path in enumerate(paths):
-        by_name.setdefault(path.rpartition("/")[2], []).append(index)
+        indices.setdefault(path.rpartition("/")[2], []).append(index)
     chosen: list[int] = []
     for line in read_list(Path(card.facts["list"])):
-        matching = by_name.get(line.rpartition("/")[2], [])
-        for tail in _tails(line):
+        parts = line.split("/")
+        matching = indices.get(parts[-1], [])
+        for start in reversed(range(len(parts) - 1)):
+            tail = "/".join(parts[start:])
             matching = [index for index in matching if paths[index].endswith(f"/{tail}")] or matching
         if len(matching) != 1:
-            told = "is no training image" if not matching else f"could be {len(matching)} training images"
-            raise InputError(f"{card.facts['list']}: {line} {told} of {card.plain_name}")
+            problem = f"could be {len(matching)} training images" if matching else "is no training image"
+            raise InputError(f"{card.facts['list']}: {line} {problem} of {card.plain_name}")
         chosen += matching
     if len(set(chosen)) < len(chosen):
         raise InputError(f"{card.facts['list']}: two lines name the same image of {card.plain_name}")
-    return _taken(train, np.array(chosen, dtype=np.int64))
+    return some_of(train, np.array(chosen))
 
 
-def _tails(line: str) -> list[str]:
-    """The ends of a path, the shortest first: ``c``, ``b/c``, ``a/b/c``."""
-    parts = line.split("/")
-    return ["/".join(parts[start:]) for start in reversed(range(len(parts)))]
-
-
-def _taken(split: Split, indices: Indices) -> Split:
-    return file_split([files_of(split)[index] for index in indices], split.labels[indices])
-
-
-def _refuse_shared(card: DatasetCard, files: Mapping[str, Sequence[str | Path]]) -> None:
-    """Raise ``InputError`` where a file is in two splits, or in one twice."""
-    everything = {split: set(map(str, paths)) for split, paths in files.items()}
-    if len(set().union(*everything.values())) == sum(map(len, files.values())):
-        return
+def _refuse_shared(card: DatasetCard, splits: Mapping[str, Split | MaskedSplit]) -> None:
+    """Raise ``InputError`` where an image's file is in two splits, or in one twice."""
     seen: dict[str, str] = {}
-    for split, paths in files.items():
-        for path in map(str, paths):
+    for name, split in splits.items():
+        for path in map(str, files_of(split)):
             if path in seen:
-                raise InputError(f"{card.name}: {path} is in '{seen[path]}' and again in '{split}'")
-            seen[path] = split
+                raise InputError(f"{card.name}: {path} is in '{seen[path]}' and again in '{name}'")
+            seen[path] = name

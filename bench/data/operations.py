@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2 import functional as V
 
 Names = npt.NDArray[np.str_]
 Values = npt.NDArray[np.float64]
@@ -43,33 +44,27 @@ def operate(images: Tensor, draws: Sequence[Draw], *, bilinear: bool = False, fi
     images = images.clone()
     for names, values in draws:
         order = np.argsort(names, kind="stable")
-        found, starts = np.unique(names[order], return_index=True)
+        drawn, starts = np.unique(names[order], return_index=True)
         values = values[order]
         rows = _sent(order, images)
-        given = _sent(values.astype(np.float32), images)
-        for name, start, stop in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=True):
+        sent = _sent(values.astype(np.float32), images)[:, None, None, None]
+        for name, start, stop in zip(drawn.tolist(), starts, [*starts[1:], len(order)], strict=True):
             if name != "identity":
                 at = slice(start, stop)
-                part = images.index_select(0, rows[at])  # many times quicker than images[rows]
-                moves = name in MOVES
-                done = _moved(part, name, values[at], bilinear, fill) if moves else OPERATIONS[name](part, given[at])
-                images.index_copy_(0, rows[at], done)
+                batch = images.index_select(0, rows[at])  # many times quicker than images[rows]
+                if name in MOVES:
+                    changed = _moved(batch, name, values[at], bilinear, fill)
+                else:
+                    changed = OPERATIONS[name](batch, sent[at])
+                images.index_copy_(0, rows[at], changed)
     return images
 
 
-# ---- colours: images (B, C, H, W) uint8 and values (B,)
-
-
-def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return _levels(images * _each(factor))
+# ---- colours: images (B, C, H, W) uint8 and values (B, 1, 1, 1)
 
 
 def _saturation(images: Tensor, factor: Tensor) -> Tensor:
     return _blend(images, _grey(images), factor) if images.shape[1] == 3 else images
-
-
-def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), factor)
 
 
 def _sharpness(images: Tensor, factor: Tensor) -> Tensor:
@@ -79,9 +74,9 @@ def _sharpness(images: Tensor, factor: Tensor) -> Tensor:
     levels = images.to(torch.int16)
     columns = levels[..., :-2] + levels[..., 1:-1] + levels[..., 2:]
     sums = columns[..., :-2, :] + columns[..., 1:-1, :] + columns[..., 2:, :] + 4 * levels[..., 1:-1, 1:-1]
-    found = images.clone()
-    found[..., 1:-1, 1:-1] = _blend(images[..., 1:-1, 1:-1], (sums / 13).round_(), factor)
-    return found
+    sharper = images.clone()
+    sharper[..., 1:-1, 1:-1] = _blend(images[..., 1:-1, 1:-1], (sums / 13).round_(), factor)
+    return sharper
 
 
 def _hue(images: Tensor, shift: Tensor) -> Tensor:
@@ -91,44 +86,12 @@ def _hue(images: Tensor, shift: Tensor) -> Tensor:
     scaled = images.float().div_(255)
     low, high = torch.aminmax(scaled, dim=1)
     chroma, (red, green, blue) = high - low, scaled.unbind(1)
-    others = torch.where(high == green, (blue - red).add_(2 * chroma), (red - green).add_(4 * chroma))
-    hue = torch.where(high == red, green - blue, others).div_(torch.where(chroma == 0, 1.0, chroma))
-    hue = hue.add_(6 * shift[:, None, None]).remainder_(6)
+    not_red = torch.where(high == green, (blue - red).add_(2 * chroma), (red - green).add_(4 * chroma))
+    hue = torch.where(high == red, green - blue, not_red).div_(torch.where(chroma == 0, 1.0, chroma))
+    hue = hue.add_(6 * shift[:, 0]).remainder_(6)
     shares = ((hue - 3).abs_().sub_(1), 2 - (hue - 2).abs_(), 2 - (hue - 4).abs_())
     turned = [share.clamp_(0, 1).mul_(chroma).add_(low) for share in shares]
     return torch.stack(turned, 1).mul_(255.999).to(torch.uint8)
-
-
-def _posterize(images: Tensor, bits: Tensor) -> Tensor:
-    return images & (256 - 2 ** (8 - _each(bits))).clamp(0, 255).to(torch.uint8)
-
-
-def _solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    return torch.where(images >= _each(threshold), 255 - images, images)
-
-
-def _solarize_add(images: Tensor, added: Tensor) -> Tensor:
-    return torch.where(images < 128, _levels(images + _each(added)), images)
-
-
-def _invert(images: Tensor, _: Tensor) -> Tensor:
-    return 255 - images
-
-
-def _autocontrast(images: Tensor, _: Tensor) -> Tensor:
-    from torchvision.transforms.v2 import functional as V
-
-    return V.autocontrast(images)  # type: ignore[no-any-return]
-
-
-def _equalize(images: Tensor, _: Tensor) -> Tensor:
-    from torchvision.transforms.v2 import functional as V
-
-    return V.equalize(images)  # type: ignore[no-any-return]
-
-
-def _grayscale(images: Tensor, _: Tensor) -> Tensor:
-    return _grey(images).to(torch.uint8).expand_as(images)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -139,8 +102,8 @@ def _grey(images: Tensor) -> Tensor:
     return (0.2989 * red + 0.587 * green + 0.114 * blue)[:, None].floor()
 
 
-def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    return _levels((images * _each(factor)).add_(other * (1 - _each(factor))))
+def _blend(images: Tensor, base: Tensor, factor: Tensor) -> Tensor:
+    return _levels((images * factor).add_(base * (1 - factor)))
 
 
 def _levels(images: Tensor) -> Tensor:
@@ -148,24 +111,19 @@ def _levels(images: Tensor) -> Tensor:
     return images.clamp_(0, 255).to(torch.uint8)
 
 
-def _each(values: Tensor) -> Tensor:
-    """A value an image, (B, 1, 1, 1)."""
-    return values[:, None, None, None]
-
-
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "brightness": _brightness,
+    "brightness": lambda images, factor: _levels(images * factor),
     "saturation": _saturation,
-    "contrast": _contrast,
+    "contrast": lambda images, factor: _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), factor),
     "sharpness": _sharpness,
     "hue": _hue,
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "solarize_add": _solarize_add,
-    "invert": _invert,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
-    "grayscale": _grayscale,
+    "posterize": lambda images, bits: images & (256 - 2 ** (8 - bits)).clamp(0, 255).to(torch.uint8),
+    "solarize": lambda images, threshold: torch.where(images >= threshold, 255 - images, images),
+    "solarize_add": lambda images, added: torch.where(images < 128, _levels(images + added), images),
+    "invert": lambda images, _: 255 - images,
+    "autocontrast": lambda images, _: V.autocontrast(images),
+    "equalize": lambda images, _: V.equalize(images),
+    "grayscale": lambda images, _: _grey(images).to(torch.uint8).expand_as(images),
 }
 
 MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
@@ -184,7 +142,8 @@ def _moved(images: Tensor, name: str, values: Values, bilinear: bool, fill: Sequ
     columns = torch.arange(width, device=images.device) - (width - 1) / 2
     across, down, origin = _sent(matrices, images)[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
     grid = (columns[:, None] * across).add(rows[:, None, None] * down).add_(origin)
-    mode, padding = "bilinear" if bilinear else "nearest", "border" if fill else "zeros"
+    mode = "bilinear" if bilinear else "nearest"
+    padding = "border" if fill else "zeros"
     sampled = F.grid_sample(images.float(), grid, mode, padding, align_corners=False)
     if fill:
         inside = ((grid >= -1) & (grid < 1)).all(-1)[:, None]
@@ -208,8 +167,8 @@ def _matrices(name: str, values: Values, height: int, width: int) -> Values:
 
 def _fill(levels: Sequence[int], images: Tensor) -> Tensor:
     """(1, C, 1, 1); a grey image takes the mean."""
-    given = list(levels) if images.shape[1] == len(levels) else [sum(levels) / len(levels)]
-    return _sent(np.array(given, dtype=np.float32), images)[None, :, None, None]
+    values = levels if images.shape[1] == len(levels) else [sum(levels) / len(levels)]
+    return _sent(np.array(values, dtype=np.float32), images)[None, :, None, None]
 
 
 def _sent(values: npt.NDArray[Any], images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 from bench.cards.dataset import DatasetCard
 from bench.data.dataset import ArrayImages, Split
@@ -13,22 +14,16 @@ from bench.data.official import Official
 
 def read_cifar10(card: DatasetCard) -> Official[Split]:
     """CIFAR-10 (Krizhevsky, 2009): ``cifar-10-batches-py/``; 32 × 32, colour."""
-    from torchvision.datasets import CIFAR10
-
     return _cifar(card, CIFAR10)
 
 
 def read_cifar100(card: DatasetCard) -> Official[Split]:
     """CIFAR-100 (Krizhevsky, 2009) with its fine labels: ``cifar-100-python/``; 32 × 32, colour."""
-    from torchvision.datasets import CIFAR100
-
     return _cifar(card, CIFAR100)
 
 
 def read_svhn(card: DatasetCard) -> Official[Split]:
     """Street View House Numbers, cropped (Netzer et al., 2011): ``*_32x32.mat``; the label 10 means the digit 0."""
-    from torchvision.datasets import SVHN
-
     lists = {}
     for name in card.lists:
         data = SVHN(card.path, split=name)

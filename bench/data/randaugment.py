@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -35,137 +35,66 @@ TIMM_FILL = (124, 116, 104)
 Strength = Callable[[Values, Values, int], Values]
 """Values of an operation from magnitudes (n,), signs of ±1 (n,) and pixels a side."""
 
+_SHEARS, _TRANSLATIONS = ("shear_x", "shear_y"), ("translate_x", "translate_y")
+_FACTORS = ("brightness", "saturation", "contrast", "sharpness")
+
+TORCHVISION_STRENGTHS: dict[str, Strength] = {
+    **dict.fromkeys(_SHEARS, lambda share, sign, size: 0.3 * share * sign),
+    **dict.fromkeys(_TRANSLATIONS, lambda share, sign, size: np.trunc(150 / 331 * size * share * sign)),
+    "rotate": lambda share, sign, size: 30 * share * sign,
+    **dict.fromkeys(_FACTORS, lambda share, sign, size: 1 + 0.9 * share * sign),
+    "posterize": lambda share, sign, size: np.rint(8 - 4 * share),
+    "solarize": lambda share, sign, size: 255 * (1 - share),
+}
+"""Of magnitudes 0..1, as in torchvision's ``RandAugment`` and ``AutoAugment``."""
+
+TIMM_STRENGTHS: dict[str, Strength] = {
+    **dict.fromkeys(_SHEARS, lambda level, sign, size: 0.3 * (level / 10) * sign),
+    **dict.fromkeys(_TRANSLATIONS, lambda level, sign, size: level / 10 * 0.45 * size * sign),
+    "rotate": lambda level, sign, size: 30 * (level / 10) * sign,
+    **dict.fromkeys(_FACTORS, lambda level, sign, size: np.maximum(0.1, 1 + level / 10 * 0.9 * sign)),
+    "posterize": lambda level, sign, size: 4 - np.floor(level / 10 * 4),
+    "solarize": lambda level, sign, size: 256 - np.minimum(256, np.floor(level / 10 * 256)),
+    "solarize_add": lambda level, sign, size: np.minimum(128, np.floor(level / 10 * 110)),
+}
+"""Of magnitudes 0..10, as in timm's increasing list."""
+
 
 def draw_randaugment(
-    count: int, size: int, state: np.random.RandomState, operations: int = 2, magnitude: int = 9, bins: int = 31
+    count: int, size: int, state: np.random.RandomState, operations: int = 2, magnitude: int = 9
 ) -> list[Draw]:
-    """torchvision's ``RandAugment``: operations with equal chance, all at one magnitude, their sign at random.
+    """torchvision's ``RandAugment``: operations with equal chance, all at one magnitude (0 to 30), signs at random.
 
-    Args:
-        count: B, images.
-        size: pixels a side; translations are relative to it.
-        state: drawn from, as much for every image.
-        operations: an image.
-        magnitude: 0 to ``bins`` − 1.
-        bins: magnitudes there are.
+    Translations are relative to the size, in pixels a side. As much is drawn for each of so many images.
     """
     drawn = []
     for _ in range(operations):
         names = np.array(LISTED)[state.randint(len(LISTED), size=count)]
-        signs = draw_signs(count, state)
-        drawn.append(
-            (names, by_name(names, np.full(count, magnitude / (bins - 1)), signs, size, torchvision_strengths))
-        )
+        drawn.append((names, draw_values(names, np.full(count, magnitude / 30), size, state, TORCHVISION_STRENGTHS)))
     return drawn
 
 
-def draw_timm_randaugment(
-    count: int,
-    size: int,
-    state: np.random.RandomState,
-    operations: int = 2,
-    magnitude: float = 9.0,
-    std: float = 0.5,
-    probability: float = 0.5,
-) -> list[Draw]:
-    """timm's ``rand-m9-mstd0.5-inc1``: operations with equal chance, each left out with one half, magnitudes normal.
+def draw_timm_randaugment(count: int, size: int, state: np.random.RandomState) -> list[Draw]:
+    """timm's ``rand-m9-mstd0.5-inc1``: two operations with equal chance, each left out with one half.
 
-    Args:
-        count: B, images.
-        size: pixels a side; translations are relative to it.
-        state: drawn from, as much for every image.
-        operations: an image.
-        magnitude: their mean; of 10.
-        std: their standard deviation; they are clipped to 0..10.
-        probability: of applying an operation that was drawn.
+    Magnitudes, of 10, are normal around 9 with a standard deviation of 0.5.
     """
     drawn = []
-    for _ in range(operations):
+    for _ in range(2):
         names = np.array(INCREASING)[state.randint(len(INCREASING), size=count)]
-        left_out = state.uniform(size=count) >= probability
-        magnitudes = np.clip(state.normal(magnitude, std, count), 0, 10)
-        signs = draw_signs(count, state)
+        left_out = state.uniform(size=count) >= 0.5
+        magnitudes = np.clip(state.normal(9, 0.5, count), 0, 10)
         names = np.where(left_out, "identity", names)
-        drawn.append((names, by_name(names, magnitudes, signs, size, timm_strengths)))
+        drawn.append((names, draw_values(names, magnitudes, size, state, TIMM_STRENGTHS)))
     return drawn
 
 
-def draw_signs(count: int, state: np.random.RandomState) -> Values:
-    """(count,): 1 or −1 with equal chance."""
-    return np.where(state.uniform(size=count) < 0.5, -1.0, 1.0)
-
-
-def by_name(names: Names, magnitudes: Values, signs: Values, size: int, strengths: dict[str, Strength]) -> Values:
-    """The value of each image's operation (B,); 0 for operations that take none."""
-    values = np.zeros(len(names))
+def draw_values(
+    names: Names, magnitudes: Values, size: int, state: np.random.RandomState, strengths: Mapping[str, Strength]
+) -> Values:
+    """The value of each image's operation (B,), its sign with equal chance; 0 for operations that take none."""
+    signs, values = np.where(state.uniform(size=len(names)) < 0.5, -1.0, 1.0), np.zeros(len(names))
     for name in set(names.tolist()) & set(strengths):
         rows = names == name
         values[rows] = strengths[name](magnitudes[rows], signs[rows], size)
     return values
-
-
-def _shear(share: Values, sign: Values, size: int) -> Values:
-    return 0.3 * share * sign
-
-
-def _translation(share: Values, sign: Values, size: int) -> Values:
-    return np.trunc(150 / 331 * size * share * sign)
-
-
-def _rotation(share: Values, sign: Values, size: int) -> Values:
-    return 30 * share * sign
-
-
-def _factor(share: Values, sign: Values, size: int) -> Values:
-    return 1 + 0.9 * share * sign
-
-
-def _bits(share: Values, sign: Values, size: int) -> Values:
-    return np.rint(8 - 4 * share)
-
-
-def _threshold(share: Values, sign: Values, size: int) -> Values:
-    return 255 * (1 - share)
-
-
-torchvision_strengths: dict[str, Strength] = {
-    **dict.fromkeys(("shear_x", "shear_y"), _shear),
-    **dict.fromkeys(("translate_x", "translate_y"), _translation),
-    "rotate": _rotation,
-    **dict.fromkeys(("brightness", "saturation", "contrast", "sharpness"), _factor),
-    "posterize": _bits,
-    "solarize": _threshold,
-}
-"""Of magnitudes 0..1, as in torchvision's ``RandAugment`` and ``AutoAugment``."""
-
-
-def _timm_translation(level: Values, sign: Values, size: int) -> Values:
-    return level / 10 * 0.45 * size * sign
-
-
-def _timm_factor(level: Values, sign: Values, size: int) -> Values:
-    return np.maximum(0.1, 1 + level / 10 * 0.9 * sign)
-
-
-def _timm_bits(level: Values, sign: Values, size: int) -> Values:
-    return 4 - np.floor(level / 10 * 4)
-
-
-def _timm_threshold(level: Values, sign: Values, size: int) -> Values:
-    return 256 - np.minimum(256, np.floor(level / 10 * 256))
-
-
-def _timm_added(level: Values, sign: Values, size: int) -> Values:
-    return np.minimum(128, np.floor(level / 10 * 110))
-
-
-timm_strengths: dict[str, Strength] = {
-    **dict.fromkeys(("shear_x", "shear_y"), lambda level, sign, size: _shear(level / 10, sign, size)),
-    **dict.fromkeys(("translate_x", "translate_y"), _timm_translation),
-    "rotate": lambda level, sign, size: _rotation(level / 10, sign, size),
-    **dict.fromkeys(("brightness", "saturation", "contrast", "sharpness"), _timm_factor),
-    "posterize": _timm_bits,
-    "solarize": _timm_threshold,
-    "solarize_add": _timm_added,
-}
-"""Of magnitudes 0..10, as in timm's increasing list."""

@@ -31,12 +31,12 @@ def read_data(card: DatasetCard) -> Dataset:
     else:
         dataset = _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    found = {name: len(split) for name, split in splits.items() if split is not None}
+    sizes = {name: len(split) for name, split in splits.items() if split is not None}
     stated, classes = dict(card.facts.get("splits", {})), card.facts.get("classes")
-    if found != stated or len(dataset.classes) != classes:
+    if sizes != stated or len(dataset.classes) != classes:
         raise InputError(
             f"{card.name}: its card says {classes} classes and {stated}, "
-            f"found are {len(dataset.classes)} classes and {found}"
+            f"found are {len(dataset.classes)} classes and {sizes}"
         )
     return dataset
 
@@ -78,5 +78,6 @@ def _generated(card: DatasetCard, arrays: Mapping[str, Arrays]) -> Dataset:
     if sha256 != stated:
         raise InputError(f"{card.name}: its bytes have the checksum {sha256}, its card says {stated}")
     splits = {name: Split(ArrayImages(pixels), labels) for name, (pixels, labels) in arrays.items()}
-    classes = [str(label) for label in range(1 + max(int(labels.max()) for _, labels in arrays.values()))]
+    last = max(int(labels.max()) for _, labels in arrays.values())
+    classes = [str(label) for label in range(last + 1)]
     return Dataset(classes, splits["train"], splits.get("val"), splits["test"])

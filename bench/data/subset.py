@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -14,67 +15,42 @@ from bench.spec import derive
 def sample(labels: Indices, rate: float, seed: int) -> Indices:
     """The indices that a sampling rate keeps: ceil(rate · n_c) of each class c, at random.
 
-    With one seed a smaller rate is a part of a larger one.
-
-    Args:
-        labels: (N,) class indices.
-        rate: percent, 0 < rate ≤ 100.
-        seed: of the permutation within each class.
-
-    Returns:
-        Sorted indices into ``labels``.
+    They are sorted, and index the labels (N,). The rate is in percent, 0 < rate ≤ 100. The seed is that of the
+    permutation within each class; with one seed a smaller rate is a part of a larger one.
     """
-    kept = [_shuffled(labels, label, seed)[: _ceil_share(rate, labels, label)] for label in np.unique(labels)]
-    return np.sort(np.concatenate(kept))
+    share = Fraction(str(rate)) / 100  # a fraction, since 0.07 * 100 is 7.000000000000001 in floating point
+    return _divided(labels, lambda count: math.ceil(share * count), seed)[0]
 
 
 def hold_out(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Split indices in two, per class: (kept, held out); the share held out is rounded down, at least one is kept.
+    """Split indices in two, per class, as ``sample``: (kept, held out).
 
-    Args:
-        labels: (N,) class indices.
-        share: of each class that is held out, 0 ≤ share < 1.
-        seed: of the permutation within each class.
+    The share held out, 0 ≤ share < 1 of each class, is rounded down: at least one is kept.
     """
-    kept, out = [], []
-    for label in np.unique(labels):
-        shuffled = _shuffled(labels, label, seed)
-        count = math.floor(Fraction(str(share)) * len(shuffled))
-        out.append(shuffled[:count])
-        kept.append(shuffled[count:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(out))
+    out, kept = _divided(labels, lambda count: math.floor(Fraction(str(share)) * count), seed)
+    return kept, out
 
 
 def take_each(labels: Indices, count: int, seed: int) -> tuple[Indices, Indices]:
     """Split indices in two: ``count`` of each class, at random, and the rest; for datasets without an official split.
 
-    Args:
-        labels: (N,) class indices.
-        count: images of each class.
-        seed: of the permutation within each class.
-
-    Returns:
-        Sorted indices of the images taken, and of the rest.
-
     Raises:
         ValueError: a class has not more than ``count`` images, so that none would be left.
     """
+    for label, size in zip(*np.unique(labels, return_counts=True), strict=True):
+        if size <= count:
+            raise ValueError(f"class {label} has {size} images; {count} are taken and some must be left")
+    return _divided(labels, lambda _: count, seed)
+
+
+def _divided(labels: Indices, count: Callable[[int], int], seed: int) -> tuple[Indices, Indices]:
+    """Sorted indices: of each class as many, at random, as ``count`` says of its size; and the rest."""
     taken, rest = [], []
     for label in np.unique(labels):
-        shuffled = _shuffled(labels, label, seed)
-        if len(shuffled) <= count:
-            raise ValueError(f"class {label} has {len(shuffled)} images; {count} are taken and some must be left")
-        taken.append(shuffled[:count])
-        rest.append(shuffled[count:])
+        # RandomState's stream is frozen for ever; that of numpy's newer generators is not
+        state = np.random.RandomState(derive("class", seed, int(label)))
+        shuffled = state.permutation(np.flatnonzero(labels == label)).astype(np.int64)
+        first = count(len(shuffled))
+        taken.append(shuffled[:first])
+        rest.append(shuffled[first:])
     return np.sort(np.concatenate(taken)), np.sort(np.concatenate(rest))
-
-
-def _shuffled(labels: Indices, label: np.int64, seed: int) -> Indices:
-    # RandomState's stream is frozen for ever; that of numpy's newer generators is not
-    state = np.random.RandomState(derive("class", seed, int(label)))
-    return state.permutation(np.flatnonzero(labels == label)).astype(np.int64)
-
-
-def _ceil_share(rate: float, labels: Indices, label: np.int64) -> int:
-    # a fraction, since 0.07 * 100 is 7.000000000000001 in floating point
-    return math.ceil(Fraction(str(rate)) / 100 * int((labels == label).sum()))

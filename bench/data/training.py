@@ -25,19 +25,6 @@ PROTOCOL = "protocol"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the CPU computes of a step's batch.
-
-    Attributes:
-        chosen: which images the batch holds.
-        cuts: these, for each view.
-    """
-
-    chosen: Indices
-    cuts: list[Cut]
-
-
-@dataclass(frozen=True)
 class TrainingImages:
     """What a run trains on.
 
@@ -46,10 +33,7 @@ class TrainingImages:
     the seed and the step: nothing has to be remembered to continue.
 
     Attributes:
-        split: the training split.
-        indices: the sampled part of it.
-        classes: K.
-        protocol: batch size, augmentation, mixing, erasing and label smoothing.
+        indices: the sampled part of the training split.
         size: pixels a side.
         seed: of order and augmentation.
         device: where batches go.
@@ -71,31 +55,25 @@ class TrainingImages:
         """Threads that may have batches ``prepared`` ahead."""
         return 0 if self.protocol.augmentation == "randaugment" else feeders(self.device)
 
-    def prepared(self, step: int, views: int = 1) -> Prepared:
-        """The part of a step's batch that the CPU computes; it depends on the step alone."""
-        chosen = self._chosen(step)
-        stored = self.split.images.take(chosen)
+    def prepared(self, step: int, views: int = 1) -> list[Cut]:
+        """What the CPU computes of a step's batch: its images, for each view. It depends on the step alone."""
+        stored = self.split.images.take(self._chosen(step))
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
-        return Prepared(chosen, [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds])
+        return [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds]
 
-    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Prepared | None = None) -> Batch:
+    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: list[Cut] | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
-        they have one target; ``labels`` are those of each image, not of what it is mixed with.
-
-        Args:
-            step: which batch.
-            views: augmented views of each image.
-            progress: share of the stage that is done.
-            prepared: what ``prepared`` gives for that step, where it was asked ahead.
+        they have one target; ``labels`` are those of each image, not of what it is mixed with. ``progress`` is the
+        share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead.
         """
-        prepared = prepared or self.prepared(step, views)
-        seen = [self._view(part, derive("augment", self.seed, step, view)) for view, part in enumerate(prepared.cuts)]
-        labels = torch.from_numpy(self.split.labels[prepared.chosen]).to(self.device)
+        cuts = prepared or self.prepared(step, views)
+        images = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
+        labels = torch.from_numpy(self.split.labels[self._chosen(step)]).to(self.device)
         mix = self._mix(step)
         return Batch(
-            images=mix.images(seen[0] if views == 1 else torch.stack(seen)),
+            images=mix.images(images[0] if views == 1 else torch.stack(images)),
             labels=labels,
             targets=mix.targets(soft_targets(labels, self.classes, self.protocol.label_smoothing)),
             progress=progress,
@@ -135,14 +113,14 @@ class TrainingImages:
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
         for start in range(0, len(self.indices), batch_size):
-            chosen = self.indices[start : start + batch_size]
-            images = test_view(self.split.images.take(chosen), self.size, self.protocol.augmentation)
-            labels = torch.from_numpy(self.split.labels[chosen]).to(self.device)
+            indices = self.indices[start : start + batch_size]
+            images = test_view(self.split.images.take(indices), self.size, self.protocol.augmentation)
+            labels = torch.from_numpy(self.split.labels[indices]).to(self.device)
             yield Batch(images.to(self.device), labels, soft_targets(labels, self.classes, 0.0), 0.0)
 
-    def _view(self, part: Cut, seed: int) -> Tensor:
+    def _view(self, cut: Cut, seed: int) -> Tensor:
         """(B, C, S, S) on the device."""
-        images = finished(part, self.device)
+        images = finished(cut, self.device)
         if not self.protocol.erasing:
             return images
         state = np.random.RandomState(derive("erase", seed))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NoReturn
 
@@ -28,12 +26,8 @@ def unpack(archive: Path, into: Path, rename: Mapping[str, str] | None = None) -
     """Unpack a tar or zip file, compressed or not.
 
     All of it is unpacked beside the place first and then moved there, one rename for each thing at its top; what is
-    there already is kept. Only plain files and folders are taken, and of their modes and times nothing.
-
-    Args:
-        archive: the file.
-        into: the folder.
-        rename: other names for things at its top.
+    there already is kept. Only plain files and folders are taken, and of their modes and times nothing. ``rename`` has
+    other names for things at its top.
 
     Raises:
         InputError: it is no archive, is damaged, holds a link, a device or a path that leaves the folder, or would
@@ -41,7 +35,8 @@ def unpack(archive: Path, into: Path, rename: Mapping[str, str] | None = None) -
     """
     room = FREE_BYTES + MOST_TIMES * archive.stat().st_size
     into.mkdir(parents=True, exist_ok=True)
-    with _staging(into) as staging:
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=into, ignore_cleanup_errors=True) as folder:
+        staging = Path(folder)
         try:
             for name, content in _members(archive):
                 room -= _place(staging, name, content, archive, room)
@@ -51,16 +46,6 @@ def unpack(archive: Path, into: Path, rename: Mapping[str, str] | None = None) -
             target = into / (rename or {}).get(entry.name, entry.name)
             if not target.exists():
                 os.rename(entry, target)
-
-
-@contextmanager
-def _staging(into: Path) -> Iterator[Path]:
-    """An empty folder on the same disk, which goes away whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:

@@ -21,24 +21,22 @@ _COUNT = ContextVar("chunks", default=1)
 @contextmanager
 def chunked(count: int) -> Iterator[None]:
     """Inside, models compute a pass in so many chunks; at most one an image."""
-    before = _COUNT.set(count)
+    token = _COUNT.set(count)
     try:
         yield
     finally:
-        _COUNT.reset(before)
+        _COUNT.reset(token)
 
 
 def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Sequence[Tensor]:
     """What a pass gives for images (B, ...), each output (B, ...), computed in as many chunks as ``chunked`` says.
 
-    Args:
-        run: of some of the images the outputs. It is called again on the way back, and must compute the same.
-        images: of the pass.
+    ``run`` gives the outputs of some images. It is called again on the way back, and must compute the same.
     """
     if _COUNT.get() == 1:
         return run(images)
-    found = [
+    outputs = [
         checkpoint(run, chunk, use_reentrant=False) if torch.is_grad_enabled() else run(chunk)
         for chunk in images.chunk(_COUNT.get())
     ]
-    return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
+    return [torch.cat(chunks) for chunks in zip(*outputs, strict=True)]

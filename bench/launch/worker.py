@@ -32,7 +32,7 @@ from bench.spec import RunSpec, from_json, to_json
 
 if TYPE_CHECKING:
     from bench.training.trackers import Observer
-    from bench.training.trial import Outcome
+    from bench.training.trial import TrainedRun
 
 PATIENCE = 10.0
 """Seconds that a process stays whose part of a shared run failed: at its end others fail too, and not of the cause."""
@@ -193,7 +193,7 @@ def _trained(
     return _answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
 
 
-def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> Outcome:
+def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> TrainedRun:
     import torch
 
     from bench.registry import Registry

@@ -132,10 +132,10 @@ class Checkpoint:
         """The state as it was written; nothing, and in words, where it cannot be used."""
         current = self._load(self.folder / "current.pt")
         for ended in current["ends"] if current else ():
-            if (found := self._load(self._end(ended))) is None:
+            if (end := self._load(self._end(ended))) is None:
                 current = None
                 break
-            self.ends[ended] = found["state"]
+            self.ends[ended] = end["state"]
         if not agreed(current is None):
             return current
         self.ends = {}  # processes that share a run begin together, if one of them has to
@@ -151,9 +151,9 @@ class Checkpoint:
             with zipfile.ZipFile(path) as parts:  # torch does not look at the checksums that it writes
                 if damaged := parts.testzip():
                     raise zipfile.BadZipFile(damaged)
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            if found["form"] == FORM and found["key"] == self.key:
-                return dict(found)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["form"] == FORM and content["key"] == self.key:
+                return dict(content)
             reason = "it is of another form or another run"
         except Exception as error:  # torch.load has no list of what a damaged or hostile file makes it raise
             reason = f"{type(error).__name__}"
@@ -178,7 +178,9 @@ def _parts(stage: Stage) -> Iterator[nn.Module | nn.Parameter]:
 
 def _state(stage: Stage) -> Kept:
     parts = [part.state_dict() if isinstance(part, nn.Module) else part.detach() for part in _parts(stage)]
-    return {"parts": parts, "random": torch.get_rng_state(), "cuda": _cuda_states()}
+    # that of the GPU of this process, which may have another number when the run goes on, and in each process
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return {"parts": parts, "random": torch.get_rng_state(), "cuda": cuda}
 
 
 def _bring(stage: Stage, kept: Kept) -> None:
@@ -190,11 +192,6 @@ def _bring(stage: Stage, kept: Kept) -> None:
     torch.set_rng_state(kept["random"])
     if kept["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(kept["cuda"][0])
-
-
-def _cuda_states() -> list[Tensor]:
-    """That of the GPU of this process, which may have another number when the run goes on, and in each process."""
-    return [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> list[Kept]:

@@ -10,23 +10,19 @@ from bench.method import Stage
 
 
 def fed(stage: Stage, data: TrainingImages) -> tuple[Stage, TrainingImages]:
-    """A stage with its steps counted in its own batches, and the images it is fed.
-
-    Args:
-        stage: as its method gives it, with steps counted in the protocol's batches.
-        data: the run's training images.
+    """A stage with its steps, which its method counts in the protocol's batches, in its own; and the images it is fed.
 
     Raises:
         InputError: the stage has too few images for one of its batches.
     """
-    own = stage.data or data
-    size, of = own.protocol.batch_size, data.protocol.batch_size
+    images = stage.data or data
+    size, of = images.protocol.batch_size, data.protocol.batch_size
     recipes = {module: recipe.in_batches(size, of) for module, recipe in stage.recipes.items()}
-    return replace(stage, recipe=stage.recipe.in_batches(size, of), recipes=recipes), own
+    return replace(stage, recipe=stage.recipe.in_batches(size, of), recipes=recipes), images
 
 
 @dataclass(frozen=True)
-class Span:
+class StageSpan:
     """Where a stage lies in a run.
 
     Attributes:

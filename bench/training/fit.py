@@ -89,8 +89,8 @@ def fit(
     data: TrainingImages,
     *,
     start: int,
-    stops: Callable[[int], bool],
-    at_stop: Callable[[Progress], None],
+    stops: Callable[[int], bool] = lambda step: False,
+    at_stop: Callable[[Progress], None] = lambda progress: None,
     previous: torch.optim.Optimizer | None = None,
     keeper: Keeper | None = None,
     parts: int = 1,
@@ -117,11 +117,11 @@ def fit(
     recipe, device = stage.recipe, data.device
     move(stage, device)
     parameters = list(trained(stage))
-    kept = previous if stage.continues else None
-    optimizer = build_optimizer(stage.model, parameters, recipe, kept, stage.recipes)
+    moments = previous if stage.continues else None
+    optimizer = build_optimizer(stage.model, parameters, recipe, moments, stage.recipes)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
-    loss = data_parallel(stage_loss(stage))
+    loss = data_parallel(StageLoss(stage))
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
     feed = ahead(
         lambda number: data.prepared(start + number, stage.views),
@@ -151,8 +151,8 @@ def fit(
     return optimizer
 
 
-class _Loss(nn.Module):
-    """A stage's loss as a module that owns what is trained, as data parallelism wants it."""
+class StageLoss(nn.Module):
+    """A stage's loss as a module, of a batch its terms, that owns what is trained, as data parallelism wants it."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
@@ -166,21 +166,12 @@ class _Loss(nn.Module):
         return dict(self.stage.loss(self.stage.model, batch))
 
 
-def stage_loss(stage: Stage) -> nn.Module:
-    """The loss of a stage as a module: of a batch, its terms."""
-    return _Loss(stage)
-
-
 def gradients(
     loss: nn.Module, batch: Batch, parts: int = 1, precision: AbstractContextManager[object] | None = None
 ) -> dict[str, Tensor]:
-    """Add the gradients of a batch to those there are; gives the terms of the loss.
+    """Add the gradients of a batch to those there are; gives the terms of the loss, a stage's (``StageLoss``).
 
-    Args:
-        loss: of a stage (``stage_loss``).
-        batch: as the stage is given it.
-        parts: it is computed in so many parts, one after the other.
-        precision: entered for each forward pass.
+    It is computed in so many parts, one after the other; ``precision`` is entered for each forward pass.
     """
     precision = precision or nullcontext()
     if parts == 1:
@@ -268,14 +259,14 @@ def _of_images(logits: Tensor, labels: Tensor) -> Tensor:
     logs = logits.double().log_softmax(1)
     probabilities, true = logs.exp(), labels[:, None]
     ordered = logits.nan_to_num(nan=math.inf)  # as argmax has it
-    own = ordered.gather(1, true)
+    true_logit = ordered.gather(1, true)
     earlier = torch.arange(logits.shape[1], device=logits.device) < true
-    before = (ordered > own) | ((ordered == own) & earlier)
+    above = (ordered > true_logit) | ((ordered == true_logit) & earlier)
     rows = (
         logits.argmax(1),
         probabilities.amax(1),
         logs.gather(1, true)[:, 0],
-        1 + before.sum(1),
+        1 + above.sum(1),
         probabilities.square().sum(1),
     )
     return torch.stack([row.double() for row in rows])

@@ -20,7 +20,7 @@ def build_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]],
     recipe: Recipe,
     previous: torch.optim.Optimizer | None,
-    own: Mapping[nn.Module, Recipe] | None = None,
+    of_modules: Mapping[nn.Module, Recipe] | None = None,
 ) -> torch.optim.Optimizer:
     """An optimiser over the trained parameters.
 
@@ -30,13 +30,13 @@ def build_optimizer(
         recipe: kind, decay and moments; the learning rate itself is set at every step (``set_learning_rate``).
         previous: an optimiser whose moments are taken over for the parameters that both train, if it is of the same
             kind.
-        own: modules with a learning rate, schedule and weight decay of their own; the innermost last.
+        of_modules: modules with a learning rate, schedule and weight decay of their own; the innermost last.
 
     Raises:
         ValueError: a module's own recipe does not cover as many steps.
     """
-    recipes = {parameter: part for module, part in (own or {}).items() for parameter in module.parameters()}
-    if any(part.last - part.first != recipe.last - recipe.first for part in recipes.values()):
+    recipes = {weight: special for module, special in (of_modules or {}).items() for weight in module.parameters()}
+    if any(special.last - special.first != recipe.last - recipe.first for special in recipes.values()):
         raise ValueError("the recipe of a module must cover as many steps as its stage's")
     groups = _groups(model, parameters, recipe, recipes)
     optimizer: torch.optim.Optimizer
@@ -61,18 +61,18 @@ def _groups(
     model: Model,
     parameters: Iterable[tuple[str, nn.Parameter]],
     stage_recipe: Recipe,
-    own: Mapping[nn.Parameter, Recipe],
+    recipes: Mapping[nn.Parameter, Recipe],
 ) -> list[dict[str, Any]]:
     """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
-    found: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         plain = parameter.ndim <= 1 or name.rpartition(".")[2] in NO_DECAY or ".cpb_mlp." in name
-        recipe = own.get(parameter, stage_recipe)
+        recipe = recipes.get(parameter, stage_recipe)
         factor = _factor(model, name, recipe.layer_decay)
-        found.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
+        groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
     return [
         {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}
-        for (recipe, decay, factor), group in found.items()
+        for (recipe, decay, factor), group in groups.items()
     ]
 
 

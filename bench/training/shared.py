@@ -34,16 +34,8 @@ def train_or_take(
 ) -> dict[str, Any]:
     """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
 
-    Args:
-        stage: with ``shared`` given.
-        spec: the run that needs it.
-        data: the training images, as the stage is fed with them.
-        shelf: where such stages are kept; without one it is trained for this run alone.
-        checkpoint: gives what is kept of a training under a key.
-        parts: each batch is computed in so many parts.
-
-    Returns:
-        For the record: the stage's ``key``, and whether it was ``taken`` from the shelf.
+    Without a shelf it is trained for this run alone. ``checkpoint`` gives what is kept of a training under a key. Gives
+    what the record says of it: the stage's ``key``, and whether it was ``taken`` from the shelf.
     """
     assert stage.shared is not None
     move(stage, data.device)
@@ -54,28 +46,20 @@ def train_or_take(
 
     def train() -> dict[str, Tensor]:
         torch.manual_seed(derive("shared stage", seed))
-        own = replace(data, seed=derive("order of a shared stage", seed))
+        images = replace(data, seed=derive("order of a shared stage", seed))
         if checkpoint:
             keepers.append(checkpoint(f"shared-{key}"))
         keeper = keepers[0] if keepers else None
         with interrupt.deferred() if keeper else contextlib.nullcontext():
-            fit(
-                stage,
-                own,
-                start=0,
-                stops=lambda step: False,
-                at_stop=lambda progress: None,
-                keeper=keeper,
-                parts=parts,
-            )
+            fit(stage, images, start=0, keeper=keeper, parts=parts)
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
-    found, taken = shelf.get(key, train, meaning) if shelf else (train(), False)
+    tensors, taken = shelf.get(key, train, meaning) if shelf else (train(), False)
     for keeper in keepers:  # not before the shelf has the stage
         keeper.remove()
     with torch.no_grad():
         for name, tensor in _tensors(stage):
-            tensor.copy_(found[name])
+            tensor.copy_(tensors[name])
     torch.manual_seed(derive("after a shared stage", spec.seeds.order, key))
     return {"key": key, "taken": taken}
 
@@ -114,14 +98,14 @@ def _tensors(stage: Stage) -> Iterator[tuple[str, Tensor]]:
 
 def _drop_probabilities(stage: Stage) -> dict[str, float]:
     """Of each module of what is trained that drops something now and then."""
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for number, item in enumerate(stage.items):
         for name, module in item.named_modules() if isinstance(item, nn.Module) else ():
             if isinstance(module, DropPath):
-                found[f"{number}.{name}"] = float(module.drop_prob or 0.0)
+                rates[f"{number}.{name}"] = float(module.drop_prob or 0.0)
             elif isinstance(module, nn.modules.dropout._DropoutNd):
-                found[f"{number}.{name}"] = module.p
-    return {name: probability for name, probability in found.items() if probability}
+                rates[f"{number}.{name}"] = module.p
+    return {name: rate for name, rate in rates.items() if rate}
 
 
 def _fingerprint(stage: Stage) -> str:

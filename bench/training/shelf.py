@@ -23,34 +23,23 @@ Tensors = dict[str, Tensor]
 
 
 class Shelf:
-    """A folder of trained stages.
-
-    Args:
-        root: the folder; made when the first stage is stored.
-    """
+    """A folder of trained stages; made when the first one is stored."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def get(self, key: str, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
-        """The tensors of a stage: the stored ones, or those of ``train``, which are stored.
+        """The tensors of a stage, and whether they were there: the stored ones, or those of ``train``, stored now.
 
-        Where another process is training the same stage, its result is waited for.
-
-        Args:
-            key: the digest of everything that decides the result.
-            train: trains the stage.
-            meaning: what the key stands for, as plain data; kept in the file, for people.
-
-        Returns:
-            The tensors, and whether they were there already.
+        Where another process is training the same stage, its result is waited for. The key is the digest of everything
+        that decides the result; its meaning, what it stands for, is kept in the file, for people.
         """
         path, claim = self.path(key), self.root / f"{key}.claim"
         if ranks() > 1:
             return self._together(path, train, meaning)
         while True:
-            if (found := self._read(path)) is not None:
-                return found, True
+            if (tensors := self._read(path)) is not None:
+                return tensors, True
             with claimed(claim) as ours:
                 if ours and not path.is_file():
                     tensors = train()
@@ -62,12 +51,12 @@ class Shelf:
 
     def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
         """As ``get``, by several processes that share the run and train together: no claim, each has to do its part."""
-        found = self._read(path) if first_rank() else None
-        if agreed(found is not None):
+        tensors = self._read(path) if first_rank() else None
+        if agreed(tensors is not None):
             together()
-            found = found or self._read(path)
-            assert found is not None
-            return found, True
+            tensors = tensors or self._read(path)
+            assert tensors is not None
+            return tensors, True
         tensors = train()
         if first_rank():
             self._write(path, tensors, meaning)

@@ -24,7 +24,7 @@ from bench.records import record
 from bench.records.record import Point, finite
 from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
-from bench.training.feed import Span, fed
+from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
@@ -33,13 +33,8 @@ from bench.training.usage import Meter
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Where a run finds what was kept.
-
-    Attributes:
-        root: the store's folder.
-        every: seconds between checkpoints.
-    """
+class Storage:
+    """Where a run finds what was kept: in the store's folder; checkpoints are written every so many seconds."""
 
     root: Path
     every: float
@@ -56,13 +51,8 @@ class Training:
     """A run while it is trained.
 
     Args:
-        spec: the run.
-        data: its training images.
-        val: the validation split, where there is one.
-        test: the test split.
-        observer: told of each point of the curve.
         meter: of what the run takes; its earlier parts are added to it.
-        kept: where what was kept of the run is, and what runs share.
+        storage: has what was kept of the run, and what runs share.
         parts: each batch is computed in so many parts, as memory is short.
 
     Attributes:
@@ -81,23 +71,23 @@ class Training:
         *,
         observer: Observer,
         meter: Meter,
-        kept: Kept | None = None,
+        storage: Storage | None = None,
         parts: int = 1,
     ) -> None:
         self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
-        self.observer, self.meter, self.kept = observer, meter, kept
-        self.checkpoint = kept.checkpoint(spec.id) if kept else None
-        before = self.checkpoint.of_run if self.checkpoint else {}
-        self.curve = msgspec.convert(before.get("curve", []), list[Point])
-        self.stages = msgspec.convert(before.get("stages", []), list[record.Stage])
-        self.predictions = {name: list(stacked.numpy()) for name, stacked in before.get("predictions", {}).items()}
-        self.last = Progress(*before.get("last", (0, 0.0, {})))
-        self.evaluation_seconds: float = before.get("evaluation_seconds", 0.0)
-        self.taken_up = before.get("taken_up", -1) + 1
-        self.parts = max(parts, before.get("parts", 1))  # a run that needed more is not made to find out again
-        self.splittable, self.budget, self.span = False, 0, Span(0, 0, 0, 0)
+        self.observer, self.meter, self.storage = observer, meter, storage
+        self.checkpoint = storage.checkpoint(spec.id) if storage else None
+        earlier = self.checkpoint.of_run if self.checkpoint else {}
+        self.curve = msgspec.convert(earlier.get("curve", []), list[Point])
+        self.stages = msgspec.convert(earlier.get("stages", []), list[record.Stage])
+        self.predictions = {name: list(stacked.numpy()) for name, stacked in earlier.get("predictions", {}).items()}
+        self.last = Progress(*earlier.get("last", (0, 0.0, {})))
+        self.evaluation_seconds: float = earlier.get("evaluation_seconds", 0.0)
+        self.taken_up = earlier.get("taken_up", -1) + 1
+        self.parts = max(parts, earlier.get("parts", 1))  # a run that needed more is not made to find out again
+        self.splittable, self.budget, self.span = False, 0, StageSpan(0, 0, 0, 0)
         self.batch_size = 0
-        meter.before = msgspec.convert(before.get("usage"), record.Usage | None)
+        meter.earlier = msgspec.convert(earlier.get("usage"), record.Usage | None)
 
     @property
     def batch_parts(self) -> int:
@@ -155,7 +145,7 @@ class Training:
             if stage.shared:
                 ended, optimizer = msgspec.structs.replace(ended, shared=self.share(stage, data)), None
             else:
-                optimizer = self.fit(number, stage, data, Span(done, steps, spent, budget), optimizer)
+                optimizer = self.fit(number, stage, data, StageSpan(done, steps, spent, budget), optimizer)
             if number == len(self.stages):  # a run that is taken up knows of its earlier stages
                 self.stages.append(ended)
             done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
@@ -163,7 +153,7 @@ class Training:
         self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
 
     def fit(
-        self, number: int, stage: Stage, data: TrainingImages, span: Span, previous: torch.optim.Optimizer | None
+        self, number: int, stage: Stage, data: TrainingImages, span: StageSpan, previous: torch.optim.Optimizer | None
     ) -> torch.optim.Optimizer | None:
         """Train a stage, or bring it to its end where that was kept."""
         points = self.spec.protocol.evaluations
@@ -209,9 +199,9 @@ class Training:
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
         with chunked(self.chunks):
-            if not self.kept:
+            if not self.storage:
                 return train_or_take(stage, self.spec, data, parts=self.batch_parts)
-            return train_or_take(stage, self.spec, data, self.kept.shelf, self.kept.checkpoint, self.batch_parts)
+            return train_or_take(stage, self.spec, data, self.storage.shelf, self.storage.checkpoint, self.batch_parts)
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""

@@ -53,25 +53,19 @@ class Observer:
 
 
 class Pacing(Observer):
-    """Passes on what it is told, and how far the run is to whoever waits for it, now and then.
-
-    Args:
-        observer: told of the points of the curve.
-        tell: given the steps made and all steps.
-        every: seconds between two tellings.
-    """
+    """Passes on the points of the curve, and every so many seconds tells whoever waits the steps made, of all steps."""
 
     def __init__(self, observer: Observer, tell: Callable[[int, int], None], every: float = 1.0) -> None:
         self.observer, self.tell, self.every = observer, tell, every
-        self.told = time.monotonic()
+        self.last_told = time.monotonic()
 
     def point(self, point: Point) -> None:
         self.observer.point(point)
 
     def step(self, step: int, of: int) -> None:
-        if time.monotonic() - self.told >= self.every:
+        if time.monotonic() - self.last_told >= self.every:
             self.tell(step, of)
-            self.told = time.monotonic()
+            self.last_told = time.monotonic()
 
 
 def tracker_names(written: str) -> tuple[str, ...]:
@@ -86,21 +80,15 @@ def tracker_names(written: str) -> tuple[str, ...]:
     for name in names:
         if name not in _TRACKERS:
             raise InputError(f"--track: {choose(name, _TRACKERS, 'tracker')}")
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:  # a folder of that name is no package
+        package = importlib.util.find_spec(name)
+        if package is None or package.origin is None:  # a folder of that name is no package
             raise InputError(f"--track {name}: its package is not installed; install it with: pip install {name}")
     return names
 
 
 @contextlib.contextmanager
 def tracked(names: Sequence[str], spec: RunSpec, results: Path) -> Iterator[Observer]:
-    """An observer that tells trackers; they are closed at the end, whatever ends it.
-
-    Args:
-        names: as ``tracker_names`` gives them.
-        spec: the run.
-        results: the folder of the store.
-    """
+    """An observer that tells the trackers of these names; they are closed at the end, whatever ends it."""
     observer = _All({name: _TRACKERS[name](spec, results) for name in names}) if names else Observer()
     try:
         yield observer
@@ -237,12 +225,10 @@ def _wandb_mode() -> str | None:
     return None if "WANDB_MODE" in os.environ or _logged_in() else "offline"
 
 
-def _wandb_settings(mode: str | None, known: set[str]) -> dict[str, Any]:
+def _wandb_settings(mode: str | None, supported: set[str]) -> dict[str, Any]:
     """Numbers only: no console, which is the worker's; no code, no command line, no list of what is installed.
 
-    Args:
-        mode: ``offline``, or None.
-        known: the settings that the installed version has; those that begin with ``x_`` come and go.
+    Only those that the installed version has: some that begin with ``x_`` come and go.
     """
     wanted = {
         "mode": mode,
@@ -258,7 +244,7 @@ def _wandb_settings(mode: str | None, known: set[str]) -> dict[str, Any]:
         "x_disable_stats": True,
         "x_save_requirements": False,
     }
-    return {name: value for name, value in wanted.items() if name in known and value is not None}
+    return {name: value for name, value in wanted.items() if name in supported and value is not None}
 
 
 def _logged_in() -> bool:
@@ -275,8 +261,8 @@ def _logged_in() -> bool:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a journal; a last one that was cut is left out."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text(encoding="utf-8").splitlines():
-            found.append(json.loads(line))
-    return found
+            rows.append(json.loads(line))
+    return rows

@@ -26,13 +26,13 @@ from bench.method import Method
 from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
-from bench.training.stages import Kept, Training
+from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
 from bench.training.usage import Meter
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedRun:
     """What a run leaves behind.
 
     Attributes:
@@ -55,19 +55,13 @@ def run_trial(
     checkpoint_every: float = math.inf,
     parts: int = 1,
     observer: Observer | None = None,
-) -> Outcome:
+) -> TrainedRun:
     """Train and evaluate one run, from where it was if it has a checkpoint.
 
-    Args:
-        spec: the run.
-        registry: finds its method, backbone and dataset.
-        device: where it is trained.
-        keep: the folder where what runs share is kept: trained stages and decoded images; and checkpoints. Without it
-            a run does everything itself, in one go.
-        checkpoint_every: seconds between checkpoints.
-        parts: each batch is computed in so many parts: one after the other where the method is ``per_image``, else in
-            the model alone, so that the loss has the whole batch (``bench.device.chunks``).
-        observer: told of each point of the curve.
+    In the folder ``keep`` lies what runs share, trained stages and decoded images, and a checkpoint every so many
+    seconds; without it a run does everything itself, in one go. Each batch is computed in so many parts: one after the
+    other where the method is ``per_image``, else in the model alone, so that the loss has the whole batch
+    (``bench.device.chunks``).
 
     Raises:
         InputError: something is no longer what the spec was planned with.
@@ -117,7 +111,7 @@ def _trial(
     parts: int,
     observer: Observer,
     meter: Meter,
-) -> Outcome:
+) -> TrainedRun:
     card = registry.backbone(spec.backbone.name)
     data_card = registry.dataset(spec.dataset.name)
     _unchanged(spec.backbone, card)
@@ -130,7 +124,7 @@ def _trial(
             f"{card.name}: it has batch norm, which would see a part of the batch where processes share a run; "
             "give the run one GPU"
         )
-    if takes_source_head([registry.method(part.name) for part in (spec.method, *spec.method.policies)], card):
+    if takes_source_head([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card):
         model.source_head = build_source_head(card)
     model.to(device)
     size = input_size(model)
@@ -146,8 +140,8 @@ def _trial(
         seed=spec.seeds.order,
         device=device,
     )
-    kept = Kept(keep, checkpoint_every) if keep else None
-    run = Training(spec, data, val, test, observer=observer, meter=meter, kept=kept, parts=parts)
+    storage = Storage(keep, checkpoint_every) if keep else None
+    run = Training(spec, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts)
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
@@ -169,7 +163,7 @@ def _trial(
         ranks=ranks(),
         parts=run.parts,
     )
-    return Outcome(record, {**run.stacked_predictions(), "training_indices": train})
+    return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train})
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:
@@ -199,8 +193,8 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
     if val is None and spec.protocol.validation:
         pool, out = hold_out(dataset.train.labels, spec.protocol.validation, derive("hold out", spec.dataset.means))
         val = Split(_Part(dataset.train, out), dataset.train.labels[out])
-    kept = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
-    return pool[kept], val if val is not None and len(val) else None, dataset.test
+    sampled = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
+    return pool[sampled], val if val is not None and len(val) else None, dataset.test
 
 
 @dataclass(frozen=True)

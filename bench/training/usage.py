@@ -26,11 +26,11 @@ class Meter:
     Energy is that of whole processors and GPUs while the run lasted, what else ran on them included.
 
     Args:
-        before: what the earlier parts of a resumed run took, as ``read`` gave it.
+        earlier: what the earlier parts of a resumed run took, as ``read`` gave it.
     """
 
-    def __init__(self, before: Usage | None = None) -> None:
-        self.before = before
+    def __init__(self, earlier: Usage | None = None) -> None:
+        self.earlier = earlier
         self.clock, self.processor = time.perf_counter(), time.process_time()
         self.resident = _begin_resident()
         _begin_gpu_memory()
@@ -48,7 +48,7 @@ class Meter:
     def read(self) -> Usage:
         """What was taken so far, earlier parts included."""
         energy = {name: counter.read() if counter else None for name, counter in self.energy.items()}
-        now = Usage(
+        usage = Usage(
             parts=1,
             seconds=round(time.perf_counter() - self.clock, 3),
             cpu_seconds=round(time.process_time() - self.processor, 3),
@@ -56,7 +56,7 @@ class Meter:
             gpu_memory_bytes=_gpu_memory(),
             energy_joules=Energy(**energy),
         )
-        return add(self.before, now)
+        return add(self.earlier, usage)
 
     def _follow(self) -> None:
         while True:

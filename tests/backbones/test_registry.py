@@ -15,7 +15,7 @@ from bench.backbones import Model, build_model
 from bench.backbones.build import input_size
 from bench.backbones.families import family_of
 from bench.backbones.layouts import LAYOUTS
-from bench.backbones.vit import Blocks
+from bench.backbones.vit import ViT
 from bench.cards.backbone import TO_BE_GIVEN
 from bench.cards.offers import OWN_OFFERS, PARTS, head_offers, timm_offers
 from bench.errors import InputError
@@ -176,7 +176,7 @@ class TestOffers:
         for name in names:
             with bare():
                 backbone = timm.create_model(name, num_classes=0)
-            assert isinstance(family_of(backbone), Blocks), name
+            assert isinstance(family_of(backbone), ViT), name
 
     @pytest.mark.parametrize("name", NAMES)
     def test_the_built_model_has_what_is_offered_and_nothing_else(self, name: str) -> None:

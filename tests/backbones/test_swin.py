@@ -13,7 +13,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2
 
 from bench.backbones import Model, build_model
 from bench.backbones.families import family_of
-from bench.backbones.swin import Swin, is_swin
+from bench.backbones.swin import SWINS, Swin
 from bench.cards.offers import SWIN_OFFERS, timm_offers
 from bench.registry import Registry
 from tests.backbones.bare import bare
@@ -119,7 +119,7 @@ def test_every_timm_name_that_offers_it_is_of_the_class() -> None:
     served = {}
     for name in names:
         with bare():
-            served[name] = is_swin(timm.create_model(name))
+            served[name] = isinstance(timm.create_model(name), SWINS)
     assert served == {name: timm_offers(name) == SWIN_OFFERS for name in names}
     assert sum(served.values()) >= 20
     assert not served["swinv2_cr_tiny_224"]

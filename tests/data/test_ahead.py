@@ -18,7 +18,7 @@ from bench.data.crop import draw_as_torchvision
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.registry import Registry
-from bench.training.trial import Outcome, run_trial
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import curve_of
 
 CPU = torch.device("cpu")
@@ -103,7 +103,7 @@ def test_threads_may_cut_at_the_same_time(augmentation: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def trial(method: str, *settings: str) -> Outcome:
+def trial(method: str, *settings: str) -> TrainedRun:
     protocol = ("steps=8", "warmup=1", "evaluations=4", "batch_size=8", *settings)
     overrides = Overrides(method, rates="15", seeds="1", settings=protocol)
     (spec,) = read_plan("digits", Registry(), overrides).unique.values()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True)
 class Cheap:
-    """What a run leaves behind, as ``bench.training.trial.Outcome``."""
+    """What a run leaves behind, as ``bench.training.trial.TrainedRun``."""
 
     record: Record
     predictions: dict[str, Any]

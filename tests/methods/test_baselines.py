@@ -24,7 +24,7 @@ from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.fit import Progress, fit
-from bench.training.trial import Outcome, run_trial
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain
 
 CLASSES, SIDE = 3, 6
@@ -471,7 +471,7 @@ def test_wise_ft_ends_between_the_probed_and_the_tuned_model(alpha: float) -> No
 # ---- runs
 
 
-def run(methods: str, *changed: str) -> Outcome:
+def run(methods: str, *changed: str) -> TrainedRun:
     settings = ("steps=60", "warmup=5", "image_size=8", *changed)
     overrides = Overrides(methods, rates="100", seeds="1", settings=settings)
     (spec,) = read_plan("digits", Registry(), overrides).unique.values()

@@ -22,7 +22,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import CHECKED
-from bench.training.trial import Outcome, run_trial
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain, curve_of
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def plugin(folder: Path, line: str) -> tuple[Path]:
     return (path,)
 
 
-def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Outcome, int]:
+def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> tuple[TrainedRun, int]:
     """The run, stopped after every so many steps and taken up again; how often it was."""
     usual, stops, made = Checkpoint.step, 0, 0
 
@@ -104,7 +104,7 @@ def stop_in_stage(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "step", step)
 
 
-def same(left: Outcome, right: Outcome) -> None:
+def same(left: TrainedRun, right: TrainedRun) -> None:
     assert curve_of(left.record) == curve_of(right.record)
     assert as_plain(left.record)["stages"] == as_plain(right.record)["stages"]
     assert left.predictions.keys() == right.predictions.keys()

@@ -20,8 +20,8 @@ from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe, read_protocol
 from bench.registry import Registry
-from bench.training.feed import Span
-from bench.training.trial import Outcome, run_trial
+from bench.training.feed import StageSpan
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def plugin(tmp_path: Path) -> Path:
     return path
 
 
-def trial(plugin: Path, method: str = "large", *changed: str) -> Outcome:
+def trial(plugin: Path, method: str = "large", *changed: str) -> TrainedRun:
     registry = Registry([plugin])
     protocol = ("steps=24", "warmup=4", "evaluations=6", "batch_size=4", *changed)
     if "epochs=2" in changed:
@@ -113,7 +113,7 @@ def test_a_stage_too_short_for_one_batch_is_refused() -> None:
 def test_points_lie_where_their_share_of_the_stage_is_done(points: int, spent: int, budget: int, steps: int) -> None:
     wanted = {max(1, round(1000 * (point + 1) / points)) for point in range(points)}
     inside = sorted(point for point in wanted if spent < point <= spent + budget)
-    span = Span(7, steps, spent, budget)
+    span = StageSpan(7, steps, spent, budget)
     found = sorted(step - 7 for step in span.at(wanted))
     assert all(1 <= step <= steps for step in found)
     assert (span.of_budget(0), span.of_budget(steps)) == (spent, spent + budget)

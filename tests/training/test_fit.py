@@ -34,7 +34,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec, to_json
 from bench.training.fit import Diverged, Progress, fit, predict, set_modes, trained
 from bench.training.optimizer import build_optimizer
-from bench.training.trial import Outcome, run_trial
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain, curve_of
 
 CPU = torch.device("cpu")
@@ -750,11 +750,11 @@ def demo(methods: str = "ce,gta", *changed: str) -> list[RunSpec]:
     return list(read_plan("demo", Registry(), overrides).unique.values())
 
 
-def outcome(spec: RunSpec, registry: Registry | None = None) -> Outcome:
+def outcome(spec: RunSpec, registry: Registry | None = None) -> TrainedRun:
     return run_trial(spec, registry or Registry(), CPU)
 
 
-def bits(made: Outcome) -> str:
+def bits(made: TrainedRun) -> str:
     """Curve, stages, subset and predictions; every digit of every number."""
     kept = {key: as_plain(made.record)[key] for key in ("stages", "subset")}
     kept = {"curve": curve_of(made.record), **kept}
@@ -847,7 +847,7 @@ class Mine(Method):
     return Registry([folder / f"{name}.py"])
 
 
-def run_written(registry: Registry, name: str) -> Outcome:
+def run_written(registry: Registry, name: str) -> TrainedRun:
     overrides = Overrides(name, rates="15", seeds="1", settings=("steps=12", "warmup=2"))
     (spec,) = read_plan("demo", registry, overrides).unique.values()
     return outcome(spec, registry)

@@ -20,7 +20,7 @@ from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.shelf import Shelf
-from bench.training.trial import Outcome, run_trial
+from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain, curve_of
 
 USUAL = ("steps=8", "warmup=2", "evaluations=4", "batch_size=8")
@@ -80,11 +80,11 @@ def specs(plugin: Path, methods: str, **changes: str) -> list[RunSpec]:
     return list(read_plan("digits", Registry([plugin]), overrides).unique.values())
 
 
-def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> Outcome:
+def trial(spec: RunSpec, plugin: Path, keep: Path | None) -> TrainedRun:
     return run_trial(spec, Registry([plugin]), torch.device("cpu"), keep)
 
 
-def stage(outcome: Outcome) -> dict[str, Any]:
+def stage(outcome: TrainedRun) -> dict[str, Any]:
     shared = as_plain(outcome.record)["stages"][0]["shared"]
     assert isinstance(shared, dict)
     return shared

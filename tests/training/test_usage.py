@@ -90,13 +90,13 @@ class TestMeter:
 
     def test_a_resumed_run_is_the_sum_of_its_parts(self) -> None:
         first = msgspec.structs.replace(Meter().read(), seconds=100.0, cpu_seconds=50.0, memory_bytes=10**15)
-        second = Meter(before=first).read()
+        second = Meter(earlier=first).read()
         told = as_plain(second)
         assert told["parts"] == 2
         assert 100 <= told["seconds"] < 110
         assert 50 <= told["cpu_seconds"] < 60
         assert told["memory_bytes"] == 10**15
-        assert Meter(before=second).read().parts == 3
+        assert Meter(earlier=second).read().parts == 3
 
     def test_energy_is_followed_until_the_end(self, no_counters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(usage, "INTERVAL", 0.01)
