@@ -161,7 +161,8 @@ class TestUndisturbed:
             "tables",
         }
         assert not list((undisturbed / "drafts").iterdir())
-        assert {path.suffix for path in (undisturbed / "tables").iterdir()} == {".txt", ".md", ".csv", ".json", ".tex"}
+        suffixes = {path.suffix for path in (undisturbed / "tables").iterdir()}
+        assert suffixes == {".txt", ".md", ".csv", ".json", ".html", ".tex"}
 
     def test_again_it_trains_nothing_and_says_the_same(self, undisturbed: Path) -> None:
         before = {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()}
@@ -270,7 +271,7 @@ class TestKilled:
         assert "1 runs were trained now, 4 of 4 are done" in retried.out
         lines = {line["method"]: line for line in csv.DictReader(io.StringIO(table(results, *mine)))}
         plain = {line["method"]: line for line in csv.DictReader(io.StringIO(table(undisturbed, *RIVALS)))}
-        assert lines["mine"]["value"] == plain["Fine-tune (baseline)"]["value"], "it trains as plain fine-tuning does"
+        assert lines["mine"]["mean"] == plain["Fine-tune (baseline)"]["mean"], "it trains as plain fine-tuning does"
         assert lines["Fine-tune (baseline)"]["std"] == plain["Fine-tune (baseline)"]["std"]
 
     def test_with_control_c(self, undisturbed: Path, tmp_path: Path) -> None:
