@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import audit, catalogue, check, claims, convert, data, imported, power, reference, rerun, run, table
+from bench.commands import check, convert, data, imported, papers, power, reference, rerun, run, show, table
 from bench.commands.options import Parser, settle
 from bench.errors import InputError, told
 
@@ -51,9 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse([f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror])
 
 
-def _meant(parser: argparse.ArgumentParser, written: str) -> str:
-    known = [name for action in parser._actions for name in action.option_strings]
-    near = difflib.get_close_matches(written.partition("=")[0], known, n=1)
+def _meant(parser: argparse.ArgumentParser, word: str) -> str:
+    near = difflib.get_close_matches(word.partition("=")[0], parser._option_string_actions, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -80,6 +79,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, rerun, table, catalogue, check, convert, data, audit, claims, power, imported, reference):
+    for group in (run, rerun, table, show, check, convert, data, papers, power, imported, reference):
         group.add(commands)
     return parser

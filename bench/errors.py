@@ -12,10 +12,9 @@ _LONG = re.compile(r"\S{301,}")
 
 
 class InputError(Exception):
-    """Something a user wrote cannot be used; the command line prints it without a traceback and exits with 2.
+    """Something a user wrote cannot be used: a sentence for each problem, all that were found together.
 
-    Args:
-        problems: one sentence each; all that were found are reported together.
+    The command line prints it without a traceback and exits with 2.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -42,17 +41,13 @@ class Problems:
 def choose(name: str, choices: Iterable[str], what: str) -> str:
     """The sentence for a name that is none of the choices: names the nearest one and lists what there is.
 
-    Args:
-        name: what was written.
-        choices: what is allowed.
-        what: the singular noun, such as ``"method"``.
+    ``what`` is the singular noun, such as ``"method"``.
     """
-    known = sorted(choices)
-    name = shortened(name)
-    small = {choice.lower(): choice for choice in known}
+    names, name = sorted(choices), shortened(name)
+    small = {choice.lower(): choice for choice in names}
     near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.65)
     hint = f"; did you mean '{small[near[0]]}'?" if near else ""
-    listed = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
     return f"no {what} is called '{name}'{hint} (there are: {listed or 'none'})"
 
 

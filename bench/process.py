@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import bench
 
@@ -35,14 +40,66 @@ def program(module: str) -> list[str]:
 
 
 def environment(devices: str | None, **more: str) -> dict[str, str]:
-    """The environment of a process that trains.
+    """The environment of a process that trains, with more variables in the place of others.
 
-    Args:
-        devices: the GPUs that it sees, as CUDA_VISIBLE_DEVICES has them, none if empty; None: those that are seen here.
-        more: variables in the place of others.
+    It sees the GPUs that ``devices`` names, as CUDA_VISIBLE_DEVICES does: none if empty; None: those seen here.
     """
-    own = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
-    return {**os.environ, **_ENVIRONMENT, **own, **more}
+    visible = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
+    return {**os.environ, **_ENVIRONMENT, **visible, **more}
+
+
+def start(
+    module: str,
+    *words: str,
+    log: Path,
+    devices: str | None,
+    variables: Mapping[str, str] | None = None,
+    detached: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start the ``main`` of a module, with pipes to it and from it; its standard error goes to a log.
+
+    Where it is detached, it has a session of its own, which Ctrl-C does not reach.
+    """
+    with log.open("wb") as errors:
+        return subprocess.Popen(
+            [*program(module), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment(devices, **(variables or {})),
+            start_new_session=detached,
+        )
+
+
+def send(process: subprocess.Popen[bytes], message: Any) -> None:
+    """Write a JSON line to a process; one that is gone is noticed by its silence."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+
+
+def close_pipes(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes to and from a process that has ended."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # it never read the last that it was sent
+                pipe.close()
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, however: its standard input ends then."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def last_line(text: str) -> str:
+    """The last line that a process printed."""
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def how_ended(code: int) -> str:

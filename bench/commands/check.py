@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bench
 from bench.commands.options import add_command, add_plugin
 from bench.errors import InputError
-
-if TYPE_CHECKING:
-    from bench.cards import MethodCard
 
 CHECK = """
 examples:
@@ -41,24 +38,20 @@ def check_command(options: argparse.Namespace) -> int:
     from bench.conformance import examine, find_subject
 
     torch.set_num_threads(1)
-    _run_file(card, registry)
+    try:
+        registry.load_method(card)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f":{frame.lineno}" for frame in frames if frame.filename == str(card.path)]
+        place = f"{card.path}{(lines or [''])[-1]}"
+        raise InputError(f"{place}: running the file ends in {type(error).__name__}: {error}") from None
     subject = find_subject(card, registry, options.backbone)
     print(f"{card.name} on {subject.backbone.name}: {card.path}")
     broken = 0
     for promise, problem in examine(subject):
         broken += bool(problem)
-        print(f"  {'broken' if problem else 'kept':7} {promise}" + (f"\n          {problem}" if problem else ""))
+        print(f"  {'broken' if problem else 'kept':7} {promise}")
+        if problem:
+            print(f"          {problem}")
     print(f"{broken} of its promises are broken" if broken else "all promises are kept")
     return 1 if broken else 0
-
-
-def _run_file(card: MethodCard, registry: bench.Registry) -> None:
-    """Raise ``InputError`` with its line where running a method's file ends in an exception."""
-    try:
-        registry.load_method(card)
-    except Exception as error:
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(card.path)
-        ]
-        place = f"{card.path}:{lines[-1]}" if lines else str(card.path)
-        raise InputError(f"{place}: running the file ends in {type(error).__name__}: {error}") from None

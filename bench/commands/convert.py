@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import Any
 
 import bench
@@ -66,8 +67,5 @@ def convert_command(options: argparse.Namespace) -> int:
 
 def _groups(names: tuple[str, ...]) -> str:
     """Names by what they begin with, with how many there are."""
-    counts: dict[str, int] = {}
-    for name in names:
-        first = name.partition(".")[0]
-        counts[first] = counts.get(first, 0) + 1
+    counts = Counter(name.partition(".")[0] for name in names)
     return ", ".join(first if count == 1 else f"{first} ({count})" for first, count in counts.items())

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import bench
 from bench.cards.dataset import absent, absent_together
 from bench.errors import InputError
+from bench.launch import untrained
+from bench.launch.gpus import usable_gpus
+from bench.launch.local import default_jobs
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -54,15 +57,15 @@ def require_data(runs: Iterable[RunSpec], request: Request) -> None:
     """Raise ``InputError`` that names every dataset of some runs of which files are missing; nothing is opened."""
     lacking = absent(data_of(runs, request.registry))
     if len(lacking) == 1:
-        raise InputError(*(f"{name}: {absence}" for name, absence in lacking.items()))
+        ((name, absence),) = lacking.items()
+        raise InputError(f"{name}: {absence}")
     if lacking:
         raise InputError(f"{absent_together(lacking)}; {_how_prepared(lacking, request)}")
 
 
 def _how_prepared(names: Iterable[str], request: Request) -> str:
     """The command that fetches datasets, in words; with the user's folders where one of them is theirs."""
-    suite = bench.Registry().dataset_files
-    theirs = any(name.partition("@")[0] not in suite for name in names)
+    theirs = {name.partition("@")[0] for name in names} - bench.Registry().dataset_files.keys()
     plugins = request.plugins if theirs else ()
     return f"'{shlex.join(['bench', 'data', 'prepare', 'NAME', *plugins])}' fetches one or says how"
 
@@ -74,23 +77,21 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
-    finished, failed, unique = store.finished(), store.failures(), request.plan.unique
-    missing = [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+    runs = request.plan.unique.values()
+    missing = untrained(runs, store)
     if options.measure:
         from bench.cost.measure import measure
 
-        for line in measure(missing or unique.values(), request.registry, store):
+        for line in measure(missing or runs, request.registry, store):
             print(line, file=sys.stderr, flush=True)
     backbones = {spec.backbone.name.partition("@")[0] for spec in missing}
-    times = [*times_of_records(store, finished.values(), backbones), *read_times(store)] if missing else []
+    times = [*times_of_records(store, store.finished().values(), backbones), *read_times(store)] if missing else []
     return estimate(missing, request.registry.dataset, times)
 
 
 def print_cost(request: Request, store: Store, options: argparse.Namespace) -> None:
     """What the runs that a plan misses would cost, in words."""
     from bench.cost.estimate import lines
-    from bench.launch.gpus import usable_gpus
-    from bench.launch.local import default_jobs
 
     cost = cost_of(request, store, options)
     here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import re
 from typing import TYPE_CHECKING, Any
 
 import bench
@@ -72,10 +72,10 @@ def list_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         print_json(rows)
         return 0
-    told = [(row["name"], _state(row), row["title"]) for row in rows]
-    wide = [max(len(row[column]) for row in told) for column in (0, 1)]
-    for name, state, title in told:
-        print(f"{name:{wide[0]}}  {state:{wide[1]}}  {title}")
+    states = [_state(row) for row in rows]
+    wide, wide_state = max(len(row["name"]) for row in rows), max(map(len, states))
+    for row, state in zip(rows, states, strict=True):
+        print(f"{row['name']:{wide}}  {state:{wide_state}}  {row['title']}")
     print(f"datasets lie in {data_folder()} (BENCH_DATA)")
     return 0
 
@@ -85,10 +85,11 @@ def prepare_command(options: argparse.Namespace) -> int:
     card = bench.Registry(options.plugin).dataset(options.name)
     if "download" not in card.facts:
         if not card.missing:
-            print(f"{card.name}: {_there(card)}")
+            print(f"{card.name}: {_place(card)}")
             return 0
         print(f"{card.name}: lacks {', '.join(card.missing)} in {card.path}; it has to be fetched by hand:")
-        print(_steps(card))
+        for number, step in enumerate(card.facts.get("steps", ()), 1):
+            print(f"  {number}. {' '.join(step.split())}")
         return 1
     from bench.data.fetch import fetch, fetched
 
@@ -110,19 +111,18 @@ def _report(card: DatasetCard, images: bool) -> int:
 
     dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
     decoded = _decode(dataset) if images else 0
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset))
-    print(f"{card.name}: {_there(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
-    verified = card.facts.get("checksums", {})
-    if verified:
-        print(f"verified checksums: {', '.join(verified)}")
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
+    print(f"{card.name}: {_place(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
+    if checksums := card.facts.get("checksums"):
+        print(f"verified checksums: {', '.join(checksums)}")
     if images:
         print(f"{decoded:,} images decode")
     return 0
 
 
-def _splits(dataset: Dataset | SegmentationDataset) -> list[tuple[str, Any]]:
-    both = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    return [(name, split) for name, split in both.items() if split is not None]
+def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    return {name: split for name, split in splits.items() if split is not None}
 
 
 def _decode(dataset: Dataset | SegmentationDataset) -> int:
@@ -131,7 +131,7 @@ def _decode(dataset: Dataset | SegmentationDataset) -> int:
     from tqdm import tqdm
 
     count = 0
-    for name, split in _splits(dataset):
+    for name, split in _splits(dataset).items():
         for index in tqdm(range(len(split)), desc=name, disable=None):
             try:
                 (image,) = split.images.take(np.array([index]))
@@ -145,15 +145,16 @@ def _decode(dataset: Dataset | SegmentationDataset) -> int:
 
 
 def _row(card: DatasetCard) -> dict[str, Any]:
-    state = "comes with the package" if not card.path else "there" if not card.missing else "missing"
-    how = "download" if "download" in card.facts else "by hand" if card.path else ""
+    state, fetched = "comes with the package", ""
+    if card.path:
+        state, fetched = "missing" if card.missing else "there", "by hand"
     return {
         "name": card.name,
         "state": state,
         "title": card.title,
         "splits": card.facts.get("splits", {}),
         "folder": card.path,
-        "fetched": how,
+        "fetched": "download" if "download" in card.facts else fetched,
         "size": card.facts.get("size", ""),
         "variants": list(card.facts.get("variants", {})),
     }
@@ -161,17 +162,13 @@ def _row(card: DatasetCard) -> dict[str, Any]:
 
 def _state(row: dict[str, Any]) -> str:
     """``missing: download, 1.1 GB``."""
-    told = ", ".join(part for part in (row["fetched"], row["size"].partition(",")[0].partition(" (")[0]) if part)
-    return f"missing: {told}" if row["state"] == "missing" else str(row["state"])
+    size = re.split(r",| \(", row["size"])[0]
+    details = ", ".join(filter(None, (row["fetched"], size)))
+    return f"missing: {details}" if row["state"] == "missing" else str(row["state"])
 
 
-def _there(card: DatasetCard) -> str:
+def _place(card: DatasetCard) -> str:
     return f"in {card.path}" if card.path else "comes with the package"
-
-
-def _steps(card: DatasetCard) -> str:
-    steps: Iterable[str] = card.facts.get("steps", ())
-    return "\n".join(f"  {number}. {' '.join(step.split())}" for number, step in enumerate(steps, 1))
 
 
 def _names(**_: object) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 import bench
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_plugin, add_sheet_format, say
-from bench.commands.table import add_marks, check_width, require_sentences
-from bench.errors import InputError
+from bench.commands.table import add_marks, check_layout
+from bench.errors import InputError, choose
+from bench.plan.table import TableRules
+from bench.records.files import write_file
 from bench.rules import ACROSS, FAMILIES, TESTS
 from bench.sheets.formats import FORMATS, Format, find_format, format_of, render_sheet
 
@@ -73,10 +75,8 @@ def import_command(options: argparse.Namespace) -> int:
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
     format = _format(options)
+    check_layout(options, format)
     _check(options)
-    require_sentences(format, options)
-    from bench.errors import choose
-    from bench.plan.table import TableRules
     from bench.sheets.view import Look, sheet_of
     from bench.tables.imported import metric_of, read_results, tables
 
@@ -91,23 +91,27 @@ def import_command(options: argparse.Namespace) -> int:
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
-        found = tables(lines, options.title or options.file.stem, options.baseline, rules, options.decimals)
+        filled = tables(lines, options.title or options.file.stem, options.baseline, rules, options.decimals)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
     width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
-    text = "\n".join(render_sheet(sheet_of(table, look), format, width) for table in found)
+    text = "\n".join(render_sheet(sheet_of(table, look), format, width) for table in filled)
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:
             say(f"{options.file}: no {metric} is above 1; are these shares, not percent?")
     methods = list(dict.fromkeys(line.axes["method"] for line in lines))
     if options.baseline is None and len(methods) > 1:
-        told = f"--baseline NAME compares the others with it (there are: {', '.join(methods)})"
-        say(f"no method is tested: {told}")
+        hint = f"--baseline NAME compares the others with it (there are: {', '.join(methods)})"
+        say(f"no method is tested: {hint}")
     if options.output is None:
         print(text, end="")
-    else:
-        _write(options.output, text)
+        return 0
+    try:
+        write_file(options.output, text)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    print(options.output)
     return 0
 
 
@@ -124,7 +128,7 @@ def _format(options: argparse.Namespace) -> Format:
 def _format_to_file(path: Path, asked: str) -> str:
     ending, format = path.suffix.lower(), format_of(path)
     if not format:
-        endings = ", ".join(f".{known.suffix}" for known in FORMATS.values() if known.suffix)
+        endings = ", ".join(f".{each.suffix}" for each in FORMATS.values() if each.suffix)
         raise InputError(f"--output {path}: name a file that ends in {endings}")
     if asked and not asked.startswith(format):
         raise InputError(f"--output {path}: a {ending} file does not hold --format {asked}")
@@ -137,7 +141,6 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
     if not 0 <= options.decimals <= 10:
         raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
-    check_width(options.width)
     if options.output is None:
         return
     if os.path.realpath(options.output) == os.path.realpath(options.file):
@@ -146,13 +149,3 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: it is a folder; name the file to write")
     if not options.output.parent.is_dir():
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
-
-
-def _write(path: Path, text: str) -> None:
-    from bench.records.files import write_file
-
-    try:
-        write_file(path, text)
-    except OSError as error:
-        raise InputError(f"--output {path}: {error.strerror}") from None
-    print(path)

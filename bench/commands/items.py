@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import add_format, print_json
 from bench.commands.request import add_target_command, request_of
 from bench.errors import InputError
+from bench.metrics import TOP1
+from bench.notation import one_line, signed
 
 if TYPE_CHECKING:
     from bench.tables.items import ItemTest, Rivals
@@ -36,7 +38,6 @@ def add(commands: Any) -> None:
 
 def items_command(options: argparse.Namespace) -> int:
     """Print the tests."""
-    from bench.metrics import TOP1
     from bench.tables.compare import fill_table
     from bench.tables.items import item_tests, rivals_of
     from bench.tables.results import results_of
@@ -50,9 +51,10 @@ def items_command(options: argparse.Namespace) -> int:
     rules = request.plan.tables[0].rules
     tests: list[ItemTest] = []
     for planned in request.plan.tables:
-        rivals = rivals_of([fill_table(planned, results)], results.finished)
-        chosen = [_of_seed(each, options.seed) for each in rivals]
-        tests += item_tests(store.root, chosen, planned.rules.selection, rules.split, rules.alpha)
+        rivals: Iterable[Rivals] = rivals_of([fill_table(planned, results)], results.finished)
+        if options.seed is not None:
+            rivals = [_of_seed(each, options.seed) for each in rivals]
+        tests += item_tests(store.root, rivals, planned.rules.selection, rules.split, rules.alpha)
     if not tests:
         seed = "" if options.seed is None else f" with seed {options.seed}"
         raise InputError(
@@ -63,22 +65,20 @@ def items_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
-    """The runs of one seed, or all."""
-    if seed is None:
-        return rivals
-    own, base = ({at: run for at, run in runs.items() if at == seed} for runs in (rivals.own, rivals.base))
+def _of_seed(rivals: Rivals, seed: int) -> Rivals:
+    own = {at: run for at, run in rivals.own.items() if at == seed}
+    base = {at: run for at, run in rivals.base.items() if at == seed}
     return replace(rivals, own=own, base=base)
 
 
-def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float, split: str) -> None:
+def _print(options: argparse.Namespace, tests: Sequence[ItemTest], alpha: float, split: str) -> None:
     from bench.sheets.records import to_field
     from bench.tables.items import LEVEL
 
     if options.format == "text":
-        print("\n".join(_lines(found, alpha, split)))
+        print("\n".join(_lines(tests, alpha, split)))
         return
-    records = [_record(one) for one in found]
+    records = [_record(test) for test in tests]
     if options.format == "json":
         print_json({"target": options.target, "split": split, "alpha": alpha, "level": LEVEL, "tests": records})
         return
@@ -87,46 +87,27 @@ def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float,
         print(",".join(to_field(" ".join(map(str, value)) if isinstance(value, list) else value) for value in row))
 
 
-def _record(one: ItemTest) -> dict[str, Any]:
+def _record(test: ItemTest) -> dict[str, Any]:
     """A test as plain data; None is what does not exist."""
-    record = {**asdict(one), "seeds": list(one.seeds)}
-    lacking = ("low", "high") if one.test == "mcnemar" else ("only_method", "only_baseline")
-    return {key: None if key in lacking else value for key, value in record.items()}
+    lacking = ("low", "high") if test.test == "mcnemar" else ("only_method", "only_baseline")
+    return {**asdict(test), "seeds": list(test.seeds), **dict.fromkeys(lacking)}
 
 
-def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
+def _lines(tests: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
     from tabulate import tabulate
 
-    from bench.notation import one_line, signed
     from bench.tables.items import LEVEL
 
-    def head(one: ItemTest) -> list[str]:
-        return [one_line(one.where), one_line(f"{one.method} against {one.baseline}")]
-
-    means = [
-        [
-            *head(one),
-            f"{len(one.seeds)}",
-            f"{one.images}",
-            signed(one.gap, 2),
-            f"{signed(one.low, 2)} to {signed(one.high, 2)}",
-            f"{one.p_holm:.3g}",
-        ]
-        for one in found
-        if one.test == "bootstrap"
-    ]
-    pairs = [
-        [
-            *head(one),
-            f"{one.seeds[0]}",
-            signed(one.gap, 2),
-            f"{one.only_method}",
-            f"{one.only_baseline}",
-            f"{one.p_holm:.3g}",
-        ]
-        for one in found
-        if one.test == "mcnemar"
-    ]
+    means, pairs = [], []
+    for test in tests:
+        comparison = [one_line(test.where), one_line(f"{test.method} against {test.baseline}")]
+        gap, p = signed(test.gap, 2), f"{test.p_holm:.3g}"
+        if test.test == "bootstrap":
+            interval = f"{signed(test.low, 2)} to {signed(test.high, 2)}"
+            means.append([*comparison, f"{len(test.seeds)}", f"{test.images}", gap, interval, p])
+        else:
+            counts = [f"{test.only_method}", f"{test.only_baseline}"]
+            pairs.append([*comparison, f"{test.seeds[0]}", gap, *counts, p])
     sides = ["left", "left", *["right"] * 5]
     yield f"Paired bootstrap over the {split} images, means over seeds:\n"
     heads = ["where", "comparison", "seeds", "images", "gap", f"{100 * LEVEL:g} % interval", "p (Holm)"]
@@ -135,9 +116,9 @@ def _lines(found: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]
         yield "\nMcNemar's exact test, runs of one seed:\n"
         heads = ["where", "comparison", "seed", "gap", "only method right", "only baseline right", "p (Holm)"]
         yield tabulate(pairs, headers=heads, colalign=sides, disable_numparse=True)
-        small = [one for one in found if one.note]
+        small = [test for test in tests if test.note]
         if small:
-            most = max(small, key=lambda one: one.only_method + one.only_baseline)
+            most = max(small, key=lambda test: test.only_method + test.only_baseline)
             yield f"{len(small)} of {len(pairs)} pairs cannot be significant; the best of them: {most.note}."
     yield (
         "\nHolm-corrected over the tests of one kind with the same dataset, backbone and rate; "

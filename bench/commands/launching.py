@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bench
 from bench.commands.options import Parser, plugins_of
 from bench.errors import InputError, choose
+from bench.launch import Executor, Job, make_ready
+from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
+from bench.plan.table import Plan
 from bench.reading.settings import split_paths
-
-if TYPE_CHECKING:
-    from bench.launch import Executor, Job, Submitted
-    from bench.launch.launcher import Launcher, Option, Queued
-    from bench.records.store import Store
-    from bench.spec import RunSpec
+from bench.spec import RunSpec
 
 
 def add_launching(parser: Parser) -> None:
@@ -37,16 +36,21 @@ def add_launching(parser: Parser) -> None:
 
 def _add_options(parser: Parser, words: Sequence[str]) -> None:
     """Add the options of the launcher that is typed, and of those of the suite; one that several have, once."""
-    from bench.launch.launcher import find_launcher
-
-    chosen, registry = _chosen(words)
+    typed, registry = _chosen(words)
     added: set[str] = set()
-    for name in dict.fromkeys([chosen, *bench.Registry().launcher_files]):
+    for name in dict.fromkeys([typed, *bench.Registry().launcher_files]):
         group = parser.add_argument_group(f"options of --launcher {name}")
-        for option in find_launcher(name, registry).options:
-            if option.key not in added:
-                _add_option(group, option)
-            added.add(option.key)
+        options = [option for option in find_launcher(name, registry).options if option.key not in added]
+        added |= {option.key for option in options}
+        for option in options:
+            value = {"metavar": option.metavar, "action": "append" if option.repeats else "store"}
+            switch = {"action": "store_const", "const": ""}
+            how: dict[str, Any] = value if option.metavar else switch
+            try:  # its value is called by its flag, since no other's can be called so
+                group.add_argument(option.flag, dest=option.flag, help=option.about, **how)
+            except argparse.ArgumentError:
+                problem = f"{option.flag} has a meaning for every launcher; name it otherwise"
+                raise InputError(f"{group.title}: {problem}") from None
 
 
 def _chosen(words: Sequence[str]) -> tuple[str, bench.Registry]:
@@ -55,51 +59,34 @@ def _chosen(words: Sequence[str]) -> tuple[str, bench.Registry]:
     scan.add_argument("--launcher", nargs="?", default="local")
     scan.add_argument("--plugin", nargs="?", action="append", default=[])
     typed = scan.parse_known_args(words)[0]
-    registry = bench.Registry()
-    if typed.launcher in registry.launcher_files or not typed.launcher:
-        return typed.launcher or "local", registry
-    registry = bench.Registry(plugins_of([path for text in typed.plugin if text for path in split_paths(text)]))
-    if typed.launcher not in registry.launcher_files:
-        raise InputError(f"--launcher: {choose(typed.launcher, registry.launcher_files, 'launcher')}")
-    return typed.launcher, registry
-
-
-def _add_option(group: Any, option: Option) -> None:
-    """Add an option of a launcher; its value is called by its flag, since no other's can be called so."""
-    value = {"metavar": option.metavar, "action": "append" if option.repeats else "store"}
-    switch = {"action": "store_const", "const": ""}
-    try:
-        group.add_argument(option.flag, dest=option.flag, help=option.about, **(value if option.metavar else switch))
-    except argparse.ArgumentError:
-        raise InputError(f"{group.title}: {option.flag} has a meaning for every launcher; name it otherwise") from None
+    name, registry = typed.launcher or "local", bench.Registry()
+    if name not in registry.launcher_files:
+        plugins = [split_paths(text) for text in typed.plugin if text]
+        registry = bench.Registry(plugins_of(list(itertools.chain(*plugins))))
+    if name not in registry.launcher_files:
+        raise InputError(f"--launcher: {choose(name, registry.launcher_files, 'launcher')}")
+    return name, registry
 
 
 def launcher_of(options: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
-    """The launcher that is chosen, and the values of what was typed of its options. Raises ``InputError``."""
-    from bench.launch.launcher import find_launcher
+    """The launcher that is chosen, and the values of what was typed of its options.
 
+    Raises ``InputError`` where an option was typed that only another launcher has.
+    """
     registry = bench.Registry(options.plugin)
     launcher = find_launcher(options.launcher, registry)
-    _refuse_others(options, launcher, registry)
-    typed = [option for option in launcher.options if getattr(options, option.flag) is not None]
-    return launcher, {option.key: option.value(getattr(options, option.flag)) for option in typed}
-
-
-def _refuse_others(options: argparse.Namespace, launcher: Launcher, registry: bench.Registry) -> None:
-    """Raise ``InputError`` where an option was typed that only another launcher has."""
-    from bench.launch.launcher import find_launcher
-
     keys = {option.key for option in launcher.options}
     for name in bench.Registry().launcher_files:
         for option in find_launcher(name, registry).options:
             if option.key not in keys and getattr(options, option.flag) is not None:
                 instead = launcher.instead.get(option.key, "")
                 raise InputError(f"{option.flag} is for --launcher {name}" + (f"; {instead}" if instead else ""))
+    typed = [option for option in launcher.options if getattr(options, option.flag) is not None]
+    return launcher, {option.key: option.value(getattr(options, option.flag)) for option in typed}
 
 
 def job_of(options: argparse.Namespace) -> Job:
     """What workers need beside the runs. Raises ``InputError`` where an option of the launch makes no sense."""
-    from bench.launch import Job
     from bench.training.trackers import tracker_names
 
     if not options.checkpoint_every > 0:
@@ -116,71 +103,48 @@ def job_of(options: argparse.Namespace) -> Job:
     )
 
 
-@dataclass(frozen=True)
-class Launched:
-    """How a launch went.
+def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Namespace, store: bench.Store) -> int | str:
+    """Train or submit those runs of a plan without a record that are in no job yet.
 
-    Attributes:
-        code: the command's exit code, where it has nothing more to say; None where all runs have ended.
-        said: what to say of it then.
+    Gives the command's exit code where there is no more to say, or else, since every run has ended, how many did now.
     """
-
-    code: int | None = None
-    said: str = "0 runs were trained now"
-
-
-def launch(plan: Any, runs: Sequence[RunSpec], job: Job, options: argparse.Namespace, store: Store) -> Launched:
-    """Train or submit those runs that are in no job yet, and say how it went.
-
-    Args:
-        plan: of which the runs are.
-        runs: those without a record.
-        job: what workers need beside them.
-        options: of the command line.
-        store: the records there are.
-    """
-    from bench.launch import make_ready
-    from bench.launch.launcher import Launch
-
     launcher, typed = launcher_of(options)
     queue = launcher.queue(store.root, [run.id for run in runs])
-    _require_answer(queue, typed)
-    free = [run for run in runs if run.id not in queue.jobs]
-    waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
-    if waits and not free:
-        print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
-        return Launched(0)
-    executor = launcher.executor(Launch(free, typed, plan.unique, store)) if free else None
-    make_ready(store)
-    if executor is None:
-        return Launched()
-    if not launcher.submits:
-        return _train(executor, plan, free, job)
-    submitted = executor.execute(free, job, lambda event: None)
-    if submitted is not None:
-        _tell_submitted(submitted, options.target, waits)
-    return Launched(0)
-
-
-def _require_answer(queue: Queued, typed: Mapping[str, Any]) -> None:
     if queue.problem and "resubmit" not in typed:
         raise InputError(
             f"the queue cannot be asked ({queue.problem}), and some of these runs may be in it; "
             "--resubmit submits them again"
         )
+    free = [run for run in runs if run.id not in queue.jobs]
+    waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
+    if waits and not free:
+        print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
+        return 0
+    executor = launcher.executor(Launch(free, typed, plan.unique, store)) if free else None
+    make_ready(store)
+    if executor is None:
+        return "0 runs were trained now"
+    if not launcher.submits:
+        return _train(executor, plan, free, job)
+    submitted = executor.execute(free, job, lambda event: None)
+    if submitted is not None:
+        jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
+        print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
+        for line in submitted.details:
+            print(f"  {line}")
+        print(f"'bench status {options.target}' says how far they are, 'bench cancel {options.target}' ends them")
+    return 0
 
 
 def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Queued:
     """Which of some runs wait or run, by what every launcher says."""
-    from bench.launch.launcher import Queued, all_launchers
-
     queues = [launcher.queue(root, runs) for launcher in all_launchers(registry)]
     jobs = {run: job for queue in queues for run, job in queue.jobs.items()}
     return Queued(jobs, "; ".join(queue.problem for queue in queues if queue.problem))
 
 
-def _train(executor: Executor, plan: Any, runs: Sequence[RunSpec], job: Job) -> Launched:
-    """Train runs while somebody watches."""
+def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) -> int | str:
+    """Train runs while somebody watches; as ``launch``."""
     from bench.commands.progress import Watch
 
     watch = Watch(len(plan.unique), len(plan.unique) - len(runs))
@@ -189,14 +153,6 @@ def _train(executor: Executor, plan: Any, runs: Sequence[RunSpec], job: Job) -> 
             executor.execute(runs, replace(job, progress=1.0 if watch.terminal else 0.0), watch.event)
     except KeyboardInterrupt:
         print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
-        return Launched(130)
+        return 130
     others = f" ({watch.elsewhere} by somebody else)" if watch.elsewhere else ""
-    return Launched(said=f"{watch.done} runs were trained now{others}")
-
-
-def _tell_submitted(submitted: Submitted, target: str, waits: str) -> None:
-    jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
-    print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
-    for line in submitted.details:
-        print(f"  {line}")
-    print(f"'bench status {target}' says how far they are, 'bench cancel {target}' ends them")
+    return f"{watch.done} runs were trained now{others}"

@@ -74,8 +74,7 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 def settle(options: argparse.Namespace) -> None:
     """Put the plug-ins and the results folder that are named once in the place of what was not typed.
 
-    Raises:
-        InputError: they cannot be used; says where they are named.
+    Raises ``InputError`` that says where what cannot be used is named.
     """
     if not hasattr(options, "plugin") and not hasattr(options, "results"):
         return
@@ -85,10 +84,11 @@ def settle(options: argparse.Namespace) -> None:
         options.plugin = plugins_of([])
         options.settled.append("plugin")
     if "results" in settings and getattr(options, "results", None) is RESULTS:
+        setting = settings["results"]
         try:
-            options.results = _folder(settings["results"].values[0])
+            options.results = _folder(setting.values[0])
         except argparse.ArgumentTypeError as error:
-            raise InputError(f"{settings['results'].place}: {error}") from None
+            raise InputError(f"{setting.place}: {error}") from None
         options.settled.append("results")
 
 

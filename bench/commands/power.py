@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import add_format, print_json
-from bench.commands.request import Request, add_target_command, request_of
+from bench.commands.request import add_target_command, add_test, request_of
 from bench.errors import InputError
-from bench.rules import MOST_SEEDS, TESTS
+from bench.launch.status import state
+from bench.notation import one_line, signed
+from bench.plan.table import TableRules
+from bench.rules import MOST_SEEDS
 
 if TYPE_CHECKING:
     from bench.tables.power import Contrast, Need
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 POWER = 0.8
 MOST = 30
 
-_TOLD = {
+_TESTS = {
     "welch": ("Welch's t", "the spread", ""),
     "paired": ("The paired t-test", "the spread of the differences between runs of one seed", ""),
     "permutation": (
@@ -46,16 +49,10 @@ examples:
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
-    power = add_target_command(
-        commands, "power", power_command, "how many more seeds the gaps of a table need", EXAMPLES
-    )
+    about = "how many more seeds the gaps of a table need"
+    power = add_target_command(commands, "power", power_command, about, EXAMPLES)
     add_format(power, ("text", "json"))
-    power.add_argument(
-        "--test",
-        default="",
-        metavar="TEST",
-        help=f"by which methods are compared: {', '.join(TESTS)} (default: the table's own)",
-    )
+    add_test(power)
     power.add_argument("--power", type=float, default=POWER, metavar="SHARE", help=f"of gaps found (default: {POWER})")
     power.add_argument("--most", type=int, default=MOST, metavar="N", help=f"seeds to plan for (default: {MOST})")
 
@@ -89,16 +86,23 @@ def power_command(options: argparse.Namespace) -> int:
     needed = [need.seeds for need in needs if need.seeds is not None]
     wanted = max((seeds for seeds in needed if seeds <= options.most), default=0)
     seeds = _more_seeds(sorted({spec.seed for spec in request.plan.unique.values()}), wanted)
-    more, hours = _cost(request, seeds or request.overrides.seeds) if wanted else (0, math.nan)
+    more, hours = 0, math.nan
+    if wanted:
+        now = state(request.with_overrides(seeds=seeds or request.overrides.seeds).plan.unique, request.store)
+        more = now.missing
+        if now.done and now.seconds:
+            hours = now.seconds / now.done * more / 3600
     command = request.command("run", seeds) if more else ""
     if options.format == "json":
-        _print_json(options, (rules.test, rules.alpha), needs, command, more)
+        head = {"target": options.target, "test": rules.test, "alpha": rules.alpha}
+        head |= {"power": options.power, "most": options.most}
+        print_json({**head, "comparisons": _facts(needs, rules.test), "command": command, "runs": more})
         return 0
-    _print_needs(needs, (rules.test, rules.alpha), options.power)
+    _print_needs(needs, rules, options.power)
     beyond = sum(seeds > options.most for seeds in needed)
     if beyond:
-        verb, be = ("comparisons need", "are") if beyond > 1 else ("comparison needs", "is")
-        print(f"{beyond} {verb} more than {options.most} seeds (--most) and {be} not planned for")
+        need, be = ("comparisons need", "are") if beyond > 1 else ("comparison needs", "is")
+        print(f"{beyond} {need} more than {options.most} seeds (--most) and {be} not planned for")
     if command:
         time = f", about {hours:.2g} hours of one core or GPU" if not math.isnan(hours) else ""
         print(f"{more} more runs{time}:\n  {command}")
@@ -111,41 +115,30 @@ def _more_seeds(trained: Sequence[int], wanted: int) -> str:
         return ""
     if list(trained) == list(range(len(trained))):
         return str(wanted)
-    fresh: Iterable[int] = (seed for seed in range(wanted + len(trained)) if seed not in trained)
-    return ",".join(map(str, [*trained, *(seed for seed, _ in zip(fresh, range(wanted - len(trained)), strict=False))]))
+    fresh = [seed for seed in range(wanted) if seed not in trained]
+    return ",".join(map(str, [*trained, *fresh][:wanted]))
 
 
-def _cost(request: Request, seeds: str) -> tuple[int, float]:
-    """How many runs are missing with these seeds, and the hours they take; nan where no time is known."""
-    from bench.launch.status import state
-
-    now = state(request.with_overrides(seeds=seeds).plan, request.store)
-    return now.missing, now.seconds / now.done * now.missing / 3600 if now.done and now.seconds else math.nan
-
-
-def _print_needs(needs: Sequence[Need], rule: tuple[str, float], power: float) -> None:
+def _print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
     from tabulate import tabulate
 
-    from bench.notation import one_line, signed
-
-    test, alpha = rule
     rows = [
         [
             one_line(need.contrast.where),
             one_line(f"{need.contrast.method} against {need.contrast.baseline}"),
             signed(need.gap, need.contrast.decimals),
             "–" if math.isnan(need.p_holm) else f"{need.p_holm:.3g}",
-            _counts(need.contrast, test),
+            _counts(need.contrast, rules.test),
             need.note if need.seeds is None else f"{need.seeds}" + f" ({need.note})" * bool(need.note),
         ]
         for need in needs
     ]
     heads = ["where", "comparison", "gap", "p (Holm)", "seeds", f"needed for {100 * power:g} %"]
     print(tabulate(rows, headers=heads, disable_numparse=True, colalign=["left", "left", "right", "right"]))
-    name, spread, more = _TOLD[test]
+    name, spread, more = _TESTS[rules.test]
     print(
-        f"{name} at alpha = {alpha:g}, Holm-corrected; needed {'pairs' if test == 'paired' else 'seeds'} take the gap "
-        f"and {spread} that were measured for the true ones, which few seeds make uncertain."
+        f"{name} at alpha = {rules.alpha:g}, Holm-corrected; needed {'pairs' if rules.test == 'paired' else 'seeds'} "
+        f"take the gap and {spread} that were measured for the true ones, which few seeds make uncertain."
     )
     if more:
         print(more)
@@ -155,31 +148,25 @@ def _counts(contrast: Contrast, test: str) -> str:
     if test == "paired":
         pairs = len(contrast.differences)
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    own, other = len(contrast.values), len(contrast.reference)
-    return f"{own}" if own == other else f"{own} and {other}"
+    method, baseline = len(contrast.values), len(contrast.reference)
+    return f"{method}" if method == baseline else f"{method} and {baseline}"
 
 
-def _print_json(
-    options: argparse.Namespace, rule: tuple[str, float], needs: Sequence[Need], command: str, runs: int
-) -> None:
-    def known(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    comparisons = [
+def _facts(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
+    """Each comparison as plain data; a p that does not exist is None."""
+    return [
         {
             "where": need.contrast.where,
             "method": need.contrast.method,
             "baseline": need.contrast.baseline,
             "gap": need.gap,
-            "p": known(need.p),
-            "p_holm": known(need.p_holm),
+            "p": None if math.isnan(need.p) else need.p,
+            "p_holm": None if math.isnan(need.p_holm) else need.p_holm,
             "level": need.level,
             "seeds": [len(need.contrast.values), len(need.contrast.reference)],
-            "pairs": len(need.contrast.differences) if rule[0] == "paired" else None,
+            "pairs": len(need.contrast.differences) if test == "paired" else None,
             "needed": need.seeds,
             "note": need.note,
         }
         for need in needs
     ]
-    head = {"target": options.target, "test": rule[0], "alpha": rule[1], "power": options.power, "most": options.most}
-    print_json({**head, "comparisons": comparisons, "command": command, "runs": runs})

@@ -13,12 +13,7 @@ from bench.launch import Event
 
 
 class Watch:
-    """Follows a launch.
-
-    Args:
-        total: runs of the plan.
-        before: of them, those that nobody trains now.
-    """
+    """Follows a launch of a plan's runs, of which nobody trains those ``before``."""
 
     def __init__(self, total: int, before: int) -> None:
         self.total = total
@@ -73,13 +68,13 @@ class Watch:
         if self.bar is None or event.step == first:
             return
         self._describe()
-        left = (now - since) / (event.step - first) * (event.of - event.step)
+        seconds = (now - since) / (event.step - first) * (event.of - event.step)
         name, _, rest = told(event.label).partition(" ")
-        seed, left_told = rest.rpartition(" ")[2], tqdm.format_interval(left)
-        self.bar.set_postfix_str(f"{name} {seed}: step {event.step}/{event.of}, {left_told} left")
+        seed, remaining = rest.rpartition(" ")[2], tqdm.format_interval(seconds)
+        self.bar.set_postfix_str(f"{name} {seed}: step {event.step}/{event.of}, {remaining} left")
 
     def _line(self, event: Event) -> str:
         ended = self.done + self.failed + self.elsewhere
-        left = (time.monotonic() - self.started) / ended * (self.total - self.before - ended)
+        seconds = (time.monotonic() - self.started) / ended * (self.total - self.before - ended)
         what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else told(event.message)
-        return f"[{self.before + ended}/{self.total}, {left:.0f} s left] {event.status}: {event.label}: {what}"
+        return f"[{self.before + ended}/{self.total}, {seconds:.0f} s left] {event.status}: {event.label}: {what}"

@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import itertools
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, request_of
 from bench.errors import InputError, told
-
-if TYPE_CHECKING:
-    from bench.launch.status import State
-    from bench.plan.table import Plan
+from bench.launch.launcher import all_launchers
+from bench.launch.status import Snapshot, State, claimed_runs, state
+from bench.plan.table import Plan
+from bench.records.record import FailedRecord
 
 STATUS = """
 examples:
@@ -60,11 +62,14 @@ def status_command(options: argparse.Namespace) -> int:
         plan = request_of(options).plan
     while True:
         with _collecting_later():
-            now = _state(plan, bench.Store(options.results), bench.Registry(options.plugin))
+            store = Snapshot(options.results)
+            unfinished = plan.unique.keys() - store.finished().keys()
+            queues = ask_queues(bench.Registry(options.plugin), store.root, unfinished)
+            progress = state(plan.unique, store, queues)
         if options.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
-        _print_status(plan, now, options)
-        if options.watch is None or not now.running + now.queued:
+        _print_status(plan, progress, options)
+        if options.watch is None or not progress.running + progress.queued:
             return 0
         sys.stdout.flush()
         time.sleep(options.watch)
@@ -73,27 +78,23 @@ def status_command(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _collecting_later() -> Iterator[None]:
     """Inside, Python does not look for garbage in cycles: among 100,000 records that are all kept, there is none."""
-    was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.enable()
 
 
 def cancel_command(options: argparse.Namespace) -> int:
     """Cancel this user's jobs all of whose runs belong to a target."""
-    from bench.launch.launcher import all_launchers
-
     plan, root = request_of(options).plan, bench.Store(options.results).root
     answers = [launcher.cancel(root, plan.unique.keys()) for launcher in all_launchers(bench.Registry(options.plugin))]
     cancelled = [answer for answer in answers if answer is not None]
     if not cancelled:
         print(f"{root}: this user has submitted nothing from there")
         return 0
-    jobs = [job for answer in cancelled for job in answer.jobs]
-    shared = [job for answer in cancelled for job in answer.shared]
+    jobs = list(itertools.chain(*(answer.jobs for answer in cancelled)))
+    shared = list(itertools.chain(*(answer.shared for answer in cancelled)))
     which = ", ".join(jobs) or f"none of {options.target} is in the queue"
     print(f"cancelled {len(jobs)} job{'s' * (len(jobs) != 1)}: {which}")
     if shared:
@@ -110,16 +111,16 @@ def logs_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def print_failed(now: State) -> None:
+def print_failed(progress: State) -> None:
     """Failures by class and message, each with one log to look at."""
     by_message: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for failure in now.failed:
+    for failure in progress.failed:
         by_message.setdefault((failure["class"], failure["message"]), []).append(failure)
     for (kind, message), failures in by_message.items():
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         print(f"  failed ({kind}): {failures[0]['label']}{more}: {told(message)}")
         print(f"          {failures[0]['folder']}/log.txt")
-    if now.failed:
+    if progress.failed:
         print("  'bench run' with --retry trains them again, 'bench retry' with --class some of them")
 
 
@@ -129,42 +130,25 @@ def print_excluded(plan: Plan) -> None:
         print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
 
 
-def counts(now: State) -> str:
-    """``12 runs: 9 done, 0 failed, 3 missing``, with what runs and waits where anything does."""
-    going = [f"{count} {what}" for count, what in ((now.running, "running"), (now.queued, "queued")) if count]
-    parts = [f"{now.done} done", f"{len(now.failed)} failed", *going, f"{now.missing} missing"]
-    return f"{now.runs} runs: {', '.join(parts)}"
-
-
-def _state(plan: Plan, store: Any, registry: bench.Registry) -> State:
-    """How far a plan is, with what queues say of it."""
-    from bench.launch.status import Snapshot, state
-
-    seen = Snapshot(store.root)
-    return state(plan, seen, ask_queues(registry, store.root, plan.unique.keys() - seen.finished().keys()))
-
-
-def _print_status(plan: Plan, now: State, options: argparse.Namespace) -> None:
+def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> None:
     if options.format == "json":
-        counted = {"runs": now.runs, "done": now.done, "running": now.running, "queued": now.queued}
-        listed = {"missing": now.missing, "failed": list(now.failed), "damaged": list(now.damaged)}
-        print_json({"experiment": plan.name, **counted, **listed, "unseen": now.unseen})
+        facts = {**asdict(progress), "missing": progress.missing}
+        del facts["seconds"]
+        print_json({"experiment": plan.name, **facts})
         return
-    print(f"{plan.name}: {counts(now)}")
-    print_failed(now)
-    for folder in now.damaged:
+    going = [f"{count} {what}" for count, what in ((progress.running, "running"), (progress.queued, "queued")) if count]
+    counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing} missing"]
+    print(f"{plan.name}: {progress.runs} runs: {', '.join(counts)}")
+    print_failed(progress)
+    for folder in progress.damaged:
         print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
-    if now.unseen:
-        print(f"  the queue cannot be asked ({now.unseen}): of the missing runs some may be in it")
+    if progress.unseen:
+        print(f"  the queue cannot be asked ({progress.unseen}): of the missing runs some may be in it")
     print_excluded(plan)
 
 
-def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
+def _log_of(store: bench.Store, run: str, registry: bench.Registry) -> Path:
     """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
-    from bench.launch.launcher import all_launchers
-    from bench.launch.status import claimed_runs
-    from bench.records.record import FailedRecord
-
     logs: dict[str, Path] = {}
     for launcher in all_launchers(registry):
         logs.update(launcher.logs(store.root, run))
@@ -173,13 +157,12 @@ def _log_of(store: Any, run: str, registry: bench.Registry) -> Path:
     except InputError:
         if len(logs) != 1:
             raise
-        return _existing(next(iter(logs.values())), "its job has not printed anything yet: ")
-    if isinstance(record, FailedRecord) and record.id in logs and record.id in claimed_runs(store.root):
-        return _existing(logs[record.id], "its job has not printed anything yet: ")
-    return _existing(folder / "log.txt", "there is no log: ")
-
-
-def _existing(path: Path, why: str) -> Path:
+        (path,) = logs.values()
+    else:
+        path = folder / "log.txt"
+        if isinstance(record, FailedRecord) and record.id in claimed_runs(store.root):
+            path = logs.get(record.id, path)
     if not path.is_file():
-        raise InputError(f"{why}{path}")
+        job = path in logs.values()
+        raise InputError(f"{'its job has not printed anything yet' if job else 'there is no log'}: {path}")
     return path

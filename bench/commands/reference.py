@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.commands.options import add_command
+from bench.reading.keys import Key
 
 EXAMPLES = """
 examples:
@@ -36,173 +38,118 @@ def reference_command(options: argparse.Namespace) -> int:
 
 def reference() -> str:
     """The page, in Markdown."""
-    sections = (_experiment, _methods, _settings, _metrics, _published, _runs, _protocol, _claims, _dataset, _profile)
-    head = [
-        "# Reference",
-        "Every key that a file of yours may have. This page is what `bench reference` prints: it is made from the "
-        "declarations by which the files are read, and by which mistakes in them are told.",
-    ]
-    blocks = [*head, *(block for section in sections for block in section()), *_named_once()]
-    return "\n\n".join(map(_wrapped, blocks)) + "\n"
+    wrapper = textwrap.TextWrapper(120, break_on_hyphens=False)
+    return "\n\n".join(block if block.startswith("|") else wrapper.fill(block) for block in _blocks()) + "\n"
 
 
-def _experiment() -> Iterator[str]:
-    from bench.plan.experiment import CELL_AXES, KEYS, TABLE_KEYS, VARY
+def _blocks() -> list[str]:
+    """Headings, paragraphs and tables, in the order of the page."""
+    from bench.cards.forms import DOWNLOAD
+    from bench.cards.forms import KEYS as DATASET
+    from bench.entry import FORMS, MOST_CANDIDATES
+    from bench.launch import profile
+    from bench.metrics import METRICS
+    from bench.papers import audit, claim_keys, protocol, published
+    from bench.plan import experiment, paper
+    from bench.protocol import Protocol, Recipe, declared
+    from bench.reading.settings import FILE, VARIABLES
     from bench.spec import AXES
     from bench.tables.testing import DRAWS
 
-    yield "## An experiment"
-    yield "A YAML file: `bench run mine.yaml`, or `experiments/NAME.yaml` in a plug-in folder: `bench run NAME`."
-    yield _keys(KEYS)
-    yield "### `table` of an experiment"
-    yield f"The axes of `rows` and `columns` are {_code(CELL_AXES)}, each once."
-    yield _keys(TABLE_KEYS)
-    yield "### `vary` of an experiment"
-    yield f"By draw, the axes along which it changes: some of {_code(AXES)}."
-    draws = ((f"`{draw}`", DRAWS[draw], f"`[{', '.join(axes)}]`") for draw, axes in VARY.items())
-    yield _table(("key", "what is drawn", "if left out"), draws)
-    yield "### `exclude` of an experiment"
-    axes = _code(CELL_AXES)
-    yield f"A list. An entry has one or more of {axes}, each a value or a list of values, and `because`, a text."
-
-
-def _methods() -> Iterator[str]:
-    from bench.entry import FORMS, MOST_CANDIDATES
-
-    yield "## A method"
-    yield (
-        "Behind its label in an experiment, and behind `method` in the runs of a paper's table. `bench show NAME` "
-        f"lists its hyper-parameters. Lists of values span candidates, at most {MOST_CANDIDATES:,}."
-    )
-    yield _table(("written", "means"), ((f"`{form}`", about) for form, about in FORMS))
-
-
-def _settings() -> Iterator[str]:
-    from bench.protocol import Protocol, Recipe, declared
-
-    yield "## Settings"
-    yield (
-        "Under `protocol` of an experiment, `settings` of a method, a paper's protocol, a table or a label, and behind "
-        "`--set`: `--set KEY=VALUE`. A protocol has either `steps` or `epochs`."
-    )
-    every = {**declared(Recipe), **declared(Protocol)}.values()
-    rows = ((f"`{one.name}`", one.allowed, one.source, f"`{one.default}`".lower()) for one in every)
-    yield _table(("key", "what", "about", "if left out"), rows)
-
-
-def _metrics() -> Iterator[str]:
-    from bench.metrics import METRICS
-
-    yield "## Metrics"
-    yield (
-        "Names for `metric` and `--metric`; a plug-in folder brings `metrics/NAME.py`. `seconds_to_90` is the training "
-        "time until top-1 first reaches 90 %."
-    )
-    rows = ((f"`{one.name}`", one.heading, "lower" if one.lower else "higher") for one in METRICS.values())
-    yield _table(("name", "what", "better"), rows)
-
-
-def _published() -> Iterator[str]:
-    from bench.papers.published import KEYS, RANK_KEYS, ROW_KEYS
-
-    yield "## A paper's table"
-    yield "`paper_tables/PAPER/TABLE.yaml`, in a plug-in folder: `bench table PAPER/TABLE`. Labels and cells are texts."
-    yield _keys(KEYS)
-    yield "### Rows"
-    yield _keys(ROW_KEYS)
-    yield "### Rank"
-    yield _keys(RANK_KEYS)
-
-
-def _runs() -> Iterator[str]:
-    from bench.papers.audit import KEYS as AUDIT
-    from bench.plan.paper import ASSIGNABLE, KEYS
-
-    yield "### Runs"
-    yield _keys(KEYS)
-    yield "### What `axes` and a label may be assigned"
-    yield (
-        "A cell has what its column's labels, its row's, and several together are assigned; of a key the last one "
-        "counts, `settings` and `hyper` add up."
-    )
-    yield _keys(ASSIGNABLE)
-    yield "### Audit"
-    yield _keys(AUDIT)
-
-
-def _protocol() -> Iterator[str]:
-    from bench.papers.protocol import KEYS
-
-    yield "## A paper's protocol"
-    yield "`paper_tables/PAPER/protocol.yaml`. Every value is written `{value: ..., source: '...'}`: who states it."
-    yield _keys(KEYS)
-
-
-def _claims() -> Iterator[str]:
-    from bench.papers.claim_keys import CLAIM, OWN, QUANTITY, STATEMENTS
-
-    yield "## A paper's claims"
-    yield "`paper_tables/PAPER/claims.yaml` has one key, `claims`, a list. A claim has these keys,"
-    yield _keys(CLAIM)
-    yield "and one of these statements,"
-    yield _keys(STATEMENTS)
-    yield f"of which {_code(OWN)} take numbers from a table:"
-    yield _keys(QUANTITY)
-    for kind, keys in OWN.items():
-        yield f"`{kind}` has also"
-        yield _keys(keys)
-
-
-def _dataset() -> Iterator[str]:
-    from bench.cards.forms import DOWNLOAD, KEYS
-
-    yield "## A dataset's card"
-    yield "`datasets/NAME.yaml`, in a plug-in folder. `title` and `reader` are needed."
-    rows = ((f"`{one.name}`", one.form, one.about, "yes" if one.variant else "") for one in KEYS)
-    yield _table(("key", "what", "about", "in a variant"), rows)
-    yield "### `download` of a dataset"
-    yield _table(("key", "what", "about"), ((f"`{one.name}`", one.form, one.about) for one in DOWNLOAD))
-
-
-def _profile() -> Iterator[str]:
-    from bench.launch.profile import AXES, OPTIONS, PROFILE_ONLY
-
-    yield "## A cluster's profile"
-    yield (
-        "`~/.config/finetune-bench/clusters/NAME.toml`, or any file: `--cluster NAME`. `[[match]]` tables hold for the "
-        f"runs that fit patterns of {_code(AXES)}, and have all keys but `max_running`; the last one that fits wins."
-    )
-    rows = ((f"`{one.key}`", _expected(one.read), one.about) for one in (*OPTIONS, *PROFILE_ONLY))
-    yield _table(("key", "what", "about"), rows)
-
-
-def _named_once() -> Iterator[str]:
-    from bench.reading.settings import FILE, VARIABLES
-
-    yield f"## `{FILE}`"
-    yield "In the folder where commands are typed; an environment variable of the same meaning wins over it."
-    about = {
+    axes = _code(experiment.CELL_AXES)
+    draws = [(f"`{draw}`", DRAWS[draw], f"`[{', '.join(along)}]`") for draw, along in experiment.VARY.items()]
+    settings = {**declared(Recipe), **declared(Protocol)}.values()
+    named_once = {
         "plugin": "plug-in files or folders: a path, or a list of paths",
         "results": "the folder of records: a path",
     }
-    yield _table(
-        ("key", "what", "variable"), ((f"`{key}`", about[key], f"`{name}`") for key, name in VARIABLES.items())
-    )
+    own_keys = [(f"`{kind}` has also", _keys(keys)) for kind, keys in claim_keys.OWN.items()]
+    metrics = [(f"`{each.name}`", each.heading, "lower" if each.lower else "higher") for each in METRICS.values()]
+    options = (*profile.OPTIONS, *profile.PROFILE_ONLY)
+    return [
+        "# Reference",
+        "Every key that a file of yours may have. This page is what `bench reference` prints: it is made from the "
+        "declarations by which the files are read, and by which mistakes in them are told.",
+        "## An experiment",
+        "A YAML file: `bench run mine.yaml`, or `experiments/NAME.yaml` in a plug-in folder: `bench run NAME`.",
+        _keys(experiment.KEYS),
+        "### `table` of an experiment",
+        f"The axes of `rows` and `columns` are {axes}, each once.",
+        _keys(experiment.TABLE_KEYS),
+        "### `vary` of an experiment",
+        f"By draw, the axes along which it changes: some of {_code(AXES)}.",
+        _table(("key", "what is drawn", "if left out"), draws),
+        "### `exclude` of an experiment",
+        f"A list. An entry has one or more of {axes}, each a value or a list of values, and `because`, a text.",
+        "## A method",
+        "Behind its label in an experiment, and behind `method` in the runs of a paper's table. `bench show NAME` "
+        f"lists its hyper-parameters. Lists of values span candidates, at most {MOST_CANDIDATES:,}.",
+        _table(("written", "means"), [(f"`{form}`", about) for form, about in FORMS]),
+        "## Settings",
+        "Under `protocol` of an experiment, `settings` of a method, a paper's protocol, a table or a label, and behind "
+        "`--set`: `--set KEY=VALUE`. A protocol has either `steps` or `epochs`.",
+        _table(
+            ("key", "what", "about", "if left out"),
+            [(f"`{key.name}`", key.allowed, key.source, f"`{key.default}`".lower()) for key in settings],
+        ),
+        "## Metrics",
+        "Names for `metric` and `--metric`; a plug-in folder brings `metrics/NAME.py`. `seconds_to_90` is the training "
+        "time until top-1 first reaches 90 %.",
+        _table(("name", "what", "better"), metrics),
+        "## A paper's table",
+        "`paper_tables/PAPER/TABLE.yaml`, in a plug-in folder: `bench table PAPER/TABLE`. Labels and cells are texts.",
+        _keys(published.KEYS),
+        "### Rows",
+        _keys(published.ROW_KEYS),
+        "### Rank",
+        _keys(published.RANK_KEYS),
+        "### Runs",
+        _keys(paper.KEYS),
+        "### What `axes` and a label may be assigned",
+        "A cell has what its column's labels, its row's, and several together are assigned; of a key the last one "
+        "counts, `settings` and `hyper` add up.",
+        _keys(paper.ASSIGNABLE),
+        "### Audit",
+        _keys(audit.KEYS),
+        "## A paper's protocol",
+        "`paper_tables/PAPER/protocol.yaml`. Every value is written `{value: ..., source: '...'}`: who states it.",
+        _keys(protocol.KEYS),
+        "## A paper's claims",
+        "`paper_tables/PAPER/claims.yaml` has one key, `claims`, a list. A claim has these keys,",
+        _keys(claim_keys.CLAIM),
+        "and one of these statements,",
+        _keys(claim_keys.STATEMENTS),
+        f"of which {_code(claim_keys.OWN)} take numbers from a table:",
+        _keys(claim_keys.QUANTITY),
+        *itertools.chain(*own_keys),
+        "## A dataset's card",
+        "`datasets/NAME.yaml`, in a plug-in folder. `title` and `reader` are needed.",
+        _table(
+            ("key", "what", "about", "in a variant"),
+            [(f"`{key.name}`", key.form, key.about, "yes" if key.variant else "") for key in DATASET],
+        ),
+        "### `download` of a dataset",
+        _table(("key", "what", "about"), [(f"`{key.name}`", key.form, key.about) for key in DOWNLOAD]),
+        "## A cluster's profile",
+        "`~/.config/finetune-bench/clusters/NAME.toml`, or any file: `--cluster NAME`. `[[match]]` tables hold for the "
+        f"runs that fit patterns of {_code(profile.AXES)}, and have all keys but `max_running`; the last one that fits "
+        "wins.",
+        _table(("key", "what", "about"), [(f"`{key.key}`", _expected(key.read), key.about) for key in options]),
+        f"## `{FILE}`",
+        "In the folder where commands are typed; an environment variable of the same meaning wins over it.",
+        _table(
+            ("key", "what", "variable"),
+            [(f"`{key}`", named_once[key], f"`{name}`") for key, name in VARIABLES.items()],
+        ),
+    ]
 
 
-def _wrapped(block: str) -> str:
-    """A paragraph in lines of the docs' length; a table as it is."""
-    return block if block.startswith("|") else textwrap.fill(block, 120, break_on_hyphens=False)
-
-
-def _keys(keys: Iterable[Any]) -> str:
-    """A table of ``bench.reading.keys.Key``."""
-    rows = ((f"`{key.name}`", key.form, _about(key), key.default) for key in keys)
+def _keys(keys: Iterable[Key]) -> str:
+    rows = []
+    for key in keys:
+        about = f"{key.about}; one of {_code(key.choices)}" if key.choices else key.about
+        rows.append((f"`{key.name}`", key.form, about, key.default))
     return _table(("key", "what", "about", "if left out"), rows)
-
-
-def _about(key: Any) -> str:
-    return f"{key.about}; one of {_code(key.choices)}" if key.choices else str(key.about)
 
 
 def _expected(read: Any) -> str:
@@ -220,8 +167,7 @@ def _code(words: Iterable[str]) -> str:
 
 def _table(head: Cells, rows: Iterable[Cells]) -> str:
     """A table in Markdown; a column in which nothing stands is left out."""
-    lines = [tuple(cell.replace("|", r"\|") for cell in row) for row in rows]
-    kept = [at for at in range(len(head)) if any(line[at] for line in lines)]
-    text = [[line[at] for at in kept] for line in (tuple(head), *lines)]
-    text.insert(1, ["---"] * len(kept))
-    return "\n".join(f"| {' | '.join(line)} |" for line in text)
+    body = list(rows)
+    filled = [at for at in range(len(head)) if any(row[at] for row in body)]
+    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in body)]
+    return "\n".join(f"| {' | '.join(line[at] for at in filled)} |" for line in lines)

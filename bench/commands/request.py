@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +16,17 @@ from bench.errors import InputError
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
-from bench.reading.syntax import split_list
 from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
 
-AXES = ("methods", "backbones", "datasets", "rates", "seeds")
+EXAMPLES = {
+    "methods": "ce,gta(weight=0.3)",
+    "backbones": "micro_vit,timm:NAME@none",
+    "datasets": "digits,folder:PATH",
+    "rates": "15,100",
+    "seeds": "5 (how many) or 0,1,7 (which)",
+}
+"""Of each axis, what may be typed."""
+
 RULES = ("selection", "split", "test", "across", "metric")
 
 
@@ -30,9 +36,6 @@ class Request:
 
     Attributes:
         target: an experiment, a paper, a table of it, or a YAML file.
-        overrides: what was typed in the place of its axes and rules.
-        registry: finds what it names, plug-ins included.
-        results: the folder of records.
         plugins: the options that name the plug-ins, as another command needs them.
         place: the option that names the results folder, likewise.
     """
@@ -59,15 +62,10 @@ class Request:
         return replace(self, overrides=replace(self.overrides, **changes))  # type: ignore[arg-type]
 
     def command(self, name: str, seeds: str = "") -> str:
-        """Another command about the same target, with what was typed of its axes, settings and rules.
-
-        Args:
-            name: ``run``, ``table`` or such.
-            seeds: these in the place of what was typed.
-        """
+        """Another command about the same target, with what was typed, or other seeds."""
         typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
         words = ["bench", name, self.target]
-        for option in (*AXES[:4], *RULES):
+        for option in ("methods", "backbones", "datasets", "rates", *RULES):
             value = getattr(typed, option)
             if option in RULES and "," in value:
                 continue  # several side by side are for tables alone
@@ -75,10 +73,6 @@ class Request:
         words += [word for setting in typed.settings for word in ("--set", setting)]
         words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
         return shlex.join(words)
-
-    def beside(self, option: str) -> list[Request]:
-        """A request for each value of an option that lists several (``--metric top1,seconds``)."""
-        return [self.with_overrides(**{option: value}) for value in split_list(getattr(self.overrides, option)) or [""]]
 
 
 def request_of(options: argparse.Namespace) -> Request:
@@ -89,8 +83,9 @@ def request_of(options: argparse.Namespace) -> Request:
     plugins: tuple[str, ...] = ()
     if "plugin" not in settled:
         plugins = tuple(word for path in options.plugin for word in ("--plugin", path))
-    typed_place = options.results != RESULTS and "results" not in settled
-    place = ("--results", str(options.results)) if typed_place else ()
+    place: tuple[str, ...] = ()
+    if options.results != RESULTS and "results" not in settled:
+        place = ("--results", str(options.results))
     return Request(options.target, overrides, bench.Registry(options.plugin), options.results, plugins, place)
 
 
@@ -103,17 +98,7 @@ def add_target_command(commands: object, name: str, command: Run, about: str, ex
         help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file",
     )
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
-    for axis, example in zip(
-        AXES,
-        (
-            "ce,gta(weight=0.3)",
-            "micro_vit,timm:NAME@none",
-            "digits,folder:PATH",
-            "15,100",
-            "5 (how many) or 0,1,7 (which)",
-        ),
-        strict=True,
-    ):
+    for axis, example in EXAMPLES.items():
         parser.add_argument(f"--{axis}", type=something, metavar="LIST", help=f"in place of the target's: {example}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
     parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
@@ -126,9 +111,15 @@ def add_target_command(commands: object, name: str, command: Run, about: str, ex
     return parser
 
 
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """``--test``."""
+    about = f"how methods are compared: {', '.join(TESTS)} (default: the table's own)"
+    parser.add_argument("--test", default="", metavar="TEST", help=about)
+
+
 def add_tests(parser: argparse.ArgumentParser) -> None:
     """``--test`` and ``--across``."""
-    parser.add_argument("--test", default="", metavar="TEST", help=f"how methods are compared: {', '.join(TESTS)}")
+    add_test(parser)
     parser.add_argument(
         "--across",
         default="",
@@ -139,6 +130,6 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
 
 def require_one(plan: Plan, option: str) -> None:
     """Raise ``InputError`` where a target has several tables and an option is about one."""
-    if len(plan.tables) != 1:
-        names: Sequence[str] = [table.name for table in plan.tables]
+    names = [table.name for table in plan.tables]
+    if len(names) != 1:
         raise InputError(f"{option} shows one table at a time: {', '.join(names[:6])}{', ...' * (len(names) > 6)}")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ import msgspec
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
+from bench.commands.show import in_words
 from bench.errors import InputError, told, visible
+from bench.launch.preflight import require_backbones
 from bench.records.environment import repeat_command
 from bench.records.record import AnyRecord, Record, Stored, status_of
 
@@ -29,14 +31,16 @@ examples:
 The repetition is trained in a temporary folder (TMPDIR says where) and leaves nothing behind.
 """
 
-_TOLD = ("python", "platform", "processor", "instructions", "cores", "threads", "gpus", "cuda", "launcher", "slurm")
+_FACTS = (
+    *("python", "platform", "processor", "instructions", "cores", "threads", "gpus", "cuda", "launcher", "slurm"),
+    *("packages", "git", "plugins"),
+)
 
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
-    rerun = add_command(
-        commands, "rerun", rerun_command, "how a finished run was made; with --check, repeat it and compare", RERUN
-    )
+    about = "how a finished run was made; with --check, repeat it and compare"
+    rerun = add_command(commands, "rerun", rerun_command, about, RERUN)
     rerun.add_argument("run", metavar="RUN", help="the beginning of a run's id, or the path of a record.json")
     rerun.add_argument("--check", action="store_true", help="train it again and compare")
     add_plugin(rerun)
@@ -62,52 +66,39 @@ def _tell(stored: Stored, registry: bench.Registry, options: argparse.Namespace)
         repeatable(stored, registry)
     except InputError as error:
         here = "it cannot be repeated here: " + "; ".join(error.problems)
-    by_path = Path(options.run).expanduser().exists()
-    repeat = repeat_command(options.run if by_path else record.id, "" if by_path else options.results, registry.plugins)
-    environment = record.environment.facts
+    repeat = repeat_command(record.id, options.results, registry.plugins)
+    if Path(options.run).expanduser().exists():
+        repeat = repeat_command(options.run, "", registry.plugins)
     if options.format == "json":
-        facts = {"id": record.id, "label": record.label, "environment": environment}
+        facts = {"id": record.id, "label": record.label, "environment": record.environment.facts}
         print_json({**facts, "command": record.command or None, "repeat": repeat, "here": here})
         return 0
     print(told(f"run {record.id}: {record.label} ({status_of(record)})"))
-    for name, value in _facts(record, environment).items():
-        print(told(f"  {name}: {value}"))
+    for name, value in _facts(record).items():
+        if value:
+            print(told(f"  {name}: {in_words(value, '; ')}"))
     print(told(f"{here}; to train it again and compare:" if here.endswith("here") else here))
     print(f"  {visible(repeat)}")
     return 0
 
 
-def _facts(record: AnyRecord, environment: Mapping[str, Any]) -> dict[str, str]:
-    """What a record says of where and how it was made, each in a line."""
-    facts = {name: environment[name] for name in _TOLD if environment.get(name)}
-    if isinstance(packages := environment.get("packages"), dict):
+def _facts(record: AnyRecord) -> dict[str, Any]:
+    """What a record says of where and how it was made."""
+    facts = {name: record.environment.facts.get(name) for name in _FACTS}
+    if isinstance(packages := facts["packages"], dict):
         facts["packages"] = {name: version for name, version in packages.items() if version}
-    for name in ("git", "plugins"):
-        if environment.get(name):
-            facts[name] = environment[name]
     if isinstance(record, Record):
-        facts |= {"timing": msgspec.to_builtins(record.timing)}
-        facts |= {"usage": msgspec.to_builtins(record.usage)} if record.usage else {}
-    facts |= {"command": record.command} if record.command else {}
-    return {name: _told(value) for name, value in facts.items()}
-
-
-def _told(value: object) -> str:
-    """Plain data in a line, without what is not known."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_told(part)}" for name, part in value.items() if part is not None)
-    if isinstance(value, list):
-        return "; ".join(_told(item) for item in value)
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+        facts["timing"] = msgspec.to_builtins(record.timing)
+        facts["usage"] = msgspec.to_builtins(record.usage) if record.usage else None
+    return {**facts, "command": record.command}
 
 
 def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace) -> int:
-    from bench.launch.preflight import require_backbones
     from bench.launch.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
 
-    spec, (record, place) = repeatable(stored, registry), stored
-    before = predictions_of(place)
+    spec, record = repeatable(stored, registry), stored.record
     assert isinstance(record, Record)
+    predictions = predictions_of(stored.folder)
     require_backbones([spec], registry, say)
     print(told(f"training again: {spec.label} (it took {record.timing.seconds} s)"), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
@@ -116,24 +107,22 @@ def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace
         except NotRepeated as error:
             print(told(f"different: it failed now: {error}"))
             return 1
-        found = compare(record, again, before, predictions_of(folder_again))
+        comparison = compare(record, again, predictions, predictions_of(folder_again))
     if options.format == "json":
-        differs = {"numbers": list(found.numbers), "environment": list(found.environment)}
-        print_json({"id": spec.id, "equal": found.equal, "points": found.points, "arrays": found.arrays, **differs})
+        print_json({"id": spec.id, "equal": comparison.equal, **asdict(comparison)})
     else:
-        _print_comparison(found)
-    return 0 if found.equal else 1
+        _print_comparison(comparison)
+    return 0 if comparison.equal else 1
 
 
-def _print_comparison(found: Comparison) -> None:
-    if found.equal:
-        predictions = (
-            f"{found.arrays} arrays of predictions" if found.arrays else "no predictions lie beside the record"
-        )
-        print(f"equal to the last bit: {found.points} points of the curve, {predictions}")
+def _print_comparison(comparison: Comparison) -> None:
+    if comparison.equal:
+        arrays = comparison.arrays
+        predictions = f"{arrays} arrays of predictions" if arrays else "no predictions lie beside the record"
+        print(f"equal to the last bit: {comparison.points} points of the curve, {predictions}")
     else:
-        print("different:\n" + "\n".join(told(f"  {line}") for line in found.numbers))
-    if found.environment:
-        print("made with something else:\n" + "\n".join(told(f"  {line}") for line in found.environment))
-    elif not found.equal:
+        print("different:\n" + "\n".join(told(f"  {line}") for line in comparison.numbers))
+    if comparison.environment:
+        print("made with something else:\n" + "\n".join(told(f"  {line}") for line in comparison.environment))
+    elif not comparison.equal:
         print("versions, hardware and code are what the record names (on a GPU, equal bits are not promised)")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
@@ -16,11 +16,12 @@ from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
 from bench.commands.request import Request, add_target_command, add_tests, request_of
 from bench.errors import InputError, choose
-
-if TYPE_CHECKING:
-    from bench.plan.table import TablePlan
-    from bench.records.store import Store
-    from bench.spec import RunSpec
+from bench.launch import Job, untrained
+from bench.launch.failures import CLASSES
+from bench.launch.preflight import require_backbones
+from bench.launch.status import Snapshot, state
+from bench.rules import SOURCES
+from bench.spec import RunSpec, to_json
 
 RUN = """
 examples:
@@ -80,86 +81,77 @@ def run_command(options: argparse.Namespace) -> int:
 
 def retry_command(options: argparse.Namespace) -> int:
     """Train again what failed of one of some classes."""
-    from bench.launch.failures import CLASSES
-    from bench.launch.status import Snapshot, state
-
     job, request = job_of(options), request_of(options)
     plan = request.plan
     classes = list(dict.fromkeys(name.strip() for name in options.classes.split(",")))
     for name in classes:
         if name not in CLASSES:
             raise InputError(f"--class: {choose(name, CLASSES, 'class')}")
-    now = state(plan, Snapshot(options.results))
-    chosen = [plan.unique[failure["run"]] for failure in now.failed if failure["class"] in classes]
-    if not chosen:
-        others = Counter(failure["class"] for failure in now.failed)
-        told = ", ".join(f"{count} of {name}" for name, count in others.items()) or "nothing failed"
-        print(f"{plan.name}: no run failed of {' or '.join(classes)} ({told})")
+    progress = state(plan.unique, Snapshot(options.results))
+    runs = [plan.unique[failure["run"]] for failure in progress.failed if failure["class"] in classes]
+    if not runs:
+        others = Counter(failure["class"] for failure in progress.failed)
+        listed = ", ".join(f"{count} of {name}" for name, count in others.items()) or "nothing failed"
+        print(f"{plan.name}: no run failed of {' or '.join(classes)} ({listed})")
         return 0
-    return _launch(request, chosen, job, options, True)
+    return _launch(request, runs, job, options, True)
 
 
-def _launch(request: Request, runs: Iterable[RunSpec], job: Any, options: argparse.Namespace, retry: bool) -> int:
+def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
-    from bench.launch import untrained
-    from bench.launch.preflight import require_backbones
-    from bench.launch.status import Snapshot
-
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, request)
     require_backbones(todo, request.registry, say)
-    launched = launch(request.plan, todo, job, options, store)
-    if launched.code is not None:
-        return launched.code
-    return _tell(request, Snapshot(request.results) if todo else store, launched.said)
+    outcome = launch(request.plan, todo, job, options, store)
+    if isinstance(outcome, int):
+        return outcome
+    return _tell(request, Snapshot(request.results) if todo else store, outcome)
 
 
-def _tell(request: Request, store: Store, said: str) -> int:
+def _tell(request: Request, store: Snapshot, trained: str) -> int:
     """Print the tables, write them in every format with their figures, and say where everything lies."""
-    from bench.rules import SOURCES
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
     from bench.tables.compare import fill
     from bench.tables.figures import has_rates, write_figure
 
-    plan, written = request.plan, list[Path]()
+    plan, paths = request.plan, list[Path]()
     look = Look(command=request.command("run"))
     for number, table in enumerate(fill(plan, store)):
         print("\n" * bool(number) + render_sheet(sheet_of(table, look)), end="")
-        name = file_name(table.plan, plan.changes)
+        name = "-".join(filter(None, (table.plan.name.replace("/", "-"), plan.changes)))  # gta-table2, demo-1f3a5c
         for source in SOURCES if table.plan.is_published else ("",):
             sheet = sheet_of(table, Look(source, command=look.command))
-            written += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
+            paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
         if table.finished and not table.plan.is_published and has_rates(table):
-            written += write_figure(table, store.root / "figures", name)
+            paths += write_figure(table, store.root / "figures", name)
+    progress = state(plan.unique, store)
+    failed = f", {len(progress.failed)} failed" if progress.failed else ""
+    print(f"\n{trained}, {progress.done} of {progress.runs} are done{failed}")
+    print_failed(progress)
+    print("written: " + "\n         ".join(_together(paths)))
     hints = [f"{request.command('table')} --format latex"] if plan.changes else plan.next
-    return _tell_end(request, store, said, written, hints)
-
-
-def file_name(table: TablePlan, changes: str) -> str:
-    """A table's name for files, apart from that of the table as declared: ``demo-1f3a5c``, ``gta-table2``."""
-    name = table.name.replace("/", "-")
-    return f"{name}-{changes}" if changes else name
+    if hints and not progress.failed:
+        print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
+    return 1 if progress.failed else 0
 
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
-    from bench.launch.status import Snapshot, state
-
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
-    now = state(plan, store)
+    progress = state(plan.unique, store)
     if options.format == "json":
-        counts = {"target": plan.name, "needed": plan.needed, "done": now.done}
+        counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
         estimate = asdict(cost_of(request, store, options))
         print_json({**counts, **_runs_and_cells(request), "missing_data": missing_data(request), "estimate": estimate})
         return 0
     _print_axes(request)
     shared = plan.needed - len(plan.unique)
     again = f" ({shared} more are shared)" if shared else ""
-    counted = f"{now.done} done, {len(now.failed)} failed, {now.missing} to train"
-    print(f"{now.runs} different runs{again}: {counted}")
+    counted = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
+    print(f"{progress.runs} different runs{again}: {counted}")
     print_cost(request, store, options)
     print_excluded(plan)
     print_missing_data(request)
@@ -168,8 +160,6 @@ def plan_command(options: argparse.Namespace) -> int:
 
 def _runs_and_cells(request: Request) -> dict[str, Any]:
     """The runs with what they are of, and the cells that are left out, as plain data."""
-    from bench.spec import to_json
-
     runs: dict[str, dict[str, Any]] = {}
     excluded = []
     for table in request.plan.tables:
@@ -189,32 +179,17 @@ def _print_axes(request: Request) -> None:
     if any(table.is_published for table in plan.tables):
         print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
         for table in plan.tables:
-            cells = sum(bool(cell.candidates) for _, cell in table.places())
-            print(f"  {table.name:18} {cells:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
+            filled = sum(bool(cell.candidates) for _, cell in table.places())
+            print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
         return
     print(f"{plan.name}: {plan.title}")
     (table,) = plan.tables
-    for noun in ("method", "backbone", "dataset", "rate"):
-        _print_axis(noun, [cell.axes[noun] for _, cell in table.places()])
-    _print_axis("seed", [f"{spec.seed}" for spec in plan.unique.values()])
-
-
-def _print_axis(noun: str, labels: Sequence[str]) -> None:
-    names = list(dict.fromkeys(labels))
-    print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
-
-
-def _tell_end(request: Request, store: Store, said: str, written: Sequence[Path], hints: Sequence[str]) -> int:
-    from bench.launch.status import state
-
-    now = state(request.plan, store)
-    failed = f", {len(now.failed)} failed" if now.failed else ""
-    print(f"\n{said}, {now.done} of {now.runs} are done{failed}")
-    print_failed(now)
-    print("written: " + "\n         ".join(_together(written)))
-    if hints and not now.failed:
-        print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
-    return 1 if now.failed else 0
+    cells = [cell for _, cell in table.places()]
+    axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
+    axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
+    for noun, labels in axes.items():
+        names = list(dict.fromkeys(labels))
+        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
 
 
 def _together(paths: Iterable[Path]) -> list[str]:

@@ -1,8 +1,11 @@
-"""Cards and lists in words: what there is, and what each thing says of itself."""
+"""What there is, and what each thing says of itself: ``list``, ``show``, ``completion``."""
 
 from __future__ import annotations
 
+import argparse
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
-from bench.errors import InputError, choose
+from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.errors import InputError, choose, visible
 from bench.metrics import Metric
 from bench.reading.document import read_document
 from bench.records.record import Record, Stored, status_of
@@ -20,9 +25,78 @@ from bench.registry import Registry
 
 KINDS = ("methods", "backbones", "datasets", "metrics", "papers", "tables", "experiments")
 
+LIST = """
+examples:
+  bench list methods
+  bench list experiments --format json
+  bench list methods --plugin ~/mine
+"""
+SHOW = """
+examples:
+  bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
+  bench show micro_vit
+  bench show timm:vit_tiny_patch16_224
+  bench show 3f9a1c2b7d10      a run, by the beginning of its id
+"""
+COMPLETION = """
+examples:
+  bench completion bash      what to put into ~/.bashrc: eval "$(bench completion bash)"; zsh and fish likewise
+"""
+
+
+def add(commands: Any) -> None:
+    """Add these commands to a parser's."""
+    listing = add_command(commands, "list", list_command, "what there is", LIST)
+    listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    add_plugin(listing)
+    add_format(listing, ("text", "json"))
+    about = "the card of a method, backbone, dataset, paper, experiment or run"
+    show = add_command(commands, "show", show_command, about, SHOW)
+    show.add_argument("name", metavar="NAME")
+    add_plugin(show)
+    add_results(show)
+    add_format(show, ("text", "json"))
+    about = "how to complete names with the Tab key"
+    completion = add_command(commands, "completion", completion_command, about, COMPLETION)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh, fish")
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Print what there is of a kind."""
+    rows = list_kind(options.kind, bench.Registry(options.plugin))
+    if options.format == "json":
+        print_json(rows)
+        return 0
+    if not rows:
+        print(f"there are no {options.kind} yet")
+    wide = max((len(row["name"]) for row in rows), default=0)
+    room = max(20, shutil.get_terminal_size().columns - wide - 2) if sys.stdout.isatty() else 10_000
+    for row in rows:
+        about = " ".join(visible(row["about"]).split())
+        print(f"{row['name']:{wide}}  {about if len(about) <= room else about[: room - 3] + '...'}")
+    return 0
+
+
+def show_command(options: argparse.Namespace) -> int:
+    """Print a card."""
+    cards = describe(options.name, bench.Registry(options.plugin), bench.Store(options.results))
+    if options.format == "json":
+        print_json([card.facts for card in cards])
+        return 0
+    print("\n\n".join(visible(card.text) for card in cards))
+    return 0
+
+
+def completion_command(options: argparse.Namespace) -> int:
+    """Print the line that switches completion on."""
+    import argcomplete
+
+    print(argcomplete.shellcode(["bench"], shell=options.shell), end="")
+    return 0
+
 
 @dataclass(frozen=True)
-class Shown:
+class Description:
     """A card as a text for people and as plain data for programs."""
 
     text: str
@@ -45,37 +119,36 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
     return [{"name": name, "about": str(read_document(path).get("title", ""))} for name, path in files.items()]
 
 
-def describe(name: str, registry: Registry, store: Store) -> list[Shown]:
+def describe(name: str, registry: Registry, store: Store) -> list[Description]:
     """Every card of that name: a method, a backbone, a dataset, a paper, an experiment; or else a run, by its id.
 
-    Raises:
-        InputError: nothing has that name.
+    Raises ``InputError`` where nothing has that name.
     """
     plain = name.partition("@")[0]
-    found = []
-    if name in registry.method_files:
-        found.append(_method(registry.method(name)))
-    if plain in registry.backbone_files or name.startswith("timm:"):
-        found.append(_backbone(registry.backbone(name)))
-    if plain in registry.dataset_files or name.startswith("folder:"):
-        found.append(_dataset(registry.dataset(name)))
-    if name in registry.metrics:
-        found.append(_metric(registry.metrics[name]))
     declared = registry.experiment_files | registry.table_files
+    cards = []
+    if name in registry.method_files:
+        cards.append(_method(registry.method(name)))
+    if plain in registry.backbone_files or name.startswith("timm:"):
+        cards.append(_backbone(registry.backbone(name)))
+    if plain in registry.dataset_files or name.startswith("folder:"):
+        cards.append(_dataset(registry.dataset(name)))
+    if name in registry.metrics:
+        cards.append(_metric(registry.metrics[name]))
     if name in registry.protocol_files:
-        found.append(_paper(name, registry))
+        cards.append(_paper(name, registry))
     if name in declared:
-        found.append(_experiment(name, declared[name]))
-    if not found and re.fullmatch(r"[0-9a-f]{4,12}", name):
-        found.append(_run(store.record(name)))
-    if not found:
-        known = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *declared, *registry.papers}
-        known |= {*registry.metrics}
-        raise InputError(choose(name, known, "method, backbone, dataset, metric, paper, experiment or run"))
-    return found
+        cards.append(_experiment(name, declared[name]))
+    if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
+        cards.append(_run(store.record(name)))
+    if not cards:
+        names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
+        names |= {*declared, *registry.papers}
+        raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, experiment or run"))
+    return cards
 
 
-def _method(card: MethodCard) -> Shown:
+def _method(card: MethodCard) -> Description:
     lines = [f"method {card.name}: {card.summary}"]
     lines += [f"  {line}".rstrip() for line in card.text.splitlines()]
     lines.append(f"  paper: {card.paper or 'not stated'}")
@@ -95,10 +168,10 @@ def _method(card: MethodCard) -> Shown:
         "hyper_parameters": [asdict(hyper) for hyper in card.hypers.values()],
         "file": str(card.path),
     }
-    return Shown("\n".join(lines), facts)
+    return Description("\n".join(lines), facts)
 
 
-def _backbone(card: BackboneCard) -> Shown:
+def _backbone(card: BackboneCard) -> Description:
     weights = {"none": "random", "pretrained": "timm's own, downloaded when first used"}
     facts = {
         "kind": "backbone",
@@ -110,10 +183,10 @@ def _backbone(card: BackboneCard) -> Shown:
         "offers": sorted(card.offers),
         **{key: value for key, value in card.facts.items() if key not in ("title", "model", "arguments", "offers")},
     }
-    return Shown(_listed(facts), facts)
+    return Description(_listed(facts), facts)
 
 
-def _dataset(card: DatasetCard) -> Shown:
+def _dataset(card: DatasetCard) -> Description:
     rest = {key: value for key, value in card.facts.items() if key not in ("title", "about")}
     facts = {"kind": "dataset", "name": card.name, "about": card.title, **rest}
     if "about" in card.facts:
@@ -122,64 +195,41 @@ def _dataset(card: DatasetCard) -> Shown:
         facts["folder"] = card.path
         get = "" if card.name.startswith("folder:") else f" ('bench data prepare {card.name}' gets it, or says how)"
         facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
-    told = {key: value for key, value in facts.items() if key not in _LISTED_APART}
-    lines = [_listed(told)]
-    for key in _LISTED_APART:
-        if facts.get(key):
-            lines.append(f"  {key}:")
-            lines += [f"    {line}" for line in _entries(facts[key])]
-    return Shown("\n".join(lines), facts)
+    apart = [key for key in ("variants", "papers", "traps", "steps", "download", "checksums") if facts.get(key)]
+    lines = [_listed({key: value for key, value in facts.items() if key not in apart})]
+    for key in apart:
+        entries = facts[key]
+        named = [("-", entry) for entry in entries]
+        if isinstance(entries, Mapping):
+            named = [(f"{entry}:", value) for entry, value in entries.items()]
+        lines += [f"  {key}:", *(f"    {sign} {in_words(entry, ' + ')}" for sign, entry in named)]
+    return Description("\n".join(lines), facts)
 
 
-_LISTED_APART = ("variants", "papers", "traps", "steps", "download", "checksums")
-
-
-def _entries(value: Any) -> list[str]:
-    """A line for each entry of a list or mapping."""
-    if isinstance(value, list):
-        return [f"- {_flat(entry)}" for entry in value]
-    return [f"{key}: {_flat(entry)}" for key, entry in value.items()]
-
-
-def _flat(value: Any) -> str:
-    """A value in one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(entry)}" for key, entry in value.items())
-    if isinstance(value, list):
-        return " + ".join(_flat(entry) for entry in value)
-    return " ".join(str(value).split())
-
-
-def _paper(name: str, registry: Registry) -> Shown:
+def _paper(name: str, registry: Registry) -> Description:
     """How a paper trains, with the source of each setting, and its tables."""
     protocol = read_document(registry.protocol_files[name])
     tables = [table for table in registry.table_files if table.partition("/")[0] == name]
     titles = {table: str(read_document(registry.table_files[table]).get("title", "")) for table in tables}
     facts = {"kind": "paper", "name": name, "about": str(protocol.get("title", "")), "tables": titles}
     lines = [f"paper {name}: {facts['about']}", "  protocol:"]
-    stated = {**protocol.get("settings", {}), **{key: protocol[key] for key in _STATED if key in protocol}}
-    for key, given in stated.items():
-        lines.append(f"    {key} = {given['value']}  ({given['source']})")
-    lines += ["  notes:", *_noted(protocol["notes"])] if protocol.get("notes") else []
+    rules = {key: protocol[key] for key in ("seeds", "selection", "sweep") if key in protocol}
+    for key, stated in {**protocol.get("settings", {}), **rules}.items():
+        lines.append(f"    {key} = {stated['value']}  ({stated['source']})")
+    if notes := protocol.get("notes"):
+        lines += ["  notes:", *(f"    - {in_words(note)}" for note in notes)]
     lines += ["  tables:", *(f"    {table}: {title}" for table, title in titles.items())]
     lines.append(f"  'bench table {name}', 'bench plan {name}', 'bench audit {name}', 'bench claims {name}'")
-    return Shown("\n".join(lines), {**facts, "protocol": dict(protocol)})
+    return Description("\n".join(lines), {**facts, "protocol": dict(protocol)})
 
 
-_STATED = ("seeds", "selection", "sweep")
-
-
-def _noted(notes: list[str]) -> list[str]:
-    return [f"    - {' '.join(str(note).split())}" for note in notes]
-
-
-def _experiment(name: str, path: Path) -> Shown:
+def _experiment(name: str, path: Path) -> Description:
     text = read_document(path)
     facts = {"kind": "experiment", "name": name, "about": text.get("title", ""), "file": str(path)}
-    return Shown(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
+    return Description(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
 
 
-def _run(stored: Stored) -> Shown:
+def _run(stored: Stored) -> Description:
     record, folder = stored
     status = status_of(record)
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
@@ -190,10 +240,10 @@ def _run(stored: Stored) -> Shown:
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
     facts |= {"command": record.command or None, "folder": str(folder)}
-    return Shown(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
+    return Description(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
 
 
-def _metric(metric: Metric) -> Shown:
+def _metric(metric: Metric) -> Description:
     bounds = ["any" if bound is None else f"{bound:g}" for bound in (metric.low, metric.high)]
     about = metric.compute or metric.of_run
     facts = {
@@ -206,7 +256,7 @@ def _metric(metric: Metric) -> Shown:
         "to": bounds[1],
         "of": "a point of the curve" if metric.of_curve else "the whole run",
     }
-    return Shown(_listed({key: value for key, value in facts.items() if value}), facts)
+    return Description(_listed({key: value for key, value in facts.items() if value}), facts)
 
 
 def _listed(facts: Mapping[str, Any]) -> str:
@@ -214,14 +264,14 @@ def _listed(facts: Mapping[str, Any]) -> str:
     lines = [f"{facts['kind']} {facts['name']}: {facts['about']}"]
     for key, value in facts.items():
         if key not in ("kind", "name", "about"):
-            lines.append(f"  {key.replace('_', ' ')}: {_said(value)}")
+            lines.append(f"  {key.replace('_', ' ')}: {in_words(value)}")
     return "\n".join(lines)
 
 
-def _said(value: Any) -> str:
-    """A fact in words: lists and mappings without the signs of a programming language."""
+def in_words(value: Any, between: str = ", ") -> str:
+    """Plain data in one line, lists and mappings without the signs of a programming language; None says nothing."""
     if isinstance(value, list):
-        return ", ".join(map(_said, value))
+        return between.join(in_words(entry, between) for entry in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_said(entry)}" for key, entry in value.items())
-    return "no" if value is False else "yes" if value is True else " ".join(str(value).split())
+        return ", ".join(f"{key} {in_words(entry, between)}" for key, entry in value.items() if entry is not None)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else " ".join(str(value).split())

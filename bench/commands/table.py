@@ -11,12 +11,13 @@ from bench.commands import items
 from bench.commands.options import add_sheet_format, say
 from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one
 from bench.errors import InputError, choose
+from bench.metrics import Metric
 from bench.reading.syntax import split_list
+from bench.records.store import Store
 from bench.rules import MARKS, SELECTIONS, SOURCES
 from bench.sheets.formats import FORMATS, Format, find_format, render_sheet
 
 if TYPE_CHECKING:
-    from bench.metrics import Metric
     from bench.sheets.sheet import Sheet
     from bench.sheets.view import Look
     from bench.tables.compare import Entry, Table
@@ -45,8 +46,6 @@ examples:
   bench figure demo --output accuracy.pdf
   bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
 """
-
-
 RUNS = """
 One row a run: axes, hyper-parameters, settings, metrics on both splits, cost, versions, id.
 
@@ -102,47 +101,31 @@ def add_marks(parser: argparse.ArgumentParser) -> None:
 
 def table_command(options: argparse.Namespace) -> int:
     """Print the table."""
-    check_width(options.width)
+    from bench.sheets.view import Look
+
     request = request_of(options)
     format = find_format(options.format, request.registry)
-    require_sentences(format, options)
-    for sheet in _sheets(request, format, options):
-        print(sheet, end="")
-    return 0
-
-
-def check_width(width: int | None) -> None:
-    """Raise ``InputError`` where text is to be narrower than a table can be."""
-    if width is not None and width < 20:
-        raise InputError(f"--width {width}: a table needs at least 20 columns")
-
-
-def require_sentences(format: Format, options: argparse.Namespace) -> None:
-    """Raise ``InputError`` where a claim over datasets is wanted and the format has no place for it."""
-    if options.across and not format.sentences:
-        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
-
-
-def _sheets(request: Request, format: Format, options: argparse.Namespace) -> list[str]:
-    """The tables in the wanted format, one after the other."""
+    check_layout(options, format)
     several = [option for option in ("selection", "metric") if len(split_list(getattr(options, option))) > 1]
     if len(several) > 1:
         raise InputError("--selection and --metric: one of the two may list several at a time")
-    sheets = [_beside(request, several[0], options)] if several else _one_by_one(request, options)
+    look = Look(options.source or "", options.mark == "means", request.command("run"))
+    sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
         raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")
-    texts = [render_sheet(sheet, format, options.width) for sheet in sheets]
-    return ["\n" * bool(number) + text for number, text in enumerate(texts)]
+    print("\n".join(render_sheet(sheet, format, options.width) for sheet in sheets), end="")
+    return 0
 
 
-def look_of(request: Request, options: argparse.Namespace) -> Look:
-    """How tables are shown."""
-    from bench.sheets.view import Look
+def check_layout(options: argparse.Namespace, format: Format) -> None:
+    """Raise ``InputError`` where text is to be narrower than a table can be, or a format does not hold what it asks."""
+    if options.across and not format.sentences:
+        raise InputError(f"--across: --format {options.format} has cells alone; claims are told in every other format")
+    if options.width is not None and options.width < 20:
+        raise InputError(f"--width {options.width}: a table needs at least 20 columns")
 
-    return Look(options.source or "", options.mark == "means", request.command("run"))
 
-
-def _one_by_one(request: Request, options: argparse.Namespace) -> list[Sheet]:
+def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> list[Sheet]:
     from bench.sheets.view import candidates_sheet, default_source, sheet_of
     from bench.tables.compare import fill
 
@@ -158,53 +141,46 @@ def _one_by_one(request: Request, options: argparse.Namespace) -> list[Sheet]:
         if not any(sheet.rows for sheet in sheets):
             raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
         return [sheet for sheet in sheets if sheet.rows]
-    asked = next((name for name in ("test", "across", "metric") if getattr(options, name)), "")
-    look, source = look_of(request, options), options.source or default_source(tables)
-    if asked and source == "published":
+    typed = next((name for name in ("test", "across", "metric") if getattr(options, name)), "")
+    source = options.source or default_source(tables)
+    if typed and source == "published":
         if options.source:
-            raise InputError(f"--{asked}: published numbers are shown as printed; it is for --source ours or both")
+            raise InputError(f"--{typed}: published numbers are shown as printed; it is for --source ours or both")
         source = "both"
     return [sheet_of(table, look, source) for table in tables]
 
 
-def _beside(request: Request, option: str, options: argparse.Namespace) -> Sheet:
+def _beside(request: Request, option: str, options: argparse.Namespace, look: Look) -> Sheet:
     """The same runs under several selection rules, or with several metrics."""
     from bench.sheets.view import beside, by_rule
     from bench.tables.compare import fill
 
     if option == "selection":
-        if given := next((name for name in ("test", "across") if getattr(options, name)), ""):
-            raise InputError(f"--{given}: selection rules side by side have no tests; give one rule")
+        if options.test or options.across:
+            typed = "test" if options.test else "across"
+            raise InputError(f"--{typed}: selection rules side by side have no tests; give one rule")
         for rule in split_list(options.selection):
             if rule not in SELECTIONS:
                 raise InputError(f"--selection: {choose(rule, SELECTIONS, 'selection')}")
-    requests = request.beside(option)
+    requests = [request.with_overrides(**{option: value}) for value in split_list(getattr(options, option))]
     require_one(requests[0].plan, f"--{option} with several")
     tables: dict[str, Table] = {}
     selector: Metric | None = None
     for each in requests:
-        if option == "metric" and selector is None:
+        name = each.overrides.selection
+        if option == "metric":
             metric = each.overrides.typed_metric(request.registry.metrics)
-            selector = metric if metric and metric.of_curve else None
-        (table,) = fill(each.plan, request.store, selector)
-        tables[_column(each, option)] = table
-    return by_rule(tables) if option == "selection" else beside(tables, look_of(request, options))
-
-
-def _column(request: Request, option: str) -> str:
-    """What a table is called beside others of the same runs."""
-    if option == "selection":
-        return request.overrides.selection
-    metric = request.overrides.typed_metric(request.registry.metrics)
-    assert metric is not None
-    return metric.heading
+            assert metric is not None
+            name = metric.heading
+            if metric.of_curve and selector is None:
+                selector = metric
+        (tables[name],) = fill(each.plan, request.store, selector)
+    return by_rule(tables) if option == "selection" else beside(tables, look)
 
 
 def figure_command(options: argparse.Namespace) -> int:
     """Draw the figure."""
     from bench.tables.compare import fill
-    from bench.tables.figure import figure
-    from bench.tables.figures import write_figure
 
     if options.output is not None and options.output.suffix not in (".png", ".pdf"):
         raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
@@ -212,24 +188,13 @@ def figure_command(options: argparse.Namespace) -> int:
     require_one(request.plan, f"--kind {options.kind}")
     if options.source and not request.plan.tables[0].is_published:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
-    if options.kind == "cd":
-        return _diagram_command(request, options)
-    if options.source == "published":
+    if options.source == "published" and options.kind != "cd":
         raise InputError("--source published: it is for diagrams (--kind cd); a figure of rates is of our runs")
     store = request.store
     (table,) = fill(request.plan, store)
-    if not table.finished:
-        raise InputError(
-            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
-            f"'{request.command('run')}' trains them"
-        )
+    draw = _draw_diagrams if options.kind == "cd" else _draw_rates
     try:
-        if options.output is None:
-            store.check_writable()
-            paths = write_figure(table, store.root / "figures", request.plan.variant.replace("/", "-"))
-        else:
-            figure(table, [options.output])
-            paths = [options.output]
+        paths = draw(table, request, options, store)
     except ValueError as error:
         raise InputError(f"{request.target}: {error}") from None
     except OSError as error:
@@ -238,31 +203,42 @@ def figure_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _diagram_command(request: Request, options: argparse.Namespace) -> int:
-    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
-    from bench.tables.across import by_dataset
-    from bench.tables.compare import fill
-    from bench.tables.figures import write_diagrams
+def _draw_rates(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
+    """Draw accuracy against sampling rate."""
+    from bench.tables.figure import figure
+    from bench.tables.figures import write_figure
 
-    store = request.store
+    if not table.finished:
+        raise InputError(
+            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
+            f"'{request.command('run')}' trains them"
+        )
     if options.output is None:
         store.check_writable()
-    (table,) = fill(request.plan, store)
+        return write_figure(table, store.root / "figures", request.plan.variant.replace("/", "-"))
+    figure(table, [options.output])
+    return [options.output]
+
+
+def _draw_diagrams(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
+    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
+    from bench.tables.across import by_dataset
+    from bench.tables.figures import write_diagrams
+
+    if options.output is None:
+        store.check_writable()
     published = options.source == "published"
-    values, signs = [[_values(entry, published) for entry in line] for line in table.entries], set[int]()
-    for contest in table.plan.contests:
-        signs |= {-1 if contest.lower else 1} if published else {table.at(contest.places[0]).planned.metric.sign}
+    values = [[_values(entry, published) for entry in line] for line in table.entries]
+    contests = table.plan.contests
+    signs = {table.at(contest.places[0]).planned.metric.sign for contest in contests}
+    if published:
+        signs = {-1 if contest.lower else 1 for contest in contests}
     if len(signs) > 1:
         raise InputError(f"{request.target}: of some columns more is better and of others less; ranks need one metric")
     source = f"-{options.source or 'ours'}" if table.plan.is_published else ""
     name, alpha = f"{request.plan.variant.replace('/', '-')}{source}", table.plan.rules.alpha
     groups = by_dataset(table.plan, values)
-    try:
-        paths = write_diagrams(groups, name, store.root / "figures", options.output, alpha, lower=signs == {-1})
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from None
-    print("\n".join(str(path) for path in paths))
-    return 0
+    return write_diagrams(groups, name, store.root / "figures", options.output, alpha, lower=signs == {-1})
 
 
 def _values(entry: Entry, published: bool) -> tuple[float, ...]:

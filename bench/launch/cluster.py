@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.process import last_line
+
 Call = Callable[[Sequence[str]], str]
 """Runs a command and gives what it printed; raises ``Unreachable`` where it fails."""
 
@@ -20,13 +22,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cluster allows.
-
-    Attributes:
-        name: the cluster's.
-        array: most tasks of an array.
-        submit: most jobs that the user may have in the queue; None where nothing says.
-    """
+    """What a cluster allows: most tasks of an array, and most jobs of the user in the queue; None: nothing says."""
 
     name: str
     array: int
@@ -42,17 +38,13 @@ def call(command: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unreachable(f"{command[0]} does not answer ({type(error).__name__})") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Unreachable(said[-1] if command[0] in said[-1] else f"{command[0]}: {said[-1]}")
+        line = last_line(done.stderr or f"exit code {done.returncode}")
+        raise Unreachable(line if command[0] in line else f"{command[0]}: {line}")
     return done.stdout
 
 
 class Cluster:
-    """The cluster that SLURM's commands on this machine speak to.
-
-    Args:
-        call: runs one of them.
-    """
+    """The cluster that SLURM's commands on this machine speak to."""
 
     def __init__(self, call: Call = call) -> None:
         self._call = call
@@ -62,25 +54,19 @@ class Cluster:
         return self._config().get("ClusterName", "")
 
     def limits(self, account: str = "", qos: str = "") -> Limits:
-        """What this user may submit under an account and a quality of service; by default under the user's own.
-
-        Raises:
-            Unreachable: the controller does not answer.
-        """
+        """What this user may submit under an account and a quality of service. Raises ``Unreachable``."""
         config = self._config()
-        found = [*self._association(account, config.get("ClusterName", "")), *self._quality(qos)]
+        name = config.get("ClusterName", "")
+        most = self._association(account, name)
+        for row in self._numbers(["show", "qos", qos, "format=MaxSubmitJobsPerUser"]) if qos else ():
+            most += row
         # an array's last index is one less than MaxArraySize, and its first one is 0
-        return Limits(config.get("ClusterName", ""), int(config["MaxArraySize"]), min(found, default=None))
+        return Limits(name, int(config["MaxArraySize"]), min(most, default=None))
 
     def queue(self, users: Collection[str]) -> dict[str, str]:
-        """The jobs of some users that have not ended: ``{"12_0": "PENDING"}``, a task of an array each for itself.
-
-        Raises:
-            Unreachable: the controller does not answer.
-        """
-        said = self._call(["squeue", "--noheader", "--array", f"--users={','.join(sorted(users))}", "--format=%i|%T"])
-        rows = (line.strip().partition("|") for line in said.splitlines() if line.strip())
-        return {job: state for job, _, state in rows}
+        """The jobs of some users that have not ended: ``{"12_0": "PENDING"}``. Raises ``Unreachable``."""
+        rows = self._call(["squeue", "--noheader", "--array", f"--users={','.join(sorted(users))}", "--format=%i|%T"])
+        return dict(re.findall(r"^\s*([^|\s]+)\|(\S+)", rows, re.MULTILINE))
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """Cancel jobs. Raises ``Unreachable``."""
@@ -88,8 +74,8 @@ class Cluster:
             self._call(["scancel", *jobs[first : first + _AT_ONCE]])
 
     def _config(self) -> Mapping[str, str]:
-        said = self._call(["scontrol", "show", "config"])
-        config = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", said, re.MULTILINE))
+        text = self._call(["scontrol", "show", "config"])
+        config = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
         if not config.get("MaxArraySize", "").isdigit():
             raise Unreachable("scontrol show config does not say MaxArraySize")
         return config
@@ -102,15 +88,10 @@ class Cluster:
             return []
         return [max(min(row) for row in rows)] if rows else []
 
-    def _quality(self, qos: str) -> list[int]:
-        if not qos:
-            return []
-        return [number for row in self._numbers(["show", "qos", qos, "format=MaxSubmitJobsPerUser"]) for number in row]
-
     def _numbers(self, question: Sequence[str]) -> list[list[int]]:
         """The numbers in each line of what sacctmgr says; nothing where there is no accounting."""
         try:
-            said = self._call(["sacctmgr", "--noheader", "--parsable2", *question])
+            answer = self._call(["sacctmgr", "--noheader", "--parsable2", *question])
         except Unreachable:
             return []
-        return [[int(cell) for cell in line.split("|") if cell.isdigit()] for line in said.splitlines()]
+        return [list(map(int, filter(str.isdigit, line.split("|")))) for line in answer.splitlines()]

@@ -16,12 +16,9 @@ class Job:
     """Everything a worker needs beside the runs, as plain data.
 
     Attributes:
-        results: the folder of the store.
-        plugins: the user's files and folders.
         command: what was typed, for the records.
         checkpoint_every: seconds between the checkpoints of a run in training.
-        ranks: processes, one a GPU, that share each run (data parallel); 1 for one process a run.
-        launcher: the name of the launcher.
+        ranks: processes, one a GPU, that share each run (data parallel).
         track: names of the trackers that are told of each run's curve.
         progress: seconds between a worker's tellings of how far its run is; 0: none are wanted.
     """
@@ -38,10 +35,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to a run.
-
-    It is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
-    """
+    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``."""
 
     run_id: str
     label: str
@@ -55,13 +49,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What was put into a queue.
-
-    Attributes:
-        runs: how many.
-        jobs: in how many jobs.
-        details: more to say of it, in lines.
-    """
+    """What was put into a queue: how many runs, in how many jobs, and more to say of it, in lines."""
 
     runs: int
     jobs: int
@@ -74,8 +62,7 @@ class Executor(Protocol):
     def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> Submitted | None:
         """Train the runs, telling ``report`` of each that ends. A failing run must not stop the others.
 
-        Returns:
-            What waits in a queue now; None where every run has ended.
+        Returns what waits in a queue now; None where every run has ended.
         """
         ...
 
@@ -87,25 +74,12 @@ def run(
     report: Callable[[Event], None] = lambda event: None,
     *,
     retry: bool = False,
-    store: Store | None = None,
 ) -> list[RunSpec]:
-    """Train the runs that have no record yet.
+    """Train the runs that have no record yet, and with ``retry`` those that failed; gives those that were handed over.
 
-    Args:
-        runs: any; those of one id count once.
-        job: results folder and plugins.
-        executor: where to train them.
-        report: told of each run that ends.
-        retry: train again what failed before.
-        store: the store of ``job.results``, where it has been read already.
-
-    Returns:
-        The runs that were handed to the executor.
-
-    Raises:
-        InputError: the results folder cannot be written to.
+    Runs of one id count once; ``report`` is told of each that ends. Raises ``InputError`` where nothing can be written.
     """
-    store = store or Store(job.results)
+    store = Store(job.results)
     todo = untrained(runs, store, retry=retry)
     make_ready(store)
     if todo:
@@ -124,8 +98,7 @@ def untrained(runs: Iterable[RunSpec], store: Store, *, retry: bool = False) -> 
 def make_ready(store: Store) -> None:
     """Make a store that has been read ready for new records: what is damaged is set aside.
 
-    Raises:
-        InputError: it cannot be written to.
+    Raises ``InputError`` where it cannot be written to.
     """
     store.check_writable()
     store.clear_drafts()

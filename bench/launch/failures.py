@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
@@ -72,11 +74,7 @@ kernel that is given a wrong index says so too, and would again."""
 
 
 class PartFailed(SystemExit):
-    """A process's part of a run failed; the others need it for theirs, so they end too.
-
-    Attributes:
-        failure: what it failed of.
-    """
+    """A process's part of a run failed; the others need it for theirs, so they end too."""
 
     def __init__(self, label: str, failure: Failure) -> None:
         super().__init__(f"{label}: {failure.message}")
@@ -90,7 +88,6 @@ class Failure:
     Attributes:
         message: one line.
         kind: one of ``CLASSES``.
-        trace: of the exception, if it was one.
         log: the last of what the process printed, where it died.
     """
 
@@ -104,22 +101,22 @@ class Failure:
         return {name: redacted(value)[-TAIL:] for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, given: dict[str, Any]) -> Failure:
+    def from_json(cls, content: dict[str, Any]) -> Failure:
         """What ``to_json`` wrote."""
-        return cls(**{name: str(given[name]) for name in ("message", "kind", "trace", "log")})
+        return cls(**{name: str(content[name]) for name in ("message", "kind", "trace", "log")})
 
 
 def failure_class(error: BaseException) -> str:
     """Which of ``CLASSES`` a failure is of."""
-    said = _class_of(f"{type(error).__name__} {error}")
-    if isinstance(error, MemoryError) or said == "oom":
+    kind = _class_of(f"{type(error).__name__} {error}")
+    if isinstance(error, MemoryError) or kind == "oom":
         return "oom"
     if type(error).__name__ == "Diverged":
         return "diverged"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS):
         return "node"
-    if said and not isinstance(error, InputError):
-        return said
+    if kind and not isinstance(error, InputError):
+        return kind
     return "data" if isinstance(error, (InputError, OSError)) else "code"
 
 
@@ -131,18 +128,20 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(message, failure_class(error), traceback.format_exc())
 
 
+def printed(log: Path) -> str:
+    """The last of what a process printed to its log."""
+    with contextlib.suppress(FileNotFoundError):
+        return log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
+    return ""
+
+
 def death(code: int, log: str, who: str = "its worker process") -> Failure:
-    """What a process failed of that ended without an answer.
+    """What a process failed of that ended without an answer, by its exit code (minus the signal's number) and its log.
 
     SIGKILL is what the kernel sends where memory is short, and SIGBUS what a process gets that writes to memory which
     has no place behind it. SIGTERM, which a worker answers with a checkpoint and exit code 0, is what some watchdogs of
     memory send, and people. An exception that nobody handled (exit code 1) or an abort is of what was printed last, as
     where a watchdog ends a process whose GPU no longer answers. Any other signal or exit code is the code's own doing.
-
-    Args:
-        code: its exit code; minus the signal's number if one killed it.
-        log: what it printed.
-        who: it, in words.
     """
     message = f"{who} ended: {how_ended(code)}"
     if code == -signal.SIGKILL:
@@ -158,7 +157,7 @@ def death(code: int, log: str, who: str = "its worker process") -> Failure:
 def is_broken(failure: Failure) -> bool:
     """Whether a process lost the others that share its run: what they failed of is the cause then, if it is known."""
     text = f"{failure.message} {failure.trace} {failure.log[-_LAST:]}".lower()
-    return failure.kind == "node" and any(said in text for said in _BROKEN)
+    return failure.kind == "node" and any(phrase in text for phrase in _BROKEN)
 
 
 def blamed(failures: Sequence[Failure]) -> Failure:
@@ -169,6 +168,6 @@ def blamed(failures: Sequence[Failure]) -> Failure:
 def _class_of(text: str) -> str:
     """The class that a text tells of: memory or the machine; empty where it tells of neither."""
     small = text.lower()
-    if any(said in small for said in _NO_MEMORY):
+    if any(phrase in small for phrase in _NO_MEMORY):
         return "oom"
-    return "node" if any(said in small for said in _MACHINE) else ""
+    return "node" if any(phrase in small for phrase in _MACHINE) else ""

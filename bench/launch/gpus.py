@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import subprocess
@@ -31,13 +32,15 @@ def usable_gpus() -> list[str]:
     return names[: ends[0]] if ends else names
 
 
-def gpu_of_rank(rank: int) -> str | None:
-    """The GPU of one of the processes that share a run; None where there are none.
+def gpus_of(number: int, each: int = 1) -> str | None:
+    """The GPUs of the process of a number, as CUDA_VISIBLE_DEVICES has them; None where there are none.
 
-    Each sees its own alone: of the parts of a divided GPU, CUDA shows a process only the first that is named.
+    Of the processes that share a run, each sees its own alone: of the parts of a divided GPU, CUDA shows a process only
+    the first that is named.
     """
     gpus = usable_gpus()
-    return gpus[rank % len(gpus)] if gpus else None
+    taken = [gpus[(number * each + at) % len(gpus)] for at in range(each)] if gpus else []
+    return ",".join(dict.fromkeys(taken)) or None
 
 
 @functools.cache
@@ -47,16 +50,12 @@ def _of_this_machine(devices: Path) -> tuple[str, ...]:
     if not files:
         return ()
     try:
-        asked = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return tuple(str(number) for number in range(len(files)))
-    listed = _LISTED.findall(asked.stdout)
+    listed = _LISTED.findall(listing.stdout)
     if not any(name.startswith("MIG-") for name in listed):
         return tuple(str(number) for number in range(len(listed)))
-    followed = [*listed[1:], ""]  # the parts of a GPU are listed behind it; it cannot be used beside them
-    return tuple(name for name, after in zip(listed, followed, strict=True) if _is_whole(name, after))
-
-
-def _is_whole(name: str, after: str) -> bool:
-    """Whether a listed device is a part, or a GPU without parts."""
-    return name.startswith("MIG-") or not after.startswith("MIG-")
+    # the parts of a GPU are listed behind it; it cannot be used beside them
+    divided = {name for name, next_one in itertools.pairwise(listed) if next_one.startswith("MIG-")}
+    return tuple(name for name in listed if name.startswith("MIG-") or name not in divided)

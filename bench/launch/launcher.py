@@ -6,7 +6,7 @@ A launcher is a file with one class in it that derives from ``Launcher``: ``benc
 
 from __future__ import annotations
 
-import math
+import contextlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,15 +47,10 @@ def count(low: int) -> Callable[[object], int]:
 
 def above_zero(value: object) -> float:
     """Reads a number above 0."""
-    number = math.nan
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-    if not 0 < number < 1e9:
-        raise ValueError("a number above 0")
-    return number
+    with contextlib.suppress(ValueError):
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and 0 < float(value) < 1e9:
+            return float(value)
+    raise ValueError("a number above 0")
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,6 @@ class Option:
 
     Attributes:
         key: the name of its value; ``cpus_per_run`` is typed as ``--cpus-per-run``.
-        about: its help.
         metavar: what stands for the value in the help; empty for a switch, whose value is True.
         read: makes the value from the text; ``one_line``, ``count(1)``, ``above_zero``, or a function like them.
         repeats: it may be typed several times, and ``read`` is given the list of texts.
@@ -95,14 +89,7 @@ RESUBMIT = Option("resubmit", "submit what may be in a queue that cannot be aske
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be launched.
-
-    Attributes:
-        runs: the runs without a record that no job has; at least one.
-        typed: of the launcher's options.
-        plan: every run of which these are some, by id.
-        store: the records there are.
-    """
+    """What is to be launched: runs without a record that no job has, at least one, and the plan that they are of."""
 
     runs: Sequence[RunSpec]
     typed: Typed
@@ -112,12 +99,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Queued:
-    """What waits or runs in queues.
-
-    Attributes:
-        jobs: job id and state of each run that has not ended, by run id.
-        problem: why a queue could not be asked; empty where it could or there was no need to.
-    """
+    """Job id and state of each run that waits or runs, by run id, and why a queue could not be asked, if it was so."""
 
     jobs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     problem: str = ""
@@ -125,12 +107,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What a cancellation did.
-
-    Attributes:
-        jobs: those that were cancelled.
-        shared: those that were left, since they have other runs too.
-    """
+    """The jobs that were cancelled, and those that were left, since they have other runs too."""
 
     jobs: Sequence[str] = ()
     shared: Sequence[str] = ()

@@ -16,14 +16,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
-from bench.launch.failures import death
-from bench.launch.gpus import usable_gpus
+from bench.launch.failures import death, printed
+from bench.launch.gpus import gpus_of, usable_gpus
 from bench.launch.worker import died, job_to_json
-from bench.process import environment, program
+from bench.process import close_pipes, last_line, send, start
 from bench.records.lease import ClaimWatch
 from bench.records.store import Store, folder_name
 from bench.spec import RunSpec, to_json
@@ -36,19 +36,16 @@ PAUSE = 1.0
 
 
 def default_jobs(ranks: int = 1) -> int:
-    """One worker a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
+    """One run a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
 
-    Args:
-        ranks: processes that share a run; so many fewer runs go at a time.
+    So many fewer go at a time as processes (``ranks``) share each.
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not known on every system
-        return max(1, cores // ranks)
-    return max(1, min(cores, memory // 2_000_000_000) // ranks)
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # memory is not known on every system
+        cores = min(cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2_000_000_000)
+    return max(1, cores // ranks)
 
 
 @dataclass(frozen=True)
@@ -65,16 +62,14 @@ class LocalExecutor:
         """Train the runs. A worker that dies is recorded as the failure of its run and replaced.
 
         Runs that other processes are training are waited for at the end, and trained here if they end without a record.
-
-        Raises:
-            InputError: a worker ends before it is ready, or nothing can be written to the results any more, since then
-                every run would fail for one reason.
+        Raises ``InputError`` where a worker ends before it is ready, or nothing can be written to the results any more,
+        since then every run would fail for one reason.
         """
-        left = list(runs)
-        while left:
+        waiting = list(runs)
+        while waiting:
             failed = Store(job.results).attempts()
-            theirs = self._train(left, failed, job, report)
-            left = _wait_for_others(theirs, failed, job, report)
+            theirs = self._train(waiting, failed, job, report)
+            waiting = _wait_for_others(theirs, failed, job, report)
 
     def _train(
         self, runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
@@ -91,18 +86,18 @@ class LocalExecutor:
                 if worker not in workers:  # the end of one that was replaced
                     continue
                 if answer is None and not worker.ready:
-                    raise InputError(f"workers cannot start: {_last_line(worker.errors)}")
+                    raise InputError(f"workers cannot start: {last_line(printed(worker.errors))}")
                 worker.ready = True
-                if worker.run is not None and answer and answer["status"] == "training":
-                    report(_event(worker.run, answer))
-                    continue
                 if worker.run is not None:
-                    if answer and answer["status"] == "unwritable":
-                        raise InputError(answer["message"])
-                    if answer and answer["status"] == "elsewhere":
+                    ending = answer or worker.death(worker.run, job)
+                    if ending["status"] == "unwritable":
+                        raise InputError(ending["message"])
+                    if ending["status"] == "elsewhere":
                         theirs.append(worker.run)
                     else:
-                        report(_event(worker.run, answer) if answer else _died(worker, worker.run, job))
+                        report(_event(worker.run, ending))
+                    if ending["status"] == "training":
+                        continue
                     worker.run, ended = None, ended + 1
                 if answer is None or answer.get("ends"):
                     workers.remove(worker)
@@ -128,23 +123,17 @@ class _Worker:
         # other machines, and containers with the same process ids, may have workers at the same results
         self.errors = Path(job.results) / "drafts" / f"worker-{uuid.uuid4().hex[:12]}.log"
         self.errors.parent.mkdir(parents=True, exist_ok=True)
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [*program("bench.launch.worker"), json.dumps(job_to_json(job))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment(_devices(number, job.ranks)),
-                start_new_session=True,  # Ctrl-C reaches the front process alone, which stops its workers itself
-            )
+        devices = gpus_of(number, job.ranks)
+        # Ctrl-C reaches the front process alone, which stops its workers itself
+        self.process = start(
+            "bench.launch.worker", json.dumps(job_to_json(job)), log=self.errors, devices=devices, detached=True
+        )
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def send(self, run: RunSpec) -> None:
-        """Hand over a run; a worker that is gone is noticed by its silence."""
+        """Hand over a run."""
         self.run = run
-        with contextlib.suppress(BrokenPipeError):
-            _stream(self.process.stdin).write(json.dumps(to_json(run)).encode() + b"\n")
-            _stream(self.process.stdin).flush()
+        send(self.process, to_json(run))
 
     def ask_to_stop(self) -> None:
         """Have a run in training write its checkpoint and end; a worker without a run has nothing to write."""
@@ -156,14 +145,17 @@ class _Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                _stream(stream).close()
+        close_pipes(self.process)
         self.errors.unlink(missing_ok=True)
 
+    def death(self, run: RunSpec, job: Job) -> dict[str, Any]:
+        """Record a run after which the process ended without an answer."""
+        return died(run, job, death(self.process.wait(), printed(self.errors)))
+
     def _listen(self, events: Events) -> None:
+        assert self.process.stdout is not None
         with contextlib.suppress(ValueError, OSError):
-            for line in _stream(self.process.stdout):
+            for line in self.process.stdout:
                 events.put((self, json.loads(line)))
         events.put((self, None))
 
@@ -199,31 +191,31 @@ def _wait_for_others(
 ) -> list[RunSpec]:
     """Wait until none of some runs is in the hands of another process; gives those that ended without a record.
 
-    Args:
-        runs: that others had claimed.
-        failed: how often each run had failed before they were; one that has failed since then has ended.
-        job: names the results.
-        report: told of each that has ended.
+    One that has failed more often than ``failed`` says has ended.
     """
+    from tqdm import tqdm
+
     store = Store(job.results)
-    left = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
+    held = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
     free: list[RunSpec] = []
-    told = False
-    while left:
-        held = []
-        for spec, claim in left:
+    waits = False
+    while held:
+        still_held = []
+        for spec, claim in held:
             if claim.is_held():  # asked before the record is looked for: a claim goes after its record
-                held.append((spec, claim))
-            elif store.holds(spec) or _has_failed(spec, failed, job):
-                what = "another process trained it" if store.holds(spec) else "it failed in another process"
-                report(Event(spec.id, spec.label, "elsewhere", what))
+                still_held.append((spec, claim))
+            elif store.holds(spec):
+                report(Event(spec.id, spec.label, "elsewhere", "another process trained it"))
+            elif _has_failed(spec, failed, job):
+                report(Event(spec.id, spec.label, "elsewhere", "it failed in another process"))
             else:
                 free.append(spec)
-        left = held
-        if left and not told:
-            _say(f"waiting for {len(left)} runs that other processes are training")
-            told = True
-        if left:
+        held = still_held
+        if held and not waits:
+            # above the bar, where there is one
+            tqdm.write(f"waiting for {len(held)} runs that other processes are training", file=sys.stderr)
+        waits = True
+        if held:
             time.sleep(PAUSE)
     return free
 
@@ -233,36 +225,6 @@ def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
     return (Path(job.results) / "failed" / f"{folder_name(spec)}-{failed.get(spec.id, 0) + 1}").is_dir()
 
 
-def _say(line: str) -> None:
-    """Print a line above the bar, where there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stderr)
-
-
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
-    told = {name: answer[name] for name in ("status", "message", "seconds", "top1", "step", "of") if name in answer}
-    return Event(spec.id, spec.label, **told)
-
-
-def _died(worker: _Worker, spec: RunSpec, job: Job) -> Event:
-    """Record a run whose worker process ended without an answer."""
-    log = worker.errors.read_text(encoding="utf-8", errors="replace")
-    return _event(spec, died(spec, job, death(worker.process.wait(), log)))
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no message"
-
-
-def _devices(number: int, ranks: int) -> str | None:
-    """The GPUs of a worker, one for each process of its run, as CUDA_VISIBLE_DEVICES has them; None without GPUs."""
-    gpus = usable_gpus()
-    own = [gpus[(number * ranks + rank) % len(gpus)] for rank in range(ranks)] if gpus else []
-    return ",".join(dict.fromkeys(own)) or None
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
+    names = ("status", "message", "seconds", "top1", "step", "of")
+    return Event(spec.id, spec.label, **{name: answer[name] for name in names if name in answer})

@@ -14,12 +14,9 @@ from bench.records.files import write_file
 
 
 class Orders:
-    """The runs of a job in the order in which its processes train them.
+    """The runs of a job in the order in which its processes train them, in a file for each start of the job.
 
     A generation is a set of workers that has joined; when one of them is lost, all are replaced.
-
-    Args:
-        stem: the path of the file without its suffix; another one each time that the job starts.
     """
 
     def __init__(self, stem: Path) -> None:
@@ -58,8 +55,8 @@ class Orders:
             path.unlink(missing_ok=True)
 
     def _losses(self, generation: int) -> list[Path]:
-        found = self._path.parent.glob(f"{self._path.stem}.lost-{generation}-*")
-        return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+        paths = self._path.parent.glob(f"{self._path.stem}.lost-{generation}-*")
+        return sorted(paths, key=lambda path: int(path.name.rpartition("-")[2]))
 
     def _add(self, order: list[object] | None) -> None:
         with self._path.open("a", encoding="utf-8") as file:

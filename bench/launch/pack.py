@@ -23,7 +23,7 @@ from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
 from bench.launch.orders import Orders
-from bench.launch.worker import Unwritable, died, failed
+from bench.launch.worker import Unwritable, answer, died
 from bench.records.store import Store
 from bench.spec import RunSpec, from_json
 
@@ -40,7 +40,6 @@ class Pack:
 
     Attributes:
         runs: their specs as JSON.
-        job: what workers need beside them; with absolute paths.
         gpus: GPUs for each run; 0: none is used.
         failed: failed attempts that each run had when it was submitted; without one, none.
         leeway: seconds from SIGUSR2 in which a checkpoint must be written.
@@ -83,11 +82,7 @@ class Pack:
 
 
 class Stop:
-    """Hears the signals that ask a job to stop; made after submitit has installed its own handlers, which it keeps.
-
-    Args:
-        leeway: seconds until nothing more is waited for.
-    """
+    """Hears the signals that ask a job to stop; made after submitit has installed its own handlers, which it keeps."""
 
     def __init__(self, leeway: float) -> None:
         from submitit.slurm.slurm import SlurmJobEnvironment
@@ -106,12 +101,7 @@ class Stop:
         return time.monotonic() > self._deadline
 
     def requeue(self) -> None:
-        """Have submitit requeue the job.
-
-        Raises:
-            SystemExit: it is requeued.
-            RuntimeError: it was requeued too often.
-        """
+        """Have submitit requeue the job: ``SystemExit``. Raises ``RuntimeError`` where it was requeued too often."""
         self._submitits(self._limit, None)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
@@ -137,21 +127,21 @@ class Leader:
             Unwritable: the disk is full or read-only.
             SystemExit: the job was asked to stop.
         """
-        left, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
-        while left:
+        waiting, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
+        while waiting:
             theirs: list[RunSpec] = []
-            for spec in left:
+            for spec in waiting:
                 if self._train(spec) == "elsewhere":
                     theirs.append(spec)
                 else:
                     patience = time.monotonic() + PATIENCE
-            left = self._open(theirs)
-            if left and time.monotonic() > patience:
+            waiting = self._open(theirs)
+            if waiting and time.monotonic() > patience:
                 break
-            for _ in range(int(PAUSE) if left else 0):
+            for _ in range(int(PAUSE) if waiting else 0):
                 self._go_on(None)
                 time.sleep(1)
-        self.ended["elsewhere"] += len(left)
+        self.ended["elsewhere"] += len(waiting)
         if self.pack.job.ranks > 1:
             self.orders.end()
         return dict(self.ended)
@@ -160,16 +150,16 @@ class Leader:
         self._go_on(None)
         if self.pack.job.ranks > 1:
             self.orders.give(spec.id, self.generation)
-        before = self.store.attempts().get(spec.id, 0)
-        answer = self.attendant.train(spec, self.generation, self._hopeless)
-        if answer is None:
-            answer = self._without_answer(spec, before)
-        status = str(answer["status"])
+        attempts = self.store.attempts().get(spec.id, 0)
+        ending = self.attendant.train(spec, self.generation, self._hopeless)
+        if ending is None:
+            ending = self._without_answer(spec, attempts)
+        status = str(ending["status"])
         if status == "unwritable":  # every other run would end so, and no failure could be recorded
-            raise Unwritable(answer["message"])
+            raise Unwritable(ending["message"])
         if status != "elsewhere":
             self.ended[status] += 1
-            what = answer["message"] if status == "failed" else f"{answer['top1']:.1f} % in {answer['seconds']:.1f} s"
+            what = ending["message"] if status == "failed" else f"{ending['top1']:.1f} % in {ending['seconds']:.1f} s"
             print(f"[{self.ended.total()}/{len(self.pack.runs)}] {status}: {spec.label}: {what}", flush=True)
         return status
 
@@ -181,38 +171,30 @@ class Leader:
         """What other processes of the run have failed of."""
         return self.orders.lost(self.generation) if self.pack.job.ranks > 1 else []
 
-    def _without_answer(self, spec: RunSpec, before: int) -> dict[str, Any]:
+    def _without_answer(self, spec: RunSpec, attempts: int) -> dict[str, Any]:
         """The worker has ended, or will not answer: stop the job, or record the failure and go on with a new worker."""
         given_up = self.attendant.given_up
         code = self.attendant.stop()
-        if code == 0 and not given_up:
-            self._await_signal()
+        if code == 0 and not given_up:  # it was asked to stop, through another process perhaps
+            _wait(10, lambda: bool(self.stop.reason))
         self._go_on(spec)
         if code == -signal.SIGKILL:
             time.sleep(2)  # who kills the whole job kills this process too: then the run has not failed
             self._go_on(spec)
         try:
-            if self.store.attempts().get(spec.id, 0) > before:  # it has written its failure itself
-                return failed("see its record")
-            own = None if given_up else death(code, self.attendant.log_tail())
-            return died(spec, self.pack.job, self._failure(own))
+            if self.store.attempts().get(spec.id, 0) > attempts:  # it has written its failure itself
+                return answer("failed", "see its record")
+            ending = None if given_up else death(code, self.attendant.log_tail())
+            return died(spec, self.pack.job, self._failure(ending))
         finally:
             self.orders.forget(self.generation)
             self.generation += 1
 
-    def _failure(self, own: Failure | None) -> Failure:
-        """What a run has failed of; ``own`` if its worker ended by itself, and not for what another process said."""
-        if own and self.pack.job.ranks > 1 and is_broken(own):
-            patience = time.monotonic() + HEARSAY
-            while not self._lost() and time.monotonic() < patience:
-                time.sleep(0.1)
-        return blamed([own, *self._lost()] if own else self._lost())
-
-    def _await_signal(self) -> None:
-        """A worker that ends well without an answer was asked to stop, through another process perhaps."""
-        patience = time.monotonic() + 10
-        while not self.stop.reason and time.monotonic() < patience:
-            time.sleep(0.1)
+    def _failure(self, ending: Failure | None) -> Failure:
+        """What a run has failed of: how its worker ended by itself, if it did, or what other processes failed of."""
+        if ending and self.pack.job.ranks > 1 and is_broken(ending):
+            _wait(HEARSAY, lambda: bool(self._lost()))
+        return blamed([ending, *self._lost()] if ending else self._lost())
 
     def _go_on(self, spec: RunSpec | None) -> None:
         """Return where nobody asks for a stop; else end this job, now or, requeued, later to go on."""
@@ -232,10 +214,9 @@ class Leader:
 
     def _open(self, runs: list[RunSpec]) -> list[RunSpec]:
         """Those without a record, of success or of a failure since the pack was submitted."""
-        now = self.store.attempts()
-        return [
-            run for run in runs if not self.store.holds(run) and now.get(run.id, 0) <= self.pack.failed.get(run.id, 0)
-        ]
+        attempts, earlier = self.store.attempts(), self.pack.failed
+        tried = {run.id for run in runs if attempts.get(run.id, 0) > earlier.get(run.id, 0)}
+        return [run for run in runs if run.id not in tried and not self.store.holds(run)]
 
 
 class Follower:
@@ -248,12 +229,13 @@ class Follower:
 
     def train(self) -> dict[str, int]:
         """Take part in each run until the leader says that it was the last one."""
-        for number, run, generation in self._given():
-            answer = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
-            if answer is None:
+        for number, run, generation in self._new_orders():
+            ending = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
+            if ending is None:
                 self._lose(number, generation, death(self.attendant.stop(), self.attendant.log_tail(), "it"))
-            elif told := answer.get("failure"):
-                self._lose(number, generation, replace(Failure.from_json(told), log=self.attendant.log_tail()))
+            elif "failure" in ending:
+                failure = Failure.from_json(ending["failure"])
+                self._lose(number, generation, replace(failure, log=self.attendant.log_tail()))
         return {}
 
     def _lose(self, number: int, generation: int, failure: Failure) -> None:
@@ -266,7 +248,7 @@ class Follower:
         """Whether the leader waits no longer for this process, or nobody does."""
         return self.stop.overdue or self.orders.count() > number
 
-    def _given(self) -> Iterator[tuple[int, str, int]]:
+    def _new_orders(self) -> Iterator[tuple[int, str, int]]:
         """The orders; of those that came meanwhile the last. After a stop there is none, and SLURM ends the job."""
         seen = 0
         while True:
@@ -287,6 +269,13 @@ def main() -> None:
     process_job(sys.argv[-1])
 
 
+def _wait(seconds: float, event: Callable[[], bool]) -> None:
+    """Wait for an event, and no longer than so many seconds."""
+    patience = time.monotonic() + seconds
+    while not event() and time.monotonic() < patience:
+        time.sleep(0.1)
+
+
 def _join(place: Any) -> None:
     """Say in the environment which of the processes that share each run this is, as torch.distributed reads it."""
     from submitit.helpers import TorchDistributedEnvironment
@@ -298,7 +287,7 @@ def _join(place: Any) -> None:
 
 def _devices(gpus: int, local_rank: int) -> str:
     """The GPU of this process, of those that SLURM gave the job; none where none was asked for."""
-    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     if not gpus:
         return ""
-    return given[local_rank % len(given)] if given else str(local_rank)
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names[local_rank % len(names)] if names else str(local_rank)

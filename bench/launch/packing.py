@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -31,33 +32,28 @@ def arrays(
     room: int | None = None,
     estimate: Estimate = lambda run: None,
 ) -> tuple[list[Group], list[RunSpec]]:
-    """Divide runs into arrays.
+    """Divide runs into arrays, in the order in which they are wanted; gives the runs for which there is no room too.
 
     Args:
-        runs: what is to be trained, in the order in which it is wanted.
+        runs: what is to be trained.
         profile: what each is given.
         array: most tasks of an array.
         room: jobs that the user may still submit; None: any number.
         estimate: minutes of a run, where runs are packed by time.
-
-    Returns:
-        The arrays, and the runs for which there is no room now.
     """
+    alike: dict[Resources, list[RunSpec]] = {}
+    for run in runs:
+        alike.setdefault(profile.resources(run), []).append(run)
     groups: list[Group] = []
-    for resources, members in _grouped(runs, profile).items():
-        tasks = packed(members, resources, estimate)
-        groups += [Group(resources, tuple(tasks[first : first + array])) for first in range(0, len(tasks), array)]
-    if room is None:
-        return groups, []
-    kept: list[Group] = []
     left: list[RunSpec] = []
-    for group in groups:
-        taken = group.tasks[: max(0, room)]
-        room -= len(taken)
-        if taken:
-            kept.append(Group(group.resources, taken))
-        left += [run for task in group.tasks[len(taken) :] for run in task]
-    return kept, left
+    for resources, members in alike.items():
+        tasks = packed(members, resources, estimate)
+        fitting = len(tasks) if room is None else min(len(tasks), max(0, room))
+        room = None if room is None else room - fitting
+        for first in range(0, fitting, array):
+            groups.append(Group(resources, tuple(tasks[first : min(first + array, fitting)])))
+        left += itertools.chain(*tasks[fitting:])
+    return groups, left
 
 
 def packed(runs: Sequence[RunSpec], resources: Resources, estimate: Estimate) -> list[Task]:
@@ -79,18 +75,13 @@ def packed(runs: Sequence[RunSpec], resources: Resources, estimate: Estimate) ->
 
 
 def estimate_from(runs: Iterable[RunSpec], seconds: Mapping[str, float]) -> Estimate:
-    """Minutes of a run from the finished runs of its plan: those most like it count.
-
-    Args:
-        runs: the plan's.
-        seconds: what the finished ones took, by run id.
-    """
-    known: dict[Hashable, list[float]] = {}
+    """Minutes of a run from the seconds that finished runs of its plan took, by id: those most like it count."""
+    minutes: dict[Hashable, list[float]] = {}
     for run in runs:
         if run.id in seconds:
             for kind in _kinds(run):
-                known.setdefault(kind, []).append(seconds[run.id] / 60)
-    means = {kind: fmean(minutes) for kind, minutes in known.items()}
+                minutes.setdefault(kind, []).append(seconds[run.id] / 60)
+    means = {kind: fmean(values) for kind, values in minutes.items()}
     return lambda run: next((means[kind] for kind in _kinds(run) if kind in means), None)
 
 
@@ -98,10 +89,3 @@ def _kinds(run: RunSpec) -> list[Hashable]:
     """What runs of about the same length have in common, the narrowest first."""
     place = (run.backbone.means, run.dataset.means, run.protocol)
     return [(*place, run.method, run.rate), (*place, run.rate), place, ()]
-
-
-def _grouped(runs: Iterable[RunSpec], profile: Profile) -> dict[Resources, list[RunSpec]]:
-    found: dict[Resources, list[RunSpec]] = {}
-    for run in runs:
-        found.setdefault(profile.resources(run), []).append(run)
-    return found

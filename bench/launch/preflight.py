@@ -14,27 +14,23 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 import bench
+from bench.cards import BackboneCard
 from bench.cards.offers import OWN_OFFERS
 from bench.errors import InputError, Problems
-from bench.process import environment, how_ended, program
+from bench.launch.failures import failure_of, printed
+from bench.process import close_pipes, end_with_parent, how_ended, last_line, send, start
 from bench.reading.document import read_document
 from bench.registry import Registry
 from bench.spec import RunSpec
-
-if TYPE_CHECKING:
-    from typing import TextIO
-
-    from bench.cards import BackboneCard
 
 SLOW = 2.0
 """Seconds after which it is said what is being fetched."""
@@ -52,13 +48,7 @@ class Build:
 def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
     """Have every backbone of some runs ready to be trained: it can be built, and timm's weights of it are fetched.
 
-    Args:
-        runs: those that are to be trained; without any, nothing is asked.
-        registry: finds the backbones' cards.
-        say: is told, in a line, what is fetched where it takes long.
-
-    Raises:
-        InputError: a backbone cannot be built, or its weights cannot be had; all such are told.
+    What takes long to fetch is said. Raises ``InputError`` that tells of each that cannot be built, or fetched.
     """
     builds = builds_of(runs, registry)
     if not builds:
@@ -74,16 +64,21 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
 
 def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
     """What has to be asked about some runs: each backbone that is not known to be there, once."""
-    found = dict.fromkeys(Build(spec.backbone.name, spec.protocol.image_size, spec.protocol.drop_path) for spec in runs)
-    asked = {name for name in dict.fromkeys(build.backbone for build in found) if _is_open(name, registry)}
-    return [build for build in found if build.backbone in asked]
+    builds = dict.fromkeys(
+        Build(spec.backbone.name, spec.protocol.image_size, spec.protocol.drop_path) for spec in runs
+    )
+    backbones = {build.backbone for build in builds}
+    unknown = {name for name in backbones if _is_open(name, registry)}
+    return [build for build in builds if build.backbone in unknown]
 
 
 def _is_open(name: str, registry: Registry) -> bool:
     """Whether it is still to be found out if a backbone can be built, and its weights be had."""
     plain, chooses, _ = name.partition("@")
-    if plain.startswith("timm:"):
-        return not chooses or plain.removeprefix("timm:") not in _known_architectures(registry)
+    if plain.startswith("timm:"):  # the suite's own cards name architectures with the tag of the weights, and without
+        models = [read_document(path).text("model") for path in _own_cards(registry)]
+        names = {*models, *(model.partition(".")[0] for model in models)} - OWN_OFFERS.keys()
+        return not chooses or plain.removeprefix("timm:") not in names
     path = registry.backbone_files[plain]
     return path not in _own_cards(registry) or (not chooses and "weights" in read_document(path))
 
@@ -94,74 +89,53 @@ def _own_cards(registry: Registry) -> list[Path]:
     return [path for path in registry.backbone_files.values() if path.parent in folders]
 
 
-def _known_architectures(registry: Registry) -> set[str]:
-    """timm's architectures that the suite's own cards name, with and without the tag of the weights."""
-    models = [read_document(path).text("model") for path in _own_cards(registry)]
-    return {*models, *(model.partition(".")[0] for model in models)} - OWN_OFFERS.keys()
-
-
 def _answers(builds: Sequence[Build], plugins: Sequence[Path]) -> Iterator[dict[str, str]]:
     """What the process says, as it says it; it is ended with the loop that reads this."""
-    asked = {"plugins": [str(plugin) for plugin in plugins], "builds": [asdict(build) for build in builds]}
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            program("bench.launch.preflight"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment("", HF_HUB_DISABLE_PROGRESS_BARS="1"),
-            start_new_session=True,  # Ctrl-C reaches the front process alone, which ends this one
-        )
-        assert process.stdin is not None
+    task = {"plugins": [str(plugin) for plugin in plugins], "builds": [asdict(build) for build in builds]}
+    with tempfile.NamedTemporaryFile() as file:
+        log = Path(file.name)
+        # Ctrl-C reaches the front process alone, which ends this one
+        quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        process = start("bench.launch.preflight", log=log, devices="", variables=quiet, detached=True)
         assert process.stdout is not None
         try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(asked).encode() + b"\n")
-                process.stdin.flush()
+            send(process, task)
             for line in process.stdout:
                 yield json.loads(line)
             if code := process.wait():
-                errors.seek(0)
-                lines = errors.read().decode(errors="replace").strip().splitlines()
-                reason = lines[-1] if lines else "no message"
+                reason = last_line(printed(log))
                 raise InputError(f"the process that checks the backbones ended: {how_ended(code)}: {reason}")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            process.stdout.close()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+            close_pipes(process)
 
 
 def main() -> None:
     """The process: reads from a line of standard input what is asked; writes a JSON line for each thing to be told."""
-    asked = json.loads(sys.stdin.readline())
+    task = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not disturb the answers
-    threading.Thread(target=_end_with_the_front, daemon=True).start()
-    registry = Registry(asked["plugins"])
+    end_with_parent()
+    registry = Registry(task["plugins"])
     fetching = _Fetching(answers)
-    for build in (Build(**given) for given in asked["builds"]):
+    for build in (Build(**values) for values in task["builds"]):
         try:
-            _make_ready(registry.backbone(build.backbone), build, fetching)
+            from bench.backbones.build import sketch
+
+            card = registry.backbone(build.backbone)
+            backbone = sketch(card, build.image_size, build.drop_path).backbone
+            if card.weights == "pretrained":
+                fetching.fetch(card, backbone)
+        except InputError as error:
+            _say(answers, problem=str(error))
         except Exception as error:
-            _say(answers, problem=_told(build.backbone, error))
-
-
-def _make_ready(card: BackboneCard, build: Build, fetching: _Fetching) -> None:
-    from bench.backbones.build import sketch
-
-    backbone = sketch(card, build.image_size, build.drop_path).backbone
-    if card.weights == "pretrained":
-        fetching.fetch(card, backbone)
+            _say(answers, problem=f"{build.backbone}: it cannot be built: {failure_of(error).message}")
 
 
 class _Fetching:
-    """Fetches the weights of each card once.
-
-    After a failure that was waited for, no other is tried: without a connection each would take as long to fail.
-    """
+    """Fetches the weights of each card once, and none after a failure that was waited for: each would take as long."""
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
@@ -187,19 +161,6 @@ class _Fetching:
             patience.cancel()
 
 
-def _told(name: str, error: Exception) -> str:
-    if isinstance(error, InputError):
-        return str(error)
-    reason = (str(error).strip().splitlines() or ["no message"])[0]
-    return f"{name}: it cannot be built: {type(error).__name__}: {reason}"
-
-
 def _say(answers: TextIO, **answer: Any) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
-
-
-def _end_with_the_front() -> None:
-    """Standard input ends with the process that launches, however it ends."""
-    sys.stdin.read()
-    os._exit(0)

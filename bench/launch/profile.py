@@ -32,28 +32,18 @@ from bench.spec import RunSpec
 AXES = ("backbone", "method", "dataset")
 """What a ``[[match]]`` may ask of a run, each a pattern with ``*`` and ``?``."""
 
+PACKING = {"pack", "pack_minutes"}
+
 
 @dataclass(frozen=True)
 class Resources:
-    """What the job of a run, or of a pack of runs, is given. Empty: the cluster's default.
+    """What the job of a run, or of a pack of runs, is given, as ``OPTIONS`` say. Empty or 0: the cluster's default.
 
     Attributes:
-        partition: where it waits.
-        time: minutes until it is stopped; it is requeued and goes on where it was.
-        gpus_per_run: GPUs, each with a process of its own, that share each run; 0: the CPU.
-        cpus_per_run: cores.
-        mem: gigabytes.
-        account: who pays.
-        qos: quality of service.
-        constraint: what a node must have.
-        exclude: nodes not to be used.
-        pack: runs of a job, one after the other.
-        pack_minutes: as many runs a job as take so many minutes, from the time of finished ones; 0: by ``pack``.
-        setup: lines of shell that come before.
+        time: in minutes.
+        mem: in gigabytes.
         signal_seconds: how long before the time limit a run is asked to write its checkpoint; SLURM may ask up to a
             minute earlier. 0: two minutes, or half of a time limit that is shorter than four.
-        max_requeues: how often a job goes on after its time limit.
-        max_running: jobs that may run at a time; 0: as many as can.
     """
 
     partition: str = ""
@@ -88,7 +78,6 @@ class Profile:
     """What each run is given.
 
     Attributes:
-        common: for every run.
         matches: patterns by axis, and what the runs that fit are given instead; the last one wins.
         typed: what the command line says, which wins over all.
     """
@@ -100,15 +89,18 @@ class Profile:
     def resources(self, spec: RunSpec) -> Resources:
         """What a run is given. Raises ``InputError`` where it does not fit together."""
         names = {"backbone": spec.backbone.name, "method": spec.method.full_name, "dataset": spec.dataset.name}
-        given = dict(self.common)
-        for patterns, values in self.matches:
+        values: dict[str, Any] = {}
+        for patterns, more in (({}, self.common), *self.matches, ({}, self.typed)):
             if all(fnmatch.fnmatchcase(names[axis], pattern) for axis, pattern in patterns.items()):
-                _replace_pack(given, values)
-        _replace_pack(given, self.typed)
-        found = Resources(**given)
-        if found.signal >= 60 * found.time:
-            raise InputError(f"signal_seconds {found.signal}: a time limit of {found.time} minutes ends before that")
-        return found
+                if more.keys() & PACKING:  # one way to pack takes the place of the other
+                    values = {key: value for key, value in values.items() if key not in PACKING}
+                values |= more
+        resources = Resources(**values)
+        if resources.signal >= 60 * resources.time:
+            raise InputError(
+                f"signal_seconds {resources.signal}: a time limit of {resources.time} minutes ends before that"
+            )
+        return resources
 
     def over(self, typed: Mapping[str, Any]) -> Profile:
         """The profile with what the command line says over it."""
@@ -122,17 +114,16 @@ def profile_folder() -> Path:
 
 
 def read_profile(name: str) -> Profile:
-    """Read a profile.
+    """Read a profile: a file that ends in ``.toml``, or one in ``profile_folder()`` by its name.
 
-    Args:
-        name: a file that ends in ``.toml``, or the name of one in ``profile_folder()``.
-
-    Raises:
-        InputError: there is none, or it is malformed, or it has a key or value that is not allowed; says where.
+    Raises ``InputError`` that says where it is malformed, or has a key or value that is not allowed.
     """
     path = Path(name).expanduser() if name.endswith(".toml") else profile_folder() / f"{name}.toml"
     if not path.exists():
-        raise InputError(_no_profile(name, path))
+        if name.endswith(".toml"):
+            raise InputError(f"--cluster {name}: there is no such file")
+        choice = choose(name, [file.stem for file in profile_folder().glob("*.toml")], "profile")
+        raise InputError(f"--cluster: {choice}; a profile is {path}, or a file that ends in .toml")
     return _profile(*read_toml(path, "match"))
 
 
@@ -166,24 +157,9 @@ def _values(table: Mapping[str, Any], number: int, lines: Lines, problems: Probl
             resources[key] = READ[key](value)
         except ValueError as error:
             problems.add(f"{place}: {key}: {value!r} is not {error}")
-    if {"pack", "pack_minutes"} <= resources.keys():
+    if resources.keys() >= PACKING:
         problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
     return resources
-
-
-def _no_profile(name: str, path: Path) -> str:
-    if name.endswith(".toml"):
-        return f"--cluster {name}: there is no such file"
-    known = [file.stem for file in profile_folder().glob("*.toml")]
-    return f"--cluster: {choose(name, known, 'profile')}; a profile is {path}, or a file that ends in .toml"
-
-
-def _replace_pack(given: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Put values in the place of others; a way to pack takes the place of the other way."""
-    if "pack" in values or "pack_minutes" in values:
-        given.pop("pack", None)
-        given.pop("pack_minutes", None)
-    given.update(values)
 
 
 def _minutes(value: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ class Comparison:
     """A run and its repetition.
 
     Attributes:
-        points: of the curve.
         arrays: of predictions that were compared; 0 where the record came without them.
         numbers: what differs in curve and predictions, a sentence each; empty where all is equal to the last bit.
         environment: what differs in versions, hardware and code, ``name: then → now``.
@@ -52,14 +52,9 @@ class Comparison:
 
 
 def find_record(name: str, store: Store) -> Stored:
-    """A record, with the folder it lies in.
+    """A record by the beginning of its run's id, or by the path of a ``record.json`` or of its folder.
 
-    Args:
-        name: the beginning of a run's id, or the path of a ``record.json`` or of its folder.
-        store: where ids are looked up.
-
-    Raises:
-        InputError: there is none, or it is damaged, or of a newer version.
+    Raises ``InputError`` where there is none, or it is damaged, or of a newer version.
     """
     if re.fullmatch(r"[0-9a-f]{4,12}", name):
         return store.record(name)
@@ -78,9 +73,8 @@ def find_record(name: str, store: Store) -> Stored:
 def repeatable(stored: Stored, registry: Registry) -> RunSpec:
     """The spec of a record that can be repeated here.
 
-    Raises:
-        InputError: the run did not finish, the record does not fit its id, or what it was trained with is not here or
-            has changed.
+    Raises ``InputError`` where the run did not finish, the record does not fit its id, or what it was trained with is
+    not here or has changed.
     """
     record, place = stored
     if not isinstance(record, Record):
@@ -98,31 +92,19 @@ def repeatable(stored: Stored, registry: Registry) -> RunSpec:
             f"{_made_with(record)}, or the record was edited; use that version"
         )
     for method in (spec.method, *spec.method.policies):
-        _same_method(method, stored, registry)
-    for named, card in (
-        (spec.backbone, registry.backbone(spec.backbone.name)),
-        (spec.dataset, registry.dataset(spec.dataset.name)),
-    ):
+        _require_same_method(method, record, place, registry)
+    dataset = registry.dataset(spec.dataset.name)
+    for named, card in ((spec.backbone, registry.backbone(spec.backbone.name)), (spec.dataset, dataset)):
         if card.means != named.means:
             raise InputError(f"{named.name}: it is not what the record was made with ({named.means}, now {card.means})")
-    registry.dataset(spec.dataset.name).require_files()
+    dataset.require_files()
     return spec
 
 
 def repeat(spec: RunSpec, registry: Registry, folder: Path, command: str = "") -> tuple[Record, Path]:
-    """Train a run in a worker of its own, with nothing of an earlier one.
+    """Train a run in a worker of its own, with nothing of an earlier one; gives the new record and its folder.
 
-    Args:
-        spec: the run.
-        registry: finds its method, backbone and dataset.
-        folder: an empty folder for the new record.
-        command: what was typed.
-
-    Returns:
-        The new record, and the folder it lies in.
-
-    Raises:
-        NotRepeated: it fails.
+    Raises ``NotRepeated`` where it fails.
     """
     launch([spec], Job(folder, registry.plugins, command), LocalExecutor(jobs=1))
     record, place = Store(folder).record(spec.id)
@@ -145,21 +127,19 @@ def predictions_of(folder: Path) -> dict[str, npt.NDArray[Any]] | None:
         ) from None
 
 
-def compare(then: Record, now: Record, before: Predictions | None, after: Predictions | None) -> Comparison:
-    """What differs between two records of one run; what the older one does not say cannot differ.
-
-    Args:
-        then: the older record.
-        now: the newer one.
-        before: the predictions of the older one, where there are some.
-        after: those of the newer one.
-    """
-    numbers = [*_subset(then, now), *_curves(then.curve, now.curve)]
+def compare(
+    old: Record, new: Record, old_predictions: Predictions | None, new_predictions: Predictions | None
+) -> Comparison:
+    """What differs between two records of one run, and their predictions; what the older does not say cannot differ."""
+    numbers = []
+    if old.subset and new.subset and old.subset.digest != new.subset.digest:
+        numbers.append("other training images were drawn")
+    numbers += _curves(old.curve, new.curve)
     arrays = 0
-    if before is not None and after is not None:
-        arrays = len(before)
-        numbers += _predictions(before, after)
-    return Comparison(len(then.curve), arrays, tuple(numbers), tuple(_environments(then, now)))
+    if old_predictions is not None and new_predictions is not None:
+        arrays = len(old_predictions)
+        numbers += _predictions(old_predictions, new_predictions)
+    return Comparison(len(old.curve), arrays, tuple(numbers), tuple(_environments(old, new)))
 
 
 def _made_with(record: Record) -> str:
@@ -170,14 +150,12 @@ def _made_with(record: Record) -> str:
     return f"version {version}" + (f" (commit {str(commit)[:12]})" if commit else "")
 
 
-def _same_method(spec: MethodSpec, stored: Stored, registry: Registry) -> None:
+def _require_same_method(spec: MethodSpec, record: Record, folder: Path, registry: Registry) -> None:
     """Raise ``InputError`` where a method is not here, or not the one of the record."""
-    record, folder = stored
-    assert isinstance(record, Record)
     if spec.name not in registry.method_files:
         plugins = record.environment.facts.get("plugins") or []
-        named = _word(plugins) if plugins else "the record names none"
-        raise InputError(f"no method is called '{spec.name}': give the plugin it is in with --plugin ({named})")
+        names = _word(plugins) if plugins else "the record names none"
+        raise InputError(f"no method is called '{spec.name}': give the plugin it is in with --plugin ({names})")
     card = registry.method(spec.name)
     if card.means != spec.means:
         raise InputError(
@@ -187,71 +165,61 @@ def _same_method(spec: MethodSpec, stored: Stored, registry: Registry) -> None:
     card.resolve(dict(spec.hyper), f"{folder}/record.json")
 
 
-def _subset(then: Record, now: Record) -> Iterator[str]:
-    if then.subset and now.subset and then.subset.digest != now.subset.digest:
-        yield "other training images were drawn"
-
-
-def _curves(then: Sequence[Point], now: Sequence[Point]) -> Iterator[str]:
+def _curves(old: Sequence[Point], new: Sequence[Point]) -> Iterator[str]:
     """Where two curves differ, and by how much at most; how long they took is no difference."""
-    steps = [point.step for point in then], [point.step for point in now]
-    if steps[0] != steps[1]:
-        yield f"the curve has its points at steps {_listed(steps[0])}, and now at {_listed(steps[1])}"
+    steps, new_steps = [point.step for point in old], [point.step for point in new]
+    if steps != new_steps:
+        yield f"the curve has its points at steps {_listed(steps)}, and now at {_listed(new_steps)}"
         return
-    old, new = [_flat(point) for point in then], [_flat(point) for point in now]
-    measured = {name.rpartition(".")[2] for point in old for name in point}
-    names = dict.fromkeys(name for point in (*old, *new) for name in point)
-    for name in [name for name in names if name.rpartition(".")[2] in measured]:
-        pairs = [(a.get(name), b.get(name), at) for a, b, at in zip(old, new, steps[0], strict=True)]
-        wrong = [(a, b, at) for a, b, at in pairs if a != b]
-        gaps = [(abs(a - b), at) for a, b, at in wrong if a is not None and b is not None]
-        if len(gaps) < len(wrong):
+    old_points, new_points = [_flat(point) for point in old], [_flat(point) for point in new]
+    names = dict.fromkeys(itertools.chain(*old_points, *new_points))
+    measured = {name.rpartition(".")[2] for name in itertools.chain(*old_points)}
+    for name in names:
+        if name.rpartition(".")[2] not in measured:
+            continue
+        if [name in point for point in old_points] != [name in point for point in new_points]:
             yield f"{name}: it is not in both"
-        elif gaps:
+            continue
+        points = zip(steps, old_points, new_points, strict=True)
+        gaps = [(abs(a[name] - b[name]), step) for step, a, b in points if a.get(name) != b.get(name)]
+        if gaps:
             most, at = max(gaps)
-            yield f"{name}: differs at {len(gaps)} of {len(old)} points, most at step {at}: by {most:.3g}"
+            yield f"{name}: differs at {len(gaps)} of {len(steps)} points, most at step {at}: by {most:.3g}"
 
 
 def _flat(point: Point) -> dict[str, float]:
     """The numbers of a point by dotted names: ``test.top1``; those that are not known are left out."""
     numbers = {"learning_rate": point.learning_rate}
-    for part, values in (("loss", point.loss), ("val", point.val or {}), ("test", point.test)):
-        numbers |= {f"{part}.{name}": value for name, value in values.items()}
+    for group, values in (("loss", point.loss), ("val", point.val or {}), ("test", point.test)):
+        numbers |= {f"{group}.{name}": value for name, value in values.items()}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _listed(steps: list[int]) -> str:
-    told = ", ".join(str(step) for step in steps[:8])
-    return told + (", ..." if len(steps) > 8 else "")
+    return ", ".join(map(str, steps[:8])) + (", ..." if len(steps) > 8 else "")
 
 
-def _predictions(before: Predictions, after: Predictions) -> Iterator[str]:
+def _predictions(old: Predictions, new: Predictions) -> Iterator[str]:
     """Which arrays differ, and in how many images."""
-    for name, old in sorted(before.items()):
-        new = after.get(name)
-        if new is None or (old.shape, old.dtype) != (new.shape, new.dtype):
+    for name, a in sorted(old.items()):
+        b = new.get(name)
+        if b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
             yield f"predictions.{name}: not of the same form in both"
-        elif not np.array_equal(old, new):
-            last = (old[-1] != new[-1]).mean() if old.ndim > 1 else (old != new).mean()
-            yield f"predictions.{name}: {100 * last:.2f} % differ" + (" at the last point" if old.ndim > 1 else "")
+        elif not np.array_equal(a, b):
+            last = (a[-1] != b[-1]).mean() if a.ndim > 1 else (a != b).mean()
+            yield f"predictions.{name}: {100 * last:.2f} % differ" + (" at the last point" if a.ndim > 1 else "")
 
 
-def _environments(then: Record, now: Record) -> Iterator[str]:
+def _environments(old: Record, new: Record) -> Iterator[str]:
     """What differs of what can change numbers; what an older record does not say cannot."""
-    old, new = then.environment.facts, now.environment.facts
-    pairs = [(key, old[key], new[key]) for key in _DECIDES if key in old and key in new]
-    pairs += [(key, getattr(then, key), getattr(now, key)) for key in ("ranks", "parts") if getattr(then, key)]
+    facts, new_facts = old.environment.facts, new.environment.facts
+    pairs = [(key, facts[key], new_facts[key]) for key in _DECIDES if key in facts and key in new_facts]
+    pairs += [(key, getattr(old, key), getattr(new, key)) for key in ("ranks", "parts") if getattr(old, key)]
     for key, a, b in pairs:
+        differing = [(key, a, b)]
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            yield from (
-                _told(f"{key}.{part}", a.get(part), b.get(part)) for part in {**a, **b} if a.get(part) != b.get(part)
-            )
-        elif a != b:
-            yield _told(key, a, b)
-
-
-def _told(name: str, then: object, now: object) -> str:
-    return f"{name}: {_word(then)} → {_word(now)}"
+            differing = [(f"{key}.{name}", a.get(name), b.get(name)) for name in {**a, **b}]
+        yield from (f"{name}: {_word(then)} → {_word(now)}" for name, then, now in differing if then != now)
 
 
 def _word(value: object) -> str:

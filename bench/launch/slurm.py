@@ -25,35 +25,26 @@ from bench.process import program
 from bench.records.store import Store
 from bench.spec import RunSpec, to_json
 
-Engine = Callable[..., Any]
-"""Makes what submits: ``submitit.SlurmExecutor`` or something like it."""
-
 
 @dataclass
 class SlurmExecutor:
     """Submits runs as arrays of jobs.
 
-    Args:
-        profile: what each run is given.
-        cluster: where; asked for its limits.
-        estimate: minutes of a run, for packing by minutes.
-        engine: makes submitit's executor.
-
     Attributes:
+        engine: makes what submits; by default submitit's executor.
         left: runs for which the user's limit of jobs left no room.
     """
 
     profile: Profile = field(default_factory=Profile)
     cluster: Cluster = field(default_factory=Cluster)
     estimate: Estimate = lambda run: None
-    engine: Engine | None = None
+    engine: Callable[..., Any] | None = None
     left: tuple[RunSpec, ...] = ()
 
     def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> Submitted:
         """Submit the runs. None ends here, so nothing is reported.
 
-        Raises:
-            InputError: the cluster cannot be asked, or refuses; says what was submitted before.
+        Raises ``InputError`` where the cluster cannot be asked, or refuses; says what was submitted before.
         """
         root = Path(job.results).expanduser().absolute()
         if set("%\\\n") & set(str(root)):
@@ -64,7 +55,7 @@ class SlurmExecutor:
         failed = Store(root).attempts()
         submission = begin(cluster, job.command)
         if not groups:
-            return self._said(submission)
+            return self._submitted(submission)
         path = write(root, submission)  # before anything is submitted: a disk that is full is noticed now
         for group in groups:
             packs = [_pack(task, job, group.resources, failed) for task in group.tasks]
@@ -75,19 +66,15 @@ class SlurmExecutor:
                     path.unlink(missing_ok=True)
                 raise InputError(_refused(error, submission)) from None
             tasks = tuple(tuple(run.id for run in task) for task in group.tasks)
-            array = Array(job_id, tasks, told(group.resources))
+            array = Array(job_id, tasks, _stated(group.resources))
             submission = dataclasses.replace(submission, arrays=(*submission.arrays, array))
             write(root, submission)
-        return self._said(submission)
+        return self._submitted(submission)
 
     def divide(self, runs: Sequence[RunSpec]) -> tuple[str, list[Group]]:
         """Divide runs into the arrays that the cluster takes; those for which there is no room are in ``left``.
 
-        Returns:
-            The cluster's name and the arrays.
-
-        Raises:
-            InputError: the cluster cannot be asked.
+        Gives the cluster's name too. Raises ``InputError`` where the cluster cannot be asked.
         """
         first = self.profile.resources(runs[0])
         try:
@@ -101,10 +88,14 @@ class SlurmExecutor:
         self.left = tuple(left)
         return limits.name, groups
 
-    def _said(self, submission: Submission) -> Submitted:
-        """What was submitted, and what was not, for people."""
+    def _submitted(self, submission: Submission) -> Submitted:
+        """What was submitted, and what was not, for people: ``job 101: 2 tasks, partition p, time 90``."""
         tasks = [runs for _, runs in submission.tasks()]
-        details = [_described(array) for array in submission.arrays]
+        details = []
+        for array in submission.arrays:
+            stated = ", ".join(f"{key} {value}" for key, value in array.resources.items())
+            count = len(array.tasks)
+            details.append(f"job {array.job}: {count} task{'s' * (count != 1)}, {stated}")
         if self.left:
             details.append(
                 f"{len(self.left)} runs were not submitted: the account may have no more jobs in the queue; "
@@ -114,7 +105,9 @@ class SlurmExecutor:
 
     def _submit(self, packs: list[Pack], resources: Resources, submission: Submission, root: Path) -> str:
         """Submit an array. Returns the job's id."""
-        engine = self.engine or _submitit()
+        import submitit
+
+        engine = self.engine or submitit.SlurmExecutor
         after = submission.arrays[-1].job if resources.max_running and submission.arrays else ""
         with _outside_a_job(), contextlib.redirect_stderr(io.StringIO()):
             executor = engine(
@@ -127,15 +120,17 @@ class SlurmExecutor:
 
 
 def parameters(resources: Resources, name: str, after: str = "") -> dict[str, Any]:
-    """What submitit is told of a job.
-
-    Args:
-        resources: what the job is given.
-        name: of the submission.
-        after: the job that must have ended before, so that no more run together than are allowed.
-    """
+    """What submitit is told of a job; ``after`` is one that must have ended before, so that no more run together."""
     ranks = resources.ranks
-    told: dict[str, Any] = {
+    named = {key: getattr(resources, key) for key in ("partition", "account", "qos", "constraint", "exclude")}
+    optional = {
+        "gpus_per_node": resources.gpus_per_run,
+        "mem": f"{round(resources.mem * 1024)}MB" if resources.mem else "",
+        "setup": list(resources.setup),
+        "dependency": f"afterany:{after}" if after else "",
+        **named,
+    }
+    return {
         "job_name": f"bench-{name}",
         "time": resources.time,
         "nodes": 1,
@@ -147,33 +142,15 @@ def parameters(resources: Resources, name: str, after: str = "") -> dict[str, An
         "additional_parameters": {"ntasks": ranks, "requeue": True},
         "array_parallelism": resources.max_running or 1_000_000,
         "wckey": None,
+        **{key: value for key, value in optional.items() if value},
     }
-    if resources.gpus_per_run:
-        told["gpus_per_node"] = resources.gpus_per_run
-    if resources.mem:
-        told["mem"] = f"{round(resources.mem * 1024)}MB"
-    if resources.setup:
-        told["setup"] = list(resources.setup)
-    if after:
-        told["dependency"] = f"afterany:{after}"
-    for key in ("partition", "account", "qos", "constraint", "exclude"):
-        if value := getattr(resources, key):
-            told[key] = value
-    return told
 
 
-def told(resources: Resources) -> dict[str, Any]:
+def _stated(resources: Resources) -> dict[str, Any]:
     """The resources that differ from their default, as plain data."""
-    plain = Resources()
-    given = dataclasses.asdict(resources)
-    return {key: value for key, value in given.items() if value != getattr(plain, key) or key == "time"}
-
-
-def _described(array: Array) -> str:
-    """``job 101: 2 tasks, partition p, time 90``."""
-    many = "s" * (len(array.tasks) != 1)
-    given = ", ".join(f"{key} {value}" for key, value in array.resources.items())
-    return f"job {array.job}: {len(array.tasks)} task{many}, {given}"
+    default = Resources()
+    values = dataclasses.asdict(resources)
+    return {key: value for key, value in values.items() if value != getattr(default, key) or key == "time"}
 
 
 def _pack(runs: Sequence[RunSpec], job: Job, resources: Resources, failed: dict[str, int]) -> Pack:
@@ -186,18 +163,12 @@ def _pack(runs: Sequence[RunSpec], job: Job, resources: Resources, failed: dict[
     )
 
 
-def _submitit() -> Engine:
-    import submitit
-
-    return submitit.SlurmExecutor  # type: ignore[no-any-return]
-
-
 def _refused(error: Exception, submission: Submission) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    said = next((line for line in lines if "error:" in line), lines[-1])
-    before = sum(len(runs) for _, runs in submission.tasks())
-    kept = f"; {before} runs were submitted before, 'bench run' again submits the rest" if before else ""
-    return f"sbatch refuses: {said.replace('sbatch: error: ', '').strip()}{kept}"
+    reason = next((line for line in lines if "error:" in line), lines[-1])
+    count = sum(len(runs) for _, runs in submission.tasks())
+    more = f"; {count} runs were submitted before, 'bench run' again submits the rest" if count else ""
+    return f"sbatch refuses: {reason.replace('sbatch: error: ', '').strip()}{more}"
 
 
 @contextlib.contextmanager
@@ -208,7 +179,8 @@ def _outside_a_job() -> Iterator[None]:
         return
     from submitit.helpers import clean_env
 
-    kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    config = os.environ.get("SLURM_CONF")
     with clean_env():
-        os.environ.update(kept)
+        if config is not None:
+            os.environ["SLURM_CONF"] = config
         yield

@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.launcher import Queued
@@ -27,35 +29,19 @@ FORM = 1
 
 @dataclass(frozen=True)
 class Array:
-    """Jobs that one sbatch submits.
+    """Jobs that one sbatch submits: the run ids of each task, and what each was given.
 
-    Attributes:
-        job: the id that SLURM gave it; empty where it never got there.
-        tasks: the run ids of each task.
-        resources: what each task was given.
+    ``job`` is the id that SLURM gave it; empty where it never got there.
     """
 
     job: str
     tasks: tuple[tuple[str, ...], ...]
     resources: Mapping[str, Any] = field(default_factory=dict)
 
-    def task_ids(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The job id of each task with its runs; of an array with one task there is no array."""
-        for number, runs in enumerate(self.tasks):
-            yield (f"{self.job}_{number}" if len(self.tasks) > 1 else self.job), runs
-
 
 @dataclass(frozen=True)
 class Submission:
-    """What one command submitted.
-
-    Attributes:
-        name: of its file and folder.
-        user: whose jobs they are.
-        cluster: where they are.
-        command: what was typed.
-        arrays: what was submitted.
-    """
+    """What one command submitted; ``name`` is that of its file and folder."""
 
     name: str
     user: str
@@ -64,10 +50,10 @@ class Submission:
     arrays: tuple[Array, ...] = ()
 
     def tasks(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Job id and runs of each task that SLURM has taken."""
+        """Job id and runs of each task that SLURM has taken; of an array with one task, it made no array."""
         for array in self.arrays:
-            if array.job:
-                yield from array.task_ids()
+            for number, runs in enumerate(array.tasks if array.job else ()):
+                yield (f"{array.job}_{number}" if len(array.tasks) > 1 else array.job), runs
 
 
 def folder_of(root: Path) -> Path:
@@ -91,8 +77,7 @@ def write(root: Path, submission: Submission) -> Path:
 def read(root: Path) -> list[Submission]:
     """Every submission of a store, the last one last.
 
-    Raises:
-        InputError: the file of one is damaged or newer; since its jobs are not known, nothing may be submitted.
+    Raises ``InputError`` where one is damaged or newer; since its jobs are not known, nothing may be submitted.
     """
     return [_read(path) for path in sorted(folder_of(root).glob("*.json"))]
 
@@ -102,32 +87,34 @@ def queued(submissions: Sequence[Submission], runs: Collection[str], cluster: Cl
 
     Where none of the runs was submitted, nobody is asked.
     """
-    if not submissions:
-        return Queued()
     wanted = set(runs)
-    tasks = [(one, job, held) for one in submissions for job, ids in one.tasks() if (held := wanted.intersection(ids))]
+    tasks = []
+    for submission in submissions:
+        for job, ids in submission.tasks():
+            if not wanted.isdisjoint(ids):
+                tasks.append((submission, job, wanted.intersection(ids)))
     if not tasks:
         return Queued()
     try:
         here = cluster.name()
-        near = [task for task in tasks if task[0].cluster == here]
-        states = cluster.queue({one.user for one, _, _ in near}) if near else {}
+        users = {submission.user for submission, _, _ in tasks if submission.cluster == here}
+        states = cluster.queue(users) if users else {}
     except Unreachable as error:
         return Queued(problem=str(error))
-    found = {run: (job, states[job]) for _, job, held in near if job in states for run in held}
-    far = sorted({one.cluster for one, _, held in tasks if one.cluster != here and not held <= found.keys()})
-    return Queued(found, f"jobs on {', '.join(far)} cannot be seen from {here}" if far else "")
+    jobs: dict[str, tuple[str, str]] = {}
+    for submission, job, held in tasks:
+        if submission.cluster == here and job in states:
+            jobs |= dict.fromkeys(held, (job, states[job]))
+    elsewhere = [(submission.cluster, held) for submission, _, held in tasks if submission.cluster != here]
+    unseen = sorted({name for name, held in elsewhere if not held <= jobs.keys()})
+    return Queued(jobs, f"jobs on {', '.join(unseen)} cannot be seen from {here}" if unseen else "")
 
 
 def _read(path: Path) -> Submission:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["form"] > FORM:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["form"] > FORM:
             raise InputError(f"{path}: written by a newer version; update the suite")
-        arrays = tuple(
-            Array(str(array["job"]), tuple(tuple(map(str, task)) for task in array["tasks"]), dict(array["resources"]))
-            for array in told["arrays"]
-        )
-        return Submission(path.stem, str(told["user"]), str(told["cluster"]), str(told["command"]), arrays)
+        return msgspec.convert({**content, "name": path.stem}, Submission)
     except UNSOUND:
         raise InputError(f"{path}: this is not a submission; remove it if its jobs have ended") from None

@@ -63,9 +63,10 @@ def no_room(error: BaseException, results: str | Path) -> str:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _NO_ROOM:
-            known = isinstance(seen.filename, (str, os.PathLike))
-            elsewhere = known and Path(results).resolve() not in Path(seen.filename).resolve().parents
-            return "" if elsewhere else os.strerror(seen.errno)
+            named = isinstance(seen.filename, (str, os.PathLike))
+            if named and Path(results).resolve() not in Path(seen.filename).resolve().parents:
+                return ""
+            return os.strerror(seen.errno)
         for number in _NO_ROOM:
             if type(seen).__name__ == "SafetensorError" and f"os error {number})" in str(seen):
                 return os.strerror(number)
@@ -80,8 +81,7 @@ Tell = Callable[[int, int], None]
 def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
 
-    Returns:
-        ``status``, ``message``, ``seconds`` and ``top1``, as ``Event`` has them; of a failure its ``class`` too.
+    Gives what ``Event`` has: ``status``, ``message``, ``seconds`` and ``top1``; of a failure its ``class`` too.
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
@@ -90,10 +90,11 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     if job.ranks > 1:
         from bench.launch import ranks
 
-        return ranks.work_together(spec, job)
+        # SLURM has started the processes of a run, or else they are new ones here
+        return ranks.work_as_rank(spec, job) if "RANK" in os.environ else ranks.start_ranks(spec, job)
     store = Store(job.results)
     with writing_to(store.root), claimed(store.root / "claims" / spec.id) as ours:
-        return train(spec, job, store, tell) if ours and not store.holds(spec) else elsewhere()
+        return train(spec, job, store, tell) if ours and not store.holds(spec) else answer("elsewhere")
 
 
 def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> dict[str, Any]:
@@ -128,27 +129,17 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
         failure = failure_of(error)
         print(redacted(failure.trace), file=sys.stderr, flush=True)
         return answer_of(failure)
-    return _answer("done")
+    return answer("done")
 
 
-def elsewhere() -> dict[str, Any]:
-    """The answer where another process has the run."""
-    return _answer("elsewhere", "another process has it")
-
-
-def failed(message: str) -> dict[str, Any]:
-    """The answer of a run whose failure is recorded."""
-    return _answer("failed", message)
-
-
-def unwritable(error: Unwritable) -> dict[str, Any]:
-    """The answer where nothing can be written to the results."""
-    return _answer("unwritable", str(error))
+def answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
+    """What is said of a run; ``unwritable`` is the status where no failure could be recorded either."""
+    return {"status": status, "message": message, "seconds": seconds, "top1": top1}
 
 
 def answer_of(failure: Failure) -> dict[str, Any]:
     """The answer of a process whose part of a run failed: who has the run records it."""
-    return {**failed(redacted(failure.message)), "class": failure.kind, "failure": failure.to_json()}
+    return {**answer("failed", redacted(failure.message)), "class": failure.kind, "failure": failure.to_json()}
 
 
 def died(spec: RunSpec, job: Job, failure: Failure) -> dict[str, Any]:
@@ -171,9 +162,9 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
         store.forget_checkpoint(spec)
     trace = redacted(failure.trace) if failure.trace else UNSET
     error = Error(kind=kind, message=redacted(failure.message), failed_of=failure.kind, trace=trace)
-    made = FailedRecord(id=spec.id, label=spec.label, spec=to_json(spec), error=error, **_provenance(spec, job))
-    store.publish_failure(draft, spec, made)
-    return {**failed(error.message), "class": failure.kind}
+    record = FailedRecord(id=spec.id, label=spec.label, spec=to_json(spec), error=error, **_provenance(spec, job))
+    store.publish_failure(draft, spec, record)
+    return {**answer("failed", error.message), "class": failure.kind}
 
 
 def _trained(
@@ -190,7 +181,7 @@ def _trained(
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
-    return _answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
+    return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
 
 
 def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> TrainedRun:
@@ -207,10 +198,6 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
 
 def _provenance(spec: RunSpec, job: Job) -> dict[str, Any]:
     return dict(provenance(spec.id, job.command, job.results, job.plugins, job.launcher))
-
-
-def _answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
-    return {"status": status, "message": message, "seconds": seconds, "top1": top1}
 
 
 def main() -> None:
@@ -230,29 +217,29 @@ def main() -> None:
 def _serve(job: Job, answers: TextIO) -> None:
     """Answer each run that standard input names."""
 
-    def say(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
+    def say(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
         answers.flush()
 
     def tell(step: int, of: int) -> None:
-        say({**_answer("training"), "step": step, "of": of})
+        say({**answer("training"), "step": step, "of": of})
 
     say({"ready": True})
     for line in iter(_lines().get, ""):
         try:
-            answer = work(from_json(json.loads(line)), job, tell if job.progress else None)
+            ending = work(from_json(json.loads(line)), job, tell if job.progress else None)
         except Unwritable as error:
             if "RANK" in os.environ:
                 raise  # the other processes of the run notice that this one ends
-            answer = unwritable(error)
+            ending = answer("unwritable", str(error))
         except PartFailed as end:
             if os.environ["RANK"] == "0":
                 raise  # its record is written
             say(answer_of(end.failure))  # and stays until it is replaced, so that no other fails of its end
             continue
-        if answer["status"] == "failed" and not _gpu_computes():
-            answer["ends"] = True
-        say(answer)
+        if ending["status"] == "failed" and not _gpu_computes():
+            ending["ends"] = True
+        say(ending)
 
 
 def _gpu_computes() -> bool:
@@ -271,10 +258,10 @@ def job_to_json(job: Job) -> dict[str, Any]:
     return {**dataclasses.asdict(job), "results": str(job.results), "plugins": [str(path) for path in job.plugins]}
 
 
-def job_from_json(given: dict[str, Any]) -> Job:
+def job_from_json(content: dict[str, Any]) -> Job:
     """The job that ``job_to_json`` wrote."""
-    plugins, track = tuple(Path(plugin) for plugin in given["plugins"]), tuple(given["track"])
-    return Job(**{**given, "results": Path(given["results"]), "plugins": plugins, "track": track})
+    plugins, track = tuple(Path(plugin) for plugin in content["plugins"]), tuple(content["track"])
+    return Job(**{**content, "results": Path(content["results"]), "plugins": plugins, "track": track})
 
 
 def _lines() -> SimpleQueue[str]:

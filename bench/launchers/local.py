@@ -7,8 +7,7 @@ import re
 from bench.errors import InputError
 from bench.launch.executor import Executor
 from bench.launch.gpus import usable_gpus
-from bench.launch.launcher import Launch, Launcher, Option, Typed
-from bench.launch.profile import READ
+from bench.launch.launcher import Launch, Launcher, Option, Typed, count
 
 
 def _whole(text: str) -> int:
@@ -21,12 +20,11 @@ class Local(Launcher):
     """This machine."""
 
     options = (
-        Option("gpus_per_run", "GPUs that share each run (default: 1)", "N", READ["gpus_per_run"]),
+        Option("gpus_per_run", "GPUs that share each run (default: 1)", "N", count(0)),
         Option("jobs", "runs at a time (default: one a GPU, or else one a core with 2 GB of memory)", "N", _whole),
     )
 
     def check(self, typed: Typed) -> int:
-        """As the interface."""
         if typed.get("jobs", 1) < 1:
             raise InputError(f"--jobs {typed['jobs']}: at least one run at a time is needed")
         ranks, gpus = int(max(1, typed.get("gpus_per_run", 1))), len(usable_gpus())
@@ -35,7 +33,6 @@ class Local(Launcher):
         return ranks
 
     def executor(self, launch: Launch) -> Executor:
-        """As the interface."""
         from bench.launch.local import LocalExecutor, default_jobs
 
         return LocalExecutor(launch.typed.get("jobs") or default_jobs(self.check(launch.typed)))

@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Executor
 from bench.launch.launcher import RESUBMIT, Cancelled, Launch, Launcher, Option, Queued, Typed
-from bench.launch.profile import OPTIONS, READ, Profile, read_profile
+from bench.launch.profile import OPTIONS, PACKING, READ, Profile, read_profile
 from bench.launch.submissions import folder_of, queued, read
 
 
@@ -26,12 +26,10 @@ class Slurm(Launcher):
     instead = {"jobs": "--max-running limits the jobs of --launcher slurm"}
 
     def check(self, typed: Typed) -> int:
-        """As the interface."""
         _profile(typed)
         return int(max(1, typed.get("gpus_per_run", 1)))
 
     def executor(self, launch: Launch) -> Executor:
-        """As the interface."""
         from bench.launch.packing import estimate_from
         from bench.launch.slurm import SlurmExecutor
 
@@ -42,11 +40,9 @@ class Slurm(Launcher):
         return executor
 
     def queue(self, root: Path, runs: Collection[str]) -> Queued:
-        """As the interface."""
         return queued(read(root), runs, Cluster())
 
     def cancel(self, root: Path, runs: Collection[str]) -> Cancelled | None:
-        """As the interface."""
         user, wanted, cluster = getpass.getuser(), set(runs), Cluster()
         submissions = [submission for submission in read(root) if submission.user == user]
         if not submissions:
@@ -64,7 +60,6 @@ class Slurm(Launcher):
         return Cancelled(wholly, shared)
 
     def logs(self, root: Path, run: str) -> Mapping[str, Path]:
-        """As the interface."""
         logs: dict[str, Path] = {}
         for submission in read(root):
             for job, ids in submission.tasks():
@@ -76,6 +71,6 @@ class Slurm(Launcher):
 def _profile(typed: Typed) -> Profile:
     """What each run is given: the profile that is named, and over it what was typed."""
     profile = read_profile(typed["cluster"]) if "cluster" in typed else Profile()
-    if {"pack", "pack_minutes"} <= typed.keys():
+    if typed.keys() >= PACKING:
         raise InputError("runs are packed by count (--pack) or by minutes (--pack-minutes), not both")
     return profile.over({key: value for key, value in typed.items() if key in READ})

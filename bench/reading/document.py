@@ -29,12 +29,7 @@ _BREAKS = str.maketrans("", "", "\n\t")  # in a text of several lines they are w
 
 
 class Section(dict[str, Any]):
-    """A mapping read from a file; ``line`` says where it, or one of its keys, stands.
-
-    Attributes:
-        source: the file's path as it was given.
-        lines: the line of each key, counted from 1.
-    """
+    """A mapping read from a file, and where in it each of its keys stands: ``lines``, counted from 1."""
 
     def __init__(self, source: str, first_line: int) -> None:
         super().__init__()
@@ -55,18 +50,15 @@ class Section(dict[str, Any]):
 
 
 def read_document(path: Path) -> Section:
-    """Read one YAML file whose top level is a mapping.
-
-    Raises:
-        InputError: the file is missing, unreadable, malformed, or not a mapping; says where.
-    """
+    """Read one YAML file. Raises ``InputError`` where it is missing, unreadable, malformed, or not a mapping."""
     return parse_document(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
     """The text of a file that somebody wrote by hand. Raises ``InputError`` where it is none, or too long for that."""
     try:
-        with open(path, "rb", opener=_open_now) as file:
+        at_once = getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for a writer
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path}: cannot be read: it is no ordinary file")
             content = file.read(MOST_BYTES + 1)
@@ -100,26 +92,19 @@ def parse_document(text: str, source: str) -> Section:
     return value
 
 
-def _open_now(path: str, flags: int) -> int:
-    """Open a file without waiting for a writer, as a pipe would."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _refuse_traps(text: str, source: str) -> None:
     """An alias can make a few lines expand to gigabytes, and deep nesting takes forever; nothing here needs either."""
+    too_deep = f"values are nested more than {MOST_LEVELS} levels deep"
     if deep := _DEEP_LINE.search(text):
-        raise _too_deep(source, text.count("\n", 0, deep.start()) + 1)
+        line = text.count("\n", 0, deep.start()) + 1
+        raise InputError(f"{source}:{line}: {too_deep}")
     level = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             raise InputError(f"{source}:{_line(event)}: aliases (*{event.anchor}) are not allowed")
         level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if level > MOST_LEVELS:
-            raise _too_deep(source, _line(event))
-
-
-def _too_deep(source: str, line: int) -> InputError:
-    return InputError(f"{source}:{line}: values are nested more than {MOST_LEVELS} levels deep")
+            raise InputError(f"{source}:{_line(event)}: {too_deep}")
 
 
 def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
@@ -138,9 +123,8 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
         return [_plain(item, source, loader) for item in node.value]
     if isinstance(node, yaml.ScalarNode) and not node.style and _FLOAT.fullmatch(node.value):
         return float(node.value)
-    if node.tag == "tag:yaml.org,2002:timestamp":
-        return node.value  # a date is a text here: JSON has none
-    if node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+    odd_number = node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value)
+    if odd_number or node.tag == "tag:yaml.org,2002:timestamp":  # a date is a text here: JSON has none
         return node.value
     value = loader.construct_object(node)
     if isinstance(value, str) and (odd := hidden(value.translate(_BREAKS))):

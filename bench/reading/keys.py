@@ -23,7 +23,6 @@ class Key:
     """A key of a mapping in a file.
 
     Attributes:
-        name: as it is written.
         forms: what may stand behind it: ``str``, ``list``, ``dict``, ``int``, ``float``, ``bool``.
         about: what it means, for the reference page.
         choices: the words that are allowed, where it is one of some.
@@ -50,21 +49,18 @@ def names(keys: Iterable[Key]) -> tuple[str, ...]:
 def check_keys(section: Section, keys: Sequence[Key], what: str, problems: Problems) -> None:
     """Say which keys of a section are unknown or of the wrong form; those are then taken out of it.
 
-    Args:
-        section: the mapping of a file.
-        keys: what may stand in it.
-        what: the singular noun of one, such as ``key of an experiment``.
-        problems: where it is said.
+    ``what`` is the singular noun of a key, such as ``key of an experiment``.
     """
-    known = {key.name: key for key in keys}
+    declared = {key.name: key for key in keys}
     for name, value in list(section.items()):
-        place = section.place(name)
-        if name not in known:
-            problems.add(f"{place}: {choose(str(name), known, what)}")
-        elif not _has_form(value, known[name].forms):
-            problems.add(f"{place}: '{name}' must be {known[name].form}, not {value!r}")
-        elif known[name].choices and not _is_choice(value, known[name].choices):
-            problems.add(f"{place}: {choose(str(value), known[name].choices, name)}")
+        place, key = section.place(name), declared.get(name)
+        words = value if isinstance(value, list) else [value]
+        if key is None:
+            problems.add(f"{place}: {choose(str(name), declared, what)}")
+        elif not _has_form(value, key.forms):
+            problems.add(f"{place}: '{name}' must be {key.form}, not {value!r}")
+        elif key.choices and not all(word in key.choices for word in words):
+            problems.add(f"{place}: {choose(str(value), key.choices, name)}")
         else:
             continue
         del section[name]
@@ -75,8 +71,3 @@ def _has_form(value: object, forms: Iterable[type]) -> bool:
     if isinstance(value, bool):
         return bool in forms
     return isinstance(value, tuple(forms)) or (isinstance(value, int) and float in forms)
-
-
-def _is_choice(value: object, choices: Sequence[str]) -> bool:
-    """A text is one of the choices, and so is every text of a list."""
-    return all(word in choices for word in (value if isinstance(value, list) else [value]))

@@ -11,15 +11,9 @@ from bench.errors import InputError
 
 
 def load_file(kind: str, path: Path, means: str) -> ModuleType:
-    """Run a file as the module ``bench.KIND.NAME``, once as long as it means the same.
+    """Run a file as the module ``bench.KIND.NAME``, once as long as the digest of its code (``means``) is the same.
 
-    Args:
-        kind: the folder in which such files lie, such as ``methods``.
-        path: the file.
-        means: digest of its code: a file that was edited meanwhile is run anew.
-
-    Raises:
-        Exception: whatever running the file raises; ``RuntimeError`` where it would end the process.
+    Whatever running the file raises is raised; ``RuntimeError`` where it would end the process.
     """
     name = f"bench.{kind}.{path.stem}"
     loaded = sys.modules.get(name)

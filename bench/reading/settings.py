@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import InputError, choose
 
@@ -22,26 +21,16 @@ VARIABLES = {"plugin": "BENCH_PLUGIN", "results": "BENCH_RESULTS"}
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that is named once.
-
-    Attributes:
-        values: paths; of ``results`` one.
-        place: where it is said, for messages.
-    """
+    """Paths that are named once (of ``results`` one), and the place where they are, for messages."""
 
     values: tuple[str, ...]
     place: str
 
 
 def read_settings(folder: Path, variables: Mapping[str, str] = os.environ) -> dict[str, Setting]:
-    """What is named once, by key: ``plugin``, ``results``.
+    """What is named once, by key: ``plugin``, ``results``; in the file of a folder its relative paths start there.
 
-    Args:
-        folder: where the file is looked for; its relative paths start there.
-        variables: of the environment.
-
-    Raises:
-        InputError: the file is malformed, or has a key or value that is not allowed; says where.
+    Raises ``InputError`` that says where the file is malformed, or has a key or value that is not allowed.
     """
     settings = _in_file(folder / FILE) if (folder / FILE).exists() else {}
     for key, variable in VARIABLES.items():
@@ -64,18 +53,11 @@ def _in_file(path: Path) -> dict[str, Setting]:
         place = lines.place(0, key)
         if key not in VARIABLES:
             raise InputError(f"{place}: {choose(key, VARIABLES, 'key')}")
-        settings[key] = Setting(tuple(_beside(path, text) for text in _paths(key, value, place)), place)
+        paths = value if isinstance(value, list) and key == "plugin" else [value]
+        if not all(isinstance(text, str) and text for text in paths):
+            allowed = "a path or a list of paths" if key == "plugin" else "a path"
+            raise InputError(f"{place}: '{key}' must be {allowed}, not {value!r}")
+        # relative to the file; the home folder stays as it is written
+        values = tuple(text if text.startswith("~") else str(path.parent / text) for text in paths)
+        settings[key] = Setting(values, place)
     return settings
-
-
-def _paths(key: str, value: Any, place: str) -> list[str]:
-    listed = value if isinstance(value, list) and key == "plugin" else [value]
-    if not all(isinstance(text, str) and text for text in listed):
-        allowed = "a path or a list of paths" if key == "plugin" else "a path"
-        raise InputError(f"{place}: '{key}' must be {allowed}, not {value!r}")
-    return listed
-
-
-def _beside(path: Path, text: str) -> str:
-    """A path as it is said in a file."""
-    return text if text.startswith("~") else str(path.parent / text)

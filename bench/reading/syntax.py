@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
 from bench.errors import InputError
@@ -26,7 +25,8 @@ def split_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise InputError(f"{option}: '{text}' is not of the form name or name(hyper-parameter=value)")
     pairs = [split_setting(pair, option) for pair in split_list(match[2] or "")]
-    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+    keys = [key for key, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
         raise InputError(f"{option}: '{text}' gives {twice[0]} twice")
     return match[1].strip(), dict(pairs)
 

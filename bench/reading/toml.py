@@ -17,14 +17,9 @@ else:
 
 
 def read_toml(path: Path, tables: str = "") -> tuple[dict[str, Any], Lines]:
-    """Read a TOML file.
+    """Read a TOML file; the keys of an array of ``[[tables]]`` are found apart.
 
-    Args:
-        path: the file.
-        tables: the key of an array of tables (``[[tables]]``), whose keys are found apart.
-
-    Raises:
-        InputError: the file is missing, unreadable or malformed; says where.
+    Raises ``InputError`` where the file is missing, unreadable or malformed; says where.
     """
     text = read_text(path)
     try:
@@ -38,13 +33,7 @@ def read_toml(path: Path, tables: str = "") -> tuple[dict[str, Any], Lines]:
 
 
 class Lines:
-    """Where the keys of a TOML file stand.
-
-    Args:
-        text: of the file.
-        source: its path.
-        tables: the key of an array of tables, if one is wanted.
-    """
+    """Where the keys of a TOML file stand; those of each of its ``[[tables]]`` apart."""
 
     def __init__(self, text: str, source: str, tables: str = "") -> None:
         self._source = source

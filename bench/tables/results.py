@@ -69,4 +69,4 @@ def _failed(plan: Plan, store: Store, finished: Mapping[str, Finished]) -> dict[
         return {}
     from bench.launch.status import state  # what a queue is known by takes long to import
 
-    return {failure["run"]: failure["class"] for failure in state(plan, store).failed}
+    return {failure["run"]: failure["class"] for failure in state(plan.unique, store).failed}

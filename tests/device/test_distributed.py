@@ -9,7 +9,7 @@ import pytest
 
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
-from bench.launch.gpus import gpu_of_rank
+from bench.launch.gpus import gpus_of
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.process import environment
@@ -56,7 +56,7 @@ def planned(methods: str, plugins: tuple[Path, ...] = (), backbones: str = "micr
 
 def train_as_rank(rank: int, ranks: int, port: str, results: Path, specs: list[RunSpec]) -> None:
     """Be one of the processes that share runs, for one run after the other."""
-    os.environ.update(environment(gpu_of_rank(rank), **sharing._place(rank, ranks, port)))
+    os.environ.update(environment(gpus_of(rank), **sharing._place(rank, ranks, port)))
     worker.prepare()
     for spec in specs:
         assert sharing.work_as_rank(spec, Job(results, ranks=ranks))["status"] == "done", spec.label

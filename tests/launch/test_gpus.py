@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.launch import gpus
-from bench.launch.gpus import gpu_of_rank, usable_gpus
+from bench.launch.gpus import gpus_of, usable_gpus
 
 WHOLE = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-11111111-aaaa)
@@ -111,6 +111,6 @@ def test_the_machine_is_asked_once(machine: Machine, tmp_path: Path) -> None:
 def test_each_process_of_a_run_sees_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two parts of a GPU that are named, CUDA would show the first alone."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
-    assert [gpu_of_rank(rank) for rank in range(3)] == ["MIG-a", "MIG-b", "MIG-a"]
+    assert [gpus_of(rank) for rank in range(3)] == ["MIG-a", "MIG-b", "MIG-a"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpu_of_rank(1) is None
+    assert gpus_of(1) is None

@@ -389,14 +389,14 @@ class TestSharedRuns:
         orders, stop, worker = Orders(root / "job"), Asked(reason), Worker(lambda run: answer, code)
         orders.give(RUNS[0].id, 3)
         follower = Follower(pack_of(root, ranks=2), stop, worker, orders, 1)
-        given = follower._given
+        given = follower._new_orders
 
         def last() -> Iterator[tuple[int, str, int]]:
             yield next(given())
             orders.end()
             yield from given()
 
-        follower._given = last  # type: ignore[method-assign]
+        follower._new_orders = last  # type: ignore[method-assign]
         assert follower.train() == {}
         return orders
 

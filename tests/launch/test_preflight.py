@@ -17,6 +17,7 @@ import pytest
 import timm
 from safetensors.torch import save
 
+from bench import process
 from bench.cards import BackboneCard
 from bench.cli import main
 from bench.errors import InputError
@@ -72,7 +73,7 @@ def plugin(folder: Path, card: str) -> Registry:
 
 def answering(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Put a script in the place of the process that answers."""
-    monkeypatch.setattr(preflight, "program", lambda module: [sys.executable, "-u", "-c", script])
+    monkeypatch.setattr(process, "program", lambda module: [sys.executable, "-u", "-c", script])
 
 
 class TestWhatIsAsked:

@@ -1,0 +1,157 @@
+"""The published numbers of papers checked, and what papers say about them: ``audit``, ``claims``."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import bench
+from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.papers.audit import CHECKS, EXPLAINED, FINDING, NOT_CHECKED, Audit, audit
+from bench.papers.published import published_table
+from bench.records.store import Store
+
+if TYPE_CHECKING:
+    from bench.papers.claims import Claim, Verdict
+
+AUDIT = """
+examples:
+  bench audit                       the tables of every paper
+  bench audit coin
+  bench audit gta/appendix_a fd     tables and papers, as many as are named
+  bench audit drloc --format json   a list, one entry a finding
+  bench audit drloc --all           with what rounding explains, and what cannot be checked and why
+"""
+CLAIMS = """
+examples:
+  bench claims                     of every paper
+  bench claims lacvit
+  bench claims gta/table2 coin     papers and tables, as many as are named
+  bench claims coin --format json  a list, one entry a claim
+"""
+
+
+def add(commands: Any) -> None:
+    """Add these commands to a parser's."""
+    about = "whether a paper's printed averages, differences, accuracies and deviations hold together"
+    audits = add_command(commands, "audit", audit_command, about, AUDIT)
+    audits.add_argument("--all", action="store_true", help="show what rounding explains and what is not checked, too")
+    about = "what a paper says about its tables: borne out by its numbers or not, supported by our runs or not"
+    claims = add_command(commands, "claims", claims_command, about, CLAIMS)
+    add_results(claims)
+    for parser in (audits, claims):
+        parser.add_argument(
+            "targets", nargs="*", metavar="TARGET", help="a paper (gta) or one of its tables (gta/table2); default: all"
+        )
+        add_format(parser, ("text", "json"))
+        add_plugin(parser)
+
+
+def audit_command(options: argparse.Namespace) -> int:
+    """Print the findings."""
+    result = audit(options.targets, bench.Registry(options.plugin))
+    if options.format == "json":
+        print_json([asdict(each) for each in result.found if options.all or each.kind == FINDING])
+    else:
+        print("\n".join(_audit_lines(result, options.all)))
+    return 0
+
+
+def _audit_lines(result: Audit, everything: bool) -> list[str]:
+    lines = []
+    for kind in (FINDING, EXPLAINED) if everything else (FINDING,):
+        for each in result.of(kind):
+            where = " / ".join(filter(None, (*each.row, *each.column)))
+            suffix = " (rounding explains it)" if kind == EXPLAINED else ""
+            lines += [f"{each.table}: {where}", f"  {each.check}: {each.verdict}{suffix}"]
+    checked = [f"{result.checked[check]} by {check}" for check in CHECKS if result.checked[check]]
+    lines.append(f"cells checked: {', '.join(checked) or 'none'}")
+    explained = len(result.of(EXPLAINED))
+    more = f"; {explained} more differ by no more than rounding explains" if explained else ""
+    lines.append(f"findings: {len(result.of(FINDING))}{more}")
+    if deviations := result.checked["deviation"]:
+        lines.append(
+            f"{deviations} printed deviations: {result.sample_only} fit only a division by n - 1, "
+            f"{result.population_only} only one by n"
+        )
+    unchecked = result.of(NOT_CHECKED)
+    if everything:
+        reasons = Counter(f"{each.table} by {each.check}: {each.verdict}" for each in unchecked)
+        lines += [f"not checked: {count} cell{'s' * (count > 1)} of {reason}" for reason, count in reasons.items()]
+    elif cells := len(unchecked):
+        lines.append(f"not checked: {cells} cell{'s' * (cells > 1)} (--all says why)")
+    return lines
+
+
+def claims_command(options: argparse.Namespace) -> int:
+    """Print each claim with its verdicts."""
+    from bench.papers.targets import tables_of
+
+    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
+    wanted = tables_of(options.targets, registry)
+    papers = dict.fromkeys(name.partition("/")[0] for name in wanted)
+    judged = [each for paper in papers for each in _judged(paper, wanted, registry, store)]
+    if options.format == "json":
+        print_json([_facts(*each) for each in judged])
+    else:
+        print("\n".join(_claims_lines(judged)))
+    return 0
+
+
+def _judged(
+    paper: str, wanted: Collection[str], registry: bench.Registry, store: Store
+) -> list[tuple[Claim, Verdict, Verdict]]:
+    """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
+    from bench.papers.claims import judge_ours, judge_published, read_claims
+    from bench.plan.paper import plan_paper
+    from bench.tables.cells import cells_of
+    from bench.tables.results import results_of
+
+    claims = [claim for claim in read_claims(paper, registry) if {*claim.tables} & {*wanted}]
+    if not claims:
+        return []
+    plan = plan_paper(paper, registry)
+    results = results_of(plan, store)
+    tables = {table.name: published_table(table.name, registry) for table in plan.tables}
+    ours = {
+        table.name: [[(cell.mean, cell.why_empty) for cell in line] for line in cells_of(table, results)]
+        for table in plan.tables
+    }
+    return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
+
+
+def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
+    return {
+        "paper": claim.paper,
+        "table": claim.tables[0],
+        "tables": list(claim.tables),
+        "section": claim.section,
+        "sentence": claim.text,
+        "computed": published.computed,
+        "verdict": published.verdict,
+        "against": list(published.against),
+        "ours": {"verdict": ours.verdict, "computed": ours.computed, "against": list(ours.against)},
+        "place": claim.place,
+    }
+
+
+def _claims_lines(judged: list[tuple[Claim, Verdict, Verdict]]) -> list[str]:
+    if not judged:
+        return ["no claims are written down about these tables"]
+    reasons = Counter(verdict.reason for _, *verdicts in judged for verdict in verdicts)
+    repeated = [reason for reason, count in reasons.items() if reason and count > 1]
+    notes = {reason: number for number, reason in enumerate(repeated, 1)}
+    lines = []
+    for claim, published, ours in judged:
+        lines.append(f"{', '.join(claim.tables)} ({claim.section}): {claim.text}")
+        lines += [f"  published: {published.line_with(notes)}", f"  our runs: {ours.line_with(notes)}"]
+    lines += [f"[{number}] {reason}" for reason, number in notes.items()]
+    published_verdicts = [published for _, published, _ in judged]
+    our_verdicts = [ours for _, _, ours in judged]
+    for who, verdicts in (("published", published_verdicts), ("our runs", our_verdicts)):
+        counts = Counter(each.verdict for each in verdicts)
+        lines.append(f"{who}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return lines
