@@ -6,15 +6,30 @@ import argparse
 import contextlib
 import difflib
 import gc
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 
 import bench
-from bench.commands import check, convert, data, imported, papers, power, reference, rerun, run, show, table
 from bench.commands.options import Parser, settle
 from bench.errors import InputError, told
+
+GROUPS = {
+    "run": ("run", "plan", "status", "cancel", "logs", "retry"),
+    "rerun": ("rerun",),
+    "table": ("table", "figure", "items", "runs"),
+    "show": ("list", "show", "completion"),
+    "check": ("check-method",),
+    "convert": ("convert",),
+    "data": ("data",),
+    "papers": ("audit", "claims"),
+    "power": ("power",),
+    "imported": ("import",),
+    "reference": ("reference",),
+}
+"""The modules of ``bench.commands`` with their commands: what is typed imports its own alone, so that it starts fast."""
 
 MOST_PROBLEMS = 20
 """How many problems are told at once; how many more there are is said."""
@@ -22,7 +37,8 @@ MOST_PROBLEMS = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0 done, 1 some runs failed, 2 bad input, 130 stopped by Ctrl-C."""
-    parser = build_parser()
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser("" if "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
     with contextlib.suppress(ImportError):
         import argcomplete
 
@@ -31,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks ± shows its number
     gc.set_threshold(200_000, 50, 50)  # collecting while 100,000 records are read would take a third of the time
     try:
-        _refuse_bytes(sys.argv[1:] if arguments is None else arguments)
-        options, unknown = parser.parse_known_args(arguments)
+        _refuse_bytes(words)
+        options, unknown = parser.parse_known_args(words)
         if unknown:
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(options.parser, unknown[0])}")
         settle(options)
@@ -74,11 +90,12 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             raise InputError(f"'{argument}' is not UTF-8 text; write it, or name the file, in UTF-8") from None
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line as an argparse parser."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The command line as an argparse parser: of the group that a command is in, or else all of it."""
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for group in (run, rerun, table, show, check, convert, data, papers, power, imported, reference):
-        group.add(commands)
+    groups = [name for name, its_commands in GROUPS.items() if command in its_commands]
+    for name in groups or GROUPS:
+        importlib.import_module(f"bench.commands.{name}").add(commands)
     return parser
