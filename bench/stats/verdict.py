@@ -12,8 +12,8 @@ interval above, and a number outside it differs on this test set. It may still b
 the same size would not show: of two procedures that are equally good in the population of images, the accuracies on N
 images differ with variance 2 p (1 - p) (1 - ρ) / N, where ρ is the correlation of their outcomes over images. Nobody
 prints ρ; with ρ = 0 this is as large as it gets, so that ``differs`` holds whatever ρ is. Where our runs' predictions
-are there, ``bench.stats.likeness`` measures ρ between seeds. On different test sets nothing cancels: the variance is
-p (1 - p) (1/N + 1/N').
+are there, ``bench.stats.items.likeness`` measures ρ between seeds. On different test sets nothing cancels: the variance
+is p (1 - p) (1/N + 1/N').
 
 **Rounding.** A number printed in steps of u lies anywhere in one step: variance u² / 12.
 
@@ -127,7 +127,7 @@ def judge(
         claimed: the published number.
         test_images: size of our test set; None for a metric that is no share of images, which then has no test noise.
         other_images: size of theirs, where it is another set than ours; None for the same set.
-        likeness: ρ, the correlation over images of the outcomes of two runs (``bench.stats.likeness``); 0 bounds it.
+        likeness: ρ, how the outcomes of two runs correlate over images (``bench.stats.items.likeness``); 0 bounds it.
         level: coverage of the intervals, in (0, 1).
         incomparable: how the protocols differ, where they do so that the numbers do not mean the same.
         not_run: why nothing is run, where that is known.

@@ -9,17 +9,10 @@ import numpy as np
 from bench.notation import one_line
 from bench.papers.published import Key
 from bench.plan.table import TablePlan
-from bench.stats import (
-    LIKE_THESE,
-    THESE,
-    Floats,
-    OutOfReachError,
-    holm,
-    mean_std,
-    over_datasets,
-    refusal,
-    stratified_permutation,
-)
+from bench.stats.across import LIKE_THESE, THESE, over_datasets, stratified_permutation
+from bench.stats.family import holm
+from bench.stats.reach import OutOfReachError, refusal
+from bench.stats.samples import Floats, mean_std
 from bench.tables.cells import Cells
 from bench.tables.claim import Claim, Compared
 

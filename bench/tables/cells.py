@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
-from bench.stats import mean_std
+from bench.stats.samples import mean_std
 from bench.tables.candidates import NO_VALIDATION, choose
 from bench.tables.results import Results
 

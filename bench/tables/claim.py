@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.notation import listed, one_line, signed
-from bench.stats import THESE
+from bench.stats.across import THESE
 
 Key = tuple[str, ...]
 

@@ -12,8 +12,8 @@ from bench.metrics import Metric
 from bench.notation import fixed
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
-from bench.stats import holm, mean_std
-from bench.stats.family import near_best
+from bench.stats.family import holm, near_best
+from bench.stats.samples import mean_std
 from bench.stats.verdict import Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of

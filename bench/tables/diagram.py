@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from bench.notation import listed, one_line
-from bench.stats import Floats, cliques, critical_difference, mean_ranks
+from bench.stats.across import cliques, critical_difference, mean_ranks
+from bench.stats.samples import Floats
 from bench.tables.figure import METADATA, STYLE
 
 LINE = 0.24
@@ -22,8 +23,8 @@ LINE = 0.24
 def diagram(scores: ArrayLike, methods: Sequence[str], paths: Iterable[Path], alpha: float = 0.05) -> None:
     """Draw mean ranks on an axis, best to the left; a bar joins methods that the critical difference cannot separate.
 
-    The difference is Nemenyi's (see ``bench.stats.critical_difference``). The same scores give the same bytes with the
-    same matplotlib.
+    The difference is Nemenyi's (``bench.stats.across.critical_difference``). The same scores give the same bytes with
+    the same matplotlib.
 
     Args:
         scores: (datasets, methods), the mean over seeds, finite; higher is better; at least 2 of each.

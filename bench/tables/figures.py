@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.papers.published import Key
-from bench.stats import refusal
+from bench.stats.reach import refusal
 from bench.tables.across import Group, complete
 from bench.tables.compare import Table
 

@@ -15,7 +15,9 @@ from bench.errors import InputError
 from bench.metrics import TOP1
 from bench.records.scores import Scores
 from bench.records.store import Finished
-from bench.stats import holm, mcnemar, paired_bootstrap, refusal
+from bench.stats.family import holm
+from bench.stats.items import mcnemar, paired_bootstrap
+from bench.stats.reach import refusal
 from bench.tables.compare import Table
 from bench.tables.power import where_of
 

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.plan.table import Contest
-from bench.stats import fewest, holm, mean_std, pairs_needed, permutation_needed, seeds_needed, unrejected_level
+from bench.stats.family import holm
+from bench.stats.power import pairs_needed, permutation_needed, seeds_needed, unrejected_level
+from bench.stats.reach import fewest
+from bench.stats.samples import mean_std
 from bench.stats.two import MOST_EXACT
 from bench.tables.compare import Table
 from bench.tables.testing import p_value, paired_values, shared_draws
@@ -110,7 +113,7 @@ def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str =
         alpha: level of each family, in (0, 1).
         power: how often a gap as large as the measured one should be found, in (alpha, 1).
         test: ``welch``, ``paired`` (needs are pairs of runs of one seed) or ``permutation`` (see
-            ``bench.stats.permutation_needed``).
+            ``bench.stats.power.permutation_needed``).
 
     Raises:
         ValueError: there are too many values for the exact test.

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from bench.notation import listed
 from bench.spec import RunSpec
-from bench.stats import paired_t, permutation, refusal, smallest_p, welch
+from bench.stats.reach import refusal, smallest_p
+from bench.stats.two import paired_t, permutation, welch
 
 DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": "the order of batches"}
 """What runs of one seed share, by the name that ``vary`` has for the draw."""

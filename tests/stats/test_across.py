@@ -16,18 +16,18 @@ from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from bench.stats import (
-    OutOfReachError,
+from bench.stats.across import (
     cliques,
     critical_difference,
     friedman,
     mean_ranks,
     nemenyi,
     over_datasets,
-    permutation,
     stratified_permutation,
     wilcoxon,
 )
+from bench.stats.reach import OutOfReachError
+from bench.stats.two import permutation
 from bench.tables.diagram import diagram
 
 Scores = np.ndarray

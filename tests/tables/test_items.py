@@ -26,7 +26,8 @@ from bench.plan.table import Plan
 from bench.records.store import Finished, Point, Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import holm, paired_bootstrap
+from bench.stats.family import holm
+from bench.stats.items import paired_bootstrap
 from bench.tables.items import ItemTest, Rivals, item_tests, read_outcome
 
 IMAGES, POINTS = 200, 2

@@ -19,7 +19,8 @@ from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
+from bench.stats.power import pairs_needed, seeds_needed, welch_power
+from bench.stats.samples import mean_std
 from bench.tables.power import Contrast, weigh
 
 Accuracy = Callable[[RunSpec], float]

@@ -18,7 +18,8 @@ from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
 from bench.registry import Registry
 from bench.sheets.view import render
-from bench.stats import holm, smallest_p
+from bench.stats.family import holm
+from bench.stats.reach import smallest_p
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
 from bench.tables.testing import out_of_reach, p_value, sizes
