@@ -155,15 +155,14 @@ def _counts(contrast: Contrast, test: str) -> str:
     if test == "paired":
         pairs = len(contrast.differences)
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    own, other = len(contrast.values), len(contrast.reference)
+    own, other = len(contrast.cell.values), len(contrast.base.values)
     return f"{own}" if own == other else f"{own} and {other}"
 
 
 def _print_json(
     options: argparse.Namespace, rule: tuple[str, float], needs: Sequence[Need], command: str, runs: int
 ) -> None:
-    def known(value: float) -> float | None:
-        return None if math.isnan(value) else value
+    from bench.notation import known
 
     comparisons = [
         {
@@ -174,7 +173,7 @@ def _print_json(
             "p": known(need.p),
             "p_holm": known(need.p_holm),
             "level": need.level,
-            "seeds": [len(need.contrast.values), len(need.contrast.reference)],
+            "seeds": [len(need.contrast.cell.values), len(need.contrast.base.values)],
             "pairs": len(need.contrast.differences) if rule[0] == "paired" else None,
             "needed": need.seeds,
             "note": need.note,

@@ -8,6 +8,7 @@ from typing import Any
 
 Key = tuple[str, ...]
 Value = str | int | float | bool | None
+Record = Mapping[str, Value]
 
 BEST, CLOSE, SECOND = "best", "close", "second"
 """How a cell stands out: it has the best mean, cannot be told from it, or is the second by its mean."""
@@ -68,7 +69,7 @@ class Sheet:
     legend: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     by_means: bool = False
-    records: tuple[Mapping[str, Value], ...] = ()
+    records: tuple[Record, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def sentences(self, signs: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.notation import listed, one_line, signed
+from bench.notation import known, listed, one_line, signed
 from bench.stats.across import THESE
 
 Key = tuple[str, ...]
@@ -69,8 +69,7 @@ class Claim:
     @property
     def facts(self) -> dict[str, Any]:
         """As plain data; None is what does not exist."""
-        found = asdict(self)
-        return {**found, "friedman": None if math.isnan(self.friedman) else self.friedman}
+        return {**asdict(self), "friedman": known(self.friedman)}
 
 
 def sentences(claims: Iterable[Claim]) -> list[str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from bench.errors import InputError
 from bench.metrics import Metric
-from bench.notation import fixed
+from bench.notation import fixed, known
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats.family import holm, near_best
@@ -20,7 +20,7 @@ from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
 from bench.tables.judging import verdict_on
 from bench.tables.results import Results, results_of
-from bench.tables.testing import p_value, shared_draws
+from bench.tables.testing import p_value
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -196,7 +196,7 @@ def _summary(planned: PlannedCell, cell: Cell) -> Entry:
     if not cell.values:
         return Entry(planned, cell)
     mean, std = mean_std(cell.values)
-    return Entry(planned, cell, mean, _known(std))
+    return Entry(planned, cell, mean, known(std))
 
 
 def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
@@ -218,7 +218,7 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
     inside = [entries[place] for place in places]
     sign = inside[0].planned.metric.sign
     means = [sign * (entry.mean or 0.0) for entry in inside]
-    close = near_best(means, lambda i, j: _p(plan, inside[i].cell, inside[j].cell), plan.rules.alpha)
+    close = near_best(means, lambda i, j: p_value(plan.rules.test, inside[i].cell, inside[j].cell), plan.rules.alpha)
     for place, entry, near in zip(places, inside, close, strict=True):
         entries[place] = replace(entry, near=entry.rank == 1 or bool(near))
 
@@ -229,25 +229,14 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
     for place, base in contest.pairs:
         entry, reference = entries[place], entries[base]
         if entry.mean is not None and reference.mean is not None:
-            p = _p(plan, entry.cell, reference.cell)
-            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=_known(p))
+            p = p_value(plan.rules.test, entry.cell, reference.cell)
+            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=known(p))
             compared.append(place)
     return compared
-
-
-def _p(plan: TablePlan, cell: Cell, other: Cell) -> float:
-    """A test's p; nan for pairs of runs that share nothing."""
-    if plan.rules.test == "paired" and cell.runs and other.runs and not shared_draws(cell.runs, other.runs):
-        return math.nan
-    return p_value(plan.rules.test, cell, other)
 
 
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:
     p_values: Mapping[Place, float | None] = {place: entries[place].p for place in family}
     adjusted = holm([math.nan if p is None else p for p in p_values.values()])
     for place, p in zip(family, adjusted, strict=True):
-        entries[place] = replace(entries[place], p_holm=_known(float(p)), significant=bool(p <= alpha))
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+        entries[place] = replace(entries[place], p_holm=known(float(p)), significant=bool(p <= alpha))

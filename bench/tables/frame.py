@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.metrics import METRICS
+from bench.notation import known
 from bench.plan.table import Plan
 from bench.records.files import write_file
 from bench.records.store import Store
@@ -92,7 +92,7 @@ def _scores(spec: RunSpec, selection: str, results: Results) -> Iterator[tuple[s
     for metric in METRICS.values():
         for split in SPLITS if metric.of_curve else ("",):
             score = results.score(spec, metric, selection, split or "test")
-            yield f"{split}.{metric.name}" if split else metric.name, None if math.isnan(score) else score
+            yield f"{split}.{metric.name}" if split else metric.name, known(score)
 
 
 def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:
