@@ -67,8 +67,9 @@ def _of_seed(rivals: Rivals, seed: int | None) -> Rivals:
     """The runs of one seed, or all."""
     if seed is None:
         return rivals
-    own, base = ({at: run for at, run in runs.items() if at == seed} for runs in (rivals.own, rivals.base))
-    return replace(rivals, own=own, base=base)
+    runs = {at: run for at, run in rivals.runs.items() if at == seed}
+    base_runs = {at: run for at, run in rivals.base_runs.items() if at == seed}
+    return replace(rivals, runs=runs, base_runs=base_runs)
 
 
 def _print(options: argparse.Namespace, found: Sequence[ItemTest], alpha: float, split: str) -> None:

@@ -71,19 +71,17 @@ def stratified_permutation(
     """
     if len(a) != len(b) or not len(a):
         raise ValueError(f"both methods need values on the same datasets; there are {len(a)} and {len(b)}")
-    samples = sorted(
-        ((np.sort(checked(x)), np.sort(checked(y))) for x, y in zip(a, b, strict=True)),
-        key=lambda pair: (pair[0].size, pair[1].size, pair[0].tolist(), pair[1].tolist()),
-    )
+    samples = [(np.sort(checked(x)), np.sort(checked(y))) for x, y in zip(a, b, strict=True)]
+    samples.sort(key=lambda pair: (pair[0].size, pair[1].size, pair[0].tolist(), pair[1].tolist()))
     if any(not x.size or not y.size for x, y in samples):
         raise ValueError("every dataset needs a value of both methods")
     observed = abs(sum(float(x.mean() - y.mean()) for x, y in samples))
     bound = observed - sum(slack(x, y) for x, y in samples)
     ways = [math.comb(x.size + y.size, x.size) for x, y in samples]
-    left, right = _halves(ways)
-    if max(math.prod(ways[i] for i in side) for side in (left, right)) <= MOST_SUMS:
-        found = pairs_beyond(_sums([samples[i] for i in left]), _sums([samples[i] for i in right]), bound)
-        return found / math.prod(ways)
+    halves = _halves(ways)
+    if all(math.prod(ways[i] for i in half) <= MOST_SUMS for half in halves):
+        left, right = (_sums([samples[i] for i in half]) for half in halves)
+        return pairs_beyond(left, right, bound) / math.prod(ways)
     generator = np.random.default_rng(seed)
     drawn = sum(_drawn(x, y, generator, draws) for x, y in samples)
     return (1 + int((np.abs(drawn) >= bound).sum())) / (1 + draws)
@@ -104,14 +102,14 @@ def wilcoxon(differences: ArrayLike) -> float:
     Raises:
         ValueError: there are no differences, or they are not 1-d or not finite.
     """
-    given = checked(differences)
-    if not given.size:
+    values = checked(differences)
+    if not values.size:
         raise ValueError("the signed-rank test needs at least one difference")
-    # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits count
-    rounded = _rounded(given[given != 0])
-    rounded = rounded[rounded != 0]
-    if not rounded.size:
+    if not values.any():
         return 1.0
+    # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits of the largest count
+    rounded = np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
+    rounded = rounded[rounded != 0]
     doubled = np.rint(2 * _ranks(np.abs(rounded)[None])[0]).astype(int)
     ways = np.ones(1)
     for rank in doubled:
@@ -185,33 +183,6 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def nemenyi(scores: ArrayLike) -> Floats:
-    """p of each pair of methods by the difference of their mean ranks, for the family of all pairs.
-
-    It depends on which other methods are in the table (Benavoli et al., 2016): it is what a critical-difference
-    diagram shows, while ``over_datasets`` is what decides.
-
-    Args:
-        scores: (datasets, methods), at least 2 and 2, finite; higher is better.
-
-    Returns:
-        (methods, methods), symmetric, 1 on the diagonal.
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
-    """
-    from scipy.stats import studentized_range
-
-    table = _table(scores, 2, 2)
-    datasets, methods = table.shape
-    ranks = mean_ranks(table)
-    p = np.ones((methods, methods))
-    for i, j in combinations(range(methods), 2):
-        q = abs(ranks[i] - ranks[j]) / math.sqrt(methods * (methods + 1) / (6 * datasets)) * math.sqrt(2)
-        p[i, j] = p[j, i] = min(1.0, float(studentized_range.sf(q, methods, np.inf)))
-    return p
-
-
 def cliques(ranks: ArrayLike, difference: float) -> tuple[tuple[int, ...], ...]:
     """The largest groups of methods whose mean ranks lie within a critical difference: the bars of a diagram.
 
@@ -225,16 +196,16 @@ def cliques(ranks: ArrayLike, difference: float) -> tuple[tuple[int, ...], ...]:
     Raises:
         ValueError: ``ranks`` is not 1-d or not finite.
     """
-    given = checked(ranks)
-    order = np.argsort(given, kind="stable")
-    found: list[tuple[int, ...]] = []
+    values = checked(ranks)
+    order = np.argsort(values, kind="stable")
+    groups: list[tuple[int, ...]] = []
     reached = 0
     for start in range(len(order)):
-        stop = start + int((given[order[start:]] - given[order[start]] < difference).sum())
+        stop = start + int((values[order[start:]] - values[order[start]] < difference).sum())
         if stop > max(reached, start + 1):
-            found.append(tuple(int(i) for i in order[start:stop]))
+            groups.append(tuple(order[start:stop].tolist()))
             reached = stop
-    return tuple(found)
+    return tuple(groups)
 
 
 def over_datasets(scores: ArrayLike, baseline: int | None = None, alpha: float = 0.05) -> OverDatasets:
@@ -278,13 +249,6 @@ def _ranks(table: Floats) -> Floats:
     below = (table[:, None, :] < table[:, :, None]).sum(2)
     equal = (table[:, None, :] == table[:, :, None]).sum(2)
     return np.asarray(below + (equal + 1) / 2)
-
-
-def _rounded(values: Floats) -> Floats:
-    """Values to 12 digits of the largest, so that differences which rounding pulled apart tie again."""
-    if not values.size:
-        return values
-    return np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
 
 
 def _halves(ways: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -173,9 +173,7 @@ def permutation_needed(
 
 def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
     """The least n, at least 2 and ``start``, that is enough; None beyond ``MOST_SEEDS``."""
-    low, high = max(2, start), max(2, start)
-    if enough(high):
-        return high
+    low, high = max(2, start) - 1, max(2, start)
     while not enough(high):
         low, high = high, 2 * high
         if low >= MOST_SEEDS:
@@ -203,6 +201,5 @@ def unrejected_level(p: ArrayLike, alpha: float = 0.05) -> float:
         ValueError: ``p`` is not 1-d, is outside [0, 1], or ``alpha`` is outside (0, 1).
     """
     check_share(alpha, "alpha")
-    given = np.asarray(p, dtype=np.float64)
-    left = int((holm(np.nan_to_num(given, nan=1.0)) > alpha).sum())
-    return alpha / max(1, left)
+    adjusted = holm(np.nan_to_num(np.asarray(p, dtype=np.float64), nan=1.0))
+    return alpha / max(1, int((adjusted > alpha).sum()))

@@ -97,15 +97,17 @@ def permutation(a: ArrayLike, b: ArrayLike) -> float:
     if not a.size or not b.size:
         raise ValueError("a permutation test needs a value on each side")
     _few(a.size + b.size)
-    values = _centred(np.concatenate([a, b]))
+    values = np.concatenate([a, b])
+    values = values - np.sort(values).mean()
     # with the pooled mean at zero, the difference of means is the first sample's sum times a constant
     bound = abs(values[: a.size].sum()) - slack(a, b)
     ordered = np.sort(values)
     left, right = subset_sums(ordered[::2]), subset_sums(ordered[1::2])
-    found = sum(
-        pairs_beyond(left[k], right[a.size - k], bound) for k in range(len(left)) if 0 <= a.size - k < len(right)
-    )
-    return found / math.comb(values.size, a.size)
+    beyond = 0
+    for k, sums in enumerate(left):
+        if 0 <= a.size - k < len(right):
+            beyond += pairs_beyond(sums, right[a.size - k], bound)
+    return beyond / math.comb(values.size, a.size)
 
 
 def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
@@ -127,8 +129,8 @@ def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
     _few(differences.size)
     bound = abs(differences.sum()) - slack(checked(a), checked(b))
     ordered = np.sort(np.abs(differences))
-    found = pairs_beyond(signed_sums(ordered[::2]), signed_sums(ordered[1::2]), bound)
-    return float(found / 2.0**differences.size)
+    beyond = pairs_beyond(signed_sums(ordered[::2]), signed_sums(ordered[1::2]), bound)
+    return float(beyond / 2.0**differences.size)
 
 
 def subset_sums(values: Floats) -> list[Floats]:
@@ -173,10 +175,6 @@ def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
     if a.size != b.size:
         raise ValueError(f"a paired test needs as many values on each side; there are {a.size} and {b.size}")
     return np.asarray(a - b)
-
-
-def _centred(values: Floats) -> Floats:
-    return np.asarray(values - np.sort(values).mean())
 
 
 def _few(count: int) -> None:

@@ -41,25 +41,23 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     """
     if len(planned.candidates) == 1:
         return Choice(planned.candidates[0])
-    left_out, waiting, complete = list[tuple[str, str]](), list[Candidate](), list[Candidate]()
-    for candidate in planned.candidates:
-        if why := results.failures_among(candidate.runs):
-            left_out.append((candidate.label, why))
-        elif all(spec.id in results.finished for spec in candidate.runs):
-            complete.append(candidate)
-        else:
-            waiting.append(candidate)
-    if waiting:
-        return Choice(None, tuple(left_out), _waits(waiting, results))
+    why_not = {candidate.label: results.failures_among(candidate.runs) for candidate in planned.candidates}
+    left_out = tuple((label, why) for label, why in why_not.items() if why)
+    complete = [candidate for candidate in planned.candidates if not why_not[candidate.label]]
+    if waiting := _waits(complete, results):
+        return Choice(None, left_out, waiting)
     if not complete:
-        return Choice(None, tuple(left_out), "no candidate of its sweep has all its runs")
-    metric = results.picking(planned.metric)
-    means = [_mean(candidate, rules, results, planned) for candidate in complete]
+        return Choice(None, left_out, "no candidate of its sweep has all its runs")
+    metric, split = results.picking(planned.metric), rules.sweep.removeprefix("best-")
+    means = []
+    for candidate in complete:
+        scores = [results.score(spec, metric, rules.selection, split) for spec in candidate.runs]
+        means.append(float(np.mean(scores)))
     if all(map(math.isnan, means)):
-        return Choice(None, tuple(left_out), f"{NO_VALIDATION} to choose on")
+        return Choice(None, left_out, f"{NO_VALIDATION} to choose on")
     best = int(np.nanargmax([metric.sign * mean for mean in means]))
-    labelled = tuple((candidate.label, mean) for candidate, mean in zip(complete, means, strict=True))
-    return Choice(complete[best], tuple(left_out), means=labelled)
+    labels = [candidate.label for candidate in complete]
+    return Choice(complete[best], left_out, means=tuple(zip(labels, means, strict=True)))
 
 
 def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -> Iterator[str]:
@@ -87,22 +85,16 @@ def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:
     """Each label by what tells it from the others: ``gta (weight=1)`` as ``weight=1``."""
-    heads, inner = list[str](), dict[str, str]()
-    for label in labels:
-        head, _, rest = label.removesuffix(")").partition(" (")
-        heads.append(head)
-        inner[label] = rest
-    alike = len({*heads}) == 1 and all(label.endswith(")") for label in labels)
-    return inner if alike else {label: label for label in labels}
-
-
-def _mean(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> float:
-    metric = results.picking(planned.metric)
-    split = "val" if rules.sweep == "best-val" else "test"
-    return float(np.mean([results.score(spec, metric, rules.selection, split) for spec in candidate.runs]))
+    split = {label: label.removesuffix(")").partition(" (") for label in labels}
+    alike = len({head for head, _, _ in split.values()}) == 1 and all(label.endswith(")") for label in labels)
+    return {label: inner if alike else label for label, (_, _, inner) in split.items()}
 
 
 def _waits(candidates: Sequence[Candidate], results: Results) -> str:
-    missing = [spec for candidate in candidates for spec in candidate.runs if spec.id not in results.finished]
-    labels = ", ".join(candidate.label for candidate in candidates)
-    return f"its sweep waits for {len(missing)} run{'s' * (len(missing) > 1)} of {labels}"
+    """Which runs are missing; empty where none is."""
+    missing: dict[str, int] = {}
+    for candidate in candidates:
+        if count := sum(spec.id not in results.finished for spec in candidate.runs):
+            missing[candidate.label] = count
+    count = sum(missing.values())
+    return f"its sweep waits for {count} run{'s' * (count > 1)} of {', '.join(missing)}" if missing else ""

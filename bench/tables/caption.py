@@ -303,8 +303,7 @@ def _agreement(table: Table) -> Iterator[str]:
 def _ranks_alike(table: Table, contest: Contest) -> Agreement:
     entries = [table.at(place) for place in contest.places]
     entries = [entry for entry in entries if not entry.planned.ground.other_metric]
-    ours = [math.nan if entry.mean is None else entry.mean for entry in entries]
-    return rank_agreement([entry.planned.published for entry in entries], ours)
+    return rank_agreement([entry.planned.published for entry in entries], [entry.cell.mean for entry in entries])
 
 
 def _taus(ranked: Sequence[tuple[Key, Agreement]], alpha: float) -> str:

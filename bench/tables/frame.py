@@ -16,7 +16,7 @@ from bench.plan.table import Plan
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
-from bench.spec import MethodSpec, RunSpec, written
+from bench.spec import RunSpec, written
 from bench.tables.results import Results, results_of
 
 if TYPE_CHECKING:
@@ -38,10 +38,15 @@ def run_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
         for spec in table.runs():
             if spec.id not in rows:
                 rows[spec.id] = {
-                    **_identity(spec, table.name),
+                    "id": spec.id,
+                    "table": table.name,
+                    "method": spec.method.full_name,
+                    "backbone": spec.backbone.name,
+                    "dataset": spec.dataset.name,
+                    "rate": spec.rate,
+                    "seed": spec.seed,
                     "status": _status(spec, results),
-                    **dict(_hyper(spec.method)),
-                    **dict(_settings(spec)),
+                    **_settings(spec),
                     **dict(_scores(spec, table.rules.selection, results)),
                 }
     _add_versions(rows, results, store)
@@ -56,34 +61,20 @@ def frame(plan: Plan, store: Store) -> pandas.DataFrame:
     return pandas.DataFrame.from_records(run_rows(plan, store))
 
 
-def _identity(spec: RunSpec, table: str) -> dict[str, Any]:
-    return {
-        "id": spec.id,
-        "table": table,
-        "method": spec.method.full_name,
-        "backbone": spec.backbone.name,
-        "dataset": spec.dataset.name,
-        "rate": spec.rate,
-        "seed": spec.seed,
-    }
-
-
 def _status(spec: RunSpec, results: Results) -> str:
     if spec.id in results.finished:
         return "done"
     return "failed" if spec.id in results.failed else "missing"
 
 
-def _hyper(method: MethodSpec) -> Iterator[tuple[str, Any]]:
-    for part in (method, *method.policies):
-        for name, value in part.hyper:
-            yield f"{part.name}.{name}", value
-
-
-def _settings(spec: RunSpec) -> Iterator[tuple[str, Any]]:
-    for declared in (spec.protocol, spec.protocol.recipe):
-        for name, value in written(declared).items():
-            yield f"protocol.{name}", value
+def _settings(spec: RunSpec) -> dict[str, Any]:
+    """Hyper-parameters by their method or policy, and settings that are not the default."""
+    columns: dict[str, Any] = {}
+    for method in (spec.method, *spec.method.policies):
+        columns |= {f"{method.name}.{name}": value for name, value in method.hyper}
+    for settings in (spec.protocol, spec.protocol.recipe):
+        columns |= {f"protocol.{name}": value for name, value in written(settings).items()}
+    return columns
 
 
 def _scores(spec: RunSpec, selection: str, results: Results) -> Iterator[tuple[str, float | None]]:
