@@ -57,7 +57,7 @@ def _cell(cell: Shown, sheet: Sheet) -> str:
         value = f"<b>{value}</b>"
     mark = f"<sup>{_text(cell.mark)}</sup>" if cell.mark else ""
     std = f" <small>± {_text(cell.std)}</small>" if cell.std else ""
-    small = "".join(f" <small>{_text(part)}</small>" for part in (cell.delta, cell.count) if part)
+    small = "".join(f" <small>{_text(text)}</small>" for text in (cell.delta, cell.count) if text)
     return value + mark + std + small + (f" {_text(cell.sign)}" if cell.sign else "")
 
 

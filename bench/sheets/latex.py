@@ -54,14 +54,16 @@ def to_latex(sheet: Sheet) -> str:
 
     Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
     """
-    columns = [("r", _padded(column, sheet)) for column in _columns(sheet)]
+    columns = [("r", _padded(column, sheet)) for column in zip(*sheet.cells, strict=True)]
     return _environment(sheet, sheet.emphasis(), PACKAGES, (), columns)
 
 
 def to_siunitx(sheet: Sheet) -> str:
     """As ``to_latex`` with siunitx's S columns; signs take the place of underlining, which cannot be aligned."""
     signs = {BEST: "Bold" if sheet.by_means else "●", CLOSE: "Bold", SECOND: "◇"}
-    columns = [siunitx.columns([_of_siunitx(cell, sheet) for cell in column]) for column in _columns(sheet)]
+    columns = []
+    for column in zip(*sheet.cells, strict=True):
+        columns.append(siunitx.columns([_of_siunitx(cell, sheet) for cell in column]))
     return _environment(sheet, signs, (*PACKAGES, siunitx.PACKAGE), siunitx.SETUP, columns)
 
 
@@ -155,21 +157,18 @@ def _characters(sheet: Sheet, at: int) -> float:
     return max(sum(parts), len(sheet.columns[at][-1])) + GAP
 
 
-def _columns(sheet: Sheet) -> list[list[Shown]]:
-    return [[row[at] for row in sheet.cells] for at in range(len(sheet.columns))]
-
-
 def to_macros(sheet: Sheet) -> str:
     r"""A ``\newcommand`` for each value, ± and difference, to be used in prose: ``\gtaTableTwoCUBGTAFifteen``."""
-    lines, used = [f"% {escape(sheet.title)}"], set()
+    lines, used = [f"% {escape(sheet.title)}"], set[str]()
     for label, cells in zip(sheet.rows, sheet.cells, strict=True):
         for column, cell in zip(sheet.columns, cells, strict=True):
             name = _macro_name(sheet.name, label, column)
             while name in used:
                 name += "X"
             used.add(name)
-            parts = {"": cell.value, "Std": cell.std, "Delta": cell.delta}
-            lines += [rf"\newcommand{{\{name}{part}}}{{{escape(text)}}}" for part, text in parts.items() if text]
+            for suffix, text in (("", cell.value), ("Std", cell.std), ("Delta", cell.delta)):
+                if text:
+                    lines.append(rf"\newcommand{{\{name}{suffix}}}{{{escape(text)}}}")
     return "\n".join(lines) + "\n"
 
 
@@ -235,14 +234,14 @@ def _of_siunitx(cell: Shown, sheet: Sheet) -> siunitx.Aligned | str:
     value = siunitx.plain(bare)
     if cell.is_word or not value:
         return escape(cell.value)
-    after = escape(cell.value[len(bare) :])
+    behind = escape(cell.value[len(bare) :])
     if sheet.is_underlined(cell):
-        after += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
-    after += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
-    after += escape(cell.mark)
-    after += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
-    after += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
-    return siunitx.Aligned(value, cell.std, after, sheet.is_bold(cell))
+        behind += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
+    behind += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
+    behind += escape(cell.mark)
+    behind += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
+    behind += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
+    return siunitx.Aligned(value, cell.std, behind, sheet.is_bold(cell))
 
 
 def escape(label: str) -> str:

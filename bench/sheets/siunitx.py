@@ -25,13 +25,12 @@ class Aligned:
     Attributes:
         value: a plain decimal number, with its sign if it has one.
         std: after ±; empty where there is none.
-        after: LaTeX that follows the number, such as a dagger.
-        bold: whether it is bold.
+        behind: LaTeX that follows the number, such as a dagger.
     """
 
     value: str
     std: str = ""
-    after: str = ""
+    behind: str = ""
     bold: bool = False
 
 
@@ -42,17 +41,14 @@ def plain(text: str) -> str:
 
 
 def columns(cells: Sequence[Aligned | str]) -> tuple[str, list[str]]:
-    """The specification of a column and its cells.
+    """The specification of a column and its cells: each a number, or LaTeX that stands in its place, centred.
 
     A ± is siunitx's uncertainty where every number of the column has as many decimals as its ±, and small text behind
     the number elsewhere.
-
-    Args:
-        cells: a number each, or LaTeX that stands in its place, which is centred.
     """
     numbers = [cell for cell in cells if isinstance(cell, Aligned)]
     apart = any(cell.std and _decimals(cell.std) != _decimals(cell.value) for cell in numbers)
-    texts, behind = list[str](), [""]
+    texts, groups = list[str](), [""]
     for cell in cells:
         if isinstance(cell, str):
             texts.append(f"{{{cell}}}" if cell else "")
@@ -60,12 +56,12 @@ def columns(cells: Sequence[Aligned | str]) -> tuple[str, list[str]]:
         std = rf" \scriptsize$\pm$ {cell.std}" if cell.std and apart else ""
         uncertainty = f" +- {cell.std}" if cell.std and not apart else ""
         # in a group of its own and never bold
-        behind.append(rf"{{\mdseries{{}}{cell.after}{std}}}" if cell.after or std else "")
+        groups.append(rf"{{\mdseries{{}}{cell.behind}{std}}}" if cell.behind or std else "")
         number = r"\bfseries " * cell.bold + cell.value + uncertainty
-        texts.append(" ".join(filter(None, (number, behind[-1]))))
+        texts.append(" ".join(filter(None, (number, groups[-1]))))
     if not numbers:
         return "c", texts
-    widest = max(behind, key=_width)
+    widest = max(groups, key=_width)
     room = f", table-space-text-post={{{widest}}}" if widest else ""
     return f"S[table-format={_format(numbers, apart)}{room}]", texts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
-from bench.tables.candidates import choice_notes
+from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
@@ -58,12 +58,7 @@ def default_source(tables: Sequence[Table]) -> str:
 
 
 def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
-    """Tables of the same cells side by side: a column for each below each column.
-
-    Args:
-        tables: of one plan under several rules, or with several metrics, by the name that a column has.
-        look: how they are shown.
-    """
+    """Tables of one plan, under several rules or with several metrics, by the name that each has below each column."""
     first = next(iter(tables.values()))
     better = {best_mean(table) for table in tables.values()}
     legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
@@ -72,11 +67,7 @@ def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
 
 
 def by_rule(tables: Mapping[str, Table]) -> Sheet:
-    """Selection rules side by side, and what looking at the test split adds; nothing is tested.
-
-    Args:
-        tables: by the rule; the same runs in each.
-    """
+    """Tables of the same runs by their selection rule, and what looking at the test split adds; nothing is tested."""
     first = next(iter(tables.values()))
     sheets = {rule: _ours(_without_tests(table), PLAIN) for rule, table in tables.items()}
     notes, inflation = ["Each rule picks a point of the same curves; nothing was trained anew."], list[Record]()
@@ -84,14 +75,29 @@ def by_rule(tables: Mapping[str, Table]) -> Sheet:
     if ORACLE_RULE in tables and honest:
         sheets[INFLATION], inflation = _inflation(sheets[honest], tables[ORACLE_RULE], tables[honest])
         notes.append(f"{INFLATION}: {ORACLE_RULE}, which looks at the test split, less {honest}.")
-    chosen = []
-    for place, planned in first.plan.places():
-        labels = {rule: table.at(place).cell.chosen for rule, table in tables.items()}
-        chosen.append((first.plan.cell_name(place), planned, labels))
-    notes += choice_notes(chosen)
+    notes += _choices(tables)
     sheet = _joined(sheets, first.plan)
     title, records = f"{first.heading} – by selection rule", (*sheet.records, *inflation)
     return replace(sheet, title=title, notes=tuple(notes), legend=(), records=records)
+
+
+def _choices(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Where selection rules chose different candidates of a sweep, and which each of them chose."""
+    clauses, plan = list[str](), next(iter(tables.values())).plan
+    for place, planned in plan.places():
+        rules: dict[str, list[str]] = {}
+        for rule, table in tables.items():
+            if label := table.at(place).cell.chosen:
+                rules.setdefault(label, []).append(rule)
+        if len(rules) > 1:
+            short = short_labels([candidate.label for candidate in planned.candidates])
+            choices = ", ".join(f"{' and '.join(names)} {short[label]}" for label, names in rules.items())
+            clauses.append(f"{plan.cell_name(place)} ({choices})")
+    if clauses:
+        yield (
+            "Where values were swept, each rule chooses among them for itself, and what it adds is of the "
+            f"choice too: {'; '.join(clauses)}."
+        )
 
 
 def _joined(sheets: Mapping[str, Sheet], plan: TablePlan) -> Sheet:
@@ -130,16 +136,15 @@ def _finer(entry: Entry) -> Entry:
 
 def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[Record]]:
     """A sheet of the oracle's means less the honest rule's, and its records."""
-    cells, gaps = [[Shown("")] * len(line) for line in oracle.entries], dict[Place, float]()
-    for (row, column), entry in oracle.places():
-        mean = honest.at((row, column)).mean
-        if entry.mean is not None and mean is not None:
-            gaps[row, column] = entry.mean - mean
-            cells[row][column] = Shown(signed(entry.mean - mean, entry.planned.decimals + 1))
+    gaps = {place: known(entry.cell.mean - honest.at(place).cell.mean) for place, entry in oracle.places()}
+    cells = [[Shown("")] * len(line) for line in oracle.entries]
+    for (row, column), gap in gaps.items():
+        if gap is not None:
+            cells[row][column] = Shown(signed(gap, oracle.at((row, column)).planned.decimals + 1))
     records = list[Record]()
     for record, (place, _) in zip(records_of(oracle), _wanted(oracle), strict=True):
         labels = {"row": record["row"], "metric": record["metric"], "column": _path(record["column"], INFLATION)}
-        records.append({**dict.fromkeys(record), **labels, "mean": gaps.get(place)})
+        records.append({**dict.fromkeys(record), **labels, "mean": gaps[place]})
     return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
 
 
@@ -175,10 +180,9 @@ def _both(table: Table, look: Look) -> Sheet:
     published, ours = _published(table, look), _ours(table, look)
     cells = [list[Shown]() for _ in table.entries]
     for (row, column), entry in table.places():
-        number, gap = entry.planned.published, ""
-        if entry.mean is not None and not math.isnan(number):
-            gap = signed(entry.mean - number, entry.planned.decimals)
-        cells[row] += [published.cells[row][column], replace(ours.cells[row][column], delta=gap)]
+        gap = entry.cell.mean - entry.planned.published
+        delta = "" if math.isnan(gap) else signed(gap, entry.planned.decimals)
+        cells[row] += [published.cells[row][column], replace(ours.cells[row][column], delta=delta)]
     scoring = [note for note in ours.notes if not note.startswith("Signed numbers")]
     gaps = ["Signed numbers are ours less the published one."] if table.finished else []
     return replace(
@@ -326,9 +330,9 @@ def candidates_sheet(table: Table) -> Sheet:
             label, seeds = candidate.label, len(candidate.runs)
             score, chosen = known(scores.get(label, math.nan)), label == cell.chosen
             why = reasons.get(label) or cell.lacking or "not chosen among" if score is None else ""
-            shown = why if score is None else fixed(score, entry.planned.decimals + 1)
+            text = why if score is None else fixed(score, entry.planned.decimals + 1)
             rows.append((name, label))
-            cells.append((Shown(shown, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
+            cells.append((Shown(text, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
             record = {"cell": name, "candidate": label, "split": split, "mean": score, "n": seeds}
             records.append({**record, "chosen": chosen, "note": why or None})
     return Sheet(
@@ -345,9 +349,5 @@ def candidates_sheet(table: Table) -> Sheet:
 
 
 def render(table: Table, format: str = "text", look: Look = PLAIN, width: int | None = None) -> str:
-    """A table in one of ``bench.sheets.formats.FORMATS``.
-
-    Raises:
-        ValueError: there is no such format, or ``width`` is below 1.
-    """
+    """A table in one of ``bench.sheets.formats.FORMATS``; errors are those of ``render_sheet``."""
     return render_sheet(sheet_of(table, look), format, width)

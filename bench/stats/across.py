@@ -51,7 +51,7 @@ class OverDatasets:
 def stratified_permutation(
     a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, seed: int = 0, draws: int = 99_999
 ) -> float:
-    """Two-sided p that two methods do not differ on these datasets: labels are exchanged within each dataset.
+    """Two-sided p, in (0, 1], that two methods do not differ on these datasets; labels are exchanged within each.
 
     The statistic is the mean over datasets of the difference of means. Counted out exactly where there are not too
     many ways, by meeting in the middle: two halves of the datasets of at most ``MOST_SUMS`` ways each. Otherwise drawn,
@@ -62,9 +62,6 @@ def stratified_permutation(
         b: the second's, on the same datasets; each (m_d,).
         seed: of the draws, where it comes to them.
         draws: how many.
-
-    Returns:
-        p in (0, 1].
 
     Raises:
         ValueError: there are no datasets, or not as many of both, or a sample is empty, not 1-d or not finite.
@@ -88,19 +85,13 @@ def stratified_permutation(
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Two-sided p of the exact Wilcoxon signed-rank test; one difference of means a dataset.
+    """Two-sided p of the exact Wilcoxon signed-rank test, in (0, 1]; 1 where all differences are zero.
 
     Ties share their mean rank and the distribution is counted out for just these ranks, so it is exact with ties too.
     Differences of exactly zero are left out, as Wilcoxon (1945) did.
 
     Args:
-        differences: (datasets,), finite, at least one.
-
-    Returns:
-        p in (0, 1]; 1 where all differences are zero.
-
-    Raises:
-        ValueError: there are no differences, or they are not 1-d or not finite.
+        differences: of means, (datasets,), finite, at least one; else ``ValueError``.
     """
     values = checked(differences)
     if not values.size:
@@ -123,13 +114,10 @@ def friedman(scores: ArrayLike) -> float:
     """p of Friedman's test that all methods rank alike, from its chi-squared approximation (Friedman, 1937).
 
     Args:
-        scores: (datasets, methods), at least 2 datasets and 3 methods, finite.
+        scores: (datasets, methods), at least 2 and 3, finite; else ``ValueError``.
 
     Returns:
         p in [0, 1], corrected for ties; 1 where all methods tie on every dataset.
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
     """
     from scipy.special import chdtrc  # scipy.stats would take two seconds to import
 
@@ -145,16 +133,10 @@ def friedman(scores: ArrayLike) -> float:
 
 
 def mean_ranks(scores: ArrayLike) -> Floats:
-    """The mean rank of each method over datasets: 1 is the highest score, ties share their mean rank.
+    """The mean rank of each method over datasets, (methods,): 1 is the highest score, ties share their mean rank.
 
     Args:
-        scores: (datasets, methods), at least 1 and 2, finite; higher is better.
-
-    Returns:
-        (methods,), in [1, methods].
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
+        scores: (datasets, methods), at least 1 and 2, finite; else ``ValueError``. Higher is better.
     """
     table = _table(scores, 1, 2)
     return np.asarray((table.shape[1] + 1 - _ranks(table)).mean(0))
@@ -163,13 +145,12 @@ def mean_ranks(scores: ArrayLike) -> Floats:
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
     """By how much two mean ranks must differ, of all pairs of methods (Nemenyi; Demšar, 2006, section 3.2.2).
 
+    q · √(k (k + 1) / (6 N)), with q the quantile of the studentized range over √2.
+
     Args:
         methods: how many are ranked, at least 2.
         datasets: over how many, at least 2.
         alpha: level of the family of all pairs, in (0, 1).
-
-    Returns:
-        q · √(k (k + 1) / (6 N)), with q the quantile of the studentized range over √2.
 
     Raises:
         ValueError: an argument is out of range.
@@ -187,14 +168,11 @@ def cliques(ranks: ArrayLike, difference: float) -> tuple[tuple[int, ...], ...]:
     """The largest groups of methods whose mean ranks lie within a critical difference: the bars of a diagram.
 
     Args:
-        ranks: (methods,), finite.
+        ranks: (methods,), finite; else ``ValueError``.
         difference: from ``critical_difference``; mean ranks that differ by less belong together.
 
     Returns:
         Groups of two or more methods by their place, best rank first, none within another.
-
-    Raises:
-        ValueError: ``ranks`` is not 1-d or not finite.
     """
     values = checked(ranks)
     order = np.argsort(values, kind="stable")
@@ -246,9 +224,8 @@ def _table(scores: ArrayLike, datasets: int, methods: int) -> Floats:
 
 def _ranks(table: Floats) -> Floats:
     """Ranks within each row, 1 for the lowest, ties sharing their mean rank."""
-    below = (table[:, None, :] < table[:, :, None]).sum(2)
-    equal = (table[:, None, :] == table[:, :, None]).sum(2)
-    return np.asarray(below + (equal + 1) / 2)
+    gaps = table[:, :, None] - table[:, None, :]
+    return np.asarray((gaps > 0).sum(2) + ((gaps == 0).sum(2) + 1) / 2)
 
 
 def _halves(ways: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -267,8 +244,7 @@ def _sums(samples: Sequence[tuple[Floats, Floats]]) -> Floats:
     sums = np.zeros(1)
     for x, y in samples:
         values = np.concatenate([x, y])
-        chosen = np.array(list(combinations(range(values.size), x.size)))
-        first = values[chosen].sum(1)
+        first = values[list(combinations(range(values.size), x.size))].sum(1)
         gaps = first / x.size - (values.sum() - first) / y.size
         sums = (sums[:, None] + gaps[None]).ravel()
     return sums

@@ -61,12 +61,6 @@ def near_best(means: ArrayLike, p: Callable[[int, int], float], alpha: float) ->
         means: (k,), finite; higher is better.
         p: the test's p of two groups by their places; nan where it has none.
         alpha: level of the tests, in (0, 1).
-
-    Returns:
-        (k,), True for the best and for what cannot be told from it.
-
-    Raises:
-        ValueError: ``means`` is not 1-d or not finite, or ``alpha`` is outside (0, 1).
     """
     check_share(alpha, "alpha")
     values = checked(means)

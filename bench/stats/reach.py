@@ -72,7 +72,7 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
     """Why a test cannot reach alpha, with the arithmetic and with what could; empty where it can.
 
     Args:
-        test: as for ``smallest_p``.
+        test: as for ``smallest_p``, and so are its errors.
         sizes: as for ``smallest_p``.
         alpha: level of the test, in (0, 1).
         comparisons: how many tests Holm's correction is over: the smallest p of a family is multiplied by it.
@@ -80,9 +80,6 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
     Returns:
         Such as "n = 3 and 3 seeds: the smallest possible p of the permutation test is 0.1, above alpha = 0.05; 4 and 4
         seeds can reach 0.0286".
-
-    Raises:
-        ValueError: as ``smallest_p``.
     """
     kind = _test(test, sizes)
     smallest = kind.smallest(*sizes)
@@ -105,12 +102,9 @@ def fewest(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) ->
 
     Args:
         test: as for ``smallest_p``.
-        sizes: as for ``smallest_p``; each at least 2 for t-tests, which are not defined below.
+        sizes: as for ``smallest_p``; each at least 2 for t-tests, which are not defined below (``ValueError``).
         alpha: level of the test, in (0, 1).
         comparisons: as for ``refusal``.
-
-    Raises:
-        ValueError: as ``smallest_p``, or the test is not defined for these sizes.
     """
     kind, enough = _test(test, sizes), sizes
     if math.isnan(kind.smallest(*sizes)):

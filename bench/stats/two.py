@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -78,7 +79,7 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def permutation(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p of the exact permutation test on the difference of two means (Fisher; Pitman, 1937).
+    """Two-sided p of the exact permutation test on the difference of two means (Fisher; Pitman, 1937), in (0, 1].
 
     The share of all ways to deal the values to the two samples whose means differ at least as much. It assumes no
     distribution; it cannot be small for few values (see ``bench.stats.reach``).
@@ -86,9 +87,6 @@ def permutation(a: ArrayLike, b: ArrayLike) -> float:
     Args:
         a: (n,), n >= 1, finite.
         b: (m,), m >= 1, finite; n + m at most ``MOST_EXACT``.
-
-    Returns:
-        p in (0, 1].
 
     Raises:
         ValueError: a sample is empty, not 1-d or not finite, or there are too many values.
@@ -111,14 +109,7 @@ def permutation(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p of the exact paired permutation test: each pair's difference may have either sign.
-
-    Args:
-        a: (n,), 1 <= n <= ``MOST_EXACT``, finite.
-        b: (n,), finite; ``b[i]`` shares its seeds with ``a[i]``.
-
-    Returns:
-        p in (0, 1].
+    """As ``permutation`` for pairs, at most ``MOST_EXACT``: each pair's difference may have either sign.
 
     Raises:
         ValueError: a sample is empty, not 1-d or not finite, their lengths differ, or there are too many pairs.
@@ -137,8 +128,7 @@ def subset_sums(values: Floats) -> list[Floats]:
     """The sums of all subsets of (h,) values, by the subsets' size 0 to h."""
     sums = [np.zeros(1), *(np.zeros(0) for _ in values)]
     for value in values:
-        grown = [np.concatenate([sums[k], sums[k - 1] + value]) for k in range(1, len(sums))]
-        sums = [sums[0], *grown]
+        sums = [sums[0], *(np.concatenate([more, fewer + value]) for fewer, more in pairwise(sums))]
     return sums
 
 

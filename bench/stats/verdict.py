@@ -79,8 +79,7 @@ class Verdict:
         word: one of ``WORDS``.
         reason: why, in a clause that has the arithmetic.
         gap: ours less the published one, in points; nan where one is missing.
-        low: lower end of where the published number should lie by the seeds alone.
-        high: its upper end.
+        low: lower end, as ``high`` is the upper one, of where the published number should lie by the seeds alone.
         widest: half the width of the interval that has the test images too; nan where their number is not known.
     """
 
@@ -152,7 +151,9 @@ def judge(
     spread = (std, ours.size, claimed.std, claimed.runs)
     half = float(half_width(*spread, unit=unit, level=level))
     widest = float(half_width(*spread, unit=unit, test_variance=images, level=level))
-    word = REPRODUCED if abs(gap) <= half else TEST_NOISE if abs(gap) <= widest else DIFFERS
+    word = REPRODUCED if abs(gap) <= half else DIFFERS
+    if half < abs(gap) <= widest:
+        word = TEST_NOISE
     reason = _reason(word, abs(gap), half, widest, claimed, test_images)
     reason += f" ({100 * level:g} %: our {ours.size} against {claimed.runs} there)"
     return Verdict(word, reason, gap, mean - half, mean + half, widest)

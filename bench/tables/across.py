@@ -21,13 +21,9 @@ Group = Mapping[str, Mapping[str, tuple[float, ...]]]
 
 
 def by_dataset(plan: TablePlan, values: Sequence[Sequence[tuple[float, ...]]]) -> dict[Key, Group]:
-    """Values of cells by method and dataset, apart for all other labels.
+    """Values of cells, by row and column, by method and dataset, apart for all other labels; averages are left out.
 
     Rates are kept apart because runs of one dataset at several rates share images; they are not independent.
-
-    Args:
-        plan: the table.
-        values: by row and column; cells without any are left out, and so are averages.
     """
     groups: dict[Key, dict[str, dict[str, tuple[float, ...]]]] = {}
     for (row, column), planned in plan.places():
@@ -53,15 +49,7 @@ def claims_of(plan: TablePlan, cells: Cells) -> Iterator[Claim]:
 
 
 def claimed(across: str, where: Key, group: Group, baseline: str, alpha: float) -> Claim:
-    """One claim about the methods of a group, or why it cannot be made.
-
-    Args:
-        across: ``these`` or ``like-these``.
-        where: the labels that the group has in common.
-        group: the values by method and dataset.
-        baseline: the method that the others are compared with.
-        alpha: level of the family of the methods.
-    """
+    """One claim about the methods of a group, ``these`` or ``like-these``, or why it cannot be made."""
     claim = _on_these if across == "these" else _on_like_these
     return claim(where, {baseline: group[baseline], **group}, baseline, alpha)
 

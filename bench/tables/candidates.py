@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,29 +58,6 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     best = int(np.nanargmax([metric.sign * mean for mean in means]))
     labels = [candidate.label for candidate in complete]
     return Choice(complete[best], left_out, means=tuple(zip(labels, means, strict=True)))
-
-
-def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -> Iterator[str]:
-    """Where selection rules chose different candidates of a sweep, and which each of them chose.
-
-    Args:
-        chosen: of each cell its name, how it was planned, and the chosen label by rule.
-    """
-    clauses = list[str]()
-    for name, planned, by_rule in chosen:
-        rules = dict[str, list[str]]()
-        for rule, label in by_rule.items():
-            if label:
-                rules.setdefault(label, []).append(rule)
-        if len(rules) > 1:
-            short = short_labels([candidate.label for candidate in planned.candidates])
-            choices = ", ".join(f"{' and '.join(names)} {short[label]}" for label, names in rules.items())
-            clauses.append(f"{name} ({choices})")
-    if clauses:
-        yield (
-            "Where values were swept, each rule chooses among them for itself, and what it adds is of the "
-            f"choice too: {'; '.join(clauses)}."
-        )
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:

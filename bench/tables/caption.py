@@ -67,15 +67,10 @@ class Caption:
         )
 
     def legend(self, by_means: bool = False, better: str = "") -> tuple[tuple[str, str], ...]:
-        """What the marks of ours mean, by the table's test or by the means alone.
+        """What each mark of ours means, by the table's test or by the means alone.
 
-        Args:
-            by_means: by the means alone.
-            better: what the best mean is called; by default as ``best_mean`` does.
-
-        Returns:
-            ``best``, ``close`` (not distinguishable from the best) and ``second``, as far as there are, with their
-            meanings.
+        The marks are ``best``, ``close`` (not distinguishable from the best) and ``second``; ``better`` is what the
+        best mean is called, by default as ``best_mean`` does.
         """
         if not any(entry.rank for _, entry in self.table.places()):
             return ()
@@ -241,12 +236,12 @@ def _failures(table: Table) -> Iterator[str]:
     """What was not averaged in, and which candidates were left out."""
     named = [(table.plan.cell_name(place), entry.cell) for place, entry in table.places()]
     lost = _grouped((cell.failures, name) for name, cell in named if cell.failures)
-    left = _grouped((f"{label}, {why}", name) for name, cell in named for label, why in cell.left_out)
+    left_out = _grouped((f"{label}, {why}", name) for name, cell in named for label, why in cell.left_out)
     if lost:
         yield f"Not averaged in: {lost}."
-    if left:
-        yield f"Left out of the choice among swept values, as some of their seeds have no score: {left}."
-    if FAILED in lost + left:
+    if left_out:
+        yield f"Left out of the choice among swept values, as some of their seeds have no score: {left_out}."
+    if FAILED in lost + left_out:
         yield "What failed and did not diverge can be trained again: 'bench retry'."
 
 

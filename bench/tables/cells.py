@@ -117,7 +117,8 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
     scored = [(spec, score) for spec, score in scores if not math.isnan(score)]
     lacking = ""
     if finished and not scored:
-        lacking = results.why_not(finished[0], metric, rules.split) or f"{NO_VALIDATION} to be scored on"
+        why_not = results.scores.why_not(results.finished[finished[0].id], metric, rules.split)
+        lacking = why_not or f"{NO_VALIDATION} to be scored on"
     return Cell(
         values=tuple(score for _, score in scored),
         seeds=tuple(spec.seed for spec, _ in scored),

@@ -30,7 +30,6 @@ class Claim:
     Attributes:
         claim: ``on these datasets`` or ``on datasets like these``.
         where: the labels that are held equal.
-        baseline: its label.
         compared: the methods; empty where nothing can be tested.
         friedman: p that all methods rank alike, for datasets like these; nan for fewer than three methods.
         note: why nothing can be tested or significant, or what was left out.

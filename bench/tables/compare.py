@@ -112,10 +112,7 @@ def title_line(plan: TablePlan, measured: str = "") -> str:
 def fill(plan: Plan, store: Store, selector: Metric | None = None) -> tuple[Table, ...]:
     """The tables of a plan with what the store has of them.
 
-    Args:
-        plan: an experiment's, or a paper's.
-        store: the records.
-        selector: by which metric points of curves and candidates are picked; by default by that which is shown.
+    ``selector`` is the metric by which points of curves and candidates are picked; by default that which is shown.
 
     Raises:
         InputError: there are too many seeds for the exact test.

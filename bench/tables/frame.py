@@ -96,16 +96,10 @@ def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Stor
 
 
 def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> str:
-    """Write the rows of a plan's runs, or give them as text.
-
-    Args:
-        plan: whose runs.
-        store: the records.
-        format: ``csv``, ``json`` (a list of objects) or ``parquet``.
-        output: the file; None for text, which parquet is not.
+    """Write the rows of a plan's runs as ``csv``, ``json`` (a list of objects) or ``parquet``, or give them as text.
 
     Returns:
-        The text, or the file's name.
+        The text where ``output`` is None, which it cannot be for parquet; else the file's name.
 
     Raises:
         InputError: the file cannot be written, or what writes parquet is not installed.
@@ -115,7 +109,11 @@ def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> st
     elif format == "json":
         content = (json.dumps(run_rows(plan, store), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     else:
-        content = _csv(run_rows(plan, store)).encode()
+        rows, lines = run_rows(plan, store), io.StringIO()
+        writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        content = lines.getvalue().encode()
     if output is None:
         return content.decode()
     try:
@@ -123,15 +121,6 @@ def write_rows(plan: Plan, store: Store, format: str, output: Path | None) -> st
     except OSError as error:
         raise InputError(f"--output {output}: {error.strerror}") from None
     return f"{output}\n"
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    """A header and a line a run; what does not exist is empty."""
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
 
 
 def _parquet(data: pandas.DataFrame) -> bytes:

@@ -89,13 +89,6 @@ def tables(
     Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
     has and a cell lacks count as planned, so that incomplete cells are marked.
 
-    Args:
-        lines: from ``read_results``.
-        title: first words of each title line.
-        baseline: the method that the others are compared with.
-        rules: how methods are compared.
-        decimals: digits after the point.
-
     Raises:
         InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
         ValueError: there are too many seeds for the exact test.

@@ -58,16 +58,10 @@ class ItemTest:
     Attributes:
         test: ``mcnemar``, of one pair of runs, or ``bootstrap``, of the mean over seeds.
         where: the labels that both have in common.
-        method: its label.
-        baseline: the baseline's.
         seeds: whose runs: one for McNemar; for the bootstrap all that have finished of either.
-        images: how many.
         gap: the method's accuracy less the baseline's, in points.
-        low: lower end of the interval over images; nan for McNemar, which gives none.
-        high: its upper end.
+        low: lower end of the interval over images; nan, as ``high``, for McNemar, which gives none.
         only_method: images that only the method got right; 0 for the bootstrap.
-        only_baseline: images that only the baseline got right.
-        p: two-sided.
         p_holm: after Holm's correction over all tests of the same kind with the same labels in common.
         note: why it cannot be significant even without correction, with the arithmetic.
     """
@@ -107,13 +101,7 @@ def rivals_of(tables: Iterable[Table], finished: Mapping[str, Finished]) -> Iter
 
 
 def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> Answers:
-    """Which images a run got right at the point of its curve that a selection rule picks.
-
-    Args:
-        root: the folder of results.
-        run: what the store knows of it.
-        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.records.scores``).
-        split: ``test`` or ``val``.
+    """Which images a run got right at the point of its curve that a selection rule picks (``bench.records.scores``).
 
     Raises:
         InputError: there are no predictions, they cannot be read, or they are not those of the record.
@@ -144,12 +132,8 @@ def item_tests(
 ) -> list[ItemTest]:
     """McNemar's exact test for each pair of runs of one seed, and the paired bootstrap over images of the seeds' means.
 
-    Args:
-        root: the folder of results.
-        rivals: what is compared; those without finished runs on both sides give nothing.
-        rule: the selection rule.
-        split: whose images.
-        alpha: the level at which a note says whether McNemar's p can be small at all.
+    Rivals without scored runs on both sides give nothing; ``alpha`` is the level at which a note says whether McNemar's
+    p can be small at all.
 
     Raises:
         InputError: as ``read_answers``, or the images of two runs differ.
@@ -196,7 +180,8 @@ def _mcnemar(
 
 
 def _bootstrap(rivals: Rivals, answers: Mapping[int, Answers], base_answers: Mapping[int, Answers]) -> ItemTest:
-    a, b = (np.stack([each.right for each in by_seed.values()]) for by_seed in (answers, base_answers))
+    a = np.stack([run.right for run in answers.values()])
+    b = np.stack([run.right for run in base_answers.values()])
     drawn = paired_bootstrap(a, b, level=LEVEL)
     seeds = tuple(sorted({*answers, *base_answers}))
     names = (rivals.where, rivals.method, rivals.baseline)

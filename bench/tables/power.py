@@ -24,13 +24,7 @@ TOO_SMALL = "the gap is too small for any number of seeds"
 class Contrast:
     """A method's finished seeds beside the baseline's, with the family that Holm's correction is over.
 
-    Attributes:
-        family: equal for contrasts that are corrected together.
-        where: the labels that both have in common.
-        method: its label.
-        baseline: the baseline's.
-        cell: what is known of the method.
-        base: what is known of the baseline.
+    ``family`` is equal for contrasts that are corrected together, ``where`` are the labels that both have in common.
     """
 
     family: tuple[str, ...]
@@ -88,8 +82,7 @@ def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str =
         contrasts: of any families.
         alpha: level of each family, in (0, 1).
         power: how often a gap as large as the measured one should be found, in (alpha, 1).
-        test: ``welch``, ``paired`` (needs are pairs of runs of one seed) or ``permutation`` (see
-            ``bench.stats.power.permutation_needed``).
+        test: ``welch``, ``paired`` (needs are pairs) or ``permutation``.
 
     Raises:
         ValueError: there are too many values for the exact test.
@@ -101,10 +94,9 @@ def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str =
         p_of_family = [p_values[place] for place in places]
         level = unrejected_level(p_of_family, alpha)
         for place, p_holm in zip(places, holm(p_of_family), strict=True):
-            contrast, seeds, note = contrasts[place], None, "significant"
-            if not p_holm <= alpha:
-                find = _pairs if test == "paired" else _seeds
-                seeds, note = find(contrast, test, level, power)
+            contrast = contrasts[place]
+            find = _pairs if test == "paired" else _seeds
+            seeds, note = (None, "significant") if p_holm <= alpha else find(contrast, test, level, power)
             needs[place] = Need(contrast, _gap(contrast, test), p_values[place], float(p_holm), level, seeds, note)
     return [needs[place] for place in sorted(needs)]
 

@@ -20,11 +20,6 @@ TEST_NAMES = {"welch": "Welch t-test", "paired": "paired t-test", "permutation":
 def p_value(test: str, a: Cell, b: Cell) -> float:
     """Two-sided p that two cells have the same mean; nan where the test takes more seeds than there are.
 
-    Args:
-        test: ``welch``, ``paired`` (see ``paired_values``) or ``permutation``.
-        a: the first cell.
-        b: the second.
-
     Raises:
         ValueError: there are too many values for the exact test.
     """
@@ -43,13 +38,8 @@ def sizes(test: str, a: Cell, b: Cell) -> tuple[int, ...]:
 def out_of_reach(test: str, compared: Sequence[tuple[int, ...]], alpha: float) -> str:
     """Why no comparison of a family can reach alpha, with the arithmetic; empty where one can, or there is none.
 
-    Holm's correction multiplies the smallest p of a family by the number of its comparisons, so the comparison that
-    can reach furthest decides.
-
-    Args:
-        test: as for ``p_value``.
-        compared: the ``sizes`` of each comparison of the family.
-        alpha: level of the family.
+    Holm's correction multiplies the smallest p of a family by the number of its comparisons, so of the compared
+    ``sizes`` those decide that can reach furthest.
     """
     if not compared:
         return ""
