@@ -29,7 +29,7 @@ GROUPS = {
     "imported": ("import",),
     "reference": ("reference",),
 }
-"""The modules of ``bench.commands`` with their commands: what is typed imports its own alone, so that it starts fast."""
+"""The modules of ``bench.commands`` with their commands: one that is typed imports its own, and starts fast."""
 
 MOST_PROBLEMS = 20
 """How many problems are told at once; how many more there are is said."""

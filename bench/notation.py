@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+
+def known(value: float) -> float | None:
+    """A number for plain data, which has no nan: None instead."""
+    return None if math.isnan(value) else value
+
 
 def fixed(value: float, decimals: int) -> str:
     """A number with a fixed count of decimals; what rounds to zero has no sign."""

@@ -21,23 +21,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from bench.stats import (
-    Floats,
-    critical_difference,
-    friedman,
-    holm,
-    indistinguishable,
-    mcnemar,
-    mean_ranks,
-    over_datasets,
-    paired_bootstrap,
-    paired_permutation,
-    paired_t,
-    permutation,
-    stratified_permutation,
-    t_interval,
-    welch,
-)
+from bench.stats.across import critical_difference, friedman, mean_ranks, over_datasets, stratified_permutation
+from bench.stats.family import holm, indistinguishable
+from bench.stats.items import mcnemar, paired_bootstrap
+from bench.stats.samples import Floats, t_interval
+from bench.stats.two import paired_permutation, paired_t, permutation, welch
 from bench.stats.verdict import half_width
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from bench.stats import smallest_p
+from bench.stats.reach import smallest_p
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")

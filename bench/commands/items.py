@@ -66,9 +66,9 @@ def items_command(options: argparse.Namespace) -> int:
 
 
 def _of_seed(rivals: Rivals, seed: int) -> Rivals:
-    own = {at: run for at, run in rivals.own.items() if at == seed}
-    base = {at: run for at, run in rivals.base.items() if at == seed}
-    return replace(rivals, own=own, base=base)
+    runs = {at: run for at, run in rivals.runs.items() if at == seed}
+    base_runs = {at: run for at, run in rivals.base_runs.items() if at == seed}
+    return replace(rivals, runs=runs, base_runs=base_runs)
 
 
 def _print(options: argparse.Namespace, tests: Sequence[ItemTest], alpha: float, split: str) -> None:

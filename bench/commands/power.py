@@ -148,7 +148,7 @@ def _counts(contrast: Contrast, test: str) -> str:
     if test == "paired":
         pairs = len(contrast.differences)
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    method, baseline = len(contrast.values), len(contrast.reference)
+    method, baseline = len(contrast.cell.values), len(contrast.base.values)
     return f"{method}" if method == baseline else f"{method} and {baseline}"
 
 
@@ -163,7 +163,7 @@ def _facts(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
             "p": None if math.isnan(need.p) else need.p,
             "p_holm": None if math.isnan(need.p_holm) else need.p_holm,
             "level": need.level,
-            "seeds": [len(need.contrast.values), len(need.contrast.reference)],
+            "seeds": [len(need.contrast.cell.values), len(need.contrast.base.values)],
             "pairs": len(need.contrast.differences) if test == "paired" else None,
             "needed": need.seeds,
             "note": need.note,

@@ -27,16 +27,13 @@ def to_html(sheet: Sheet) -> str:
 
 
 def _head(sheet: Sheet) -> str:
-    depth = len(sheet.columns[0])
-    lines = []
-    for level in range(depth):
-        stub = "".join(f'<th class="stub" rowspan="{depth}">{_text(name)}</th>' for name in sheet.stub if level == 0)
-        cells = "".join(
-            f'<th scope="col"{_span("colspan", span.count)}>{_text(span.label)}</th>'
-            for span in (spans(sheet.columns, level))
-        )
-        lines.append(f"<tr>{stub}{cells}</tr>\n")
-    return "".join(lines)
+    levels = [""] * len(sheet.columns[0])
+    stub = "".join(f'<th class="stub" rowspan="{len(levels)}">{_text(name)}</th>' for name in sheet.stub)
+    for level in range(len(levels)):
+        for span in spans(sheet.columns, level):
+            levels[level] += f'<th scope="col"{_span("colspan", span.count)}>{_text(span.label)}</th>'
+    rows = "</tr>\n<tr>".join(levels)
+    return f"<tr>{stub}{rows}</tr>\n"
 
 
 def _body(sheet: Sheet) -> str:
@@ -60,7 +57,7 @@ def _cell(cell: Shown, sheet: Sheet) -> str:
         value = f"<b>{value}</b>"
     mark = f"<sup>{_text(cell.mark)}</sup>" if cell.mark else ""
     std = f" <small>± {_text(cell.std)}</small>" if cell.std else ""
-    small = "".join(f" <small>{_text(part)}</small>" for part in (cell.delta, cell.count) if part)
+    small = "".join(f" <small>{_text(text)}</small>" for text in (cell.delta, cell.count) if text)
     return value + mark + std + small + (f" {_text(cell.sign)}" if cell.sign else "")
 
 

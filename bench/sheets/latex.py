@@ -7,8 +7,9 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
-from bench.notation import one_line
+from bench.notation import listed, one_line
 from bench.sheets import siunitx
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Span, spans
 
@@ -43,6 +44,8 @@ _BEHIND = {
 }
 """What stands behind a number, by the field it is in."""
 
+PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{multirow}", r"\usepackage{adjustbox}")
+
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
@@ -51,62 +54,69 @@ def to_latex(sheet: Sheet) -> str:
 
     Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
     """
-    packages = r"\usepackage{booktabs}, \usepackage{multirow} and \usepackage{adjustbox}"
-    columns = [("r", _padded(column, sheet)) for column in _columns(sheet)]
-    return _environment(sheet, sheet.sentences(sheet.emphasis()), packages, (), columns)
+    columns = [("r", _padded(column, sheet)) for column in zip(*sheet.cells, strict=True)]
+    return _environment(sheet, sheet.emphasis(), PACKAGES, (), columns)
 
 
 def to_siunitx(sheet: Sheet) -> str:
     """As ``to_latex`` with siunitx's S columns; signs take the place of underlining, which cannot be aligned."""
-    packages = rf"\usepackage{{booktabs}}, \usepackage{{multirow}}, \usepackage{{adjustbox}} and {siunitx.PACKAGE}"
     signs = {BEST: "Bold" if sheet.by_means else "●", CLOSE: "Bold", SECOND: "◇"}
-    columns = [siunitx.columns([_of_siunitx(cell, sheet) for cell in column]) for column in _columns(sheet)]
-    return _environment(sheet, sheet.sentences(signs), packages, siunitx.SETUP, columns)
+    columns = []
+    for column in zip(*sheet.cells, strict=True):
+        columns.append(siunitx.columns([_of_siunitx(cell, sheet) for cell in column]))
+    return _environment(sheet, signs, (*PACKAGES, siunitx.PACKAGE), siunitx.SETUP, columns)
 
 
 def _environment(
     sheet: Sheet,
-    rules: Sequence[str],
-    packages: str,
+    signs: Mapping[str, str],
+    packages: tuple[str, ...],
     setup: Sequence[str],
     columns: Sequence[tuple[str, Sequence[str]]],
 ) -> str:
     """The environment around columns, each with its specification and its cells."""
+    rules = sheet.sentences(signs)
     title, *notes = [escape(f"{line.rstrip('.')}.") for line in (sheet.title, *rules)]
-    short = len(sheet.title) + sum(map(len, rules)) <= LONGEST
-    below = [] if short else [rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(notes)}}}"]
+    caption, below = [title, *notes], list[str]()
+    if len(sheet.title) + sum(map(len, rules)) > LONGEST:
+        caption, below = [title], [rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(notes)}}}"]
     blocks = [_tabular(sheet, columns, places) for places in _blocks(sheet)]
     body = blocks[0]
+    for block in blocks[1:]:
+        body = [*body, r"\\[2ex]", *block]
     if len(blocks) > 1:
-        body = [r"\begin{tabular}{@{}l@{}}"]
-        for number, block in enumerate(blocks):
-            body += [*([r"\\[2ex]"] if number else []), *block]
-        body.append(r"\end{tabular}")
-    return "\n".join(
-        [
-            rf"% needs {packages}",
-            r"\begin{table}",
-            *setup,
-            r"\centering",
-            rf"\caption{{{' '.join([title, *notes] if short else [title])}}}",
-            rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}",
-            r"\smallskip",
-            r"\begin{adjustbox}{max width=\textwidth}",
-            *body,
-            r"\end{adjustbox}",
-            *below,
-            r"\end{table}",
-            "",
-        ]
-    )
+        body = [r"\begin{tabular}{@{}l@{}}", *body, r"\end{tabular}"]
+    lines = [
+        f"% needs {listed(packages)}",
+        r"\begin{table}",
+        *setup,
+        r"\centering",
+        rf"\caption{{{' '.join(caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}",
+        r"\smallskip",
+        r"\begin{adjustbox}{max width=\textwidth}",
+        *body,
+        r"\end{adjustbox}",
+        *below,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _tabular(sheet: Sheet, columns: Sequence[tuple[str, Sequence[str]]], places: Sequence[int]) -> list[str]:
     """Some of the columns, with the labels of the rows beside them."""
-    part = replace(sheet, columns=tuple(sheet.columns[at] for at in places))
+    block = replace(sheet, columns=tuple(sheet.columns[at] for at in places))
     spec = "l" * len(sheet.stub) + "".join(columns[at][0] for at in places)
-    rows = [list(row) for row in zip(*(columns[at][1] for at in places), strict=True)]
-    return [rf"\begin{{tabular}}{{{spec}}}", *_lines(part, rows), r"\end{tabular}"]
+    rows = list(zip(*(columns[at][1] for at in places), strict=True))
+    return [
+        rf"\begin{{tabular}}{{{spec}}}",
+        r"\toprule",
+        *_head(block),
+        r"\midrule",
+        *_body(block, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
 
 
 def _blocks(sheet: Sheet) -> list[list[int]]:
@@ -117,20 +127,21 @@ def _blocks(sheet: Sheet) -> list[list[int]]:
             groups[-1].append(at)
         else:
             groups.append([at])
-    stub = sum(max(len(row[level]) for row in sheet.rows) + GAP for level in range(len(sheet.stub)))
+    stub = sum(max(map(len, labels)) + GAP for labels in zip(*sheet.rows, strict=True))
     wide = [_characters(sheet, at) for at in range(len(sheet.columns))]
-    found = [[at for group in groups for at in group]]
+    fitting = [[*chain(*groups)]]
     for count in range(1, len(groups) + 1):
         each = math.ceil(len(groups) / count)
-        blocks = [[at for group in groups[at : at + each] for at in group] for at in range(0, len(groups), each)]
-        scale = min(1.0, LINE / (stub + max(sum(wide[at] for at in block) for block in blocks)))
+        blocks = [[*chain(*groups[at : at + each])] for at in range(0, len(groups), each)]
+        widest = max(sum(wide[at] for at in block) for block in blocks)
+        scale = min(1.0, LINE / (stub + widest))
         tall = len(blocks) * (len(sheet.rows) + len(sheet.columns[0]) + 1) * scale
         if count > 1 and tall > LINES:
             break
-        found = blocks
+        fitting = blocks
         if scale >= SMALLEST:
             break
-    return found
+    return fitting
 
 
 def _characters(sheet: Sheet, at: int) -> float:
@@ -146,68 +157,51 @@ def _characters(sheet: Sheet, at: int) -> float:
     return max(sum(parts), len(sheet.columns[at][-1])) + GAP
 
 
-def _columns(sheet: Sheet) -> list[list[Shown]]:
-    return [[row[at] for row in sheet.cells] for at in range(len(sheet.columns))]
-
-
 def to_macros(sheet: Sheet) -> str:
     r"""A ``\newcommand`` for each value, ± and difference, to be used in prose: ``\gtaTableTwoCUBGTAFifteen``."""
-    lines, used = [f"% {escape(sheet.title)}"], set()
+    lines, used = [f"% {escape(sheet.title)}"], set[str]()
     for label, cells in zip(sheet.rows, sheet.cells, strict=True):
         for column, cell in zip(sheet.columns, cells, strict=True):
             name = _macro_name(sheet.name, label, column)
             while name in used:
                 name += "X"
             used.add(name)
-            parts = {"": cell.value, "Std": cell.std, "Delta": cell.delta}
-            lines += [rf"\newcommand{{\{name}{part}}}{{{escape(text)}}}" for part, text in parts.items() if text]
+            for suffix, text in (("", cell.value), ("Std", cell.std), ("Delta", cell.delta)):
+                if text:
+                    lines.append(rf"\newcommand{{\{name}{suffix}}}{{{escape(text)}}}")
     return "\n".join(lines) + "\n"
 
 
-def _lines(sheet: Sheet, cells: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield r"\toprule"
-    yield from _head(sheet)
-    yield r"\midrule"
-    yield from _body(sheet, cells)
-    yield r"\bottomrule"
-
-
 def _head(sheet: Sheet) -> Iterator[str]:
-    depth, before = len(sheet.columns[0]), len(sheet.stub)
+    depth, first = len(sheet.columns[0]), len(sheet.stub) + 1
     for level in range(depth):
-        names = [escape(name) if level == depth - 1 else "" for name in sheet.stub]
-        found = spans(sheet.columns, level)
-        cells = [
-            rf"\multicolumn{{{span.count}}}{{c}}{{{escape(span.label)}}}" if span.count > 1 or span.label else ""
-            for span in found
-        ]
-        yield " & ".join([*names, *cells]) + r" \\"
-        rules = [
-            rf"\cmidrule(lr){{{before + span.start + 1}-{before + span.start + span.count}}}"
-            for span in found
-            if level < depth - 1 and span.label
-        ]
+        innermost = level == depth - 1
+        cells, rules = [escape(name) if innermost else "" for name in sheet.stub], list[str]()
+        for span in spans(sheet.columns, level):
+            stands = span.count > 1 or span.label
+            cells.append(rf"\multicolumn{{{span.count}}}{{c}}{{{escape(span.label)}}}" if stands else "")
+            if span.label and not innermost:
+                rules.append(rf"\cmidrule(lr){{{first + span.start}-{first + span.start + span.count - 1}}}")
+        yield " & ".join(cells) + r" \\"
         if rules:
             yield " ".join(rules)
 
 
-def _body(sheet: Sheet, shown: Sequence[Sequence[str]]) -> Iterator[str]:
+def _body(sheet: Sheet, rows: Sequence[Sequence[str]]) -> Iterator[str]:
     starts = [{span.start: span for span in spans(sheet.rows, level)} for level in range(len(sheet.stub))]
-    before = starts[0][0]
-    for number, (label, cells) in enumerate(zip(sheet.rows, shown, strict=True)):
-        group = starts[0].get(number, before)
-        if group is not before and max(group.count, before.count) > 1:
+    previous = starts[0][0]
+    for number, cells in enumerate(rows):
+        group = starts[0].get(number, previous)
+        if group is not previous and max(group.count, previous.count) > 1:
             yield r"\midrule"
-        labels = [_label(starts[level].get(number), text) for level, text in enumerate(label)]
+        labels = [_label(level[number]) if number in level else "" for level in starts]
         yield " & ".join([*labels, *cells]) + r" \\"
-        before = group
+        previous = group
 
 
-def _label(span: Span | None, text: str) -> str:
-    if span is None:
-        return ""
-    shown: str = escape(text)
-    return rf"\multirow{{{span.count}}}{{*}}{{{shown}}}" if span.count > 1 else shown
+def _label(span: Span) -> str:
+    label = escape(span.label)
+    return rf"\multirow{{{span.count}}}{{*}}{{{label}}}" if span.count > 1 else label
 
 
 def _padded(column: Sequence[Shown], sheet: Sheet) -> list[str]:
@@ -220,36 +214,34 @@ def _padded(column: Sequence[Shown], sheet: Sheet) -> list[str]:
 def _cell(cell: Shown, widest: Mapping[str, str], sheet: Sheet) -> str:
     if cell.is_word or not cell.value:
         return rf"\multicolumn{{1}}{{c}}{{{escape(cell.value)}}}" if cell.value else ""
-    behind = []
+    latex = escape(cell.value)
+    if sheet.is_bold(cell):
+        latex = rf"\textbf{{{latex}}}"
+    if sheet.is_underlined(cell):
+        latex = rf"\underline{{{latex}}}"
     for name, template in _BEHIND.items():
-        text = getattr(cell, name)
-        if text:
-            behind.append(template.format(escape(text)))
+        text = template.format(escape(getattr(cell, name) or widest[name]))
+        if getattr(cell, name):
+            latex += text
         elif widest[name]:
-            behind.append(f"\\hphantom{{{template.format(escape(widest[name]))}}}")
-    return _value(cell, sheet) + "".join(behind)
+            latex += rf"\hphantom{{{text}}}"
+    return latex
 
 
-def _value(cell: Shown, sheet: Sheet) -> str:
-    value = escape(cell.value)
-    value = rf"\textbf{{{value}}}" if sheet.is_bold(cell) else value
-    return rf"\underline{{{value}}}" if sheet.is_underlined(cell) else value
-
-
-def _of_siunitx(cell: Shown, sheet: Sheet) -> siunitx.Number | str:
+def _of_siunitx(cell: Shown, sheet: Sheet) -> siunitx.Aligned | str:
     """A cell for a column of numbers; what is printed behind the number, as the star of 93.5*, follows it."""
     bare = cell.value.rstrip("*†‡")
     value = siunitx.plain(bare)
     if cell.is_word or not value:
         return escape(cell.value)
-    after = escape(cell.value[len(bare) :])
+    behind = escape(cell.value[len(bare) :])
     if sheet.is_underlined(cell):
-        after += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
-    after += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
-    after += escape(cell.mark)
-    after += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
-    after += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
-    return siunitx.Number(value, cell.std, after, sheet.is_bold(cell))
+        behind += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
+    behind += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
+    behind += escape(cell.mark)
+    behind += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
+    behind += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
+    return siunitx.Aligned(value, cell.std, behind, sheet.is_bold(cell))
 
 
 def escape(label: str) -> str:

@@ -14,20 +14,15 @@ def to_csv(sheet: Sheet) -> str:
     apostrophe before it. Quoting as in RFC 4180, lines end in a newline.
     """
     names = dict.fromkeys(name for record in sheet.records for name in record)
-    lines: list[list[Value]] = [[*names], *([record.get(name) for name in names] for record in sheet.records)]
-    return "".join(",".join(to_field(value) for value in line) + "\n" for line in lines)
+    lines = [map(to_field, names), *(map(to_field, map(record.get, names)) for record in sheet.records)]
+    return "".join(",".join(line) + "\n" for line in lines)
 
 
 def to_json(sheet: Sheet) -> str:
     """An object of name, title, rules, facts about the whole table, and cells; null is what does not exist."""
     signs = {BEST: "best", CLOSE: "indistinguishable", SECOND: "second"}
-    content = {
-        "name": sheet.name,
-        "title": sheet.title,
-        "notes": sheet.sentences(signs),
-        **sheet.facts,
-        "cells": sheet.records,
-    }
+    head = {"name": sheet.name, "title": sheet.title, "notes": sheet.sentences(signs)}
+    content = {**head, **sheet.facts, "cells": sheet.records}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 Key = tuple[str, ...]
 Value = str | int | float | bool | None
+Record = Mapping[str, Value]
 
 BEST, CLOSE, SECOND = "best", "close", "second"
 """How a cell stands out: it has the best mean, cannot be told from it, or is the second by its mean."""
@@ -68,15 +70,11 @@ class Sheet:
     legend: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     by_means: bool = False
-    records: tuple[Mapping[str, Value], ...] = ()
+    records: tuple[Record, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def sentences(self, signs: Mapping[str, str]) -> tuple[str, ...]:
-        """All that stands below the table.
-
-        Args:
-            signs: how a format shows each look; two with one sign are explained together.
-        """
+        """All that stands below the table, by the sign that a format has for each look; one sign is one sentence."""
         meanings: dict[str, list[str]] = {}
         for look, meaning in self.legend:
             meanings.setdefault(signs[look], []).append(meaning)
@@ -89,19 +87,18 @@ class Sheet:
 
     def is_underlined(self, cell: Shown) -> bool:
         """Whether a cell is underlined."""
-        if self.by_means:
-            return cell.look == SECOND
-        return cell.look == BEST and self._has_close()
+        return bool(cell.look) and cell.look == self._underlined
 
-    def _has_close(self) -> bool:
-        """Whether bold is shared: the best is underlined then, to be told from the others."""
-        return any(look == CLOSE for look, _ in self.legend)
+    @property
+    def _underlined(self) -> str:
+        """The second; where bold is shared the best, to be told from the others; else nothing is."""
+        if self.by_means:
+            return SECOND
+        return BEST if any(look == CLOSE for look, _ in self.legend) else ""
 
     def emphasis(self) -> dict[str, str]:
         """The signs of a format that has bold and underlined text."""
-        if self.by_means:
-            return {BEST: "Bold", SECOND: "Underlined"}
-        return {BEST: "Underlined" if self._has_close() else "Bold", CLOSE: "Bold"}
+        return {BEST: "Bold", CLOSE: "Bold", self._underlined: "Underlined"}
 
 
 @dataclass(frozen=True)
@@ -115,11 +112,8 @@ class Span:
 
 def spans(keys: Sequence[Key], level: int) -> list[Span]:
     """Neighbours that share their labels down to a level, as one span each; an empty label never joins."""
-    joined: list[Span] = []
+    starts = []
     for place, key in enumerate(keys):
-        alike = joined and key[level] and keys[place - 1][: level + 1] == key[: level + 1]
-        if alike:
-            joined[-1] = replace(joined[-1], count=joined[-1].count + 1)
-        else:
-            joined.append(Span(key[level], place, 1))
-    return joined
+        if not place or not key[level] or keys[place - 1][: level + 1] != key[: level + 1]:
+            starts.append(place)
+    return [Span(keys[start][level], start, stop - start) for start, stop in pairwise([*starts, len(keys)])]

@@ -19,69 +19,60 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Number:
+class Aligned:
     """A cell that siunitx can align.
 
     Attributes:
         value: a plain decimal number, with its sign if it has one.
         std: after ±; empty where there is none.
-        after: LaTeX that follows the number, such as a dagger.
-        bold: whether it is bold.
+        behind: LaTeX that follows the number, such as a dagger.
     """
 
     value: str
     std: str = ""
-    after: str = ""
+    behind: str = ""
     bold: bool = False
 
 
 def plain(text: str) -> str:
     """A number as siunitx reads it, a real minus as a hyphen; empty where the text is none."""
-    written = text.replace("−", "-")
-    return written if _NUMBER.fullmatch(written) else ""
+    number = text.replace("−", "-")
+    return number if _NUMBER.fullmatch(number) else ""
 
 
-def columns(cells: Sequence[Number | str]) -> tuple[str, list[str]]:
-    """The specification of a column and its cells.
+def columns(cells: Sequence[Aligned | str]) -> tuple[str, list[str]]:
+    """The specification of a column and its cells: each a number, or LaTeX that stands in its place, centred.
 
     A ± is siunitx's uncertainty where every number of the column has as many decimals as its ±, and small text behind
     the number elsewhere.
-
-    Args:
-        cells: a number each, or LaTeX that stands in its place, which is centred.
     """
-    numbers = [cell for cell in cells if isinstance(cell, Number)]
-    if not numbers:
-        return "c", [f"{{{cell}}}" if cell else "" for cell in cells]
+    numbers = [cell for cell in cells if isinstance(cell, Aligned)]
     apart = any(cell.std and _decimals(cell.std) != _decimals(cell.value) for cell in numbers)
-    after = [_after(cell, apart) for cell in numbers]
-    shown = iter([_cell(cell, text, apart) for cell, text in zip(numbers, after, strict=True)])
-    written = [next(shown) if isinstance(cell, Number) else f"{{{cell}}}" if cell else "" for cell in cells]
-    widest = max(after, key=_width)
+    texts, groups = list[str](), [""]
+    for cell in cells:
+        if isinstance(cell, str):
+            texts.append(f"{{{cell}}}" if cell else "")
+            continue
+        std = rf" \scriptsize$\pm$ {cell.std}" if cell.std and apart else ""
+        uncertainty = f" +- {cell.std}" if cell.std and not apart else ""
+        # in a group of its own and never bold
+        groups.append(rf"{{\mdseries{{}}{cell.behind}{std}}}" if cell.behind or std else "")
+        number = r"\bfseries " * cell.bold + cell.value + uncertainty
+        texts.append(" ".join(filter(None, (number, groups[-1]))))
+    if not numbers:
+        return "c", texts
+    widest = max(groups, key=_width)
     room = f", table-space-text-post={{{widest}}}" if widest else ""
-    return f"S[table-format={_format(numbers, apart)}{room}]", written
+    return f"S[table-format={_format(numbers, apart)}{room}]", texts
 
 
-def _format(numbers: Sequence[Number], apart: bool) -> str:
+def _format(numbers: Sequence[Aligned], apart: bool) -> str:
     """The room a column needs: sign, digits before and after the marker, digits of the uncertainty."""
     sign = "+" if any(cell.value[0] in "+-" for cell in numbers) else ""
     whole = max(len(cell.value.lstrip("+-").partition(".")[0]) for cell in numbers)
-    part = max(_decimals(cell.value) for cell in numbers)
-    room = max(len(cell.std.replace(".", "")) for cell in numbers)
-    return f"{sign}{whole}.{part}" + (f"({room})" if room and not apart else "")
-
-
-def _cell(cell: Number, after: str, apart: bool) -> str:
-    std = f" +- {cell.std}" if cell.std and not apart else ""
-    return r"\bfseries " * cell.bold + cell.value + std + (f" {after}" if after else "")
-
-
-def _after(cell: Number, apart: bool) -> str:
-    """What follows a number, in a group of its own and never bold."""
-    std = rf" \scriptsize$\pm$ {cell.std}" if cell.std and apart else ""
-    if not cell.after and not std:
-        return ""
-    return rf"{{\mdseries{{}}{cell.after}{std}}}"
+    decimals = max(_decimals(cell.value) for cell in numbers)
+    digits = max(len(cell.std.replace(".", "")) for cell in numbers)
+    return f"{sign}{whole}.{decimals}" + (f"({digits})" if digits and not apart else "")
 
 
 def _decimals(text: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -39,7 +38,6 @@ def _blocks(sheet: Sheet, width: int) -> list[str]:
             whole = _grid(sheet, columns, labels, folded)
             if _fits(whole, width):
                 return [whole]
-    blocks = list[str]()
     for labels in dict.fromkeys((depth, min(1, depth), 0)):
         blocks = list(_split(sheet, width, labels))
         if all(_fits(block, width) for block in blocks):
@@ -71,17 +69,18 @@ def _grid(sheet: Sheet, places: Sequence[int], beside: int, folded: bool) -> str
     outer = len(sheet.stub) - beside
     cells = [_column([row[place] for row in sheet.cells], folded) for place in places]
     lines: list[list[str]] = []
-    before: Key = ()
+    previous = sheet.rows[0]
     for number, row in enumerate(sheet.rows):
-        fresh = next((level for level, label in enumerate(row) if before[level : level + 1] != (label,)), len(row) - 1)
-        if before and fresh < len(row) - 1 and sheet.rows[number - 1][fresh] != row[fresh]:
+        changed = [level for level, label in enumerate(row) if not lines or label != previous[level]]
+        fresh = changed[0] if changed else len(row) - 1
+        if lines and fresh < len(row) - 1:
             lines.append([" "])  # tabulate drops a row of nothing at all
         lines += [["  " * level * bool(beside) + one_line(row[level])] for level in range(fresh, outer)]
-        shown = ["" if level < fresh else one_line(row[level]) for level in range(outer, len(row))]
-        if shown and outer:
-            shown[0] = "  " * outer + shown[0]
-        lines.append([*shown, *(column[number] for column in cells)])
-        before = row
+        labels = ["" if level < fresh else one_line(row[level]) for level in range(outer, len(row))]
+        if labels and outer:
+            labels[0] = "  " * outer + labels[0]
+        lines.append([*labels, *(column[number] for column in cells)])
+        previous = row
     heads = [*(one_line(name) for name in sheet.stub[outer:]), *_heads([sheet.columns[place] for place in places])]
     grid = tabulate(
         [line + [""] * (len(heads) - len(line)) for line in lines],
@@ -99,39 +98,32 @@ def _heads(columns: Sequence[Key]) -> list[str]:
     for level, line in enumerate(lines):
         for span in spans(columns, level):
             line[span.start] = one_line(span.label)
-    return ["\n".join(line[place] for line in lines) for place in range(len(columns))]
+    return ["\n".join(labels) for labels in zip(*lines, strict=True)]
 
 
 def _column(cells: Sequence[Shown], folded: bool) -> list[str]:
     """The cells of one column, numbers aligned to each other."""
     cells = [_one_line(cell) for cell in cells]
     numbers = [cell for cell in cells if cell.value and not cell.is_word]
-    widths = tuple(max((len(getattr(cell, part)) for cell in numbers), default=0) for part in ("value", "std", "delta"))
+    widths = tuple(max((len(getattr(cell, name)) for cell in numbers), default=0) for name in ("value", "std", "delta"))
     marked = any(cell.look for cell in numbers)
     return [_cell(cell, widths, marked, folded) for cell in cells]
 
 
 def _one_line(cell: Shown) -> Shown:
-    return replace(
-        cell,
-        value=one_line(cell.value),
-        std=one_line(cell.std),
-        delta=one_line(cell.delta),
-        mark=one_line(cell.mark),
-        count=one_line(cell.count),
-        sign=one_line(cell.sign),
-    )
+    texts = {name: one_line(text) for name, text in vars(cell).items() if isinstance(text, str)}
+    return Shown(**texts, is_word=cell.is_word)
 
 
 def _cell(cell: Shown, widths: tuple[int, ...], marked: bool, folded: bool) -> str:
     mean, std, delta = widths
-    sign = f"{SIGNS.get(cell.look, ' ')} " if marked else ""
+    look = f"{SIGNS.get(cell.look, ' ')} " if marked else ""
     if cell.is_word or not cell.value:
-        return f"{sign}{cell.value}".rstrip()
-    value = f"{sign}{cell.value:>{mean}}"
+        return f"{look}{cell.value}".rstrip()
+    value = f"{look}{cell.value:>{mean}}"
     if std:
         value += f" ± {cell.std:>{std}}" if cell.std else " " * (3 + std)
     behind = f"{cell.mark:1} {' '.join(filter(None, (cell.count, cell.sign)))}"
     if folded:
-        return f"{value.rstrip()}\n{cell.delta:>{mean + len(sign)}}{behind}".rstrip()
+        return f"{value.rstrip()}\n{cell.delta:>{mean + len(look)}}{behind}".rstrip()
     return f"{value}  {cell.delta:>{delta}}{behind}".rstrip() if delta else f"{value} {behind.strip()}".rstrip()

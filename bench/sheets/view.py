@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from bench.notation import fixed, signed
-from bench.plan.table import Place
+from bench.notation import fixed, known, signed
+from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
-from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Value
-from bench.tables.candidates import choice_notes
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
+from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
@@ -59,122 +60,118 @@ def default_source(tables: Sequence[Table]) -> str:
 
 
 def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
-    """Tables of the same cells side by side: a column for each below each column.
-
-    Args:
-        tables: of one plan under several rules, or with several metrics, by the name that a column has.
-        look: how they are shown.
-    """
-    sheets = {name: _ours(table, look) for name, table in tables.items()}
-    first, plan = next(iter(sheets.values())), next(iter(tables.values())).plan
-    alone = plan.columns == ((plan.measured,),)
+    """Tables of one plan, under several rules or with several metrics, by the name that each has below each column."""
+    first = next(iter(tables.values()))
     better = {best_mean(table) for table in tables.values()}
-    columns, cells = list[Key](), [list[Shown]() for _ in first.rows]
+    legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
+    sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan)
+    return replace(sheet, title=title_line(first.plan), legend=legend)
+
+
+def by_rule(tables: Mapping[str, Table]) -> Sheet:
+    """Tables of the same runs by their selection rule, and what looking at the test split adds; nothing is tested."""
+    first = next(iter(tables.values()))
+    sheets = {rule: _ours(_without_tests(table), PLAIN) for rule, table in tables.items()}
+    notes, inflation = ["Each rule picks a point of the same curves; nothing was trained anew."], list[Record]()
+    honest = next((rule for rule in tables if rule != ORACLE_RULE), "")
+    if ORACLE_RULE in tables and honest:
+        sheets[INFLATION], inflation = _inflation(sheets[honest], tables[ORACLE_RULE], tables[honest])
+        notes.append(f"{INFLATION}: {ORACLE_RULE}, which looks at the test split, less {honest}.")
+    notes += _choices(tables)
+    sheet = _joined(sheets, first.plan)
+    title, records = f"{first.heading} – by selection rule", (*sheet.records, *inflation)
+    return replace(sheet, title=title, notes=tuple(notes), legend=(), records=records)
+
+
+def _choices(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Where selection rules chose different candidates of a sweep, and which each of them chose."""
+    clauses, plan = list[str](), next(iter(tables.values())).plan
+    for place, planned in plan.places():
+        rules: dict[str, list[str]] = {}
+        for rule, table in tables.items():
+            if label := table.at(place).cell.chosen:
+                rules.setdefault(label, []).append(rule)
+        if len(rules) > 1:
+            short = short_labels([candidate.label for candidate in planned.candidates])
+            choices = ", ".join(f"{' and '.join(names)} {short[label]}" for label, names in rules.items())
+            clauses.append(f"{plan.cell_name(place)} ({choices})")
+    if clauses:
+        yield (
+            "Where values were swept, each rule chooses among them for itself, and what it adds is of the "
+            f"choice too: {'; '.join(clauses)}."
+        )
+
+
+def _joined(sheets: Mapping[str, Sheet], plan: TablePlan) -> Sheet:
+    """Sheets of one plan side by side, each with its name below each column."""
+    first = next(iter(sheets.values()))
+    alone = plan.columns == ((plan.measured,),)
+    columns, cells, records = list[Key](), [list[Shown]() for _ in first.rows], list[Record]()
     for at, column in enumerate(first.columns):
         for name, sheet in sheets.items():
             columns.append((name,) if alone else (*column, name))
             for row, line in enumerate(sheet.cells):
                 cells[row].append(line[at])
-    records = [
-        {**record, "column": " / ".join(filter(None, ("" if alone else str(record["column"]), name)))}
-        for name, sheet in sheets.items()
-        for record in sheet.records
-    ]
-    notes = dict.fromkeys(note for sheet in sheets.values() for note in sheet.notes)
-    remarks = dict.fromkeys(remark for sheet in sheets.values() for remark in sheet.remarks)
+    for name, sheet in sheets.items():
+        for record in sheet.records:
+            records.append({**record, "column": name if alone else _path(record["column"], name)})
     return replace(
         first,
-        title=title_line(plan),
-        legend=Caption(next(iter(tables.values()))).legend(look.by_means, "best" if len(better) > 1 else ""),
         columns=tuple(columns),
         cells=tuple(map(tuple, cells)),
-        notes=tuple(notes),
-        remarks=tuple(remarks),
+        notes=tuple(dict.fromkeys(note for sheet in sheets.values() for note in sheet.notes)),
+        remarks=tuple(dict.fromkeys(remark for sheet in sheets.values() for remark in sheet.remarks)),
         records=tuple(records),
     )
 
 
-def by_rule(tables: Mapping[str, Table]) -> Sheet:
-    """Selection rules side by side, and what looking at the test split adds; nothing is tested.
-
-    Args:
-        tables: by the rule; the same runs in each.
-    """
-    plain = {rule: _without_tests(table) for rule, table in tables.items()}
-    sheet = beside(plain)
-    first = next(iter(tables.values()))
-    honest = next((rule for rule in tables if rule != ORACLE_RULE), "")
-    notes = ["Each rule picks a point of the same curves; nothing was trained anew."]
-    if ORACLE_RULE in tables and honest:
-        sheet = _with_inflation(sheet, tables[ORACLE_RULE], tables[honest])
-        notes.append(f"{INFLATION}: {ORACLE_RULE}, which looks at the test split, less {honest}.")
-    chosen = []
-    for place, planned in first.plan.places():
-        labels = {rule: table.at(place).cell.chosen for rule, table in tables.items()}
-        chosen.append((first.plan.cell_name(place), planned, labels))
-    notes += choice_notes(chosen)
-    return replace(sheet, title=f"{first.heading} – by selection rule", notes=tuple(notes), legend=())
-
-
 def _without_tests(table: Table) -> Table:
-    bare = {"delta": None, "p": None, "p_holm": None, "significant": False, "rank": 0, "near": False, "verdict": None}
-    entries = tuple(tuple(_finer(replace(entry, **bare)) for entry in line) for line in table.entries)  # type: ignore[arg-type]
+    entries = tuple(tuple(map(_finer, line)) for line in table.entries)
     return replace(table, plan=replace(table.plan, baseline="", contests=()), entries=entries)
 
 
 def _finer(entry: Entry) -> Entry:
-    """With a digit more: rules differ by little."""
-    return replace(entry, planned=replace(entry.planned, decimals=entry.planned.decimals + 1))
+    """With a digit more, since rules differ by little, and without what a test says."""
+    planned = replace(entry.planned, decimals=entry.planned.decimals + 1)
+    return Entry(planned, entry.cell, entry.mean, entry.std)
 
 
-def _with_inflation(sheet: Sheet, oracle: Table, honest: Table) -> Sheet:
-    """A further column behind those of each column: the oracle's mean less the honest rule's."""
-    each = len(sheet.columns) // len(oracle.plan.columns)
-    columns, cells = list[Key](), [list[Shown]() for _ in sheet.rows]
-    for at in range(len(oracle.plan.columns)):
-        places = range(at * each, (at + 1) * each)
-        columns += [*(sheet.columns[place] for place in places), (*sheet.columns[places[0]][:-1], INFLATION)]
-        for row, line in enumerate(sheet.cells):
-            cells[row] += [*(line[place] for place in places), _gap(oracle.at((row, at)), honest.at((row, at)))]
-    records = [*sheet.records, *_gaps(oracle, honest)]
-    return replace(sheet, columns=tuple(columns), cells=tuple(map(tuple, cells)), records=tuple(records))
-
-
-def _gaps(oracle: Table, honest: Table) -> list[dict[str, Value]]:
-    """The inflation of each cell for machines."""
-    found = []
-    for record, (place, entry) in zip(records(oracle), _wanted(oracle), strict=True):
-        mean = honest.at(place).mean
-        gap = None if entry.mean is None or mean is None else entry.mean - mean
-        column = " / ".join(filter(None, (str(record["column"]), INFLATION)))
-        kept = {key: record[key] for key in ("row", "metric")}
-        found.append({**dict.fromkeys(record), **kept, "column": column, "mean": gap})
-    return found
-
-
-def _gap(entry: Entry, other: Entry) -> Shown:
-    if entry.mean is None or other.mean is None:
-        return Shown("")
-    return Shown(signed(entry.mean - other.mean, entry.planned.decimals + 1))
+def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[Record]]:
+    """A sheet of the oracle's means less the honest rule's, and its records."""
+    gaps = {place: known(entry.cell.mean - honest.at(place).cell.mean) for place, entry in oracle.places()}
+    cells = [[Shown("")] * len(line) for line in oracle.entries]
+    for (row, column), gap in gaps.items():
+        if gap is not None:
+            cells[row][column] = Shown(signed(gap, oracle.at((row, column)).planned.decimals + 1))
+    records = list[Record]()
+    for record, (place, _) in zip(records_of(oracle), _wanted(oracle), strict=True):
+        labels = {"row": record["row"], "metric": record["metric"], "column": _path(record["column"], INFLATION)}
+        records.append({**dict.fromkeys(record), **labels, "mean": gaps[place]})
+    return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
 
 
 def _ours(table: Table, look: Look) -> Sheet:
-    caption = Caption(table)
-    cells = tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries)
-    return replace(
-        _sheet(table, cells, OURS, look),
-        title=f"{table.heading} (ours)" if table.plan.is_published and not _is_quoted(table) else table.heading,
+    caption, quoted = Caption(table), _is_quoted(table)
+    note = ["Quoted: published numbers as they are; not compared and never tested."] if quoted else []
+    return _sheet(
+        table,
+        OURS,
+        look,
+        title=f"{table.heading} (ours)" if table.plan.is_published and not quoted else table.heading,
+        cells=tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries),
         notes=caption.scoring(),
         legend=caption.legend(look.by_means),
-        remarks=(*caption.results(look.command), *_quoted_note(table)),
+        remarks=(*caption.results(look.command), *note),
     )
 
 
 def _published(table: Table, look: Look) -> Sheet:
-    cells = tuple(tuple(_printed(entry, look) for entry in line) for line in table.entries)
-    return replace(
-        _sheet(table, cells, PUBLISHED, look),
+    return _sheet(
+        table,
+        PUBLISHED,
+        look,
         title=f"{title_line(table.plan, table.plan.published_measured or table.plan.measured)} (as published)",
+        cells=tuple(tuple(_printed(entry, look) for entry in line) for line in table.entries),
         notes=(table.plan.published_note,),
         legend=published_legend(table, look.by_means),
     )
@@ -183,46 +180,43 @@ def _published(table: Table, look: Look) -> Sheet:
 def _both(table: Table, look: Look) -> Sheet:
     """Published and ours side by side; the difference, ours less published, stands behind ours."""
     published, ours, plan = _published(table, look), _ours(table, look), table.plan
-    columns = tuple((*column, source) for column in plan.columns for source in (PUBLISHED, OURS))
-    cells = []
-    for row, line in enumerate(table.entries):
-        shown: list[Shown] = []
-        for at, entry in enumerate(line):
-            shown += [published.cells[row][at], replace(ours.cells[row][at], delta=_to_published(entry))]
-        cells.append(tuple(shown))
-    scoring = tuple(note for note in ours.notes if not note.startswith("Signed numbers"))
-    gap = ["Signed numbers are ours less the published one."] if any(map(_to_published, table.finished)) else []
+    cells = [list[Shown]() for _ in table.entries]
+    gaps = False
+    for (row, column), entry in table.places():
+        gap = math.nan if entry.planned.unlike else entry.cell.mean - entry.planned.published
+        delta = "" if math.isnan(gap) else signed(gap, entry.planned.decimals)
+        gaps = gaps or bool(delta)
+        cells[row] += [published.cells[row][column], replace(ours.cells[row][column], delta=delta)]
+    scoring = [note for note in ours.notes if not note.startswith("Signed numbers")]
+    signs = ["Signed numbers are ours less the published one."] if gaps else []
     title = f"{table.heading} (published and ours)"
     if plan.published_measured:
         title = title_line(plan, f"published: {plan.published_measured}, ours: {plan.measured}")
     return replace(
         ours,
         title=title,
-        columns=columns,
-        cells=tuple(cells),
-        notes=(*published.notes, *scoring, *gap),
+        columns=tuple((*column, source) for column in plan.columns for source in (PUBLISHED, OURS)),
+        cells=tuple(map(tuple, cells)),
+        notes=(*published.notes, *scoring, *signs),
         legend=ours.legend or published.legend,
     )
 
 
-def _sheet(table: Table, cells: tuple[tuple[Shown, ...], ...], source: str, look: Look) -> Sheet:
+def _sheet(table: Table, source: str, look: Look, **content: Any) -> Sheet:
     plan = table.plan
-    facts = {
-        "metric": (source == PUBLISHED and plan.published_measured) or plan.measured,
-        "baseline": plan.baseline or None,
-        "rules": asdict(plan.rules),
-        **({"across": [claim.facts for claim in table.claims]} if table.claims else {}),
-    }
+    measured = (source == PUBLISHED and plan.published_measured) or plan.measured
+    facts: dict[str, Any] = {"metric": measured, "baseline": plan.baseline or None, "rules": asdict(plan.rules)}
+    if table.claims:
+        facts["across"] = [claim.facts for claim in table.claims]
     return Sheet(
         name=plan.name,
-        title=table.heading,
         stub=plan.stub,
         columns=plan.columns,
         rows=plan.rows,
-        cells=cells,
         by_means=look.by_means,
-        records=tuple(records(table, ours=source != PUBLISHED)),
+        records=tuple(records_of(table, ours=source == OURS)),
         facts=facts,
+        **content,
     )
 
 
@@ -253,40 +247,37 @@ def _printed(entry: Entry, look: Look) -> Shown:
     printed = entry.planned.printed
     if printed is None:
         return Shown("")
-    delta = f"({printed.delta})" if printed.delta else ""
-    best = BEST if entry.published_rank == 1 else SECOND if look.by_means and entry.published_rank == 2 else ""
-    return Shown(printed.value, printed.std, delta=delta, look=best, is_word=math.isnan(printed.number))
-
-
-def _to_published(entry: Entry) -> str:
-    published = entry.planned.published
-    if entry.mean is None or math.isnan(published) or entry.planned.unlike:
-        return ""
-    return signed(entry.mean - published, entry.planned.decimals)
+    marks = {1: BEST, 2: SECOND if look.by_means else ""}
+    return Shown(
+        printed.value,
+        printed.std,
+        delta=f"({printed.delta})" if printed.delta else "",
+        look=marks.get(entry.published_rank, ""),
+        is_word=math.isnan(printed.number),
+    )
 
 
 def _is_quoted(table: Table) -> bool:
     return any(entry.planned.quoted for _, entry in table.places())
 
 
-def _quoted_note(table: Table) -> Sequence[str]:
-    return ["Quoted: published numbers as they are; not compared and never tested."] if _is_quoted(table) else []
-
-
-def records(table: Table, ours: bool = True) -> list[dict[str, Value]]:
+def records_of(table: Table, ours: bool = True) -> list[Record]:
     """Each cell for machines, by the names of columns: full numbers, plain signs; None is what does not exist."""
     axes = dict.fromkeys(axis for _, entry in table.places() for axis in entry.planned.axes)
-    found = []
+    records = list[Record]()
     for (row, column), entry in _wanted(table):
         labels = {
-            "row": " / ".join(filter(None, table.plan.rows[row])),
-            "column": " / ".join(filter(None, table.plan.columns[column])),
+            "row": _path(*table.plan.rows[row]),
+            "column": _path(*table.plan.columns[column]),
             **{axis: entry.planned.axes.get(axis) for axis in axes},
             "metric": entry.planned.metric.name,
         }
-        measured = entry if ours else Entry(entry.planned, Cell())
-        found.append({**labels, **_measured(measured), **_judged(entry if ours else measured)})
-    return found
+        records.append({**labels, **_facts(entry if ours else Entry(entry.planned, Cell()))})
+    return records
+
+
+def _path(*labels: Value) -> str:
+    return " / ".join(str(label) for label in labels if label)
 
 
 def _wanted(table: Table) -> list[tuple[Place, Entry]]:
@@ -294,12 +285,12 @@ def _wanted(table: Table) -> list[tuple[Place, Entry]]:
     return [(place, entry) for place, entry in table.places() if entry.planned.axes]
 
 
-def _measured(entry: Entry) -> dict[str, Value]:
-    cell = entry.cell
+def _facts(entry: Entry) -> Record:
+    cell, printed, verdict = entry.cell, entry.planned.printed, entry.verdict
     return {
         "mean": entry.mean,
         "std": entry.std,
-        "n": len(cell.values),
+        "n": entry.n,
         "planned": cell.planned,
         "failed": cell.failed,
         "delta": entry.delta,
@@ -309,26 +300,20 @@ def _measured(entry: Entry) -> dict[str, Value]:
         "best": entry.rank == 1,
         "indistinguishable": entry.near,
         "chosen": cell.chosen or None,
-        "note": _note(entry),
-    }
-
-
-def _judged(entry: Entry) -> dict[str, Value]:
-    printed, verdict = entry.planned.printed, entry.verdict
-    numbers = {name: getattr(verdict, name, math.nan) for name in ("gap", "low", "high")}
-    return {
-        "published": _known(entry.planned.published),
+        "note": _note(cell),
+        "published": known(entry.planned.published),
         "published_std": float(printed.std) if printed and printed.std else None,
         "printed": _ascii(printed.value) if printed else None,
         "verdict": verdict.word if verdict else None,
         "reason": _ascii(verdict.reason) if verdict else None,
-        **{name: _known(number) for name, number in numbers.items()},
+        "gap": known(verdict.gap) if verdict else None,
+        "low": known(verdict.low) if verdict else None,
+        "high": known(verdict.high) if verdict else None,
     }
 
 
-def _note(entry: Entry) -> str | None:
+def _note(cell: Cell) -> str | None:
     """Why there is no number, and what was left out of one."""
-    cell = entry.cell
     if not cell.values:
         return cell.why_empty or None
     left_out = [f"left out: {label}, {why}" for label, why in cell.left_out]
@@ -340,24 +325,24 @@ def _ascii(text: str) -> str:
     return text.replace("−", "-").replace("±", "+-")
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def candidates_sheet(table: Table) -> Sheet:
     """Every candidate of the swept cells with its score on the split it was chosen by, and which was chosen."""
-    rows, cells, records_of = list[Key](), list[tuple[Shown, ...]](), list[dict[str, Value]]()
+    rows, cells, records = list[Key](), list[tuple[Shown, ...]](), list[Record]()
     split = "test" if table.plan.rules.sweep == ORACLE_RULE else "validation"
     for place, entry in table.places():
-        for candidate in entry.planned.candidates if len(entry.planned.candidates) > 1 else ():
-            label, cell = candidate.label, table.plan.cell_name(place)
-            score, why = _candidate(entry, label)
-            chosen, seeds = label == entry.cell.chosen, len(candidate.runs)
-            shown = why if score is None else fixed(score, entry.planned.decimals + 1)
-            rows.append((cell, label))
-            cells.append((Shown(shown, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
-            record = {"cell": cell, "candidate": label, "split": split, "mean": score, "n": seeds}
-            records_of.append({**record, "chosen": chosen, "note": why or None})
+        if len(entry.planned.candidates) < 2:
+            continue
+        name, cell = table.plan.cell_name(place), entry.cell
+        scores, reasons = dict(cell.tried), dict(cell.left_out)
+        for candidate in entry.planned.candidates:
+            label, seeds = candidate.label, len(candidate.runs)
+            score, chosen = known(scores.get(label, math.nan)), label == cell.chosen
+            why = reasons.get(label) or cell.lacking or "no run has finished" if score is None else ""
+            text = why if score is None else fixed(score, entry.planned.decimals + 1)
+            rows.append((name, label))
+            cells.append((Shown(text, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
+            record = {"cell": name, "candidate": label, "split": split, "mean": score, "n": seeds}
+            records.append({**record, "chosen": chosen, "note": why or None})
     return Sheet(
         name=f"{table.plan.name}-candidates",
         title=f"{table.heading} – candidates of each swept cell",
@@ -367,21 +352,10 @@ def candidates_sheet(table: Table) -> Sheet:
         cells=tuple(cells),
         legend=(("best", "the candidate that counts"),),
         by_means=True,
-        records=tuple(records_of),
+        records=tuple(records),
     )
 
 
-def _candidate(entry: Entry, label: str) -> tuple[float | None, str]:
-    """What a candidate scored on the split of its sweep, or why it has no score."""
-    score = _known(dict(entry.cell.tried).get(label, math.nan))
-    why = dict(entry.cell.left_out).get(label) or entry.cell.lacking or "no run has finished"
-    return score, "" if score is not None else why
-
-
 def render(table: Table, format: str = "text", look: Look = PLAIN, width: int | None = None) -> str:
-    """A table in one of ``bench.sheets.formats.FORMATS``.
-
-    Raises:
-        ValueError: there is no such format, or ``width`` is below 1.
-    """
+    """A table in one of ``bench.sheets.formats.FORMATS``; errors are those of ``render_sheet``."""
     return render_sheet(sheet_of(table, look), format, width)

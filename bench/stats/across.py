@@ -51,7 +51,7 @@ class OverDatasets:
 def stratified_permutation(
     a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, seed: int = 0, draws: int = 99_999
 ) -> float:
-    """Two-sided p that two methods do not differ on these datasets: labels are exchanged within each dataset.
+    """Two-sided p, in (0, 1], that two methods do not differ on these datasets; labels are exchanged within each.
 
     The statistic is the mean over datasets of the difference of means. Counted out exactly where there are not too
     many ways, by meeting in the middle: two halves of the datasets of at most ``MOST_SUMS`` ways each. Otherwise drawn,
@@ -63,55 +63,44 @@ def stratified_permutation(
         seed: of the draws, where it comes to them.
         draws: how many.
 
-    Returns:
-        p in (0, 1].
-
     Raises:
         ValueError: there are no datasets, or not as many of both, or a sample is empty, not 1-d or not finite.
     """
     if len(a) != len(b) or not len(a):
         raise ValueError(f"both methods need values on the same datasets; there are {len(a)} and {len(b)}")
-    samples = sorted(
-        ((np.sort(checked(x)), np.sort(checked(y))) for x, y in zip(a, b, strict=True)),
-        key=lambda pair: (pair[0].size, pair[1].size, pair[0].tolist(), pair[1].tolist()),
-    )
+    samples = [(np.sort(checked(x)), np.sort(checked(y))) for x, y in zip(a, b, strict=True)]
+    samples.sort(key=lambda pair: (pair[0].size, pair[1].size, pair[0].tolist(), pair[1].tolist()))
     if any(not x.size or not y.size for x, y in samples):
         raise ValueError("every dataset needs a value of both methods")
     observed = abs(sum(float(x.mean() - y.mean()) for x, y in samples))
     bound = observed - sum(slack(x, y) for x, y in samples)
     ways = [math.comb(x.size + y.size, x.size) for x, y in samples]
-    left, right = _halves(ways)
-    if max(math.prod(ways[i] for i in side) for side in (left, right)) <= MOST_SUMS:
-        found = pairs_beyond(_sums([samples[i] for i in left]), _sums([samples[i] for i in right]), bound)
-        return found / math.prod(ways)
+    halves = _halves(ways)
+    if all(math.prod(ways[i] for i in half) <= MOST_SUMS for half in halves):
+        left, right = (_sums([samples[i] for i in half]) for half in halves)
+        return pairs_beyond(left, right, bound) / math.prod(ways)
     generator = np.random.default_rng(seed)
     drawn = sum(_drawn(x, y, generator, draws) for x, y in samples)
     return (1 + int((np.abs(drawn) >= bound).sum())) / (1 + draws)
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Two-sided p of the exact Wilcoxon signed-rank test; one difference of means a dataset.
+    """Two-sided p of the exact Wilcoxon signed-rank test, in (0, 1]; 1 where all differences are zero.
 
     Ties share their mean rank and the distribution is counted out for just these ranks, so it is exact with ties too.
     Differences of exactly zero are left out, as Wilcoxon (1945) did.
 
     Args:
-        differences: (datasets,), finite, at least one.
-
-    Returns:
-        p in (0, 1]; 1 where all differences are zero.
-
-    Raises:
-        ValueError: there are no differences, or they are not 1-d or not finite.
+        differences: of means, (datasets,), finite, at least one; else ``ValueError``.
     """
-    given = checked(differences)
-    if not given.size:
+    values = checked(differences)
+    if not values.size:
         raise ValueError("the signed-rank test needs at least one difference")
-    # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits count
-    rounded = _rounded(given[given != 0])
-    rounded = rounded[rounded != 0]
-    if not rounded.size:
+    if not values.any():
         return 1.0
+    # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits of the largest count
+    rounded = np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
+    rounded = rounded[rounded != 0]
     doubled = np.rint(2 * _ranks(np.abs(rounded)[None])[0]).astype(int)
     ways = np.ones(1)
     for rank in doubled:
@@ -125,13 +114,10 @@ def friedman(scores: ArrayLike) -> float:
     """p of Friedman's test that all methods rank alike, from its chi-squared approximation (Friedman, 1937).
 
     Args:
-        scores: (datasets, methods), at least 2 datasets and 3 methods, finite.
+        scores: (datasets, methods), at least 2 and 3, finite; else ``ValueError``.
 
     Returns:
         p in [0, 1], corrected for ties; 1 where all methods tie on every dataset.
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
     """
     from scipy.special import chdtrc  # scipy.stats would take two seconds to import
 
@@ -147,16 +133,10 @@ def friedman(scores: ArrayLike) -> float:
 
 
 def mean_ranks(scores: ArrayLike) -> Floats:
-    """The mean rank of each method over datasets: 1 is the highest score, ties share their mean rank.
+    """The mean rank of each method over datasets, (methods,): 1 is the highest score, ties share their mean rank.
 
     Args:
-        scores: (datasets, methods), at least 1 and 2, finite; higher is better.
-
-    Returns:
-        (methods,), in [1, methods].
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
+        scores: (datasets, methods), at least 1 and 2, finite; else ``ValueError``. Higher is better.
     """
     table = _table(scores, 1, 2)
     return np.asarray((table.shape[1] + 1 - _ranks(table)).mean(0))
@@ -165,13 +145,12 @@ def mean_ranks(scores: ArrayLike) -> Floats:
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
     """By how much two mean ranks must differ, of all pairs of methods (Nemenyi; Demšar, 2006, section 3.2.2).
 
+    q · √(k (k + 1) / (6 N)), with q the quantile of the studentized range over √2.
+
     Args:
         methods: how many are ranked, at least 2.
         datasets: over how many, at least 2.
         alpha: level of the family of all pairs, in (0, 1).
-
-    Returns:
-        q · √(k (k + 1) / (6 N)), with q the quantile of the studentized range over √2.
 
     Raises:
         ValueError: an argument is out of range.
@@ -185,56 +164,26 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def nemenyi(scores: ArrayLike) -> Floats:
-    """p of each pair of methods by the difference of their mean ranks, for the family of all pairs.
-
-    It depends on which other methods are in the table (Benavoli et al., 2016): it is what a critical-difference
-    diagram shows, while ``over_datasets`` is what decides.
-
-    Args:
-        scores: (datasets, methods), at least 2 and 2, finite; higher is better.
-
-    Returns:
-        (methods, methods), symmetric, 1 on the diagonal.
-
-    Raises:
-        ValueError: ``scores`` has another shape or is not finite.
-    """
-    from scipy.stats import studentized_range
-
-    table = _table(scores, 2, 2)
-    datasets, methods = table.shape
-    ranks = mean_ranks(table)
-    p = np.ones((methods, methods))
-    for i, j in combinations(range(methods), 2):
-        q = abs(ranks[i] - ranks[j]) / math.sqrt(methods * (methods + 1) / (6 * datasets)) * math.sqrt(2)
-        p[i, j] = p[j, i] = min(1.0, float(studentized_range.sf(q, methods, np.inf)))
-    return p
-
-
 def cliques(ranks: ArrayLike, difference: float) -> tuple[tuple[int, ...], ...]:
     """The largest groups of methods whose mean ranks lie within a critical difference: the bars of a diagram.
 
     Args:
-        ranks: (methods,), finite.
+        ranks: (methods,), finite; else ``ValueError``.
         difference: from ``critical_difference``; mean ranks that differ by less belong together.
 
     Returns:
         Groups of two or more methods by their place, best rank first, none within another.
-
-    Raises:
-        ValueError: ``ranks`` is not 1-d or not finite.
     """
-    given = checked(ranks)
-    order = np.argsort(given, kind="stable")
-    found: list[tuple[int, ...]] = []
+    values = checked(ranks)
+    order = np.argsort(values, kind="stable")
+    groups: list[tuple[int, ...]] = []
     reached = 0
     for start in range(len(order)):
-        stop = start + int((given[order[start:]] - given[order[start]] < difference).sum())
+        stop = start + int((values[order[start:]] - values[order[start]] < difference).sum())
         if stop > max(reached, start + 1):
-            found.append(tuple(int(i) for i in order[start:stop]))
+            groups.append(tuple(order[start:stop].tolist()))
             reached = stop
-    return tuple(found)
+    return tuple(groups)
 
 
 def over_datasets(scores: ArrayLike, baseline: int | None = None, alpha: float = 0.05) -> OverDatasets:
@@ -275,16 +224,8 @@ def _table(scores: ArrayLike, datasets: int, methods: int) -> Floats:
 
 def _ranks(table: Floats) -> Floats:
     """Ranks within each row, 1 for the lowest, ties sharing their mean rank."""
-    below = (table[:, None, :] < table[:, :, None]).sum(2)
-    equal = (table[:, None, :] == table[:, :, None]).sum(2)
-    return np.asarray(below + (equal + 1) / 2)
-
-
-def _rounded(values: Floats) -> Floats:
-    """Values to 12 digits of the largest, so that differences which rounding pulled apart tie again."""
-    if not values.size:
-        return values
-    return np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
+    gaps = table[:, :, None] - table[:, None, :]
+    return np.asarray((gaps > 0).sum(2) + ((gaps == 0).sum(2) + 1) / 2)
 
 
 def _halves(ways: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -303,8 +244,7 @@ def _sums(samples: Sequence[tuple[Floats, Floats]]) -> Floats:
     sums = np.zeros(1)
     for x, y in samples:
         values = np.concatenate([x, y])
-        chosen = np.array(list(combinations(range(values.size), x.size)))
-        first = values[chosen].sum(1)
+        first = values[list(combinations(range(values.size), x.size))].sum(1)
         gaps = first / x.size - (values.sum() - first) / y.size
         sums = (sums[:, None] + gaps[None]).ravel()
     return sums

@@ -61,21 +61,13 @@ def near_best(means: ArrayLike, p: Callable[[int, int], float], alpha: float) ->
         means: (k,), finite; higher is better.
         p: the test's p of two groups by their places; nan where it has none.
         alpha: level of the tests, in (0, 1).
-
-    Returns:
-        (k,), True for the best and for what cannot be told from it.
-
-    Raises:
-        ValueError: ``means`` is not 1-d or not finite, or ``alpha`` is outside (0, 1).
     """
     check_share(alpha, "alpha")
-    given = checked(means)
-    if not given.size:
+    values = checked(means)
+    if not values.size:
         return np.zeros(0, dtype=np.bool_)
-    best = given == given.max()
-    tops = [int(place) for place in np.flatnonzero(best)]
-    others = [int(place) for place in np.flatnonzero(~best)]
-    adjusted = holm([np.fmax.reduce([p(other, top) for top in tops]) for other in others])
-    marked: NDArray[np.bool_] = best.copy()
-    marked[~best] = adjusted > alpha  # nan > alpha is False
+    marked: NDArray[np.bool_] = values == values.max()
+    tops, rest = np.flatnonzero(marked).tolist(), np.flatnonzero(~marked).tolist()
+    adjusted = holm([np.fmax.reduce([p(place, top) for top in tops]) for place in rest])
+    marked[rest] = adjusted > alpha  # nan > alpha is False
     return marked

@@ -13,13 +13,9 @@ from bench.stats.samples import check_share
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two accuracies over the same images, in points.
+    """A difference of two accuracies over the same images, in percentage points, with an interval.
 
-    Attributes:
-        gap: the first less the second, in percentage points.
-        low: lower end of the interval.
-        high: its upper end.
-        p: two-sided, that there is no difference in the population of images.
+    ``p`` is two-sided, that there is no difference in the population of images.
     """
 
     gap: float
@@ -29,17 +25,14 @@ class Difference:
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
-    """Two-sided p of McNemar's exact test that two single runs are right equally often (McNemar, 1947).
+    """Two-sided p, in (0, 1], of McNemar's exact test that two single runs are right equally often (McNemar, 1947).
 
-    Only images on which one is right and the other wrong count. It speaks of these two trained networks and of images
-    like these; it knows nothing of how another seed would come out.
+    Only images on which one is right and the other wrong count; 1 where there are none. It speaks of these two trained
+    networks and of images like these; it knows nothing of how another seed would come out.
 
     Args:
         right_a: (images,), whether the first run is right on each image.
         right_b: (images,), the same of the second, for the same images in the same order.
-
-    Returns:
-        p in (0, 1]; 1 where they never disagree.
 
     Raises:
         ValueError: the arrays are not 1-d, differ in length, are empty, or hold anything but true and false.
@@ -69,8 +62,8 @@ def paired_bootstrap(
         level: coverage of the interval, in (0, 1).
 
     Returns:
-        The difference in percentage points. Its p is the share of draws which, centred on no difference, are at least
-        as large, with one added to both counts: at least 1 / (draws + 1).
+        Its p is the share of draws which, centred on no difference, are at least as large, with one added to both
+        counts: at least 1 / (draws + 1).
 
     Raises:
         ValueError: the images differ in number, there are none, an array holds anything but true and false, or
@@ -98,21 +91,19 @@ def _right(values: ArrayLike) -> NDArray[np.bool_]:
     array = np.asarray(values)
     if not array.size:
         raise ValueError("there are no images")
-    if array.dtype != bool:
-        if not np.isin(array, (0, 1)).all():
-            raise ValueError("whether a run is right is true or false for each image")
-        array = array.astype(bool)
-    return array
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError("whether a run is right is true or false for each image")
+    return array.astype(bool)
 
 
 def likeness(right: ArrayLike) -> float:
-    """How alike runs err: the mean correlation over images between the outcomes of two of them (phi).
+    """How alike runs err: the mean correlation over images between the outcomes of two of them (phi), in [-1, 1].
 
     Args:
         right: (runs, images), at least two runs, whether each is right.
 
     Returns:
-        In [-1, 1]; 1 where all err on the same images; nan where a run is always right or always wrong.
+        1 where all err on the same images; nan where a run is always right or always wrong.
 
     Raises:
         ValueError: there are fewer than two runs, no images, or anything but true and false.
@@ -122,5 +113,5 @@ def likeness(right: ArrayLike) -> float:
         raise ValueError(f"at least two runs on the same images are needed; the shape is {array.shape}")
     if (array.all(1) | ~array.any(1)).any():
         return math.nan
-    found = np.asarray(np.corrcoef(array))
-    return float(found[np.triu_indices(len(array), 1)].mean())
+    correlations = np.asarray(np.corrcoef(array))
+    return float(correlations[np.triu_indices(len(array), 1)].mean())

@@ -17,7 +17,7 @@ MOST_SEEDS = 100_000
 
 
 def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: float = 0.05) -> float:
-    """The chance that Welch's two-sided test finds a true difference, from the noncentral t distribution.
+    """The chance, in [alpha, 1], that Welch's two-sided test finds a true difference, from the noncentral t.
 
     For equal deviations and sizes it is the power of Student's t-test; otherwise the degrees of freedom are those of
     Welch and Satterthwaite at the true deviations, an approximation that is good to about a point from n = 5 on.
@@ -30,9 +30,6 @@ def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: f
         m: seeds of the second, at least 2.
         alpha: level of the test, in (0, 1).
 
-    Returns:
-        In [alpha, 1].
-
     Raises:
         ValueError: an argument is out of range.
     """
@@ -44,19 +41,9 @@ def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: f
 
 
 def paired_power(gap: float, std: float, n: int, alpha: float = 0.05) -> float:
-    """The chance that the two-sided paired t-test finds a true mean difference, from the noncentral t distribution.
+    """As ``welch_power`` for the paired t-test of n pairs, at least 2.
 
-    Args:
-        gap: the true mean of the differences.
-        std: their true standard deviation, above zero, in the unit of ``gap``.
-        n: pairs, at least 2.
-        alpha: level of the test, in (0, 1).
-
-    Returns:
-        In [alpha, 1].
-
-    Raises:
-        ValueError: an argument is out of range.
+    ``gap`` and ``std``, which is above zero, are the true mean and standard deviation of the differences.
     """
     check_share(alpha, "alpha")
     if n < 2 or not std > 0 or not math.isfinite(gap + std):
@@ -67,13 +54,9 @@ def paired_power(gap: float, std: float, n: int, alpha: float = 0.05) -> float:
 def _power(shift: float, freedom: float, alpha: float) -> float:
     """The chance that a t statistic whose mean is shifted lies beyond the critical values of both sides."""
     critical = float(stdtrit(freedom, 1 - alpha / 2))
-    return min(1.0, 1 - _below(critical, freedom, shift) + _below(-critical, freedom, shift))
-
-
-def _below(value: float, freedom: float, shift: float) -> float:
-    """The chance that a noncentral t lies below a value; SciPy has no number where it is below 1e-15: 0."""
-    chance = float(nctdtr(freedom, shift, value))
-    return 0.0 if math.isnan(chance) else chance
+    # SciPy has no number for a chance below 1e-15, which counts as 0
+    below, far_below = np.nan_to_num(nctdtr(freedom, shift, [critical, -critical])).tolist()
+    return float(min(1.0, 1 - below + far_below))
 
 
 def seeds_needed(
@@ -106,21 +89,7 @@ def seeds_needed(
 
 
 def pairs_needed(gap: float, std: float, alpha: float = 0.05, power: float = 0.8, start: int = 2) -> int | None:
-    """The fewest pairs of seeds with which the paired t-test finds a mean difference this large so often.
-
-    Args:
-        gap: the mean difference, taken as true.
-        std: the standard deviation of the differences, taken as true.
-        alpha: as for ``seeds_needed``.
-        power: as for ``seeds_needed``.
-        start: no fewer than this.
-
-    Returns:
-        Pairs; None where no number up to ``MOST_SEEDS`` is enough, or where there is no spread to go by.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
+    """As ``seeds_needed`` for the pairs of the paired t-test; ``gap`` and ``std`` are of their differences."""
     check_share(power, "power")
     if std == 0:
         return None
@@ -133,15 +102,11 @@ def permutation_level(n: int, alpha: float = 0.05) -> float:
     As the test counts ways to deal the values to both sides, its p are multiples of 2 / C(2n, n); with n = 4 one is
     below 0.05, which is 0.0286. Where there are too many values to count out, they are as good as dense.
 
-    Args:
-        n: values of each side, at least 1.
-        alpha: level of the test, in (0, 1).
-
     Returns:
         In [0, alpha]: 0 where the test cannot reach alpha.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: n is below 1, or ``alpha`` is outside (0, 1).
     """
     check_share(alpha, "alpha")
     if n < 1:
@@ -173,9 +138,7 @@ def permutation_needed(
 
 def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
     """The least n, at least 2 and ``start``, that is enough; None beyond ``MOST_SEEDS``."""
-    low, high = max(2, start), max(2, start)
-    if enough(high):
-        return high
+    low, high = max(2, start) - 1, max(2, start)
     while not enough(high):
         low, high = high, 2 * high
         if low >= MOST_SEEDS:
@@ -187,7 +150,7 @@ def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
 
 
 def unrejected_level(p: ArrayLike, alpha: float = 0.05) -> float:
-    """The level at which Holm's procedure tests next: alpha / the comparisons it has not rejected.
+    """The level at which Holm's procedure tests next, up to alpha: alpha / the comparisons it has not rejected.
 
     A comparison that is not significant yet must come below this level to become so.
 
@@ -196,13 +159,9 @@ def unrejected_level(p: ArrayLike, alpha: float = 0.05) -> float:
             that is not rejected.
         alpha: level of the family, in (0, 1).
 
-    Returns:
-        In (0, alpha].
-
     Raises:
         ValueError: ``p`` is not 1-d, is outside [0, 1], or ``alpha`` is outside (0, 1).
     """
     check_share(alpha, "alpha")
-    given = np.asarray(p, dtype=np.float64)
-    left = int((holm(np.nan_to_num(given, nan=1.0)) > alpha).sum())
-    return alpha / max(1, left)
+    adjusted = holm(np.nan_to_num(np.asarray(p, dtype=np.float64), nan=1.0))
+    return alpha / max(1, int((adjusted > alpha).sum()))

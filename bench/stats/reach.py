@@ -65,15 +65,14 @@ def smallest_p(test: str, *sizes: int) -> float:
     Raises:
         ValueError: there is no such test, or the sizes are not what it takes.
     """
-    found = _found(test, sizes)
-    return found.smallest(*sizes)
+    return _test(test, sizes).smallest(*sizes)
 
 
 def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -> str:
     """Why a test cannot reach alpha, with the arithmetic and with what could; empty where it can.
 
     Args:
-        test: as for ``smallest_p``.
+        test: as for ``smallest_p``, and so are its errors.
         sizes: as for ``smallest_p``.
         alpha: level of the test, in (0, 1).
         comparisons: how many tests Holm's correction is over: the smallest p of a family is multiplied by it.
@@ -81,23 +80,20 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
     Returns:
         Such as "n = 3 and 3 seeds: the smallest possible p of the permutation test is 0.1, above alpha = 0.05; 4 and 4
         seeds can reach 0.0286".
-
-    Raises:
-        ValueError: as ``smallest_p``.
     """
-    found = _found(test, sizes)
-    smallest = found.smallest(*sizes)
+    kind = _test(test, sizes)
+    smallest = kind.smallest(*sizes)
     if smallest * comparisons <= alpha:
         return ""
     if math.isnan(smallest):
-        return f"n = {_listed(sizes)} {found.unit}: {found.name} needs at least 2"
+        return f"n = {_listed(sizes)} {kind.unit}: {kind.name} needs at least 2"
     enough = fewest(test, *sizes, alpha=alpha, comparisons=comparisons)
-    after = min(1.0, smallest * comparisons)
-    corrected = f" and {after:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
-    reached = found.smallest(*enough) * comparisons
+    smallest_holm = min(1.0, smallest * comparisons)
+    corrected = f" and {smallest_holm:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
+    reached = kind.smallest(*enough) * comparisons
     return (
-        f"n = {_listed(sizes)} {found.unit}: the smallest possible p of {found.name} is {smallest:.3g}{corrected}, "
-        f"above alpha = {alpha:g}; {_listed(enough)} {found.unit} can reach {reached:.3g}"
+        f"n = {_listed(sizes)} {kind.unit}: the smallest possible p of {kind.name} is {smallest:.3g}{corrected}, "
+        f"above alpha = {alpha:g}; {_listed(enough)} {kind.unit} can reach {reached:.3g}"
     )
 
 
@@ -106,35 +102,32 @@ def fewest(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) ->
 
     Args:
         test: as for ``smallest_p``.
-        sizes: as for ``smallest_p``; each at least 2 for t-tests, which are not defined below.
+        sizes: as for ``smallest_p``; each at least 2 for t-tests, which are not defined below (``ValueError``).
         alpha: level of the test, in (0, 1).
         comparisons: as for ``refusal``.
-
-    Raises:
-        ValueError: as ``smallest_p``, or the test is not defined for these sizes.
     """
-    found, enough = _found(test, sizes), sizes
-    if math.isnan(found.smallest(*sizes)):
-        raise ValueError(f"{found.name} needs at least 2 {found.unit}; there are {_listed(sizes)}")
-    while found.smallest(*enough) * comparisons > alpha:
+    kind, enough = _test(test, sizes), sizes
+    if math.isnan(kind.smallest(*sizes)):
+        raise ValueError(f"{kind.name} needs at least 2 {kind.unit}; there are {_listed(sizes)}")
+    while kind.smallest(*enough) * comparisons > alpha:
         enough = tuple(size + 1 for size in enough)
     return enough
 
 
 def require(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -> None:
     """Raise ``OutOfReachError`` with the words of ``refusal`` where a test cannot reach alpha."""
-    if told := refusal(test, *sizes, alpha=alpha, comparisons=comparisons):
-        raise OutOfReachError(told)
+    if reason := refusal(test, *sizes, alpha=alpha, comparisons=comparisons):
+        raise OutOfReachError(reason)
 
 
-def _found(test: str, sizes: tuple[int, ...]) -> _Test:
+def _test(test: str, sizes: tuple[int, ...]) -> _Test:
     if test not in _TESTS:
         raise ValueError(choose(test, _TESTS, "test"))
-    found = _TESTS[test]
-    fits = len(sizes) == found.counts if found.counts else sizes and len(sizes) % 2 == 0
+    kind = _TESTS[test]
+    fits = len(sizes) == kind.counts if kind.counts else sizes and len(sizes) % 2 == 0
     if not fits or min(sizes) < 0:
-        raise ValueError(f"{found.name} does not take the sizes {_listed(sizes) or 'none'}")
-    return found
+        raise ValueError(f"{kind.name} does not take the sizes {_listed(sizes) or 'none'}")
+    return kind
 
 
 def _listed(sizes: tuple[int, ...]) -> str:

@@ -9,15 +9,12 @@ Floats = NDArray[np.float64]
 
 
 def mean_std(values: ArrayLike) -> tuple[float, float]:
-    """Mean and sample standard deviation (n - 1).
+    """Mean and sample standard deviation (n - 1), which is nan for n = 1.
 
     The order of the values changes no bit of the result, and equal values have exactly zero deviation.
 
     Args:
         values: (n,), n >= 1, finite.
-
-    Returns:
-        The mean and the standard deviation in the unit of ``values``; the deviation is nan for n = 1.
 
     Raises:
         ValueError: ``values`` is empty, not 1-d, or not finite.
@@ -31,16 +28,13 @@ def mean_std(values: ArrayLike) -> tuple[float, float]:
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Student's confidence interval of the mean: mean ± t(n - 1) · std / √n.
+    """Student's confidence interval of the mean: mean ± t(n - 1) · std / √n; both ends nan for n = 1.
 
     With three seeds it is ± 2.48 standard deviations wide, with five ± 1.24: far wider than the ± of a table.
 
     Args:
         values: (n,), n >= 1, finite.
         level: how often such an interval covers the true mean, in (0, 1).
-
-    Returns:
-        Its two ends in the unit of ``values``; both nan for n = 1, where nothing is known of the spread.
 
     Raises:
         ValueError: ``values`` is empty, not 1-d or not finite, or ``level`` is outside (0, 1).

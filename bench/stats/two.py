@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -78,7 +79,7 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def permutation(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p of the exact permutation test on the difference of two means (Fisher; Pitman, 1937).
+    """Two-sided p of the exact permutation test on the difference of two means (Fisher; Pitman, 1937), in (0, 1].
 
     The share of all ways to deal the values to the two samples whose means differ at least as much. It assumes no
     distribution; it cannot be small for few values (see ``bench.stats.reach``).
@@ -87,9 +88,6 @@ def permutation(a: ArrayLike, b: ArrayLike) -> float:
         a: (n,), n >= 1, finite.
         b: (m,), m >= 1, finite; n + m at most ``MOST_EXACT``.
 
-    Returns:
-        p in (0, 1].
-
     Raises:
         ValueError: a sample is empty, not 1-d or not finite, or there are too many values.
     """
@@ -97,26 +95,21 @@ def permutation(a: ArrayLike, b: ArrayLike) -> float:
     if not a.size or not b.size:
         raise ValueError("a permutation test needs a value on each side")
     _few(a.size + b.size)
-    values = _centred(np.concatenate([a, b]))
+    values = np.concatenate([a, b])
+    values = values - np.sort(values).mean()
     # with the pooled mean at zero, the difference of means is the first sample's sum times a constant
     bound = abs(values[: a.size].sum()) - slack(a, b)
     ordered = np.sort(values)
     left, right = subset_sums(ordered[::2]), subset_sums(ordered[1::2])
-    found = sum(
-        pairs_beyond(left[k], right[a.size - k], bound) for k in range(len(left)) if 0 <= a.size - k < len(right)
-    )
-    return found / math.comb(values.size, a.size)
+    beyond = 0
+    for k, sums in enumerate(left):
+        if 0 <= a.size - k < len(right):
+            beyond += pairs_beyond(sums, right[a.size - k], bound)
+    return beyond / math.comb(values.size, a.size)
 
 
 def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p of the exact paired permutation test: each pair's difference may have either sign.
-
-    Args:
-        a: (n,), 1 <= n <= ``MOST_EXACT``, finite.
-        b: (n,), finite; ``b[i]`` shares its seeds with ``a[i]``.
-
-    Returns:
-        p in (0, 1].
+    """As ``permutation`` for pairs, at most ``MOST_EXACT``: each pair's difference may have either sign.
 
     Raises:
         ValueError: a sample is empty, not 1-d or not finite, their lengths differ, or there are too many pairs.
@@ -127,16 +120,15 @@ def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
     _few(differences.size)
     bound = abs(differences.sum()) - slack(checked(a), checked(b))
     ordered = np.sort(np.abs(differences))
-    found = pairs_beyond(signed_sums(ordered[::2]), signed_sums(ordered[1::2]), bound)
-    return float(found / 2.0**differences.size)
+    beyond = pairs_beyond(signed_sums(ordered[::2]), signed_sums(ordered[1::2]), bound)
+    return float(beyond / 2.0**differences.size)
 
 
 def subset_sums(values: Floats) -> list[Floats]:
     """The sums of all subsets of (h,) values, by the subsets' size 0 to h."""
     sums = [np.zeros(1), *(np.zeros(0) for _ in values)]
     for value in values:
-        grown = [np.concatenate([sums[k], sums[k - 1] + value]) for k in range(1, len(sums))]
-        sums = [sums[0], *grown]
+        sums = [sums[0], *(np.concatenate([more, fewer + value]) for fewer, more in pairwise(sums))]
     return sums
 
 
@@ -173,10 +165,6 @@ def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
     if a.size != b.size:
         raise ValueError(f"a paired test needs as many values on each side; there are {a.size} and {b.size}")
     return np.asarray(a - b)
-
-
-def _centred(values: Floats) -> Floats:
-    return np.asarray(values - np.sort(values).mean())
 
 
 def _few(count: int) -> None:

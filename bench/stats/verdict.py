@@ -12,8 +12,8 @@ interval above, and a number outside it differs on this test set. It may still b
 the same size would not show: of two procedures that are equally good in the population of images, the accuracies on N
 images differ with variance 2 p (1 - p) (1 - ρ) / N, where ρ is the correlation of their outcomes over images. Nobody
 prints ρ; with ρ = 0 this is as large as it gets, so that ``differs`` holds whatever ρ is. Where our runs' predictions
-are there, ``bench.stats.likeness`` measures ρ between seeds. On different test sets nothing cancels: the variance is
-p (1 - p) (1/N + 1/N').
+are there, ``bench.stats.items.likeness`` measures ρ between seeds. On different test sets nothing cancels: the variance
+is p (1 - p) (1/N + 1/N').
 
 **Rounding.** A number printed in steps of u lies anywhere in one step: variance u² / 12.
 
@@ -79,8 +79,7 @@ class Verdict:
         word: one of ``WORDS``.
         reason: why, in a clause that has the arithmetic.
         gap: ours less the published one, in points; nan where one is missing.
-        low: lower end of where the published number should lie by the seeds alone.
-        high: its upper end.
+        low: lower end, as ``high`` is the upper one, of where the published number should lie by the seeds alone.
         widest: half the width of the interval that has the test images too; nan where their number is not known.
     """
 
@@ -127,7 +126,7 @@ def judge(
         claimed: the published number.
         test_images: size of our test set; None for a metric that is no share of images, which then has no test noise.
         other_images: size of theirs, where it is another set than ours; None for the same set.
-        likeness: ρ, the correlation over images of the outcomes of two runs (``bench.stats.likeness``); 0 bounds it.
+        likeness: ρ, how the outcomes of two runs correlate over images (``bench.stats.items.likeness``); 0 bounds it.
         level: coverage of the intervals, in (0, 1).
         incomparable: how the protocols differ, where they do so that the numbers do not mean the same.
         not_run: why nothing is run, where that is known.
@@ -152,7 +151,9 @@ def judge(
     spread = (std, ours.size, claimed.std, claimed.runs)
     half = float(half_width(*spread, unit=unit, level=level))
     widest = float(half_width(*spread, unit=unit, test_variance=images, level=level))
-    word = REPRODUCED if abs(gap) <= half else TEST_NOISE if abs(gap) <= widest else DIFFERS
+    word = REPRODUCED if abs(gap) <= half else DIFFERS
+    if half < abs(gap) <= widest:
+        word = TEST_NOISE
     reason = _reason(word, abs(gap), half, widest, claimed, test_images)
     reason += f" ({100 * level:g} %: our {ours.size} against {claimed.runs} there)"
     return Verdict(word, reason, gap, mean - half, mean + half, widest)
@@ -186,15 +187,16 @@ def half_width(
     """
     from scipy.special import stdtrit
 
-    n, m = np.asarray(n, dtype=np.float64), np.asarray(m, dtype=np.float64)
-    ours = np.where(n > 1, np.asarray(std, dtype=np.float64), 0.0)
-    known = ~np.isnan(np.asarray(their_std, dtype=np.float64)) & (m > 1)
-    theirs, more = np.where(known, np.asarray(their_std, dtype=np.float64), 0.0), np.where(known, m - 1, 0.0)
+    arguments = (std, n, their_std, m, unit, test_variance)
+    std, n, their_std, m, unit, test_variance = (np.asarray(each, dtype=np.float64) for each in arguments)
+    ours = np.where(n > 1, std, 0.0)
+    has_theirs = ~np.isnan(their_std) & (m > 1)
+    theirs, more = np.where(has_theirs, their_std, 0.0), np.where(has_theirs, m - 1, 0.0)
     freedom = n - 1 + more
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = ((n - 1) * ours**2 + more * theirs**2) / freedom
         seeds = pooled * (1 / n + 1 / m)
-        total = seeds + np.asarray(unit, dtype=np.float64) ** 2 / 12 + np.asarray(test_variance, dtype=np.float64)
+        total = seeds + unit**2 / 12 + test_variance
         growth = (total / seeds) ** np.where(freedom > 1, 1.0, 0.5)
         total_freedom = np.where(seeds > 0, freedom * growth, _KNOWN)
     return np.asarray(stdtrit(np.minimum(total_freedom, _KNOWN), (1 + level) / 2) * np.sqrt(total))
@@ -205,12 +207,14 @@ def summary(verdicts: Iterable[Verdict], level: float = 0.95) -> str:
 
     A cell of one seed without a printed ± has no seeds' interval to miss, so it is not among those.
     """
-    given = list(verdicts)
-    counts, judged = Counter(verdict.word for verdict in given), sum(not math.isnan(verdict.low) for verdict in given)
-    told = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    counts, judged = Counter[str](), 0
+    for verdict in verdicts:
+        counts[verdict.word] += 1
+        judged += not math.isnan(verdict.low)
+    words = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
     if not judged:
-        return told or "no cells"
-    return f"{told}; of {judged} that were judged, {judged * (1 - level):.1f} would miss the seeds' interval by chance"
+        return words or "no cells"
+    return f"{words}; of {judged} that were judged, {judged * (1 - level):.1f} would miss the seeds' interval by chance"
 
 
 def rank_agreement(published: ArrayLike, ours: ArrayLike, alpha: float = 0.05) -> Agreement:
@@ -229,13 +233,17 @@ def rank_agreement(published: ArrayLike, ours: ArrayLike, alpha: float = 0.05) -
     a, b = np.asarray(published, dtype=np.float64), np.asarray(ours, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape or np.isinf(a).any() or np.isinf(b).any():
         raise ValueError(f"two columns of as many finite numbers are needed; shapes are {a.shape} and {b.shape}")
-    both = ~np.isnan(a) & ~np.isnan(b)
-    a, b, count = a[both], b[both], int(both.sum())
-    if count < 2:
-        return Agreement(math.nan, math.nan, count, "fewer than two methods have both numbers")
-    if (a == a[0]).all() or (b == b[0]).all():
-        return Agreement(math.nan, math.nan, count, "all methods of a column tie")
-    return Agreement(*_kendall(a, b), count, refusal("kendall", count, alpha=alpha))
+    with_both = ~np.isnan(a + b)
+    a, b = a[with_both], b[with_both]
+    undefined = ""
+    if a.size < 2:
+        undefined = "fewer than two methods have both numbers"
+    elif np.ptp(a) == 0 or np.ptp(b) == 0:
+        undefined = "all methods of a column tie"
+    if undefined:
+        return Agreement(math.nan, math.nan, a.size, undefined)
+    tau, p = _kendall(a, b)
+    return Agreement(tau, p, a.size, refusal("kendall", a.size, alpha=alpha))
 
 
 def _kendall(a: Floats, b: Floats) -> tuple[float, float]:
@@ -243,10 +251,10 @@ def _kendall(a: Floats, b: Floats) -> tuple[float, float]:
     upper = np.triu_indices(a.size, 1)
     signs = [np.sign(np.subtract.outer(x, x))[upper] for x in (a, b)]
     score, pairs = float(signs[0] @ signs[1]), len(upper[0])
-    apart = [float(np.abs(sign).sum()) for sign in signs]
-    tau = score / math.sqrt(apart[0]) / math.sqrt(apart[1])
+    untied = [float(np.abs(sign).sum()) for sign in signs]
+    tau = score / math.sqrt(untied[0]) / math.sqrt(untied[1])
     tau = max(-1.0, min(1.0, tau))
-    if min(apart) == pairs and a.size <= MOST_EXACT:
+    if min(untied) == pairs and a.size <= MOST_EXACT:
         return tau, _kendall_exact(a.size, (pairs - abs(score)) / 2)
     return tau, math.erfc(abs(score) / math.sqrt(2 * _kendall_variance(a, b)))
 
@@ -278,26 +286,26 @@ def _test_variance(mean: float, images: int | None, others: int | None, likeness
             "a share of test images is 0 to 100 % of at least one image, and likeness within [-1, 1]; "
             f"got {mean} % of {images}, {others} and {likeness}"
         )
-    one = mean * (100 - mean)
-    return one * 2 * (1 - likeness) / images if others is None else one * (1 / images + 1 / others)
+    if others is None:
+        return mean * (100 - mean) * 2 * (1 - likeness) / images
+    return mean * (100 - mean) * (1 / images + 1 / others)
 
 
 def _reason(word: str, gap: float, half: float, widest: float, claimed: Claimed, images: int | None) -> str:
     digits = claimed.decimals + 1
-    if word == REPRODUCED:
-        return f"off by {gap:.{digits}f}, within the ± {half:.{digits}f} that seeds allow"
-    reason = f"off by {gap:.{digits}f}, beyond the ± {half:.{digits}f} that seeds allow"
-    if math.isnan(widest):
+    side = "within" if word == REPRODUCED else "beyond"
+    reason = f"off by {gap:.{digits}f}, {side} the ± {half:.{digits}f} that seeds allow"
+    if word == REPRODUCED or math.isnan(widest):
         return reason
-    where = "within" if word == TEST_NOISE else "and beyond"
-    return f"{reason}, {where} ± {widest:.{digits}f} with the sampling error of {images} test images"
+    side = "within" if word == TEST_NOISE else "and beyond"
+    return f"{reason}, {side} ± {widest:.{digits}f} with the sampling error of {images} test images"
 
 
 def _without_spread(gap: float, unit: float, images: float, level: float) -> Verdict:
     """One run of ours and no printed deviation: only the test images' part is known."""
     widest = float(half_width(0.0, 2, unit=unit, test_variance=images, level=level))
-    said = "one seed here and no ± printed: how much seeds differ is not known"
+    unknown = "one seed here and no ± printed: how much seeds differ is not known"
     if abs(gap) <= widest:
-        reason = f"off by {abs(gap):.2f}, within the {widest:.2f} of the test images alone ({said})"
+        reason = f"off by {abs(gap):.2f}, within the {widest:.2f} of the test images alone ({unknown})"
         return Verdict(TEST_NOISE, reason, gap, widest=widest)
-    return Verdict(NOT_COMPARABLE, f"off by {abs(gap):.2f}; {said}", gap, widest=widest)
+    return Verdict(NOT_COMPARABLE, f"off by {abs(gap):.2f}; {unknown}", gap, widest=widest)

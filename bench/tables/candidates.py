@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,80 +41,41 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     """
     if len(planned.candidates) == 1:
         return Choice(planned.candidates[0])
-    left_out, waiting, complete = list[tuple[str, str]](), list[Candidate](), list[Candidate]()
-    for candidate in planned.candidates:
-        if why := results.failures_among(candidate.runs):
-            left_out.append((candidate.label, why))
-        elif all(spec.id in results.finished for spec in candidate.runs):
-            complete.append(candidate)
-        else:
-            waiting.append(candidate)
-    if waiting:
-        return Choice(None, tuple(left_out), _waits(waiting, results))
+    why_not = {candidate.label: results.failures_among(candidate.runs) for candidate in planned.candidates}
+    left_out = tuple((label, why) for label, why in why_not.items() if why)
+    complete = [candidate for candidate in planned.candidates if not why_not[candidate.label]]
+    if waiting := _waits(complete, results):
+        return Choice(None, left_out, waiting)
     if not complete:
-        return Choice(None, tuple(left_out), "no candidate of its sweep has all its runs")
-    metric = results.picking(planned.metric)
-    means = [(candidate, _mean(candidate, rules, results, planned)) for candidate in complete]
-    scored = [(candidate, mean) for candidate, mean in means if not math.isnan(mean)]
-    unscored = [candidate for candidate, mean in means if math.isnan(mean)]
-    if not scored:
-        return Choice(None, tuple(left_out), _no_score(unscored[0], rules, results, planned))
-    left_out += [(candidate.label, _no_score(candidate, rules, results, planned)) for candidate in unscored]
-    best, _ = max(scored, key=lambda each: metric.sign * each[1])
-    return Choice(best, tuple(left_out), means=tuple((candidate.label, mean) for candidate, mean in scored))
-
-
-def choice_notes(chosen: Iterable[tuple[str, PlannedCell, Mapping[str, str]]]) -> Iterator[str]:
-    """Where selection rules chose different candidates of a sweep, and which each of them chose.
-
-    Args:
-        chosen: of each cell its name, how it was planned, and the chosen label by rule.
-    """
-    clauses = list[str]()
-    for name, planned, by_rule in chosen:
-        rules = dict[str, list[str]]()
-        for rule, label in by_rule.items():
-            if label:
-                rules.setdefault(label, []).append(rule)
-        if len(rules) > 1:
-            short = short_labels([candidate.label for candidate in planned.candidates])
-            choices = ", ".join(f"{' and '.join(names)} {short[label]}" for label, names in rules.items())
-            clauses.append(f"{name} ({choices})")
-    if clauses:
-        yield (
-            "Where values were swept, each rule chooses among them for itself, and what it adds is of the "
-            f"choice too: {'; '.join(clauses)}."
-        )
+        return Choice(None, left_out, "no candidate of its sweep has all its runs")
+    metric, split = results.picking(planned.metric), rules.sweep.removeprefix("best-")
+    means, unscored = list[tuple[Candidate, float]](), list[tuple[str, str]]()
+    for candidate in complete:
+        scores = [results.score(spec, metric, rules.selection, split) for spec in candidate.runs]
+        if math.isnan(mean := float(np.mean(scores))):
+            reasons = (results.why_not(spec, metric, split) for spec in candidate.runs)
+            unscored.append((candidate.label, next(filter(None, reasons), f"{NO_VALIDATION} to choose on")))
+        else:
+            means.append((candidate, mean))
+    if not means:
+        return Choice(None, left_out, unscored[0][1])
+    best, _ = max(means, key=lambda candidate_mean: metric.sign * candidate_mean[1])
+    labelled = tuple((candidate.label, mean) for candidate, mean in means)
+    return Choice(best, (*left_out, *unscored), means=labelled)
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:
     """Each label by what tells it from the others: ``gta (weight=1)`` as ``weight=1``."""
-    heads, inner = list[str](), dict[str, str]()
-    for label in labels:
-        head, _, rest = label.removesuffix(")").partition(" (")
-        heads.append(head)
-        inner[label] = rest
-    alike = len({*heads}) == 1 and all(label.endswith(")") for label in labels)
-    return inner if alike else {label: label for label in labels}
-
-
-def _mean(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> float:
-    metric, split = results.picking(planned.metric), _split(rules)
-    return float(np.mean([results.score(spec, metric, rules.selection, split) for spec in candidate.runs]))
-
-
-def _no_score(candidate: Candidate, rules: TableRules, results: Results, planned: PlannedCell) -> str:
-    """Why a candidate cannot be chosen, as a run of it has no score."""
-    metric, split = results.picking(planned.metric), _split(rules)
-    reasons = (results.why_not(spec, metric, split) for spec in candidate.runs)
-    return next(filter(None, reasons), f"{NO_VALIDATION} to choose on")
-
-
-def _split(rules: TableRules) -> str:
-    return "val" if rules.sweep == "best-val" else "test"
+    split = {label: label.removesuffix(")").partition(" (") for label in labels}
+    alike = len({head for head, _, _ in split.values()}) == 1 and all(label.endswith(")") for label in labels)
+    return {label: inner if alike else label for label, (_, _, inner) in split.items()}
 
 
 def _waits(candidates: Sequence[Candidate], results: Results) -> str:
-    missing = [spec for candidate in candidates for spec in candidate.runs if spec.id not in results.finished]
-    labels = ", ".join(candidate.label for candidate in candidates)
-    return f"its sweep waits for {len(missing)} run{'s' * (len(missing) > 1)} of {labels}"
+    """Which runs are missing; empty where none is."""
+    missing: dict[str, int] = {}
+    for candidate in candidates:
+        if count := sum(spec.id not in results.finished for spec in candidate.runs):
+            missing[candidate.label] = count
+    count = sum(missing.values())
+    return f"its sweep waits for {count} run{'s' * (count > 1)} of {', '.join(missing)}" if missing else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
-from bench.stats import mean_std
+from bench.stats.samples import mean_std
 from bench.tables.candidates import NO_VALIDATION, choose
 from bench.tables.results import Results
 
@@ -91,9 +91,9 @@ def cells_of(table: TablePlan, results: Results) -> list[list[Cell]]:
 def average(cells: Cells, places: Sequence[Place]) -> Cell:
     """The mean over some cells, for each seed that all of them have."""
     averaged = [cells[row][column] for row, column in places]
-    planned = max((cell.planned for cell in averaged), default=0) or 1
-    if not averaged or not all(cell.values for cell in averaged):
-        return Cell(planned=planned, lacking=next((cell.why_empty for cell in averaged if cell.why_empty), ""))
+    planned = max(cell.planned for cell in averaged) or 1
+    if not all(cell.values for cell in averaged):
+        return Cell(planned=planned, lacking=next(filter(None, (cell.why_empty for cell in averaged)), ""))
     columns = [cell.by_seed for cell in averaged]
     seeds = tuple(seed for seed in columns[0] if all(seed in column for column in columns))
     if not seeds:
@@ -105,30 +105,29 @@ def average(cells: Cells, places: Sequence[Place]) -> Cell:
 def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
     if not planned.candidates:
         return Cell(reason=planned.reason)
-    runs = [spec for candidate in planned.candidates for spec in candidate.runs]
-    if not any(spec.id in results.finished or spec.id in results.failed for spec in runs):
+    every = [spec for candidate in planned.candidates for spec in candidate.runs]
+    if not any(spec.id in results.finished or spec.id in results.failed for spec in every):
         return Cell(planned=planned.seeds)
     choice = choose(planned, rules, results)
     if choice.chosen is None:
         return Cell(planned=planned.seeds, left_out=choice.left_out, lacking=choice.lacking)
-    runs = list(choice.chosen.runs)
-    done = [spec for spec in runs if spec.id in results.finished]
-    scored = [(spec, results.score(spec, planned.metric, rules.selection, rules.split)) for spec in done]
-    known = [(spec, score) for spec, score in scored if not math.isnan(score)]
-    unscored = [spec for spec, score in scored if math.isnan(score)]
+    runs, metric = choice.chosen.runs, planned.metric
+    finished = [spec for spec in runs if spec.id in results.finished]
+    scores = [(spec, results.score(spec, metric, rules.selection, rules.split)) for spec in finished]
+    scored = [(spec, score) for spec, score in scores if not math.isnan(score)]
+    unscored = [spec for spec, score in scores if math.isnan(score)]
+    lacking = ""
+    if unscored:
+        lacking = results.why_not(unscored[0], metric, rules.split) or f"{NO_VALIDATION} to be scored on"
     return Cell(
-        values=tuple(score for _, score in known),
-        seeds=tuple(spec.seed for spec, _ in known),
+        values=tuple(score for _, score in scored),
+        seeds=tuple(spec.seed for spec, _ in scored),
         planned=len(runs),
-        failed=sum(results.has_failed(spec) for spec in runs),
+        failed=sum(map(results.has_failed, runs)),
         failures=results.failures_among(runs),
-        runs=tuple(spec for spec, _ in known),
+        runs=tuple(spec for spec, _ in scored),
         chosen=choice.chosen.label if len(planned.candidates) > 1 else "",
         left_out=choice.left_out,
         tried=choice.means,
-        lacking=_no_score(unscored[0], planned, rules, results) if unscored else "",
+        lacking=lacking,
     )
-
-
-def _no_score(spec: RunSpec, planned: PlannedCell, rules: TableRules, results: Results) -> str:
-    return results.why_not(spec, planned.metric, rules.split) or f"{NO_VALIDATION} to be scored on"

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.notation import listed, one_line, signed
-from bench.stats import THESE
-
-Key = tuple[str, ...]
+from bench.notation import known, listed, one_line, signed
+from bench.papers.published import Key
+from bench.stats.across import THESE
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class Claim:
     Attributes:
         claim: ``on these datasets`` or ``on datasets like these``.
         where: the labels that are held equal.
-        baseline: its label.
         compared: the methods; empty where nothing can be tested.
         friedman: p that all methods rank alike, for datasets like these; nan for fewer than three methods.
         note: why nothing can be tested or significant, or what was left out.
@@ -52,42 +50,41 @@ class Claim:
         head = _head(self.claim, [self.where])
         if not self.compared:
             return f"{head}: {self.note}."
-        counts = {one.datasets for one in self.compared}
-        told = listed(
-            tuple(
-                f"{one_line(one.method)} {signed(one.gap, self.decimals)} (p = {one.p_holm:.3g}"
-                + (f", {one.datasets} datasets)" if len(counts) > 1 else ")")
-                for one in self.compared
-            )
-        )
-        over = f" over {counts.pop()} datasets" if len(counts) == 1 else ""
-        count = len(self.compared)
-        holm_over = f"Holm-corrected over {f'the {count} methods' if count > 1 else 'one method'}"
+        datasets = sorted({method.datasets for method in self.compared})
+        over = f" over {datasets[0]} datasets" if len(datasets) == 1 else ""
+        gaps = []
+        for method in self.compared:
+            count = "" if over else f", {method.datasets} datasets"
+            gap = signed(method.gap, self.decimals)
+            gaps.append(f"{one_line(method.method)} {gap} (p = {method.p_holm:.3g}{count})")
+        methods = f"the {len(gaps)} methods" if len(gaps) > 1 else "one method"
         test = "stratified permutation of seeds" if self.claim == THESE else "Wilcoxon's signed-rank test"
         omnibus = "" if math.isnan(self.friedman) else f"; Friedman's test of all methods p = {self.friedman:.3g}"
         note = f"; {self.note}" if self.note else ""
-        return f"{head}: {told} against {one_line(self.baseline)}{over} ({test}, {holm_over}{omnibus}{note})."
+        tests = f"{test}, Holm-corrected over {methods}{omnibus}{note}"
+        return f"{head}: {listed(tuple(gaps))} against {one_line(self.baseline)}{over} ({tests})."
 
     @property
     def facts(self) -> dict[str, Any]:
         """As plain data; None is what does not exist."""
-        found = asdict(self)
-        del found["decimals"]
-        return {**found, "friedman": None if math.isnan(self.friedman) else self.friedman}
+        facts = {**asdict(self), "friedman": known(self.friedman)}
+        del facts["decimals"]
+        return facts
 
 
 def sentences(claims: Iterable[Claim]) -> list[str]:
     """A sentence a claim; what cannot be tested at several places for the same reason is said once."""
-    told: dict[tuple[str, str], list[Claim]] = {}
+    groups: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
-        key = (claim.claim, claim.note) if not claim.compared else ("", claim.sentence)
-        told.setdefault(key, []).append(claim)
-    return [
-        group[0].sentence if group[0].compared else f"{_head(group[0].claim, [one.where for one in group])}: {why}."
-        for (_, why), group in told.items()
-    ]
+        key = ("", claim.sentence) if claim.compared else (claim.claim, claim.note)
+        groups.setdefault(key, []).append(claim)
+    texts = []
+    for (_, text), group in groups.items():
+        head = _head(group[0].claim, [claim.where for claim in group])
+        texts.append(text if group[0].compared else f"{head}: {text}.")
+    return texts
 
 
 def _head(claim: str, places: Sequence[Key]) -> str:
-    told = listed(tuple(" / ".join(map(one_line, where)) for where in places if where))
-    return f"{claim[0].upper()}{claim[1:]}" + (f", {told}" if told else "")
+    labels = listed(tuple(" / ".join(map(one_line, where)) for where in places if where))
+    return f"{claim[0].upper()}{claim[1:]}" + (f", {labels}" if labels else "")

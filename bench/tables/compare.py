@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bench.errors import InputError
 from bench.metrics import Metric
-from bench.notation import fixed
+from bench.notation import fixed, known
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
-from bench.stats import holm, mean_std
-from bench.stats.family import near_best
+from bench.stats.family import holm, near_best
+from bench.stats.samples import mean_std
 from bench.stats.verdict import Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
 from bench.tables.judging import verdict_on
 from bench.tables.results import Results, results_of
-from bench.tables.testing import p_value, shared_draws
+from bench.tables.testing import p_value
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -31,9 +31,6 @@ class Entry:
     """A cell with its statistics; None is what cannot be computed.
 
     Attributes:
-        planned: what it is of.
-        cell: what it summarises.
-        mean: mean of the values.
         std: sample standard deviation (n - 1); None for n < 2.
         delta: mean minus the baseline's mean, unrounded; None for the baseline and without one.
         p: two-sided p against the baseline, by the table's test.
@@ -72,13 +69,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A planned table with what the records say.
-
-    Attributes:
-        plan: the table as it was planned.
-        entries: by row, then by column.
-        claims: what is claimed over the datasets, where that is asked for.
-    """
+    """A planned table with what the records say: entries by row, then by column."""
 
     plan: TablePlan
     entries: tuple[tuple[Entry, ...], ...]
@@ -121,10 +112,7 @@ def title_line(plan: TablePlan, measured: str = "") -> str:
 def fill(plan: Plan, store: Store, selector: Metric | None = None) -> tuple[Table, ...]:
     """The tables of a plan with what the store has of them.
 
-    Args:
-        plan: an experiment's, or a paper's.
-        store: the records.
-        selector: by which metric points of curves and candidates are picked; by default by that which is shown.
+    ``selector`` is the metric by which points of curves and candidates are picked; by default that which is shown.
 
     Raises:
         InputError: there are too many seeds for the exact test.
@@ -147,7 +135,11 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     Raises:
         ValueError: there are too many seeds for the exact test.
     """
-    entries = {place: _summary(planned, cells[place[0]][place[1]]) for place, planned in plan.places()}
+    entries: dict[Place, Entry] = {}
+    for (row, column), planned in plan.places():
+        cell = cells[row][column]
+        mean, std = mean_std(cell.values) if cell.values else (None, math.nan)
+        entries[row, column] = Entry(planned, cell, mean, known(std))
     families: list[list[Place]] = []
     for contest in plan.contests:
         _mark(entries, contest)
@@ -161,8 +153,7 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
         for place, entry in entries.items():
             entries[place] = replace(entry, verdict=verdict_on(entry.planned, cells, place, plan))
     grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
-    table = Table(plan, grid)
-    return replace(table, claims=tuple(claims_of(plan, cells))) if plan.rules.across else table
+    return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else ())
 
 
 def ranks(values: Sequence[float], decimals: Sequence[int], sign: int) -> list[int]:
@@ -173,30 +164,21 @@ def ranks(values: Sequence[float], decimals: Sequence[int], sign: int) -> list[i
         decimals: digits after the point of each, as printed.
         sign: 1 where more is better, -1 where less is.
     """
-    known = [place for place, value in enumerate(values) if not math.isnan(value)]
-    found = [0] * len(values)
-    if len(known) < 2:
-        return found
-    ordered = sorted({sign * values[place] for place in known}, reverse=True)
-    best = {place for place in known if _prints_as(values[place], sign * ordered[0], decimals[place])}
-    rest = [value for value in ordered if not any(sign * values[place] == value for place in best)]
-    for place in known:
-        if place in best:
-            found[place] = 1
-        elif _prints_as(values[place], sign * rest[0], decimals[place]):
-            found[place] = 2
-    return found
+    numbers = {place: value for place, value in enumerate(values) if not math.isnan(value)}
+    ranked = [0] * len(values)
+    if len(numbers) < 2:
+        return ranked
 
+    def like(best: float) -> list[int]:
+        return [at for at, value in numbers.items() if fixed(value, decimals[at]) == fixed(best, decimals[at])]
 
-def _prints_as(value: float, other: float, decimals: int) -> bool:
-    return fixed(value, decimals) == fixed(other, decimals)
-
-
-def _summary(planned: PlannedCell, cell: Cell) -> Entry:
-    if not cell.values:
-        return Entry(planned, cell)
-    mean, std = mean_std(cell.values)
-    return Entry(planned, cell, mean, _known(std))
+    first = like(max(numbers.values(), key=lambda value: sign * value))
+    rest = {*numbers.values()} - {numbers[at] for at in first}
+    second = like(max(rest, key=lambda value: sign * value)) if rest else []
+    for rank, places in ((2, second), (1, first)):
+        for place in places:
+            ranked[place] = rank
+    return ranked
 
 
 def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
@@ -204,7 +186,7 @@ def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
     inside = [entries[place] for place in contest.places]
     decimals = [entry.planned.decimals for entry in inside]
     sign = inside[0].planned.metric.sign if inside else 1
-    ours = ranks([math.nan if entry.mean is None else entry.mean for entry in inside], decimals, sign)
+    ours = ranks([entry.cell.mean for entry in inside], decimals, sign)
     published = ranks([entry.planned.published for entry in inside], decimals, -1 if contest.lower else 1)
     for place, rank, printed in zip(contest.places, ours, published, strict=True):
         entries[place] = replace(entries[place], rank=rank, published_rank=printed)
@@ -217,8 +199,8 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
         return
     inside = [entries[place] for place in places]
     sign = inside[0].planned.metric.sign
-    means = [sign * (entry.mean or 0.0) for entry in inside]
-    close = near_best(means, lambda i, j: _p(plan, inside[i].cell, inside[j].cell), plan.rules.alpha)
+    means = [sign * entry.cell.mean for entry in inside]
+    close = near_best(means, lambda i, j: p_value(plan.rules.test, inside[i].cell, inside[j].cell), plan.rules.alpha)
     for place, entry, near in zip(places, inside, close, strict=True):
         entries[place] = replace(entry, near=entry.rank == 1 or bool(near))
 
@@ -229,25 +211,14 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
     for place, base in contest.pairs:
         entry, reference = entries[place], entries[base]
         if entry.mean is not None and reference.mean is not None:
-            p = _p(plan, entry.cell, reference.cell)
-            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=_known(p))
+            p = p_value(plan.rules.test, entry.cell, reference.cell)
+            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=known(p))
             compared.append(place)
     return compared
 
 
-def _p(plan: TablePlan, cell: Cell, other: Cell) -> float:
-    """A test's p; nan for pairs of runs that share nothing."""
-    if plan.rules.test == "paired" and cell.runs and other.runs and not shared_draws(cell.runs, other.runs):
-        return math.nan
-    return p_value(plan.rules.test, cell, other)
-
-
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:
-    p_values: Mapping[Place, float | None] = {place: entries[place].p for place in family}
-    adjusted = holm([math.nan if p is None else p for p in p_values.values()])
+    p_values = [entries[place].p for place in family]
+    adjusted = holm([math.nan if p is None else p for p in p_values])
     for place, p in zip(family, adjusted, strict=True):
-        entries[place] = replace(entries[place], p_holm=_known(float(p)), significant=bool(p <= alpha))
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+        entries[place] = replace(entries[place], p_holm=known(float(p)), significant=bool(p <= alpha))

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from bench.notation import listed, one_line
-from bench.stats import Floats, cliques, critical_difference, mean_ranks
-from bench.tables.figure import METADATA, STYLE
+from bench.notation import one_line
+from bench.stats.across import cliques, critical_difference, mean_ranks
+from bench.stats.samples import Floats
+from bench.tables.figure import save
 
 LINE = 0.24
 """Inches between two labels."""
@@ -22,8 +22,8 @@ LINE = 0.24
 def diagram(scores: ArrayLike, methods: Sequence[str], paths: Iterable[Path], alpha: float = 0.05) -> None:
     """Draw mean ranks on an axis, best to the left; a bar joins methods that the critical difference cannot separate.
 
-    The difference is Nemenyi's (see ``bench.stats.critical_difference``). The same scores give the same bytes with the
-    same matplotlib.
+    The difference is Nemenyi's (``bench.stats.across.critical_difference``). The same scores give the same bytes with
+    the same matplotlib.
 
     Args:
         scores: (datasets, methods), the mean over seeds, finite; higher is better; at least 2 of each.
@@ -34,26 +34,22 @@ def diagram(scores: ArrayLike, methods: Sequence[str], paths: Iterable[Path], al
     Raises:
         ValueError: there are not as many labels as methods, the scores are not such a table, or a suffix is unknown.
     """
-    paths = [Path(path) for path in paths]
-    if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
-        raise ValueError(f"a diagram is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
     ranks = mean_ranks(scores)
     if len(methods) != ranks.size:
         raise ValueError(f"every method needs a label; there are {len(methods)} labels for {ranks.size} methods")
     datasets = np.shape(scores)[0]
     difference = critical_difference(ranks.size, datasets, alpha)
-    with style.context(["default", STYLE]):
-        drawing = _drawing(ranks, [one_line(name) for name in methods], difference)
-        drawing.suptitle(f"mean rank over {datasets} datasets; joined: not separated (Nemenyi, α = {alpha:g})", y=0.99)
-        for path in paths:
-            drawing.savefig(path, dpi=300, metadata=METADATA[path.suffix], bbox_inches="tight", pad_inches=0.05)
+    title = f"mean rank over {datasets} datasets; joined: not separated (Nemenyi, α = {alpha:g})"
+    names = [one_line(name) for name in methods]
+    save(paths, lambda: _drawing(ranks, names, difference, title), bbox_inches="tight", pad_inches=0.05)
 
 
-def _drawing(ranks: Floats, methods: Sequence[str], difference: float) -> Figure:
+def _drawing(ranks: Floats, methods: Sequence[str], difference: float, title: str) -> Figure:
     """The axis at y = 0, labels below it at half lines, bars between; one unit of y is ``LINE``."""
     count, groups = ranks.size, cliques(ranks, difference)
     lines = 2.4 + 0.45 * len(groups) + (count + 1) // 2
     drawing = Figure(figsize=(5.5, LINE * lines + 0.4))
+    drawing.suptitle(title, y=0.99)
     axes = drawing.add_axes((0.22, 0.02, 0.56, 0.88))
     axes.set_xlim(1, count)
     axes.set_ylim(-(lines - 2.4), 2.4)
@@ -73,11 +69,11 @@ def _drawing(ranks: Floats, methods: Sequence[str], difference: float) -> Figure
 
 def _rule(axes: Axes, difference: float, count: int) -> None:
     """The critical difference, to scale, above the axis."""
-    stop = min(1 + difference, float(count))
+    stop, fits = min(1 + difference, float(count)), 1 + difference <= count
     axes.plot([1, stop], [1.6, 1.6], color="black", linewidth=1.0, clip_on=False)
-    for end in [1.0, stop][: 2 if stop == 1 + difference else 1]:
+    for end in (1.0, stop) if fits else (1.0,):
         axes.plot([end, end], [1.45, 1.75], color="black", linewidth=1.0, clip_on=False)
-    longer = "" if stop == 1 + difference else " (longer than the axis)"
+    longer = "" if fits else " (longer than the axis)"
     axes.text((1 + stop) / 2, 1.8, f"critical difference {difference:.2f}{longer}", ha="center", va="bottom")
 
 

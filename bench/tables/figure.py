@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -42,24 +42,27 @@ def figure(table: Table, paths: Iterable[Path]) -> None:
     Methods are shifted a little along the rate so that their error bars do not hide each other. The same table gives
     the same bytes with the same matplotlib.
 
-    Args:
-        table: its cells need the axis "rate", with a number in every label, such as "15 %".
-        paths: where to save it, .png or .pdf.
+    The cells need the axis "rate", with a number in every label, such as "15 %".
 
     Raises:
         ValueError: there is no axis "rate", a rate has no number, no cell has a value, or a suffix is unknown.
     """
-    paths = [Path(path) for path in paths]
-    if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
-        raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
     if not table.finished:
         raise ValueError("there is nothing to draw: no cell has a value")
     if not has_rates(table):
         raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(table.finished[0].planned.axes)}")
+    save(paths, lambda: _drawing(table))
+
+
+def save(paths: Iterable[Path], draw: Callable[[], Figure], **options: Any) -> None:
+    """Draw in the style of all figures and save it at each path, .png or .pdf; else ``ValueError``."""
+    paths = [Path(path) for path in paths]
+    if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
+        raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
     with style.context(["default", STYLE]):
-        drawing = _drawing(table)
+        drawing = draw()
         for path in paths:
-            drawing.savefig(path, dpi=300, metadata=METADATA[path.suffix])
+            drawing.savefig(path, dpi=300, metadata=METADATA[path.suffix], **options)
 
 
 def _drawing(table: Table) -> Figure:
@@ -78,26 +81,22 @@ def _drawing(table: Table) -> Figure:
         if place > len(panels) - across:
             axes.set_xlabel(_rate_name(rates))
         if place % across == 1 or across == 1:
-            axes.set_ylabel(one_line(listed(tuple(dict.fromkeys(map(_metric, table.finished))))))
+            metrics = dict.fromkeys(entry.planned.metric.heading for entry in table.finished)
+            axes.set_ylabel(one_line(listed(tuple(metrics))))
     common = ", ".join(f"{axis} {labels[0]}" for axis, labels in _labels(table, alone=True).items())
     title = one_line(table.plan.title) + f"\n{one_line(common)}" * bool(common)
-    drawing.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, int(14 * width))))
+    lines = [wrap(line, int(14 * width)) for line in title.splitlines()]
+    drawing.suptitle("\n".join(chain(*lines)))
     _legend(drawing, table, methods)
     return drawing
 
 
 def _labels(table: Table, alone: bool) -> dict[str, Key]:
     """The axes beside method and rate with their labels: those with one label, or those with several."""
-    labels: dict[str, dict[str, None]] = {}
-    for entry in table.finished:
-        for axis, label in entry.planned.axes.items():
-            if axis not in (METHOD, RATE):
-                labels.setdefault(axis, {})[label] = None
-    return {axis: tuple(each) for axis, each in labels.items() if (len(each) == 1) is alone}
-
-
-def _metric(entry: Entry) -> str:
-    return entry.planned.metric.heading
+    labels = {}
+    for axis in table.finished[0].planned.axes:
+        labels[axis] = tuple(dict.fromkeys(entry.planned.axes[axis] for entry in table.finished))
+    return {axis: each for axis, each in labels.items() if axis not in (METHOD, RATE) and (len(each) == 1) is alone}
 
 
 def _panels(table: Table) -> dict[Key, list[Entry]]:
@@ -111,7 +110,7 @@ def _panels(table: Table) -> dict[Key, list[Entry]]:
 def _panel(axes: Axes, entries: Sequence[Entry], methods: Key, rates: Mapping[str, float]) -> None:
     scale = math.log10 if _is_log(rates) else float
     places = sorted({scale(rate) for rate in rates.values()})
-    gap = min((after - before for before, after in pairwise(places)), default=1.0)
+    gap = min((right - left for left, right in pairwise(places)), default=1.0)
     shift = min(0.012 * (places[-1] - places[0] or 1.0), 0.5 * gap / len(methods))
     for i, method in enumerate(methods):
         line = sorted((e for e in entries if e.planned.name == method), key=lambda e: rates[e.planned.axes[RATE]])
@@ -168,10 +167,10 @@ def _legend(drawing: Figure, table: Table, methods: Key) -> None:
 
 
 def _number(label: str) -> float:
-    found = re.search(r"\d+(\.\d+)?", label)
-    if found is None:
+    number = re.search(r"\d+(\.\d+)?", label)
+    if number is None:
         raise ValueError(f"a figure needs a number in every rate; '{label}' has none")
-    return float(found[0])
+    return float(number[0])
 
 
 def _is_log(rates: Mapping[str, float]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.papers.published import Key
-from bench.stats import refusal
+from bench.stats.reach import refusal
 from bench.tables.across import Group, complete
 from bench.tables.compare import Table
 
@@ -36,7 +36,7 @@ def write_diagrams(
     alpha: float = 0.05,
     lower: bool = False,
 ) -> list[Path]:
-    """Draw a critical-difference diagram of the mean ranks over the datasets, one for each group.
+    """Draw a critical-difference diagram of the mean ranks over the datasets, one for each group. Returns the paths.
 
     Args:
         groups: the values by method and dataset, by the labels that a group has in common (a backbone, a rate).
@@ -45,9 +45,6 @@ def write_diagrams(
         output: one file instead, .png or .pdf; there must then be one group.
         alpha: level of the critical difference.
         lower: whether less is better.
-
-    Returns:
-        The paths.
 
     Raises:
         InputError: there are fewer than two methods or too few datasets for a claim about datasets like these, or
@@ -72,14 +69,9 @@ def write_diagrams(
 
     paths: list[Path] = []
     for where, (methods, _, means) in completed.items():
-        stem = "-".join(["cd", *where]) if len(completed) > 1 else "cd"
-        files = [output] if output else [folder / f"{name}-{slug(stem)}{suffix}" for suffix in (".png", ".pdf")]
+        stem = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(["cd", *where])).strip("-") if len(completed) > 1 else "cd"
+        files = [output] if output else [folder / f"{name}-{stem}{suffix}" for suffix in (".png", ".pdf")]
         files[0].parent.mkdir(parents=True, exist_ok=True)
         diagram(-means if lower else means, methods, files, alpha)
         paths += files
     return paths
-
-
-def slug(text: str) -> str:
-    """A text as part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.metrics import METRICS, Metric
+from bench.notation import known
 from bench.plan.table import Plan, TablePlan
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
-from bench.spec import MethodSpec, RunSpec, written
+from bench.spec import RunSpec, written
 from bench.tables.results import Results, results_of
 
 if TYPE_CHECKING:
@@ -45,10 +46,15 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
             if spec.id not in rows:
                 point = (table.rules.selection, results.picking(picking))
                 rows[spec.id] = {
-                    **_identity(spec, table.name),
+                    "id": spec.id,
+                    "table": table.name,
+                    "method": spec.method.full_name,
+                    "backbone": spec.backbone.name,
+                    "dataset": spec.dataset.name,
+                    "rate": spec.rate,
+                    "seed": spec.seed,
                     "status": _status(spec, results),
-                    **dict(_hyper(spec.method)),
-                    **dict(_settings(spec)),
+                    **_settings(spec),
                     **dict(_scores(spec, {**metrics, **shown}, point, results)),
                 }
     _add_versions(rows, results, store)
@@ -73,34 +79,20 @@ def _runs(table: TablePlan) -> Iterator[tuple[RunSpec, Metric]]:
                 yield spec, cell.metric
 
 
-def _identity(spec: RunSpec, table: str) -> dict[str, Any]:
-    return {
-        "id": spec.id,
-        "table": table,
-        "method": spec.method.full_name,
-        "backbone": spec.backbone.name,
-        "dataset": spec.dataset.name,
-        "rate": spec.rate,
-        "seed": spec.seed,
-    }
-
-
 def _status(spec: RunSpec, results: Results) -> str:
     if spec.id in results.finished:
         return "done"
     return "failed" if spec.id in results.failed else "missing"
 
 
-def _hyper(method: MethodSpec) -> Iterator[tuple[str, Any]]:
-    for part in (method, *method.policies):
-        for name, value in part.hyper:
-            yield f"{part.name}.{name}", value
-
-
-def _settings(spec: RunSpec) -> Iterator[tuple[str, Any]]:
-    for declared in (spec.protocol, spec.protocol.recipe):
-        for name, value in written(declared).items():
-            yield f"protocol.{name}", value
+def _settings(spec: RunSpec) -> dict[str, Any]:
+    """Hyper-parameters by their method or policy, and settings that are not the default."""
+    columns: dict[str, Any] = {}
+    for method in (spec.method, *spec.method.policies):
+        columns |= {f"{method.name}.{name}": value for name, value in method.hyper}
+    for settings in (spec.protocol, spec.protocol.recipe):
+        columns |= {f"protocol.{name}": value for name, value in written(settings).items()}
+    return columns
 
 
 def _scores(
@@ -112,7 +104,7 @@ def _scores(
     for metric in metrics.values():
         for split in SPLITS if metric.of_curve else ("",):
             score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
-            yield f"{split}.{metric.name}" if split else metric.name, None if math.isnan(score) else score
+            yield f"{split}.{metric.name}" if split else metric.name, known(score)
 
 
 def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:
@@ -127,17 +119,10 @@ def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Stor
 def write_rows(
     plan: Plan, store: Store, format: str, output: Path | None, metrics: Mapping[str, Metric] = METRICS
 ) -> str:
-    """Write the rows of a plan's runs, or give them as text.
-
-    Args:
-        plan: whose runs.
-        store: the records.
-        format: ``csv``, ``json`` (a list of objects) or ``parquet``.
-        output: the file; None for text, which parquet is not.
-        metrics: by name.
+    """Write the rows of a plan's runs as ``csv``, ``json`` (a list of objects) or ``parquet``, or give them as text.
 
     Returns:
-        The text, or the file's name.
+        The text where ``output`` is None, which it cannot be for parquet; else the file's name.
 
     Raises:
         InputError: the file cannot be written, or what writes parquet is not installed.
@@ -149,7 +134,11 @@ def write_rows(
             json.dumps(run_rows(plan, store, metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         ).encode()
     else:
-        content = _csv(run_rows(plan, store, metrics)).encode()
+        rows, lines = run_rows(plan, store, metrics), io.StringIO()
+        writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        content = lines.getvalue().encode()
     if output is None:
         return content.decode()
     try:
@@ -157,15 +146,6 @@ def write_rows(
     except OSError as error:
         raise InputError(f"--output {output}: {error.strerror}") from None
     return f"{output}\n"
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    """A header and a line a run; what does not exist is empty."""
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
 
 
 def _parquet(data: pandas.DataFrame) -> bytes:

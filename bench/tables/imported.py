@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import InputError, Problems, choose
-from bench.metrics import METRICS, Cost, Metric
+from bench.metrics import METRICS, Metric
 from bench.papers.published import Printed
 from bench.plan.grid import METHOD, lay_out
 from bench.plan.table import PlannedCell, TablePlan, TableRules
@@ -72,9 +72,9 @@ def read_results(path: Path) -> list[Line]:
             problems.add(f"{place}: a second value of {where}, {what}; the first is in line {seen[key]}")
         seen.setdefault(key, place.rpartition(":")[2])
         lines.append(line)
-    if len(problems.found) > MOST_PROBLEMS:
-        left = len(problems.found) - MOST_PROBLEMS
-        problems.found[MOST_PROBLEMS:] = [f"{path}: and {left} more problem{'s' * (left > 1)} of the kind"]
+    more = len(problems.found) - MOST_PROBLEMS
+    if more > 0:
+        problems.found[MOST_PROBLEMS:] = [f"{path}: and {more} more problem{'s' * (more > 1)} of the kind"]
     problems.stop()
     if not lines:
         raise InputError(f"{path}:1: there are no results below the header")
@@ -89,23 +89,16 @@ def tables(
     Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
     has and a cell lacks count as planned, so that incomplete cells are marked.
 
-    Args:
-        lines: from ``read_results``.
-        title: first words of each title line.
-        baseline: the method that the others are compared with.
-        rules: how methods are compared.
-        decimals: digits after the point.
-
     Raises:
         InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
         ValueError: there are too many seeds for the exact test.
     """
-    found = []
-    for metric in dict.fromkeys(line.metric for line in lines):
-        of_metric = [line for line in lines if line.metric == metric]
+    by_metric: dict[str, list[Line]] = {}
+    for line in lines:
+        by_metric.setdefault(line.metric, []).append(line)
+    for metric, of_metric in by_metric.items():
         _check_baseline(of_metric, metric, baseline)
-        found.append(_table(of_metric, title, baseline, rules, decimals))
-    return found
+    return [_table(of_metric, title, baseline, rules, decimals) for of_metric in by_metric.values()]
 
 
 def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) -> None:
@@ -124,8 +117,8 @@ def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: Table
     axes = [axis for axis in _AXES if axis in lines[0].axes]
     columns = "rate" if len({line.axes.get("rate") for line in lines}) > 1 else "dataset"
     seeds = len({line.seed for line in lines if line.seed is not None})
-    groups = {tuple(group[0].axes.items()): group for group in _grouped(lines)}
-    planned = [_planned(group, metric, decimals) for group in groups.values()]
+    groups = _grouped(lines)
+    planned = [_planned(group[0], metric, decimals) for group in groups.values()]
     loose = TablePlan(
         name=title,
         title=title,
@@ -145,31 +138,29 @@ def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: Table
 
 def metric_of(name: str) -> Metric:
     """The suite's metric of that name or title, or one that only has this name; more is better then."""
-    for known in METRICS.values():
-        if name.lower() in (known.name, known.title, known.heading.lower()):
-            return replace(known, title=name, unit="")
+    for metric in METRICS.values():
+        if name.lower() in (metric.name, metric.title, metric.heading.lower()):
+            return replace(metric, title=name, unit="")
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return Metric(f"metric_{slug}", title=name, unit="", of_run=_not_measured)
+    return Metric(f"metric_{slug}", title=name, unit="", of_run=lambda _: math.nan)
 
 
-def _not_measured(_: Cost) -> float:
-    return math.nan
-
-
-def _grouped(lines: Sequence[Line]) -> list[list[Line]]:
-    """The lines of each cell; quoted numbers are a method of their own."""
+def _grouped(lines: Sequence[Line]) -> dict[tuple[tuple[str, str], ...], list[Line]]:
+    """The lines of each cell by its axes; quoted numbers are a method of their own."""
     groups: dict[tuple[tuple[str, str], ...], list[Line]] = {}
     for line in lines:
         if line.seed is None:
             line = replace(line, axes={**line.axes, METHOD: line.axes[METHOD] + QUOTED})
         groups.setdefault(tuple(line.axes.items()), []).append(line)
-    return list(groups.values())
+    return groups
 
 
-def _planned(lines: Sequence[Line], metric: Metric, decimals: int) -> PlannedCell:
-    axes, quoted = lines[0].axes, lines[0].seed is None
-    printed = Printed(repr(lines[0].value)) if quoted else None
-    return PlannedCell(axes, name=axes[METHOD], metric=metric, decimals=decimals, printed=printed, quoted=quoted)
+def _planned(line: Line, metric: Metric, decimals: int) -> PlannedCell:
+    quoted = line.seed is None
+    printed = Printed(repr(line.value)) if quoted else None
+    return PlannedCell(
+        line.axes, name=line.axes[METHOD], metric=metric, decimals=decimals, printed=printed, quoted=quoted
+    )
 
 
 def _cell(lines: Sequence[Line], planned: int) -> Cell:
@@ -238,7 +229,7 @@ def _check_header(header: Sequence[str], path: Path) -> None:
 
 def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | None:
     """A line, or None where something is wrong with it, which is then among the problems."""
-    before = len(problems.found)
+    count = len(problems.found)
     axes = {axis: record[axis] for axis in _AXES if axis in record}
     metric = record.get("metric", METRIC)
     for name, text in (*axes.items(), ("metric", metric)):
@@ -250,9 +241,9 @@ def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | N
         axes["rate"] = _rate(axes["rate"], place, problems)
     seed = _seed(record, place, problems)
     value = _value(record["value"], metric, place, problems)
-    if value is None and seed is None and len(problems.found) == before:
+    if value is None and seed is None and len(problems.found) == count:
         problems.add(f"{place}: a quoted number cannot have failed")
-    return None if len(problems.found) > before else Line(place, metric, axes, seed, value)
+    return None if len(problems.found) > count else Line(place, metric, axes, seed, value)
 
 
 def _seed(record: Mapping[str, str], place: str, problems: Problems) -> int | None:
@@ -270,7 +261,7 @@ def _seed(record: Mapping[str, str], place: str, problems: Problems) -> int | No
 
 
 def _value(text: str, metric: str, place: str, problems: Problems) -> float | None:
-    """The number; None for a seed that failed, and where it is a problem."""
+    """The number; None for a seed that failed."""
     if text.lower() in FAILED:
         return None
     value = _number(text)
@@ -278,9 +269,7 @@ def _value(text: str, metric: str, place: str, problems: Problems) -> float | No
         problems.add(f"{place}: value must be a finite number, or {' or '.join(FAILED)}; it is '{text}'")
     elif _SHARE.search(metric) and not 0 <= value <= 100:
         problems.add(f"{place}: {metric} is 0 to 100; value is {text}")
-    else:
-        return value
-    return None
+    return value
 
 
 def _rate(text: str, place: str, problems: Problems) -> str:

@@ -13,19 +13,20 @@ import numpy.typing as npt
 
 from bench.errors import InputError
 from bench.metrics import TOP1
-from bench.records.scores import Scores
+from bench.records.scores import PREDICTIONS, Scores, read_predictions
 from bench.records.store import Finished
-from bench.stats import holm, mcnemar, paired_bootstrap, refusal
+from bench.stats.family import holm
+from bench.stats.items import mcnemar, paired_bootstrap
+from bench.stats.reach import refusal
 from bench.tables.compare import Table
 from bench.tables.power import where_of
 
-PREDICTIONS = "predictions.npz"
 LEVEL = 0.95
 """Coverage of the intervals."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Answers:
     """A run on the images of a split.
 
     Attributes:
@@ -46,8 +47,8 @@ class Rivals:
     where: str
     method: str
     baseline: str
-    own: Mapping[int, Finished]
-    base: Mapping[int, Finished]
+    runs: Mapping[int, Finished]
+    base_runs: Mapping[int, Finished]
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,10 @@ class ItemTest:
     Attributes:
         test: ``mcnemar``, of one pair of runs, or ``bootstrap``, of the mean over seeds.
         where: the labels that both have in common.
-        method: its label.
-        baseline: the baseline's.
         seeds: whose runs: one for McNemar; for the bootstrap all that have finished of either.
-        images: how many.
         gap: the method's accuracy less the baseline's, in points.
-        low: lower end of the interval over images; nan for McNemar, which gives none.
-        high: its upper end.
+        low: lower end of the interval over images; nan, as ``high``, for McNemar, which gives none.
         only_method: images that only the method got right; 0 for the bootstrap.
-        only_baseline: images that only the baseline got right.
-        p: two-sided.
         p_holm: after Holm's correction over all tests of the same kind with the same labels in common.
         note: why it cannot be significant even without correction, with the arithmetic.
     """
@@ -97,20 +92,16 @@ def rivals_of(tables: Iterable[Table], finished: Mapping[str, Finished]) -> Iter
             pairs = contest.pairs
             if not table.plan.baseline and not table.plan.is_published:
                 pairs = tuple((place, contest.places[0]) for place in contest.places[1:])
-            for entry, base in ((table.at(place), table.at(other)) for place, other in pairs):
-                method, baseline = ({spec.seed: finished[spec.id] for spec in each.cell.runs} for each in (entry, base))
-                if method and baseline:
-                    yield Rivals(where_of(table, contest), entry.planned.name, base.planned.name, method, baseline)
+            for place, base_place in pairs:
+                entry, base = table.at(place), table.at(base_place)
+                runs = {spec.seed: finished[spec.id] for spec in entry.cell.runs}
+                base_runs = {spec.seed: finished[spec.id] for spec in base.cell.runs}
+                if runs and base_runs:
+                    yield Rivals(where_of(table, contest), entry.planned.name, base.planned.name, runs, base_runs)
 
 
-def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> Outcome:
-    """Which images a run got right at the point of its curve that a selection rule picks.
-
-    Args:
-        root: the folder of results.
-        run: what the store knows of it.
-        rule: ``last``, ``best-val`` or ``best-test`` (see ``bench.records.scores``).
-        split: ``test`` or ``val``.
+def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> Answers:
+    """Which images a run got right at the point of its curve that a selection rule picks (``bench.records.scores``).
 
     Raises:
         InputError: there are no predictions, they cannot be read, or they are not those of the record.
@@ -120,21 +111,20 @@ def read_outcome(root: Path, run: Finished, rule: str, split: str = "test") -> O
     if not path.is_file():
         raise InputError(f"{path}: there is no such file, and tests of images need a run's predictions; {again}")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            predicted, labels = np.asarray(stored[split]), np.asarray(stored[f"{split}_labels"])
+        predicted, labels, _ = read_predictions(path, split)
     except KeyError:
         raise InputError(f"{path}: it has no predictions of the {split} split; {again}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: it cannot be read as predictions ({error}); {again}") from None
     if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.curve), labels.size):
-        told = f"{predicted.shape} for {len(run.curve)} points and {labels.shape} labels"
-        raise InputError(f"{path}: the predictions do not fit the record's curve: {told}; {again}")
+        shapes = f"{predicted.shape} for {len(run.curve)} points and {labels.shape} labels"
+        raise InputError(f"{path}: the predictions do not fit the record's curve: {shapes}; {again}")
     scores = Scores(root)
     right = predicted[scores.point(run, rule, TOP1)] == labels
     accuracy, recorded = 100 * float(right.mean()), scores.of(run, TOP1, rule, split)
     if not math.isclose(accuracy, recorded, abs_tol=1e-6):
         raise InputError(f"{path}: {accuracy:.4f} % are right, and the record says {recorded:.4f} %; {again}")
-    return Outcome(path, labels, np.asarray(right))
+    return Answers(path, labels, np.asarray(right))
 
 
 def item_tests(
@@ -142,38 +132,37 @@ def item_tests(
 ) -> list[ItemTest]:
     """McNemar's exact test for each pair of runs of one seed, and the paired bootstrap over images of the seeds' means.
 
-    Args:
-        root: the folder of results.
-        rivals: what is compared; those without finished runs on both sides give nothing.
-        rule: the selection rule.
-        split: whose images.
-        alpha: the level at which a note says whether McNemar's p can be small at all.
+    Rivals without scored runs on both sides give nothing; ``alpha`` is the level at which a note says whether McNemar's
+    p can be small at all.
 
     Raises:
-        InputError: as ``read_outcome``, or the images of two runs differ.
+        InputError: as ``read_answers``, or the images of two runs differ.
     """
-    known: dict[str, Outcome] = {}
+    stored: dict[str, Answers] = {}
     scores = Scores(root)
 
-    def outcomes(runs: Mapping[int, Finished]) -> dict[int, Outcome]:
+    def answers(runs: Mapping[int, Finished]) -> dict[int, Answers]:
         scored = {seed: run for seed, run in runs.items() if not math.isnan(scores.of(run, TOP1, rule, split))}
         for run in scored.values():
-            if run.id not in known:
-                known[run.id] = read_outcome(root, run, rule, split)
-        return {seed: known[run.id] for seed, run in sorted(scored.items())}
+            if run.id not in stored:
+                stored[run.id] = read_answers(root, run, rule, split)
+        return {seed: stored[run.id] for seed, run in sorted(scored.items())}
 
-    found: list[ItemTest] = []
+    tests: list[ItemTest] = []
     for each in rivals:
-        own, base = outcomes(each.own), outcomes(each.base)
-        if own and base:
-            _same_images([*base.values(), *own.values()])
-            found += [*_mcnemar(each, own, base), _bootstrap(each, own, base)]
-    return _corrected(found, alpha)
+        by_seed, base_by_seed = answers(each.runs), answers(each.base_runs)
+        if by_seed and base_by_seed:
+            _same_images([*base_by_seed.values(), *by_seed.values()])
+            tests += _mcnemar(each, by_seed, base_by_seed, alpha)
+            tests.append(_bootstrap(each, by_seed, base_by_seed))
+    return _corrected(tests)
 
 
-def _mcnemar(rivals: Rivals, own: Mapping[int, Outcome], base: Mapping[int, Outcome]) -> Iterator[ItemTest]:
-    for seed in sorted(own.keys() & base.keys()):
-        a, b = own[seed].right, base[seed].right
+def _mcnemar(
+    rivals: Rivals, answers: Mapping[int, Answers], base_answers: Mapping[int, Answers], alpha: float
+) -> Iterator[ItemTest]:
+    for seed in sorted(answers.keys() & base_answers.keys()):
+        a, b = answers[seed].right, base_answers[seed].right
         only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
         yield ItemTest(
             "mcnemar",
@@ -186,35 +175,34 @@ def _mcnemar(rivals: Rivals, own: Mapping[int, Outcome], base: Mapping[int, Outc
             only_method=only_a,
             only_baseline=only_b,
             p=mcnemar(a, b),
+            note=refusal("mcnemar", only_a + only_b, alpha=alpha),
         )
 
 
-def _bootstrap(rivals: Rivals, own: Mapping[int, Outcome], base: Mapping[int, Outcome]) -> ItemTest:
-    a, b = (np.stack([outcome.right for outcome in runs.values()]) for runs in (own, base))
-    found = paired_bootstrap(a, b, level=LEVEL)
-    seeds = tuple(sorted({*own, *base}))
+def _bootstrap(rivals: Rivals, answers: Mapping[int, Answers], base_answers: Mapping[int, Answers]) -> ItemTest:
+    a = np.stack([run.right for run in answers.values()])
+    b = np.stack([run.right for run in base_answers.values()])
+    drawn = paired_bootstrap(a, b, level=LEVEL)
+    seeds = tuple(sorted({*answers, *base_answers}))
     names = (rivals.where, rivals.method, rivals.baseline)
-    return ItemTest("bootstrap", *names, seeds, a.shape[1], found.gap, found.low, found.high, p=found.p)
+    return ItemTest("bootstrap", *names, seeds, a.shape[1], drawn.gap, drawn.low, drawn.high, p=drawn.p)
 
 
-def _same_images(outcomes: Sequence[Outcome]) -> None:
-    first = outcomes[0]
-    for other in outcomes[1:]:
-        if not np.array_equal(first.labels, other.labels):
+def _same_images(answers: Sequence[Answers]) -> None:
+    first = answers[0]
+    for second in answers[1:]:
+        if not np.array_equal(first.labels, second.labels):
             raise InputError(
-                f"{first.path} and {other.path}: their images differ ({first.labels.size} and {other.labels.size}, or "
-                "other labels), and an image-by-image test is about the same images"
+                f"{first.path} and {second.path}: their images differ ({first.labels.size} and {second.labels.size}, "
+                "or other labels), and an image-by-image test is about the same images"
             )
 
 
-def _corrected(found: Sequence[ItemTest], alpha: float) -> list[ItemTest]:
-    """The tests with p after Holm's correction, and with what those cannot say."""
-    corrected = list(found)
-    for family in dict.fromkeys((one.test, one.where) for one in found):
-        places = [place for place, one in enumerate(found) if (one.test, one.where) == family]
-        for place, p in zip(places, holm([found[place].p for place in places]), strict=True):
-            one = found[place]
-            differ = one.only_method + one.only_baseline
-            note = refusal("mcnemar", differ, alpha=alpha) if one.test == "mcnemar" else ""
-            corrected[place] = replace(one, p_holm=float(p), note=note)
+def _corrected(tests: Sequence[ItemTest]) -> list[ItemTest]:
+    """The tests with p after Holm's correction over those of a kind with the same labels in common."""
+    corrected = list(tests)
+    for family in dict.fromkeys((test.test, test.where) for test in tests):
+        places = [place for place, test in enumerate(tests) if (test.test, test.where) == family]
+        for place, p in zip(places, holm([tests[place].p for place in places]), strict=True):
+            corrected[place] = replace(tests[place], p_holm=float(p))
     return corrected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.plan.table import Ground, Place, PlannedCell, TablePlan
 from bench.stats.verdict import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCED, TEST_NOISE, Claimed, Verdict, judge
 from bench.tables.cells import Cells
@@ -17,17 +19,11 @@ def verdict_on(planned: PlannedCell, cells: Cells, place: Place, plan: TablePlan
     smallest of the test sets has, however the averaged columns hang together.
     """
     printed, cell = planned.printed, cells[place[0]][place[1]]
-    if printed is None or printed.number != printed.number:
+    if printed is None or math.isnan(printed.number):
         return None
     ground = _averaged(planned, plan) if planned.averages else planned.ground
     claimed = Claimed(printed.number, float(printed.std or "nan"), ground.runs, printed.decimals)
-    return judge(
-        cell.values,
-        claimed,
-        test_images=ground.images,
-        incomparable=ground.differs,
-        not_run=cell.why_empty,
-    )
+    return judge(cell.values, claimed, test_images=ground.images, incomparable=ground.differs, not_run=cell.why_empty)
 
 
 def _averaged(planned: PlannedCell, plan: TablePlan) -> Ground:
@@ -35,6 +31,5 @@ def _averaged(planned: PlannedCell, plan: TablePlan) -> Ground:
     grounds = [plan.cells[row][column].ground for row, column in planned.averages]
     images = [ground.images for ground in grounds if ground.images is not None]
     differs = dict.fromkeys(ground.differs for ground in grounds if ground.differs)
-    runs = min((ground.runs for ground in grounds), default=1)
-    smallest = min(images) if images and len(images) == len(grounds) else None
-    return Ground(runs, smallest, "; ".join(differs))
+    smallest = min(images) if len(images) == len(grounds) else None
+    return Ground(min(ground.runs for ground in grounds), smallest, "; ".join(differs))

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.plan.table import Contest
-from bench.stats import fewest, holm, mean_std, pairs_needed, permutation_needed, seeds_needed, unrejected_level
+from bench.stats.family import holm
+from bench.stats.power import pairs_needed, permutation_needed, seeds_needed, unrejected_level
+from bench.stats.reach import fewest
+from bench.stats.samples import mean_std
 from bench.stats.two import MOST_EXACT
+from bench.tables.cells import Cell
 from bench.tables.compare import Table
-from bench.tables.testing import p_value, paired_values, shared_draws
+from bench.tables.testing import are_pairs, p_value, paired_values
 
 ONE_SEED = "one seed has no spread: look again with two"
 NO_SPREAD = "no seed differs: there is no spread to go by"
@@ -20,32 +24,22 @@ TOO_SMALL = "the gap is too small for any number of seeds"
 class Contrast:
     """A method's finished seeds beside the baseline's, with the family that Holm's correction is over.
 
-    Attributes:
-        family: equal for contrasts that are corrected together.
-        where: the labels that both have in common.
-        method: its label.
-        baseline: the baseline's.
-        values: of the method, one a seed.
-        reference: of the baseline.
-        seeds: the seed of each value; empty where runs of one seed are no pairs, as they share nothing.
-        reference_seeds: the same of the baseline.
-        decimals: of their gap, as it is shown.
+    ``family`` is equal for contrasts that are corrected together, ``where`` are the labels that both have in common;
+    ``decimals`` are those of the gap as it is shown.
     """
 
     family: tuple[str, ...]
     where: str
     method: str
     baseline: str
-    values: tuple[float, ...]
-    reference: tuple[float, ...]
-    seeds: tuple[int, ...] = ()
-    reference_seeds: tuple[int, ...] = ()
+    cell: Cell
+    base: Cell
     decimals: int = 2
 
     @property
-    def differences(self) -> tuple[float, ...]:
-        """The method's value less the baseline's, for each seed that both have."""
-        return tuple(own - base for own, base in zip(*paired_values(*_sides(self)), strict=True))
+    def differences(self) -> list[float]:
+        """The method's value less the baseline's, for each pair of runs."""
+        return [value - base for value, base in zip(*paired_values(self.cell, self.base), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -61,41 +55,20 @@ class Need:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class _Side:
-    values: tuple[float, ...]
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Aim:
-    """At what level a gap should be found, and how often."""
-
-    level: float
-    power: float
-
-
 def contrasts_of(tables: Iterable[Table]) -> Iterator[Contrast]:
-    """Each cell against its baseline, where both have finished runs; averages are left out.
-
-    Runs that share no draw are no pairs: what is known of their seeds is then of no account.
-    """
+    """Each cell against its baseline, where both have finished runs; averages are left out."""
     for table in tables:
         for contest, entry, base in table.pairs():
-            if entry.is_average or base.is_average:
-                continue
-            paired = not entry.cell.runs or bool(shared_draws(entry.cell.runs, base.cell.runs))
-            yield Contrast(
-                family=(table.plan.name, *(contest.where if table.plan.rules.family == "column" else ())),
-                where=where_of(table, contest),
-                method=entry.planned.name,
-                baseline=base.planned.name,
-                values=entry.cell.values,
-                reference=base.cell.values,
-                seeds=entry.cell.seeds if paired else (),
-                reference_seeds=base.cell.seeds if paired else (),
-                decimals=table.plan.gap_decimals,
-            )
+            if not entry.is_average and not base.is_average:
+                yield Contrast(
+                    family=(table.plan.name, *(contest.where if table.plan.rules.family == "column" else ())),
+                    where=where_of(table, contest),
+                    method=entry.planned.name,
+                    baseline=base.planned.name,
+                    cell=entry.cell,
+                    base=base.cell,
+                    decimals=table.plan.gap_decimals,
+                )
 
 
 def where_of(table: Table, contest: Contest) -> str:
@@ -112,55 +85,56 @@ def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str =
         contrasts: of any families.
         alpha: level of each family, in (0, 1).
         power: how often a gap as large as the measured one should be found, in (alpha, 1).
-        test: ``welch``, ``paired`` (needs are pairs of runs of one seed) or ``permutation`` (see
-            ``bench.stats.permutation_needed``).
+        test: ``welch``, ``paired`` (needs are pairs) or ``permutation``.
 
     Raises:
         ValueError: there are too many values for the exact test.
     """
-    p = [p_value(test, *_sides(contrast)) for contrast in contrasts]
-    find = {"welch": _by_welch, "paired": _by_pairs, "permutation": _by_permutation}[test]
-    found: list[Need | None] = [None] * len(contrasts)
+    p_values = [p_value(test, contrast.cell, contrast.base) for contrast in contrasts]
+    needs: dict[int, Need] = {}
     for family in dict.fromkeys(contrast.family for contrast in contrasts):
         places = [place for place, contrast in enumerate(contrasts) if contrast.family == family]
-        own = [p[place] for place in places]
-        aim = _Aim(unrejected_level(own, alpha), power)
-        for place, corrected in zip(places, holm(own), strict=True):
+        p_of_family = [p_values[place] for place in places]
+        level = unrejected_level(p_of_family, alpha)
+        for place, p_holm in zip(places, holm(p_of_family), strict=True):
             contrast = contrasts[place]
-            seeds, note = (None, "significant") if corrected <= alpha else find(contrast, aim)
-            gap = _gap(contrast, test)
-            found[place] = Need(contrast, gap, p[place], float(corrected), aim.level, seeds, note)
-    return [need for need in found if need is not None]
-
-
-def _sides(contrast: Contrast) -> tuple[_Side, _Side]:
-    own = _Side(contrast.values, contrast.seeds)
-    return own, _Side(contrast.reference, contrast.reference_seeds)
+            find = _pairs if test == "paired" else _seeds
+            seeds, note = (None, "significant") if p_holm <= alpha else find(contrast, test, level, power)
+            needs[place] = Need(contrast, _gap(contrast, test), p_values[place], float(p_holm), level, seeds, note)
+    return [needs[place] for place in sorted(needs)]
 
 
 def _gap(contrast: Contrast, test: str) -> float:
     """The gap that a test is about: over the pairs there are, or between the means."""
     if test == "paired" and contrast.differences:
         return mean_std(contrast.differences)[0]
-    return mean_std(contrast.values)[0] - mean_std(contrast.reference)[0]
+    return contrast.cell.mean - contrast.base.mean
 
 
-def _by_welch(contrast: Contrast, aim: _Aim) -> tuple[int | None, str]:
-    """The seeds that Welch's t needs, and what is to be said of them."""
-    std, base_std = mean_std(contrast.values)[1], mean_std(contrast.reference)[1]
-    counts = len(contrast.values), len(contrast.reference)
-    if min(counts) < 2:
+def _seeds(contrast: Contrast, test: str, level: float, power: float) -> tuple[int | None, str]:
+    """The seeds that Welch's t or the exact permutation test needs, and what is to be said of them."""
+    sides = contrast.cell.values, contrast.base.values
+    (mean, std), (base_mean, base_std) = map(mean_std, sides)
+    gap, exact = mean - base_mean, test == "permutation"
+    if min(map(len, sides)) < 2:
         return 2, ONE_SEED
-    if std == 0 == base_std:
+    if std == 0 == base_std and not (exact and gap):
         return None, NO_SPREAD
-    gap = _gap(contrast, "welch")
-    seeds = seeds_needed(gap, std, base_std, aim.level, aim.power, max(counts) + 1)
-    return seeds, TOO_SMALL if seeds is None else ""
+    needed = permutation_needed if exact else seeds_needed
+    seeds = needed(gap, std, base_std, level, power, max(map(len, sides)) + 1)
+    if seeds is None:
+        return None, TOO_SMALL
+    if not exact:
+        return seeds, ""
+    (least, _), most = fewest("permutation", 2, 2, alpha=level), MOST_EXACT // 2
+    if seeds > most:
+        return None, f"{seeds}, and the exact test takes at most {most} on each side"
+    return seeds, f"with fewer no p can be {level:.3g}" if seeds == least else ""
 
 
-def _by_pairs(contrast: Contrast, aim: _Aim) -> tuple[int | None, str]:
+def _pairs(contrast: Contrast, _: str, level: float, power: float) -> tuple[int | None, str]:
     """The pairs that the paired t-test needs."""
-    if not contrast.seeds or not contrast.reference_seeds:
+    if not are_pairs(contrast.cell, contrast.base):
         return None, "runs of one seed share nothing: there are no pairs"
     differences = contrast.differences
     if len(differences) < 2:
@@ -168,22 +142,5 @@ def _by_pairs(contrast: Contrast, aim: _Aim) -> tuple[int | None, str]:
     gap, std = mean_std(differences)
     if std <= 1e-9:  # percent; what is less is rounding
         return None, "no pair differs from another: there is no spread to go by"
-    pairs = pairs_needed(gap, std, aim.level, aim.power, len(differences) + 1)
+    pairs = pairs_needed(gap, std, level, power, len(differences) + 1)
     return pairs, TOO_SMALL if pairs is None else ""
-
-
-def _by_permutation(contrast: Contrast, aim: _Aim) -> tuple[int | None, str]:
-    """The seeds that the exact permutation test needs, by Welch's power at the p that it can give."""
-    std, base_std = mean_std(contrast.values)[1], mean_std(contrast.reference)[1]
-    counts, gap = (len(contrast.values), len(contrast.reference)), _gap(contrast, "permutation")
-    if min(counts) < 2:
-        return 2, ONE_SEED
-    if std == 0 == base_std and not gap:
-        return None, NO_SPREAD
-    seeds = permutation_needed(gap, std, base_std, aim.level, aim.power, max(counts) + 1)
-    if seeds is None:
-        return None, TOO_SMALL
-    (least, _), most = fewest("permutation", 2, 2, alpha=aim.level), MOST_EXACT // 2
-    if seeds > most:
-        return None, f"{seeds}, and the exact test takes at most {most} on each side"
-    return seeds, f"with fewer no p can be {aim.level:.3g}" if seeds == least else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,8 +20,6 @@ class Results:
     """What is known of runs.
 
     Attributes:
-        finished: what the store has of them, by run id.
-        scores: reads their scores.
         failed: the class of failure of each run that failed and is not in training again, by run id.
         selector: by which metric points of curves and candidates are picked; None for that which is shown.
     """
@@ -41,7 +38,7 @@ class Results:
         return self.selector or (metric if metric.of_curve else TOP1)
 
     def why_not(self, spec: RunSpec, metric: Metric, split: str) -> str:
-        """Why a run that has finished has no score."""
+        """Why a run that has finished has no score; empty where it is that there is no validation split."""
         return self.scores.why_not(self.finished[spec.id], metric, split)
 
     def has_failed(self, spec: RunSpec) -> bool:
@@ -50,23 +47,16 @@ class Results:
 
     def failures_among(self, runs: Sequence[RunSpec]) -> str:
         """How many runs failed, and of what: ``1 of 3 runs diverged``; empty where none did."""
-        classes = Counter(self.failed[spec.id] for spec in runs if self.has_failed(spec))
-        clauses = []
-        for kind, count in sorted(classes.items()):
-            clauses.append(f"{count} of {len(runs)} runs {kind if kind == DIVERGED else f'{FAILED}({kind})'}")
-        return " and ".join(clauses)
+        kinds = [self.failed[spec.id] for spec in runs if self.has_failed(spec)]
+        words = {kind: kind if kind == DIVERGED else f"{FAILED}({kind})" for kind in sorted(kinds)}
+        return " and ".join(f"{kinds.count(kind)} of {len(runs)} runs {word}" for kind, word in words.items())
 
 
 def results_of(plan: Plan, store: Store, selector: Metric | None = None) -> Results:
     """What a store knows of the runs of a plan."""
-    finished = store.finished()
-    return Results(finished, Scores(store.root), _failed(plan, store, finished), selector)
+    finished, failed = store.finished(), dict[str, str]()
+    if any(run_id in plan.unique and run_id not in finished for run_id in store.attempts()):
+        from bench.launch.status import state  # what a queue is known by takes long to import
 
-
-def _failed(plan: Plan, store: Store, finished: Mapping[str, Finished]) -> dict[str, str]:
-    runs = plan.unique
-    if not any(run_id in runs and run_id not in finished for run_id in store.attempts()):
-        return {}
-    from bench.launch.status import state  # what a queue is known by takes long to import
-
-    return {failure["run"]: failure["class"] for failure in state(plan.unique, store).failed}
+        failed = {failure["run"]: failure["class"] for failure in state(plan.unique, store).failed}
+    return Results(finished, Scores(store.root), failed, selector)

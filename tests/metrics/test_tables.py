@@ -21,8 +21,10 @@ from bench.records.scores import Scores
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import mean_ranks, welch
+from bench.stats.across import mean_ranks
+from bench.stats.two import welch
 from bench.tables import diagram
+from bench.tables.cells import Cell
 from bench.tables.power import Contrast, weigh
 from tests.metrics.scored import EXPERIMENT, TARGETS, curve, nll, publish, set_out
 
@@ -168,7 +170,7 @@ def test_power_wants_as_many_seeds_as_for_the_same_gap_upwards(
     assert gaps == {"BSS": pytest.approx(0.1), "GTA": pytest.approx(-0.5)}
     ours, reference = (0.50, 0.52, 0.57), (0.53, 0.58, 0.54)
     down, up = (
-        weigh([Contrast(("t",), "", "a", "b", first, second)], 0.05, 0.8)[0]
+        weigh([Contrast(("t",), "", "a", "b", Cell(first, planned=3), Cell(second, planned=3))], 0.05, 0.8)[0]
         for first, second in ((ours, reference), (reference, ours))
     )
     assert down.gap == -up.gap < 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import Sheet, Shown
-from bench.sheets.siunitx import Number, columns, plain
+from bench.sheets.siunitx import Aligned, columns, plain
 from bench.sheets.view import render
 from tests.tables.laid import Layout, Measured, laid
 
@@ -18,26 +18,26 @@ from tests.tables.laid import Layout, Measured, laid
 @pytest.mark.parametrize(
     ("cells", "spec"),
     [
-        ([Number("81.2"), Number("9.25")], "S[table-format=2.2]"),
-        ([Number("81.2", "0.7"), Number("100.5", "12.3")], "S[table-format=3.1(3)]"),
-        ([Number("41.376", "0.415"), "--"], "S[table-format=2.3(4)]"),
-        ([Number("+3.50"), Number("-12.5")], "S[table-format=+2.2]"),
-        ([Number("5994"), Number("200")], "S[table-format=4.0]"),
+        ([Aligned("81.2"), Aligned("9.25")], "S[table-format=2.2]"),
+        ([Aligned("81.2", "0.7"), Aligned("100.5", "12.3")], "S[table-format=3.1(3)]"),
+        ([Aligned("41.376", "0.415"), "--"], "S[table-format=2.3(4)]"),
+        ([Aligned("+3.50"), Aligned("-12.5")], "S[table-format=+2.2]"),
+        ([Aligned("5994"), Aligned("200")], "S[table-format=4.0]"),
         (["--", "N/A"], "c"),
     ],
 )
-def test_a_format_fits_the_numbers(cells: list[Number | str], spec: str) -> None:
+def test_a_format_fits_the_numbers(cells: list[Aligned | str], spec: str) -> None:
     assert columns(cells)[0] == spec
 
 
 def test_a_spread_of_other_decimals_stands_behind_the_number() -> None:
-    spec, cells = columns([Number("81.25", "0.7"), Number("80.25", "0.71")])
+    spec, cells = columns([Aligned("81.25", "0.7"), Aligned("80.25", "0.71")])
     assert spec.startswith("S[table-format=2.2, table-space-text-post={")
     assert cells[0] == r"81.25 {\mdseries{} \scriptsize$\pm$ 0.7}"
 
 
 def test_bold_stands_before_and_marks_behind_the_number() -> None:
-    spec, cells = columns([Number("81.2", "0.7", r"$^{\dagger}$", bold=True), Number("80.1", "0.3"), "--", ""])
+    spec, cells = columns([Aligned("81.2", "0.7", r"$^{\dagger}$", bold=True), Aligned("80.1", "0.3"), "--", ""])
     assert cells == [r"\bfseries 81.2 +- 0.7 {\mdseries{}$^{\dagger}$}", "80.1 +- 0.3", "{--}", ""]
     assert spec == r"S[table-format=2.1(2), table-space-text-post={{\mdseries{}$^{\dagger}$}}]"
 

@@ -16,18 +16,17 @@ from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from bench.stats import (
-    OutOfReachError,
+from bench.stats.across import (
     cliques,
     critical_difference,
     friedman,
     mean_ranks,
-    nemenyi,
     over_datasets,
-    permutation,
     stratified_permutation,
     wilcoxon,
 )
+from bench.stats.reach import OutOfReachError
+from bench.stats.two import permutation
 from bench.tables.diagram import diagram
 
 Scores = np.ndarray
@@ -138,13 +137,6 @@ class TestRanks:
     def test_are_pandas_ranks(self, table: Scores) -> None:
         expected = pd.DataFrame(table).rank(axis=1, ascending=False).mean().to_numpy()
         np.testing.assert_allclose(mean_ranks(table), expected, rtol=0, atol=1e-12)
-
-    def test_nemenyi_agrees_with_scikit_posthocs(self) -> None:
-        posthoc_nemenyi_friedman = import_module("scikit_posthocs").posthoc_nemenyi_friedman
-        for seed in range(3):
-            table = drawn(7, 5, seed)
-            expected = posthoc_nemenyi_friedman(table).to_numpy()
-            np.testing.assert_allclose(nemenyi(table), expected, rtol=0, atol=1e-9)
 
     @pytest.mark.parametrize(("methods", "q"), [(2, 1.960), (3, 2.343), (5, 2.728), (10, 3.164)])
     def test_critical_difference_has_demsars_quantiles(self, methods: int, q: float) -> None:

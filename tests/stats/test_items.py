@@ -12,23 +12,19 @@ from scipy.stats import chi2, norm, t
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from bench.stats import (
-    holm,
-    likeness,
-    mcnemar,
-    paired_bootstrap,
+from bench.stats.family import holm
+from bench.stats.items import likeness, mcnemar, paired_bootstrap
+from bench.stats.power import (
     paired_power,
-    paired_t,
     pairs_needed,
-    permutation,
     permutation_level,
     permutation_needed,
     seeds_needed,
-    smallest_p,
     unrejected_level,
-    welch,
     welch_power,
 )
+from bench.stats.reach import smallest_p
+from bench.stats.two import paired_t, permutation, welch
 
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
 

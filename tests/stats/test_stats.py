@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 from statsmodels.stats.multitest import multipletests
 
-from bench.stats import holm, indistinguishable, mean_std, welch
+from bench.stats.family import holm, indistinguishable
+from bench.stats.samples import mean_std
+from bench.stats.two import welch
 
 percent = st.integers(0, 10_000).map(lambda i: i / 100)
 samples = st.lists(percent, min_size=2, max_size=8)

@@ -13,18 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_rel
 from statsmodels.stats.weightstats import DescrStatsW
 
-from bench.stats import (
-    OutOfReachError,
-    fewest,
-    paired_permutation,
-    paired_t,
-    permutation,
-    refusal,
-    require,
-    smallest_p,
-    t_interval,
-    welch,
-)
+from bench.stats.reach import OutOfReachError, fewest, refusal, require, smallest_p
+from bench.stats.samples import t_interval
+from bench.stats.two import paired_permutation, paired_t, permutation, welch
 
 percent = st.integers(0, 10_000).map(lambda i: i / 100)
 samples = st.lists(percent, min_size=2, max_size=6)

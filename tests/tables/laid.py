@@ -60,7 +60,7 @@ def laid(cells: Sequence[Measured], layout: Layout) -> Table:
         rules=TableRules(test=layout.test, family=layout.family, alpha=layout.alpha, across=layout.across),
     )
     plan = lay_out(loose, labels)
-    measured = {tuple(cell.axes.items()): _cell(cell) for cell in cells}
+    measured = {tuple(cell.axes.items()): cell_of(cell) for cell in cells}
     grid = [[measured.get(tuple(planned.axes.items()), Cell()) for planned in line] for line in plan.cells]
     return compare(plan, grid)
 
@@ -70,7 +70,8 @@ def entries(table: Table) -> list[Entry]:
     return [entry for _, entry in table.places()]
 
 
-def _cell(cell: Measured) -> Cell:
+def cell_of(cell: Measured) -> Cell:
+    """Its values, as if of finished runs."""
     seeds = cell.seeds or tuple(range(len(cell.values)))
     failures = f"{cell.failed} of {cell.planned} runs failed (code)" if cell.failed else ""
     return Cell(cell.values, seeds, cell.planned, cell.failed, failures, reason=cell.reason)

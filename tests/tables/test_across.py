@@ -18,7 +18,8 @@ from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
 from bench.sheets.view import render
-from bench.stats import holm, stratified_permutation
+from bench.stats.across import stratified_permutation
+from bench.stats.family import holm
 from bench.tables.across import Group, by_dataset, claimed, complete
 from bench.tables.compare import Table
 from bench.tables.figures import write_diagrams

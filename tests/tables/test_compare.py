@@ -18,7 +18,7 @@ from bench.notation import fixed, listed, signed
 from bench.sheets.formats import FORMATS
 from bench.sheets.latex import escape
 from bench.sheets.view import render as written
-from bench.stats import welch
+from bench.stats.two import welch
 from bench.tables.caption import Caption
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table

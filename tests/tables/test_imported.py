@@ -17,7 +17,8 @@ from scipy.stats import permutation_test, ttest_ind, ttest_rel
 from bench.cli import main
 from bench.errors import InputError
 from bench.sheets.view import render
-from bench.stats import holm, stratified_permutation
+from bench.stats.across import stratified_permutation
+from bench.stats.family import holm
 from bench.tables.compare import Entry, Table
 from bench.tables.imported import read_results, tables
 from tests.tables.laid import Layout, Measured, laid, rules

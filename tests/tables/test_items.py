@@ -26,8 +26,9 @@ from bench.plan.table import Plan
 from bench.records.store import Finished, Point, Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import holm, paired_bootstrap
-from bench.tables.items import ItemTest, Rivals, item_tests, read_outcome
+from bench.stats.family import holm
+from bench.stats.items import paired_bootstrap
+from bench.tables.items import ItemTest, Rivals, item_tests, read_answers
 
 IMAGES, POINTS = 200, 2
 LABELS = np.arange(IMAGES) % 7
@@ -94,17 +95,17 @@ def test_holm_is_over_tests_of_a_kind_at_one_place(tmp_path: Path) -> None:
 
 def test_seeds_that_one_side_lacks_are_in_the_means_and_no_pair(tmp_path: Path) -> None:
     some = rivals(tmp_path)
-    fewer = Rivals(some.where, some.method, some.baseline, some.own, {1: some.base[1]})
+    fewer = Rivals(some.where, some.method, some.baseline, some.runs, {1: some.base_runs[1]})
     found = item_tests(tmp_path, [fewer], "last")
     assert [one.seeds for one in by_kind(found, "mcnemar")] == [(1,)]
     assert [one.seeds for one in by_kind(found, "bootstrap")] == [(0, 1, 2)]
-    assert item_tests(tmp_path, [Rivals("", "GTA", "CE", some.own, {})], "last") == []
+    assert item_tests(tmp_path, [Rivals("", "GTA", "CE", some.runs, {})], "last") == []
 
 
 @pytest.mark.parametrize(("rule", "at"), [("last", 1), ("best-val", 0), ("best-test", 1)])
 def test_the_selection_rule_picks_the_point(tmp_path: Path, rule: str, at: int) -> None:
     points = outcome(1, 0.3), outcome(2, 0.7)
-    found = read_outcome(tmp_path, store_run(tmp_path, "run", *points), rule)
+    found = read_answers(tmp_path, store_run(tmp_path, "run", *points), rule)
     assert (found.right == points[at]).all()
     assert (found.labels == LABELS).all()
 
@@ -146,7 +147,7 @@ def test_missing_predictions_are_one_line(tmp_path: Path) -> None:
     run = store_run(tmp_path, "run", outcome(1, 0.5))
     (tmp_path / "runs" / "run" / "predictions.npz").unlink()
     with pytest.raises(InputError, match=r"run/predictions\.npz: there is no such file, and tests of images need"):
-        read_outcome(tmp_path, run, "last")
+        read_answers(tmp_path, run, "last")
 
 
 def broken(kind: str) -> bytes:
@@ -182,7 +183,7 @@ def test_a_damaged_file_is_one_line_with_what_to_do(kind: str, said: str, tmp_pa
     run = store_run(tmp_path, "run", np.ones(IMAGES, dtype=bool))
     (tmp_path / "runs" / "run" / "predictions.npz").write_bytes(broken(kind))
     with pytest.raises(InputError) as caught:
-        read_outcome(tmp_path, run, "last")
+        read_answers(tmp_path, run, "last")
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
     assert str(caught.value).endswith("remove the run's folder and train it again")

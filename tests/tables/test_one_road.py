@@ -16,7 +16,8 @@ from bench.records.store import Store
 from bench.registry import Registry
 from bench.sheets.formats import FORMATS
 from bench.spec import RunSpec
-from bench.stats import holm, welch
+from bench.stats.family import holm
+from bench.stats.two import welch
 from tests.metrics.scored import EXPERIMENT, TARGETS
 from tests.tables.small import PROTOCOL, TABLE
 

@@ -16,7 +16,7 @@ from bench.records.store import Finished, Store
 from bench.registry import Registry
 from bench.sheets.sheet import BEST, CLOSE, SECOND
 from bench.sheets.view import Look, default_source, render, sheet_of
-from bench.stats import holm
+from bench.stats.family import holm
 from bench.tables.across import by_dataset
 from bench.tables.caption import MISSING
 from bench.tables.compare import Table, fill

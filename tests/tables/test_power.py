@@ -19,7 +19,9 @@ from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.stats import mean_std, pairs_needed, seeds_needed, welch_power
+from bench.stats.power import pairs_needed, seeds_needed, welch_power
+from bench.stats.samples import mean_std
+from bench.tables.cells import Cell
 from bench.tables.power import Contrast, weigh
 
 Accuracy = Callable[[RunSpec], float]
@@ -259,14 +261,19 @@ class TestWhichTest:
         assert in_json(capsys, "mine.yaml", "--test", "welch")["test"] == "welch"
 
 
+def against(family: str, values: tuple[float, ...], base: tuple[float, ...]) -> Contrast:
+    """Values of seeds that nobody knows."""
+    return Contrast((family,), family, "a", "b", Cell(values, planned=len(values)), Cell(base, planned=len(base)))
+
+
 class TestWeigh:
     def test_runs_of_one_seed_that_share_nothing_are_no_pairs(self) -> None:
-        (need,) = weigh([Contrast((), "w", "a", "b", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
+        (need,) = weigh([against("w", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
         assert (need.seeds, need.note) == (None, "runs of one seed share nothing: there are no pairs")
 
     def test_families_are_apart(self) -> None:
         def comparison(family: str, gap: float) -> Contrast:
-            return Contrast((family,), family, "a", "b", (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))
+            return against(family, (60 + gap, 61 + gap, 62 + gap), (60.0, 61.0, 62.0))
 
         found = weigh(
             [comparison("x", 1.0), comparison("y", 1.5), comparison("x", 40.0), comparison("x", 0.5)], 0.05, 0.8
@@ -278,6 +285,6 @@ class TestWeigh:
                 assert welch_power(need.gap, 1.0, 1.0, need.seeds, need.seeds, need.level) >= 0.8
 
     def test_no_spread(self) -> None:
-        equal = Contrast((), "w", "a", "b", (60.0, 60.0), (60.0, 60.0))
+        equal = against("w", (60.0, 60.0), (60.0, 60.0))
         (need,) = weigh([equal], 0.05, 0.8)
         assert (need.seeds, need.note) == (None, "no seed differs: there is no spread to go by")

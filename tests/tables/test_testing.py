@@ -18,11 +18,12 @@ from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
 from bench.registry import Registry
 from bench.sheets.view import render
-from bench.stats import holm, smallest_p
+from bench.stats.family import holm
+from bench.stats.reach import smallest_p
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
 from bench.tables.testing import out_of_reach, p_value, sizes
-from tests.tables.laid import Layout, Measured, laid, rules
+from tests.tables.laid import Layout, Measured, cell_of, laid, rules
 
 CE, GTA, BSS = (70.0, 72.0, 74.5, 71.0), (71.0, 73.5, 75.0, 72.5), (69.0, 72.5, 74.0, 71.5)
 LAYOUT = Layout("t", ("dataset", "method"), ("rate",), baseline="CE")
@@ -64,9 +65,9 @@ def test_p_is_that_of_scipy_and_corrected_by_holm(test: str) -> None:
 @settings(max_examples=60)
 def test_p_does_not_depend_on_sides_or_the_order_of_seeds(a: list[float], b: list[float], order: list[int]) -> None:
     for test in ("welch", "paired", "permutation"):
-        one, other = cell("a", a), cell("b", b)
+        one, other = cell_of(cell("a", a)), cell_of(cell("b", b))
         moved = [i for i in order if i < len(a)]
-        shuffled = cell("a", [a[i] for i in moved], moved)
+        shuffled = cell_of(cell("a", [a[i] for i in moved], moved))
         p = p_value(test, one, other)
         assert p == pytest.approx(p_value(test, other, one), abs=1e-12, nan_ok=True)
         assert p == pytest.approx(p_value(test, shuffled, other), abs=1e-12, nan_ok=True)
@@ -74,11 +75,13 @@ def test_p_does_not_depend_on_sides_or_the_order_of_seeds(a: list[float], b: lis
 
 
 def test_pairs_are_of_the_seeds_that_both_have() -> None:
-    one, other = cell("a", (5.0, 1.0, 3.0, 9.0), (7, 0, 2, 9)), cell("b", (2.0, 2.5, 4.0), (2, 0, 7))
+    one = cell_of(cell("a", (5.0, 1.0, 3.0, 9.0), (7, 0, 2, 9)))
+    other = cell_of(cell("b", (2.0, 2.5, 4.0), (2, 0, 7)))
     expected = ttest_rel([1.0, 3.0, 5.0], [2.5, 2.0, 4.0]).pvalue
     assert p_value("paired", one, other) == pytest.approx(float(expected), abs=1e-9)
     assert sizes("paired", one, other) == (3,)
-    assert math.isnan(p_value("paired", cell("a", (1.0, 2.0), (0, 1)), cell("b", (1.0, 3.0), (2, 3))))
+    apart = cell_of(cell("a", (1.0, 2.0), (0, 1))), cell_of(cell("b", (1.0, 3.0), (2, 3)))
+    assert math.isnan(p_value("paired", *apart))
 
 
 def test_values_of_unknown_seeds_are_never_paired() -> None:
@@ -88,7 +91,7 @@ def test_values_of_unknown_seeds_are_never_paired() -> None:
 
 def test_one_seed_is_not_tested() -> None:
     for test in ("welch", "paired", "permutation"):
-        assert math.isnan(p_value(test, cell("a", (1.0,)), cell("b", (2.0,))))
+        assert math.isnan(p_value(test, cell_of(cell("a", (1.0,))), cell_of(cell("b", (2.0,)))))
 
 
 def test_too_many_seeds_for_the_exact_test_are_refused() -> None:
