@@ -40,7 +40,7 @@ def audit_command(options: argparse.Namespace) -> int:
 
     result = audit(options.targets, bench.Registry(options.plugin))
     if options.format == "json":
-        print_json([asdict(each) for each in result.found if options.all or each.kind == FINDING])
+        print_json([asdict(each) for each in result.findings if options.all or each.kind == FINDING])
     else:
         print("\n".join(_lines(result, options.all)))
     return 0

@@ -12,7 +12,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.papers.published import published_table
 
 if TYPE_CHECKING:
-    from bench.papers.claims import Claim, Verdict
+    from bench.papers.claims import Judgement, PaperClaim
     from bench.records.store import Store
 
 CLAIMS = """
@@ -53,7 +53,7 @@ def claims_command(options: argparse.Namespace) -> int:
 
 def _judged(
     paper: str, wanted: Collection[str], registry: bench.Registry, store: Store
-) -> list[tuple[Claim, Verdict, Verdict]]:
+) -> list[tuple[PaperClaim, Judgement, Judgement]]:
     """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
     from bench.papers.claims import judge_ours, judge_published, read_claims
     from bench.plan.paper import plan_paper
@@ -73,7 +73,7 @@ def _judged(
     return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
 
 
-def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
+def _facts(claim: PaperClaim, published: Judgement, ours: Judgement) -> dict[str, Any]:
     return {
         "paper": claim.paper,
         "table": claim.tables[0],
@@ -88,7 +88,7 @@ def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
     }
 
 
-def _lines(judged: list[tuple[Claim, Verdict, Verdict]]) -> list[str]:
+def _lines(judged: list[tuple[PaperClaim, Judgement, Judgement]]) -> list[str]:
     reasons = Counter(verdict.reason for _, *both in judged for verdict in both if verdict.reason)
     repeated = [reason for reason, count in reasons.items() if count > 1]
     notes = {reason: number for number, reason in enumerate(repeated, 1)}

@@ -22,21 +22,19 @@ def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -
     ``settings`` add up, and so do the ``hyper`` of a method; these two are always there.
     """
     declared, labels = table.runs, _mapping(table.runs.get("labels"))
-    columns = _mapping(declared.get("columns"))
-    several = sorted(
-        (key for key in labels if TOGETHER in key and matches((*row, *column), key)),
-        key=lambda key: key.count(TOGETHER),
-    )
-    given = [*(columns.get(at, labels.get(at)) for at in column), *(labels.get(at) for at in (*row, *several))]
-    found: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
+    of_columns = {**labels, **_mapping(declared.get("columns"))}
+    together = [key for key in labels if TOGETHER in key and matches((*row, *column), key)]
+    together.sort(key=lambda key: key.count(TOGETHER))
+    meanings = [*(of_columns.get(label) for label in column), *(labels.get(label) for label in (*row, *together))]
+    axes: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
     settings, hyper = {**_mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
-    for part in map(_mapping, given):
-        settings |= _mapping(part.get("settings"))
-        for method, values in _mapping(part.get("hyper")).items():
+    for meaning in map(_mapping, meanings):
+        settings |= _mapping(meaning.get("settings"))
+        for method, values in _mapping(meaning.get("hyper")).items():
             hyper[method] = {**hyper.get(method, {}), **values}
-        found |= part
-    return {**found, "settings": settings, "hyper": hyper}
+        axes |= meaning
+    return {**axes, "settings": settings, "hyper": hyper}
 
 
-def _mapping(given: object) -> Mapping[str, Any]:
-    return given if isinstance(given, Mapping) else {}
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

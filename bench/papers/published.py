@@ -47,6 +47,7 @@ RANK_KEYS = (
     Declared("skip", (list,), "innermost labels of columns that are not compared"),
 )
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
+_MARKS = "*†‡"
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
 
@@ -65,15 +66,19 @@ class Printed:
     delta: str = ""
 
     @property
+    def digits(self) -> str:
+        """The number without marks and the commas between thousands."""
+        return self.value.rstrip(_MARKS).replace(",", "")
+
+    @property
     def number(self) -> float:
         """The value as a number; nan where it is none."""
-        plain = self.value.rstrip("*†‡")
-        return float(plain.replace(",", "")) if _NUMBER.fullmatch(plain) else math.nan
+        return float(self.digits) if _NUMBER.fullmatch(self.value.rstrip(_MARKS)) else math.nan
 
     @property
     def decimals(self) -> int:
         """Digits printed after the point."""
-        return len(self.value.rstrip("*†‡").partition(".")[2])
+        return len(self.digits.partition(".")[2])
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,12 @@ def read_cell(text: str) -> Printed:
     found = _CELL.fullmatch(text)
     assert found is not None  # the first group takes any text
     return Printed(found["value"].strip(), found["std"] or "", found["delta"] or "")
+
+
+def telling_labels(columns: Sequence[Key], at: int) -> Key:
+    """The labels of a column on the levels on which columns differ."""
+    levels = range(len(columns[at]))
+    return tuple(columns[at][level] for level in levels if len({column[level] for column in columns}) > 1)
 
 
 def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple[list[Key], list[tuple[Printed, ...]]]:

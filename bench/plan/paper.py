@@ -12,18 +12,17 @@ from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
 from bench.papers.labels import TOGETHER, assigned
 from bench.papers.layout import alike, comparison_groups, group_of, orientation
-from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import Key as Labels
-from bench.papers.published import PublishedTable, published_table
+from bench.papers.published import PublishedTable, published_table, telling_labels
 from bench.plan import deviations
 from bench.plan.cards import Cards, test_images, unshipped
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.settings import overlaid, plain_settings
-from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
+from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
-from bench.reading.document import Section, read_document
+from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.reading.syntax import split_chain, split_list
 from bench.registry import Registry
@@ -93,8 +92,7 @@ class _Planner:
         runs = table.runs
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
         check_keys(self.declared, KEYS, "key of runs", self.problems)
-        path = cards.registry.protocol_files.get(table.paper)
-        self.protocol = read_paper_protocol(read_document(path)) if path else None
+        self.protocol = cards.samples.protocol(table.paper)
         self.labels, self.columns = self.section("labels"), self.section("columns")
         self.read = cache(self.read_settings)
         self.typed_metric = overrides.typed_metric(cards.registry.metrics)
@@ -222,7 +220,7 @@ class _Planner:
                 sign = orientation(table, at)
                 if sign or (table.ranking is None and bases):
                     yield Contest(
-                        where=tuple(filter(None, (*shared, *told_column(table.columns, at)))),
+                        where=tuple(filter(None, (*shared, *telling_labels(table.columns, at)))),
                         places=tuple((row, at) for row in rows if table.cells[row][at].value),
                         pairs=tuple(((row, at), (base, at)) for row, base in pairs),
                         lower=sign < 0,
@@ -249,7 +247,7 @@ class _Planner:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
-        runs = self.cards.samples.runs_of(self.table, axes) or 1
+        runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
             averages = tuple((row, other) for other in alike(self.table, at))
             return dataclasses.replace(
@@ -380,7 +378,7 @@ class _Planner:
 
     def where(self, row: int, at: int) -> Labels:
         """The labels that a claim over datasets holds equal."""
-        columns = [label for label in told_column(self.table.columns, at) if label]
+        columns = [label for label in telling_labels(self.table.columns, at) if label]
         columns = [label for label in columns if "dataset" not in self.of_column(label)]
         return (*self.no_dataset(group_of(self.table, row)), *columns)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bench.metrics import TOP1, Metric
-from bench.papers.published import Key, Printed
+from bench.papers.published import Key, Printed, telling_labels
 from bench.spec import RunSpec
 
 Place = tuple[int, int]
@@ -177,7 +177,7 @@ class TablePlan:
 
     def cell_name(self, place: Place) -> str:
         """A cell by its labels, without those that all columns share: ``CUB / GTA / 15%``."""
-        return " / ".join(filter(None, (*self.rows[place[0]], *told_column(self.columns, place[1]))))
+        return " / ".join(filter(None, (*self.rows[place[0]], *telling_labels(self.columns, place[1]))))
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,3 @@ class Plan:
     def reasons(self) -> Counter[str]:
         """Why cells are left out, with how many."""
         return Counter(cell.reason for table in self.tables for _, cell in table.places() if cell.reason)
-
-
-def told_column(columns: tuple[Key, ...], at: int) -> Key:
-    """The labels of a column on the levels on which columns differ."""
-    levels = range(len(columns[at]))
-    return tuple(columns[at][level] for level in levels if len({column[level] for column in columns}) > 1)
