@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, find
+from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest, percent
@@ -62,16 +63,16 @@ class Overrides:
             if typed and not split_list(typed):
                 problems.add(f"--{axis}: '{typed}' lists nothing")
         for read in (self.typed_seeds, self.typed_rates, self.typed_settings, lambda: self.typed_metric(metrics)):
-            try:
+            with noted(problems):
                 read()
-            except InputError as error:
-                problems.add(error)
         problems.stop()
 
     @property
-    def typed_sweep(self) -> str:
-        """The split on which candidates are chosen, where the selection rule says it; else empty."""
-        return self.selection if self.selection in SWEEPS else ""
+    def rules(self) -> dict[str, str]:
+        """The rules of a table that are typed, by name; a selection rule that candidates have too is theirs as well."""
+        sweep = self.selection if self.selection in SWEEPS else ""
+        rules = {"selection": self.selection, "sweep": sweep, "split": self.split, "test": self.test}
+        return {name: typed for name, typed in (rules | {"across": self.across}).items() if typed}
 
     @property
     def chooses_runs(self) -> bool:
@@ -117,10 +118,8 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
     """What each text says. Raises ``InputError`` with all that is wrong."""
     problems, values = Problems(), list[T]()
     for text in texts:
-        try:
+        with noted(problems):
             values.append(read(text))
-        except InputError as error:
-            problems.add(error)
     problems.stop()
     return values
 

@@ -19,7 +19,7 @@ from bench.plan.cards import Cards, test_images, unshipped
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
-from bench.plan.settings import overlaid, plain_settings
+from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
@@ -69,10 +69,8 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         table = published_table(name, registry)
         if table.kind != "results" and target != name:
             continue
-        try:
+        with noted(problems):
             tables.append(_Planner(table, cards, overrides).plan())
-        except InputError as error:
-            problems.add(error)
     problems.stop()
     for axis, wanted in overrides.kept.items():
         for name in sorted(wanted - cards.met[axis]):
@@ -93,7 +91,7 @@ class _Planner:
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
         check_keys(self.declared, KEYS, "key of runs", self.problems)
         self.protocol = cards.samples.protocol(table.paper)
-        self.labels, self.columns = self.section("labels"), self.section("columns")
+        self.labels, self.columns = section_of(self.declared, "labels"), section_of(self.declared, "columns")
         self.read = cache(self.read_settings)
         self.typed_metric = overrides.typed_metric(cards.registry.metrics)
         self.metric: Metric | None = None
@@ -106,8 +104,9 @@ class _Planner:
             self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
         if self.declared and self.protocol:
             self.check_labels()
-            self.check_settings()
-            self.check_values(self.section("axes"))
+            with noted(self.problems):  # settings are wrong or right whatever else a cell lacks
+                self.settings(section_of(self.declared, "settings"), (), typed=True)
+            self.check_values(section_of(self.declared, "axes"))
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
@@ -139,65 +138,52 @@ class _Planner:
         return find_at(name, self.cards.registry.metrics, place)
 
     def rules(self) -> TableRules:
-        typed = self.overrides
-        selection = str(self.protocol.selection.value) if self.protocol else "last"
-        sweep = str(self.protocol.sweep.value) if self.protocol else "best-val"
-        return TableRules(
-            selection=typed.selection or selection,
-            sweep=typed.typed_sweep or sweep,
-            split=typed.split or "test",
-            test=typed.test or "welch",
-            across=typed.across,
-        )
+        stated = {"selection": self.protocol.selection, "sweep": self.protocol.sweep} if self.protocol else {}
+        return TableRules(**{rule: stated.value for rule, stated in stated.items()} | self.overrides.rules)
 
     def check_labels(self) -> None:
         """Every label that is assigned something is one of the table, in one sense, and what it is assigned can be."""
         rows, columns = ({label for key in keys for label in key} for keys in (self.table.rows, self.table.columns))
-        met = [{*row, *column} for row in self.table.rows for column in self.table.columns]
-        for section, known in ((self.labels, (rows | columns) - {""}), (self.columns, columns - {""})):
-            for written, meaning in section.items():
-                place, parts = section.place(written), written.split(TOGETHER)
-                for label in {*parts} - known:
-                    self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
-                if known.issuperset(parts) and not any(labels.issuperset(parts) for labels in met):
-                    self.problems.add(f"{place}: no cell has the labels {' and '.join(parts)} together")
-                if section is self.labels and written in rows & columns and written not in self.columns:
-                    self.problems.add(f"{place}: '{written}' is a row and a column; its column stands under 'columns'")
-                self.check_assigned(meaning, place)
+        for label in self.labels:
+            if label in rows & columns and label not in self.columns:
+                place = self.labels.place(label)
+                self.problems.add(f"{place}: '{label}' is a row and a column; its column stands under 'columns'")
+        self.check_section(self.labels, (rows | columns) - {""})
+        self.check_section(self.columns, columns - {""})
 
-    def check_settings(self) -> None:
-        """Settings are wrong or right whatever else a cell lacks."""
-        try:
-            self.settings(self.section("settings"), (), typed=True)
-        except InputError as error:
-            self.problems.add(error)
+    def check_section(self, section: Section, known: set[str]) -> None:
+        """What a section assigns to labels, one of the known or several together."""
+        cells = [{*row, *column} for row in self.table.rows for column in self.table.columns]
+        for written, meaning in section.items():
+            place, labels = section.place(written), written.split(TOGETHER)
+            for label in {*labels} - known:
+                self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
+            if known.issuperset(labels) and not any(cell.issuperset(labels) for cell in cells):
+                self.problems.add(f"{place}: no cell has the labels {' and '.join(labels)} together")
+            if isinstance(meaning, Section):
+                self.check_values(meaning)
+                self.check_hyper(meaning.get("hyper") or {}, place)
+            else:
+                self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
 
-    def check_assigned(self, meaning: object, place: str) -> None:
-        if not isinstance(meaning, Section):
-            self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
-            return
-        self.check_values(meaning)
-        hyper = meaning.get("hyper") or {}
+    def check_hyper(self, hyper: Mapping[str, Any], place: str) -> None:
         for name, values in hyper.items():
             if not isinstance(values, dict):
                 self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
             elif name not in self.cards.registry.method_files:
                 self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
 
-    def check_values(self, assigned_values: Section) -> None:
-        check_keys(assigned_values, ASSIGNABLE, "axis", self.problems)
+    def check_values(self, values: Section) -> None:
+        check_keys(values, ASSIGNABLE, "axis", self.problems)
         readers: dict[str, Callable[[Any, str], object]] = {
             "rate": read_rate,
             "seeds": read_seeds,
             "metric": self.find_metric,
             "settings": plain_settings,
         }
-        for key, read in readers.items():
-            try:
-                if key in assigned_values:
-                    read(assigned_values[key], assigned_values.place(key))
-            except InputError as error:
-                self.problems.add(error)
+        for key in [key for key in readers if key in values]:
+            with noted(self.problems):
+                readers[key](values[key], values.place(key))
 
     def baselines(self) -> list[str]:
         """The labels of the rows that others are compared with."""
@@ -257,52 +243,42 @@ class _Planner:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
             return cell
-        try:
+        with noted(self.problems):
             return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
-        except InputError as error:
-            self.problems.add(error)
-            return cell
+        return cell
 
     def axes(self, assigned_axes: Mapping[str, Any], row: int) -> dict[str, str]:
         """What a cell is of, as far as its labels say."""
         if assigned_axes.get("average"):
             return {"method": self.name(row)}
-        known = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
-        return {**known, "method": self.name(row)}
+        stated = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
+        return {**stated, "method": self.name(row)}
 
     def runs(
         self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
     ) -> PlannedCell:
-        weighted = split_list(self.overrides.backbones)
-        declared = str(axes["backbone"])
-        name = next((other for other in weighted if other.partition("@")[0] == declared), declared)
+        typed, declared = split_list(self.overrides.backbones), str(axes["backbone"])
+        name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
         entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
         names = {
-            "method": {entry.spec.full_name for entry in entries},
-            "backbone": {name},
-            "dataset": {dataset.name, dataset.plain_name, dataset.title},
-            "rate": {percent(rate).removesuffix(" %")},
+            "method": labels["method"] | {entry.spec.full_name for entry in entries},
+            "backbone": labels["backbone"] | {name},
+            "dataset": labels["dataset"] | {dataset.name, dataset.plain_name, dataset.title},
+            "rate": labels["rate"] | {percent(rate).removesuffix(" %")},
         }
-        names = {axis: known | labels[axis] for axis, known in names.items()}
-        cell = dataclasses.replace(
-            cell,
-            axes={
-                "dataset": dataset.name,
-                "backbone": backbone.name,
-                "method": entries[0].spec.full_name,
-                "rate": percent(rate),
-            },
-        )
+        method = entries[0].spec.full_name
+        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate)}
+        cell = dataclasses.replace(cell, axes=of)
         for axis, met in names.items():
             self.cards.met[axis] |= met
-        asked = self.overrides.kept
-        if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
+        wanted = self.overrides.kept
+        if any(wanted[axis] and not names[axis] & wanted[axis] for axis in AXES):
             return dataclasses.replace(cell, reason=NOT_ASKED)
-        if asked["method"] and not labels["method"] & asked["method"]:
-            entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
-        unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
-        if reason := "".join(unmet[:1]) or unshipped(backbone):
+        if wanted["method"] and not labels["method"] & wanted["method"]:
+            entries = [entry for entry in entries if entry.spec.full_name in wanted["method"]]
+        reasons = [*(unserved(entry, backbone) for entry in entries), unshipped(backbone)]
+        if reason := next(filter(None, reasons), ""):
             return dataclasses.replace(cell, reason=reason)
         seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
         candidates = []
@@ -311,10 +287,10 @@ class _Planner:
             runs = run_specs(entry, backbone, dataset, rate, seeds, protocol, VARY)
             candidates.append(Candidate(entry.label, tuple(runs)))
         spec = candidates[0].runs[0]
-        before = self.settings(settings, entries[0].settings, typed=False)
+        of_paper = self.settings(settings, entries[0].settings, typed=False)
         assert self.protocol is not None
         differs = [
-            *deviations.of_settings(spec.protocol, before, self.protocol, settings),
+            *deviations.of_settings(spec.protocol, of_paper, self.protocol, settings),
             *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
             *deviations.of_weights(spec, declared, self.cards.backbone),
             *deviations.of_data(dataset, self.table.paper),
@@ -385,7 +361,3 @@ class _Planner:
     def no_dataset(self, row: Iterable[str]) -> Labels:
         """Labels of a row without those that stand for a dataset, and without empty ones."""
         return tuple(label for label in row if label and "dataset" not in (self.labels.get(label) or {}))
-
-    def section(self, key: str) -> Section:
-        section = self.declared.get(key)
-        return section if isinstance(section, Section) else Section(self.declared.source, self.declared.first_line)
