@@ -117,11 +117,7 @@ class Protocol:
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     batch_size: int = hyper(64, low=1, source="images a step")
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
-    augmentation: str = hyper(
-        "crop_flip",
-        choices=AUGMENTATIONS,
-        source="of the training images",
-    )
+    augmentation: str = hyper("crop_flip", choices=AUGMENTATIONS, source="of the training images")
     mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")
     cutmix: float = hyper(0.0, low=0, source="alpha of CutMix; 0: none (deit: 1.0)")
     mix_probability: float = hyper(1.0, low=0, high=1, source="of a batch being mixed, where Mixup or CutMix is on")
@@ -175,8 +171,8 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
     if recipe.warmup_epochs and recipe.steps:
         problems.add(f"{place}: a protocol of steps has its warm-up in steps: warmup, in the place of warmup_epochs")
     if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
-        told = f"({recipe.warmup_epochs:g} epochs) must be shorter than the schedule ({recipe.epochs})"
-        problems.add(f"{place}: the warm-up {told}")
+        shorter = f"must be shorter than the schedule ({recipe.epochs})"
+        problems.add(f"{place}: the warm-up ({recipe.warmup_epochs:g} epochs) {shorter}")
     problems.stop()
     return Protocol(recipe=recipe, **values[Protocol])
 

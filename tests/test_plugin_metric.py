@@ -25,7 +25,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def test_it_is_computed_of_what_was_predicted(mine: Path) -> None:
-    metric = Registry([mine]).metric("worst_class")
+    metric = Registry([mine]).metrics["worst_class"]
     # right are 2 of 2 images of class 0, 1 of 4 of class 2; class 1 has none
     predictions = Predictions(predicted=np.array([0, 0, 2, 0, 0, 1]), labels=np.array([0, 0, 2, 2, 2, 2]))
     assert metric.of(predictions) == 25

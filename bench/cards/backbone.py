@@ -27,8 +27,6 @@ class BackboneCard:
 
     Attributes:
         name: as it is written in an experiment, weights included (``timm:vit_tiny_patch16_224@none``).
-        title: one line about it.
-        model: the timm architecture to build.
         arguments: what ``timm.create_model`` is given.
         weights: ``"none"``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
         sha256: of that file, checked when it is loaded.
@@ -57,13 +55,11 @@ class BackboneCard:
         """Raise ``InputError`` where the card ships no weights and none were given."""
         if self.weights == TO_BE_GIVEN:
             published = " ".join(self.facts["published"].split())
-            made = (
-                f"what 'bench convert {self.name} CHECKPOINT' makes of the one" if "convert" in self.facts else "those"
-            )
-            place = converted_weights(self.name)
+            converted = f"what 'bench convert {self.name} CHECKPOINT' makes of the one"
             raise InputError(
-                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with {made} published "
-                f"at {published}, or put that file at {place}, or {self.name}@none for random ones"
+                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with "
+                f"{converted if 'convert' in self.facts else 'those'} published at {published}, or put that file at "
+                f"{converted_weights(self.name)}, or {self.name}@none for random ones"
             )
 
 
@@ -82,22 +78,20 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
     if not isinstance(arguments, dict) or not isinstance(offers, list) or any(type(it) is not str for it in offers):
         raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list of texts")
-    own = path.with_suffix(".safetensors")
-    if "published" in facts and not own.is_file():
-        own = converted_weights(name)
+    shipped = path.with_suffix(".safetensors")
+    file = converted_weights(name) if "published" in facts and not shipped.is_file() else shipped
+    weights, sha256 = str(file), ""
     if chooses:
         weights, sha256 = _weights(chosen, name, "convert" in facts)
     elif "weights" in facts:
         if facts["weights"] != "timm":
             raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
-        weights, sha256 = "pretrained", ""
-    elif "published" in facts and not own.is_file():
+        weights = "pretrained"
+    elif "published" in facts and not file.is_file():
         facts.text("published")
-        weights, sha256 = TO_BE_GIVEN, ""
-    elif "sha256" in facts or not own.is_file():
-        weights, sha256 = str(own), facts.text("sha256")
+        weights = TO_BE_GIVEN
     else:
-        weights, sha256 = str(own), file_sha256(own)
+        sha256 = facts.text("sha256") if "sha256" in facts or not file.is_file() else file_sha256(file)
     means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
     offered = frozenset(offers) | head_offers(model, weights)
     return BackboneCard(name, title, model, arguments, weights, sha256, offered, facts, means)

@@ -43,11 +43,8 @@ def file_digest(path: Path) -> str:
 def code_digest(text: str, parent: str = "") -> str:
     """12 hexadecimal digits of the code without comments, docstrings, blank lines and trailing spaces.
 
-    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest.
-
-    Args:
-        text: the source of a module that parses.
-        parent: the digest of the code it builds on.
+    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest. ``parent`` is
+    the digest of the code that it builds on.
     """
     tree, lines = ast.parse(text), text.split("\n")
     for number, start, stop in reversed(_comments(text)):

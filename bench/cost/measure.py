@@ -41,11 +41,6 @@ IMAGES = 64
 def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
     """Time steps of every method and backbone among some runs, and keep the times; says what each took, in words.
 
-    Args:
-        runs: of which each kind of work is timed once.
-        registry: finds methods and backbones.
-        store: keeps the times, each as soon as it is known.
-
     Raises:
         InputError: the folder cannot be written to, or the process ends before its work does.
     """
@@ -109,11 +104,9 @@ def main() -> None:
 def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     """Time steps of a run's method on its backbone, on this machine.
 
-    Args:
-        spec: the run; of its protocol, the augmentation is left out. A stage with batches of its own is timed with the
-            protocol's, in which its steps count: an image costs about as much in a larger one.
-        registry: finds its method and backbone.
-        steps: of the budget that are divided among the stages; each is warmed up besides.
+    Of its protocol, the augmentation is left out. A stage with batches of its own is timed with the protocol's, in
+    which its steps count: an image costs about as much in a larger one. The steps are divided among the stages, each of
+    which is warmed up besides.
 
     Raises:
         InputError: the method or the backbone cannot be built.

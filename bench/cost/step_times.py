@@ -17,7 +17,7 @@ import msgspec
 from bench.errors import InputError
 from bench.records.files import write_file
 from bench.records.record import Record
-from bench.records.store import UNSOUND, Finished, Store
+from bench.records.store import UNSOUND, Finished, Store, slug
 from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
 
 STEPS = 10
@@ -37,9 +37,6 @@ class Work:
         method: with its policies, by name.
         means: digest of its code and hyper-parameters.
         backbone: the architecture; its weights change no time.
-        image_size: pixels a side; 0: the backbone's own.
-        batch_size: images a step.
-        precision: as the protocol has it.
     """
 
     method: str
@@ -60,7 +57,6 @@ class StepTime:
     """A step of some work, timed.
 
     Attributes:
-        work: what was timed.
         hardware: what made it, in words.
         gpu: whether that is a GPU; else it is one core.
         step_seconds: of a step of the budget, in seconds of one GPU or core.
@@ -95,14 +91,14 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
     cells: dict[str, list[str]] = {}
     for run in finished:
         cells.setdefault(_SEED.sub("", run.folder), []).append(run.folder)
-    slugs = tuple(re.sub(r"[^A-Za-z0-9._]+", "-", short_name(name)) for name in backbones)
-    first = sorted(cells.values(), key=lambda folders: not any(slug in folders[0] for slug in slugs))
+    names = tuple(slug(short_name(name)) for name in backbones)
+    first = sorted(cells.values(), key=lambda folders: not any(name in folders[0] for name in names))
     each = max(1, min(5, _READ // max(1, len(first))))
-    found = []
+    times = []
     for record, folder in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
         with contextlib.suppress(*UNSOUND, ZeroDivisionError):  # a record without what is timed gives no time
-            found.append(_time_of(record, folder))
-    return found
+            times.append(_time_of(record, folder))
+    return times
 
 
 def read_times(store: Store) -> list[StepTime]:
@@ -113,9 +109,8 @@ def read_times(store: Store) -> list[StepTime]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (msgspec.MsgspecError, OSError) as error:
-        raise InputError(
-            f"{path}: not what 'bench plan --measure' writes ({error}); remove it and measure again"
-        ) from None
+        told = f"not what 'bench plan --measure' writes ({error}); remove it and measure again"
+        raise InputError(f"{path}: {told}") from None
 
 
 def keep_times(store: Store, times: Iterable[StepTime]) -> None:

@@ -24,10 +24,6 @@ TOP1 = METRICS["top1"]
 def find(name: str, more: Mapping[str, Metric] | None = None) -> Metric:
     """The metric of a name.
 
-    Args:
-        name: as it is typed: ``top1``, ``seconds_to_90``.
-        more: metrics of plug-ins, by name (``Registry.metrics`` has them all).
-
     Raises:
         InputError: there is none of that name; says which there are.
     """

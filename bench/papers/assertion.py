@@ -64,7 +64,6 @@ class Amount:
     """One number of a quantity, in relation to others.
 
     Attributes:
-        quantity: where it comes from.
         take: one of ``TAKES``; ``each`` is all of them, in the order of the columns.
         between: of ``count``, which numbers are counted, both ends included; None for the positive ones.
         relation: one of ``RELATIONS``; empty where it is the other side of one.
@@ -114,11 +113,8 @@ class Evidence:
 def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = True) -> Evidence:
     """Whether a statement holds of the tables' numbers.
 
-    Args:
-        assertion: the statement.
-        matrices: tables by name.
-        exact: ``is`` means the printed number, up to rounding. Otherwise, as other runs never give the same number, it
-            means that it is reached: at least as large, or for a negative one at most.
+    Where ``exact``, ``is`` means the printed number, up to rounding. Otherwise, as other runs never give the same
+    number, it means that it is reached: at least as large, or for a negative one at most.
 
     Raises:
         Untestable: a number that it needs is not there.

@@ -81,10 +81,7 @@ class Finding:
 
     Attributes:
         table: ``paper/table``.
-        row: the row's labels.
-        column: the column's labels.
         check: one of ``CHECKS``.
-        printed: the number as printed.
         computed: what follows from the other numbers.
         verdict: the arithmetic in words.
         kind: ``finding``; ``explained`` by rounding; or ``not checked``, with the reason as its verdict.

@@ -53,12 +53,7 @@ class PaperClaim:
     """A sentence of a paper about its tables.
 
     Attributes:
-        paper: its short name.
-        text: the claim in our words.
-        section: where the paper makes it.
         tables: ``paper/table``, each once.
-        assertion: what is checked.
-        place: where it is written down.
     """
 
     paper: str

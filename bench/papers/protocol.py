@@ -31,15 +31,7 @@ class Stated:
 
 @dataclass(frozen=True)
 class PaperProtocol:
-    """What a paper says about how its runs are trained and scored.
-
-    Attributes:
-        settings: of ``bench.protocol``, by name.
-        seeds: how many.
-        selection: the rule by which a run is scored.
-        sweep: the rule by which one of several weights is chosen, on ``val`` or ``test``.
-        place: the file.
-    """
+    """What a paper says about how its runs are trained and scored, as ``KEYS`` says; ``place`` is the file."""
 
     settings: Mapping[str, Stated]
     seeds: Stated

@@ -83,14 +83,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Among which cells the best one is marked.
-
-    Attributes:
-        within: levels of the row labels, by name, whose value the compared rows share.
-        order: ``higher`` or ``lower`` is better.
-        columns: the order of single columns, by their innermost label.
-        skip: innermost column labels that are not compared (a number of weights).
-    """
+    """Among which cells the best one is marked, as ``RANK_KEYS`` says."""
 
     within: tuple[str, ...] = ()
     order: str = "higher"
@@ -100,22 +93,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper.
+    """A table of a paper, as ``KEYS`` says; what is not written is empty.
 
     Attributes:
         name: ``paper/table``.
-        title: what it shows.
-        kind: ``results``, ``statistics`` or ``hyper-parameters``.
         metric: what its values are, by name, where they are one thing that the suite measures; else empty.
-        metric_as_printed: the same as the paper writes it, with its unit.
-        note: what was garbled in the source and how it was read.
-        stub: names of the levels of the row labels.
-        columns: the columns' labels, in printed order.
-        rows: the rows' labels, in printed order.
         cells: by row, then by column.
         ranking: which cells are compared; None where that makes no sense.
         runs: which runs give the cells, as declared (see ``bench.papers.labels``); empty where none do.
-        place: the file, for messages.
         audit: what cannot be inferred about how its numbers hang together (see ``bench.papers.audit``); empty where
             nothing.
     """

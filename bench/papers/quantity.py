@@ -31,8 +31,6 @@ class Matrix:
     """A table's numbers, as printed or as ours.
 
     Attributes:
-        rows: labels.
-        columns: labels.
         values: by row and column; nan where there is none.
         slack: half a unit of the last printed digit; 0 where nothing was rounded.
         signs: 1 where higher is better, -1 where lower is.
@@ -67,10 +65,8 @@ class Quantity:
     """Which numbers are taken from a table.
 
     Attributes:
-        table: ``paper/table``.
         pairs: selectors of rows, each with those of the rows that it is compared with; none for plain values.
         against: ``each`` of those, or the ``best`` of them.
-        columns: selectors; empty for all columns.
         rows: selectors of which a row must match one; empty for all rows.
         leave_out: selectors of cells that are not meant.
         transposed: rows and columns change places.

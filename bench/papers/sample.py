@@ -30,7 +30,6 @@ class Sample:
     Attributes:
         images: of the test set.
         runs: whose mean is printed.
-        source: who states both.
         reason: why one of them is not known; empty where both are.
     """
 

@@ -9,11 +9,9 @@ from bench.registry import Registry
 
 
 def tables_of(targets: Collection[str], registry: Registry) -> list[str]:
-    """The tables that are named, by themselves (``gta/table2``) or by their paper (``gta``), in the registry's order.
+    """The tables that are named, by themselves (``gta/table2``) or by their paper (``gta``), all where none is.
 
-    Args:
-        targets: names, in any order; none for all tables.
-        registry: knows the tables.
+    They are in the registry's order.
 
     Raises:
         InputError: there is no such paper or table.

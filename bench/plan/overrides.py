@@ -27,11 +27,6 @@ class Overrides:
         rates: ``"15,100"``, in percent.
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
-        selection: which point of the curve a table reads.
-        split: whose scores it shows, ``"test"`` or ``"val"``.
-        test: by which its methods are compared, one of ``bench.rules.TESTS``.
-        across: the claim over its datasets, one of ``bench.rules.ACROSS``.
-        metric: what it shows, one of ``bench.metrics``.
     """
 
     methods: str = ""
@@ -134,10 +129,6 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
 
 def read_seeds(written: object, place: str) -> tuple[int, ...]:
     """Seeds, each once: how many (``3``) or which (``[0, 1, 7]``).
-
-    Args:
-        written: the number or the list.
-        place: where it is written.
 
     Raises:
         InputError: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.

@@ -52,8 +52,6 @@ class PlannedCell:
         candidates: one, or several of which the best one counts (values that are swept).
         averages: the cells that it is the mean of; none where it has runs of its own.
         reason: why there is nothing to run; empty where there is.
-        metric: what is measured.
-        decimals: digits that are shown after the point.
         printed: what was published; None where nothing was.
         ground: what a verdict on it rests on.
         quoted: the published number is all there is, and stands in its place.
@@ -88,7 +86,6 @@ class Contest:
 
     Attributes:
         where: the labels that they have in common, without those of the whole table.
-        places: of the cells.
         pairs: a cell and its baseline, of each comparison.
         lower: whether of what is published less is better; of what is measured the metric says it.
     """
@@ -106,10 +103,7 @@ class TableRules:
     Attributes:
         selection: the point of its curve at which a run is scored, one of ``bench.rules.SELECTIONS``.
         sweep: the split on which one of several candidates is chosen, one of ``bench.rules.SWEEPS``.
-        split: whose scores are shown, ``test`` or ``val``.
-        test: by which cells are compared, one of ``bench.rules.TESTS``.
         family: Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
-        alpha: level of the tests.
         across: the claim over the datasets, one of ``bench.rules.ACROSS``; empty for none.
     """
 
@@ -128,17 +122,10 @@ class TablePlan:
 
     Attributes:
         name: ``demo``, ``gta/table2``.
-        title: the first words of its title line.
         measured: what the values are, behind the title: a metric with its unit.
         common: what else is the same for all cells: ``dataset CUB``, ``backbone ViT-S``.
-        stub: names of the levels of the row labels.
-        rows: labels of each row, one a level of the stub.
-        columns: labels of each column, outermost level first; all of one length.
-        cells: by row, then by column.
-        contests: which cells are compared.
         within: what the cells of a contest have in common, as captions say it: ``dataset``, ``rate``.
         baseline: what captions call what the others are compared with; empty where there is no baseline.
-        rules: how it is scored and tested.
         notes: what has to be known about the runs, in sentences.
         published_note: what has to be known about the published numbers.
     """
@@ -186,10 +173,7 @@ class Plan:
 
     Attributes:
         name: what was named: an experiment, a paper, or a table of it.
-        title: of an experiment; empty for a paper.
-        tables: one, or those of a paper.
         changes: a digest of what the command line changed; empty where it changed nothing.
-        next: commands to try next, as an experiment names them.
     """
 
     name: str

@@ -64,13 +64,6 @@ def provenance(
 ) -> dict[str, Any]:
     """What a record keeps of where it comes from.
 
-    Args:
-        run_id: the run.
-        command: what was typed.
-        results: the folder of the store, as it was given.
-        plugins: the user's files and folders.
-        launcher: what started the worker.
-
     Returns:
         ``command`` with secrets masked, ``repeat`` (the command that repeats this one run) and ``environment``.
     """
@@ -80,13 +73,7 @@ def provenance(
 
 
 def repeat_command(run: str | Path, results: str | Path = "", plugins: Iterable[str | Path] = ()) -> str:
-    """The command that trains a finished run again and compares.
-
-    Args:
-        run: its id, or the path of its record.
-        results: the folder of the store; nothing where the path says it.
-        plugins: the user's files and folders.
-    """
+    """The command that trains a finished run, by its id or the path of its record, again and compares."""
     words = ["bench", "rerun", str(run), "--check", *(["--results", str(results)] if str(results) else [])]
     return redacted(shlex.join([*words, *(word for plugin in plugins for word in ("--plugin", str(plugin)))]))
 

@@ -32,8 +32,6 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         folder: of the record, in ``runs/``.
         stamp: a number that changes with the record's file.
-        id: of the run.
-        seconds: that it took.
         values: of each point of its curve.
     """
 

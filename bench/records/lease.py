@@ -32,13 +32,8 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.E
 def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
     """Whether the claim is ours inside; it is given back at the end.
 
-    Where another has it, this waits for a sign of life: at most a beat if its owner lives, at most until the claim is
-    old if not.
-
-    Args:
-        path: the claim's file; its folder is made where it is missing.
-        beat: seconds between signs of life.
-        old: seconds without one after which another owner's claim is taken away.
+    Where another has it, this waits for a sign of life: at most a beat (in seconds) if its owner lives, at most until
+    the claim is old if not; then it is taken away.
 
     Raises:
         OSError: the claim cannot be written; nothing of it is left.
@@ -83,7 +78,6 @@ class ClaimWatch:
     """Looks at a claim, again and again, for signs of life.
 
     Args:
-        path: of the claim.
         old: seconds without a sign of life after which its owner counts as dead.
 
     Attributes:
@@ -179,8 +173,8 @@ def _sight(path: Path) -> _Sight | None:
 
 def _owner(path: Path) -> dict[str, Any]:
     """Who made a claim; empty where that cannot be read."""
-    seen = _sight(path)
-    return _parsed(seen.content) if seen else {}
+    sight = _sight(path)
+    return _parsed(sight.content) if sight else {}
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
