@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ def _files_of(kind: str) -> cached_property[dict[str, Path]]:
     return cached_property(lambda registry: registry._files(kind))
 
 
+def _files_of_papers(name: str) -> cached_property[dict[str, Path]]:
+    """The files of one name, by the short name of their paper."""
+    return cached_property(
+        lambda registry: {path.parent.name: path for path in registry._paper_files if path.name == name}
+    )
+
+
 class Registry:
     """The suite's own folders and the user's.
 
@@ -58,6 +65,7 @@ class Registry:
         experiment_files: declared experiments.
         launcher_files: run when one is chosen.
         format_files: formats of tables that plug-ins bring, each run when a table is written so.
+        protocol_files, claims_files: what each paper says about its runs and about its tables.
 
     Raises:
         InputError: a plugin does not exist or has nothing in it, or a name is taken twice.
@@ -72,10 +80,11 @@ class Registry:
     experiment_files = _files_of("experiments")
     launcher_files = _files_of("launchers")
     format_files = _files_of("formats")
+    protocol_files = _files_of_papers("protocol.yaml")
+    claims_files = _files_of_papers("claims.yaml")
 
     @cached_property
     def method_files(self) -> dict[str, Path]:
-        """The file of each method, by name."""
         return self._files("methods", extra=[plugin for plugin in self.plugins if plugin.is_file()])
 
     @cached_property
@@ -93,21 +102,10 @@ class Registry:
         return {f"{path.parent.name}/{path.stem}": path for path in tables}
 
     @cached_property
-    def protocol_files(self) -> dict[str, Path]:
-        """The protocol of each paper, by its short name."""
-        return {path.parent.name: path for path in self._paper_files if path.name == "protocol.yaml"}
-
-    @cached_property
-    def claims_files(self) -> dict[str, Path]:
-        """What each paper says about its tables, by its short name."""
-        return {path.parent.name: path for path in self._paper_files if path.name == "claims.yaml"}
-
-    @cached_property
     def metrics(self) -> dict[str, Metric]:
         """Every metric, by name: the suite's own and those of plug-ins, whose files are run.
 
-        Raises:
-            InputError: a file declares none, or one of another name, or a name is taken twice.
+        Raises ``InputError``: a file declares none, or one of another name, or a name is taken twice.
         """
         metrics = dict(METRICS)
         for path in _paths(filter(Path.is_dir, self.plugins), "metrics"):
@@ -119,8 +117,18 @@ class Registry:
 
     @property
     def papers(self) -> list[str]:
-        """The papers that have tables, by their short names."""
         return list(dict.fromkeys(name.partition("/")[0] for name in self.table_files))
+
+    def tables_of(self, targets: Collection[str]) -> list[str]:
+        """The tables that are named, by themselves (``gta/table2``) or by their paper (``gta``); all where none is.
+
+        Raises ``InputError``: there is no such paper or table.
+        """
+        names = [*self.papers, *self.table_files]
+        for target in targets:
+            if target not in names:
+                raise InputError(choose(target, names, "paper or table"))
+        return [name for name in self.table_files if not targets or {name, name.partition("/")[0]} & {*targets}]
 
     def method(self, name: str) -> MethodCard:
         """The card of a method. Raises ``InputError`` where there is none of that name."""
@@ -129,8 +137,7 @@ class Registry:
     def load_method(self, card: MethodCard) -> type[Any]:
         """The method's class; this runs its file and those it derives from, and so imports torch.
 
-        Raises:
-            Exception: whatever running the file raises; ``RuntimeError`` where it would end the process.
+        Raises ``Exception``: whatever running the file raises; ``RuntimeError`` where it would end the process.
         """
         if card.parent:
             self.load_method(self.method(card.parent))
@@ -160,8 +167,8 @@ class Registry:
             raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
         if target in self.experiment_files:
             return read_document(self.experiment_files[target])
-        known = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
-        raise InputError(f"{choose(target, known, 'experiment, paper or table')}; a path ending in .yaml is read too")
+        choices = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
+        raise InputError(f"{choose(target, choices, 'experiment, paper or table')}; a path ending in .yaml is read too")
 
     def table_file(self, name: str) -> Path:
         """The file of a paper's table. Raises ``InputError`` where there is none of that name."""

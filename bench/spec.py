@@ -105,6 +105,11 @@ def method_identity(method: MethodSpec) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
+def method_digest(method: MethodSpec) -> str:
+    return digest(method_identity(method))
+
+
+@lru_cache(maxsize=1024)
 def written(declared: Any) -> dict[str, Any]:
     """The plain fields of a dataclass instance that differ from their default, by name."""
     plain = (field for field in dataclasses.fields(declared) if field.default is not dataclasses.MISSING)
@@ -146,12 +151,9 @@ _drawn = lru_cache(maxsize=65536)(derive)  # methods share their draws
 
 
 def draw_cell(axes: Mapping[str, object], seeds: Sequence[int], vary: Mapping[str, Sequence[str]]) -> tuple[Seeds, ...]:
-    """The seeds of the runs of a cell; cells that share their draws share the work.
+    """The seeds of the runs of a cell, whose axes are all but ``seed``; cells that share their draws share the work.
 
-    Args:
-        axes: the cell's value (or digest) along each of ``AXES`` but ``seed``.
-        seeds: the declared ones.
-        vary: for ``subset``, ``init`` and ``order``, the axes along which that draw changes.
+    ``vary`` gives, for ``subset``, ``init`` and ``order``, the axes along which that draw changes.
     """
     used = sorted({axis for along in vary.values() for axis in along} - {"seed"})
     purposes = tuple((purpose, tuple(sorted(along))) for purpose, along in vary.items())

@@ -31,7 +31,6 @@ class BackboneCard:
         weights: ``"none"``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
         sha256: of that file, checked when it is loaded.
         offers: probes and parts that methods may need.
-        facts: the card's other entries, for people.
         means: digest of what decides a run's result.
     """
 
@@ -69,11 +68,9 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     A card ships its weights beside it, has ``weights: timm`` for those that timm fetches, or says under ``published``
     where they are to be had; the latter are looked for where ``bench convert`` puts them, and without them the card can
     be listed and shown by its name alone, not planned. It offers what its architecture does, if it lists no ``offers``.
-
-    Raises:
-        InputError: the file is malformed, or the weights cannot be used.
+    Raises ``InputError``: the file is malformed, or the weights cannot be used.
     """
-    facts, (_, chooses, chosen) = read_document(path), name.partition("@")
+    facts, (_, chooses, weights_text) = read_document(path), name.partition("@")
     title, model = facts.text("title"), facts.text("model")
     arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
     if not isinstance(arguments, dict) or not isinstance(offers, list) or any(type(it) is not str for it in offers):
@@ -82,7 +79,7 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     file = converted_weights(name) if "published" in facts and not shipped.is_file() else shipped
     weights, sha256 = str(file), ""
     if chooses:
-        weights, sha256 = _weights(chosen, name, "convert" in facts)
+        weights, sha256 = _weights(weights_text, name, "convert" in facts)
     elif "weights" in facts:
         if facts["weights"] != "timm":
             raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
@@ -100,16 +97,15 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
 def timm_backbone(name: str) -> BackboneCard:
     """The card of ``timm:NAME`` or ``timm:NAME@WEIGHTS``; what it offers is known from its name, without building it.
 
-    Raises:
-        InputError: the name cannot be a timm model's, or the weights cannot be used.
+    Raises ``InputError``: the name cannot be a timm model's, or the weights cannot be used.
     """
-    plain, chooses, chosen = name.partition("@")
+    plain, chooses, weights_text = name.partition("@")
     model = plain.removeprefix("timm:")
     if not _TIMM_NAME.fullmatch(model):
         raise InputError(
             f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them{_meant(model)}"
         )
-    weights, sha256 = _weights(chosen, name) if chooses else ("pretrained", "")
+    weights, sha256 = _weights(weights_text, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
     offers = timm_offers(model) | head_offers(model, weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
@@ -132,21 +128,21 @@ def _meant(model: str) -> str:
     return f"; did you mean timm:{last}{'@' + weights if weights else ''}?"
 
 
-def _weights(chosen: str, name: str, convertible: bool = False) -> tuple[str, str]:
+def _weights(text: str, name: str, convertible: bool = False) -> tuple[str, str]:
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
-    if chosen == "none":
+    if text == "none":
         return "none", ""
-    path = Path(os.path.realpath(typed_path(chosen))) if chosen else Path()
+    path = Path(os.path.realpath(typed_path(text))) if text else Path()
     if path.suffix != ".safetensors" or not path.is_file():
         plain = name.partition("@")[0]
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
         if convertible and path.is_file():
-            problem += f"; 'bench convert {plain} {chosen}' makes one of a published checkpoint"
+            problem += f"; 'bench convert {plain} {text}' makes one of a published checkpoint"
         elif path.is_file() and plain.startswith("timm:"):
-            problem += f"; of {chosen}, safetensors.torch.save_file makes one"
+            problem += f"; of {text}, safetensors.torch.save_file makes one"
         elif path.suffix == ".safetensors":
             problem += f"; there is no file {path}"
-        elif chosen and not path.exists():
+        elif text and not path.exists():
             problem += f"; without the @, {plain} takes its own"
         raise InputError(problem)
     return str(path), file_sha256(path)

@@ -45,7 +45,6 @@ class DatasetCard:
     Attributes:
         name: as it is written in an experiment, with what is chosen of it.
         path: where its files lie, for readers that need a place.
-        facts: the card's entries: classes, sizes of the splits, licence, source, checksums.
         means: digest of its content.
         code: the file of its reader, where a plug-in brings that.
     """
@@ -79,6 +78,11 @@ class DatasetCard:
     def plain_name(self) -> str:
         """The name without what is chosen: what ``bench data`` takes."""
         return self.name.partition("@")[0]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """The number of images of each split, as far as the card says it."""
+        return dict(self.facts.get("splits") or {})
 
     @property
     def use(self) -> dict[str, list[str]]:
@@ -124,15 +128,12 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
 
     It means what is verified when the data is opened: its reader and options, the official lists with their sizes and
     checksums, and the lines of a list file; and the code of a reader that a plug-in brings. Where it lies and how it is
-    fetched mean nothing.
-
-    Raises:
-        InputError: the file is malformed, or there is no such reader, variant or list.
+    fetched mean nothing. Raises ``InputError``: the file is malformed, or there is no such reader, variant or list.
     """
     facts = read_document(path)
     check_forms(facts)
-    plain, chooses, chosen = name.partition("@")
-    variant, listed = _chosen(chosen, facts, plain) if chooses else ("", None)
+    plain, chooses, choice = name.partition("@")
+    variant, listed = _chosen(choice, facts, plain) if chooses else ("", None)
     if variant:
         facts = _varied(facts, variant)
         check_forms(facts)
@@ -165,8 +166,7 @@ def absent_together(names: Iterable[str]) -> str:
 def read_list(path: Path) -> list[str]:
     """The lines of a list file, one path each; blank lines are passed over.
 
-    Raises:
-        InputError: it cannot be read, is empty, names an image twice, or has a line that is no path.
+    Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -186,10 +186,8 @@ def read_list(path: Path) -> list[str]:
 def folder_dataset(folder: Path) -> DatasetCard:
     """The card of a folder of images: ``train/CLASS/*.jpg``, ``test/CLASS/*.jpg`` and, if there is one, ``val``.
 
-    Its meaning is a hash of every image's name and bytes, so that moving the folder changes nothing.
-
-    Raises:
-        InputError: the folder or one of its needed parts is missing or empty; says what is expected.
+    Its meaning is a hash of every image's name and bytes, so that moving the folder changes nothing. Raises
+    ``InputError``: the folder or one of its needed parts is missing or empty; says what is expected.
     """
     layout = f"expected {folder}/train/CLASS/IMAGE and {folder}/test/CLASS/IMAGE (val/ is optional)"
     if not folder.is_dir():
@@ -197,7 +195,9 @@ def folder_dataset(folder: Path) -> DatasetCard:
     splits = {split: part for split in _SPLIT_FOLDERS if (part := split_folder(folder, split)) is not None}
     for split in ("train", "test"):
         if split not in splits:
-            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{_above(folder)}")
+            is_split = any(split_folder(folder.parent, above) == folder for above in _SPLITS)
+            hint = f"; did you mean folder:{folder.parent}?" if is_split else ""
+            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{hint}")
     files = {split: image_files(part) for split, part in splits.items()}
     for split, images in files.items():
         if not images:
@@ -220,13 +220,6 @@ def folder_dataset(folder: Path) -> DatasetCard:
     return DatasetCard(f"folder:{folder}", folder.name, "folder", str(folder), facts, means)
 
 
-def _above(folder: Path) -> str:
-    """For the end of a sentence: the folder above one that is itself a split of it; empty for others."""
-    if any(split_folder(folder.parent, split) == folder for split in _SPLITS):
-        return f"; did you mean folder:{folder.parent}?"
-    return ""
-
-
 def split_folder(folder: Path, split: str) -> Path | None:
     """The folder of a split (``train``, ``val`` or ``test``) under one of its usual names, if there is one."""
     return next((part for name in _SPLIT_FOLDERS[split] if (part := folder / name).is_dir()), None)
@@ -237,11 +230,11 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _chosen(chosen: str, facts: Section, plain: str) -> tuple[str, Path | None]:
+def _chosen(text: str, facts: Section, plain: str) -> tuple[str, Path | None]:
     """The variant and the list file written after the first ``@``; the first is empty and the second None if not."""
     variants = facts.get("variants", {})
-    first, at, rest = chosen.partition("@")
-    variant, file = (first, rest) if first in variants else ("", chosen)
+    first, at, rest = text.partition("@")
+    variant, file = (first, rest) if first in variants else ("", text)
     if not at and variant:
         return variant, None
     if not file:
@@ -274,10 +267,10 @@ def _varied(facts: Section, variant: str) -> Section:
 def _reader_file(facts: Section, readers: Mapping[str, Path]) -> Path | None:
     """The file of a plug-in's reader; None for one of the suite's. Raises ``InputError`` where there is none."""
     reader = facts.text("reader")
-    known = {*READERS, *MASK_READERS}
-    if reader not in known and reader not in readers:
-        raise InputError(f"{facts.place('reader')}: {choose(reader, {*known, *readers}, 'reader')}")
-    return None if reader in known else readers[reader]
+    built_in = {*READERS, *MASK_READERS}
+    if reader not in built_in and reader not in readers:
+        raise InputError(f"{facts.place('reader')}: {choose(reader, {*built_in, *readers}, 'reader')}")
+    return None if reader in built_in else readers[reader]
 
 
 def _check(facts: Section) -> None:

@@ -17,9 +17,7 @@ class Fact:
     """Something that a card may say.
 
     Attributes:
-        name: as it is written.
         form: what it must be, in words.
-        about: what it means, for the reference page.
         holds: whether a value is of that form; whoever reads it later tells what is wrong with others.
         variant: whether a variant may say it too.
     """
@@ -34,8 +32,8 @@ class Fact:
 def check_forms(facts: Section) -> None:
     """Check the entries that somebody wrote, each for itself.
 
-    Raises:
-        InputError: an entry has another form than it is read in, or names a path outside of the dataset's folder.
+    Raises ``InputError``: an entry has another form than it is read in, or names a path outside of the dataset's
+    folder.
     """
     _check_facts(facts, KEYS)
     for entry in facts.get("download", ()):
@@ -47,8 +45,8 @@ def check_forms(facts: Section) -> None:
             raise InputError(f"{facts['variants'].place(name)}: the variant '{name}' must be a mapping")
 
 
-def _check_facts(facts: Section, known: Iterable[Fact]) -> None:
-    for fact in known:
+def _check_facts(facts: Section, declared: Iterable[Fact]) -> None:
+    for fact in declared:
         if fact.name in facts and not fact.holds(facts[fact.name]):
             value = _short(facts[fact.name])
             raise InputError(f"{facts.place(fact.name)}: '{fact.name}' must be {fact.form}, not {value}")

@@ -19,6 +19,7 @@ from bench.hyper import Hyper, Value
 
 _KEYWORDS = {"low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
 LOSSES = Path(__file__).parent.parent / "losses.py"
+"""The formulas that methods share: part of what those mean that use them."""
 
 _TYPES = ("float", "int", "bool", "str")
 
@@ -32,7 +33,6 @@ class MethodCard:
 
     Attributes:
         summary: the first line of the file's docstring, or else of the class's.
-        paper: the citation.
         needs: probes that a backbone must offer.
         uses: what it takes where a backbone offers it.
         means: digest of the code, without comments and docstrings.
@@ -56,8 +56,7 @@ class MethodCard:
     def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
 
-        Raises:
-            InputError: an unknown name, a wrong type or a value out of range.
+        Raises ``InputError``: an unknown name, a wrong type or a value out of range.
         """
         problems, owner = Problems(), f"{where}: {self.name}" if where else self.name
         values = {name: declared.default for name, declared in self.hypers.items()}
@@ -75,10 +74,8 @@ class MethodCard:
 def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> MethodCard:
     """The card of a method file; ``find`` gives the file of a method that it derives from.
 
-    ``below`` are the files that derive from this one, so that a circle is noticed.
-
-    Raises:
-        InputError: the file cannot be read, is no Python, or declares no method; says where.
+    ``below`` are the files that derive from this one, so that a circle is noticed. Raises ``InputError``: the file
+    cannot be read, is no Python, or declares no method; says where.
     """
     text = read_source(path)
     tree = parse_source(text, path)
@@ -86,6 +83,8 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
     inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
     hypers = {**(inherited.hypers if inherited else {}), **_hypers(node, path)}
     constants = _constants(node, path)
+    uses_losses = any(isinstance(part, ast.ImportFrom) and part.module == "bench.losses" for part in tree.body)
+    losses = code_digest(LOSSES.read_text(encoding="utf-8")) if uses_losses else ""
     file_text, class_text = ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
     return MethodCard(
         name=path.stem,
@@ -97,7 +96,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
         hypers=hypers,
-        means=code_digest(text, (inherited.means if inherited else "") + _shared(tree)),
+        means=code_digest(text, (inherited.means if inherited else "") + losses),
         parent=parent,
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
     )
@@ -105,14 +104,8 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
 
 def takes_source_head(methods: Iterable[MethodCard], backbone: BackboneCard) -> bool:
     """Whether a model for these methods comes with the head of its pre-training."""
-    asked = frozenset[str]().union(*(method.needs | method.uses for method in methods))
-    return "source_head" in asked & backbone.offers
-
-
-def _shared(tree: ast.Module) -> str:
-    """The digest of the formulas that methods share, for a method that uses them."""
-    used = any(isinstance(node, ast.ImportFrom) and node.module == "bench.losses" for node in tree.body)
-    return code_digest(LOSSES.read_text(encoding="utf-8")) if used else ""
+    probes = frozenset[str]().union(*(method.needs | method.uses for method in methods))
+    return "source_head" in probes & backbone.offers
 
 
 def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:

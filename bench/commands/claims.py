@@ -38,10 +38,8 @@ def add(commands: Any) -> None:
 
 def claims_command(options: argparse.Namespace) -> int:
     """Print each claim with its verdicts."""
-    from bench.papers.targets import tables_of
-
     registry, store = bench.Registry(options.plugin), bench.Store(options.results)
-    wanted = tables_of(options.targets, registry)
+    wanted = registry.tables_of(options.targets)
     papers = dict.fromkeys(name.partition("/")[0] for name in wanted)
     judged = [each for paper in papers for each in _judged(paper, wanted, registry, store)]
     if options.format == "json":

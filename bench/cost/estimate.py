@@ -48,12 +48,9 @@ class Estimate:
     Attributes:
         hours: of one GPU or core, of the runs of which the time is known.
         longest: hours of the longest of them, which no number of workers shortens.
-        gpu: whether the hours are a GPU's.
         hardware: what the times were measured on; empty where nothing is known.
         bases: what the time rests on, in words, with the number of runs; those of unknown time among them.
-        unknown: runs of which the time is not known.
         bytes: on disk, of the records, and of decoded images where their size follows from the cards.
-        disk: what the bytes rest on, in words.
     """
 
     runs: int
@@ -77,8 +74,8 @@ class RunKind(NamedTuple):
 
 def size_of(spec: RunSpec, card: DatasetCard) -> Size:
     """How much of a run there is, from the sizes of the splits on its dataset's card."""
-    splits, recipe = card.facts.get("splits") or {}, spec.protocol.recipe
-    train, val, test = splits.get("train"), splits.get("val"), splits.get("test")
+    recipe = spec.protocol.recipe
+    train, val, test = (card.splits.get(split) for split in ("train", "val", "test"))
     if train is None or test is None:
         return Size(recipe.steps or None, spec.protocol.evaluations, None)
     held_out = 0 if val is not None else round(spec.protocol.validation * train)
@@ -120,13 +117,16 @@ def _timed(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> Estimate:
     runs, used = Counter[str](), dict[str, dict[int, StepTime]]()
     for kind, count in kinds.items():
         basis, nearest, ratio = _nearest(kind, by_setting)
-        if kind.size.steps is None or kind.size.images is None:
+        steps, images = kind.size.steps, kind.size.images
+        if steps is None or images is None:
             basis, nearest = _NO_SIZE, []
+        elif nearest:
+            step = statistics.median([time.step_seconds for time in nearest])
+            image = statistics.median([time.image_seconds for time in nearest])
+            of_a_run = ratio * steps * step + kind.size.points * images * image
+            seconds, longest = seconds + count * of_a_run, max(longest, of_a_run)
         runs[basis] += count
         used.setdefault(basis, {}).update((id(time), time) for time in nearest)
-        if nearest:
-            of_a_run = _seconds(kind.size, nearest, ratio)
-            seconds, longest = seconds + count * of_a_run, max(longest, of_a_run)
     return Estimate(
         runs=runs.total(),
         hours=seconds / 3600,
@@ -145,15 +145,6 @@ def _in_words(basis: str, times: Sequence[StepTime]) -> str:
 
 def _runs(count: int) -> str:
     return f"{count} finished run{'s' * (count != 1)}"
-
-
-def _seconds(size: Size, times: Sequence[StepTime], ratio: float) -> float:
-    """What a run takes: its steps, and the evaluation of its images at each point."""
-    assert size.steps is not None
-    assert size.images is not None
-    step = statistics.median([time.step_seconds for time in times])
-    image = statistics.median([time.image_seconds for time in times])
-    return ratio * size.steps * step + size.points * size.images * image
 
 
 def _nearest(
@@ -227,7 +218,7 @@ def _decoded(specs: Iterable[RunSpec], cards: Mapping[str, DatasetCard]) -> tupl
         if "official" not in card.facts and card.reader != "folder":
             continue  # images in memory
         if protocol.image_size and protocol.augmentation in ("none", "shift"):
-            images = sum((card.facts.get("splits") or {}).values())
+            images = sum(card.splits.values())
             sizes[spec.dataset.name, protocol.image_size] = 3 * images * protocol.image_size**2
         else:
             has_unsized = True

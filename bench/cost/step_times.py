@@ -9,7 +9,6 @@ import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from bench.errors import InputError
 from bench.records.files import write_file
 from bench.records.record import Record
 from bench.records.store import UNSOUND, Finished, Store, slug
-from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
+from bench.spec import RunSpec, method_digest, short_name
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""
@@ -57,11 +56,9 @@ class StepTime:
     """A step of some work, timed.
 
     Attributes:
-        hardware: what made it, in words.
         gpu: whether that is a GPU; else it is one core.
         step_seconds: of a step of the budget, in seconds of one GPU or core.
         image_seconds: of the evaluation of an image.
-        steps: that were timed.
         dataset: of the run; empty for steps timed on noise, without the loading of images.
         bytes: that the record takes; 0 where there is none.
         points: of the curve, each with a prediction of every evaluated image; 0 where there is no record.
@@ -79,11 +76,10 @@ class StepTime:
 
 
 def work_of(spec: RunSpec) -> Work:
-    """What decides the time of a run's steps."""
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
     sizes = protocol.image_size, protocol.batch_size, protocol.precision
-    return Work(spec.method.full_name, _means(spec.method), backbone, *sizes)
+    return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes)
 
 
 def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iterable[str]) -> list[StepTime]:
@@ -109,14 +105,14 @@ def read_times(store: Store) -> list[StepTime]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (msgspec.MsgspecError, OSError) as error:
-        told = f"not what 'bench plan --measure' writes ({error}); remove it and measure again"
-        raise InputError(f"{path}: {told}") from None
+        problem = f"not what 'bench plan --measure' writes ({error}); remove it and measure again"
+        raise InputError(f"{path}: {problem}") from None
 
 
 def keep_times(store: Store, times: Iterable[StepTime]) -> None:
     """Add measured steps to those that are kept; the same work on the same hardware counts once, the last one."""
-    kept = {(time.work, time.hardware): time for time in (*read_times(store), *times)}
-    content = msgspec.json.format(msgspec.json.encode(list(kept.values())), indent=1)
+    latest = {(time.work, time.hardware): time for time in (*read_times(store), *times)}
+    content = msgspec.json.format(msgspec.json.encode(list(latest.values())), indent=1)
     write_file(store.root / "step_times.json", content + b"\n")
 
 
@@ -139,8 +135,3 @@ def _time_of(record: Record, folder: Path) -> StepTime:
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         points=points,
     )
-
-
-@lru_cache(maxsize=1024)
-def _means(method: MethodSpec) -> str:
-    return digest(method_identity(method))

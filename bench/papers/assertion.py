@@ -20,6 +20,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from statistics import fmean
 
 from bench.notation import fixed
@@ -41,6 +42,7 @@ RELATIONS = ("is", "at_least", "at_most", "above", "below")
 _OF_ALL = (("max", "at_most"), ("max", "below"), ("min", "at_least"), ("min", "above"))
 _EPS = 1e-9
 _SHOWN = 6
+_value = attrgetter("value")
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,8 @@ def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = Tr
     """Whether a statement holds of the tables' numbers.
 
     Where ``exact``, ``is`` means the printed number, up to rounding. Otherwise, as other runs never give the same
-    number, it means that it is reached: at least as large, or for a negative one at most.
-
-    Raises:
-        Untestable: a number that it needs is not there.
+    number, it means that it is reached: at least as large, or for a negative one at most. Raises ``Untestable``: a
+    number that it needs is not there.
     """
     if isinstance(assertion, Better):
         return _better(assertion, matrices[assertion.quantity.table])
@@ -224,10 +224,6 @@ def _related(item: Item, relation: str, bound: Item, exact: bool) -> bool:
     if relation == "is":
         relation = "at_least" if bound.value >= 0 else "at_most"
     return {"at_least": gap >= -_EPS, "at_most": gap <= _EPS, "above": gap > _EPS, "below": gap < -_EPS}[relation]
-
-
-def _value(item: Item) -> float:
-    return item.value
 
 
 def _signed(item: Item, matrix: Matrix) -> str:

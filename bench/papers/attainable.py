@@ -24,7 +24,6 @@ class Interval:
     high: Fraction
 
     def widened(self, by: Fraction) -> Interval:
-        """The same with ``by`` more on either side."""
         return Interval(self.low - by, self.high + by)
 
     def __contains__(self, value: Fraction) -> bool:

@@ -38,7 +38,6 @@ from bench.papers.attainable import (
 from bench.papers.labels import assigned, matches
 from bench.papers.published import Key, Printed, PublishedTable, published_table
 from bench.papers.sample import Sample, Samples
-from bench.papers.targets import tables_of
 from bench.reading.keys import Key as Declared
 from bench.reading.keys import names
 from bench.registry import Registry
@@ -66,12 +65,10 @@ class At:
 
     @property
     def cell(self) -> Printed:
-        """What is printed there."""
         return self.table.cells[self.row][self.column]
 
     @property
     def labels(self) -> tuple[Key, Key]:
-        """Those of its row and of its column."""
         return self.table.rows[self.row], self.table.columns[self.column]
 
 
@@ -80,10 +77,7 @@ class Finding:
     """What one check says of one cell.
 
     Attributes:
-        table: ``paper/table``.
-        check: one of ``CHECKS``.
         computed: what follows from the other numbers.
-        verdict: the arithmetic in words.
         kind: ``finding``; ``explained`` by rounding; or ``not checked``, with the reason as its verdict.
     """
 
@@ -114,27 +108,23 @@ class Audit:
     population_only: int = 0
 
     def of(self, kind: str) -> list[Finding]:
-        """The findings of a kind."""
         return [finding for finding in self.findings if finding.kind == kind]
 
     def note(self, at: At, check: str, printed: str, computed: str, verdict: str, explained: bool) -> None:
-        """Note that what is printed is not what is computed."""
         kind = EXPLAINED if explained else FINDING
         self.findings.append(Finding(at.table.name, *at.labels, check, printed, computed, verdict, kind))
 
     def pass_over(self, at: At, check: str, printed: str, reason: str) -> None:
-        """Note that a cell is not checked."""
         self.findings.append(Finding(at.table.name, *at.labels, check, printed, "", reason, NOT_CHECKED))
 
 
 def audit(targets: Collection[str], registry: Registry) -> Audit:
     """Check the results tables that are named, by themselves (``gta/table2``) or by their paper; all if none is.
 
-    Raises:
-        InputError: there is no such paper or table, or an ``audit`` section names what its table has not.
+    Raises ``InputError``: there is no such paper or table, or an ``audit`` section names what its table has not.
     """
-    wanted = tables_of(targets, registry)
-    names = tables_of({name.partition("/")[0] for name in wanted}, registry)
+    wanted = registry.tables_of(targets)
+    names = registry.tables_of({name.partition("/")[0] for name in wanted})
     tables = [table for name in names if (table := published_table(name, registry)).kind == "results"]
     return audit_tables(tables, Samples(registry), wanted)
 
@@ -142,8 +132,7 @@ def audit(targets: Collection[str], registry: Registry) -> Audit:
 def audit_tables(tables: Sequence[PublishedTable], samples: Samples, only: Collection[str] = ()) -> Audit:
     """Check tables of papers, or ``only`` some of them; cells that recur are compared with the paper's other tables.
 
-    Raises:
-        InputError: as ``audit``.
+    Raises ``InputError``: as ``audit``.
     """
     result = Audit()
     for table in tables:
@@ -176,7 +165,6 @@ def check_declared(table: PublishedTable) -> None:
 
 
 def _cells(table: PublishedTable) -> Iterator[At]:
-    """The cells in which a number is printed."""
     for row, line in enumerate(table.cells):
         for column, cell in enumerate(line):
             if not math.isnan(cell.number):
@@ -240,7 +228,6 @@ def _check_delta(at: At, result: Audit) -> None:
 
 
 def _reference(table: PublishedTable, row: int) -> int | None:
-    """The row that a row's differences are to."""
     for selector, named in (table.audit.get("delta") or {}).items():
         if matches(table.rows[row], selector):
             return next((at for at, labels in enumerate(table.rows) if matches(labels, named)), None)
@@ -325,13 +312,14 @@ def _check_repeated(tables: Sequence[PublishedTable], samples: Samples, result: 
 
 
 def _compare(earlier: At, later: At, result: Audit) -> None:
-    then, now = earlier.cell.digits, later.cell.digits
+    first_value, value = earlier.cell.digits, later.cell.digits
     result.checked["repeated"] += 1
-    gap = abs(Fraction(then) - Fraction(now))
+    gap = abs(Fraction(first_value) - Fraction(value))
     if not gap:
         return
     alike = earlier.cell.decimals == later.cell.decimals
-    most = Fraction(0) if alike else half_unit(then) + half_unit(now)
+    most = Fraction(0) if alike else half_unit(first_value) + half_unit(value)
     where = " / ".join(label for key in earlier.labels for label in key if label)
-    verdict = f"printed is {now} here and {then} in {earlier.table.name} ({where}); {_differ(f'{float(gap):g}', most)}"
-    result.note(later, "repeated", now, then, verdict, gap <= most)
+    verdict = f"printed is {value} here and {first_value} in {earlier.table.name} ({where}); "
+    verdict += _differ(f"{float(gap):g}", most)
+    result.note(later, "repeated", value, first_value, verdict, gap <= most)

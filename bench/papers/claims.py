@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import InputError, Problems, choose
@@ -32,7 +32,6 @@ from bench.papers.assertion import (
 )
 from bench.papers.claim_keys import CLAIM, OWN, QUANTITY, STATEMENTS
 from bench.papers.labels import matches
-from bench.papers.layout import group_of
 from bench.papers.published import PublishedTable, Ranking, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.reading.document import Section, read_document
@@ -50,11 +49,7 @@ NOT_TESTABLE = "not testable"
 
 @dataclass(frozen=True)
 class PaperClaim:
-    """A sentence of a paper about its tables.
-
-    Attributes:
-        tables: ``paper/table``, each once.
-    """
+    """A sentence of a paper about its tables, each of which is named once: ``paper/table``."""
 
     paper: str
     text: str
@@ -82,7 +77,6 @@ class Judgement:
 
     @property
     def line(self) -> str:
-        """The verdict with its reason in one line."""
         line = f"{self.verdict}: {self.computed}"
         is_named = len(self.against) == 1 and self.against[0].rpartition(": ")[0] in self.computed
         return f"{line} [against it: {'; '.join(self.against)}]" if self.against and not is_named else line
@@ -98,8 +92,7 @@ class Judgement:
 def read_claims(paper: str, registry: Registry) -> list[PaperClaim]:
     """The claims of a paper; none where nobody wrote them down.
 
-    Raises:
-        InputError: all that is wrong with the file, each with its line: unknown keys, labels and numbers too.
+    Raises ``InputError``: all that is wrong with the file, each with its line: unknown keys, labels and numbers too.
     """
     path = registry.claims_files.get(paper)
     return _Reader(paper, registry).claims(read_document(path)) if path else []
@@ -119,9 +112,18 @@ def judge_ours(
 
 
 def printed_matrix(table: PublishedTable) -> Matrix:
-    """A table's numbers as printed."""
-    values = [[cell.number for cell in row] for row in table.cells]
-    return _matrix(table, values, [[""] * len(table.columns) for _ in table.rows], True)
+    ranking = table.ranking or Ranking()
+    lower = [ranking.columns.get(column[-1], ranking.order) == "lower" for column in table.columns]
+    return Matrix(
+        rows=table.rows,
+        columns=table.columns,
+        values=[[cell.number for cell in row] for row in table.cells],
+        slack=[[0.5 / 10**cell.decimals for cell in row] for row in table.cells],
+        signs=[[-1 if low else 1 for low in lower] for _ in table.rows],
+        groups=tuple(map(table.group_of, range(len(table.rows)))),
+        lacking=[[""] * len(table.columns) for _ in table.rows],
+        decimals=max(cell.decimals for row in table.cells for cell in row if not math.isnan(cell.number)),
+    )
 
 
 def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Mean]]) -> Matrix:
@@ -133,22 +135,8 @@ def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Mean]]) -> Matrix:
             if not math.isnan(cell.number):
                 values[row][column], reason = ours[row][column]
                 lacking[row][column] = (reason or "nothing is run for it") if math.isnan(values[row][column]) else ""
-    return _matrix(table, values, lacking, False)
-
-
-def _matrix(table: PublishedTable, values: list[list[float]], lacking: list[list[str]], printed: bool) -> Matrix:
-    ranking = table.ranking or Ranking()
-    lower = [ranking.columns.get(column[-1], ranking.order) == "lower" for column in table.columns]
-    return Matrix(
-        rows=table.rows,
-        columns=table.columns,
-        values=values,
-        slack=[[0.5 / 10**cell.decimals if printed else 0.0 for cell in row] for row in table.cells],
-        signs=[[-1 if low else 1 for low in lower] for _ in table.rows],
-        groups=tuple(group_of(table, row) for row in range(len(table.rows))),
-        lacking=lacking,
-        decimals=max(cell.decimals for row in table.cells for cell in row if not math.isnan(cell.number)),
-    )
+    exact = [[0.0] * len(table.columns) for _ in table.rows]
+    return replace(printed_matrix(table), values=values, slack=exact, lacking=lacking)
 
 
 def _judge(claim: PaperClaim, matrices: Mapping[str, Matrix], verdicts: tuple[str, str], exact: bool) -> Judgement:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.papers.published import PublishedTable
+from bench.reading.syntax import split_chain
 
 TOGETHER = " & "
 """Between labels that are meant together: ``MAE & CE`` is the row that has both."""
@@ -34,6 +35,12 @@ def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -
             hyper[method] = {**hyper.get(method, {}), **values}
         axes |= meaning
     return {**axes, "settings": settings, "hyper": hyper}
+
+
+def method_parts(method: Any, hyper: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A method and its policies with their hyper-parameters, those that labels give in the place of their own."""
+    parts = dict(method) if isinstance(method, dict) else {name: {} for name in split_chain(str(method))}
+    return parts | {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

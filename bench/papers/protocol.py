@@ -28,6 +28,11 @@ class Stated:
     value: Any
     source: str
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether neither the paper nor its code states it."""
+        return self.source.startswith("our choice")
+
 
 @dataclass(frozen=True)
 class PaperProtocol:
@@ -41,11 +46,7 @@ class PaperProtocol:
 
 
 def read_paper_protocol(section: Section) -> PaperProtocol:
-    """A paper's protocol from its file.
-
-    Raises:
-        InputError: an unknown key, or a value without its source.
-    """
+    """A paper's protocol from its file. Raises ``InputError``: an unknown key, or a value without its source."""
     problems = Problems()
     check_keys(section, KEYS, "key of a protocol", problems)
 

@@ -77,7 +77,6 @@ class Printed:
 
     @property
     def decimals(self) -> int:
-        """Digits printed after the point."""
         return len(self.digits.partition(".")[2])
 
 
@@ -93,16 +92,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper, as ``KEYS`` says; what is not written is empty.
+    """A table of a paper, named ``paper/table``, as ``KEYS`` says; what is not written is empty.
 
-    Attributes:
-        name: ``paper/table``.
-        metric: what its values are, by name, where they are one thing that the suite measures; else empty.
-        cells: by row, then by column.
-        ranking: which cells are compared; None where that makes no sense.
-        runs: which runs give the cells, as declared (see ``bench.papers.labels``); empty where none do.
-        audit: what cannot be inferred about how its numbers hang together (see ``bench.papers.audit``); empty where
-            nothing.
+    Cells are by row, then by column; ``ranking`` is None where cells are not compared.
     """
 
     name: str
@@ -123,8 +115,24 @@ class PublishedTable:
 
     @property
     def paper(self) -> str:
-        """The paper's short name."""
         return self.name.partition("/")[0]
+
+    def group_of(self, row: int) -> Key:
+        """The labels that a row shares with those that it is compared with."""
+        within = self.ranking.within if self.ranking else ()
+        return tuple(self.rows[row][self.stub.index(level)] for level in within)
+
+    def alike(self, at: int) -> list[int]:
+        """The columns that the average in a column is over: the others of its kind."""
+        column, others = self.columns[at], [number for number in range(len(self.columns)) if number != at]
+        return [number for number in others if len(column) == 1 or self.columns[number][-1] == column[-1]]
+
+    def orientation(self, at: int) -> int:
+        """1 where more is better in a column, -1 where less is, 0 where its cells are not compared."""
+        inner, ranking = self.columns[at][-1], self.ranking
+        if ranking is None or inner in ranking.skip:
+            return 0
+        return -1 if ranking.columns.get(inner, ranking.order) == "lower" else 1
 
 
 def published_table(name: str, registry: Registry) -> PublishedTable:
@@ -133,11 +141,7 @@ def published_table(name: str, registry: Registry) -> PublishedTable:
 
 
 def read_published(name: str, section: Section) -> PublishedTable:
-    """A published table from its file.
-
-    Raises:
-        InputError: all that is wrong with the file, each with its line.
-    """
+    """A published table from its file. Raises ``InputError``: all that is wrong with the file, each with its line."""
     problems = Problems()
     check_keys(section, KEYS, "key", problems)
     kind = section.get("kind")
@@ -177,9 +181,9 @@ def read_published(name: str, section: Section) -> PublishedTable:
 
 def read_cell(text: str) -> Printed:
     """A cell from how it is printed: ``VALUE``, ``VALUE ± STD``, ``VALUE (+DELTA)`` or all three."""
-    found = _CELL.fullmatch(text)
-    assert found is not None  # the first group takes any text
-    return Printed(found["value"].strip(), found["std"] or "", found["delta"] or "")
+    match = _CELL.fullmatch(text)
+    assert match is not None  # the first group takes any text
+    return Printed(match["value"].strip(), match["std"] or "", match["delta"] or "")
 
 
 def telling_labels(columns: Sequence[Key], at: int) -> Key:
@@ -207,18 +211,18 @@ def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple
 
 
 def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Problems) -> Ranking | None:
-    given = section.get("rank")
-    if given is None:
+    rank = section.get("rank")
+    if rank is None:
         return None
     place = section.place("rank")
-    if not isinstance(given, dict) or set(given) - {*names(RANK_KEYS)}:
+    if not isinstance(rank, dict) or set(rank) - {*names(RANK_KEYS)}:
         quoted = tuple(f"'{name}'" for name in names(RANK_KEYS))
         problems.add(f"{place}: rank has {listed(quoted)}")
         return None
-    within = _labels(given.get("within", []), f"{place}: within", problems)
-    skip = _labels(given.get("skip", []), f"{place}: skip", problems)
-    single = given.get("columns", {})
-    orders = [given.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
+    within = _labels(rank.get("within", []), f"{place}: within", problems)
+    skip = _labels(rank.get("skip", []), f"{place}: skip", problems)
+    single = rank.get("columns", {})
+    orders = [rank.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
     if any(order not in ORDERS for order in orders):
         problems.add(f"{place}: order is one of {', '.join(ORDERS)}")
     inner = {column[-1] for column in columns if column}
@@ -228,19 +232,19 @@ def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Prob
     for level in within:
         if level not in stub:
             problems.add(f"{place}: {choose(level, stub, 'level of the stub')}")
-    return Ranking(within, str(given.get("order", "higher")), dict(single or {}), skip)
+    return Ranking(within, str(rank.get("order", "higher")), dict(single or {}), skip)
 
 
 def _list(section: Section, key: str, problems: Problems) -> list[Any]:
-    found = section.get(key)
-    if not isinstance(found, list) or not found:
+    items = section.get(key)
+    if not isinstance(items, list) or not items:
         problems.add(f"{section.place(key)}: '{key}' must be a list that is not empty")
         return []
-    return found
+    return items
 
 
-def _labels(found: object, place: str, problems: Problems) -> Key:
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+def _labels(labels: object, place: str, problems: Problems) -> Key:
+    if not isinstance(labels, list) or not all(isinstance(item, str) for item in labels):
         problems.add(f"{place} must be a list of texts; write numbers in quotes, so that they stay as printed")
         return ()
-    return tuple(found)
+    return tuple(labels)

@@ -14,12 +14,7 @@ OTHERS = "others"
 
 
 class Untestable(Exception):
-    """A number that a statement needs is not there.
-
-    Args:
-        reason: why.
-        place: the cell; empty where it is of none.
-    """
+    """A number that a statement needs is not there; ``place`` is its cell, empty where it is of none."""
 
     def __init__(self, reason: str, place: str = "") -> None:
         super().__init__(f"{place}: {reason}" if place else reason)
@@ -36,7 +31,6 @@ class Matrix:
         signs: 1 where higher is better, -1 where lower is.
         groups: by row; only rows of one group are compared.
         lacking: why there is no number, by row and column; empty where none is wanted or one is there.
-        decimals: how many are shown.
     """
 
     rows: tuple[Key, ...]
@@ -55,7 +49,6 @@ class Matrix:
         return Matrix(self.columns, self.rows, values, slack, signs, ((),) * len(self.columns), lacking, self.decimals)
 
     def name(self, row: int, column: int) -> str:
-        """A cell by its labels, without what all columns share."""
         labels = telling_labels(self.columns, column) or self.columns[column]
         return " / ".join(filter(None, (*self.rows[row], *labels)))
 
@@ -95,19 +88,18 @@ class Item:
 def items(quantity: Quantity, matrix: Matrix) -> list[list[Item]]:
     """The numbers of a quantity; those of one row, or pair of rows, together, in the order of the columns.
 
-    Raises:
-        Untestable: one is lacking, or there is none at all.
+    Raises ``Untestable``: one is lacking, or there is none at all.
     """
     matrix = matrix.transposed() if quantity.transposed else matrix
     columns = list(range(len(matrix.columns)))
     if quantity.columns:
         columns = [at for selector in quantity.columns for at in columns if matches(matrix.columns[at], selector)]
     sequences = list[list[Item]]()
-    for selector, others in quantity.pairs:
+    for selector, selectors in quantity.pairs:
         for row, labels in enumerate(matrix.rows):
             is_meant = not quantity.rows or any(matches(labels, at) for at in quantity.rows)
             if is_meant and matches(labels, selector):
-                compared = _rivals(matrix, quantity, row, selector, others)
+                compared = _rivals(matrix, quantity, row, selector, selectors)
                 sequences += [_sequence(matrix, quantity.leave_out, row, rivals, columns) for rivals in compared]
     sequences = [sequence for sequence in sequences if sequence]
     if not sequences:
@@ -116,17 +108,17 @@ def items(quantity: Quantity, matrix: Matrix) -> list[list[Item]]:
 
 
 def _rivals(
-    matrix: Matrix, quantity: Quantity, row: int, selector: str, others: Sequence[str]
+    matrix: Matrix, quantity: Quantity, row: int, selector: str, selectors: Sequence[str]
 ) -> list[list[int] | None]:
     """The rows that a row is compared with, a list for each comparison; the only one is None for plain values."""
-    if not others:
+    if not selectors:
         return [None]
     rivals = [
         rival
         for rival, labels in enumerate(matrix.rows)
         if rival != row
         and (quantity.across or matrix.groups[rival] == matrix.groups[row])
-        and any(not matches(labels, selector) if at == OTHERS else matches(labels, at) for at in others)
+        and any(not matches(labels, selector) if at == OTHERS else matches(labels, at) for at in selectors)
     ]
     return [rivals] if quantity.against == "best" else [[rival] for rival in rivals]
 

@@ -10,28 +10,18 @@ from typing import Any
 
 from bench.entry import read_entries
 from bench.errors import InputError
-from bench.papers.labels import assigned, matches
+from bench.papers.labels import assigned, matches, method_parts
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable, published_table
-from bench.papers.targets import tables_of
 from bench.reading.document import read_document
-from bench.reading.syntax import split_chain
 from bench.registry import Registry
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
-UNSTATED = "our choice"
-"""How the source of a protocol's value begins where neither the paper nor its code states it."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What an accuracy is the mean of.
-
-    Attributes:
-        images: of the test set.
-        runs: whose mean is printed.
-        reason: why one of them is not known; empty where both are.
-    """
+    """What an accuracy is the mean of, and who states it; ``reason`` says why something of it is not known."""
 
     images: int = 0
     runs: int = 0
@@ -54,7 +44,6 @@ class Samples:
         self._methods = dict[str, str]()
 
     def of(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> Sample:
-        """What the value of a cell is the mean of."""
         axes, labels = assigned(table, row, column), (*row, *column)
         for selector, reason in (table.audit.get("not_checked") or {}).items():
             if matches(labels, selector):
@@ -101,13 +90,13 @@ class Samples:
         except InputError as error:
             return 0, "", error.problems[0]
         in_paper = (card.facts.get("papers") or {}).get(table.paper) or {}
-        images = (card.facts.get("splits") or {}).get("test")
+        images = card.splits.get("test")
         if in_paper.get("as") == "other":
             source = " ".join(str(in_paper.get("source")).split())
             return 0, "", f"the paper took another split of {card.title}: {source}"
         if card.metric == "mean_per_class":
             return 0, "", f"{card.title} is scored by the mean per class, which is not k/n"
-        if not isinstance(images, int):
+        if images is None:
             return 0, "", f"the card of {card.name} does not say how many test images there are"
         stated = self._stated(table.paper)
         if stated and images not in stated.values():
@@ -118,7 +107,7 @@ class Samples:
     def _read_stated(self, paper: str) -> Mapping[str, int]:
         """The test sizes in a paper's statistics tables, by table and row."""
         sizes = dict[str, int]()
-        tables = [published_table(name, self.registry) for name in tables_of([paper], self.registry)]
+        tables = [published_table(name, self.registry) for name in self.registry.tables_of([paper])]
         for table in tables:
             tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
             if table.kind == "statistics":
@@ -131,7 +120,7 @@ class Samples:
         protocol = self.protocol(table.paper)
         if declared := table.audit.get("runs") or axes.get("seeds"):
             runs, who = int(declared), f"as declared for {table.name}"
-        elif protocol and not protocol.seeds.source.startswith(UNSTATED):
+        elif protocol and not protocol.seeds.is_ours:
             runs, who = int(protocol.seeds.value), protocol.seeds.source
         else:
             return 0, ""
@@ -141,10 +130,9 @@ class Samples:
         path = self.registry.protocol_files.get(paper)
         return read_paper_protocol(read_document(path)) if path else None
 
-    def _method(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> str:
+    def _method(self, method: Any, hyper: Mapping[str, Mapping[str, Any]]) -> str:
         """A method with all its hyper-parameters, so that a default and the same value written out are one."""
-        parts = dict(written) if isinstance(written, dict) else {name: {} for name in split_chain(str(written))}
-        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
+        parts = method_parts(method, hyper)
         key = repr(parts)
         if key not in self._methods:
             try:

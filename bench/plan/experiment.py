@@ -114,7 +114,6 @@ class Experiment:
         return any("seed" in axes and "method" not in axes for axes in self.vary.values())
 
     def names(self, axis: str) -> set[str]:
-        """What may be written for the values along an axis: names and labels."""
         return {
             "method": {name for row in self.methods for name in row.names},
             "backbone": {card.name for card in self.backbones},
@@ -126,8 +125,7 @@ class Experiment:
 def read_experiment(target: str, registry: Registry, overrides: Overrides | None = None) -> Experiment:
     """A registered experiment or a YAML file, with the command line's overrides, checked as a whole.
 
-    Raises:
-        InputError: all that is wrong, each with its place, what is allowed and the nearest valid choice.
+    Raises ``InputError``: all that is wrong, each with its place, what is allowed and the nearest valid choice.
     """
     return _Reader(registry.experiment(target), Path(target).stem, registry, overrides or Overrides()).experiment()
 
@@ -236,7 +234,7 @@ class _Reader:
     def protocols(self, methods: Sequence[MethodRow]) -> dict[Chosen, Protocol]:
         """The protocol of all rows, and that of each candidate with settings of its own."""
         section = section_of(self.text, "protocol")
-        written = {key: (value, section.place(key)) for key, value in section.items()}
+        declared = {key: (value, section.place(key)) for key, value in section.items()}
         typed = typed_layer(self.overrides.settings, self.problems)
         place = "--set" if typed else self.text.place("protocol")
         places: dict[Chosen, str] = {(): place}
@@ -246,7 +244,7 @@ class _Reader:
         for settings, row_place in places.items():
             of_row = {key: (value, row_place) for key, value in settings}
             with noted(self.problems):
-                protocols[settings] = read_protocol(overlaid(written, of_row, typed), place)
+                protocols[settings] = read_protocol(overlaid(declared, of_row, typed), place)
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:
@@ -277,10 +275,10 @@ class _Reader:
             return
         for rule in experiment.exclusions:
             for axis, names in rule.where:
-                known = experiment.names(axis)
+                allowed = experiment.names(axis)
                 for name in names:
-                    if name not in known:
-                        self.problems.add(f"{rule.place}: {choose(name, known, f'{axis} of this experiment')}")
+                    if name not in allowed:
+                        self.problems.add(f"{rule.place}: {choose(name, allowed, f'{axis} of this experiment')}")
 
     def refuse_pairs(self, experiment: Experiment, layout: Section) -> None:
         """A paired test needs runs of one seed that share something on purpose."""
@@ -301,7 +299,6 @@ class _Reader:
         return labels[0] if labels else ""
 
     def layout(self, layout: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The axes along the rows and along the columns."""
         axes = {"rows": ["dataset", "backbone", "method"], "columns": ["rate"]}
         for key in axes:
             if key in layout:
@@ -340,10 +337,10 @@ class _Reader:
         if getattr(self.overrides, axis):
             return typed, f"--{axis}"
         value, place = self.text.get(axis, []), self.text.place(axis)
-        written = value if isinstance(value, list) else [value]
-        if not written:
+        values = value if isinstance(value, list) else [value]
+        if not values:
             self.problems.add(f"{place}: '{axis}' must list at least one; or give --{axis}")
-        return written, place
+        return values, place
 
     def check_axes(self, axes: Any, allowed: Sequence[str], place: str) -> None:
         if not isinstance(axes, list):

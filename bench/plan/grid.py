@@ -15,7 +15,7 @@ from bench.papers.published import Key
 from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
-from bench.spec import RunSpec, digest, draw_cell, method_identity, percent, with_seeds
+from bench.spec import AXES, RunSpec, draw_cell, method_digest, percent, with_seeds
 
 MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
@@ -26,8 +26,7 @@ METHOD, DATASET = "method", "dataset"
 def expand(experiment: Experiment) -> Plan:
     """The table of every method × backbone × dataset × rate of an experiment, with the runs of what is not left out.
 
-    Raises:
-        InputError: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
+    Raises ``InputError``: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
     """
     candidates = sum(len(row.candidates) for row in experiment.methods)
     axes_of = (experiment.datasets, experiment.backbones, experiment.rates, experiment.seeds)
@@ -39,7 +38,19 @@ def expand(experiment: Experiment) -> Plan:
             experiment.datasets, experiment.backbones, experiment.methods, experiment.rates
         )
     ]
-    table = _laid_out(experiment, cells)
+    loose = TablePlan(
+        name=experiment.name,
+        title=experiment.title,
+        measured=heading_of((cell.metric for cell in cells), experiment.rules.split),
+        stub=experiment.rows,
+        rows=(),
+        columns=(experiment.columns,),
+        cells=(tuple(cells),),
+        baseline=experiment.baseline,
+        rules=experiment.rules,
+    )
+    # axes with one label are said in the heading, but for the methods
+    table = lay_out(loose, {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in AXES[:4]})
     plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next)
     if not plan.unique:
         raise InputError(f"{experiment.name}: nothing is left to run: {'; '.join(plan.reasons)}")
@@ -61,8 +72,7 @@ def run_specs(
     ``vary`` gives the axes along which each draw changes (see ``bench.plan.experiment.VARY``).
     """
     spec = method.spec
-    method_means = digest(method_identity(spec))
-    axes = {"method": method_means, "backbone": backbone.means, "dataset": dataset.means, "rate": rate}
+    axes = {"method": method_digest(spec), "backbone": backbone.means, "dataset": dataset.means, "rate": rate}
     drawn = draw_cell(axes, seeds, vary)
     if not drawn:
         return []
@@ -96,23 +106,6 @@ def _cell(
     return replace(cell, candidates=tuple(candidates))
 
 
-def _laid_out(experiment: Experiment, cells: Sequence[PlannedCell]) -> TablePlan:
-    """The cells in their rows and columns; axes with one label are said in the heading, but for the methods."""
-    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in cells[0].axes}
-    loose = TablePlan(
-        name=experiment.name,
-        title=experiment.title,
-        measured=heading_of((cell.metric for cell in cells), experiment.rules.split),
-        stub=experiment.rows,
-        rows=(),
-        columns=(experiment.columns,),
-        cells=(tuple(cells),),
-        baseline=experiment.baseline,
-        rules=experiment.rules,
-    )
-    return lay_out(loose, labels)
-
-
 def heading_of(metrics: Iterable[Metric], split: str) -> str:
     """What is measured, as a title line says it: ``top-1 (%)``."""
     validation = "validation " if split == "val" else ""
@@ -130,10 +123,10 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
     Raises:
         ValueError: two cells fall on one place.
     """
-    shown = {axis for axis, values in labels.items() if axis == METHOD or len(values) > 1}
-    row_axes = tuple(axis for axis in loose.stub if axis in shown)
-    column_axes = tuple(axis for axis in loose.columns[0] if axis in shown)
-    constant = {axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in shown}
+    varied = {axis for axis, values in labels.items() if axis == METHOD or len(values) > 1}
+    row_axes = tuple(axis for axis in loose.stub if axis in varied)
+    column_axes = tuple(axis for axis in loose.columns[0] if axis in varied)
+    constant = {axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in varied}
     cells: dict[tuple[Key, Key], PlannedCell] = {}
     for cell in loose.cells[0]:
         row, column = (tuple(cell.axes[axis] for axis in axes) for axes in (row_axes, column_axes))
@@ -176,8 +169,8 @@ def _contests(table: TablePlan, constant: Mapping[str, str]) -> tuple[Contest, .
     bases = {place for place, cell in table.places() if cell.name == table.baseline}
     for place, cell in table.places():
         if cell.axes and not cell.quoted:
-            others = tuple((axis, label) for axis, label in cell.axes.items() if axis != METHOD)
-            groups.setdefault(others, []).append(place)
+            setting = tuple((axis, label) for axis, label in cell.axes.items() if axis != METHOD)
+            groups.setdefault(setting, []).append(place)
     contests = []
     for axes, places in groups.items():
         where = tuple(label for axis, label in axes if axis not in constant)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from bench.errors import InputError, Problems, choose
-from bench.metrics import Metric, find
+from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
@@ -44,14 +44,11 @@ class Overrides:
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
         problems = Problems()
-        for option, noun, allowed in (
-            ("selection", "selection", SELECTIONS),
-            ("split", "split", SPLITS),
-            ("test", "test", TESTS),
-            ("across", "claim over datasets", ACROSS),
-        ):
+        rules = {"selection": SELECTIONS, "split": SPLITS, "test": TESTS, "across": ACROSS}
+        for option, allowed in rules.items():
             typed = getattr(self, option)
             if typed and typed not in allowed:
+                noun = "claim over datasets" if option == "across" else option
                 problems.add(f"--{option}: {choose(typed, allowed, noun)}")
         for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
             typed = getattr(self, axis)
@@ -121,17 +118,16 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
 
 def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
-    try:
-        return find(name, metrics)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+    metric = metrics.get(name) or seconds_to(name)
+    if metric is None:
+        raise InputError(f"{place}: {choose(name, [*metrics, 'seconds_to_N'], 'metric')}")
+    return metric
 
 
 def read_seeds(written: object, place: str) -> tuple[int, ...]:
     """Seeds, each once: how many (``3``) or which (``[0, 1, 7]``).
 
-    Raises:
-        InputError: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.
+    Raises ``InputError``: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.
     """
     if type(written) is int and 0 < written <= MOST_SEEDS:
         return tuple(range(written))

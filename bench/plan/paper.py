@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.entry import Chosen, MethodEntry
+from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
-from bench.papers.labels import TOGETHER, assigned
-from bench.papers.layout import alike, comparison_groups, group_of, orientation
+from bench.papers.labels import TOGETHER, assigned, method_parts
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
 from bench.plan import deviations
-from bench.plan.cards import Cards, test_images, unshipped
+from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
@@ -24,7 +23,7 @@ from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, Tabl
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.reading.syntax import split_chain, split_list
+from bench.reading.syntax import split_list
 from bench.registry import Registry
 from bench.spec import percent
 
@@ -56,10 +55,8 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
 
     The overrides keep some cells: those whose method, backbone, dataset or rate is named, by its name or its label;
     ``NAME@FILE`` keeps those of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and
-    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too.
-
-    Raises:
-        InputError: all that is wrong with the declarations, each with its place; or nothing is left to run.
+    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too. Raises ``InputError``: all that is
+    wrong with the declarations, each with its place; or nothing is left to run.
     """
     overrides, cards = overrides or Overrides(), Cards(registry)
     overrides.check(registry.metrics)
@@ -112,10 +109,11 @@ class _Planner:
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
         self.problems.stop()
         note = " ".join(str(self.declared.get("note") or "").split())
+        heading = table.metric_as_printed or (self.metric.heading if self.metric else "")
         return TablePlan(
             name=table.name,
             title=f"{table.paper.upper()}, {table.title}",
-            measured=self.heading(),
+            measured=self.typed_metric.heading if self.typed_metric else heading,
             stub=table.stub,
             rows=table.rows,
             columns=table.columns,
@@ -127,12 +125,6 @@ class _Planner:
             notes=(note,) if note else (),
             published_note=table.note,
         )
-
-    def heading(self) -> str:
-        """The metric, as the command line or the paper writes it."""
-        if self.typed_metric:
-            return self.typed_metric.heading
-        return self.table.metric_as_printed or (self.metric.heading if self.metric else "")
 
     def find_metric(self, name: str, place: str) -> Metric:
         return find_at(name, self.cards.registry.metrics, place)
@@ -151,14 +143,14 @@ class _Planner:
         self.check_section(self.labels, (rows | columns) - {""})
         self.check_section(self.columns, columns - {""})
 
-    def check_section(self, section: Section, known: set[str]) -> None:
+    def check_section(self, section: Section, table_labels: set[str]) -> None:
         """What a section assigns to labels, one of the known or several together."""
         cells = [{*row, *column} for row in self.table.rows for column in self.table.columns]
-        for written, meaning in section.items():
-            place, labels = section.place(written), written.split(TOGETHER)
-            for label in {*labels} - known:
-                self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
-            if known.issuperset(labels) and not any(cell.issuperset(labels) for cell in cells):
+        for key, meaning in section.items():
+            place, labels = section.place(key), key.split(TOGETHER)
+            for label in {*labels} - table_labels:
+                self.problems.add(f"{place}: {choose(label, table_labels, 'label of this table')}")
+            if table_labels.issuperset(labels) and not any(cell.issuperset(labels) for cell in cells):
                 self.problems.add(f"{place}: no cell has the labels {' and '.join(labels)} together")
             if isinstance(meaning, Section):
                 self.check_values(meaning)
@@ -186,24 +178,26 @@ class _Planner:
                 readers[key](values[key], values.place(key))
 
     def baselines(self) -> list[str]:
-        """The labels of the rows that others are compared with."""
-        written = self.declared.get("baseline") or []
-        labels = written if isinstance(written, list) else [written]
-        known = {label for row in self.table.rows for label in row if label}
+        declared = self.declared.get("baseline") or []
+        labels = declared if isinstance(declared, list) else [declared]
+        row_labels = {label for row in self.table.rows for label in row if label}
         for label in labels:
-            if not isinstance(label, str) or label not in known:
-                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), known, 'row')}")
+            if not isinstance(label, str) or label not in row_labels:
+                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), row_labels, 'row')}")
         return [label for label in labels if isinstance(label, str)]
 
     def contests(self, baselines: Sequence[str]) -> Iterator[Contest]:
         """For each column the rows that the paper compares, each with the nearest baseline above it, or the first."""
         table = self.table
-        for shared, rows in comparison_groups(table).items():
+        groups = dict[Labels, list[int]]()
+        for row in range(len(table.rows)):
+            groups.setdefault(table.group_of(row), []).append(row)
+        for shared, rows in groups.items():
             bases = [row for row in rows if {*baselines} & {*table.rows[row]}]
-            others = [row for row in rows if row not in bases] if bases else []
-            pairs = [(row, max((base for base in bases if base < row), default=bases[0])) for row in others]
+            compared = [row for row in rows if row not in bases] if bases else []
+            pairs = [(row, max((base for base in bases if base < row), default=bases[0])) for row in compared]
             for at in range(len(table.columns)):
-                sign = orientation(table, at)
+                sign = table.orientation(at)
                 if sign or (table.ranking is None and bases):
                     yield Contest(
                         where=tuple(filter(None, (*shared, *telling_labels(table.columns, at)))),
@@ -219,10 +213,13 @@ class _Planner:
             return PlannedCell()
         axes = assigned(self.table, self.table.rows[row], self.table.columns[at])
         metric = self.typed_metric or self.metric or TOP1
+        of: dict[str, str] = {}
+        if not axes.get("average"):
+            of = {axis: str(axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in axes}
         if "metric" in axes:
             metric = self.find_metric(str(axes["metric"]), self.labels.place())
         cell = PlannedCell(
-            axes=self.axes(axes, row),
+            axes={**of, "method": self.name(row)},
             name=self.name(row),
             where=self.where(row, at),
             metric=metric,
@@ -235,7 +232,7 @@ class _Planner:
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
-            averages = tuple((row, other) for other in alike(self.table, at))
+            averages = tuple((row, other) for other in self.table.alike(at))
             return dataclasses.replace(
                 cell, averages=averages, ground=Ground(runs, other_metric=bool(self.scored(cell)))
             )
@@ -247,20 +244,14 @@ class _Planner:
             return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
         return cell
 
-    def axes(self, assigned_axes: Mapping[str, Any], row: int) -> dict[str, str]:
-        """What a cell is of, as far as its labels say."""
-        if assigned_axes.get("average"):
-            return {"method": self.name(row)}
-        stated = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
-        return {**stated, "method": self.name(row)}
-
     def runs(
         self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
     ) -> PlannedCell:
         typed, declared = split_list(self.overrides.backbones), str(axes["backbone"])
         name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
-        entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
+        entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.labels.place())
+        backbone = self.cards.backbone(name)
         names = {
             "method": labels["method"] | {entry.spec.full_name for entry in entries},
             "backbone": labels["backbone"] | {name},
@@ -296,17 +287,9 @@ class _Planner:
             *deviations.of_data(dataset, self.table.paper),
             *self.scored(cell),
         ]
-        images = test_images(dataset) if cell.metric.per_image else None
+        images = dataset.splits.get("test") if cell.metric.per_image else None
         ground = Ground(ground.runs, images, "; ".join(differs), bool(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
-
-    def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
-        """The candidates of a method, with the hyper-parameters that labels give to it in the place of its own."""
-        if isinstance(written, str):
-            written = {name: {} for name in split_chain(written)}
-        parts = dict(written) if isinstance(written, dict) else {}
-        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
-        return self.cards.methods(parts, self.labels.place())
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
         """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
@@ -326,14 +309,12 @@ class _Planner:
 
     def seeds(self, declared: object) -> tuple[int, ...]:
         assert self.protocol is not None
-        if self.overrides.seeds:
-            return self.overrides.typed_seeds()
+        stated = (declared, self.declared.place("seeds"))
         if declared is None:
-            return read_seeds(self.protocol.seeds.value, self.protocol.place)
-        return read_seeds(declared, self.declared.place("seeds"))
+            stated = (self.protocol.seeds.value, self.protocol.place)
+        return self.overrides.typed_seeds() or read_seeds(*stated)
 
     def scored(self, cell: PlannedCell) -> list[str]:
-        """How what is shown differs from what is printed."""
         printed, is_typed = self.metric or TOP1, self.typed_metric is not None
         return [*deviations.of_score(cell.metric, printed, is_typed, self.overrides.split)]
 
@@ -347,8 +328,7 @@ class _Planner:
         return self.columns.get(label) or self.labels.get(label) or {}
 
     def name(self, row: int) -> str:
-        """What a row is called among those that it is compared with."""
-        within = group_of(self.table, row)
+        within = self.table.group_of(row)
         labels = [label for label in self.no_dataset(self.table.rows[row]) if label not in within]
         return " / ".join(labels or self.table.rows[row])
 
@@ -356,7 +336,7 @@ class _Planner:
         """The labels that a claim over datasets holds equal."""
         columns = [label for label in telling_labels(self.table.columns, at) if label]
         columns = [label for label in columns if "dataset" not in self.of_column(label)]
-        return (*self.no_dataset(group_of(self.table, row)), *columns)
+        return (*self.no_dataset(self.table.group_of(row)), *columns)
 
     def no_dataset(self, row: Iterable[str]) -> Labels:
         """Labels of a row without those that stand for a dataset, and without empty ones."""

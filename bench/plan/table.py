@@ -47,13 +47,10 @@ class PlannedCell:
 
     Attributes:
         axes: what it is of: ``method``, ``backbone``, ``dataset``, ``rate`` as cells have them; none of an empty cell.
-        name: what it is called among those that it is compared with: a method.
         where: the labels that a claim over datasets holds equal.
         candidates: one, or several of which the best one counts (values that are swept).
         averages: the cells that it is the mean of; none where it has runs of its own.
         reason: why there is nothing to run; empty where there is.
-        printed: what was published; None where nothing was.
-        ground: what a verdict on it rests on.
         quoted: the published number is all there is, and stands in its place.
     """
 
@@ -76,7 +73,6 @@ class PlannedCell:
 
     @property
     def seeds(self) -> int:
-        """How many seeds it is to have."""
         return len(self.candidates[0].runs) if self.candidates else 0
 
 
@@ -98,13 +94,9 @@ class Contest:
 
 @dataclass(frozen=True)
 class TableRules:
-    """How a table is scored and tested.
+    """How a table is scored and tested, in the words of ``bench.rules``; ``across`` is empty where nothing is claimed.
 
-    Attributes:
-        selection: the point of its curve at which a run is scored, one of ``bench.rules.SELECTIONS``.
-        sweep: the split on which one of several candidates is chosen, one of ``bench.rules.SWEEPS``.
-        family: Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
-        across: the claim over the datasets, one of ``bench.rules.ACROSS``; empty for none.
+    ``family`` is Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
     """
 
     selection: str = "last"
@@ -121,12 +113,10 @@ class TablePlan:
     """A table with how each of its cells is obtained.
 
     Attributes:
-        name: ``demo``, ``gta/table2``.
         measured: what the values are, behind the title: a metric with its unit.
         common: what else is the same for all cells: ``dataset CUB``, ``backbone ViT-S``.
         within: what the cells of a contest have in common, as captions say it: ``dataset``, ``rate``.
         baseline: what captions call what the others are compared with; empty where there is no baseline.
-        notes: what has to be known about the runs, in sentences.
         published_note: what has to be known about the published numbers.
     """
 
@@ -147,11 +137,9 @@ class TablePlan:
 
     @property
     def is_published(self) -> bool:
-        """Whether it has published numbers."""
         return any(cell.printed for _, cell in self.places())
 
     def places(self) -> Iterator[tuple[Place, PlannedCell]]:
-        """Every cell with its place."""
         for row, line in enumerate(self.cells):
             for column, cell in enumerate(line):
                 yield (row, column), cell
@@ -171,9 +159,7 @@ class TablePlan:
 class Plan:
     """The tables that a command line names, with all their runs; what several cells need is trained once.
 
-    Attributes:
-        name: what was named: an experiment, a paper, or a table of it.
-        changes: a digest of what the command line changed; empty where it changed nothing.
+    ``changes`` is a digest of what the command line changed, empty where it changed nothing.
     """
 
     name: str
@@ -189,7 +175,6 @@ class Plan:
 
     @cached_property
     def unique(self) -> dict[str, RunSpec]:
-        """The runs by id, each once."""
         return {spec.id: spec for table in self.tables for spec in table.runs()}
 
     @property

@@ -33,9 +33,6 @@ class Scores:
 
     Top-1 is known of every run. Other metrics of a curve are in the records, and what these lack is computed from the
     predictions beside them; it is read when it is first asked for.
-
-    Args:
-        root: the folder of results.
     """
 
     def __init__(self, root: Path) -> None:
@@ -47,10 +44,8 @@ class Scores:
         """The place in a run's curve of the point that a selection rule picks, counted from 0.
 
         The rules are ``last``; ``best-val``, the first point of the best validation score by the selector, in its own
-        direction; and ``best-test``, an oracle that looks at the test split.
-
-        Raises:
-            ValueError: there is no such rule, or no point has a value to be picked by.
+        direction; and ``best-test``, an oracle that looks at the test split. Raises ``ValueError``: there is no such
+        rule, or no point has a value to be picked by.
         """
         at = self._picked(run, rule, selector)
         if at is None:
@@ -70,7 +65,12 @@ class Scores:
             InputError: a plug-in's metric cannot be computed.
         """
         if metric.of_run is not None:
-            return self._of_run(run, metric)
+            cost = self.cost(run)
+            value = metric.of_run(cost) if cost else math.nan
+            if math.isnan(value):
+                lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
+                self.reasons[run.folder, metric.name, ""] = lacks
+            return value
         values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric)
         return math.nan if at is None else values[at]
 
@@ -147,15 +147,6 @@ class Scores:
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
         ]
 
-    def _of_run(self, run: Finished, metric: Metric) -> float:
-        assert metric.of_run is not None
-        cost = self.cost(run)
-        value = metric.of_run(cost) if cost else math.nan
-        if math.isnan(value):
-            lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
-            self.reasons[run.folder, metric.name, ""] = lacks
-        return value
-
 
 def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
     """Predicted classes (points, images), labels (images,) and the other arrays of a split, each (points, images).
@@ -169,7 +160,6 @@ def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDAr
 
 
 def cost_of(record: Record | Scored) -> Cost:
-    """What a run took, from its record."""
     usage, timing = record.usage, record.timing
     energy = memory = None
     if usage is not None:

@@ -19,13 +19,13 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bench.errors import InputError
 from bench.records.files import in_threads, sync, write_file
-from bench.records.index import CURVES, SCORES, Index, Row, ScoredRow
+from bench.records.index import CURVES, SCORES, Index, RowType
 from bench.records.record import (
     AnyRecord,
     FailedRecord,
@@ -47,17 +47,11 @@ _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
 _READ_TOGETHER = 4096
 """Records whose text is in memory at a time."""
 
-_Row = TypeVar("_Row", Row, ScoredRow)
-
 
 class Finished(NamedTuple):
     """What tables need of a record.
 
-    Attributes:
-        id: of the run.
-        folder: its name in ``runs/``.
-        values: step, validation accuracy (None where there is none) and test accuracy of each point, in percent.
-        seconds: that the run took.
+    Its values are step, validation accuracy (None where there is none) and test accuracy of each point, in percent.
     """
 
     id: str
@@ -67,11 +61,7 @@ class Finished(NamedTuple):
 
 
 class Store:
-    """A folder of results.
-
-    Args:
-        root: the folder; it is made when something is first written.
-    """
+    """A folder of results; it is made when something is first written."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
@@ -110,19 +100,18 @@ class Store:
     def record(self, run_id: str) -> Stored:
         """The whole record of a run, finished or else failed, whose id begins so.
 
-        Raises:
-            InputError: there is none, or more than one, or it is damaged.
+        Raises ``InputError``: there is none, or more than one, or it is damaged.
         """
         paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
         paths |= {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
-        chosen = [path for whole_id, path in paths.items() if whole_id.startswith(run_id)]
-        if len(chosen) != 1:
-            count = "no record" if not chosen else f"{len(chosen)} records"
+        matching = [path for whole_id, path in paths.items() if whole_id.startswith(run_id)]
+        if len(matching) != 1:
+            count = "no record" if not matching else f"{len(matching)} records"
             raise InputError(f"{self.root}: {count} of a run whose id begins with '{run_id}'")
-        record = self._sound(chosen[0].parent.name, chosen[0].name)
+        record = self._sound(matching[0].parent.name, matching[0].name)
         if record is None:
-            raise InputError(f"{chosen[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
-        return Stored(record, chosen[0])
+            raise InputError(f"{matching[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
+        return Stored(record, matching[0])
 
     def holds(self, spec: RunSpec) -> bool:
         """Whether there is a record of a run, sound or not; looks at one file."""
@@ -166,7 +155,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, draft: Path, spec: RunSpec, record: Record | Mapping[str, Any]) -> Path:
-        """Make a draft with a run's files its record; if another process was first, that one's stays.
+        """Make a draft, which holds a run's files, the run's record; if another process was first, that record stays.
 
         Of a mapping of the record's entries, schema, id, label and spec are filled in.
 
@@ -222,26 +211,11 @@ class Store:
             return sorted(entry.name for entry in entries if entry.is_dir())
         return []
 
-    def _stamps(self) -> dict[str, int]:
-        """A stamp of each finished run's folder that changes with its record; 0 where there is no record in it."""
-        runs = os.path.join(self.root, "runs")
-
-        def stamp(folder: str) -> int:
-            try:
-                stat = os.stat(f"{runs}/{folder}/record.json")
-            except OSError:
-                return 0
-            return stat.st_mtime_ns ^ stat.st_size
-
-        folders = self._folders("runs")
-        return dict(zip(folders, in_threads(stamp, folders), strict=True))
-
     def _attempts(self) -> Iterator[tuple[str, str]]:
         """Run id and folder of every failed attempt, the last ones last."""
         return iter(sorted(self._ids("failed"), key=lambda attempt: _attempt(attempt[1])))
 
     def _ids(self, kind: str) -> Iterator[tuple[str, str]]:
-        """Run id and folder of every record of a kind."""
         for folder in self._folders(kind):
             if match := _ID.search(folder):
                 yield match[1], folder
@@ -252,7 +226,6 @@ class Store:
             return read_record((self.root / kind / folder / "record.json").read_bytes())
 
     def _sound(self, kind: str, folder: str) -> AnyRecord | None:
-        """A record as it is; None where it is damaged."""
         with contextlib.suppress(*UNSOUND):
             return self._record(kind, folder)
         return None
@@ -267,17 +240,27 @@ class Store:
             return b""
 
         for start in range(0, len(folders), _READ_TOGETHER):
-            part = folders[start : start + _READ_TOGETHER]
-            yield from zip(part, in_threads(content, part), strict=True)
+            batch = folders[start : start + _READ_TOGETHER]
+            yield from zip(batch, in_threads(content, batch), strict=True)
 
-    def _rows(self, index: Index[_Row]) -> dict[str, _Row | None]:
+    def _rows(self, index: Index[RowType]) -> dict[str, RowType | None]:
         """The row of each finished run by folder, None where its record is damaged; the index is brought up to date."""
         path = self.root / index.file
-        indexed: dict[str, _Row] = {}
+        indexed: dict[str, RowType] = {}
         with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
             indexed = {row.folder: row for row in index.decode(path.read_bytes())}
-        stamps = self._stamps()
-        rows: dict[str, _Row | None] = {folder: indexed.get(folder) for folder in stamps}
+        runs, folders = os.path.join(self.root, "runs"), self._folders("runs")
+
+        def stamp(folder: str) -> int:
+            """A number that changes with a folder's record; 0 where there is none in it."""
+            try:
+                stat = os.stat(f"{runs}/{folder}/record.json")
+            except OSError:
+                return 0
+            return stat.st_mtime_ns ^ stat.st_size
+
+        stamps = dict(zip(folders, in_threads(stamp, folders), strict=True))
+        rows: dict[str, RowType | None] = {folder: indexed.get(folder) for folder in stamps}
         stale = [folder for folder, row in rows.items() if row is None or row.stamp != stamps[folder]]
         for folder, content in self._contents(stale):
             rows[folder] = self._row(index, folder, stamps[folder], content)
@@ -287,7 +270,7 @@ class Store:
                 write_file(path, index.encode(sound.values()))
         return rows
 
-    def _row(self, index: Index[_Row], folder: str, stamp: int, content: bytes) -> _Row | None:
+    def _row(self, index: Index[RowType], folder: str, stamp: int, content: bytes) -> RowType | None:
         """The row of a record; None where it is damaged. Raises ``InputError`` where it is of a newer version."""
         with contextlib.suppress(*UNSOUND), self._no_newer("runs", folder):
             schema_of(content)
@@ -315,5 +298,4 @@ def folder_name(spec: RunSpec) -> str:
 
 
 def slug(label: str) -> str:
-    """A label as the names of folders have it."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", label)

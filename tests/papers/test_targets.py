@@ -12,7 +12,6 @@ import pytest
 
 from bench.cli import main
 from bench.papers.claims import NOT_TESTABLE, Judgement
-from bench.papers.targets import tables_of
 from bench.registry import Registry
 
 REGISTRY = Registry()
@@ -105,8 +104,8 @@ def test_what_no_table_is_called_is_refused(command: str, capsys: pytest.Capture
 
 
 def test_tables_are_named_once_and_in_order() -> None:
-    assert tables_of(["lacvit", "gta/table3", "gta/table3"], REGISTRY) == ["gta/table3", "lacvit/table1"]
-    assert tables_of([], REGISTRY) == list(REGISTRY.table_files)
+    assert REGISTRY.tables_of(["lacvit", "gta/table3", "gta/table3"]) == ["gta/table3", "lacvit/table1"]
+    assert REGISTRY.tables_of([]) == list(REGISTRY.table_files)
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:
