@@ -38,14 +38,9 @@ Chosen = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method under its label; each policy acts on what the ones before it made.
+    """A method under its label, with the settings of the protocol that are its own.
 
-    Attributes:
-        label: what tables call it.
-        card: of the method.
-        hyper: its hyper-parameters, resolved.
-        policies: the card and hyper-parameters of each.
-        settings: of the protocol, in the place of those that all methods have.
+    Each policy acts on what the ones before it made.
     """
 
     label: str
@@ -56,12 +51,10 @@ class MethodEntry:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the method and its policies need of a backbone."""
         return self.card.needs.union(*(card.needs for card, _ in self.policies))
 
     @property
     def spec(self) -> MethodSpec:
-        """What a run's spec keeps of the row."""
         policies = tuple(MethodSpec(card.name, card.means, hyper) for card, hyper in self.policies)
         return MethodSpec(self.card.name, self.card.means, self.hyper, policies)
 
@@ -81,20 +74,13 @@ class MethodRow:
 
 
 def read_entries(label: str, value: Any, place: str, registry: Registry) -> list[MethodEntry]:
-    """A method of a file, or as many candidates as the values that are lists span.
+    """A method of a file, written in one of ``FORMS``, or as many candidates as the values that are lists span.
 
-    Args:
-        label: what tables call it.
-        value: one of ``FORMS``.
-        place: where it is written.
-        registry: the methods there are.
-
-    Raises:
-        InputError: it has another form, or names what there is not.
+    Raises ``InputError``: it has another form, or names what there is not.
     """
     parts = _parts(label, value, place)
-    lists = [(part, name, values) for part, given in parts.items() for name, values in given.items()]
-    lists = [(part, name, values) for part, name, values in lists if isinstance(values, list)]
+    written = [(owner, name, values) for owner, settings in parts.items() for name, values in settings.items()]
+    lists = [(owner, name, values) for owner, name, values in written if isinstance(values, list)]
     for _, name, values in lists:
         if not values:
             raise InputError(f"{place}: '{label}': the list of {name} is empty")
@@ -104,12 +90,14 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
         raise InputError(f"{place}: '{label}': its lists span {spanned:,} candidates; {most}")
     entries = []
     for point in itertools.product(*(values for _, _, values in lists)):
-        chosen = {part: dict(given) for part, given in parts.items()}
-        for (part, name, _), picked in zip(lists, point, strict=True):
-            chosen[part][name] = picked
-        marks = ", ".join(f"{name}={picked}" for (_, name, _), picked in zip(lists, point, strict=True))
-        settings = tuple(chosen.pop(SETTINGS, {}).items())
-        entries.append(_entry(f"{label} ({marks})" if marks else label, [*chosen.items()], settings, place, registry))
+        candidate = {owner: dict(settings) for owner, settings in parts.items()}
+        marks = []
+        for (owner, name, _), picked in zip(lists, point, strict=True):
+            candidate[owner][name] = picked
+            marks.append(f"{name}={picked}")
+        settings = tuple(candidate.pop(SETTINGS, {}).items())
+        marked = f"{label} ({', '.join(marks)})" if marks else label
+        entries.append(_entry(marked, [*candidate.items()], settings, place, registry))
     return entries
 
 
@@ -120,40 +108,37 @@ def _parts(label: str, value: Any, place: str) -> dict[str, dict[str, Any]]:
         if len({*chain}) < len(chain):
             raise InputError(f"{place}: '{label}': {max(chain, key=chain.count)} stands there twice")
         value = dict.fromkeys(chain)
-    parts = {str(name): given or {} for name, given in value.items()} if isinstance(value, dict) else {}
-    if parts.keys() <= {SETTINGS} or not all(isinstance(given, dict) for given in parts.values()):
+    parts = {str(name): settings or {} for name, settings in value.items()} if isinstance(value, dict) else {}
+    if parts.keys() <= {SETTINGS} or not all(isinstance(settings, dict) for settings in parts.values()):
         raise InputError(f"{place}: '{label}' must be a method's name, or {{name: {{hyper-parameter: value}}}}")
-    return {name: dict(given) for name, given in parts.items()}
+    return parts
 
 
-def typed_entry(written: str, registry: Registry) -> MethodEntry:
+def typed_entry(text: str, registry: Registry) -> MethodEntry:
     """A row of the command line: ``gta(weight=1)+transmix``. Raises ``InputError`` where it is not of that form."""
-    chosen = [split_call(part, "--methods") for part in _chain(written, "--methods")]
-    return _entry(written, chosen, (), "--methods", registry)
+    calls = [split_call(part, "--methods") for part in _chain(text, "--methods")]
+    return _entry(text, calls, (), "--methods", registry)
 
 
-def _chain(written: str, place: str) -> list[str]:
+def _chain(text: str, place: str) -> list[str]:
     """A method and its policies as written, none of them empty."""
-    parts = split_chain(written)
-    if not parts or written.strip()[0] == "+" or written.strip()[-1] == "+":
-        raise InputError(f"{place}: '{written}' must be a method's name, or one with policies behind it: gta+transmix")
+    parts = split_chain(text)
+    if not parts or text.strip()[0] == "+" or text.strip()[-1] == "+":
+        raise InputError(f"{place}: '{text}' must be a method's name, or one with policies behind it: gta+transmix")
     return parts
 
 
 def _entry(
-    label: str, chosen: Sequence[tuple[str, Mapping[str, Any]]], settings: Chosen, place: str, registry: Registry
+    label: str, calls: Sequence[tuple[str, Mapping[str, Any]]], settings: Chosen, place: str, registry: Registry
 ) -> MethodEntry:
-    cards = [_card(name, place, registry) for name, _ in chosen]
+    for name, _ in calls:
+        if name not in registry.method_files:
+            raise InputError(f"{place}: {choose(name, registry.method_files, 'method')}")
+    cards = [registry.method(name) for name, _ in calls]
     for card in cards[1:]:
         if not card.policy:
-            policies = ", ".join(name for name in registry.method_files if registry.method(name).policy)
-            known = policies or "there is none"
-            raise InputError(f"{place}: '{label}': {card.name} cannot act on another method; policies can ({known})")
-    resolved = [(card, card.resolve(dict(hyper), place)) for card, (_, hyper) in zip(cards, chosen, strict=True)]
+            policies = [name for name in registry.method_files if registry.method(name).policy]
+            which = ", ".join(policies) or "there is none"
+            raise InputError(f"{place}: '{label}': {card.name} cannot act on another method; policies can ({which})")
+    resolved = [(card, card.resolve(hyper, place)) for card, (_, hyper) in zip(cards, calls, strict=True)]
     return MethodEntry(label, *resolved[0], tuple(resolved[1:]), settings)
-
-
-def _card(name: str, place: str, registry: Registry) -> MethodCard:
-    if name not in registry.method_files:
-        raise InputError(f"{place}: {choose(name, registry.method_files, 'method')}")
-    return registry.method(name)

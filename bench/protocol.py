@@ -78,17 +78,9 @@ class Recipe:
         return replace(self, steps=steps, first=0, last=steps, warmup=min(self.warmup - taken.warmup, steps))
 
     def in_batches(self, size: int, of: int) -> Recipe:
-        """The same schedule with its steps counted in batches of another size.
+        """The same schedule, less a part of a batch, with its steps counted in batches of another size than ``of``.
 
-        Args:
-            size: images a batch.
-            of: images of the batches that the steps of this one are.
-
-        Returns:
-            A recipe for as many images, less a part of a batch.
-
-        Raises:
-            InputError: not one such batch can be filled.
+        Raises ``InputError``: not one such batch can be filled.
         """
         if size == of:
             return self
@@ -117,11 +109,7 @@ class Protocol:
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     batch_size: int = hyper(64, low=1, source="images a step")
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
-    augmentation: str = hyper(
-        "crop_flip",
-        choices=AUGMENTATIONS,
-        source="of the training images",
-    )
+    augmentation: str = hyper("crop_flip", choices=AUGMENTATIONS, source="of the training images")
     mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")
     cutmix: float = hyper(0.0, low=0, source="alpha of CutMix; 0: none (deit: 1.0)")
     mix_probability: float = hyper(1.0, low=0, high=1, source="of a batch being mixed, where Mixup or CutMix is on")
@@ -153,19 +141,17 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
     Raises:
         InputError: an unknown key, a wrong value, or neither or both of steps and epochs.
     """
-    problems = Problems()
-    known = {Recipe: declared(Recipe), Protocol: declared(Protocol)}
-    values: dict[type, dict[str, Any]] = {Recipe: {}, Protocol: {}}
+    problems, values = Problems(), dict[str, Any]()
+    of_recipe, of_protocol = declared(Recipe), declared(Protocol)
+    settings = {**of_recipe, **of_protocol}
     for key, value, where in written:
-        owner = next((owner for owner in known if key in known[owner]), None)
-        if owner is None:
-            problems.add(f"{where}: {choose(key, [*known[Recipe], *known[Protocol]], 'protocol setting')}")
-            continue
         try:
-            values[owner][key] = known[owner][key].check(value, f"{where}: protocol")
+            if key not in settings:
+                raise InputError(f"{where}: {choose(key, settings, 'protocol setting')}")
+            values[key] = settings[key].check(value, f"{where}: protocol")
         except InputError as error:
             problems.add(error)
-    recipe = Recipe(**values[Recipe])
+    recipe = Recipe(**{key: values[key] for key in of_recipe.keys() & values.keys()})
     if not problems.found and bool(recipe.steps) == bool(recipe.epochs):
         problems.add(f"{place}: a protocol gives either steps or epochs (such as steps: 300)")
     if recipe.steps and recipe.warmup >= recipe.steps:
@@ -175,10 +161,10 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
     if recipe.warmup_epochs and recipe.steps:
         problems.add(f"{place}: a protocol of steps has its warm-up in steps: warmup, in the place of warmup_epochs")
     if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
-        told = f"({recipe.warmup_epochs:g} epochs) must be shorter than the schedule ({recipe.epochs})"
-        problems.add(f"{place}: the warm-up {told}")
+        shorter = f"must be shorter than the schedule ({recipe.epochs})"
+        problems.add(f"{place}: the warm-up ({recipe.warmup_epochs:g} epochs) {shorter}")
     problems.stop()
-    return Protocol(recipe=recipe, **values[Protocol])
+    return Protocol(recipe=recipe, **{key: values[key] for key in of_protocol.keys() & values.keys()})
 
 
 def declared(cls: type) -> dict[str, Hyper]:

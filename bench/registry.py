@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,37 @@ from bench.cards.folders import typed_path
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose, shortened
-from bench.metrics import METRICS, Metric, find
+from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
 from bench.reading.loading import load_checked, load_file
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What something that is found by the name of its file may be called."""
 
-_KINDS = (
-    "methods",
-    "backbones",
-    "datasets",
-    "experiments",
-    "paper_tables",
-    "launchers",
-    "readers",
-    "metrics",
-    "formats",
-)
-_NO_TABLES = ("protocol.yaml", "claims.yaml")
+_PATTERNS = {
+    "methods": "*.py",
+    "backbones": "*.yaml",
+    "datasets": "*.yaml",
+    "experiments": "*.yaml",
+    "paper_tables": "*/*.yaml",
+    "launchers": "*.py",
+    "readers": "*.py",
+    "metrics": "*.py",
+    "formats": "*.py",
+}
+"""The folders in which things are found, each with the names of its files."""
+
+
+def _files_of(kind: str) -> cached_property[dict[str, Path]]:
+    """The files of a kind, by name."""
+    return cached_property(lambda registry: registry._files(kind))
+
+
+def _files_of_papers(name: str) -> cached_property[dict[str, Path]]:
+    """The files of one name, by the short name of their paper."""
+    return cached_property(
+        lambda registry: {path.parent.name: path for path in registry._paper_files if path.name == name}
+    )
 
 
 class Registry:
@@ -48,92 +60,75 @@ class Registry:
     Args:
         plugins: method files, or folders with ``methods/``, ``datasets/`` or another of the suite's folders in them.
 
+    Attributes:
+        backbone_files, dataset_files: cards.
+        experiment_files: declared experiments.
+        launcher_files: run when one is chosen.
+        format_files: formats of tables that plug-ins bring, each run when a table is written so.
+        protocol_files, claims_files: what each paper says about its runs and about its tables.
+
     Raises:
         InputError: a plugin does not exist or has nothing in it, or a name is taken twice.
     """
 
     def __init__(self, plugins: Iterable[str | Path] = ()) -> None:
         self.plugins = tuple(map(_plugin, plugins))
+        self.roots = [*map(Path, bench.__path__), *(plugin for plugin in self.plugins if plugin.is_dir())]
+
+    backbone_files = _files_of("backbones")
+    dataset_files = _files_of("datasets")
+    experiment_files = _files_of("experiments")
+    launcher_files = _files_of("launchers")
+    format_files = _files_of("formats")
+    protocol_files = _files_of_papers("protocol.yaml")
+    claims_files = _files_of_papers("claims.yaml")
 
     @cached_property
     def method_files(self) -> dict[str, Path]:
-        """The file of each method, by name."""
-        single = [plugin for plugin in self.plugins if plugin.is_file()]
-        return self._files("methods", "*.py", extra=single)
-
-    @cached_property
-    def backbone_files(self) -> dict[str, Path]:
-        """The card of each backbone, by name."""
-        return self._files("backbones", "*.yaml")
-
-    @cached_property
-    def dataset_files(self) -> dict[str, Path]:
-        """The card of each dataset, by name."""
-        return self._files("datasets", "*.yaml")
+        return self._files("methods", extra=[plugin for plugin in self.plugins if plugin.is_file()])
 
     @cached_property
     def reader_files(self) -> dict[str, Path]:
         """The file of each reader of datasets that plug-ins bring, by name; it runs when such a dataset is opened."""
-        readers = self._files("readers", "*.py")
+        readers = self._files("readers")
         if taken := sorted(readers.keys() & {*READERS, *MASK_READERS}):
             raise InputError(f"{readers[taken[0]]}: the suite has a reader called '{taken[0]}'; rename this one")
         return readers
 
     @cached_property
-    def format_files(self) -> dict[str, Path]:
-        """The file of each format of tables that plug-ins bring, by name; it runs when a table is written so."""
-        return self._files("formats", "*.py")
-
-    @cached_property
-    def launcher_files(self) -> dict[str, Path]:
-        """The file of each launcher, by name."""
-        return self._files("launchers", "*.py")
-
-    @cached_property
-    def experiment_files(self) -> dict[str, Path]:
-        """Each declared experiment, by name."""
-        return self._files("experiments", "*.yaml")
-
-    @cached_property
     def table_files(self) -> dict[str, Path]:
         """Each paper table, by ``paper/table``."""
-        found = {f"{path.parent.name}/{path.stem}": path for path in self._paper_files()}
-        return {name: path for name, path in found.items() if path.name not in _NO_TABLES}
-
-    @cached_property
-    def protocol_files(self) -> dict[str, Path]:
-        """The protocol of each paper, by its short name."""
-        return {path.parent.name: path for path in self._paper_files() if path.name == "protocol.yaml"}
-
-    @cached_property
-    def claims_files(self) -> dict[str, Path]:
-        """What each paper says about its tables, by its short name."""
-        return {path.parent.name: path for path in self._paper_files() if path.name == "claims.yaml"}
+        tables = [path for path in self._paper_files if path.name not in ("protocol.yaml", "claims.yaml")]
+        return {f"{path.parent.name}/{path.stem}": path for path in tables}
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """Every metric, by name: the suite's own and those of plug-ins, whose files are run.
 
-        Raises:
-            InputError: a file declares none, or one of another name, or a name is taken twice.
+        Raises ``InputError``: a file declares none, or one of another name, or a name is taken twice.
         """
-        folders = [folder for plugin in self.plugins if plugin.is_dir() and (folder := plugin / "metrics").is_dir()]
         metrics = dict(METRICS)
-        for path in [path for folder in folders for path in sorted(folder.glob("*.py"))]:
+        for path in _paths(filter(Path.is_dir, self.plugins), "metrics"):
             metric = _load_metric(path)
             if metric.name in metrics:
                 raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename the file and it")
             metrics[metric.name] = metric
         return metrics
 
-    def metric(self, name: str) -> Metric:
-        """The metric of a name. Raises ``InputError`` where there is none; says which there are."""
-        return find(name, self.metrics)
-
     @property
     def papers(self) -> list[str]:
-        """The papers that have tables, by their short names."""
         return list(dict.fromkeys(name.partition("/")[0] for name in self.table_files))
+
+    def tables_of(self, targets: Collection[str]) -> list[str]:
+        """The tables that are named, by themselves (``gta/table2``) or by their paper (``gta``); all where none is.
+
+        Raises ``InputError``: there is no such paper or table.
+        """
+        names = [*self.papers, *self.table_files]
+        for target in targets:
+            if target not in names:
+                raise InputError(choose(target, names, "paper or table"))
+        return [name for name in self.table_files if not targets or {name, name.partition("/")[0]} & {*targets}]
 
     def method(self, name: str) -> MethodCard:
         """The card of a method. Raises ``InputError`` where there is none of that name."""
@@ -142,8 +137,7 @@ class Registry:
     def load_method(self, card: MethodCard) -> type[Any]:
         """The method's class; this runs its file and those it derives from, and so imports torch.
 
-        Raises:
-            Exception: whatever running the file raises; ``RuntimeError`` where it would end the process.
+        Raises ``Exception``: whatever running the file raises; ``RuntimeError`` where it would end the process.
         """
         if card.parent:
             self.load_method(self.method(card.parent))
@@ -173,8 +167,8 @@ class Registry:
             raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
         if target in self.experiment_files:
             return read_document(self.experiment_files[target])
-        known = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
-        raise InputError(f"{choose(target, known, 'experiment, paper or table')}; a path ending in .yaml is read too")
+        choices = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
+        raise InputError(f"{choose(target, choices, 'experiment, paper or table')}; a path ending in .yaml is read too")
 
     def table_file(self, name: str) -> Path:
         """The file of a paper's table. Raises ``InputError`` where there is none of that name."""
@@ -183,31 +177,31 @@ class Registry:
     def _method_file(self, name: str) -> Path:
         return self._find(self.method_files, name, "method")
 
-    def _folders(self, kind: str) -> list[Path]:
-        roots = [Path(root) for root in bench.__path__] + [plugin for plugin in self.plugins if plugin.is_dir()]
-        return [folder for root in roots if (folder := root / kind).is_dir()]
-
+    @cached_property
     def _paper_files(self) -> list[Path]:
-        return [path for folder in self._folders("paper_tables") for path in sorted(folder.glob("*/*.yaml"))]
+        return _paths(self.roots, "paper_tables")
 
-    def _files(self, kind: str, pattern: str, extra: Sequence[Path] = ()) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        paths = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
-        for path in [path for path in paths if path.name != "__init__.py"] + list(extra):
+    def _files(self, kind: str, extra: Sequence[Path] = ()) -> dict[str, Path]:
+        files: dict[str, Path] = {}
+        for path in [*(path for path in _paths(self.roots, kind) if path.name != "__init__.py"), *extra]:
             name = path.stem
             if not NAME.fullmatch(name):
                 raise InputError(f"{path}: '{name}' cannot be a name: letters, digits and _ only, a letter first")
-            if name in found and found[name] != path:
-                raise InputError(f"two {kind} are called '{name}': {found[name]} and {path}; rename one")
-            found[name] = path
-        return found
+            if files.setdefault(name, path) != path:
+                raise InputError(f"two {kind} are called '{name}': {files[name]} and {path}; rename one")
+        return files
 
-    def _find(self, known: dict[str, Path], name: str, what: str, also: str = "") -> Path:
-        if name not in known:
+    def _find(self, files: dict[str, Path], name: str, what: str, also: str = "") -> Path:
+        if name not in files:
             # where it is plain what was meant, a list of what there is would only stand before it
-            told = f"no {what} is called '{shortened(name)}'" if "did you mean" in also else choose(name, known, what)
-            raise InputError(told + (f"; {also}" if also else ""))
-        return known[name]
+            lacking = f"no {what} is called '{shortened(name)}'"
+            problem = lacking if "did you mean" in also else choose(name, files, what)
+            raise InputError(problem + (f"; {also}" if also else ""))
+        return files[name]
+
+
+def _paths(roots: Iterable[Path], kind: str) -> list[Path]:
+    return [path for root in roots for path in sorted(root.glob(f"{kind}/{_PATTERNS[kind]}"))]
 
 
 def _plugin(given: str | Path) -> Path:
@@ -218,8 +212,10 @@ def _plugin(given: str | Path) -> Path:
         raise InputError(f"--plugin: {error}") from None
     if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
         raise InputError(f"--plugin {plugin}: there is no such folder or .py file")
-    if plugin.is_dir() and not any((plugin / kind).is_dir() for kind in _KINDS):
-        raise InputError(f"--plugin {plugin}: it has none of the folders {', '.join(_KINDS)}; or name a .py file in it")
+    if plugin.is_dir() and not any((plugin / kind).is_dir() for kind in _PATTERNS):
+        raise InputError(
+            f"--plugin {plugin}: it has none of the folders {', '.join(_PATTERNS)}; or name a .py file in it"
+        )
     return plugin
 
 

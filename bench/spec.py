@@ -93,7 +93,7 @@ def identity(spec: RunSpec) -> dict[str, Any]:
         "dataset": spec.dataset.means,
         "rate": spec.rate,
         "protocol": {**written(spec.protocol), "recipe": written(spec.protocol.recipe)},
-        "seeds": _drawn_seeds(spec.seeds),
+        "seeds": dict(vars(spec.seeds)),
     }
 
 
@@ -105,6 +105,11 @@ def method_identity(method: MethodSpec) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
+def method_digest(method: MethodSpec) -> str:
+    return digest(method_identity(method))
+
+
+@lru_cache(maxsize=1024)
 def written(declared: Any) -> dict[str, Any]:
     """The plain fields of a dataclass instance that differ from their default, by name."""
     plain = (field for field in dataclasses.fields(declared) if field.default is not dataclasses.MISSING)
@@ -112,8 +117,6 @@ def written(declared: Any) -> dict[str, Any]:
 
 
 _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 _HERE = "\0seeds\0"
 """Stands for what comes later in an encoded identity; no name or value holds such characters."""
 
@@ -128,24 +131,15 @@ def _hashed(text: str) -> str:
 
 
 def with_seeds(first: RunSpec, drawn: Iterable[tuple[int, Seeds]]) -> list[RunSpec]:
-    """The runs that differ from one in their seeds alone; what they share is looked up once.
-
-    Args:
-        first: one of them.
-        drawn: the declared seed of each, with what was drawn.
-    """
-    before, after = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
+    """The runs that differ from one in their seeds alone; what they share is looked up once."""
+    head, tail = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
     runs = []
     for seed, seeds in drawn:
         spec = RunSpec(first.method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed)
         # what the cached property would compute: the encoded identity, with these seeds in their place
-        vars(spec)["id"] = _hashed(f"{before}{_PLAIN.encode(_drawn_seeds(seeds))}{after}")
+        vars(spec)["id"] = _hashed(f"{head}{_PLAIN.encode(vars(seeds))}{tail}")
         runs.append(spec)
     return runs
-
-
-def _drawn_seeds(seeds: Seeds) -> dict[str, int]:
-    return {"subset": seeds.subset, "init": seeds.init, "order": seeds.order}
 
 
 def derive(purpose: str, *along: object) -> int:
@@ -156,28 +150,13 @@ def derive(purpose: str, *along: object) -> int:
 _drawn = lru_cache(maxsize=65536)(derive)  # methods share their draws
 
 
-def draw_seeds(axes: Mapping[str, object], vary: Mapping[str, Sequence[str]]) -> Seeds:
-    """The seeds of a run.
-
-    Args:
-        axes: the run's value (or digest) along each of ``AXES``.
-        vary: for ``subset``, ``init`` and ``order``, the axes along which that draw changes.
-    """
-    return Seeds(
-        **{purpose: _drawn(purpose, *((axis, axes[axis]) for axis in sorted(vary[purpose]))) for purpose in vary}
-    )
-
-
 def draw_cell(axes: Mapping[str, object], seeds: Sequence[int], vary: Mapping[str, Sequence[str]]) -> tuple[Seeds, ...]:
-    """The seeds of the runs of a cell; cells that share their draws share the work.
+    """The seeds of the runs of a cell, whose axes are all but ``seed``; cells that share their draws share the work.
 
-    Args:
-        axes: the cell's value (or digest) along each of ``AXES`` but ``seed``.
-        seeds: the declared ones.
-        vary: as for ``draw_seeds``.
+    ``vary`` gives, for ``subset``, ``init`` and ``order``, the axes along which that draw changes.
     """
     used = sorted({axis for along in vary.values() for axis in along} - {"seed"})
-    purposes = tuple((purpose, tuple(along)) for purpose, along in vary.items())
+    purposes = tuple((purpose, tuple(sorted(along))) for purpose, along in vary.items())
     return _drawn_cell(tuple((axis, axes[axis]) for axis in used), tuple(seeds), purposes)
 
 
@@ -185,7 +164,12 @@ def draw_cell(axes: Mapping[str, object], seeds: Sequence[int], vary: Mapping[st
 def _drawn_cell(
     axes: tuple[tuple[str, object], ...], seeds: tuple[int, ...], purposes: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> tuple[Seeds, ...]:
-    return tuple(draw_seeds({**dict(axes), "seed": seed}, dict(purposes)) for seed in seeds)
+    drawn = []
+    for seed in seeds:
+        cell = {**dict(axes), "seed": seed}
+        of_run = {purpose: _drawn(purpose, *((axis, cell[axis]) for axis in along)) for purpose, along in purposes}
+        drawn.append(Seeds(**of_run))
+    return tuple(drawn)
 
 
 def percent(rate: float) -> str:

@@ -27,13 +27,10 @@ class BackboneCard:
 
     Attributes:
         name: as it is written in an experiment, weights included (``timm:vit_tiny_patch16_224@none``).
-        title: one line about it.
-        model: the timm architecture to build.
         arguments: what ``timm.create_model`` is given.
         weights: ``"none"``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
         sha256: of that file, checked when it is loaded.
         offers: probes and parts that methods may need.
-        facts: the card's other entries, for people.
         means: digest of what decides a run's result.
     """
 
@@ -57,13 +54,11 @@ class BackboneCard:
         """Raise ``InputError`` where the card ships no weights and none were given."""
         if self.weights == TO_BE_GIVEN:
             published = " ".join(self.facts["published"].split())
-            made = (
-                f"what 'bench convert {self.name} CHECKPOINT' makes of the one" if "convert" in self.facts else "those"
-            )
-            place = converted_weights(self.name)
+            converted = f"what 'bench convert {self.name} CHECKPOINT' makes of the one"
             raise InputError(
-                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with {made} published "
-                f"at {published}, or put that file at {place}, or {self.name}@none for random ones"
+                f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with "
+                f"{converted if 'convert' in self.facts else 'those'} published at {published}, or put that file at "
+                f"{converted_weights(self.name)}, or {self.name}@none for random ones"
             )
 
 
@@ -73,31 +68,27 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     A card ships its weights beside it, has ``weights: timm`` for those that timm fetches, or says under ``published``
     where they are to be had; the latter are looked for where ``bench convert`` puts them, and without them the card can
     be listed and shown by its name alone, not planned. It offers what its architecture does, if it lists no ``offers``.
-
-    Raises:
-        InputError: the file is malformed, or the weights cannot be used.
+    Raises ``InputError``: the file is malformed, or the weights cannot be used.
     """
-    facts, (_, chooses, chosen) = read_document(path), name.partition("@")
+    facts, (_, chooses, weights_text) = read_document(path), name.partition("@")
     title, model = facts.text("title"), facts.text("model")
     arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
     if not isinstance(arguments, dict) or not isinstance(offers, list) or any(type(it) is not str for it in offers):
         raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list of texts")
-    own = path.with_suffix(".safetensors")
-    if "published" in facts and not own.is_file():
-        own = converted_weights(name)
+    shipped = path.with_suffix(".safetensors")
+    file = converted_weights(name) if "published" in facts and not shipped.is_file() else shipped
+    weights, sha256 = str(file), ""
     if chooses:
-        weights, sha256 = _weights(chosen, name, "convert" in facts)
+        weights, sha256 = _weights(weights_text, name, "convert" in facts)
     elif "weights" in facts:
         if facts["weights"] != "timm":
             raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
-        weights, sha256 = "pretrained", ""
-    elif "published" in facts and not own.is_file():
+        weights = "pretrained"
+    elif "published" in facts and not file.is_file():
         facts.text("published")
-        weights, sha256 = TO_BE_GIVEN, ""
-    elif "sha256" in facts or not own.is_file():
-        weights, sha256 = str(own), facts.text("sha256")
+        weights = TO_BE_GIVEN
     else:
-        weights, sha256 = str(own), file_sha256(own)
+        sha256 = facts.text("sha256") if "sha256" in facts or not file.is_file() else file_sha256(file)
     means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
     offered = frozenset(offers) | head_offers(model, weights)
     return BackboneCard(name, title, model, arguments, weights, sha256, offered, facts, means)
@@ -106,16 +97,15 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
 def timm_backbone(name: str) -> BackboneCard:
     """The card of ``timm:NAME`` or ``timm:NAME@WEIGHTS``; what it offers is known from its name, without building it.
 
-    Raises:
-        InputError: the name cannot be a timm model's, or the weights cannot be used.
+    Raises ``InputError``: the name cannot be a timm model's, or the weights cannot be used.
     """
-    plain, chooses, chosen = name.partition("@")
+    plain, chooses, weights_text = name.partition("@")
     model = plain.removeprefix("timm:")
     if not _TIMM_NAME.fullmatch(model):
         raise InputError(
             f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them{_meant(model)}"
         )
-    weights, sha256 = _weights(chosen, name) if chooses else ("pretrained", "")
+    weights, sha256 = _weights(weights_text, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
     offers = timm_offers(model) | head_offers(model, weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
@@ -138,21 +128,21 @@ def _meant(model: str) -> str:
     return f"; did you mean timm:{last}{'@' + weights if weights else ''}?"
 
 
-def _weights(chosen: str, name: str, convertible: bool = False) -> tuple[str, str]:
+def _weights(text: str, name: str, convertible: bool = False) -> tuple[str, str]:
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
-    if chosen == "none":
+    if text == "none":
         return "none", ""
-    path = Path(os.path.realpath(typed_path(chosen))) if chosen else Path()
+    path = Path(os.path.realpath(typed_path(text))) if text else Path()
     if path.suffix != ".safetensors" or not path.is_file():
         plain = name.partition("@")[0]
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
         if convertible and path.is_file():
-            problem += f"; 'bench convert {plain} {chosen}' makes one of a published checkpoint"
+            problem += f"; 'bench convert {plain} {text}' makes one of a published checkpoint"
         elif path.is_file() and plain.startswith("timm:"):
-            problem += f"; of {chosen}, safetensors.torch.save_file makes one"
+            problem += f"; of {text}, safetensors.torch.save_file makes one"
         elif path.suffix == ".safetensors":
             problem += f"; there is no file {path}"
-        elif chosen and not path.exists():
+        elif text and not path.exists():
             problem += f"; without the @, {plain} takes its own"
         raise InputError(problem)
     return str(path), file_sha256(path)

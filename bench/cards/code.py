@@ -43,38 +43,31 @@ def file_digest(path: Path) -> str:
 def code_digest(text: str, parent: str = "") -> str:
     """12 hexadecimal digits of the code without comments, docstrings, blank lines and trailing spaces.
 
-    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest.
-
-    Args:
-        text: the source of a module that parses.
-        parent: the digest of the code it builds on.
+    The text itself is hashed, not a parse of it, so that every version of Python finds the same digest. ``parent`` is
+    the digest of the code that it builds on.
     """
     tree, lines = ast.parse(text), text.split("\n")
-    for number, start, stop in reversed(_comments(text)):
-        lines[number] = lines[number][:start] + lines[number][stop:]
+    tokens = tokenize.generate_tokens(io.StringIO(text, newline="\n").readline)
+    for comment in [token for token in tokens if token.type == tokenize.COMMENT]:
+        (number, start), (_, stop) = comment.start, comment.end
+        lines[number - 1] = lines[number - 1][:start] + lines[number - 1][stop:]
     docstrings = _docstrings(tree)
     inside = _inside_strings(tree) - {line for node in docstrings for line in _ends(node)}
     for node in docstrings:
         _cut(lines, node)
-    kept = [line if number in inside else line.rstrip() for number, line in enumerate(lines)]
-    code = "\n".join(line for number, line in enumerate(kept) if line or number in inside)
+    stripped = [line if number in inside else line.rstrip() for number, line in enumerate(lines)]
+    code = "\n".join(line for number, line in enumerate(stripped) if line or number in inside)
     return hashlib.sha256((parent + code).encode()).hexdigest()[:12]
 
 
-def _comments(text: str) -> list[tuple[int, int, int]]:
-    tokens = tokenize.generate_tokens(io.StringIO(text, newline="\n").readline)
-    return [(t.start[0] - 1, t.start[1], t.end[1]) for t in tokens if t.type == tokenize.COMMENT]
-
-
 def _docstrings(tree: ast.Module) -> list[ast.stmt]:
-    """The docstring statements of the module, its classes and its functions, the last one first."""
     owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [
+    statements = [
         node.body[0]
         for node in ast.walk(tree)
         if isinstance(node, owners) and ast.get_docstring(node, clean=False) is not None
     ]
-    return sorted(found, key=lambda node: node.lineno, reverse=True)
+    return sorted(statements, key=lambda node: node.lineno, reverse=True)
 
 
 def _inside_strings(tree: ast.Module) -> set[int]:
@@ -90,6 +83,6 @@ def _ends(node: ast.expr | ast.stmt) -> range:
 def _cut(lines: list[str], node: ast.stmt) -> None:
     """Take a statement out; what stands before and after it on its lines stays. Columns of a tree count bytes."""
     first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-    before = lines[first].encode()[: node.col_offset].decode()
-    after = lines[last].encode()[node.end_col_offset :].decode()
-    lines[first : last + 1] = [before, *[""] * (last - first - 1), after] if last > first else [before + after]
+    head = lines[first].encode()[: node.col_offset].decode()
+    tail = lines[last].encode()[node.end_col_offset :].decode()
+    lines[first : last + 1] = [head, *[""] * (last - first - 1), tail] if last > first else [head + tail]

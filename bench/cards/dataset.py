@@ -14,7 +14,9 @@ them sound, and a card for every variant, which would repeat licence, source and
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,10 +44,7 @@ class DatasetCard:
 
     Attributes:
         name: as it is written in an experiment, with what is chosen of it.
-        title: what tables call it.
-        reader: which reader of ``bench.data`` reads it.
         path: where its files lie, for readers that need a place.
-        facts: the card's entries: classes, sizes of the splits, licence, source, checksums.
         means: digest of its content.
         code: the file of its reader, where a plug-in brings that.
     """
@@ -81,6 +80,11 @@ class DatasetCard:
         return self.name.partition("@")[0]
 
     @property
+    def splits(self) -> dict[str, int]:
+        """The number of images of each split, as far as the card says it."""
+        return dict(self.facts.get("splits") or {})
+
+    @property
     def use(self) -> dict[str, list[str]]:
         """The official lists that each split is made of."""
         return dict(self.facts.get("use", {}))
@@ -108,11 +112,10 @@ class DatasetCard:
     @property
     def absence(self) -> str:
         """What the card expects and is not there, and what to do, in words; empty where all is. Nothing is opened."""
-        lacking = self.missing
-        if not lacking:
+        if not self.missing:
             return ""
-        there = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
-        return f"{there} {', '.join(lacking)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
+        lack = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
+        return f"{lack} {', '.join(self.missing)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
 
     def require_files(self) -> None:
         """Raise ``InputError`` where what the card expects is not there; nothing is opened."""
@@ -125,20 +128,12 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
 
     It means what is verified when the data is opened: its reader and options, the official lists with their sizes and
     checksums, and the lines of a list file; and the code of a reader that a plug-in brings. Where it lies and how it is
-    fetched mean nothing.
-
-    Args:
-        name: as it is written in an experiment.
-        path: the card.
-        readers: the files of the readers that plug-ins bring, by name.
-
-    Raises:
-        InputError: the file is malformed, or there is no such reader, variant or list.
+    fetched mean nothing. Raises ``InputError``: the file is malformed, or there is no such reader, variant or list.
     """
     facts = read_document(path)
     check_forms(facts)
-    plain, chooses, chosen = name.partition("@")
-    variant, listed = _chosen(chosen, facts, plain) if chooses else ("", None)
+    plain, chooses, choice = name.partition("@")
+    variant, listed = _chosen(choice, facts, plain) if chooses else ("", None)
     if variant:
         facts = _varied(facts, variant)
         check_forms(facts)
@@ -149,9 +144,9 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
             split: sum(facts["official"][part] for part in parts) for split, parts in facts["use"].items()
         }
     folder = data_folder() / str(facts.get("folder", plain)) if "official" in facts else ""
-    told = f"{plain}@{variant}" if variant else plain
+    full = f"{plain}@{variant}" if variant else plain
     means = _meaning(facts, code)
-    card = DatasetCard(told, facts.text("title"), facts.text("reader"), str(folder), facts, means, code)
+    card = DatasetCard(full, facts.text("title"), facts.text("reader"), str(folder), facts, means, code)
     return card if listed is None else _listed(card, listed)
 
 
@@ -163,16 +158,15 @@ def absent(cards: Iterable[DatasetCard]) -> dict[str, str]:
 def absent_together(names: Iterable[str]) -> str:
     """The sentence for datasets that are not on this machine: each once, whatever is chosen of it."""
     plain = list(dict.fromkeys(name.partition("@")[0] for name in names))
-    told = "1 dataset is" if len(plain) == 1 else f"{len(plain)} datasets are"
+    count = "1 dataset is" if len(plain) == 1 else f"{len(plain)} datasets are"
     place = f"looked in {data_folder()}; BENCH_DATA says where datasets lie"
-    return f"{told} not on this machine: {', '.join(plain)} ({place})"
+    return f"{count} not on this machine: {', '.join(plain)} ({place})"
 
 
 def read_list(path: Path) -> list[str]:
     """The lines of a list file, one path each; blank lines are passed over.
 
-    Raises:
-        InputError: it cannot be read, is empty, names an image twice, or has a line that is no path.
+    Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -183,19 +177,17 @@ def read_list(path: Path) -> list[str]:
         raise InputError(f"{path}: the list has a line that is no path: {odd[:80]}")
     if not lines:
         raise InputError(f"{path}: the list is empty; it names training images, one path a line")
-    twice = next((line for line, other in zip(sorted(lines), sorted(lines)[1:], strict=False) if line == other), None)
-    if twice:
-        raise InputError(f"{path}: the list names {twice} twice")
+    line, count = Counter(lines).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: the list names {line} twice")
     return lines
 
 
 def folder_dataset(folder: Path) -> DatasetCard:
     """The card of a folder of images: ``train/CLASS/*.jpg``, ``test/CLASS/*.jpg`` and, if there is one, ``val``.
 
-    Its meaning is a hash of every image's name and bytes, so that moving the folder changes nothing.
-
-    Raises:
-        InputError: the folder or one of its needed parts is missing or empty; says what is expected.
+    Its meaning is a hash of every image's name and bytes, so that moving the folder changes nothing. Raises
+    ``InputError``: the folder or one of its needed parts is missing or empty; says what is expected.
     """
     layout = f"expected {folder}/train/CLASS/IMAGE and {folder}/test/CLASS/IMAGE (val/ is optional)"
     if not folder.is_dir():
@@ -203,33 +195,29 @@ def folder_dataset(folder: Path) -> DatasetCard:
     splits = {split: part for split in _SPLIT_FOLDERS if (part := split_folder(folder, split)) is not None}
     for split in ("train", "test"):
         if split not in splits:
-            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{_above(folder)}")
+            is_split = any(split_folder(folder.parent, above) == folder for above in _SPLITS)
+            hint = f"; did you mean folder:{folder.parent}?" if is_split else ""
+            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{hint}")
     files = {split: image_files(part) for split, part in splits.items()}
-    for split, found in files.items():
-        if not found:
+    for split, images in files.items():
+        if not images:
             loose = any(path.suffix.lower() in IMAGE_SUFFIXES for path in splits[split].glob("*"))
             inside = " inside a folder of its class" if loose else ""
             raise InputError(f"folder:{folder}: '{splits[split].name}' holds no image{inside}; {layout}")
-        if odd := next((path for path in found if not path.is_file()), None):
+        if odd := next((path for path in images if not path.is_file()), None):
             raise InputError(f"folder:{folder}: {odd} is no image file that can be read; remove it")
-    classes = sorted({path.parent.name for path in files["train"]})
-    for split, found in files.items():
-        unknown = sorted({path.parent.name for path in found} - set(classes))
-        if unknown:
+    classes = {path.parent.name for path in files["train"]}
+    for split, images in files.items():
+        if unknown := sorted({path.parent.name for path in images} - classes):
             raise InputError(f"folder:{folder}: '{splits[split].name}' has classes that 'train' lacks: {unknown[:5]}")
     facts = Section(f"folder:{folder}", 1)
-    facts.update(
-        task="classification", classes=len(classes), splits={split: len(found) for split, found in files.items()}
-    )
-    means = _content(folder, [path for found in files.values() for path in found])
+    sizes = {split: len(images) for split, images in files.items()}
+    facts.update(task="classification", classes=len(classes), splits=sizes)
+    running = hashlib.sha256()
+    for path in [path for images in files.values() for path in images]:
+        running.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    means = running.hexdigest()[:12]
     return DatasetCard(f"folder:{folder}", folder.name, "folder", str(folder), facts, means)
-
-
-def _above(folder: Path) -> str:
-    """For the end of a sentence: the folder above one that is itself a split of it; empty for others."""
-    if any(split_folder(folder.parent, split) == folder for split in _SPLITS):
-        return f"; did you mean folder:{folder.parent}?"
-    return ""
 
 
 def split_folder(folder: Path, split: str) -> Path | None:
@@ -242,56 +230,47 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _content(folder: Path, files: list[Path]) -> str:
-    """12 hexadecimal digits of the names and bytes of the images."""
-    running = hashlib.sha256()
-    for path in files:
-        running.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
-    return running.hexdigest()[:12]
-
-
-def _chosen(chosen: str, facts: Section, plain: str) -> tuple[str, Path | None]:
+def _chosen(text: str, facts: Section, plain: str) -> tuple[str, Path | None]:
     """The variant and the list file written after the first ``@``; the first is empty and the second None if not."""
     variants = facts.get("variants", {})
-    first, at, rest = chosen.partition("@")
-    variant, file = (first, rest) if first in variants else ("", chosen)
+    first, at, rest = text.partition("@")
+    variant, file = (first, rest) if first in variants else ("", text)
     if not at and variant:
         return variant, None
-    path = typed_path(file).absolute() if file else Path()
-    if not file or not path.is_file():
-        told = choose(file, variants, "variant") if file else "after @ stands what is chosen of it"
-        if (Path(file).suffix or "/" in file) and not path.exists():
-            known = f", or one of its variants: {', '.join(variants)}" if variants else ""
-            listing = f"a file that lists training images, one path a line{known}"
-            raise InputError(f"{plain}: there is no file {path}; after @ stands {listing}")
-        raise InputError(f"{plain}: {told}; an existing file that lists training images, one path a line, is taken too")
-    return variant, path
+    if not file:
+        problem = "after @ stands what is chosen of it"
+    elif (path := typed_path(file).absolute()).is_file():
+        return variant, path
+    elif (Path(file).suffix or "/" in file) and not path.exists():
+        known = f", or one of its variants: {', '.join(variants)}" if variants else ""
+        listing = f"a file that lists training images, one path a line{known}"
+        raise InputError(f"{plain}: there is no file {path}; after @ stands {listing}")
+    else:
+        problem = choose(file, variants, "variant")
+    raise InputError(f"{plain}: {problem}; an existing file that lists training images, one path a line, is taken too")
 
 
 def _varied(facts: Section, variant: str) -> Section:
     """The card's entries with a variant's in their place; its options are added to the card's own."""
-    own = facts["variants"][variant]
-    place = facts["variants"].place(variant)
-    for key in own:
+    variants = facts["variants"]
+    for key in variants[variant]:
         if key not in OF_A_VARIANT:
-            raise InputError(f"{place}: {choose(key, OF_A_VARIANT, 'key of a variant')}")
-    varied = Section(facts.source, facts.first_line)
-    varied.update({"title": f"{facts.text('title')} ({variant})"})
-    varied.update({key: value for key, value in facts.items() if key not in ("title", "variants")})
-    varied.lines.update(facts.lines)
-    varied.update({key: value for key, value in own.items() if key != "options"})
-    if "options" in own:
-        varied["options"] = {**facts.get("options", {}), **own["options"]}
+            raise InputError(f"{variants.place(variant)}: {choose(key, OF_A_VARIANT, 'key of a variant')}")
+    varied = copy.copy(facts)
+    del varied["variants"]
+    varied.update({"title": f"{facts.text('title')} ({variant})", **variants[variant]})
+    if "options" in variants[variant]:
+        varied["options"] = {**facts.get("options", {}), **variants[variant]["options"]}
     return varied
 
 
 def _reader_file(facts: Section, readers: Mapping[str, Path]) -> Path | None:
     """The file of a plug-in's reader; None for one of the suite's. Raises ``InputError`` where there is none."""
     reader = facts.text("reader")
-    known = {*READERS, *MASK_READERS}
-    if reader not in known and reader not in readers:
-        raise InputError(f"{facts.place('reader')}: {choose(reader, {*known, *readers}, 'reader')}")
-    return None if reader in known else readers[reader]
+    built_in = {*READERS, *MASK_READERS}
+    if reader not in built_in and reader not in readers:
+        raise InputError(f"{facts.place('reader')}: {choose(reader, {*built_in, *readers}, 'reader')}")
+    return None if reader in built_in else readers[reader]
 
 
 def _check(facts: Section) -> None:
@@ -304,7 +283,8 @@ def _check(facts: Section) -> None:
     for split, parts in use.items():
         if not isinstance(parts, list) or not parts or any(part not in official for part in parts):
             raise InputError(f"{facts.place('use')}: '{split}' must be a list of {', '.join(official)}, not {parts}")
-    if len([part for parts in use.values() for part in parts]) > len({p for parts in use.values() for p in parts}):
+    lists = [part for parts in use.values() for part in parts]
+    if len(lists) > len({*lists}):
         raise InputError(f"{facts.place('use')}: a list is in two splits; no image may be")
     if type(facts.get("classes")) is not int:
         raise InputError(f"{facts.place('classes')}: 'classes' must be their number")
@@ -324,8 +304,7 @@ def _listed(card: DatasetCard, path: Path) -> DatasetCard:
     if "official" not in card.facts:
         raise InputError(f"{card.name}: its images are not files, so no list can name them")
     lines = read_list(path)
-    facts = Section(card.facts.source, card.facts.first_line) if isinstance(card.facts, Section) else Section("", 1)
-    facts.update(card.facts)
+    facts = copy.copy(card.facts)
     facts.update(list=str(path), splits={**card.facts["splits"], "train": len(lines)})
     title, means = f"{card.title} ({path.name})", digest([card.means, sorted(lines)])
     return replace(card, name=f"{card.name}@{path}", title=title, facts=facts, means=means)

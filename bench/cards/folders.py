@@ -22,9 +22,8 @@ def converted_weights(name: str) -> Path:
 def typed_path(text: str | Path) -> Path:
     """A path as it was typed, with somebody's home folder in the place of a ``~``; whether it exists is not asked.
 
-    Raises:
-        InputError: nothing can have this path: it is empty or too long, or names a user that there is not; or it has
-            characters that steer a terminal.
+    Raises ``InputError``: nothing can have this path: it is empty or too long, or names a user that there is not; or it
+    has characters that steer a terminal.
     """
     if not str(text):
         raise InputError("'' is no path; give a file or a folder ('.' is the current one)")

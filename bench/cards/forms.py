@@ -17,9 +17,7 @@ class Fact:
     """Something that a card may say.
 
     Attributes:
-        name: as it is written.
         form: what it must be, in words.
-        about: what it means, for the reference page.
         holds: whether a value is of that form; whoever reads it later tells what is wrong with others.
         variant: whether a variant may say it too.
     """
@@ -34,8 +32,8 @@ class Fact:
 def check_forms(facts: Section) -> None:
     """Check the entries that somebody wrote, each for itself.
 
-    Raises:
-        InputError: an entry has another form than it is read in, or names a path outside of the dataset's folder.
+    Raises ``InputError``: an entry has another form than it is read in, or names a path outside of the dataset's
+    folder.
     """
     _check_facts(facts, KEYS)
     for entry in facts.get("download", ()):
@@ -47,8 +45,8 @@ def check_forms(facts: Section) -> None:
             raise InputError(f"{facts['variants'].place(name)}: the variant '{name}' must be a mapping")
 
 
-def _check_facts(facts: Section, known: Iterable[Fact]) -> None:
-    for fact in known:
+def _check_facts(facts: Section, declared: Iterable[Fact]) -> None:
+    for fact in declared:
         if fact.name in facts and not fact.holds(facts[fact.name]):
             value = _short(facts[fact.name])
             raise InputError(f"{facts.place(fact.name)}: '{fact.name}' must be {fact.form}, not {value}")
@@ -63,16 +61,16 @@ def _check_download(entry: Any, facts: Section) -> None:
         raise InputError(f"{entry.place('url')}: {entry['url']} ends in no name of a file; give it one with 'file'")
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _is(*forms: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, forms)
 
 
-def _inside(value: Any) -> bool:
-    return isinstance(value, list) and all(map(stays_inside, value))
+def _list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_item, value))
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_is_count(size) for size in value.values())
+def _mapping_of(is_key: Callable[[Any], bool], is_value: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Mapping) and all(map(is_key, value)) and all(map(is_value, value.values()))
 
 
 def _is_metric(value: Any) -> bool:
@@ -83,35 +81,20 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 < value < 10**12
 
 
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
 def _is_web(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("http://", "https://"))
-
-
-def _checksums(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(stays_inside(name) and _is_checksum(sum) for name, sum in value.items())
 
 
 def _is_checksum(value: Any) -> bool:
     return isinstance(value, str) and value.partition(":")[0] in ("md5", "sha256")
 
 
-def _renames(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(stays_inside(name) for pair in value.items() for name in pair)
-
-
 def _short(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= 80 else f"{told[:77]}..."
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+_COUNTS, _RENAMES = _mapping_of(_is(object), _is_count), _mapping_of(stays_inside, stays_inside)
 _PATHS = "a list of names inside of the dataset's folder"
 _TEXT = "a text"
 
@@ -120,33 +103,38 @@ KEYS = (
     Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
     Fact("task", _TEXT, "`classification`, or `segmentation`, which nothing is trained on"),
     Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
-    Fact("expects", _PATHS, "what must be there before it is opened", _inside, variant=True),
+    Fact("expects", _PATHS, "what must be there before it is opened", _list_of(stays_inside), variant=True),
     Fact("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
     Fact("official", "the size of each official list", "the lists that its reader gives", variant=True),
     Fact("use", "lists of official lists", "which of them train, test and, if any, val are made of", variant=True),
-    Fact("splits", "the number of images of each split", "of a dataset without official lists", _counts),
-    Fact("options", "a mapping", "what the card tells its reader", _is_mapping, variant=True),
-    Fact("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is_mapping),
+    Fact(
+        "splits",
+        "the number of images of each split",
+        "of a dataset without official lists",
+        _mapping_of(_is(object), _is_count),
+    ),
+    Fact("options", "a mapping", "what the card tells its reader", _is(Mapping), variant=True),
+    Fact("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is(Mapping)),
     Fact(
         "checksums",
         "names inside of the dataset's folder, each with md5:... or sha256:...",
         "files that are verified",
-        _checksums,
+        _mapping_of(stays_inside, _is_checksum),
         variant=True,
     ),
     Fact(
         "download",
         "a list",
         "what `bench data prepare` fetches; a card that has it names its licence",
-        lambda value: isinstance(value, list),
+        _is(list),
         variant=True,
     ),
-    Fact("steps", "a list of texts", "what somebody has to do by hand to get it", _texts),
-    Fact("traps", "a list of texts", "what goes wrong easily", _texts),
-    Fact("papers", "a mapping", "by paper: `{as: default or other, source: ...}`, whose split it took", _is_mapping),
+    Fact("steps", "a list of texts", "what somebody has to do by hand to get it", _list_of(_is(str))),
+    Fact("traps", "a list of texts", "what goes wrong easily", _list_of(_is(str))),
+    Fact("papers", "a mapping", "by paper: `{as: default or other, source: ...}`, whose split it took", _is(Mapping)),
     Fact("metric", "the name of a metric ('bench list metrics')", "the usual one; else top1", _is_metric),
-    Fact("metric_note", _TEXT, "who scores it otherwise", _is_text),
-    Fact("size", "a text, such as 1.1 GB", "of the download", _is_text),
+    Fact("metric_note", _TEXT, "who scores it otherwise", _is(str)),
+    Fact("size", "a text, such as 1.1 GB", "of the download", _is(str)),
     Fact("sha256", _TEXT, "of generated images"),
     Fact("wnids_sha256", _TEXT, "of the WordNet ids in its options, one a line"),
     Fact("version", "a whole number", "of what is generated; raised when it changes"),
@@ -162,11 +150,16 @@ KEYS = (
 DOWNLOAD = (
     Fact("url", "https:// or http://", "of the file"),
     Fact("checksum", "md5:... or sha256:...", "of the file", _is_checksum),
-    Fact("gives", _PATHS, "what is there afterwards", _inside),
+    Fact("gives", _PATHS, "what is there afterwards", _list_of(stays_inside)),
     Fact("into", "the name of a folder inside of the dataset's folder", "where it is unpacked", stays_inside),
     Fact("file", "the name of a file inside of the dataset's folder", "what it is called here", stays_inside),
-    Fact("inner", _PATHS, "archives in the archive, unpacked too", _inside),
-    Fact("rename", "names of things at the archive's top, each with another name", "what is renamed", _renames),
+    Fact("inner", _PATHS, "archives in the archive, unpacked too", _list_of(stays_inside)),
+    Fact(
+        "rename",
+        "names of things at the archive's top, each with another name",
+        "what is renamed",
+        _mapping_of(stays_inside, stays_inside),
+    ),
 )
 """What an entry of ``download`` says."""
 

@@ -19,6 +19,7 @@ from bench.hyper import Hyper, Value
 
 _KEYWORDS = {"low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
 LOSSES = Path(__file__).parent.parent / "losses.py"
+"""The formulas that methods share: part of what those mean that use them."""
 
 _TYPES = ("float", "int", "bool", "str")
 
@@ -31,15 +32,9 @@ class MethodCard:
     """What a method file declares.
 
     Attributes:
-        name: the file's stem.
-        class_name: the dataclass in it.
-        path: the file.
         summary: the first line of the file's docstring, or else of the class's.
-        text: the class's docstring, whole.
-        paper: the citation.
         needs: probes that a backbone must offer.
         uses: what it takes where a backbone offers it.
-        hypers: hyper-parameters by name, in order of declaration.
         means: digest of the code, without comments and docstrings.
         parent: the method that this one derives from, if it is not ``Method`` itself.
         policy: whether it acts on another method (``Policy``).
@@ -61,20 +56,14 @@ class MethodCard:
     def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
 
-        Args:
-            given: hyper-parameters by name.
-            where: ``file:line`` or the option they were written in, for the message.
-
-        Raises:
-            InputError: an unknown name, a wrong type or a value out of range.
+        Raises ``InputError``: an unknown name, a wrong type or a value out of range.
         """
         problems, owner = Problems(), f"{where}: {self.name}" if where else self.name
         values = {name: declared.default for name, declared in self.hypers.items()}
         for name, value in given.items():
-            if name not in self.hypers:
-                problems.add(f"{owner}: {choose(name, self.hypers, 'hyper-parameter')}")
-                continue
             try:
+                if name not in self.hypers:
+                    raise InputError(f"{owner}: {choose(name, self.hypers, 'hyper-parameter')}")
                 values[name] = self.hypers[name].check(value, owner)
             except InputError as error:
                 problems.add(error)
@@ -83,23 +72,19 @@ class MethodCard:
 
 
 def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> MethodCard:
-    """The card of a method file.
+    """The card of a method file; ``find`` gives the file of a method that it derives from.
 
-    Args:
-        path: the file.
-        find: where to look for the file of a method that this one derives from.
-        below: the files that derive from this one, so that a circle is noticed.
-
-    Raises:
-        InputError: the file cannot be read, is no Python, or declares no method; says where.
+    ``below`` are the files that derive from this one, so that a circle is noticed. Raises ``InputError``: the file
+    cannot be read, is no Python, or declares no method; says where.
     """
     text = read_source(path)
     tree = parse_source(text, path)
     node, parent = _method_class(tree, path)
     inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
-    hypers = dict(inherited.hypers) if inherited else {}
-    hypers.update(_hypers(node, path))
-    constants = dict(_constants(node, path))
+    hypers = {**(inherited.hypers if inherited else {}), **_hypers(node, path)}
+    constants = _constants(node, path)
+    uses_losses = any(isinstance(part, ast.ImportFrom) and part.module == "bench.losses" for part in tree.body)
+    losses = code_digest(LOSSES.read_text(encoding="utf-8")) if uses_losses else ""
     file_text, class_text = ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
     return MethodCard(
         name=path.stem,
@@ -111,7 +96,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
         hypers=hypers,
-        means=code_digest(text, (inherited.means if inherited else "") + _shared(tree)),
+        means=code_digest(text, (inherited.means if inherited else "") + losses),
         parent=parent,
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
     )
@@ -119,14 +104,8 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
 
 def takes_source_head(methods: Iterable[MethodCard], backbone: BackboneCard) -> bool:
     """Whether a model for these methods comes with the head of its pre-training."""
-    asked = frozenset[str]().union(*(method.needs | method.uses for method in methods))
-    return "source_head" in asked & backbone.offers
-
-
-def _shared(tree: ast.Module) -> str:
-    """The digest of the formulas that methods share, for a method that uses them."""
-    used = any(isinstance(node, ast.ImportFrom) and node.module == "bench.losses" for node in tree.body)
-    return code_digest(LOSSES.read_text(encoding="utf-8")) if used else ""
+    probes = frozenset[str]().union(*(method.needs | method.uses for method in methods))
+    return "source_head" in probes & backbone.offers
 
 
 def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:
@@ -137,20 +116,18 @@ def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | Non
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     }
-    found: list[tuple[ast.ClassDef, str | None]] = []
-    for node in tree.body:
-        for base in node.bases if isinstance(node, ast.ClassDef) else ():
-            assert isinstance(node, ast.ClassDef)
-            name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
+    methods: list[tuple[ast.ClassDef, str | None]] = []
+    for node in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
+        for name in [ast.unparse(base).rpartition(".")[2] for base in node.bases]:
             module = imported.get(name, "")
             if name in ("Method", "Policy"):
-                found.append((node, None))
+                methods.append((node, None))
             elif module.startswith("bench.methods."):
-                found.append((node, module.removeprefix("bench.methods.")))
-    if len(found) != 1:
-        say = "no class that derives from Method" if not found else f"{len(found)} classes that derive from Method"
-        raise InputError(f"{path}:1: {say}; a method file declares exactly one (class Mine(Method): ...)")
-    return found[0]
+                methods.append((node, module.removeprefix("bench.methods.")))
+    if len(methods) != 1:
+        count = f"{len(methods)} classes that derive" if methods else "no class that derives"
+        raise InputError(f"{path}:1: {count} from Method; a method file declares exactly one (class Mine(Method): ...)")
+    return methods[0]
 
 
 def _parent_file(parent: str, node: ast.ClassDef, path: Path, find: Finder, below: tuple[Path, ...]) -> Path:
@@ -167,12 +144,11 @@ def _parent_file(parent: str, node: ast.ClassDef, path: Path, find: Finder, belo
 def _hypers(node: ast.ClassDef, path: Path) -> dict[str, Hyper]:
     hypers = {}
     for statement in node.body:
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        annotation = ast.unparse(statement.annotation)
-        if annotation.startswith("ClassVar"):
-            continue
-        hypers[statement.target.id] = _hyper(statement.target.id, annotation, statement, path)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            annotation = ast.unparse(statement.annotation)
+            if not annotation.startswith("ClassVar"):
+                name = statement.target.id
+                hypers[name] = _hyper(name, annotation, statement, path)
     return hypers
 
 
@@ -186,13 +162,11 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
     for keyword in call.keywords:
         if keyword.arg not in _KEYWORDS:
             raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
-        arguments[keyword.arg] = _literal(keyword.value, name, place)
-    for key, forms in _KEYWORDS.items():
-        value = arguments.get(key)
+        value = arguments[keyword.arg] = _literal(keyword.value, name, place)
         listed = value if isinstance(value, tuple) else ()
-        wrong = isinstance(value, bool) or not all(isinstance(item, (bool, int, float, str)) for item in listed)
-        if value is not None and (wrong or not isinstance(value, forms)):
-            raise InputError(f"{place}: {name}: {key} = {arguments[key]!r} has the wrong type")
+        is_plain = all(isinstance(item, (bool, int, float, str)) for item in listed)
+        if value is not None and not (is_plain and type(value) in _KEYWORDS[keyword.arg]):
+            raise InputError(f"{place}: {name}: {keyword.arg} = {value!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
     declared = Hyper(name, annotation, **arguments)
@@ -200,19 +174,19 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
     return declared
 
 
-def _constants(node: ast.ClassDef, path: Path) -> list[tuple[str, Any]]:
-    found = []
+def _constants(node: ast.ClassDef, path: Path) -> dict[str, Any]:
+    constants = {}
     for statement in node.body:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)
         if isinstance(target, ast.Name) and target.id in ("paper", "needs", "uses") and value is not None:
-            place = f"{path}:{statement.lineno}"
+            place, is_text = f"{path}:{statement.lineno}", target.id == "paper"
             literal = _literal(value, target.id, place)
-            forms = (str,) if target.id == "paper" else (set, tuple, list)
+            forms = (str,) if is_text else (set, tuple, list)
             if not isinstance(literal, forms) or not all(isinstance(item, str) for item in literal):
-                raise InputError(f"{place}: {target.id} must be {'a text' if forms == (str,) else 'a set of texts'}")
-            found.append((target.id, literal))
-    return found
+                raise InputError(f"{place}: {target.id} must be {'a text' if is_text else 'a set of texts'}")
+            constants[target.id] = literal
+    return constants
 
 
 def _literal(node: ast.expr, name: str, place: str) -> Any:

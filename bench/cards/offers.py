@@ -81,9 +81,7 @@ def timm_offers(model: str) -> frozenset[str]:
 def head_offers(model: str, weights: str) -> frozenset[str]:
     """``source_head`` where the weights come with the classifier of their pre-training.
 
-    Args:
-        model: a timm model's name, tag included.
-        weights: ``"none"``, ``"pretrained"`` (timm's, told from the name) or a safetensors file (told from its header).
+    Of timm's it is told from the model's name, tag included; of a safetensors file, from its header.
     """
     if weights == "none":
         return frozenset()
@@ -101,7 +99,7 @@ def _entries(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(min(size, 1 << 26)))
+            entries = json.loads(file.read(min(size, 1 << 26)))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return entries if isinstance(entries, dict) else {}

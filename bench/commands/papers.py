@@ -15,7 +15,7 @@ from bench.papers.published import published_table
 from bench.records.store import Store
 
 if TYPE_CHECKING:
-    from bench.papers.claims import Claim, Verdict
+    from bench.papers.claims import Judgement, PaperClaim
 
 AUDIT = """
 examples:
@@ -54,7 +54,7 @@ def audit_command(options: argparse.Namespace) -> int:
     """Print the findings."""
     result = audit(options.targets, bench.Registry(options.plugin))
     if options.format == "json":
-        print_json([asdict(each) for each in result.found if options.all or each.kind == FINDING])
+        print_json([asdict(each) for each in result.findings if options.all or each.kind == FINDING])
     else:
         print("\n".join(_audit_lines(result, options.all)))
     return 0
@@ -88,10 +88,9 @@ def _audit_lines(result: Audit, everything: bool) -> list[str]:
 
 def claims_command(options: argparse.Namespace) -> int:
     """Print each claim with its verdicts."""
-    from bench.papers.targets import tables_of
 
     registry, store = bench.Registry(options.plugin), bench.Store(options.results)
-    wanted = tables_of(options.targets, registry)
+    wanted = registry.tables_of(options.targets)
     papers = dict.fromkeys(name.partition("/")[0] for name in wanted)
     judged = [each for paper in papers for each in _judged(paper, wanted, registry, store)]
     if options.format == "json":
@@ -103,7 +102,7 @@ def claims_command(options: argparse.Namespace) -> int:
 
 def _judged(
     paper: str, wanted: Collection[str], registry: bench.Registry, store: Store
-) -> list[tuple[Claim, Verdict, Verdict]]:
+) -> list[tuple[PaperClaim, Judgement, Judgement]]:
     """A paper's claims about wanted tables, each with the verdict of the published numbers and of our runs."""
     from bench.papers.claims import judge_ours, judge_published, read_claims
     from bench.plan.paper import plan_paper
@@ -123,7 +122,7 @@ def _judged(
     return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
 
 
-def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
+def _facts(claim: PaperClaim, published: Judgement, ours: Judgement) -> dict[str, Any]:
     return {
         "paper": claim.paper,
         "table": claim.tables[0],
@@ -138,7 +137,7 @@ def _facts(claim: Claim, published: Verdict, ours: Verdict) -> dict[str, Any]:
     }
 
 
-def _claims_lines(judged: list[tuple[Claim, Verdict, Verdict]]) -> list[str]:
+def _claims_lines(judged: list[tuple[PaperClaim, Judgement, Judgement]]) -> list[str]:
     if not judged:
         return ["no claims are written down about these tables"]
     reasons = Counter(verdict.reason for _, *verdicts in judged for verdict in verdicts)

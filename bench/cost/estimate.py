@@ -11,7 +11,8 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from bench.cards import DatasetCard
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
@@ -23,13 +24,10 @@ RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
 
 RATIOS_FROM = "results/shown/step_cost.md: ViT-Ti/16, batch 16, one core of an AMD EPYC"
 
-_SAME = "from {n} of the same method and backbone on the same dataset"
-_OTHER = "from {n} of the same method and backbone on other datasets"
+_SAME = "from {runs} of the same method and backbone on the same dataset"
+_OTHER = "from {runs} of the same method and backbone on other datasets"
 _MEASURED = "from {steps} measured steps of each method and backbone on noise: the loading of images is not in it"
-_SCALED = "from {n} of another method on the same backbone, times the ratio of the methods ({origin})"
-_SCALED_STEPS = (
-    "from {steps} measured steps of another method on the same backbone, times the ratio of the methods ({origin})"
-)
+_SCALED = "from {what} of another method on the same backbone, times the ratio of the methods ({origin})"
 _UNKNOWN = f"not known: 'bench plan TARGET --measure' times {STEPS} steps of each method and backbone here"
 _NO_SIZE = "not known: the dataset's card does not give the sizes of its splits"
 
@@ -48,15 +46,11 @@ class Estimate:
     """What the runs that are to be trained would cost.
 
     Attributes:
-        runs: how many there are.
         hours: of one GPU or core, of the runs of which the time is known.
         longest: hours of the longest of them, which no number of workers shortens.
-        gpu: whether the hours are a GPU's.
         hardware: what the times were measured on; empty where nothing is known.
         bases: what the time rests on, in words, with the number of runs; those of unknown time among them.
-        unknown: runs of which the time is not known.
         bytes: on disk, of the records, and of decoded images where their size follows from the cards.
-        disk: what the bytes rest on, in words.
     """
 
     runs: int
@@ -66,14 +60,22 @@ class Estimate:
     hardware: str
     bases: Mapping[str, int]
     unknown: int
-    bytes: int
-    disk: tuple[str, ...]
+    bytes: int = 0
+    disk: tuple[str, ...] = ()
+
+
+class RunKind(NamedTuple):
+    """Runs that cost the same."""
+
+    work: Work
+    dataset: str
+    size: Size
 
 
 def size_of(spec: RunSpec, card: DatasetCard) -> Size:
     """How much of a run there is, from the sizes of the splits on its dataset's card."""
-    splits, recipe = card.facts.get("splits") or {}, spec.protocol.recipe
-    train, val, test = splits.get("train"), splits.get("val"), splits.get("test")
+    recipe = spec.protocol.recipe
+    train, val, test = (card.splits.get(split) for split in ("train", "val", "test"))
     if train is None or test is None:
         return Size(recipe.steps or None, spec.protocol.evaluations, None)
     held_out = 0 if val is not None else round(spec.protocol.validation * train)
@@ -83,213 +85,163 @@ def size_of(spec: RunSpec, card: DatasetCard) -> Size:
 
 
 def estimate(runs: Iterable[RunSpec], dataset: Callable[[str], DatasetCard], times: Sequence[StepTime]) -> Estimate:
-    """What runs would cost on the hardware on which the times of most of them are known.
+    """What runs to be trained would cost on the hardware on which the times of most of them are known.
 
-    Args:
-        runs: those to be trained.
-        dataset: the card of a dataset, by its name.
-        times: of records and of ``--measure``.
+    The times are those of records and of ``--measure``.
     """
     groups: dict[tuple[object, ...], list[RunSpec]] = {}
     for spec in runs:
         groups.setdefault((spec.method, spec.backbone, spec.dataset, spec.rate, spec.protocol), []).append(spec)
     firsts = [group[0] for group in groups.values()]
     cards = {name: dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in firsts)}
-    cells = Counter[Cell]()
+    kinds = Counter[RunKind]()
     for first, group in zip(firsts, groups.values(), strict=True):
-        cells[Cell(work_of(first), first.dataset.name, size_of(first, cards[first.dataset.name]))] += len(group)
-    machines = {time.hardware: [other for other in times if other.hardware == time.hardware] for time in times}
-    best = min((_timed(cells, own) for own in machines.values()), key=_order, default=_timed(cells, []))
-    records, disk = _disk(cells, times)
+        kinds[RunKind(work_of(first), first.dataset.name, size_of(first, cards[first.dataset.name]))] += len(group)
+    machines: dict[str, list[StepTime]] = {} if times else {"": []}
+    for time in times:
+        machines.setdefault(time.hardware, []).append(time)
+    costs = [(_timed(kinds, timed), sum(time.steps for time in timed)) for timed in machines.values()]
+    # the machine on which the fewest runs are of unknown time; of such ones that of the most timed steps
+    best, _ = min(costs, key=lambda cost: (cost[0].unknown, -cost[1]))
+    records, disk = _disk(kinds, times)
     pixels, decoded = _decoded(firsts, cards)
-    return Estimate(
-        runs=cells.total(),
-        hours=best.seconds / 3600,
-        longest=best.longest / 3600,
-        gpu=best.gpu,
-        hardware=best.hardware,
-        bases=best.bases,
-        unknown=best.unknown,
-        bytes=records + pixels,
-        disk=(*disk, *decoded),
-    )
+    return replace(best, bytes=records + pixels, disk=(*disk, *decoded))
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Runs that cost the same."""
-
-    work: Work
-    dataset: str
-    size: Size
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """What cells take on one machine."""
-
-    seconds: float
-    longest: float
-    gpu: bool
-    hardware: str
-    bases: Mapping[str, int]
-    unknown: int
-    steps: int
-
-
-def _order(timed: _Timed) -> tuple[int, int]:
-    """The machine on which the fewest runs are of unknown time is taken; of such ones that of the most timed steps."""
-    return timed.unknown, -timed.steps
-
-
-def _timed(cells: Mapping[Cell, int], times: Sequence[StepTime]) -> _Timed:
-    """What cells take by the times of one machine."""
+def _timed(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> Estimate:
+    """What runs take by the times of one machine; nothing is said of the disk."""
     by_setting: dict[tuple[object, ...], list[StepTime]] = {}
     for time in times:
         by_setting.setdefault(time.work.setting, []).append(time)
     seconds = longest = 0.0
     runs, used = Counter[str](), dict[str, dict[int, StepTime]]()
-    for cell, count in cells.items():
-        kind, found, ratio = _nearest(cell, by_setting)
-        if cell.size.steps is None or cell.size.images is None:
-            kind, found = _NO_SIZE, []
-        runs[kind] += count
-        used.setdefault(kind, {}).update((id(time), time) for time in found)
-        if found:
-            one = _seconds(cell.size, found, ratio)
-            seconds, longest = seconds + count * one, max(longest, one)
-    bases = {_said(kind, list(used[kind].values())): count for kind, count in runs.items()}
-    return _Timed(
-        seconds=seconds,
-        longest=longest,
+    for kind, count in kinds.items():
+        basis, nearest, ratio = _nearest(kind, by_setting)
+        steps, images = kind.size.steps, kind.size.images
+        if steps is None or images is None:
+            basis, nearest = _NO_SIZE, []
+        elif nearest:
+            step = statistics.median([time.step_seconds for time in nearest])
+            image = statistics.median([time.image_seconds for time in nearest])
+            of_a_run = ratio * steps * step + kind.size.points * images * image
+            seconds, longest = seconds + count * of_a_run, max(longest, of_a_run)
+        runs[basis] += count
+        used.setdefault(basis, {}).update((id(time), time) for time in nearest)
+    return Estimate(
+        runs=runs.total(),
+        hours=seconds / 3600,
+        longest=longest / 3600,
         gpu=any(time.gpu for time in times),
         hardware=times[0].hardware if seconds else "",
-        bases=bases,
+        bases={_in_words(basis, list(used[basis].values())): count for basis, count in runs.items()},
         unknown=runs[_UNKNOWN] + runs[_NO_SIZE],
-        steps=sum(time.steps for time in times),
     )
 
 
-def _said(kind: str, times: Sequence[StepTime]) -> str:
+def _in_words(basis: str, times: Sequence[StepTime]) -> str:
     steps = sorted({time.steps for time in times}) or [0]
-    return kind.format(n=_listed(len(times)), steps=" to ".join(map(str, dict.fromkeys((steps[0], steps[-1])))))
+    return basis.format(runs=_runs(len(times)), steps=" to ".join(map(str, dict.fromkeys((steps[0], steps[-1])))))
 
 
-def _listed(count: int) -> str:
+def _runs(count: int) -> str:
     return f"{count} finished run{'s' * (count != 1)}"
 
 
-def _seconds(size: Size, times: Sequence[StepTime], ratio: float) -> float:
-    """What a run takes: its steps, and the evaluation of its images at each point."""
-    assert size.steps is not None
-    assert size.images is not None
-    step = statistics.median([time.step_seconds for time in times])
-    image = statistics.median([time.image_seconds for time in times])
-    return ratio * size.steps * step + size.points * size.images * image
-
-
-def _nearest(cell: Cell, by_setting: Mapping[tuple[object, ...], list[StepTime]]) -> tuple[str, list[StepTime], float]:
-    """The times that serve a cell, what they are in words, and what a step of theirs is to be multiplied by."""
-    alike = by_setting.get(cell.work.setting, [])
-    own = [time for time in alike if time.work.method == cell.work.method]
-    kind, found = _first(cell, own)
-    if found:
-        return kind, found, 1.0
-    for other in dict.fromkeys(["ce", *(time.work.method for time in alike)]):
-        kind, found = _first(cell, [time for time in alike if time.work.method == other])
-        ratio, origin = _ratio(cell.work.method, other, by_setting.values())
-        if found and ratio:
-            words = _SCALED_STEPS if kind == _MEASURED else _SCALED
-            return words.replace("{origin}", origin), found, ratio
+def _nearest(
+    kind: RunKind, by_setting: Mapping[tuple[object, ...], list[StepTime]]
+) -> tuple[str, list[StepTime], float]:
+    """What the time of a run rests on, the times that serve it, and what a step of theirs is to be multiplied by."""
+    alike = by_setting.get(kind.work.setting, [])
+    basis, nearest = _first(kind, [time for time in alike if time.work.method == kind.work.method])
+    if nearest:
+        return basis, nearest, 1.0
+    for rival in dict.fromkeys(["ce", *(time.work.method for time in alike)]):
+        basis, nearest = _first(kind, [time for time in alike if time.work.method == rival])
+        ratio, origin = _ratio(kind.work.method, rival, by_setting.values())
+        if nearest and ratio:
+            what = "{steps} measured steps" if basis == _MEASURED else "{runs}"
+            return _SCALED.format(what=what, origin=origin), nearest, ratio
     return _UNKNOWN, [], 1.0
 
 
-def _first(cell: Cell, times: Sequence[StepTime]) -> tuple[str, list[StepTime]]:
+def _first(kind: RunKind, times: Sequence[StepTime]) -> tuple[str, list[StepTime]]:
     """Of one method's times the nearest: runs on the dataset, other runs, measured steps; the same code first."""
-    for kind, found in (
-        (_SAME, [time for time in times if time.dataset == cell.dataset]),
+    for basis, nearest in (
+        (_SAME, [time for time in times if time.dataset == kind.dataset]),
         (_OTHER, [time for time in times if time.dataset]),
-        (_MEASURED, [time for time in times if not time.dataset]),
+        (_MEASURED, times),
     ):
-        if found:
-            return kind, [time for time in found if time.work.means == cell.work.means] or found
+        if nearest:
+            return basis, [time for time in nearest if time.work.means == kind.work.means] or list(nearest)
     return _UNKNOWN, []
 
 
-def _ratio(method: str, other: str, settings: Iterable[Sequence[StepTime]]) -> tuple[float | None, str]:
+def _ratio(method: str, rival: str, settings: Iterable[Sequence[StepTime]]) -> tuple[float | None, str]:
     """What a step of a method costs in steps of another one, and who says so; None where nobody does."""
-    found = []
+    ratios = []
     for times in settings:
-        a, b = ([time.step_seconds for time in times if time.work.method == name] for name in (method, other))
+        a, b = ([time.step_seconds for time in times if time.work.method == name] for name in (method, rival))
         if a and b:
-            found.append(statistics.median(a) / statistics.median(b))
-    if found:
-        return statistics.median(found), "measured on another backbone or batch, same hardware"
-    if method in RATIOS and other in RATIOS:
-        return RATIOS[method] / RATIOS[other], RATIOS_FROM
+            ratios.append(statistics.median(a) / statistics.median(b))
+    if ratios:
+        return statistics.median(ratios), "measured on another backbone or batch, same hardware"
+    if method in RATIOS and rival in RATIOS:
+        return RATIOS[method] / RATIOS[rival], RATIOS_FROM
     return None, ""
 
 
-def _disk(cells: Mapping[Cell, int], times: Sequence[StepTime]) -> tuple[int, list[str]]:
+def _disk(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> tuple[int, list[str]]:
     """Bytes of the records, and what they rest on."""
     sizes: dict[tuple[str, int], list[int]] = {}
     for time in times:
         if time.bytes:
             sizes.setdefault((time.dataset, time.points), []).append(time.bytes)
-    total, used, counted = 0.0, 0, set[tuple[str, int]]()
-    words = dict[str, None]()
-    for cell, count in cells.items():
-        key = cell.dataset, cell.size.points
+    total, used, words = 0.0, dict[tuple[str, int], int](), dict[str, None]()
+    for kind, count in kinds.items():
+        key = kind.dataset, kind.size.points
         if key in sizes:
             total += count * statistics.median(sizes[key])
-            used, counted = used + len(sizes[key]) * (key not in counted), counted | {key}
-        elif cell.size.images is not None:
-            total += count * cell.size.points * cell.size.images * BYTES
+            used[key] = len(sizes[key])
+        elif kind.size.images is not None:
+            total += count * kind.size.points * kind.size.images * BYTES
             words[f"predictions: {BYTES} bytes an image and point of the curve, before compression"] = None
         else:
             words["records of datasets whose size is not on their card are not in it"] = None
-    return round(total), ([f"records: from {_listed(used)}"] if used else []) + list(words)
+    return round(total), [*([f"records: from {_runs(sum(used.values()))}"] if used else []), *words]
 
 
 def _decoded(specs: Iterable[RunSpec], cards: Mapping[str, DatasetCard]) -> tuple[int, list[str]]:
     """Bytes of decoded images, three a pixel, where they are kept at one size; a note where they are kept otherwise."""
-    kept, others = dict[tuple[str, int], int](), False
+    sizes, has_unsized = dict[tuple[str, int], int](), False
     for spec in specs:
         card, protocol = cards[spec.dataset.name], spec.protocol
         if "official" not in card.facts and card.reader != "folder":
             continue  # images in memory
         if protocol.image_size and protocol.augmentation in ("none", "shift"):
-            images = sum((card.facts.get("splits") or {}).values())
-            kept[spec.dataset.name, protocol.image_size] = 3 * images * protocol.image_size**2
+            images = sum(card.splits.values())
+            sizes[spec.dataset.name, protocol.image_size] = 3 * images * protocol.image_size**2
         else:
-            others = True
-    words = ["decoded images: 3 bytes a pixel"] if kept else []
-    return sum(kept.values()), words + ["decoded images are not in it: their sizes are not on the cards"] * others
+            has_unsized = True
+    words = ["decoded images: 3 bytes a pixel"] if sizes else []
+    words += ["decoded images are not in it: their sizes are not on the cards"] if has_unsized else []
+    return sum(sizes.values()), words
 
 
-def lines(found: Estimate, workers: int) -> list[str]:
-    """An estimate in words, a line each; none where nothing is to be trained.
-
-    Args:
-        found: the estimate.
-        workers: runs at a time.
-    """
-    if not found.runs:
+def lines(cost: Estimate, workers: int) -> list[str]:
+    """An estimate in words, a line each, for so many runs at a time; none where nothing is to be trained."""
+    if not cost.runs:
         return []
-    told = []
-    if found.hardware:
-        unit, known = "GPU-hours" if found.gpu else "core-hours", found.runs - found.unknown
-        part = f" for {known} of the {found.runs} runs" if found.unknown else ""
-        wall = max(found.hours / workers, found.longest)
-        told.append(
-            f"about {_number(found.hours)} {unit} of {found.hardware}{part}; "
-            f"with {workers} worker{'s' * (workers != 1)} about {_duration(wall)}"
-        )
+    if cost.hardware:
+        unit = "GPU-hours" if cost.gpu else "core-hours"
+        known = f" for {cost.runs - cost.unknown} of the {cost.runs} runs" if cost.unknown else ""
+        wall = _duration(max(cost.hours / workers, cost.longest))
+        time = f"about {_number(cost.hours)} {unit} of {cost.hardware}{known}; "
+        time += f"with {workers} worker{'s' * (workers != 1)} about {wall}"
     else:
-        told.append(f"{'GPU' if found.gpu else 'core or GPU'}-hours: not known")
-    told += [f"  {count} run{'s' * (count != 1)}: {basis}" for basis, count in found.bases.items()]
-    size = f"about {_bytes(found.bytes)}" if found.bytes else "not known"
-    return [*told, f"disk: {size}", *(f"  {basis}" for basis in found.disk)]
+        time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"
+    bases = [f"  {count} run{'s' * (count != 1)}: {basis}" for basis, count in cost.bases.items()]
+    size = f"about {_bytes(cost.bytes)}" if cost.bytes else "not known"
+    return [time, *bases, f"disk: {size}", *(f"  {basis}" for basis in cost.disk)]
 
 
 def _number(hours: float) -> str:

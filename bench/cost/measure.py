@@ -41,13 +41,7 @@ IMAGES = 64
 def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
     """Time steps of every method and backbone among some runs, and keep the times; says what each took, in words.
 
-    Args:
-        runs: of which each kind of work is timed once.
-        registry: finds methods and backbones.
-        store: keeps the times, each as soon as it is known.
-
-    Raises:
-        InputError: the folder cannot be written to, or the process ends before its work does.
+    Raises ``InputError``: the folder cannot be written to, or the process ends before its work does.
     """
     store.check_writable()
     kinds: dict[Work, RunSpec] = {}
@@ -58,28 +52,23 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
         if "problem" in answer:
             yield f"{answer['label']}: not measured: {answer['problem']}"
             continue
-        found = StepTime(**{**answer, "work": Work(**answer["work"])})
-        keep_times(store, [found])
+        time = StepTime(**{**answer, "work": Work(**answer["work"])})
+        keep_times(store, [time])
         yield (
-            f"{found.work.method} {found.work.backbone}: {found.step_seconds:.3g} s a step of {found.work.batch_size} "
-            f"images, {found.image_seconds:.3g} s to evaluate one, on {found.hardware}"
+            f"{time.work.method} {time.work.backbone}: {time.step_seconds:.3g} s a step of {time.work.batch_size} "
+            f"images, {time.image_seconds:.3g} s to evaluate one, on {time.hardware}"
         )
 
 
 def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """What the process says of each kind of work, as it says it."""
-    asked = json.dumps({"plugins": [str(plugin) for plugin in plugins], "specs": [to_json(spec) for spec in specs]})
-    process = subprocess.Popen(
-        program("bench.cost.measure"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(None),
-    )
+    request = json.dumps({"plugins": [str(plugin) for plugin in plugins], "specs": [to_json(spec) for spec in specs]})
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(program("bench.cost.measure"), stdin=pipe, stdout=pipe, env=environment(None))
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         with process.stdin as stream:
-            stream.write(asked.encode())
+            stream.write(request.encode())
         for line in process.stdout:
             yield json.loads(line)
         if code := process.wait():
@@ -92,16 +81,16 @@ def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict
 
 def main() -> None:
     """The process: reads what to time from standard input, writes a JSON line for each."""
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not disturb the answers
-    registry = Registry(asked["plugins"])
-    for spec in map(from_json, asked["specs"]):
+    registry = Registry(request["plugins"])
+    for spec in map(from_json, request["specs"]):
         try:
             answer = asdict(timed(spec, registry))
         except Exception as error:  # one kind of work that cannot be timed must not keep the others from it
-            told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            answer = {"label": f"{spec.method.full_name} {spec.backbone.name}", "problem": told}
+            problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            answer = {"label": f"{spec.method.full_name} {spec.backbone.name}", "problem": problem}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -109,14 +98,9 @@ def main() -> None:
 def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     """Time steps of a run's method on its backbone, on this machine.
 
-    Args:
-        spec: the run; of its protocol, the augmentation is left out. A stage with batches of its own is timed with the
-            protocol's, in which its steps count: an image costs about as much in a larger one.
-        registry: finds its method and backbone.
-        steps: of the budget that are divided among the stages; each is warmed up besides.
-
-    Raises:
-        InputError: the method or the backbone cannot be built.
+    Of its protocol, the augmentation is left out. A stage with batches of its own is timed with the protocol's, in
+    which its steps count: an image costs about as much in a larger one. The steps are divided among the stages, each of
+    which is warmed up besides. Raises ``InputError``: the method or the backbone cannot be built.
     """
     import torch
 
@@ -158,7 +142,7 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     from bench.data import ArrayImages, Split, TrainingImages
 
     card, classes = registry.backbone(spec.backbone.name), int(registry.dataset(spec.dataset.name).facts["classes"])
-    with_head = takes_source_head([registry.method(part.name) for part in (spec.method, *spec.method.policies)], card)
+    with_head = takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
     if card.weights == "pretrained" and not with_head:
         card = replace(card, weights="none")  # they change no time, and need not be fetched
     model = build_model(card, classes, spec.protocol.image_size, spec.protocol.drop_path)
@@ -181,15 +165,9 @@ def _step_seconds(stage: Stage, data: TrainingImages) -> float:
         return 0.0
     ends: list[float] = []
     # each step is a point of the curve, at which the loop reads the loss: it waits until the device is done
-    fit(
-        replace(
-            stage, recipe=_longer(stage.recipe), recipes={part: _longer(own) for part, own in stage.recipes.items()}
-        ),
-        data,
-        start=0,
-        stops=lambda step: True,
-        at_stop=lambda progress: ends.append(time.perf_counter()),
-    )
+    recipes = {name: _longer(recipe) for name, recipe in stage.recipes.items()}
+    longer = replace(stage, recipe=_longer(stage.recipe), recipes=recipes)
+    fit(longer, data, start=0, stops=lambda step: True, at_stop=lambda _: ends.append(time.perf_counter()))
     taken = [end - start for start, end in itertools.pairwise(ends)]
     return statistics.median(taken[WARM_UP:])
 

@@ -9,7 +9,6 @@ import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -17,8 +16,8 @@ import msgspec
 from bench.errors import InputError
 from bench.records.files import write_file
 from bench.records.record import Record
-from bench.records.store import UNSOUND, Finished, Store
-from bench.spec import MethodSpec, RunSpec, digest, method_identity, short_name
+from bench.records.store import UNSOUND, Finished, Store, slug
+from bench.spec import RunSpec, method_digest, short_name
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""
@@ -37,9 +36,6 @@ class Work:
         method: with its policies, by name.
         means: digest of its code and hyper-parameters.
         backbone: the architecture; its weights change no time.
-        image_size: pixels a side; 0: the backbone's own.
-        batch_size: images a step.
-        precision: as the protocol has it.
     """
 
     method: str
@@ -60,12 +56,9 @@ class StepTime:
     """A step of some work, timed.
 
     Attributes:
-        work: what was timed.
-        hardware: what made it, in words.
         gpu: whether that is a GPU; else it is one core.
         step_seconds: of a step of the budget, in seconds of one GPU or core.
         image_seconds: of the evaluation of an image.
-        steps: that were timed.
         dataset: of the run; empty for steps timed on noise, without the loading of images.
         bytes: that the record takes; 0 where there is none.
         points: of the curve, each with a prediction of every evaluated image; 0 where there is no record.
@@ -83,11 +76,10 @@ class StepTime:
 
 
 def work_of(spec: RunSpec) -> Work:
-    """What decides the time of a run's steps."""
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
     sizes = protocol.image_size, protocol.batch_size, protocol.precision
-    return Work(spec.method.full_name, _means(spec.method), backbone, *sizes)
+    return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes)
 
 
 def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iterable[str]) -> list[StepTime]:
@@ -95,14 +87,14 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
     cells: dict[str, list[str]] = {}
     for run in finished:
         cells.setdefault(_SEED.sub("", run.folder), []).append(run.folder)
-    slugs = tuple(re.sub(r"[^A-Za-z0-9._]+", "-", short_name(name)) for name in backbones)
-    first = sorted(cells.values(), key=lambda folders: not any(slug in folders[0] for slug in slugs))
+    names = tuple(slug(short_name(name)) for name in backbones)
+    first = sorted(cells.values(), key=lambda folders: not any(name in folders[0] for name in names))
     each = max(1, min(5, _READ // max(1, len(first))))
-    found = []
+    times = []
     for record, folder in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
         with contextlib.suppress(*UNSOUND, ZeroDivisionError):  # a record without what is timed gives no time
-            found.append(_time_of(record, folder))
-    return found
+            times.append(_time_of(record, folder))
+    return times
 
 
 def read_times(store: Store) -> list[StepTime]:
@@ -113,15 +105,14 @@ def read_times(store: Store) -> list[StepTime]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (msgspec.MsgspecError, OSError) as error:
-        raise InputError(
-            f"{path}: not what 'bench plan --measure' writes ({error}); remove it and measure again"
-        ) from None
+        problem = f"not what 'bench plan --measure' writes ({error}); remove it and measure again"
+        raise InputError(f"{path}: {problem}") from None
 
 
 def keep_times(store: Store, times: Iterable[StepTime]) -> None:
     """Add measured steps to those that are kept; the same work on the same hardware counts once, the last one."""
-    kept = {(time.work, time.hardware): time for time in (*read_times(store), *times)}
-    content = msgspec.json.format(msgspec.json.encode(list(kept.values())), indent=1)
+    latest = {(time.work, time.hardware): time for time in (*read_times(store), *times)}
+    content = msgspec.json.format(msgspec.json.encode(list(latest.values())), indent=1)
     write_file(store.root / "step_times.json", content + b"\n")
 
 
@@ -144,8 +135,3 @@ def _time_of(record: Record, folder: Path) -> StepTime:
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         points=points,
     )
-
-
-@lru_cache(maxsize=1024)
-def _means(method: MethodSpec) -> str:
-    return digest(method_identity(method))

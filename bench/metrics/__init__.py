@@ -6,36 +6,17 @@ folder. Nothing here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from bench.errors import InputError, choose
 from bench.metrics import classification, cost
+from bench.metrics.cost import seconds_to
 from bench.metrics.metric import Cost, Metric
 from bench.metrics.predictions import NotKept, Predictions
 
-__all__ = ["METRICS", "TOP1", "Cost", "Metric", "NotKept", "Predictions", "find", "scores"]
+__all__ = ["METRICS", "TOP1", "Cost", "Metric", "NotKept", "Predictions", "scores", "seconds_to"]
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*classification.METRICS, *cost.METRICS)}
 """The suite's own, by name; beside them, ``seconds_to_N``."""
 
 TOP1 = METRICS["top1"]
-
-
-def find(name: str, more: Mapping[str, Metric] | None = None) -> Metric:
-    """The metric of a name.
-
-    Args:
-        name: as it is typed: ``top1``, ``seconds_to_90``.
-        more: metrics of plug-ins, by name (``Registry.metrics`` has them all).
-
-    Raises:
-        InputError: there is none of that name; says which there are.
-    """
-    known = {**METRICS, **(more or {})}
-    metric = known.get(name) or cost.seconds_to(name)
-    if metric is None:
-        raise InputError(choose(name, [*known, "seconds_to_N"], "metric"))
-    return metric
 
 
 def scores(predictions: Predictions) -> dict[str, float]:

@@ -92,8 +92,7 @@ class Metric:
     def of(self, predictions: Predictions) -> float:
         """Its value at a scored point; nan where it is no finite number.
 
-        Raises:
-            NotKept: the run did not keep what it is computed from.
+        Raises ``NotKept``: the run did not keep what it is computed from.
         """
         assert self.compute is not None
         value = float(self.compute(predictions))

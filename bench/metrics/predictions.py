@@ -46,9 +46,8 @@ class Predictions:
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
         """(images,), whether the predicted class is the true one."""
-        import numpy as np
-
-        return np.asarray(self.predicted == self.labels)
+        right: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return right
 
     @cached_property
     def confidence(self) -> Floats:
@@ -58,9 +57,7 @@ class Predictions:
     @cached_property
     def log_probability(self) -> Floats:
         """(images,), the natural logarithm of the true class's probability, to 7 digits."""
-        import numpy as np
-
-        return self._stored("log_probability").astype(np.float64)
+        return self._stored("log_probability").astype("float64")
 
     @cached_property
     def probability(self) -> Floats:
@@ -72,9 +69,7 @@ class Predictions:
     @cached_property
     def rank(self) -> npt.NDArray[np.int64]:
         """(images,), the place of the true class, 1 for the highest logit; of equals the first class comes first."""
-        import numpy as np
-
-        return self._stored("rank").astype(np.int64)
+        return self._stored("rank").astype("int64")
 
     @cached_property
     def squares(self) -> Floats:
@@ -102,12 +97,10 @@ def compact(
         rank: (images,), from 1.
         squares: (images,), in [0, 1].
     """
-    import numpy as np
-
     return {
         "confidence": _steps(confidence),
-        "log_probability": log_probability.astype(np.float32),
-        "rank": np.minimum(rank, SHARES).astype(np.uint16),
+        "log_probability": log_probability.astype("float32"),
+        "rank": rank.clip(max=SHARES).astype("uint16"),
         "squares": _steps(squares),
     }
 

@@ -6,7 +6,7 @@ compares (its ``rank: {within: ...}``), such as two methods on one dataset. On i
 
 - ``Better``: every gap is positive ("always improves", and, against the best other row, "the best on ...");
 - ``Monotone``: values or gaps rise or fall along the columns ("the less data, the larger the gain");
-- ``Number``: their maximum, mean, count, ... is, exceeds or stays below a number, or another such number ("by up to
+- ``Amount``: their maximum, mean, count, ... is, exceeds or stays below a number, or another such number ("by up to
   10.78", "on 9 of 10 datasets", "a smaller gain than");
 - ``Every`` and ``Negated`` put these together, and ``Unprinted`` stands for what no table can show.
 
@@ -19,14 +19,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from statistics import fmean
 
 from bench.notation import fixed
 from bench.papers.quantity import Item, Matrix, Quantity, Untestable, items
 
-TAKES = ("each", "max", "min", "mean", "spread", "count", "max_abs", "mean_abs")
-RELATIONS = ("is", "at_least", "at_most", "above", "below")
-_SAID = {
+TAKES = {
     "each": "the number is",
     "max": "the largest is",
     "min": "the smallest is",
@@ -36,9 +36,13 @@ _SAID = {
     "max_abs": "the largest size is",
     "mean_abs": "the mean size is",
 }
+"""What may be taken of the numbers of a quantity, with how a verdict says it."""
+
+RELATIONS = ("is", "at_least", "at_most", "above", "below")
 _OF_ALL = (("max", "at_most"), ("max", "below"), ("min", "at_least"), ("min", "above"))
 _EPS = 1e-9
 _SHOWN = 6
+_value = attrgetter("value")
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,21 @@ class Monotone:
 
 
 @dataclass(frozen=True)
-class Number:
+class Amount:
     """One number of a quantity, in relation to others.
 
     Attributes:
-        quantity: where it comes from.
         take: one of ``TAKES``; ``each`` is all of them, in the order of the columns.
         between: of ``count``, which numbers are counted, both ends included; None for the positive ones.
         relation: one of ``RELATIONS``; empty where it is the other side of one.
-        bounds: numbers as written in the paper, or another ``Number``; of ``each`` one for all or as many as there are.
+        bounds: numbers as written in the paper, or another ``Amount``; of ``each`` one for all or as many as there are.
     """
 
     quantity: Quantity
     take: str
     between: tuple[float, float] | None = None
     relation: str = ""
-    bounds: tuple[str | Number, ...] = ()
+    bounds: tuple[str | Amount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,11 @@ class Unprinted:
     reason: str
 
 
-Assertion = Better | Monotone | Number | Every | Negated | Unprinted
+Assertion = Better | Monotone | Amount | Every | Negated | Unprinted
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Evidence:
     """Whether a statement holds, the number that decides it, and the cells that speak against it."""
 
     holds: bool
@@ -109,136 +112,124 @@ class Outcome:
     against: tuple[str, ...] = ()
 
 
-def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = True) -> Outcome:
+def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = True) -> Evidence:
     """Whether a statement holds of the tables' numbers.
 
-    Args:
-        assertion: the statement.
-        matrices: tables by name.
-        exact: ``is`` means the printed number, up to rounding. Otherwise, as other runs never give the same number, it
-            means that it is reached: at least as large, or for a negative one at most.
-
-    Raises:
-        Untestable: a number that it needs is not there.
+    Where ``exact``, ``is`` means the printed number, up to rounding. Otherwise, as other runs never give the same
+    number, it means that it is reached: at least as large, or for a negative one at most. Raises ``Untestable``: a
+    number that it needs is not there.
     """
     if isinstance(assertion, Better):
-        return _better(assertion, matrices)
+        return _better(assertion, matrices[assertion.quantity.table])
     if isinstance(assertion, Monotone):
-        return _monotone(assertion, matrices)
-    if isinstance(assertion, Number):
-        return _number(assertion, matrices, exact)
+        return _monotone(assertion, matrices[assertion.quantity.table])
+    if isinstance(assertion, Amount):
+        return _amount(assertion, matrices, exact)
     if isinstance(assertion, Every):
         parts = [check(part, matrices, exact) for part in assertion.parts]
         against = tuple(cell for part in parts for cell in part.against)
-        return Outcome(all(part.holds for part in parts), "; ".join(part.computed for part in parts), against)
+        return Evidence(all(part.holds for part in parts), "; ".join(part.computed for part in parts), against)
     if isinstance(assertion, Negated):
         inner = check(assertion.part, matrices, exact)
-        return Outcome(not inner.holds, inner.computed)
+        return Evidence(not inner.holds, inner.computed)
     raise Untestable(assertion.reason)
 
 
-def _better(assertion: Better, matrices: Mapping[str, Matrix]) -> Outcome:
-    matrix = matrices[assertion.quantity.table]
-    found = [item for sequence in items(assertion.quantity, matrix) for item in sequence]
-    least = -_EPS if assertion.or_equal else _EPS
-    failing = [item for item in found if item.value < least]
-    smallest = min(found, key=lambda item: item.value)
+def _better(assertion: Better, matrix: Matrix) -> Evidence:
+    gaps = _all_items(assertion.quantity, matrix)
+    least, what = (-_EPS, "not negative") if assertion.or_equal else (_EPS, "positive")
+    failing = [gap for gap in gaps if gap.value < least]
+    smallest = min(gaps, key=_value)
     computed = (
-        f"{len(found) - len(failing)} of {len(found)} gaps are {'not negative' if assertion.or_equal else 'positive'}; "
-        f"the smallest is {_signed(smallest.value, matrix)} ({smallest.place})"
+        f"{len(gaps) - len(failing)} of {len(gaps)} gaps are {what}; "
+        f"the smallest is {_signed(smallest, matrix)} ({smallest.place})"
     )
-    return Outcome(not failing, computed, _told(failing, matrix))
+    return Evidence(not failing, computed, _cells(failing, matrix))
 
 
-def _monotone(assertion: Monotone, matrices: Mapping[str, Matrix]) -> Outcome:
-    matrix, sign = matrices[assertion.quantity.table], 1 if assertion.rising else -1
-    failing, steps = list[Item](), 0
-    for sequence in items(assertion.quantity, matrix):
-        for before, now in itertools.pairwise(sequence):
-            steps += 1
-            if sign * (now.value - before.value) < _EPS:
-                failing.append(Item(f"{now.place}, after {fixed(before.value, matrix.decimals)}", now.value, now.slack))
+def _monotone(assertion: Monotone, matrix: Matrix) -> Evidence:
+    sign, verb = (1, "rise") if assertion.rising else (-1, "fall")
+    steps = [step for sequence in items(assertion.quantity, matrix) for step in itertools.pairwise(sequence)]
     if not steps:
         raise Untestable("there are fewer than two numbers to compare")
-    return Outcome(
-        not failing, f"{steps - len(failing)} of {steps} steps {'rise' if sign > 0 else 'fall'}", _told(failing, matrix)
-    )
+    failing = [
+        replace(last, place=f"{last.place}, after {fixed(first.value, matrix.decimals)}")
+        for first, last in steps
+        if sign * (last.value - first.value) < _EPS
+    ]
+    computed = f"{len(steps) - len(failing)} of {len(steps)} steps {verb}"
+    return Evidence(not failing, computed, _cells(failing, matrix))
 
 
-def _number(assertion: Number, matrices: Mapping[str, Matrix], exact: bool) -> Outcome:
-    matrix = matrices[assertion.quantity.table]
+def _amount(assertion: Amount, matrices: Mapping[str, Matrix], exact: bool) -> Evidence:
+    take, relation, matrix = assertion.take, assertion.relation, matrices[assertion.quantity.table]
     taken = _take(assertion, matrix)
     bounds = [_bound(bound, matrices) for bound in assertion.bounds]
     if len(bounds) not in (1, len(taken)):
         raise Untestable(f"{len(bounds)} numbers are stated and the table gives {len(taken)}")
-    bounds *= len(taken) if len(bounds) == 1 else 1
+    each_bound = bounds * len(taken) if len(bounds) == 1 else bounds
     failing = [
-        item
-        for item, (bound, unit) in zip(taken, bounds, strict=True)
-        if not _related(item, assertion.relation, bound, unit, exact)
+        item for item, bound in zip(taken, each_bound, strict=True) if not _related(item, relation, bound, exact)
     ]
-    shown = ", ".join(_value(item, assertion.take, matrix) for item in taken[:_SHOWN])
-    of = _SAID[assertion.take] if len(taken) == 1 or assertion.take != "each" else "the numbers are"
-    place = f" ({taken[0].place})" if len(taken) == 1 and taken[0].place else ""
-    place = f" {taken[0].place}" if assertion.take == "count" else place
-    other = "" if isinstance(assertion.bounds[0], str) else f", the other side {fixed(bounds[0][0], matrix.decimals)}"
-    if failing and (assertion.take, assertion.relation) in _OF_ALL:  # then each of them has to be on that side
-        every = [item for sequence in items(assertion.quantity, matrix) for item in sequence]
-        failing = [item for item in every if not _related(item, assertion.relation, *bounds[0], exact)]
-    against = _told([item for item in failing if item.place and assertion.take != "count"], matrix)
-    return Outcome(not failing, f"{of} {shown}{place}{other}", against)
+    decimals = 0 if take == "count" else matrix.decimals
+    computed = "the numbers are " if len(taken) > 1 else f"{TAKES[take]} "
+    computed += ", ".join(fixed(item.value, decimals) for item in taken[:_SHOWN])
+    if len(taken) == 1 and taken[0].place:
+        computed += f" {taken[0].place}" if take == "count" else f" ({taken[0].place})"
+    if isinstance(assertion.bounds[0], Amount):
+        computed += f", the other side {fixed(bounds[0].value, matrix.decimals)}"
+    if failing and (take, relation) in _OF_ALL:  # then each of them has to be on that side
+        every = _all_items(assertion.quantity, matrix)
+        failing = [item for item in every if not _related(item, relation, bounds[0], exact)]
+    against = _cells([item for item in failing if item.place and take != "count"], matrix)
+    return Evidence(not failing, computed, against)
 
 
-def _take(assertion: Number, matrix: Matrix) -> list[Item]:
-    found = [item for sequence in items(assertion.quantity, matrix) for item in sequence]
-    size = [Item(item.place, abs(item.value), item.slack) for item in found]
-    take, average = assertion.take, len(found)
-    if take == "each":
-        return found
-    if take in ("max", "min"):
-        return [(max if take == "max" else min)(found, key=lambda item: item.value)]
-    if take == "max_abs":
-        return [max(size, key=lambda item: item.value)]
+def _take(assertion: Amount, matrix: Matrix) -> list[Item]:
+    taken, take = _all_items(assertion.quantity, matrix), assertion.take
+    if take.endswith("_abs"):
+        taken = [replace(item, value=abs(item.value)) for item in taken]
+    if take in ("max", "max_abs"):
+        return [max(taken, key=_value)]
+    if take == "min":
+        return [min(taken, key=_value)]
     if take in ("mean", "mean_abs"):
-        over = found if take == "mean" else size
-        return [Item("", sum(item.value for item in over) / average, sum(item.slack for item in over) / average)]
+        return [Item("", fmean(map(_value, taken)), fmean(item.slack for item in taken))]
     if take == "spread":
-        high, low = (pick(found, key=lambda item: item.value) for pick in (max, min))
+        high, low = max(taken, key=_value), min(taken, key=_value)
         return [Item(f"{high.place} less {low.place}", high.value - low.value, high.slack + low.slack)]
-    low_end, high_end = assertion.between or (_EPS, math.inf)
-    counted = sum(low_end - _EPS * bool(assertion.between) <= item.value <= high_end + _EPS for item in found)
-    return [Item(f"of {average}", counted, 0.0)]
+    if take == "count":
+        low_end, high_end = assertion.between or (2 * _EPS, math.inf)  # the positive ones
+        counted = sum(low_end - _EPS <= item.value <= high_end + _EPS for item in taken)
+        return [Item(f"of {len(taken)}", counted, 0.0)]
+    return taken
 
 
-def _bound(bound: str | Number, matrices: Mapping[str, Matrix]) -> tuple[float, float]:
-    """A number that is compared with, and half a unit of its last digit."""
-    if isinstance(bound, Number):
-        return _take(bound, matrices[bound.quantity.table])[0].value, 0.0
-    return float(bound), 0.5 / 10 ** len(bound.partition(".")[2])
+def _all_items(quantity: Quantity, matrix: Matrix) -> list[Item]:
+    return [item for sequence in items(quantity, matrix) for item in sequence]
 
 
-def _related(item: Item, relation: str, bound: float, unit: float, exact: bool) -> bool:
+def _bound(bound: str | Amount, matrices: Mapping[str, Matrix]) -> Item:
+    """A number that is compared with; its slack is half a unit of its last digit as it is stated."""
+    if isinstance(bound, Amount):
+        return replace(_take(bound, matrices[bound.quantity.table])[0], slack=0.0)
+    return Item("", float(bound), 0.5 / 10 ** len(bound.partition(".")[2]))
+
+
+def _related(item: Item, relation: str, bound: Item, exact: bool) -> bool:
+    gap = item.value - bound.value
     if relation == "is" and exact:
-        same_digits = abs(unit - item.slack) < _EPS  # one number rounded twice alike is printed twice alike
-        return abs(item.value - bound) <= (0 if same_digits else unit + item.slack) + _EPS
+        same_digits = abs(bound.slack - item.slack) < _EPS  # one number rounded twice alike is printed twice alike
+        return abs(gap) <= (0 if same_digits else bound.slack + item.slack) + _EPS
     if relation == "is":
-        relation = "at_least" if bound >= 0 else "at_most"
-    return {
-        "at_least": item.value >= bound - _EPS,
-        "at_most": item.value <= bound + _EPS,
-        "above": item.value > bound + _EPS,
-        "below": item.value < bound - _EPS,
-    }[relation]
+        relation = "at_least" if bound.value >= 0 else "at_most"
+    return {"at_least": gap >= -_EPS, "at_most": gap <= _EPS, "above": gap > _EPS, "below": gap < -_EPS}[relation]
 
 
-def _value(item: Item, take: str, matrix: Matrix) -> str:
-    return f"{item.value:.0f}" if take == "count" else fixed(item.value, matrix.decimals)
-
-
-def _signed(value: float, matrix: Matrix) -> str:
-    text = fixed(value, matrix.decimals)
+def _signed(item: Item, matrix: Matrix) -> str:
+    text = fixed(item.value, matrix.decimals)
     return text if text.startswith("-") else f"+{text}"
 
 
-def _told(failing: Sequence[Item], matrix: Matrix) -> tuple[str, ...]:
-    return tuple(f"{item.place}: {_signed(item.value, matrix)}" for item in failing)
+def _cells(failing: Sequence[Item], matrix: Matrix) -> tuple[str, ...]:
+    return tuple(f"{item.place}: {_signed(item, matrix)}" for item in failing)

@@ -24,7 +24,6 @@ class Interval:
     high: Fraction
 
     def widened(self, by: Fraction) -> Interval:
-        """The same with ``by`` more on either side."""
         return Interval(self.low - by, self.high + by)
 
     def __contains__(self, value: Fraction) -> bool:
@@ -57,12 +56,7 @@ def nearest_accuracy(value: Fraction, images: int, runs: int) -> tuple[int, Frac
 def deviation_is_attainable(total: int, deviation: Interval, images: int, runs: int, less: int) -> bool:
     """Whether ``runs`` counts with this total can have a standard deviation in the interval.
 
-    Args:
-        total: right answers of all runs together.
-        deviation: in percent.
-        images: in the test set.
-        runs: how many, at least 2.
-        less: ``SAMPLE`` (n - 1) or ``POPULATION`` (n).
+    The total is of all runs, at least 2; ``less`` is ``SAMPLE`` (n - 1) or ``POPULATION`` (n).
     """
     _, rest = divmod(total, runs)
     # with counts q + d_i, q the whole part of the mean, the d_i add up to the rest and their squares to what is sought
@@ -78,11 +72,11 @@ def nearest_deviation(total: int, value: Fraction, images: int, runs: int, less:
     offset = Fraction(rest * rest, runs)
     scale = Fraction(images * images, 100 * 100) * (runs - less)
     middle, reach = round(value**2 * scale + offset), 0
-    found: list[int] = []
-    while not found:
-        found = [at for at in {middle - reach, middle + reach} if _squares(runs, rest, at, at)]
+    nearest: list[int] = []
+    while not nearest:
+        nearest = [at for at in {middle - reach, middle + reach} if _squares(runs, rest, at, at)]
         reach += 1
-    deviations = [math.sqrt((at - offset) / scale) for at in found]
+    deviations = [math.sqrt((at - offset) / scale) for at in nearest]
     return min(deviations, key=lambda each: abs(each - float(value)))
 
 
@@ -97,11 +91,9 @@ def _squares(count: int, total: int, low: int, high: int) -> bool:
     if count == 2:
         return _two_squares(total, low, high)
     widest = math.isqrt(high)
-    for part in sorted(range(-widest, widest + 1), key=abs):
-        rest = total - part
-        if rest * rest <= (count - 1) * (high - part * part) and _squares(
-            count - 1, rest, low - part * part, high - part * part
-        ):
+    for first in sorted(range(-widest, widest + 1), key=abs):
+        rest, square = total - first, first * first
+        if rest * rest <= (count - 1) * (high - square) and _squares(count - 1, rest, low - square, high - square):
             return True
     return False
 

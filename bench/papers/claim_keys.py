@@ -55,7 +55,7 @@ OWN = {
     "best": (Key("alone", (bool,), "no other row may be as good"),),
     "monotone": (Key("order", (str,), "which way", ("rising", "falling")),),
     "number": (
-        Key("take", (str,), "which number of them", TAKES),
+        Key("take", (str,), "which number of them", tuple(TAKES)),
         Key("between", (list,), "of a count: which numbers are counted, both ends included", default="the positive"),
         *(Key(relation, _BOUND, f"{_ABOUT_RELATIONS[relation]}: a number, or another one") for relation in RELATIONS),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.papers.published import PublishedTable
+from bench.reading.syntax import split_chain
 
 TOGETHER = " & "
 """Between labels that are meant together: ``MAE & CE`` is the row that has both."""
@@ -22,21 +23,25 @@ def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -
     ``settings`` add up, and so do the ``hyper`` of a method; these two are always there.
     """
     declared, labels = table.runs, _mapping(table.runs.get("labels"))
-    columns = _mapping(declared.get("columns"))
-    several = sorted(
-        (key for key in labels if TOGETHER in key and matches((*row, *column), key)),
-        key=lambda key: key.count(TOGETHER),
-    )
-    given = [*(columns.get(at, labels.get(at)) for at in column), *(labels.get(at) for at in (*row, *several))]
-    found: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
+    of_columns = {**labels, **_mapping(declared.get("columns"))}
+    together = [key for key in labels if TOGETHER in key and matches((*row, *column), key)]
+    together.sort(key=lambda key: key.count(TOGETHER))
+    meanings = [*(of_columns.get(label) for label in column), *(labels.get(label) for label in (*row, *together))]
+    axes: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
     settings, hyper = {**_mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
-    for part in map(_mapping, given):
-        settings |= _mapping(part.get("settings"))
-        for method, values in _mapping(part.get("hyper")).items():
+    for meaning in map(_mapping, meanings):
+        settings |= _mapping(meaning.get("settings"))
+        for method, values in _mapping(meaning.get("hyper")).items():
             hyper[method] = {**hyper.get(method, {}), **values}
-        found |= part
-    return {**found, "settings": settings, "hyper": hyper}
+        axes |= meaning
+    return {**axes, "settings": settings, "hyper": hyper}
 
 
-def _mapping(given: object) -> Mapping[str, Any]:
-    return given if isinstance(given, Mapping) else {}
+def method_parts(method: Any, hyper: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A method and its policies with their hyper-parameters, those that labels give in the place of their own."""
+    parts = dict(method) if isinstance(method, dict) else {name: {} for name in split_chain(str(method))}
+    return parts | {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -28,72 +28,52 @@ class Stated:
     value: Any
     source: str
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether neither the paper nor its code states it."""
+        return self.source.startswith("our choice")
+
 
 @dataclass(frozen=True)
 class PaperProtocol:
-    """What a paper says about how its runs are trained and scored.
-
-    Attributes:
-        settings: of ``bench.protocol``, by name.
-        seeds: how many.
-        selection: the rule by which a run is scored.
-        sweep: the rule by which one of several weights is chosen, on ``val`` or ``test``.
-        notes: what the settings cannot say.
-        place: the file.
-    """
+    """What a paper says about how its runs are trained and scored, as ``KEYS`` says; ``place`` is the file."""
 
     settings: Mapping[str, Stated]
     seeds: Stated
     selection: Stated
     sweep: Stated
-    notes: tuple[str, ...]
     place: str
 
 
 def read_paper_protocol(section: Section) -> PaperProtocol:
-    """A paper's protocol from its file.
-
-    Raises:
-        InputError: an unknown key, or a value without its source.
-    """
+    """A paper's protocol from its file. Raises ``InputError``: an unknown key, or a value without its source."""
     problems = Problems()
     check_keys(section, KEYS, "key of a protocol", problems)
 
     def stated(owner: Section, key: str) -> Stated:
-        given = owner.get(key)
-        if not isinstance(given, dict) or set(given) != {"value", "source"} or not isinstance(given["source"], str):
-            problems.add(f"{owner.place(key)}: '{key}' must be {{value: ..., source: 'paper ...'}}")
-            return Stated(None, "")
-        return Stated(given["value"], given["source"])
+        written = owner.get(key)
+        if isinstance(written, dict) and set(written) == {"value", "source"} and isinstance(written["source"], str):
+            return Stated(written["value"], written["source"])
+        problems.add(f"{owner.place(key)}: '{key}' must be {{value: ..., source: 'paper ...'}}")
+        return Stated(None, "")
 
     settings = section.get("settings")
     if not isinstance(settings, Section):
         settings = Section(section.source, section.first_line)
         problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
-    notes = section.get("notes") or []
-    found = PaperProtocol(
+    protocol = PaperProtocol(
         settings={key: stated(settings, key) for key in settings},
         seeds=stated(section, "seeds"),
         selection=stated(section, "selection"),
         sweep=stated(section, "sweep"),
-        notes=tuple(str(note) for note in (notes if isinstance(notes, list) else [notes])),
         place=section.source,
     )
-    for key, rule, rules in (("selection", found.selection, SELECTIONS), ("sweep", found.sweep, SWEEPS)):
+    for key, rule, rules in (("selection", protocol.selection, SELECTIONS), ("sweep", protocol.sweep, SWEEPS)):
         if rule.source and rule.value not in rules:
             problems.add(f"{section.place(key)}: {choose(str(rule.value), rules, key)}")
-    if found.seeds.source and not is_count(found.seeds.value):
-        problems.add(f"{section.place('seeds')}: {no_count(found.seeds.value)}")
+    seeds = protocol.seeds.value
+    if protocol.seeds.source and not (type(seeds) is int and 1 <= seeds <= MOST_SEEDS):
+        most = f" and at most {MOST_SEEDS:,}" if type(seeds) is int and seeds > MOST_SEEDS else ""
+        problems.add(f"{section.place('seeds')}: seeds is how many, at least 1{most}; it is {seeds!r}")
     problems.stop()
-    return found
-
-
-def is_count(value: object) -> bool:
-    """Whether something is a number of seeds."""
-    return type(value) is int and 1 <= value <= MOST_SEEDS
-
-
-def no_count(value: object) -> str:
-    """Why it is none."""
-    most = f" and at most {MOST_SEEDS:,}" if type(value) is int and value > MOST_SEEDS else ""
-    return f"seeds is how many, at least 1{most}; it is {value!r}"
+    return protocol

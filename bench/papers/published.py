@@ -47,6 +47,7 @@ RANK_KEYS = (
     Declared("skip", (list,), "innermost labels of columns that are not compared"),
 )
 _CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
+_MARKS = "*†‡"
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
 
@@ -65,27 +66,23 @@ class Printed:
     delta: str = ""
 
     @property
+    def digits(self) -> str:
+        """The number without marks and the commas between thousands."""
+        return self.value.rstrip(_MARKS).replace(",", "")
+
+    @property
     def number(self) -> float:
         """The value as a number; nan where it is none."""
-        plain = self.value.rstrip("*†‡")
-        return float(plain.replace(",", "")) if _NUMBER.fullmatch(plain) else math.nan
+        return float(self.digits) if _NUMBER.fullmatch(self.value.rstrip(_MARKS)) else math.nan
 
     @property
     def decimals(self) -> int:
-        """Digits printed after the point."""
-        return len(self.value.rstrip("*†‡").partition(".")[2])
+        return len(self.digits.partition(".")[2])
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Among which cells the best one is marked.
-
-    Attributes:
-        within: levels of the row labels, by name, whose value the compared rows share.
-        order: ``higher`` or ``lower`` is better.
-        columns: the order of single columns, by their innermost label.
-        skip: innermost column labels that are not compared (a number of weights).
-    """
+    """Among which cells the best one is marked, as ``RANK_KEYS`` says."""
 
     within: tuple[str, ...] = ()
     order: str = "higher"
@@ -95,24 +92,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper.
+    """A table of a paper, named ``paper/table``, as ``KEYS`` says; what is not written is empty.
 
-    Attributes:
-        name: ``paper/table``.
-        title: what it shows.
-        kind: ``results``, ``statistics`` or ``hyper-parameters``.
-        metric: what its values are, by name, where they are one thing that the suite measures; else empty.
-        metric_as_printed: the same as the paper writes it, with its unit.
-        note: what was garbled in the source and how it was read.
-        stub: names of the levels of the row labels.
-        columns: the columns' labels, in printed order.
-        rows: the rows' labels, in printed order.
-        cells: by row, then by column.
-        ranking: which cells are compared; None where that makes no sense.
-        runs: which runs give the cells, as declared (see ``bench.papers.labels``); empty where none do.
-        place: the file, for messages.
-        audit: what cannot be inferred about how its numbers hang together (see ``bench.papers.audit``); empty where
-            nothing.
+    Cells are by row, then by column; ``ranking`` is None where cells are not compared.
     """
 
     name: str
@@ -133,8 +115,24 @@ class PublishedTable:
 
     @property
     def paper(self) -> str:
-        """The paper's short name."""
         return self.name.partition("/")[0]
+
+    def group_of(self, row: int) -> Key:
+        """The labels that a row shares with those that it is compared with."""
+        within = self.ranking.within if self.ranking else ()
+        return tuple(self.rows[row][self.stub.index(level)] for level in within)
+
+    def alike(self, at: int) -> list[int]:
+        """The columns that the average in a column is over: the others of its kind."""
+        column, others = self.columns[at], [number for number in range(len(self.columns)) if number != at]
+        return [number for number in others if len(column) == 1 or self.columns[number][-1] == column[-1]]
+
+    def orientation(self, at: int) -> int:
+        """1 where more is better in a column, -1 where less is, 0 where its cells are not compared."""
+        inner, ranking = self.columns[at][-1], self.ranking
+        if ranking is None or inner in ranking.skip:
+            return 0
+        return -1 if ranking.columns.get(inner, ranking.order) == "lower" else 1
 
 
 def published_table(name: str, registry: Registry) -> PublishedTable:
@@ -143,11 +141,7 @@ def published_table(name: str, registry: Registry) -> PublishedTable:
 
 
 def read_published(name: str, section: Section) -> PublishedTable:
-    """A published table from its file.
-
-    Raises:
-        InputError: all that is wrong with the file, each with its line.
-    """
+    """A published table from its file. Raises ``InputError``: all that is wrong with the file, each with its line."""
     problems = Problems()
     check_keys(section, KEYS, "key", problems)
     kind = section.get("kind")
@@ -187,9 +181,15 @@ def read_published(name: str, section: Section) -> PublishedTable:
 
 def read_cell(text: str) -> Printed:
     """A cell from how it is printed: ``VALUE``, ``VALUE ± STD``, ``VALUE (+DELTA)`` or all three."""
-    found = _CELL.fullmatch(text)
-    assert found is not None  # the first group takes any text
-    return Printed(found["value"].strip(), found["std"] or "", found["delta"] or "")
+    match = _CELL.fullmatch(text)
+    assert match is not None  # the first group takes any text
+    return Printed(match["value"].strip(), match["std"] or "", match["delta"] or "")
+
+
+def telling_labels(columns: Sequence[Key], at: int) -> Key:
+    """The labels of a column on the levels on which columns differ."""
+    levels = range(len(columns[at]))
+    return tuple(columns[at][level] for level in levels if len({column[level] for column in columns}) > 1)
 
 
 def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple[list[Key], list[tuple[Printed, ...]]]:
@@ -211,18 +211,18 @@ def _rows(section: Section, depth: int, width: int, problems: Problems) -> tuple
 
 
 def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Problems) -> Ranking | None:
-    given = section.get("rank")
-    if given is None:
+    rank = section.get("rank")
+    if rank is None:
         return None
     place = section.place("rank")
-    if not isinstance(given, dict) or set(given) - {*names(RANK_KEYS)}:
+    if not isinstance(rank, dict) or set(rank) - {*names(RANK_KEYS)}:
         quoted = tuple(f"'{name}'" for name in names(RANK_KEYS))
         problems.add(f"{place}: rank has {listed(quoted)}")
         return None
-    within = _labels(given.get("within", []), f"{place}: within", problems)
-    skip = _labels(given.get("skip", []), f"{place}: skip", problems)
-    single = given.get("columns", {})
-    orders = [given.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
+    within = _labels(rank.get("within", []), f"{place}: within", problems)
+    skip = _labels(rank.get("skip", []), f"{place}: skip", problems)
+    single = rank.get("columns", {})
+    orders = [rank.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
     if any(order not in ORDERS for order in orders):
         problems.add(f"{place}: order is one of {', '.join(ORDERS)}")
     inner = {column[-1] for column in columns if column}
@@ -232,19 +232,19 @@ def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Prob
     for level in within:
         if level not in stub:
             problems.add(f"{place}: {choose(level, stub, 'level of the stub')}")
-    return Ranking(within, str(given.get("order", "higher")), dict(single or {}), skip)
+    return Ranking(within, str(rank.get("order", "higher")), dict(single or {}), skip)
 
 
 def _list(section: Section, key: str, problems: Problems) -> list[Any]:
-    found = section.get(key)
-    if not isinstance(found, list) or not found:
+    items = section.get(key)
+    if not isinstance(items, list) or not items:
         problems.add(f"{section.place(key)}: '{key}' must be a list that is not empty")
         return []
-    return found
+    return items
 
 
-def _labels(found: object, place: str, problems: Problems) -> Key:
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+def _labels(labels: object, place: str, problems: Problems) -> Key:
+    if not isinstance(labels, list) or not all(isinstance(item, str) for item in labels):
         problems.add(f"{place} must be a list of texts; write numbers in quotes, so that they stay as printed")
         return ()
-    return tuple(found)
+    return tuple(labels)

@@ -10,28 +10,18 @@ from typing import Any
 
 from bench.entry import read_entries
 from bench.errors import InputError
-from bench.papers.labels import assigned, matches
+from bench.papers.labels import assigned, matches, method_parts
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import PublishedTable, published_table
 from bench.reading.document import read_document
-from bench.reading.syntax import split_chain
 from bench.registry import Registry
 
 _ACCURACY = re.compile(r"top-?1|acc", re.IGNORECASE)
-UNSTATED = "our choice"
-"""How the source of a protocol's value begins where neither the paper nor its code states it."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What an accuracy is the mean of.
-
-    Attributes:
-        images: of the test set.
-        runs: whose mean is printed.
-        source: who states both.
-        reason: why one of them is not known; empty where both are.
-    """
+    """What an accuracy is the mean of, and who states it; ``reason`` says why something of it is not known."""
 
     images: int = 0
     runs: int = 0
@@ -49,18 +39,17 @@ class Samples:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._dataset = cache(registry.dataset)
-        self._protocol = cache(self._read_protocol)
+        self.protocol = cache(self._read_protocol)
         self._stated = cache(self._read_stated)
         self._methods = dict[str, str]()
 
     def of(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> Sample:
-        """What the value of a cell is the mean of."""
-        told, axes, labels = table.audit, assigned(table, row, column), (*row, *column)
-        for selector, reason in (told.get("not_checked") or {}).items():
+        axes, labels = assigned(table, row, column), (*row, *column)
+        for selector, reason in (table.audit.get("not_checked") or {}).items():
             if matches(labels, selector):
                 return Sample(reason=str(reason))
-        runs, who = self._counted_runs(table, axes)
-        for selector, images in (told.get("test") or {}).items():
+        runs, who = self.runs_of(table, axes)
+        for selector, images in (table.audit.get("test") or {}).items():
             if matches(labels, selector):
                 reason = "" if runs else "how many runs a value is the mean of is not stated"
                 return Sample(images, runs, f"{images} images: the table's audit section; {who}", reason)
@@ -82,20 +71,14 @@ class Samples:
 
         The second is empty where no method is declared, both where it is not said on what the cell is measured.
         """
-        axes, protocol = assigned(table, row, column), self._protocol(table.paper)
+        axes, protocol = assigned(table, row, column), self.protocol(table.paper)
         if axes.get("average") or not {"dataset", "backbone", "rate"} <= {*axes}:
             return "", ""
         settings = {key: stated.value for key, stated in protocol.settings.items()} if protocol else {}
-        metric = [axes["metric"]] if axes.get("metric") else []
-        setting = (
-            axes["backbone"],
-            axes["dataset"],
-            axes["rate"],
-            *metric,
-            sorted((settings | axes["settings"]).items()),
-        )
+        shared = [axes[axis] for axis in ("backbone", "dataset", "rate", "metric") if axes.get(axis)]
+        setting = (shared, sorted((settings | axes["settings"]).items()))
         labels = table.runs.get("labels") or {}
-        names = [at for at in (*row, *column) if {"method", "not_run"} & {*(labels.get(at) or ())}]
+        names = [label for label in (*row, *column) if {"method", "not_run"} & {*(labels.get(label) or ())}]
         trained = "method" in axes and not axes.get("not_run")
         method = f"{self._method(axes['method'], axes['hyper'])} {setting}" if trained else ""
         return f"{names} {setting}" if names else "", method
@@ -106,13 +89,14 @@ class Samples:
             card = self._dataset(name)
         except InputError as error:
             return 0, "", error.problems[0]
-        taken = (card.facts.get("papers") or {}).get(table.paper) or {}
-        images = (card.facts.get("splits") or {}).get("test")
-        if taken.get("as") == "other":
-            return 0, "", f"the paper took another split of {card.title}: {' '.join(str(taken.get('source')).split())}"
+        in_paper = (card.facts.get("papers") or {}).get(table.paper) or {}
+        images = card.splits.get("test")
+        if in_paper.get("as") == "other":
+            source = " ".join(str(in_paper.get("source")).split())
+            return 0, "", f"the paper took another split of {card.title}: {source}"
         if card.metric == "mean_per_class":
             return 0, "", f"{card.title} is scored by the mean per class, which is not k/n"
-        if not isinstance(images, int):
+        if images is None:
             return 0, "", f"the card of {card.name} does not say how many test images there are"
         stated = self._stated(table.paper)
         if stated and images not in stated.values():
@@ -122,36 +106,33 @@ class Samples:
 
     def _read_stated(self, paper: str) -> Mapping[str, int]:
         """The test sizes in a paper's statistics tables, by table and row."""
-        found = dict[str, int]()
-        for name in self.registry.table_files:
-            if name.partition("/")[0] == paper and (table := published_table(name, self.registry)).kind == "statistics":
-                tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
+        sizes = dict[str, int]()
+        tables = [published_table(name, self.registry) for name in self.registry.tables_of([paper])]
+        for table in tables:
+            tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
+            if table.kind == "statistics":
                 for row, cells in zip(table.rows, table.cells, strict=True):
-                    for at in tested:
-                        found[f"{name}, {' '.join(filter(None, row))}"] = int(cells[at].number)
-        return found
+                    sizes |= {f"{table.name}, {' '.join(filter(None, row))}": int(cells[at].number) for at in tested}
+        return sizes
 
-    def runs_of(self, table: PublishedTable, axes: Mapping[str, Any]) -> int:
-        """Of how many runs a published value is the mean; 0 where nobody says so."""
-        return self._counted_runs(table, axes)[0]
-
-    def _counted_runs(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
-        """How many runs a value is the mean of, and who says so; 0 where nobody does."""
-        if (given := table.audit.get("runs") or axes.get("seeds")) is not None:
-            return int(given), f"{_counted(int(given))}: as declared for {table.name}"
-        protocol = self._protocol(table.paper)
-        if protocol is None or protocol.seeds.source.startswith(UNSTATED):
+    def runs_of(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
+        """Of how many runs a published value is the mean, and who says so; 0 where nobody does."""
+        protocol = self.protocol(table.paper)
+        if declared := table.audit.get("runs") or axes.get("seeds"):
+            runs, who = int(declared), f"as declared for {table.name}"
+        elif protocol and not protocol.seeds.is_ours:
+            runs, who = int(protocol.seeds.value), protocol.seeds.source
+        else:
             return 0, ""
-        return int(protocol.seeds.value), f"{_counted(int(protocol.seeds.value))}: {protocol.seeds.source}"
+        return runs, f"{runs} run{'s' * (runs != 1)}: {who}"
 
     def _read_protocol(self, paper: str) -> PaperProtocol | None:
         path = self.registry.protocol_files.get(paper)
         return read_paper_protocol(read_document(path)) if path else None
 
-    def _method(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> str:
+    def _method(self, method: Any, hyper: Mapping[str, Mapping[str, Any]]) -> str:
         """A method with all its hyper-parameters, so that a default and the same value written out are one."""
-        parts = dict(written) if isinstance(written, dict) else {name: {} for name in split_chain(str(written))}
-        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
+        parts = method_parts(method, hyper)
         key = repr(parts)
         if key not in self._methods:
             try:
@@ -160,7 +141,3 @@ class Samples:
             except InputError:
                 self._methods[key] = key
         return self._methods[key]
-
-
-def _counted(runs: int) -> str:
-    return f"{runs} run{'s' * (runs != 1)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from bench.cards import BackboneCard, DatasetCard
+from bench.cards import BackboneCard
 from bench.entry import MethodEntry, read_entries
 from bench.errors import InputError
 from bench.papers.sample import Samples
@@ -43,9 +43,3 @@ def unshipped(backbone: BackboneCard) -> str:
             f"'bench convert {backbone.name} CHECKPOINT' puts them in place"
         )
     return ""
-
-
-def test_images(dataset: DatasetCard) -> int | None:
-    """The size of the official test split."""
-    images = (dataset.facts.get("splits") or {}).get("test")
-    return images if isinstance(images, int) and images > 0 else None

@@ -10,7 +10,6 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.errors import InputError
 from bench.metrics import Metric
 from bench.papers.protocol import PaperProtocol
-from bench.papers.sample import UNSTATED
 from bench.plan.table import TableRules
 from bench.protocol import Protocol
 from bench.spec import RunSpec
@@ -18,18 +17,18 @@ from bench.spec import RunSpec
 
 def of_settings(ours: Protocol, theirs: Protocol, stated: PaperProtocol, of_label: Iterable[str]) -> Iterator[str]:
     """Settings that are not the paper's; what only we chose, and no label, is no difference to it."""
-    unstated = {key for key, value in stated.settings.items() if _is_ours(value.source)} - {*of_label}
-    now, before = _flat(ours), _flat(theirs)
-    changed = [key for key in now if now[key] != before[key] and key not in unstated]
+    unstated = {key for key, value in stated.settings.items() if value.is_ours} - {*of_label}
+    run, paper = _flat(ours), _flat(theirs)
+    changed = [key for key in run if run[key] != paper[key] and key not in unstated]
     if changed:
-        yield f"{_written(now, changed)} in place of {_written(before, changed)}"
+        yield f"{_written(run, changed)} in place of {_written(paper, changed)}"
 
 
 def of_rules(rules: TableRules, stated: PaperProtocol, candidates: int) -> Iterator[str]:
     """Rules by which points of curves, and candidates, are chosen in another way."""
-    if rules.selection != stated.selection.value and not _is_ours(stated.selection.source):
+    if rules.selection != stated.selection.value and not stated.selection.is_ours:
         yield f"scored at {rules.selection} in place of {stated.selection.value}"
-    if candidates > 1 and rules.sweep != stated.sweep.value and not _is_ours(stated.sweep.source):
+    if candidates > 1 and rules.sweep != stated.sweep.value and not stated.sweep.is_ours:
         yield f"weights chosen by {rules.sweep} in place of {stated.sweep.value}"
 
 
@@ -52,14 +51,7 @@ def of_data(dataset: DatasetCard, paper: str) -> Iterator[str]:
 
 
 def of_score(metric: Metric, printed: Metric, unlike: bool, split: str) -> Iterator[str]:
-    """What is shown, where it is not what is printed.
-
-    Args:
-        metric: what is shown.
-        printed: what the table says that it prints.
-        unlike: whether that is another metric than the printed one.
-        split: whose scores are shown.
-    """
+    """What is shown, and whose scores, where it is not what is printed; ``unlike`` is another metric than that."""
     if not metric.of_curve:
         yield f"{metric.title} of another machine"
     elif unlike:
@@ -77,7 +69,3 @@ def _flat(protocol: Protocol) -> dict[str, Any]:
 def _written(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Of epochs and steps only the one that is given."""
     return ", ".join(f"{key}={settings[key]}" for key in keys if settings[key] or key not in ("epochs", "steps"))
-
-
-def _is_ours(source: str) -> bool:
-    return source.startswith(UNSTATED)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from bench.cards import BackboneCard, DatasetCard
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
-from bench.metrics import TOP1, Metric
+from bench.metrics import Metric
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
-from bench.plan.settings import overlaid, refuse_unplain, typed_layer
+from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
@@ -22,11 +22,7 @@ from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
 
-VARY = {
-    "subset": ("dataset", "seed"),
-    "init": ("dataset", "seed"),
-    "order": ("dataset", "rate", "seed"),
-}
+VARY = {"subset": ("dataset", "seed"), "init": ("dataset", "seed"), "order": ("dataset", "rate", "seed")}
 """Along which axes each draw changes unless an experiment says otherwise: never the method, so that rivals share it;
 the subset not with the rate, so that smaller rates are parts of larger ones."""
 
@@ -90,13 +86,12 @@ class Exclusion:
 class Experiment:
     """Everything that is compared, resolved and checked.
 
-    ``baseline`` is the label of a method; ``metrics`` are by the name of the dataset; ``protocols`` are
+    ``baseline`` is the label of a method, empty for none; ``metrics`` are by the name of the dataset; ``protocols`` are
     by the settings that rows have for themselves, none of which is the protocol of all others.
     """
 
     name: str
     title: str
-    about: str
     methods: tuple[MethodRow, ...]
     backbones: tuple[BackboneCard, ...]
     datasets: tuple[DatasetCard, ...]
@@ -105,7 +100,7 @@ class Experiment:
     protocols: Mapping[Chosen, Protocol]
     vary: Mapping[str, tuple[str, ...]]
     exclusions: tuple[Exclusion, ...]
-    baseline: str | None
+    baseline: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     metrics: Mapping[str, Metric]
@@ -119,7 +114,6 @@ class Experiment:
         return any("seed" in axes and "method" not in axes for axes in self.vary.values())
 
     def names(self, axis: str) -> set[str]:
-        """What may be written for the values along an axis: names and labels."""
         return {
             "method": {name for row in self.methods for name in row.names},
             "backbone": {card.name for card in self.backbones},
@@ -131,8 +125,7 @@ class Experiment:
 def read_experiment(target: str, registry: Registry, overrides: Overrides | None = None) -> Experiment:
     """A registered experiment or a YAML file, with the command line's overrides, checked as a whole.
 
-    Raises:
-        InputError: all that is wrong, each with its place, what is allowed and the nearest valid choice.
+    Raises ``InputError``: all that is wrong, each with its place, what is allowed and the nearest valid choice.
     """
     return _Reader(registry.experiment(target), Path(target).stem, registry, overrides or Overrides()).experiment()
 
@@ -147,16 +140,16 @@ class _Reader:
     def experiment(self) -> Experiment:
         _ = self.registry.method_files  # a name that is taken twice is told first: everything else would follow from it
         check_keys(self.text, KEYS, "key of an experiment", self.problems)
-        self.guard(lambda: self.overrides.check(self.registry.metrics), None)
-        layout = self.section("table")
+        with noted(self.problems):
+            self.overrides.check(self.registry.metrics)
+        layout = section_of(self.text, "table")
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
         datasets = self.cards("datasets", self.registry.dataset)
-        resolved = Experiment(
+        experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
-            about=str(self.text.get("about") or ""),
             methods=methods,
             backbones=self.cards("backbones", self.registry.backbone),
             datasets=datasets,
@@ -173,50 +166,42 @@ class _Reader:
             changes=self.overrides.changes,
             next=tuple(str(line) for line in self.text.get("next") or ()),
         )
-        self.refuse_twins("datasets", [card.title for card in resolved.datasets])
-        self.refuse_strangers(resolved)
-        self.refuse_pairs(resolved, layout)
+        self.refuse_twins("datasets", [card.title for card in datasets])
+        self.refuse_strangers(experiment)
+        self.refuse_pairs(experiment, layout)
         self.refuse_twins("methods", [row.label for row in methods])
         self.problems.stop()
-        return resolved
+        return experiment
 
     def methods(self) -> tuple[MethodRow, ...]:
         declared = self.declared_methods()
         if not self.overrides.methods:
             return tuple(declared)
-        chosen: list[MethodRow] = []
+        rows: list[MethodRow] = []
         for written in dict.fromkeys(split_list(self.overrides.methods)):
-            same = [row for row in declared if written in row.names]
-            chosen += same or self.typed_method(written)
-        return tuple(chosen)
-
-    def typed_method(self, written: str) -> list[MethodRow]:
-        try:
-            return [MethodRow(written, (typed_entry(written, self.registry),), "--methods")]
-        except InputError as error:
-            self.problems.add(error)
-            return []
+            with noted(self.problems):
+                rows += [row for row in declared if written in row.names] or [
+                    MethodRow(written, (typed_entry(written, self.registry),), "--methods")
+                ]
+        return tuple(rows)
 
     def declared_methods(self) -> list[MethodRow]:
         """``methods``: a list of names, or labels with a name, or labels with {name: {hyper-parameter: value(s)}}."""
         methods = self.text.get("methods")
         pairs = [(name, name) for name in methods] if isinstance(methods, list) else list((methods or {}).items())
         if not pairs and not self.overrides.methods:
-            self.say("methods", "'methods' must list at least one method")
+            self.problems.add(f"{self.text.place('methods')}: 'methods' must list at least one method")
         rows: list[MethodRow] = []
         for label, value in pairs:
             place = methods.place(label) if isinstance(methods, Section) else self.text.place("methods")
-            try:
+            with noted(self.problems):
                 if isinstance(label, dict):
                     raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
                 entries = refuse_unplain(read_entries(str(label), value, place, self.registry), place)
-            except InputError as error:
-                self.problems.add(error)
-                continue
-            if self.text.get("sweep") == ROWS:
-                rows += [MethodRow(entry.label, (entry,), place) for entry in entries]
-            else:
-                rows.append(MethodRow(str(label), tuple(entries), place))
+                if self.text.get("sweep") == ROWS:
+                    rows += [MethodRow(entry.label, (entry,), place) for entry in entries]
+                else:
+                    rows.append(MethodRow(str(label), tuple(entries), place))
         return rows
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
@@ -230,36 +215,40 @@ class _Reader:
         return tuple(cards.values())
 
     def rates(self) -> tuple[float, ...]:
-        typed: tuple[float, ...] = self.guard(self.overrides.typed_rates, ())
-        written, place = self.listed("rates", list(typed) if self.overrides.rates else [])
+        typed: tuple[float, ...] = ()
+        with noted(self.problems):
+            typed = self.overrides.typed_rates()
+        written, place = self.listed("rates", list(typed))
         rates: list[float] = []
         for rate in written:
-            rates += self.guard(lambda rate=rate: [read_rate(rate, place)], [])  # type: ignore[misc]
+            with noted(self.problems):
+                rates.append(read_rate(rate, place))
         return tuple(dict.fromkeys(rates))
 
     def seeds(self) -> tuple[int, ...]:
-        if self.overrides.seeds:
-            return self.guard(self.overrides.typed_seeds, ())
-        return self.guard(lambda: read_seeds(self.text.get("seeds", 3), self.text.place("seeds")), ())
+        with noted(self.problems):
+            typed = self.overrides.typed_seeds()
+            return typed or read_seeds(self.text.get("seeds", 3), self.text.place("seeds"))
+        return ()
 
     def protocols(self, methods: Sequence[MethodRow]) -> dict[Chosen, Protocol]:
         """The protocol of all rows, and that of each candidate with settings of its own."""
-        section, place = self.section("protocol"), self.text.place("protocol")
-        written = {key: (value, section.place(key)) for key, value in section.items()}
+        section = section_of(self.text, "protocol")
+        declared = {key: (value, section.place(key)) for key, value in section.items()}
         typed = typed_layer(self.overrides.settings, self.problems)
-        place = "--set" if typed else place
+        place = "--set" if typed else self.text.place("protocol")
         places: dict[Chosen, str] = {(): place}
         for row in methods:
             places |= {entry.settings: row.place for entry in row.candidates if entry.settings}
         protocols: dict[Chosen, Protocol] = {}
-        for chosen, row_place in places.items():
-            of_row = {key: (value, row_place) for key, value in chosen}
-            layers = overlaid(written, of_row, typed)
-            protocols[chosen] = self.guard(lambda layers=layers: read_protocol(layers, place), Protocol())  # type: ignore[misc]
+        for settings, row_place in places.items():
+            of_row = {key: (value, row_place) for key, value in settings}
+            with noted(self.problems):
+                protocols[settings] = read_protocol(overlaid(declared, of_row, typed), place)
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:
-        section = self.section("vary")
+        section = section_of(self.text, "vary")
         for purpose, axes in section.items():
             if purpose not in VARY:
                 self.problems.add(f"{section.place(purpose)}: {choose(purpose, VARY, 'draw')}")
@@ -273,43 +262,43 @@ class _Reader:
                 place = rule.place() if isinstance(rule, Section) else self.text.place("exclude")
                 self.problems.add(f"{place}: an exclusion names axes and a reason: {{method: gta, because: '...'}}")
                 continue
-            where = {axis: value if isinstance(value, list) else [value] for axis, value in rule.items()}
-            del where["because"]
-            self.check_axes(list(where), CELL_AXES, rule.place())
-            names = tuple((axis, tuple(map(_written, values))) for axis, values in where.items())
-            rules.append(Exclusion(names, rule["because"], rule.place()))
+            axes = [axis for axis in rule if axis != "because"]
+            self.check_axes(axes, CELL_AXES, rule.place())
+            listed = [rule[axis] if isinstance(rule[axis], list) else [rule[axis]] for axis in axes]
+            names = [tuple(map(_as_in_cells, values)) for values in listed]
+            rules.append(Exclusion(tuple(zip(axes, names, strict=True)), rule["because"], rule.place()))
         return tuple(rules)
 
-    def refuse_strangers(self, resolved: Experiment) -> None:
+    def refuse_strangers(self, experiment: Experiment) -> None:
         """An exclusion that names nothing of the experiment would silently leave out nothing."""
         if self.problems.found or self.overrides != Overrides():
             return
-        for rule in resolved.exclusions:
+        for rule in experiment.exclusions:
             for axis, names in rule.where:
-                known = resolved.names(axis)
+                allowed = experiment.names(axis)
                 for name in names:
-                    if name not in known:
-                        self.problems.add(f"{rule.place}: {choose(name, known, f'{axis} of this experiment')}")
+                    if name not in allowed:
+                        self.problems.add(f"{rule.place}: {choose(name, allowed, f'{axis} of this experiment')}")
 
-    def refuse_pairs(self, resolved: Experiment, layout: Section) -> None:
+    def refuse_pairs(self, experiment: Experiment, layout: Section) -> None:
         """A paired test needs runs of one seed that share something on purpose."""
-        if resolved.rules.test == "paired" and not resolved.shares_draws:
+        if experiment.rules.test == "paired" and not experiment.shares_draws:
             place = "--test" if self.overrides.test else layout.place("test")
             self.problems.add(
                 f"{place}: a paired test is for runs of one seed that share something, and here subset, init and order "
                 "all change with the method or not with the seed ('vary'); take welch or permutation"
             )
 
-    def baseline(self, methods: Sequence[MethodRow]) -> str | None:
-        """The label to compare with; None where the command line left it out of the methods."""
+    def baseline(self, methods: Sequence[MethodRow]) -> str:
+        """The label to compare with; empty where the command line left it out of the methods."""
         name = self.text.get("baseline")
         labels = [row.label for row in methods if name in row.names]
         if name is not None and not labels and not self.overrides.methods:
-            self.say("baseline", choose(str(name), [row.label for row in methods], "method of this experiment"))
-        return labels[0] if labels else None
+            problem = choose(str(name), [row.label for row in methods], "method of this experiment")
+            self.problems.add(f"{self.text.place('baseline')}: {problem}")
+        return labels[0] if labels else ""
 
     def layout(self, layout: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The axes along the rows and along the columns."""
         axes = {"rows": ["dataset", "backbone", "method"], "columns": ["rate"]}
         for key in axes:
             if key in layout:
@@ -322,53 +311,42 @@ class _Reader:
 
     def metrics(self, layout: Section, datasets: Sequence[DatasetCard]) -> dict[str, Metric]:
         """What is shown of each dataset: what is typed, or else written, or else usual for it."""
-        typed = self.overrides.metric
-        written, place = layout.get("metric"), layout.place("metric")
         metrics: dict[str, Metric] = {}
         for card in datasets:
-            name, where = card.metric, card.name
-            if typed or written:
-                name, where = (typed, "--metric") if typed else (str(written), place)
-            metrics[card.name] = self.guard(lambda name=name, where=where: self.find_metric(name, where), TOP1)  # type: ignore[misc]
+            name, place = card.metric, card.name
+            if self.overrides.metric:
+                name, place = self.overrides.metric, "--metric"
+            elif layout.get("metric"):
+                name, place = layout["metric"], layout.place("metric")
+            with noted(self.problems):
+                metrics[card.name] = find_at(name, self.registry.metrics, place)
         return metrics
-
-    def find_metric(self, name: str, place: str) -> Metric:
-        return find_at(name, self.registry.metrics, place)
 
     def rules(self, layout: Section) -> TableRules:
         alpha = layout.get("alpha", 0.05)
         if not 0 < alpha < 1:
             place = layout.place("alpha")
             self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
-        sweep = self.text.get("sweep")
-        written: dict[str, Any] = {key.name: layout[key.name] for key in TABLE_KEYS if key.name in layout}
-        written |= {"sweep": sweep} if sweep in SWEEPS else {}
-        written |= {key: typed for key in ("selection", "split", "test", "across") if (typed := self.typed(key))}
-        written |= {"sweep": self.overrides.typed_sweep} if self.overrides.typed_sweep else {}
-        return TableRules(**{field.name: written[field.name] for field in fields(TableRules) if field.name in written})
+        rules = {"sweep": self.text.get("sweep", ROWS), **layout, **self.overrides.rules}
+        if rules["sweep"] == ROWS:
+            del rules["sweep"]
+        return TableRules(**{field.name: rules[field.name] for field in fields(TableRules) if field.name in rules})
 
     def listed(self, axis: str, typed: list[Any]) -> tuple[list[Any], str]:
         """The values along an axis, the command line's if it has some, and where they stand."""
-        if typed or getattr(self.overrides, axis):
+        if getattr(self.overrides, axis):
             return typed, f"--{axis}"
-        value = self.text.get(axis)
-        written = value if isinstance(value, list) else [] if value is None else [value]
-        if not written:
-            self.say(axis, f"'{axis}' must list at least one; or give --{axis}")
-        return written, self.text.place(axis)
-
-    def section(self, key: str) -> Section:
-        """The mapping under a key, empty where there is none."""
-        value = self.text.get(key)
-        return value if isinstance(value, Section) else Section(self.text.source, self.text.first_line)
-
-    def typed(self, option: str) -> str:
-        return str(getattr(self.overrides, option))
+        value, place = self.text.get(axis, []), self.text.place(axis)
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            self.problems.add(f"{place}: '{axis}' must list at least one; or give --{axis}")
+        return values, place
 
     def check_axes(self, axes: Any, allowed: Sequence[str], place: str) -> None:
         if not isinstance(axes, list):
             self.problems.add(f"{place}: a list of axes is needed, such as [{allowed[-1]}]")
-        for axis in axes if isinstance(axes, list) else ():
+            return
+        for axis in axes:
             if axis not in allowed:
                 self.problems.add(f"{place}: {choose(str(axis), allowed, 'axis')}")
 
@@ -377,17 +355,7 @@ class _Reader:
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             self.problems.add(f"{place}: two of the {axis} are called '{label}'")
 
-    def guard(self, read: Callable[[], T], otherwise: T) -> T:
-        try:
-            return read()
-        except InputError as error:
-            self.problems.add(error)
-            return otherwise
 
-    def say(self, key: str, problem: str) -> None:
-        self.problems.add(f"{self.text.place(key)}: {problem}")
-
-
-def _written(name: object) -> str:
+def _as_in_cells(name: object) -> str:
     """A name or rate of an exclusion as cells have it."""
     return percent(name) if isinstance(name, (int, float)) else str(name)

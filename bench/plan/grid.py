@@ -15,7 +15,7 @@ from bench.papers.published import Key
 from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
-from bench.spec import AXES, RunSpec, digest, draw_cell, method_identity, percent, with_seeds
+from bench.spec import AXES, RunSpec, draw_cell, method_digest, percent, with_seeds
 
 MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
@@ -26,8 +26,7 @@ METHOD, DATASET = "method", "dataset"
 def expand(experiment: Experiment) -> Plan:
     """The table of every method × backbone × dataset × rate of an experiment, with the runs of what is not left out.
 
-    Raises:
-        InputError: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
+    Raises ``InputError``: nothing is left, two seeds of a cell are the same run, or there are more than ``MOST`` runs.
     """
     candidates = sum(len(row.candidates) for row in experiment.methods)
     axes_of = (experiment.datasets, experiment.backbones, experiment.rates, experiment.seeds)
@@ -39,28 +38,24 @@ def expand(experiment: Experiment) -> Plan:
             experiment.datasets, experiment.backbones, experiment.methods, experiment.rates
         )
     ]
-    table = _laid_out(experiment, cells)
+    loose = TablePlan(
+        name=experiment.name,
+        title=experiment.title,
+        measured=heading_of((cell.metric for cell in cells), experiment.rules.split),
+        stub=experiment.rows,
+        rows=(),
+        columns=(experiment.columns,),
+        cells=(tuple(cells),),
+        baseline=experiment.baseline,
+        rules=experiment.rules,
+    )
+    # axes with one label are said in the heading, but for the methods
+    table = lay_out(loose, {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in AXES[:4]})
     plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next)
     if not plan.unique:
         raise InputError(f"{experiment.name}: nothing is left to run: {'; '.join(plan.reasons)}")
     _refuse_equal_seeds(experiment.name, cells)
     return plan
-
-
-def run_spec(
-    method: MethodEntry,
-    backbone: BackboneCard,
-    dataset: DatasetCard,
-    rate: float,
-    seed: int,
-    protocol: Protocol,
-    vary: Mapping[str, Sequence[str]],
-) -> RunSpec:
-    """One run: a method on a backbone and a dataset at a rate (in percent), with its seeds drawn.
-
-    ``vary`` gives the axes along which each draw changes (see ``bench.plan.experiment.VARY``).
-    """
-    return run_specs(method, backbone, dataset, rate, [seed], protocol, vary)[0]
 
 
 def run_specs(
@@ -72,28 +67,17 @@ def run_specs(
     protocol: Protocol,
     vary: Mapping[str, Sequence[str]],
 ) -> list[RunSpec]:
-    """The runs of a cell, one a seed (see ``run_spec``)."""
+    """The runs of a cell, one a seed: a method on a backbone and a dataset at a rate (in percent).
+
+    ``vary`` gives the axes along which each draw changes (see ``bench.plan.experiment.VARY``).
+    """
     spec = method.spec
-    along = {
-        "method": digest(method_identity(spec)),
-        "backbone": backbone.means,
-        "dataset": dataset.means,
-        "rate": rate,
-    }
-    assert {*along, "seed"} == set(AXES)
-    drawn = list(zip(seeds, draw_cell(along, seeds, vary), strict=True))
+    axes = {"method": method_digest(spec), "backbone": backbone.means, "dataset": dataset.means, "rate": rate}
+    drawn = draw_cell(axes, seeds, vary)
     if not drawn:
         return []
-    first = RunSpec(
-        method=spec,
-        backbone=backbone.named,
-        dataset=dataset.named,
-        rate=rate,
-        protocol=protocol,
-        seeds=drawn[0][1],
-        seed=drawn[0][0],
-    )
-    return with_seeds(first, drawn)
+    first = RunSpec(spec, backbone.named, dataset.named, rate, protocol, drawn[0], seeds[0])
+    return with_seeds(first, zip(seeds, drawn, strict=True))
 
 
 def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
@@ -111,39 +95,15 @@ def _cell(
     metric = experiment.metrics[dataset.name]
     axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": percent(rate)}
     reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
+    cell = PlannedCell(axes, name=method.label, reason=reason, metric=metric, decimals=metric.decimals)
+    if reason:
+        return cell
     candidates: list[Candidate] = []
-    for entry in () if reason else method.candidates:
+    for entry in method.candidates:
         protocol = experiment.protocols[entry.settings]
         runs = run_specs(entry, backbone, dataset, rate, experiment.seeds, protocol, experiment.vary)
         candidates.append(Candidate(entry.label, tuple(runs)))
-    return PlannedCell(
-        axes,
-        name=method.label,
-        candidates=tuple(candidates),
-        reason=reason,
-        metric=metric,
-        decimals=metric.decimals,
-    )
-
-
-def _laid_out(experiment: Experiment, cells: Sequence[PlannedCell]) -> TablePlan:
-    """The cells in their rows and columns; axes with one label are said in the heading, but for the methods."""
-    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in cells[0].axes}
-    baseline = experiment.baseline
-    return lay_out(
-        TablePlan(
-            name=experiment.name,
-            title=experiment.title,
-            measured=heading_of((cell.metric for cell in cells), experiment.rules.split),
-            stub=experiment.rows,
-            rows=(),
-            columns=(experiment.columns,),
-            cells=(tuple(cells),),
-            baseline=baseline or "",
-            rules=experiment.rules,
-        ),
-        labels,
-    )
+    return replace(cell, candidates=tuple(candidates))
 
 
 def heading_of(metrics: Iterable[Metric], split: str) -> str:
@@ -166,35 +126,37 @@ def lay_out(loose: TablePlan, labels: Mapping[str, Key]) -> TablePlan:
     Raises:
         ValueError: two cells fall on one place.
     """
-    row_axes = tuple(axis for axis in loose.stub if axis == METHOD or len(labels[axis]) > 1)
-    column_axes = tuple(axis for axis in loose.columns[0] if axis == METHOD or len(labels[axis]) > 1)
-    constant = {
-        axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in row_axes + column_axes
-    }
+    varied = {axis for axis, values in labels.items() if axis == METHOD or len(values) > 1}
+    row_axes = tuple(axis for axis in loose.stub if axis in varied)
+    column_axes = tuple(axis for axis in loose.columns[0] if axis in varied)
+    constant = {axis: labels[axis][0] for axis in (*loose.stub, *loose.columns[0]) if axis not in varied}
     cells: dict[tuple[Key, Key], PlannedCell] = {}
     for cell in loose.cells[0]:
-        place = tuple(cell.axes[axis] for axis in row_axes), tuple(cell.axes[axis] for axis in column_axes)
-        if place in cells:
-            raise ValueError(f"two cells at row '{' / '.join(place[0])}', column '{' / '.join(place[1])}'")
-        held = (axis for axis in cell.axes if axis not in (METHOD, DATASET) and axis not in constant)
-        cells[place] = replace(cell, where=tuple(cell.axes[axis] for axis in held))
+        row, column = (tuple(cell.axes[axis] for axis in axes) for axes in (row_axes, column_axes))
+        if (row, column) in cells:
+            raise ValueError(f"two cells at row '{' / '.join(row)}', column '{' / '.join(column)}'")
+        held = (label for axis, label in cell.axes.items() if axis not in (METHOD, DATASET, *constant))
+        cells[row, column] = replace(cell, where=tuple(held))
 
     def absent(row: Key, column: Key) -> PlannedCell:
-        axes = {**constant, **dict(zip(row_axes, row, strict=True)), **dict(zip(column_axes, column, strict=True))}
+        axes = {**constant, **dict(zip(row_axes + column_axes, row + column, strict=True))}
         alike = loose.cells[0][0]
         return PlannedCell(axes, name=axes[METHOD], metric=alike.metric, decimals=alike.decimals)
 
     rows = _ordered({row for row, _ in cells}, row_axes, labels)
     columns = _ordered({column for _, column in cells}, column_axes, labels)
     grid = tuple(tuple(cells.get((row, column)) or absent(row, column) for column in columns) for row in rows)
-    if not row_axes:
-        row_axes, rows = ("metric",), ((loose.measured,),)
-    if not column_axes:
-        columns = ((loose.measured,),)
-    common = tuple(f"{axis} {label}" for axis, label in constant.items())
-    table = replace(loose, common=common, stub=row_axes, rows=rows, columns=columns, cells=grid)
-    within = tuple(axis for axis in row_axes + column_axes if axis != METHOD)
-    return replace(table, within=within, contests=_contests(table, constant))
+    stub = row_axes or ("metric",)
+    table = replace(
+        loose,
+        common=tuple(f"{axis} {label}" for axis, label in constant.items()),
+        stub=stub,
+        rows=rows if row_axes else ((loose.measured,),),
+        columns=columns if column_axes else ((loose.measured,),),
+        cells=grid,
+        within=tuple(axis for axis in stub + column_axes if axis != METHOD),
+    )
+    return replace(table, contests=_contests(table, constant))
 
 
 def _ordered(keys: Iterable[Key], axes: Key, labels: Mapping[str, Key]) -> tuple[Key, ...]:
@@ -206,17 +168,17 @@ def _ordered(keys: Iterable[Key], axes: Key, labels: Mapping[str, Key]) -> tuple
 
 def _contests(table: TablePlan, constant: Mapping[str, str]) -> tuple[Contest, ...]:
     """Cells that are equal in every axis but the method."""
-    groups: dict[Key, list[Place]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[Place]] = {}
+    bases = {place for place, cell in table.places() if cell.name == table.baseline}
     for place, cell in table.places():
         if cell.axes and not cell.quoted:
-            groups.setdefault(tuple(label for axis, label in cell.axes.items() if axis != METHOD), []).append(place)
+            setting = tuple((axis, label) for axis, label in cell.axes.items() if axis != METHOD)
+            groups.setdefault(setting, []).append(place)
     contests = []
-    for places in groups.values():
-        axes = table.cells[places[0][0]][places[0][1]].axes
-        where = tuple(label for axis, label in axes.items() if axis != METHOD and axis not in constant)
-        bases = [place for place in places if table.cells[place[0]][place[1]].name == table.baseline]
-        pairs = tuple((place, base) for base in bases for place in places if place != base)
-        contests.append(Contest(where, tuple(places), pairs))
+    for axes, places in groups.items():
+        where = tuple(label for axis, label in axes if axis not in constant)
+        pairs = [(place, base) for base in places if base in bases for place in places if place != base]
+        contests.append(Contest(where, tuple(places), tuple(pairs)))
     return tuple(contests)
 
 
@@ -238,16 +200,15 @@ def _why_not(
 
 def _refuse_equal_seeds(name: str, cells: Iterable[PlannedCell]) -> None:
     problems = Problems()
-    for cell in cells:
-        for candidate in cell.candidates:
-            if len({spec.id for spec in candidate.runs}) == len(candidate.runs):
-                continue
-            seen: dict[str, int] = {}
-            for spec in candidate.runs:
-                if spec.id in seen:
-                    problems.add(
-                        f"{name}: seeds {seen[spec.id]} and {spec.seed} are one and the same run; "
-                        "let 'vary' name 'seed' for subset, init or order"
-                    )
-                seen[spec.id] = spec.seed
+    for candidate in (candidate for cell in cells for candidate in cell.candidates):
+        if len({spec.id for spec in candidate.runs}) == len(candidate.runs):
+            continue
+        seen: dict[str, int] = {}
+        for spec in candidate.runs:
+            if spec.id in seen:
+                problems.add(
+                    f"{name}: seeds {seen[spec.id]} and {spec.seed} are one and the same run; "
+                    "let 'vary' name 'seed' for subset, init or order"
+                )
+            seen[spec.id] = spec.seed
     problems.stop()

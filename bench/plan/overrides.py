@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from bench.errors import InputError, Problems, choose
-from bench.metrics import Metric, find
+from bench.metrics import Metric, seconds_to
+from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest, percent
@@ -26,11 +27,6 @@ class Overrides:
         rates: ``"15,100"``, in percent.
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
-        selection: which point of the curve a table reads.
-        split: whose scores it shows, ``"test"`` or ``"val"``.
-        test: by which its methods are compared, one of ``bench.rules.TESTS``.
-        across: the claim over its datasets, one of ``bench.rules.ACROSS``.
-        metric: what it shows, one of ``bench.metrics``.
     """
 
     methods: str = ""
@@ -48,30 +44,27 @@ class Overrides:
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
         problems = Problems()
-        for option, noun, allowed in (
-            ("selection", "selection", SELECTIONS),
-            ("split", "split", SPLITS),
-            ("test", "test", TESTS),
-            ("across", "claim over datasets", ACROSS),
-        ):
+        rules = {"selection": SELECTIONS, "split": SPLITS, "test": TESTS, "across": ACROSS}
+        for option, allowed in rules.items():
             typed = getattr(self, option)
             if typed and typed not in allowed:
+                noun = "claim over datasets" if option == "across" else option
                 problems.add(f"--{option}: {choose(typed, allowed, noun)}")
         for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
             typed = getattr(self, axis)
             if typed and not split_list(typed):
                 problems.add(f"--{axis}: '{typed}' lists nothing")
         for read in (self.typed_seeds, self.typed_rates, self.typed_settings, lambda: self.typed_metric(metrics)):
-            try:
+            with noted(problems):
                 read()
-            except InputError as error:
-                problems.add(error)
         problems.stop()
 
     @property
-    def typed_sweep(self) -> str:
-        """The split on which candidates are chosen, where the selection rule says it; else empty."""
-        return self.selection if self.selection in SWEEPS else ""
+    def rules(self) -> dict[str, str]:
+        """The rules of a table that are typed, by name; a selection rule that candidates have too is theirs as well."""
+        sweep = self.selection if self.selection in SWEEPS else ""
+        rules = {"selection": self.selection, "sweep": sweep, "split": self.split, "test": self.test}
+        return {name: typed for name, typed in (rules | {"across": self.across}).items() if typed}
 
     @property
     def chooses_runs(self) -> bool:
@@ -117,31 +110,24 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
     """What each text says. Raises ``InputError`` with all that is wrong."""
     problems, values = Problems(), list[T]()
     for text in texts:
-        try:
+        with noted(problems):
             values.append(read(text))
-        except InputError as error:
-            problems.add(error)
     problems.stop()
     return values
 
 
 def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
-    try:
-        return find(name, metrics)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+    metric = metrics.get(name) or seconds_to(name)
+    if metric is None:
+        raise InputError(f"{place}: {choose(name, [*metrics, 'seconds_to_N'], 'metric')}")
+    return metric
 
 
 def read_seeds(written: object, place: str) -> tuple[int, ...]:
     """Seeds, each once: how many (``3``) or which (``[0, 1, 7]``).
 
-    Args:
-        written: the number or the list.
-        place: where it is written.
-
-    Raises:
-        InputError: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.
+    Raises ``InputError``: it is neither, or there are more than ``bench.rules.MOST_SEEDS``.
     """
     if type(written) is int and 0 < written <= MOST_SEEDS:
         return tuple(range(written))

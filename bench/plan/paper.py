@@ -7,25 +7,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.entry import Chosen, MethodEntry
+from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
-from bench.papers.labels import TOGETHER, assigned
-from bench.papers.layout import alike, comparison_groups, group_of, orientation
-from bench.papers.protocol import read_paper_protocol
+from bench.papers.labels import TOGETHER, assigned, method_parts
 from bench.papers.published import Key as Labels
-from bench.papers.published import PublishedTable, published_table
+from bench.papers.published import PublishedTable, published_table, telling_labels
 from bench.plan import deviations
-from bench.plan.cards import Cards, test_images, unshipped
+from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
-from bench.plan.settings import overlaid, plain_settings
-from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules, told_column
+from bench.plan.settings import noted, overlaid, plain_settings, section_of
+from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
-from bench.reading.document import Section, read_document
+from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.reading.syntax import split_chain, split_list
+from bench.reading.syntax import split_list
 from bench.registry import Registry
 from bench.spec import percent
 
@@ -57,10 +55,8 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
 
     The overrides keep some cells: those whose method, backbone, dataset or rate is named, by its name or its label;
     ``NAME@FILE`` keeps those of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and
-    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too.
-
-    Raises:
-        InputError: all that is wrong with the declarations, each with its place; or nothing is left to run.
+    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too. Raises ``InputError``: all that is
+    wrong with the declarations, each with its place; or nothing is left to run.
     """
     overrides, cards = overrides or Overrides(), Cards(registry)
     overrides.check(registry.metrics)
@@ -70,10 +66,8 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
         table = published_table(name, registry)
         if table.kind != "results" and target != name:
             continue
-        try:
+        with noted(problems):
             tables.append(_Planner(table, cards, overrides).plan())
-        except InputError as error:
-            problems.add(error)
     problems.stop()
     for axis, wanted in overrides.kept.items():
         for name in sorted(wanted - cards.met[axis]):
@@ -93,9 +87,8 @@ class _Planner:
         runs = table.runs
         self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
         check_keys(self.declared, KEYS, "key of runs", self.problems)
-        path = cards.registry.protocol_files.get(table.paper)
-        self.protocol = read_paper_protocol(read_document(path)) if path else None
-        self.labels, self.columns = self.section("labels"), self.section("columns")
+        self.protocol = cards.samples.protocol(table.paper)
+        self.labels, self.columns = section_of(self.declared, "labels"), section_of(self.declared, "columns")
         self.read = cache(self.read_settings)
         self.typed_metric = overrides.typed_metric(cards.registry.metrics)
         self.metric: Metric | None = None
@@ -108,17 +101,19 @@ class _Planner:
             self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
         if self.declared and self.protocol:
             self.check_labels()
-            self.check_settings()
-            self.check_values(self.section("axes"))
+            with noted(self.problems):  # settings are wrong or right whatever else a cell lacks
+                self.settings(section_of(self.declared, "settings"), (), typed=True)
+            self.check_values(section_of(self.declared, "axes"))
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
         self.problems.stop()
         note = " ".join(str(self.declared.get("note") or "").split())
+        heading = table.metric_as_printed or (self.metric.heading if self.metric else "")
         return TablePlan(
             name=table.name,
             title=f"{table.paper.upper()}, {table.title}",
-            measured=self.heading(),
+            measured=self.typed_metric.heading if self.typed_metric else heading,
             stub=table.stub,
             rows=table.rows,
             columns=table.columns,
@@ -129,102 +124,84 @@ class _Planner:
             rules=rules,
             notes=(note,) if note else (),
             published_note=table.note,
-            published_measured=self.printed_heading() if any(cell.unlike for line in cells for cell in line) else "",
+            published_measured=heading if any(cell.unlike for line in cells for cell in line) else "",
         )
-
-    def heading(self) -> str:
-        """The metric, as the command line or the paper writes it."""
-        return self.typed_metric.heading if self.typed_metric else self.printed_heading()
-
-    def printed_heading(self) -> str:
-        return self.table.metric_as_printed or (self.metric.heading if self.metric else "")
 
     def find_metric(self, name: str, place: str) -> Metric:
         return find_at(name, self.cards.registry.metrics, place)
 
     def rules(self) -> TableRules:
-        typed = self.overrides
-        selection = str(self.protocol.selection.value) if self.protocol else "last"
-        sweep = str(self.protocol.sweep.value) if self.protocol else "best-val"
-        return TableRules(
-            selection=typed.selection or selection,
-            sweep=typed.typed_sweep or sweep,
-            split=typed.split or "test",
-            test=typed.test or "welch",
-            across=typed.across,
-        )
+        stated = {"selection": self.protocol.selection, "sweep": self.protocol.sweep} if self.protocol else {}
+        return TableRules(**{rule: stated.value for rule, stated in stated.items()} | self.overrides.rules)
 
     def check_labels(self) -> None:
         """Every label that is assigned something is one of the table, in one sense, and what it is assigned can be."""
         rows, columns = ({label for key in keys for label in key} for keys in (self.table.rows, self.table.columns))
-        met = [{*row, *column} for row in self.table.rows for column in self.table.columns]
-        for section, known in ((self.labels, (rows | columns) - {""}), (self.columns, columns - {""})):
-            for written, meaning in section.items():
-                place, parts = section.place(written), written.split(TOGETHER)
-                for label in {*parts} - known:
-                    self.problems.add(f"{place}: {choose(label, known, 'label of this table')}")
-                if known.issuperset(parts) and not any(labels.issuperset(parts) for labels in met):
-                    self.problems.add(f"{place}: no cell has the labels {' and '.join(parts)} together")
-                if section is self.labels and written in rows & columns and written not in self.columns:
-                    self.problems.add(f"{place}: '{written}' is a row and a column; its column stands under 'columns'")
-                self.check_assigned(meaning, place)
+        for label in self.labels:
+            if label in rows & columns and label not in self.columns:
+                place = self.labels.place(label)
+                self.problems.add(f"{place}: '{label}' is a row and a column; its column stands under 'columns'")
+        self.check_section(self.labels, (rows | columns) - {""})
+        self.check_section(self.columns, columns - {""})
 
-    def check_settings(self) -> None:
-        """Settings are wrong or right whatever else a cell lacks."""
-        try:
-            self.settings(self.section("settings"), (), typed=True)
-        except InputError as error:
-            self.problems.add(error)
+    def check_section(self, section: Section, table_labels: set[str]) -> None:
+        """What a section assigns to labels, one of the known or several together."""
+        cells = [{*row, *column} for row in self.table.rows for column in self.table.columns]
+        for key, meaning in section.items():
+            place, labels = section.place(key), key.split(TOGETHER)
+            for label in {*labels} - table_labels:
+                self.problems.add(f"{place}: {choose(label, table_labels, 'label of this table')}")
+            if table_labels.issuperset(labels) and not any(cell.issuperset(labels) for cell in cells):
+                self.problems.add(f"{place}: no cell has the labels {' and '.join(labels)} together")
+            if isinstance(meaning, Section):
+                self.check_values(meaning)
+                self.check_hyper(meaning.get("hyper") or {}, place)
+            else:
+                self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
 
-    def check_assigned(self, meaning: object, place: str) -> None:
-        if not isinstance(meaning, Section):
-            self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
-            return
-        self.check_values(meaning)
-        hyper = meaning.get("hyper") or {}
+    def check_hyper(self, hyper: Mapping[str, Any], place: str) -> None:
         for name, values in hyper.items():
             if not isinstance(values, dict):
                 self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
             elif name not in self.cards.registry.method_files:
                 self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
 
-    def check_values(self, assigned_values: Section) -> None:
-        check_keys(assigned_values, ASSIGNABLE, "axis", self.problems)
+    def check_values(self, values: Section) -> None:
+        check_keys(values, ASSIGNABLE, "axis", self.problems)
         readers: dict[str, Callable[[Any, str], object]] = {
             "rate": read_rate,
             "seeds": read_seeds,
             "metric": self.find_metric,
             "settings": plain_settings,
         }
-        for key, read in readers.items():
-            try:
-                if key in assigned_values:
-                    read(assigned_values[key], assigned_values.place(key))
-            except InputError as error:
-                self.problems.add(error)
+        for key in [key for key in readers if key in values]:
+            with noted(self.problems):
+                readers[key](values[key], values.place(key))
 
     def baselines(self) -> list[str]:
-        """The labels of the rows that others are compared with."""
-        written = self.declared.get("baseline") or []
-        labels = written if isinstance(written, list) else [written]
-        known = {label for row in self.table.rows for label in row if label}
+        declared = self.declared.get("baseline") or []
+        labels = declared if isinstance(declared, list) else [declared]
+        row_labels = {label for row in self.table.rows for label in row if label}
         for label in labels:
-            if not isinstance(label, str) or label not in known:
-                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), known, 'row')}")
+            if not isinstance(label, str) or label not in row_labels:
+                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), row_labels, 'row')}")
         return [label for label in labels if isinstance(label, str)]
 
     def contests(self, baselines: Sequence[str]) -> Iterator[Contest]:
         """For each column the rows that the paper compares, each with the nearest baseline above it, or the first."""
         table = self.table
-        for shared, rows in comparison_groups(table).items():
+        groups = dict[Labels, list[int]]()
+        for row in range(len(table.rows)):
+            groups.setdefault(table.group_of(row), []).append(row)
+        for shared, rows in groups.items():
             bases = [row for row in rows if {*baselines} & {*table.rows[row]}]
-            others = [row for row in rows if row not in bases] if bases else []
-            pairs = [(row, max((base for base in bases if base < row), default=bases[0])) for row in others]
+            compared = [row for row in rows if row not in bases] if bases else []
+            pairs = [(row, max((base for base in bases if base < row), default=bases[0])) for row in compared]
             for at in range(len(table.columns)):
-                sign = orientation(table, at)
+                sign = table.orientation(at)
                 if sign or (table.ranking is None and bases):
                     yield Contest(
-                        where=tuple(filter(None, (*shared, *told_column(table.columns, at)))),
+                        where=tuple(filter(None, (*shared, *telling_labels(table.columns, at)))),
                         places=tuple((row, at) for row in rows if table.cells[row][at].value),
                         pairs=tuple(((row, at), (base, at)) for row, base in pairs),
                         lower=sign < 0,
@@ -238,11 +215,15 @@ class _Planner:
         axes = assigned(self.table, self.table.rows[row], self.table.columns[at])
         printed_metric = self.metric or TOP1
         metric = self.typed_metric or printed_metric
+        of: dict[str, str] = {}
+        if not axes.get("average"):
+            of = {axis: str(axes[axis]) for axis in ("dataset", "backbone") if axis in axes}
+            of |= {"rate": percent(read_rate(axes["rate"], self.labels.place()))} if "rate" in axes else {}
         if "metric" in axes:
             metric = printed_metric = self.find_metric(str(axes["metric"]), self.labels.place())
         unlike, has_number = metric != printed_metric, printed.number == printed.number
         cell = PlannedCell(
-            axes=self.axes(axes, row),
+            axes={**of, "method": self.name(row)},
             name=self.name(row),
             where=self.where(row, at),
             metric=metric,
@@ -254,9 +235,9 @@ class _Planner:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
-        runs = self.cards.samples.runs_of(self.table, axes) or 1
+        runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
-            averages = tuple((row, other) for other in alike(self.table, at))
+            averages = tuple((row, other) for other in self.table.alike(at))
             return dataclasses.replace(
                 cell, averages=averages, ground=Ground(runs, other_metric=bool(self.scored(cell)))
             )
@@ -264,52 +245,36 @@ class _Planner:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
             return cell
-        try:
+        with noted(self.problems):
             return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
-        except InputError as error:
-            self.problems.add(error)
-            return cell
-
-    def axes(self, assigned_axes: Mapping[str, Any], row: int) -> dict[str, str]:
-        """What a cell is of, as far as its labels say."""
-        if assigned_axes.get("average"):
-            return {"method": self.name(row)}
-        known = {axis: str(assigned_axes[axis]) for axis in ("dataset", "backbone", "rate") if axis in assigned_axes}
-        return {**known, "method": self.name(row)}
+        return cell
 
     def runs(
         self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
     ) -> PlannedCell:
-        weighted = split_list(self.overrides.backbones)
-        declared = str(axes["backbone"])
-        name = next((other for other in weighted if other.partition("@")[0] == declared), declared)
+        typed, declared = split_list(self.overrides.backbones), str(axes["backbone"])
+        name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
-        entries, backbone = self.methods(axes["method"], axes["hyper"]), self.cards.backbone(name)
+        entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.labels.place())
+        backbone = self.cards.backbone(name)
         names = {
-            "method": {entry.spec.full_name for entry in entries},
-            "backbone": {name},
-            "dataset": {dataset.name, dataset.plain_name, dataset.title},
-            "rate": {percent(rate).removesuffix(" %")},
+            "method": labels["method"] | {entry.spec.full_name for entry in entries},
+            "backbone": labels["backbone"] | {name},
+            "dataset": labels["dataset"] | {dataset.name, dataset.plain_name, dataset.title},
+            "rate": labels["rate"] | {percent(rate).removesuffix(" %")},
         }
-        names = {axis: known | labels[axis] for axis, known in names.items()}
-        cell = dataclasses.replace(
-            cell,
-            axes={
-                "dataset": dataset.name,
-                "backbone": backbone.name,
-                "method": entries[0].spec.full_name,
-                "rate": percent(rate),
-            },
-        )
+        method = entries[0].spec.full_name
+        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate)}
+        cell = dataclasses.replace(cell, axes=of)
         for axis, met in names.items():
             self.cards.met[axis] |= met
-        asked = self.overrides.kept
-        if any(wanted and not names[axis] & wanted for axis, wanted in asked.items()):
+        wanted = self.overrides.kept
+        if any(wanted[axis] and not names[axis] & wanted[axis] for axis in AXES):
             return dataclasses.replace(cell, reason=NOT_ASKED)
-        if asked["method"] and not labels["method"] & asked["method"]:
-            entries = [entry for entry in entries if entry.spec.full_name in asked["method"]]
-        unmet = [reason for entry in entries if (reason := unserved(entry, backbone))]
-        if reason := "".join(unmet[:1]) or unshipped(backbone):
+        if wanted["method"] and not labels["method"] & wanted["method"]:
+            entries = [entry for entry in entries if entry.spec.full_name in wanted["method"]]
+        reasons = [*(unserved(entry, backbone) for entry in entries), unshipped(backbone)]
+        if reason := next(filter(None, reasons), ""):
             return dataclasses.replace(cell, reason=reason)
         seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
         candidates = []
@@ -318,26 +283,18 @@ class _Planner:
             runs = run_specs(entry, backbone, dataset, rate, seeds, protocol, VARY)
             candidates.append(Candidate(entry.label, tuple(runs)))
         spec = candidates[0].runs[0]
-        before = self.settings(settings, entries[0].settings, typed=False)
+        of_paper = self.settings(settings, entries[0].settings, typed=False)
         assert self.protocol is not None
         differs = [
-            *deviations.of_settings(spec.protocol, before, self.protocol, settings),
+            *deviations.of_settings(spec.protocol, of_paper, self.protocol, settings),
             *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
             *deviations.of_weights(spec, declared, self.cards.backbone),
             *deviations.of_data(dataset, self.table.paper),
             *self.scored(cell),
         ]
-        images = test_images(dataset) if cell.metric.per_image else None
+        images = dataset.splits.get("test") if cell.metric.per_image else None
         ground = Ground(ground.runs, images, "; ".join(differs), bool(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
-
-    def methods(self, written: Any, hyper: Mapping[str, Mapping[str, Any]]) -> list[MethodEntry]:
-        """The candidates of a method, with the hyper-parameters that labels give to it in the place of its own."""
-        if isinstance(written, str):
-            written = {name: {} for name in split_chain(written)}
-        parts = dict(written) if isinstance(written, dict) else {}
-        parts |= {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
-        return self.cards.methods(parts, self.labels.place())
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
         """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
@@ -357,14 +314,12 @@ class _Planner:
 
     def seeds(self, declared: object) -> tuple[int, ...]:
         assert self.protocol is not None
-        if self.overrides.seeds:
-            return self.overrides.typed_seeds()
+        stated = (declared, self.declared.place("seeds"))
         if declared is None:
-            return read_seeds(self.protocol.seeds.value, self.protocol.place)
-        return read_seeds(declared, self.declared.place("seeds"))
+            stated = (self.protocol.seeds.value, self.protocol.place)
+        return self.overrides.typed_seeds() or read_seeds(*stated)
 
     def scored(self, cell: PlannedCell) -> list[str]:
-        """How what is shown differs from what is printed."""
         printed = self.metric or TOP1
         return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split)]
 
@@ -378,21 +333,16 @@ class _Planner:
         return self.columns.get(label) or self.labels.get(label) or {}
 
     def name(self, row: int) -> str:
-        """What a row is called among those that it is compared with."""
-        within = group_of(self.table, row)
+        within = self.table.group_of(row)
         labels = [label for label in self.no_dataset(self.table.rows[row]) if label not in within]
         return " / ".join(labels or self.table.rows[row])
 
     def where(self, row: int, at: int) -> Labels:
         """The labels that a claim over datasets holds equal."""
-        columns = [label for label in told_column(self.table.columns, at) if label]
+        columns = [label for label in telling_labels(self.table.columns, at) if label]
         columns = [label for label in columns if "dataset" not in self.of_column(label)]
-        return (*self.no_dataset(group_of(self.table, row)), *columns)
+        return (*self.no_dataset(self.table.group_of(row)), *columns)
 
     def no_dataset(self, row: Iterable[str]) -> Labels:
         """Labels of a row without those that stand for a dataset, and without empty ones."""
         return tuple(label for label in row if label and "dataset" not in (self.labels.get(label) or {}))
-
-    def section(self, key: str) -> Section:
-        section = self.declared.get(key)
-        return section if isinstance(section, Section) else Section(self.declared.source, self.declared.first_line)

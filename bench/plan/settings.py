@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.entry import Chosen, MethodEntry
 from bench.errors import InputError, Problems
 from bench.protocol import RIVALS
+from bench.reading.document import Section
 from bench.reading.syntax import split_setting
+
+
+@contextlib.contextmanager
+def noted(problems: Problems) -> Iterator[None]:
+    """Inside, what is wrong is noted among the problems, and ends no more than what is inside."""
+    try:
+        yield
+    except InputError as error:
+        problems.add(error)
+
+
+def section_of(owner: Section, key: str) -> Section:
+    """The mapping under a key, empty where there is none."""
+    section = owner.get(key)
+    return section if isinstance(section, Section) else Section(owner.source, owner.first_line)
 
 
 def overlaid(*layers: Mapping[str, tuple[object, str]]) -> list[tuple[str, object, str]]:
@@ -25,11 +42,8 @@ def typed_layer(texts: Sequence[str], problems: Problems) -> dict[str, tuple[obj
     """The settings that are typed, a layer by itself; those that cannot be read are told among the problems."""
     layer: dict[str, tuple[object, str]] = {}
     for text in texts:
-        try:
+        with noted(problems):
             key, value = split_setting(text, "--set")
-        except InputError as error:
-            problems.add(error)
-        else:
             layer[key] = (value, "--set")
     return layer
 

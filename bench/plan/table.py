@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bench.metrics import TOP1, Metric
-from bench.papers.published import Key, Printed
+from bench.papers.published import Key, Printed, telling_labels
 from bench.spec import RunSpec
 
 Place = tuple[int, int]
@@ -47,15 +47,10 @@ class PlannedCell:
 
     Attributes:
         axes: what it is of: ``method``, ``backbone``, ``dataset``, ``rate`` as cells have them; none of an empty cell.
-        name: what it is called among those that it is compared with: a method.
         where: the labels that a claim over datasets holds equal.
         candidates: one, or several of which the best one counts (values that are swept).
         averages: the cells that it is the mean of; none where it has runs of its own.
         reason: why there is nothing to run; empty where there is.
-        metric: what is measured.
-        decimals: digits that are shown after the point.
-        printed: what was published; None where nothing was.
-        ground: what a verdict on it rests on.
         quoted: the published number is all there is, and stands in its place.
         unlike: another metric is measured than what is printed, so that their difference says nothing.
     """
@@ -80,7 +75,6 @@ class PlannedCell:
 
     @property
     def seeds(self) -> int:
-        """How many seeds it is to have."""
         return len(self.candidates[0].runs) if self.candidates else 0
 
 
@@ -90,7 +84,6 @@ class Contest:
 
     Attributes:
         where: the labels that they have in common, without those of the whole table.
-        places: of the cells.
         pairs: a cell and its baseline, of each comparison.
         lower: whether of what is published less is better; of what is measured the metric says it.
     """
@@ -103,16 +96,9 @@ class Contest:
 
 @dataclass(frozen=True)
 class TableRules:
-    """How a table is scored and tested.
+    """How a table is scored and tested, in the words of ``bench.rules``; ``across`` is empty where nothing is claimed.
 
-    Attributes:
-        selection: the point of its curve at which a run is scored, one of ``bench.rules.SELECTIONS``.
-        sweep: the split on which one of several candidates is chosen, one of ``bench.rules.SWEEPS``.
-        split: whose scores are shown, ``test`` or ``val``.
-        test: by which cells are compared, one of ``bench.rules.TESTS``.
-        family: Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
-        alpha: level of the tests.
-        across: the claim over the datasets, one of ``bench.rules.ACROSS``; empty for none.
+    ``family`` is Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
     """
 
     selection: str = "last"
@@ -129,19 +115,10 @@ class TablePlan:
     """A table with how each of its cells is obtained.
 
     Attributes:
-        name: ``demo``, ``gta/table2``.
-        title: the first words of its title line.
         measured: what the values are, behind the title: a metric with its unit.
         common: what else is the same for all cells: ``dataset CUB``, ``backbone ViT-S``.
-        stub: names of the levels of the row labels.
-        rows: labels of each row, one a level of the stub.
-        columns: labels of each column, outermost level first; all of one length.
-        cells: by row, then by column.
-        contests: which cells are compared.
         within: what the cells of a contest have in common, as captions say it: ``dataset``, ``rate``.
         baseline: what captions call what the others are compared with; empty where there is no baseline.
-        rules: how it is scored and tested.
-        notes: what has to be known about the runs, in sentences.
         published_note: what has to be known about the published numbers.
         published_measured: what they are, where that is not what is measured.
     """
@@ -164,11 +141,9 @@ class TablePlan:
 
     @property
     def is_published(self) -> bool:
-        """Whether it has published numbers."""
         return any(cell.printed for _, cell in self.places())
 
     def places(self) -> Iterator[tuple[Place, PlannedCell]]:
-        """Every cell with its place."""
         for row, line in enumerate(self.cells):
             for column, cell in enumerate(line):
                 yield (row, column), cell
@@ -186,19 +161,14 @@ class TablePlan:
 
     def cell_name(self, place: Place) -> str:
         """A cell by its labels, without those that all columns share: ``CUB / GTA / 15%``."""
-        return " / ".join(filter(None, (*self.rows[place[0]], *told_column(self.columns, place[1]))))
+        return " / ".join(filter(None, (*self.rows[place[0]], *telling_labels(self.columns, place[1]))))
 
 
 @dataclass(frozen=True)
 class Plan:
     """The tables that a command line names, with all their runs; what several cells need is trained once.
 
-    Attributes:
-        name: what was named: an experiment, a paper, or a table of it.
-        title: of an experiment; empty for a paper.
-        tables: one, or those of a paper.
-        changes: a digest of what the command line changed; empty where it changed nothing.
-        next: commands to try next, as an experiment names them.
+    ``changes`` is a digest of what the command line changed, empty where it changed nothing.
     """
 
     name: str
@@ -214,7 +184,6 @@ class Plan:
 
     @cached_property
     def unique(self) -> dict[str, RunSpec]:
-        """The runs by id, each once."""
         return {spec.id: spec for table in self.tables for spec in table.runs()}
 
     @property
@@ -226,9 +195,3 @@ class Plan:
     def reasons(self) -> Counter[str]:
         """Why cells are left out, with how many."""
         return Counter(cell.reason for table in self.tables for _, cell in table.places() if cell.reason)
-
-
-def told_column(columns: tuple[Key, ...], at: int) -> Key:
-    """The labels of a column on the levels on which columns differ."""
-    levels = range(len(columns[at]))
-    return tuple(columns[at][level] for level in levels if len({column[level] for column in columns}) > 1)

@@ -13,8 +13,7 @@ from bench.registry import Registry
 def read_plan(target: str, registry: Registry, overrides: Overrides | None = None) -> Plan:
     """The plan of an experiment (``demo``, ``mine.yaml``), a paper (``gta``) or a table of it (``gta/table2``).
 
-    Raises:
-        InputError: all that is wrong with what is declared or typed, each with its place, and what is allowed.
+    Raises ``InputError``: all that is wrong with what is declared or typed, each with its place, and what is allowed.
     """
     if target in registry.table_files or target in registry.papers:
         return plan_paper(target, registry, overrides)

@@ -62,31 +62,14 @@ _SHAPES = re.compile(
 def provenance(
     run_id: str, command: str, results: str | Path, plugins: Iterable[str | Path] = (), launcher: str = "local"
 ) -> dict[str, Any]:
-    """What a record keeps of where it comes from.
-
-    Args:
-        run_id: the run.
-        command: what was typed.
-        results: the folder of the store, as it was given.
-        plugins: the user's files and folders.
-        launcher: what started the worker.
-
-    Returns:
-        ``command`` with secrets masked, ``repeat`` (the command that repeats this one run) and ``environment``.
-    """
-    given = tuple(str(plugin) for plugin in plugins)
-    repeat = repeat_command(run_id, results, given)
-    return {"command": redacted(command), "repeat": repeat, "environment": describe(given, launcher)}
+    """What a record keeps of where it comes from: ``command`` without secrets, ``repeat`` and ``environment``."""
+    paths = tuple(str(plugin) for plugin in plugins)
+    repeat = repeat_command(run_id, results, paths)
+    return {"command": redacted(command), "repeat": repeat, "environment": describe(paths, launcher)}
 
 
 def repeat_command(run: str | Path, results: str | Path = "", plugins: Iterable[str | Path] = ()) -> str:
-    """The command that trains a finished run again and compares.
-
-    Args:
-        run: its id, or the path of its record.
-        results: the folder of the store; nothing where the path says it.
-        plugins: the user's files and folders.
-    """
+    """The command that trains a finished run, by its id or the path of its record, again and compares."""
     words = ["bench", "rerun", str(run), "--check", *(["--results", str(results)] if str(results) else [])]
     return redacted(shlex.join([*words, *(word for plugin in plugins for word in ("--plugin", str(plugin)))]))
 
@@ -96,14 +79,11 @@ def describe(plugins: tuple[str, ...] = (), launcher: str = "local") -> dict[str
     """Python, packages, machine, job and state of the code of this process, as plain data.
 
     The machine's name is left out, not digested: it decides no number, a digest of so short a name is undone by trying
-    names, and whoever owns the cluster finds the node by the job's number.
-
-    Args:
-        plugins: the user's files and folders; of each the last part of its path is kept.
-        launcher: what started the worker.
+    names, and whoever owns the cluster finds the node by the job's number. Of a plug-in's path the last part is kept.
     """
     import torch
 
+    checkout = Path(bench.__file__).parent.parent
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -113,9 +93,9 @@ def describe(plugins: tuple[str, ...] = (), launcher: str = "local") -> dict[str
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory(),
         "threads": torch.get_num_threads(),
-        "gpus": _gpus(),
-        "cuda": _cuda(),
-        "git": code_state(Path(bench.__file__).parent.parent) if _in_checkout() else None,
+        **_gpus(),
+        # an environment may lie inside somebody else's checkout
+        "git": code_state(checkout) if (checkout / ".git").exists() else None,
         "plugins": [{"name": Path(plugin).name, "git": code_state(Path(plugin))} for plugin in plugins],
         "launcher": launcher,
         "slurm": slurm_job(os.environ),
@@ -124,26 +104,23 @@ def describe(plugins: tuple[str, ...] = (), launcher: str = "local") -> dict[str
 
 def slurm_job(environ: Mapping[str, str]) -> dict[str, str] | None:
     """Job, array task, restart count and partition, where SLURM says them; None outside a job."""
-    found = {name: environ[variable] for name, variable in _SLURM.items() if environ.get(variable)}
-    return found if "job" in found else None
+    job = {name: environ[variable] for name, variable in _SLURM.items() if environ.get(variable)}
+    return job if "job" in job else None
 
 
 def code_state(path: Path) -> dict[str, Any] | None:
-    """The commit that a file or folder is checked out from, and whether it was changed since.
-
-    Args:
-        path: a file, or a folder with all that git knows in it.
+    """The commit that a file, or a folder with all that git knows in it, is checked out from, and what was changed.
 
     Returns:
         ``commit``, ``changed`` and ``diff``: 12 hexadecimal digits of the SHA-256 of what changed, or None where
         nothing did; None where there is no git or no commit. A file that git does not know counts as changed and is
         digested whole; in a folder such files count for nothing.
     """
-    folder, part = (path, ".") if path.is_dir() else (path.parent, path.name)
+    folder, name = (path, ".") if path.is_dir() else (path.parent, path.name)
     try:
         commit = _git(folder, "rev-parse", "--verify", "HEAD").decode().strip()
-        changed = _git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--", part)
-        if path.is_file() and not _git(folder, "ls-files", "--", part):
+        changed = _git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--", name)
+        if path.is_file() and not _git(folder, "ls-files", "--", name):
             changed = path.read_bytes()
     except (OSError, subprocess.SubprocessError):
         return None
@@ -156,40 +133,34 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
 
     Masked are: the value after a name such as ``--api-key``, ``HF_TOKEN=`` or ``"password":``; a login in a URL; what
     has the form of a known service's token, or of a private key; and, wherever they stand, the values of environment
-    variables that are named like credentials.
-
-    Args:
-        text: of any form; quotes as a shell reads them keep words together.
-        environ: the environment whose secrets are masked; this process's by default.
+    variables (by default of this process) that are named like credentials. Quotes as a shell reads them keep words
+    together.
     """
     for name, value in (os.environ if environ is None else environ).items():
         if len(value) >= 6 and _VARIABLE.fullmatch(name):
             text = text.replace(value, _MASK)
     text = _LOGIN.sub(f"{_MASK}@", _SHAPES.sub(_MASK, text))
-    before = ""
+    previous = ""
 
     def masked(match: re.Match[str]) -> str:
-        nonlocal before
-        previous, before = before, before + match[0] if match[0] in ("=", ":") else match[0]
-        return _masked_word(match[0], previous)
+        nonlocal previous
+        word, preceding = match[0], previous
+        previous = preceding + word if word in ("=", ":") else word
+        return _masked_word(word, preceding)
 
     return _WORD.sub(masked, text)
 
 
-def _masked_word(word: str, before: str) -> str:
-    """One word of a text, with what stands before it."""
-    bare = before.strip("'\"")
+def _masked_word(word: str, preceding: str) -> str:
+    bare = preceding.strip("'\"")
     opened = _OPTION.fullmatch(bare) and not word.startswith("--")
-    if opened or _ends_assigning(bare) or bare.lower() in ("bearer", "basic"):
+    assigns = any(name.end() == len(bare) for name in _ASSIGNED.finditer(bare))
+    if opened or assigns or bare.lower() in ("bearer", "basic"):
         return word if _HARMLESS.fullmatch(word) else _MASK
-    found = _ASSIGNED.search(word)
-    if found is None or found.end() == len(word) or _HARMLESS.fullmatch(word[found.end() :]):
+    name = _ASSIGNED.search(word)
+    if name is None or name.end() == len(word) or _HARMLESS.fullmatch(word[name.end() :]):
         return word
-    return word[: found.end()].replace("'", "").replace('"', "") + _MASK
-
-
-def _ends_assigning(word: str) -> bool:
-    return any(found.end() == len(word) for found in _ASSIGNED.finditer(word))
+    return word[: name.end()].replace("'", "").replace('"', "") + _MASK
 
 
 def _version(package: str) -> str | None:
@@ -208,54 +179,42 @@ def _processor() -> str:
 
 
 def _memory() -> int | None:
-    """The machine's memory in bytes."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not known on every system
         return None
 
 
-def _gpus() -> list[dict[str, Any]]:
-    """Name, memory and compute capability of each GPU that this process may use."""
+def _gpus() -> dict[str, Any]:
+    """Name, memory and compute capability of each GPU that this process may use, and the versions that drive them."""
     import torch
 
     if not torch.cuda.is_available():
-        return []
-    found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return [
-        {"name": gpu.name, "memory_bytes": gpu.total_memory, "capability": f"{gpu.major}.{gpu.minor}"} for gpu in found
-    ]
-
-
-def _cuda() -> dict[str, Any] | None:
-    """Versions of CUDA, cuDNN and the driver; None where no GPU can be used."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
+        return {"gpus": [], "cuda": None}
+    gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    return {"version": torch.version.cuda, "cudnn": cudnn, "driver": _driver()}
+    return {
+        "gpus": [
+            {"name": gpu.name, "memory_bytes": gpu.total_memory, "capability": f"{gpu.major}.{gpu.minor}"}
+            for gpu in gpus
+        ],
+        "cuda": {"version": torch.version.cuda, "cudnn": cudnn, "driver": _driver()},
+    }
 
 
 def _driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
     """The version of NVIDIA's driver: from the kernel, or else from its own tool."""
     try:
-        found = re.search(r"\b\d{3,}\.\d+(?:\.\d+)*\b", path.read_text(encoding="utf-8"))
-        if found:
-            return found[0]
+        if version := re.search(r"\b\d{3,}\.\d+(?:\.\d+)*\b", path.read_text(encoding="utf-8")):
+            return version[0]
     except OSError:
         pass
-    asked = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    query = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     try:
-        run = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
+        run = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(run.stdout.split()), None)
-
-
-def _in_checkout() -> bool:
-    """Whether the suite runs from its own checkout; an environment may lie inside somebody else's."""
-    return (Path(bench.__file__).parent.parent / ".git").exists()
 
 
 def _git(folder: Path, *command: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
 import uuid
@@ -47,9 +48,10 @@ def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list
     rest = items[_SAMPLE:]
     if waited < _SAMPLE * _AT_HAND:
         return first + [work(item) for item in rest]
-    parts = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
+    batches = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
     with ThreadPoolExecutor(THREADS) as pool:
-        return first + [found for part in pool.map(lambda part: [work(item) for item in part], parts) for found in part]
+        results = pool.map(lambda batch: [work(item) for item in batch], batches)
+        return [*first, *itertools.chain.from_iterable(results)]
 
 
 def sync(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from bench.records.record import Count, Point, Record, Stage, Timing, Usage, read_record
+from bench.records.record import Count, Point, Record, Timing, TrainedStage, Usage, read_record
 from bench.spec import from_json
 
 FORM = 3
@@ -27,15 +27,7 @@ Values = tuple[Count, Percent | None, Percent]
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """What ``index.jsonl`` keeps of a finished run.
-
-    Attributes:
-        folder: of the record, in ``runs/``.
-        stamp: a number that changes with the record's file.
-        id: of the run.
-        seconds: that it took.
-        values: of each point of its curve.
-    """
+    """What ``index.jsonl`` keeps of a finished run; ``stamp`` is a number that changes with the record's file."""
 
     folder: str
     stamp: int
@@ -49,7 +41,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
 
     curve: list[Point]
     timing: Timing
-    stages: list[Stage] = []
+    stages: list[TrainedStage] = []
     usage: Usage | None = None
 
 
@@ -61,7 +53,7 @@ class ScoredRow(msgspec.Struct, array_like=True, gc=False):
     scored: msgspec.Raw
 
 
-_RowType = TypeVar("_RowType", Row, ScoredRow)
+RowType = TypeVar("RowType", Row, ScoredRow)
 
 
 class _Head(msgspec.Struct):
@@ -81,10 +73,6 @@ class _Point(msgspec.Struct):
     test: _Scores
 
 
-class _Timing(msgspec.Struct):
-    seconds: float
-
-
 class _Done(msgspec.Struct):
     """The part of a finished run's record that ``index.jsonl`` keeps, or that shows whether it is sound.
 
@@ -95,28 +83,26 @@ class _Done(msgspec.Struct):
     spec: dict[str, Any]
     status: Literal["done"]
     curve: Annotated[list[_Point], Meta(min_length=1)]
-    timing: _Timing
+    timing: Timing
 
 
 _HEADS, _DONE, _WRITER = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_Done), msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
-class Index(Generic[_RowType]):
+class Index(Generic[RowType]):
     """An index.
 
     Attributes:
-        file: its name in the folder of results.
-        rows: parses its lines.
         read: the row of a record, from the content of its file, its folder and the file's stamp. Raises one of
             ``bench.records.store.UNSOUND`` where the record is not sound.
     """
 
     file: str
-    rows: msgspec.json.Decoder[_RowType]
-    read: Callable[[bytes, str, int], _RowType]
+    rows: msgspec.json.Decoder[RowType]
+    read: Callable[[bytes, str, int], RowType]
 
-    def decode(self, content: bytes) -> list[_RowType]:
+    def decode(self, content: bytes) -> list[RowType]:
         """The rows of an index.
 
         Raises:
@@ -127,8 +113,7 @@ class Index(Generic[_RowType]):
             raise ValueError("the index is not as it was written")
         return self.rows.decode_lines(lines)
 
-    def encode(self, rows: Iterable[_RowType]) -> bytes:
-        """An index of these rows."""
+    def encode(self, rows: Iterable[RowType]) -> bytes:
         lines = _WRITER.encode_lines(rows)
         return _WRITER.encode(_Head(FORM, zlib.crc32(lines))) + b"\n" + lines
 

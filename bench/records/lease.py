@@ -32,16 +32,9 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.E
 def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
     """Whether the claim is ours inside; it is given back at the end.
 
-    Where another has it, this waits for a sign of life: at most a beat if its owner lives, at most until the claim is
-    old if not.
-
-    Args:
-        path: the claim's file; its folder is made where it is missing.
-        beat: seconds between signs of life.
-        old: seconds without one after which another owner's claim is taken away.
-
-    Raises:
-        OSError: the claim cannot be written; nothing of it is left.
+    Where another has it, this waits for a sign of life: at most a beat (in seconds) if its owner lives, at most until
+    the claim is old if not; then it is taken away. Raises ``OSError``: the claim cannot be written; nothing of it is
+    left.
     """
     token = uuid.uuid4().hex
     if not _take(path, token, old):
@@ -60,10 +53,10 @@ def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
                 path.unlink()
 
 
-def wait_for(found: Callable[[], bool], path: Path, pause: float = 1.0) -> None:
+def wait_for(is_there: Callable[[], bool], path: Path, pause: float = 1.0) -> None:
     """Sleep until something is found, or the claim at ``path`` is gone or its owner dead."""
     watch = ClaimWatch(path, OLD)
-    while not found() and watch.is_held():
+    while not is_there() and watch.is_held():
         time.sleep(pause)
 
 
@@ -80,15 +73,7 @@ class _Sight(NamedTuple):
 
 
 class ClaimWatch:
-    """Looks at a claim, again and again, for signs of life.
-
-    Args:
-        path: of the claim.
-        old: seconds without a sign of life after which its owner counts as dead.
-
-    Attributes:
-        seen: what the last look saw; None where there was no claim.
-    """
+    """Looks at a claim, again and again, for signs of life; ``seen`` is what the last look saw, None for no claim."""
 
     def __init__(self, path: Path, old: float = OLD) -> None:
         self.path, self.old = path, old
@@ -105,15 +90,16 @@ class ClaimWatch:
         An owner that cannot be seen is dead when its claim is old by the file system's clock; or when nothing happened
         to it for as long while it was looked at, since a clock that was set back makes claims of the future.
         """
-        before, self.seen = self.seen, _sight(self.path)
+        earlier, self.seen = self.seen, _sight(self.path)
         if self.seen is None:
             return "gone"
-        if before != self.seen:
+        if earlier != self.seen:
             self.since = time.monotonic()
         owner = _parsed(self.seen.content)
-        if _is_here(owner):
-            return "lives" if _lives_here(owner) else "dead"
-        if before not in (None, self.seen):
+        if owner.get("machine") is not None and owner["machine"] == _machine():  # a process that this one can see
+            started = _started(owner.get("pid"))
+            return "lives" if started is not None and owner.get("started") == started else "dead"
+        if earlier not in (None, self.seen):
             return "lives"
         is_dead = time.monotonic() - self.since > self.old or _is_old(self.path, self.old)
         return "dead" if is_dead else "unknown"
@@ -179,8 +165,8 @@ def _sight(path: Path) -> _Sight | None:
 
 def _owner(path: Path) -> dict[str, Any]:
     """Who made a claim; empty where that cannot be read."""
-    seen = _sight(path)
-    return _parsed(seen.content) if seen else {}
+    sight = _sight(path)
+    return _parsed(sight.content) if sight else {}
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
@@ -188,16 +174,6 @@ def _parsed(content: bytes) -> dict[str, Any]:
         owner = json.loads(content)
         return owner if isinstance(owner, dict) else {}
     return {}
-
-
-def _is_here(owner: dict[str, Any]) -> bool:
-    """Whether an owner is, or was, a process that this one can see."""
-    return owner.get("machine") is not None and owner["machine"] == _this_process()["machine"]
-
-
-def _lives_here(owner: dict[str, Any]) -> bool:
-    started = _started(owner.get("pid"))
-    return _is_here(owner) and started is not None and owner.get("started") == started
 
 
 @functools.lru_cache(maxsize=1)
@@ -232,10 +208,10 @@ def _is_old(path: Path, old: float) -> bool:
     try:
         try:
             probe.touch()
-            now = probe.stat().st_mtime
+            moment = probe.stat().st_mtime
         except OSError:
-            now = time.time()
-        return now - path.stat().st_mtime > old
+            moment = time.time()
+        return moment - path.stat().st_mtime > old
     except OSError:
         return False
     finally:
@@ -262,11 +238,11 @@ def _take_away(path: Path, seen: _Sight, token: str, old: float) -> None:
         turn.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path, before: float) -> None:
+def _sweep(folder: Path, oldest: float) -> None:
     """Remove what killed processes left of the files that exist for a moment only."""
     for left in (*folder.glob(".new.*"), *folder.glob(".now.*")):
         with contextlib.suppress(OSError):
-            if left.stat().st_mtime < before:
+            if left.stat().st_mtime < oldest:
                 left.unlink()
 
 

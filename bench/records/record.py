@@ -60,7 +60,7 @@ class Point(Struct, frozen=True, kw_only=True):
                 raise ValueError(f"step {self.step}: top1 is a number from 0 to 100, not {top1}")
 
 
-class Stage(Struct, frozen=True):
+class TrainedStage(Struct, frozen=True):
     """A stage that was trained.
 
     Attributes:
@@ -188,7 +188,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     """
 
     curve: Annotated[list[Point], Meta(min_length=1)]
-    stages: list[Stage] = []
+    stages: list[TrainedStage] = []
     subset: Subset | None = None
     validation_images: Count | None = None
     test_images: Count | None = None
@@ -243,12 +243,7 @@ _RECORDS: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def schema_of(content: bytes) -> int:
-    """The schema of a record.
-
-    Raises:
-        msgspec.MsgspecError: it is no record.
-        Newer: it is of a newer form.
-    """
+    """The schema of a record. Raises ``msgspec.MsgspecError`` where it is none, ``Newer`` where it is newer."""
     schema = _SCHEMAS.decode(content).schema
     if schema > SCHEMA:
         raise Newer(schema)
@@ -281,10 +276,10 @@ def upgrade(record: Mapping[str, Any], schema: int) -> dict[str, Any]:
 
 def _without_right(point: Mapping[str, Any]) -> dict[str, Any]:
     splits = {split: point.get(split) for split in ("val", "test")}
-    kept = {split: {**scores} for split, scores in splits.items() if scores is not None}
-    for scores in kept.values():
+    scored = {split: {**scores} for split, scores in splits.items() if scores is not None}
+    for scores in scored.values():
         scores.pop("right", None)
-    return {**point, **kept}
+    return {**point, **scored}
 
 
 def record_of(spec: RunSpec, entries: Mapping[str, Any], form: type[_Form]) -> _Form:
@@ -314,13 +309,13 @@ def json_schema() -> str:
     return json.dumps(_plainly_described(msgspec.json.schema(AnyRecord)), indent=1, ensure_ascii=False) + "\n"
 
 
-def _plainly_described(part: Any) -> Any:
+def _plainly_described(schema: Any) -> Any:
     """A schema whose descriptions are indented alike by all versions of Python, which treat docstrings differently."""
-    if isinstance(part, list):
-        return [_plainly_described(each) for each in part]
-    if not isinstance(part, dict):
-        return part
-    whole = {key: _plainly_described(value) for key, value in part.items()}
+    if isinstance(schema, list):
+        return [_plainly_described(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {key: _plainly_described(value) for key, value in schema.items()}
     if isinstance(description := whole.get("description"), str):
         whole["description"] = inspect.cleandoc(description)
     return whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,6 @@ class Scores:
 
     Top-1 is known of every run. Other metrics of a curve are in the records, and what these lack is computed from the
     predictions beside them; it is read when it is first asked for.
-
-    Args:
-        root: the folder of results.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,51 +43,45 @@ class Scores:
     def point(self, run: Finished, rule: str, selector: Metric) -> int:
         """The place in a run's curve of the point that a selection rule picks, counted from 0.
 
-        Args:
-            run: what the store knows of it.
-            rule: ``last``; ``best-val``, the first point of the best validation score; or ``best-test``, an oracle that
-                looks at the test split.
-            selector: the metric of the curve whose best value is wanted, in its own direction.
-
-        Raises:
-            ValueError: there is no such rule, or no point has a value to be picked by.
+        The rules are ``last``; ``best-val``, the first point of the best validation score by the selector, in its own
+        direction; and ``best-test``, an oracle that looks at the test split. Raises ``ValueError``: there is no such
+        rule, or no point has a value to be picked by.
         """
-        if rule not in SELECTIONS:
-            raise ValueError(f"no selection rule is called '{rule}'")
-        if rule == "last":
-            return len(run.values) - 1
-        found = _best(self.values(run, selector, rule.removeprefix("best-")), selector)
-        if found is None:
+        at = self._picked(run, rule, selector)
+        if at is None:
             raise ValueError(f"{run.folder}: no point has {selector.title} on the {rule.removeprefix('best-')} split")
-        return found
+        return at
 
     def of(
         self, run: Finished, metric: Metric, rule: str, split: str = "test", selector: Metric | None = None
     ) -> float:
         """The value of a run; nan where there is none, and ``why_not`` says why.
 
-        Args:
-            run: what the store knows of it.
-            metric: what is wanted. Of one about the whole run, ``rule`` and ``split`` do not matter.
-            rule: the selection rule (see ``point``).
-            split: ``test`` or ``val``.
-            selector: by which metric the point is picked; by default by this one.
+        The point is picked by the selector (see ``point``), or else by the metric itself; for a metric of the whole run
+        neither rule nor split matter.
 
         Raises:
             ValueError: there is no such rule.
             InputError: a plug-in's metric cannot be computed.
         """
+        if metric.of_run is not None:
+            cost = self.cost(run)
+            value = metric.of_run(cost) if cost else math.nan
+            if math.isnan(value):
+                lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
+                self.reasons[run.folder, metric.name, ""] = lacks
+            return value
+        values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric)
+        return math.nan if at is None else values[at]
+
+    def _picked(self, run: Finished, rule: str, selector: Metric) -> int | None:
         if rule not in SELECTIONS:
             raise ValueError(f"no selection rule is called '{rule}'")
-        if metric.of_run is not None:
-            return self._of_run(run, metric)
-        values = self.values(run, metric, split)
         if rule == "last":
-            return values[-1]
-        selector = selector or metric
-        chosen_by = self.values(run, selector, rule.removeprefix("best-"))
-        at = _best(chosen_by, selector)
-        return math.nan if at is None else values[at]
+            return len(run.values) - 1
+        values = self.values(run, selector, rule.removeprefix("best-"))
+        numbers = [at for at, value in enumerate(values) if not math.isnan(value)]
+        return max(numbers, key=lambda at: selector.sign * values[at], default=None)
 
     def values(self, run: Finished, metric: Metric, split: str = "test") -> Sequence[float]:
         """The value of a metric of the curve at each point of a run; nan where there is none."""
@@ -117,8 +108,7 @@ class Scores:
         return Store(self.root).scored()
 
     def _of_record(self, run: Finished) -> Scored | None:
-        raw = self._scored.get(run.folder)
-        return _SCORED.decode(raw) if raw is not None else None
+        return _SCORED.decode(self._scored[run.folder]) if run.folder in self._scored else None
 
     def _recorded(self, run: Finished, metric: Metric, split: str) -> list[float] | None:
         """The values in the record; None where it lacks one."""
@@ -133,12 +123,11 @@ class Scores:
         try:
             return [metric.of(predictions) for predictions in self._predictions(run, split)]
         except NotKept as lacking:
-            reason = str(lacking)
+            self.reasons[run.folder, metric.name, split] = str(lacking)
+            return [math.nan] * len(run.values)
         except Exception as error:  # the metric may be anybody's
-            told = f"{type(error).__name__}: {error}"
-            raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {told}") from error
-        self.reasons[run.folder, metric.name, split] = reason
-        return [math.nan] * len(run.values)
+            problem = f"{type(error).__name__}: {error}"
+            raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {problem}") from error
 
     def _predictions(self, run: Finished, split: str) -> list[Predictions]:
         """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
@@ -158,15 +147,6 @@ class Scores:
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
         ]
 
-    def _of_run(self, run: Finished, metric: Metric) -> float:
-        assert metric.of_run is not None
-        cost = self.cost(run)
-        value = metric.of_run(cost) if cost else math.nan
-        if math.isnan(value):
-            lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
-            self.reasons[run.folder, metric.name, ""] = lacks
-        return value
-
 
 def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
     """Predicted classes (points, images), labels (images,) and the other arrays of a split, each (points, images).
@@ -180,7 +160,6 @@ def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDAr
 
 
 def cost_of(record: Record | Scored) -> Cost:
-    """What a run took, from its record."""
     usage, timing = record.usage, record.timing
     energy = memory = None
     if usage is not None:
@@ -193,19 +172,9 @@ def cost_of(record: Record | Scored) -> Cost:
         memory=_number(memory),
         trained=float(max((stage.trained_weights for stage in record.stages), default=0)) or math.nan,
         energy=_number(energy),
-        curve=tuple((_number(point.seconds), _number(_seen(point.val or point.test))) for point in record.curve),
+        curve=tuple((_number(point.seconds), _number((point.val or point.test).get("top1"))) for point in record.curve),
     )
-
-
-def _seen(scores: Mapping[str, float | None]) -> float | None:
-    return scores.get(TOP1.name)
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _best(values: Sequence[float], metric: Metric) -> int | None:
-    """The place of the first best value; None where there is none at all."""
-    numbers = [at for at, value in enumerate(values) if not math.isnan(value)]
-    return max(numbers, key=lambda at: metric.sign * values[at]) if numbers else None

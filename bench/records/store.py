@@ -12,8 +12,6 @@ No locks and no database: folders of results live on network file systems.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 import os
 import re
 import shutil
@@ -21,13 +19,13 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bench.errors import InputError
 from bench.records.files import in_threads, sync, write_file
-from bench.records.index import CURVES, SCORES, Index, Row, ScoredRow
+from bench.records.index import CURVES, SCORES, Index, RowType
 from bench.records.record import (
     AnyRecord,
     FailedRecord,
@@ -49,25 +47,11 @@ _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
 _READ_TOGETHER = 4096
 """Records whose text is in memory at a time."""
 
-_Row = TypeVar("_Row", Row, ScoredRow)
-
-
-class Point(NamedTuple):
-    """A point of a run's curve; accuracies in percent, ``val`` is nan where there is no validation split."""
-
-    step: int
-    val: float
-    test: float
-
 
 class Finished(NamedTuple):
     """What tables need of a record.
 
-    Attributes:
-        id: of the run.
-        folder: its name in ``runs/``.
-        values: step, validation accuracy (None or nan where there is none) and test accuracy of each point.
-        seconds: that the run took.
+    Its values are step, validation accuracy (None where there is none) and test accuracy of each point, in percent.
     """
 
     id: str
@@ -75,40 +59,9 @@ class Finished(NamedTuple):
     values: Sequence[tuple[int, float | None, float]]
     seconds: float
 
-    @property
-    def curve(self) -> Curve:
-        """The points of the run."""
-        return Curve(self.values)
-
-
-class Curve(Sequence[Point]):
-    """Points that are made when they are asked for: of a million, a table of last points needs a tenth.
-
-    Args:
-        values: step, validation accuracy (None or nan where there is none) and test accuracy of each.
-    """
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[tuple[int, float | None, float]]) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, at: Any) -> Any:
-        return Curve(self.values[at]) if isinstance(at, slice) else _point(*self.values[at])
-
-    def __iter__(self) -> Iterator[Point]:
-        return itertools.starmap(_point, self.values)
-
 
 class Store:
-    """A folder of results.
-
-    Args:
-        root: the folder; it is made when something is first written.
-    """
+    """A folder of results; it is made when something is first written."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
@@ -126,26 +79,19 @@ class Store:
 
     def records(self, folders: Iterable[str]) -> Iterator[tuple[Record, Path]]:
         """The whole records of finished runs, with where they lie, by the names of their folders; no damaged ones."""
-
-        def read(folder: str) -> AnyRecord | None:
-            with contextlib.suppress(*UNSOUND):
-                return self._record("runs", folder)
-            return None
-
         names = list(folders)
-        for folder, record in zip(names, in_threads(read, names), strict=True):
+        for folder, record in zip(names, in_threads(lambda name: self._sound("runs", name), names), strict=True):
             if isinstance(record, Record):
                 yield record, self.root / "runs" / folder
 
     def failures(self) -> dict[str, Stored]:
         """The last readable record of each run that failed, by run id."""
-        found: dict[str, Stored] = {}
-        for run_id, folder in self._attempts():
-            with contextlib.suppress(*UNSOUND):
-                record = self._record("failed", folder)
-                if isinstance(record, FailedRecord):
-                    found[run_id] = Stored(record, self.root / "failed" / folder)
-        return found
+        attempts = ((run_id, folder, self._sound("failed", folder)) for run_id, folder in self._attempts())
+        return {
+            run_id: Stored(record, self.root / "failed" / folder)
+            for run_id, folder, record in attempts
+            if isinstance(record, FailedRecord)
+        }
 
     def attempts(self) -> dict[str, int]:
         """How often each run has failed, by run id, as the names of the folders say."""
@@ -154,23 +100,18 @@ class Store:
     def record(self, run_id: str) -> Stored:
         """The whole record of a run, finished or else failed, whose id begins so.
 
-        Raises:
-            InputError: there is none, or more than one, or it is damaged.
+        Raises ``InputError``: there is none, or more than one, or it is damaged.
         """
-        paths = {found: self.root / "failed" / folder for found, folder in self._attempts()}
-        for folder in self._folders("runs"):
-            if match := _ID.search(folder):
-                paths[match[1]] = self.root / "runs" / folder
-        chosen = [path for found, path in paths.items() if found.startswith(run_id)]
-        if len(chosen) != 1:
-            say = "no record" if not chosen else f"{len(chosen)} records"
-            raise InputError(f"{self.root}: {say} of a run whose id begins with '{run_id}'")
-        try:
-            return Stored(self._record(chosen[0].parent.name, chosen[0].name), chosen[0])
-        except UNSOUND:
-            raise InputError(
-                f"{chosen[0]}: the record is damaged; 'bench run' sets it aside and trains it again"
-            ) from None
+        paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
+        paths |= {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
+        matching = [path for whole_id, path in paths.items() if whole_id.startswith(run_id)]
+        if len(matching) != 1:
+            count = "no record" if not matching else f"{len(matching)} records"
+            raise InputError(f"{self.root}: {count} of a run whose id begins with '{run_id}'")
+        record = self._sound(matching[0].parent.name, matching[0].name)
+        if record is None:
+            raise InputError(f"{matching[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
+        return Stored(record, matching[0])
 
     def holds(self, spec: RunSpec) -> bool:
         """Whether there is a record of a run, sound or not; looks at one file."""
@@ -214,13 +155,9 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, draft: Path, spec: RunSpec, record: Record | Mapping[str, Any]) -> Path:
-        """Make a draft the record of a run; if another process was first, its record stays.
+        """Make a draft, which holds a run's files, the run's record; if another process was first, that record stays.
 
-        Args:
-            draft: a folder from ``draft`` with the run's files.
-            spec: the run.
-            record: what is written as ``record.json``; of a mapping of its entries, schema, id, label and spec are
-                filled in.
+        Of a mapping of the record's entries, schema, id, label and spec are filled in.
 
         Raises:
             msgspec.ValidationError: an entry is not as it must be.
@@ -234,11 +171,10 @@ class Store:
         whole = record if isinstance(record, FailedRecord) else record_of(spec, record, FailedRecord)
         (draft / "record.json").write_bytes(record_bytes(whole))
         attempt = self.attempts().get(spec.id, 0)
-        while True:
+        while draft.exists():
             attempt += 1
             target = self._place(draft, "failed", f"{folder_name(spec)}-{attempt}")
-            if not draft.exists():
-                return target
+        return target
 
     def clear_drafts(self) -> None:
         """Remove what killed processes left: drafts of 30 days (a run may take a week), checkpoints of what is done."""
@@ -248,10 +184,10 @@ class Store:
                 # two times of one file system are compared: the clocks of machines differ
                 if drafts.stat().st_mtime - path.stat().st_mtime > 30 * 86400:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if kept := self._folders("checkpoints"):
-            done = {match[1] for folder in self._folders("runs") if (match := _ID.search(folder))}
+        if checkpoints := self._folders("checkpoints"):
+            done = {run_id for run_id, _ in self._ids("runs")}
             done |= {f"shared-{path.stem}" for path in (self.root / "shared").glob("*.safetensors")}
-            for ended in done.intersection(kept):
+            for ended in done.intersection(checkpoints):
                 shutil.rmtree(self.root / "checkpoints" / ended, ignore_errors=True)
 
     def _place(self, draft: Path, kind: str, name: str) -> Path:
@@ -275,23 +211,12 @@ class Store:
             return sorted(entry.name for entry in entries if entry.is_dir())
         return []
 
-    def _stamps(self) -> dict[str, int]:
-        """A stamp of each finished run's folder that changes with its record; 0 where there is no record in it."""
-        runs = os.path.join(self.root, "runs")
-
-        def stamp(folder: str) -> int:
-            try:
-                stat = os.stat(f"{runs}/{folder}/record.json")
-            except OSError:
-                return 0
-            return stat.st_mtime_ns ^ stat.st_size
-
-        folders = self._folders("runs")
-        return dict(zip(folders, in_threads(stamp, folders), strict=True))
-
     def _attempts(self) -> Iterator[tuple[str, str]]:
         """Run id and folder of every failed attempt, the last ones last."""
-        for folder in sorted(self._folders("failed"), key=_attempt):
+        return iter(sorted(self._ids("failed"), key=lambda attempt: _attempt(attempt[1])))
+
+    def _ids(self, kind: str) -> Iterator[tuple[str, str]]:
+        for folder in self._folders(kind):
             if match := _ID.search(folder):
                 yield match[1], folder
 
@@ -299,6 +224,11 @@ class Store:
         """A record as it is. Raises one of ``UNSOUND`` where it is not one, ``InputError`` where it is a newer one."""
         with self._no_newer(kind, folder):
             return read_record((self.root / kind / folder / "record.json").read_bytes())
+
+    def _sound(self, kind: str, folder: str) -> AnyRecord | None:
+        with contextlib.suppress(*UNSOUND):
+            return self._record(kind, folder)
+        return None
 
     def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of finished runs' records; none of one that cannot be read."""
@@ -310,26 +240,37 @@ class Store:
             return b""
 
         for start in range(0, len(folders), _READ_TOGETHER):
-            part = folders[start : start + _READ_TOGETHER]
-            yield from zip(part, in_threads(content, part), strict=True)
+            batch = folders[start : start + _READ_TOGETHER]
+            yield from zip(batch, in_threads(content, batch), strict=True)
 
-    def _rows(self, index: Index[_Row]) -> dict[str, _Row | None]:
+    def _rows(self, index: Index[RowType]) -> dict[str, RowType | None]:
         """The row of each finished run by folder, None where its record is damaged; the index is brought up to date."""
         path = self.root / index.file
-        known: dict[str, _Row] = {}
+        indexed: dict[str, RowType] = {}
         with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
-            known = {row.folder: row for row in index.decode(path.read_bytes())}
-        stamps = self._stamps()
-        stale = [folder for folder, stamp in stamps.items() if folder not in known or known[folder].stamp != stamp]
-        read = {folder: self._row(index, folder, stamps[folder], content) for folder, content in self._contents(stale)}
-        rows = {folder: read[folder] if folder in read else known[folder] for folder in stamps}
+            indexed = {row.folder: row for row in index.decode(path.read_bytes())}
+        runs, folders = os.path.join(self.root, "runs"), self._folders("runs")
+
+        def stamp(folder: str) -> int:
+            """A number that changes with a folder's record; 0 where there is none in it."""
+            try:
+                stat = os.stat(f"{runs}/{folder}/record.json")
+            except OSError:
+                return 0
+            return stat.st_mtime_ns ^ stat.st_size
+
+        stamps = dict(zip(folders, in_threads(stamp, folders), strict=True))
+        rows: dict[str, RowType | None] = {folder: indexed.get(folder) for folder in stamps}
+        stale = [folder for folder, row in rows.items() if row is None or row.stamp != stamps[folder]]
+        for folder, content in self._contents(stale):
+            rows[folder] = self._row(index, folder, stamps[folder], content)
         sound = {folder: row for folder, row in rows.items() if row}
-        if sound != known:
+        if sound != indexed:
             with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
                 write_file(path, index.encode(sound.values()))
         return rows
 
-    def _row(self, index: Index[_Row], folder: str, stamp: int, content: bytes) -> _Row | None:
+    def _row(self, index: Index[RowType], folder: str, stamp: int, content: bytes) -> RowType | None:
         """The row of a record; None where it is damaged. Raises ``InputError`` where it is of a newer version."""
         with contextlib.suppress(*UNSOUND), self._no_newer("runs", folder):
             schema_of(content)
@@ -342,13 +283,8 @@ class Store:
         try:
             yield
         except Newer as newer:
-            raise InputError(
-                f"{self.root / kind / folder}: written by a newer version ({newer}); update the suite"
-            ) from None
-
-
-def _point(step: int, val: float | None, test: float) -> Point:
-    return Point(step, math.nan if val is None else val, test)
+            place = self.root / kind / folder
+            raise InputError(f"{place}: written by a newer version ({newer}); update the suite") from None
 
 
 def _attempt(folder: str) -> int:
@@ -358,8 +294,8 @@ def _attempt(folder: str) -> int:
 
 def folder_name(spec: RunSpec) -> str:
     """The name of a run's folder: readable, and ending in its id."""
-    return f"{_slug(spec.label)}-{spec.id}"
+    return f"{slug(spec.label).strip('-.')[:100]}-{spec.id}"
 
 
-def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.")[:100]
+def slug(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", label)

@@ -116,8 +116,8 @@ def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> A
         raise InputError(f"{path}: it has no predictions of the {split} split; {again}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: it cannot be read as predictions ({error}); {again}") from None
-    if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.curve), labels.size):
-        shapes = f"{predicted.shape} for {len(run.curve)} points and {labels.shape} labels"
+    if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.values), labels.size):
+        shapes = f"{predicted.shape} for {len(run.values)} points and {labels.shape} labels"
         raise InputError(f"{path}: the predictions do not fit the record's curve: {shapes}; {again}")
     scores = Scores(root)
     right = predicted[scores.point(run, rule, TOP1)] == labels

@@ -79,7 +79,7 @@ class Training:
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
         self.curve = msgspec.convert(earlier.get("curve", []), list[Point])
-        self.stages = msgspec.convert(earlier.get("stages", []), list[record.Stage])
+        self.stages = msgspec.convert(earlier.get("stages", []), list[record.TrainedStage])
         self.predictions = {name: list(stacked.numpy()) for name, stacked in earlier.get("predictions", {}).items()}
         self.last = Progress(*earlier.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = earlier.get("evaluation_seconds", 0.0)
@@ -141,7 +141,7 @@ class Training:
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
             weights = sum(weights.numel() for _, weights in trained(stage))
-            ended = record.Stage(steps, budget, data.protocol.batch_size, weights)
+            ended = record.TrainedStage(steps, budget, data.protocol.batch_size, weights)
             if stage.shared:
                 ended, optimizer = msgspec.structs.replace(ended, shared=self.share(stage, data)), None
             else:

@@ -112,7 +112,7 @@ def filled(root: Path, runs: list[RunSpec]) -> Store:
 
 def scores(store: Store) -> dict[str, float]:
     """What tables need, by run."""
-    return {run_id: run.curve[-1].test for run_id, run in store.finished().items()}
+    return {run_id: run.values[-1][2] for run_id, run in store.finished().items()}
 
 
 def answers(told: Path) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.metrics import METRICS, Cost, find
+from bench.metrics import METRICS, Cost
 from bench.metrics.cost import seconds_to
+from bench.plan.overrides import find_at
 from bench.plan.target import read_plan
 from bench.records.scores import Scores
 from bench.records.store import Store
@@ -251,7 +252,7 @@ def test_seeds_that_do_not_reach_it_do_not_count_in_silence(here: Path, capsys: 
     ("name", "percent"), [("seconds_to_0", 0.0), ("seconds_to_97_5", 97.5), ("seconds_to_100", 100.0)]
 )
 def test_the_time_to_any_share_is_a_metric(name: str, percent: float) -> None:
-    metric = find(name)
+    metric = find_at(name, METRICS, "here")
     assert (metric.name, metric.lower, metric.unit) == (name, True, "s")
     assert f"{percent:g} %" in metric.title
     assert metric.of_run is not None

@@ -93,7 +93,7 @@ def test_the_findings_of_all_papers() -> None:
 def test_the_differences_of_coin_are_to_the_row_that_its_caption_means() -> None:
     result = audit(["coin/table1"], REGISTRY)
     assert result.checked["delta"] == 10
-    assert not [each for each in result.found if each.check == "delta"]
+    assert not [each for each in result.findings if each.check == "delta"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from bench.papers.claims import (
     NOT_SUPPORTED,
     NOT_TESTABLE,
     SUPPORTED,
-    Claim,
-    Verdict,
+    Judgement,
+    PaperClaim,
     judge_ours,
     judge_published,
     printed_matrix,
@@ -66,14 +66,14 @@ def write(folder: Path, text: str) -> Registry:
     return Registry([folder])
 
 
-def claim_of(folder: Path, statement: str, table: str = "table1") -> tuple[Claim, Registry]:
+def claim_of(folder: Path, statement: str, table: str = "table1") -> tuple[PaperClaim, Registry]:
     text = f"claims:\n  - claim: made up\n    section: '1'\n    table: {table}\n    {statement}\n"
     registry = write(folder, text)
     (claim,) = read_claims("mini", registry)
     return claim, registry
 
 
-def judged(folder: Path, statement: str, table: str = "table1") -> Verdict:
+def judged(folder: Path, statement: str, table: str = "table1") -> Judgement:
     claim, registry = claim_of(folder, statement, table)
     return judge_published(claim, {name: published_table(name, registry) for name in claim.tables})
 
@@ -168,7 +168,7 @@ def test_rounding_of_what_is_printed_is_no_contradiction(folder: Path) -> None:
     ],
 )
 def test_what_no_number_decides_is_not_testable(folder: Path, statement: str, reason: str) -> None:
-    assert judged(folder, statement) == Verdict(NOT_TESTABLE, reason, reason=reason)
+    assert judged(folder, statement) == Judgement(NOT_TESTABLE, reason, reason=reason)
 
 
 # ---- our runs
@@ -207,7 +207,7 @@ def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:
     claim, registry = claim_of(folder, "better: {row: ours, than: base, columns: 15%}")
     tables = {"mini/table1": published_table("mini/table1", registry)}
     verdict = judge_ours(claim, tables, {"mini/table1": ours_of(0, missing=True)})
-    assert verdict == Verdict(
+    assert verdict == Judgement(
         NOT_TESTABLE, "birds / ours / 15%: its weights were never published", reason="its weights were never published"
     )
     claim, _ = claim_of(folder, "better: {row: ours, than: base, columns: 30%}")
@@ -325,7 +325,7 @@ def test_each_claim_of_a_paper_has_a_verdict_in_one_line(paper: str) -> None:
         assert bool(verdict.against) == (verdict.verdict == CONTRADICTED and of_one_cell)
 
 
-def verdicts(paper: str) -> dict[str, Verdict]:
+def verdicts(paper: str) -> dict[str, Judgement]:
     return {
         claim.text: judge_published(claim, {name: published_table(name, REGISTRY) for name in claim.tables})
         for claim in read_claims(paper, REGISTRY)

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.papers.claims import NOT_TESTABLE, Verdict
-from bench.papers.targets import tables_of
+from bench.papers.claims import NOT_TESTABLE, Judgement
 from bench.registry import Registry
 
 REGISTRY = Registry()
@@ -60,10 +59,10 @@ def test_a_reason_that_several_claims_share_is_said_once(tmp_path: Path, capsys:
 
 def test_a_reason_of_one_claim_stands_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = output(capsys, "lacvit/table1", "--results", str(tmp_path))
-    verdict = Verdict(NOT_TESTABLE, "a / b: it was not run", reason="it was not run")
+    verdict = Judgement(NOT_TESTABLE, "a / b: it was not run", reason="it was not run")
     assert verdict.line_with({}) == "not testable: a / b: it was not run"
     assert verdict.line_with({"it was not run": 2}) == "not testable: a / b [2]"
-    assert Verdict(NOT_TESTABLE, "no", reason="no").line_with({"no": 1}) == "not testable [1]"
+    assert Judgement(NOT_TESTABLE, "no", reason="no").line_with({"no": 1}) == "not testable [1]"
     assert "[1] no run has finished\n" in out
 
 
@@ -105,8 +104,8 @@ def test_what_no_table_is_called_is_refused(command: str, capsys: pytest.Capture
 
 
 def test_tables_are_named_once_and_in_order() -> None:
-    assert tables_of(["lacvit", "gta/table3", "gta/table3"], REGISTRY) == ["gta/table3", "lacvit/table1"]
-    assert tables_of([], REGISTRY) == list(REGISTRY.table_files)
+    assert REGISTRY.tables_of(["lacvit", "gta/table3", "gta/table3"]) == ["gta/table3", "lacvit/table1"]
+    assert REGISTRY.tables_of([]) == list(REGISTRY.table_files)
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:

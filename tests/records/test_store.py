@@ -21,7 +21,7 @@ from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
 from bench.records.files import THREADS, in_threads
 from bench.records.record import SCHEMA, Record
-from bench.records.store import Curve, Finished, Point, Store
+from bench.records.store import Finished, Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
 
@@ -70,15 +70,9 @@ def filled(root: Path, runs: int = 3) -> Store:
 
 
 def readable(found: dict[str, Finished]) -> dict[str, tuple[Any, ...]]:
-    """What was found, with nan as None so that it can be compared."""
+    """What was found, whether or not it comes from an index."""
     return {
-        run_id: (
-            item.id,
-            item.folder,
-            item.seconds,
-            tuple((p.step, None if math.isnan(p.val) else p.val, p.test) for p in item.curve),
-        )
-        for run_id, item in found.items()
+        run_id: (item.id, item.folder, item.seconds, tuple(map(tuple, item.values))) for run_id, item in found.items()
     }
 
 
@@ -127,10 +121,7 @@ class TestPublish:
         (found,) = store.finished().values()
         assert (found.id, found.seconds) == (spec().id, 1.5)
         assert (tmp_path / "runs" / found.folder / "record.json").is_file()
-        first, last = found.curve
-        assert math.isnan(first.val)
-        assert (first.step, first.test) == (4, 40.0)
-        assert (last.step, last.val, last.test) == (8, 51.0, 50.0)
+        assert [tuple(point) for point in found.values] == [(4, None, 40.0), (8, 51.0, 50.0)]
 
     def test_other_users_may_read_it(self, tmp_path: Path) -> None:
         folder = publish(Store(tmp_path), spec())
@@ -142,7 +133,7 @@ class TestPublish:
         before = files(tmp_path)
         assert publish(store, spec(), 60) == first
         assert files(tmp_path) == before
-        assert store.finished()[spec().id].curve[-1].test == 50
+        assert store.finished()[spec().id].values[-1][2] == 50
 
     def test_of_many_at_once_one_wins_whole(self, tmp_path: Path) -> None:
         barrier = threading.Barrier(8)
@@ -161,7 +152,7 @@ class TestPublish:
             thread.join()
         (found,) = Store(tmp_path).finished().values()
         log = (tmp_path / "runs" / found.folder / "log.txt").read_text(encoding="utf-8")
-        assert found.curve[-1].test == int(log) + 20
+        assert found.values[-1][2] == int(log) + 20
         assert [path.name for path in (tmp_path / "runs").iterdir()] == [found.folder]
         assert not list((tmp_path / "drafts").iterdir())
 
@@ -433,7 +424,7 @@ class TestIndex:
         record.write_text(text.replace('"top1": 51', '"top1": 61'), encoding="utf-8")
         second = store.finished()
         assert set(second) == {spec(1).id, spec(2).id, spec(9).id}
-        assert second[spec(1).id].curve[-1].test == 61
+        assert second[spec(1).id].values[-1][2] == 61
 
     def test_a_folder_that_cannot_be_written_to_is_read(self, tmp_path: Path) -> None:
         expected = readable(filled(tmp_path / "results").finished())
@@ -648,22 +639,6 @@ class TestWholeRecords:
         first, second = store.records([folders[2], folders[0], folders[1], "none-of-these"])
         assert first[1] == tmp_path / "runs" / folders[2]
         assert second[0].spec == json.loads((tmp_path / "runs" / folders[1] / "record.json").read_bytes())["spec"]
-
-
-class TestCurve:
-    CURVE = Curve([(4, None, 40.0), (8, 51.0, 50.0), (9, math.nan, 60.0)])
-
-    def test_is_a_sequence_of_points(self) -> None:
-        assert len(self.CURVE) == 3
-        assert self.CURVE[1] == self.CURVE[-2] == Point(8, 51.0, 50.0)
-        assert [point.test for point in self.CURVE] == [40.0, 50.0, 60.0]
-        assert [point.step for point in self.CURVE[1:]] == [8, 9]
-        assert max(self.CURVE, key=lambda point: point.test).step == 9
-        with pytest.raises(IndexError):
-            self.CURVE[3]
-
-    def test_without_a_validation_split_its_accuracy_is_nan(self) -> None:
-        assert [math.isnan(point.val) for point in self.CURVE] == [True, False, True]
 
 
 class TestThreads:

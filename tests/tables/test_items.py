@@ -23,7 +23,7 @@ from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
 from bench.plan.table import Plan
-from bench.records.store import Finished, Point, Store
+from bench.records.store import Finished, Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats.family import holm
@@ -48,7 +48,7 @@ def store_run(root: Path, run_id: str, *rights: Bools, labels: npt.NDArray[Any] 
     folder.mkdir(parents=True)
     predicted = np.stack([np.where(right, labels, labels + 1) for right in rights]).astype(np.uint16)
     np.savez_compressed(folder / "predictions.npz", test=predicted, test_labels=labels.astype(np.uint16), **more)
-    curve = tuple(Point(at, 50.0 - at, 100 * float(right.mean())) for at, right in enumerate(rights))
+    curve = tuple((at, 50.0 - at, 100 * float(right.mean())) for at, right in enumerate(rights))
     return Finished(run_id, run_id, curve, 1.0)
 
 
