@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import bench
 from bench.commands.options import Parser, settle
-from bench.errors import InputError, told
+from bench.errors import InputError, printable
 
 GROUPS = {
     "run": ("run", "plan", "status", "cancel", "logs", "retry"),
@@ -75,7 +75,7 @@ def _meant(parser: argparse.ArgumentParser, word: str) -> str:
 def _refuse(problems: Sequence[str]) -> int:
     """Say what is wrong, a line a problem, and give the exit code for it."""
     for problem in problems[:MOST_PROBLEMS]:
-        print(f"bench: {told(problem)}", file=sys.stderr)
+        print(f"bench: {printable(problem)}", file=sys.stderr)
     if len(problems) > MOST_PROBLEMS:
         print(f"bench: and {len(problems) - MOST_PROBLEMS} more problems", file=sys.stderr)
     return 2

@@ -64,7 +64,7 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def told(problem: str) -> str:
+def printable(problem: str) -> str:
     """A problem as one line of a terminal, whatever names it quotes: nothing in it can pass for a line of its own."""
     return shortened(visible("; ".join(problem.splitlines())))
 

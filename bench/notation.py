@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def known(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     """A number for plain data, which has no nan: None instead."""
     return None if math.isnan(value) else value
 

@@ -204,10 +204,10 @@ def _paths(roots: Iterable[Path], kind: str) -> list[Path]:
     return [path for root in roots for path in sorted(root.glob(f"{kind}/{_PATTERNS[kind]}"))]
 
 
-def _plugin(given: str | Path) -> Path:
+def _plugin(path: str | Path) -> Path:
     """A plugin's own path, whatever link leads there. Raises ``InputError`` where nothing of it can be used."""
     try:
-        plugin = _real(given)
+        plugin = _real(path)
     except InputError as error:
         raise InputError(f"--plugin: {error}") from None
     if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
@@ -226,9 +226,9 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _real(given: str | Path) -> Path:
+def _real(path: str | Path) -> Path:
     """The path that a typed one leads to, which may be printed as well as that one."""
-    return typed_path(os.path.realpath(typed_path(given)))
+    return typed_path(os.path.realpath(typed_path(path)))
 
 
 def _load_metric(path: Path) -> Metric:

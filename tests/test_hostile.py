@@ -33,7 +33,7 @@ from bench.cards.folders import stays_inside
 from bench.cli import main
 from bench.data import read_data, unpack
 from bench.data.dataset import FileImages
-from bench.errors import InputError, told
+from bench.errors import InputError, printable
 from bench.plan.grid import lay_out
 from bench.plan.table import PlannedCell, TablePlan
 from bench.reading.document import parse_document
@@ -672,8 +672,8 @@ class TestInjection:
         assert error.rstrip("\n").isprintable()
 
     def test_a_problem_is_one_line(self) -> None:
-        assert told("a\nbench: done\r\nb\x1b[1m\x85c") == r"a; bench: done; b\x1b[1m; c"
-        assert told("a" * 400).count("a") == 150
+        assert printable("a\nbench: done\r\nb\x1b[1m\x85c") == r"a; bench: done; b\x1b[1m; c"
+        assert printable("a" * 400).count("a") == 150
 
 
 SECRETS = {

@@ -18,7 +18,7 @@ def test_a_terminal_shows_the_grid_and_how_far_a_run_is(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr("bench.commands.progress.time.monotonic", lambda: float(next(clock)))
-    with Watch(total=3, before=1) as watch:
+    with Watch(total=3, skipped=1) as watch:
         assert watch.bar is not None
         watch.bar.ncols = 120
         for step in (10, 20, 30):
@@ -35,7 +35,7 @@ def test_a_terminal_shows_the_grid_and_how_far_a_run_is(
 
 
 def test_a_log_has_a_plain_line_for_each_run_that_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    with Watch(total=2, before=0) as watch:
+    with Watch(total=2, skipped=0) as watch:
         watch.event(Event("a", "ce seed 0", "training", step=10, of=100))
         watch.event(Event("a", "ce seed 0", "done", seconds=3.0, top1=90.0))
     lines = capsys.readouterr().err.splitlines()

@@ -242,8 +242,8 @@ def _chosen(text: str, facts: Section, plain: str) -> tuple[str, Path | None]:
     elif (path := typed_path(file).absolute()).is_file():
         return variant, path
     elif (Path(file).suffix or "/" in file) and not path.exists():
-        known = f", or one of its variants: {', '.join(variants)}" if variants else ""
-        listing = f"a file that lists training images, one path a line{known}"
+        hint = f", or one of its variants: {', '.join(variants)}" if variants else ""
+        listing = f"a file that lists training images, one path a line{hint}"
         raise InputError(f"{plain}: there is no file {path}; after @ stands {listing}")
     else:
         problem = choose(file, variants, "variant")

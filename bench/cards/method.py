@@ -53,14 +53,14 @@ class MethodCard:
     parent: str | None
     policy: bool
 
-    def resolve(self, given: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
+    def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
 
         Raises ``InputError``: an unknown name, a wrong type or a value out of range.
         """
         problems, owner = Problems(), f"{where}: {self.name}" if where else self.name
         values = {name: declared.default for name, declared in self.hypers.items()}
-        for name, value in given.items():
+        for name, value in changes.items():
             try:
                 if name not in self.hypers:
                     raise InputError(f"{owner}: {choose(name, self.hypers, 'hyper-parameter')}")

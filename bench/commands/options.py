@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import bench
 from bench.cards.folders import typed_path
-from bench.errors import InputError, told
+from bench.errors import InputError, printable
 from bench.reading.settings import read_settings, split_paths
 
 Command = Callable[[argparse.Namespace], int]
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        print(f"bench: {told(message)} (see '{self.prog} --help')", file=sys.stderr)
+        print(f"bench: {printable(message)} (see '{self.prog} --help')", file=sys.stderr)
         raise SystemExit(2)
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bench.errors import told
+from bench.errors import printable
 from bench.launch import Event
 
 
 class Watch:
-    """Follows a launch of a plan's runs, of which nobody trains those ``before``."""
+    """Follows a launch of a plan's runs, of which nobody trains those ``skipped``."""
 
-    def __init__(self, total: int, before: int) -> None:
+    def __init__(self, total: int, skipped: int) -> None:
         self.total = total
-        self.before = before
+        self.skipped = skipped
         self.done = 0
         self.failed = 0
         self.elsewhere = 0
@@ -27,8 +27,8 @@ class Watch:
         self.bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Watch:
-        if self.terminal and self.before < self.total:
-            self.bar = tqdm(total=self.total, initial=self.before, unit="run", desc="starting workers", smoothing=0.1)
+        if self.terminal and self.skipped < self.total:
+            self.bar = tqdm(total=self.total, initial=self.skipped, unit="run", desc="starting workers", smoothing=0.1)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -69,12 +69,12 @@ class Watch:
             return
         self._describe()
         seconds = (now - since) / (event.step - first) * (event.of - event.step)
-        name, _, rest = told(event.label).partition(" ")
+        name, _, rest = printable(event.label).partition(" ")
         seed, remaining = rest.rpartition(" ")[2], tqdm.format_interval(seconds)
         self.bar.set_postfix_str(f"{name} {seed}: step {event.step}/{event.of}, {remaining} left")
 
     def _line(self, event: Event) -> str:
         ended = self.done + self.failed + self.elsewhere
-        seconds = (time.monotonic() - self.started) / ended * (self.total - self.before - ended)
-        what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else told(event.message)
-        return f"[{self.before + ended}/{self.total}, {seconds:.0f} s left] {event.status}: {event.label}: {what}"
+        seconds = (time.monotonic() - self.started) / ended * (self.total - self.skipped - ended)
+        what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else printable(event.message)
+        return f"[{self.skipped + ended}/{self.total}, {seconds:.0f} s left] {event.status}: {event.label}: {what}"

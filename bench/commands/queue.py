@@ -17,7 +17,7 @@ import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, request_of
-from bench.errors import InputError, told
+from bench.errors import InputError, printable
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.plan.table import Plan
@@ -118,7 +118,7 @@ def print_failed(progress: State) -> None:
         by_message.setdefault((failure["class"], failure["message"]), []).append(failure)
     for (kind, message), failures in by_message.items():
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        print(f"  failed ({kind}): {failures[0]['label']}{more}: {told(message)}")
+        print(f"  failed ({kind}): {failures[0]['label']}{more}: {printable(message)}")
         print(f"          {failures[0]['folder']}/log.txt")
     if progress.failed:
         print("  'bench run' with --retry trains them again, 'bench retry' with --class some of them")

@@ -15,7 +15,7 @@ import msgspec
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
 from bench.commands.show import in_words
-from bench.errors import InputError, told, visible
+from bench.errors import InputError, printable, visible
 from bench.launch.preflight import require_backbones
 from bench.records.environment import repeat_command
 from bench.records.record import AnyRecord, Record, Stored, status_of
@@ -73,11 +73,11 @@ def _tell(stored: Stored, registry: bench.Registry, options: argparse.Namespace)
         facts = {"id": record.id, "label": record.label, "environment": record.environment.facts}
         print_json({**facts, "command": record.command or None, "repeat": repeat, "here": here})
         return 0
-    print(told(f"run {record.id}: {record.label} ({status_of(record)})"))
+    print(printable(f"run {record.id}: {record.label} ({status_of(record)})"))
     for name, value in _facts(record).items():
         if value:
-            print(told(f"  {name}: {in_words(value, '; ')}"))
-    print(told(f"{here}; to train it again and compare:" if here.endswith("here") else here))
+            print(printable(f"  {name}: {in_words(value, '; ')}"))
+    print(printable(f"{here}; to train it again and compare:" if here.endswith("here") else here))
     print(f"  {visible(repeat)}")
     return 0
 
@@ -100,12 +100,12 @@ def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace
     assert isinstance(record, Record)
     predictions = predictions_of(stored.folder)
     require_backbones([spec], registry, say)
-    print(told(f"training again: {spec.label} (it took {record.timing.seconds} s)"), file=sys.stderr, flush=True)
+    print(printable(f"training again: {spec.label} (it took {record.timing.seconds} s)"), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         try:
             again, folder_again = repeat(spec, registry, Path(folder), shlex.join(["bench", *sys.argv[1:]]))
         except NotRepeated as error:
-            print(told(f"different: it failed now: {error}"))
+            print(printable(f"different: it failed now: {error}"))
             return 1
         comparison = compare(record, again, predictions, predictions_of(folder_again))
     if options.format == "json":
@@ -121,8 +121,8 @@ def _print_comparison(comparison: Comparison) -> None:
         predictions = f"{arrays} arrays of predictions" if arrays else "no predictions lie beside the record"
         print(f"equal to the last bit: {comparison.points} points of the curve, {predictions}")
     else:
-        print("different:\n" + "\n".join(told(f"  {line}") for line in comparison.numbers))
+        print("different:\n" + "\n".join(printable(f"  {line}") for line in comparison.numbers))
     if comparison.environment:
-        print("made with something else:\n" + "\n".join(told(f"  {line}") for line in comparison.environment))
+        print("made with something else:\n" + "\n".join(printable(f"  {line}") for line in comparison.environment))
     elif not comparison.equal:
         print("versions, hardware and code are what the record names (on a GPU, equal bits are not promised)")

@@ -233,9 +233,9 @@ def lines(cost: Estimate, workers: int) -> list[str]:
         return []
     if cost.hardware:
         unit = "GPU-hours" if cost.gpu else "core-hours"
-        known = f" for {cost.runs - cost.unknown} of the {cost.runs} runs" if cost.unknown else ""
+        share = f" for {cost.runs - cost.unknown} of the {cost.runs} runs" if cost.unknown else ""
         wall = _duration(max(cost.hours / workers, cost.longest))
-        time = f"about {_number(cost.hours)} {unit} of {cost.hardware}{known}; "
+        time = f"about {_number(cost.hours)} {unit} of {cost.hardware}{share}; "
         time += f"with {workers} worker{'s' * (workers != 1)} about {wall}"
     else:
         time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"

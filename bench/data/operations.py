@@ -153,14 +153,14 @@ def _moved(images: Tensor, name: str, values: Values, bilinear: bool, fill: Sequ
 
 def _matrices(name: str, values: Values, height: int, width: int) -> Values:
     """(B, 2, 3) from output to input. Shears leave the upper left corner of the image where it is."""
-    zero, one = np.zeros_like(values), np.ones_like(values)
+    zeros, ones = np.zeros_like(values), np.ones_like(values)
     cos, sin = np.cos(np.radians(values)), np.sin(np.radians(values))
     rows = {
-        "shear_x": ([one, values, values * height / 2], [zero, one, zero]),
-        "shear_y": ([one, zero, zero], [values, one, values * width / 2]),
-        "translate_x": ([one, zero, -values], [zero, one, zero]),
-        "translate_y": ([one, zero, zero], [zero, one, -values]),
-        "rotate": ([cos, -sin, zero], [sin, cos, zero]),
+        "shear_x": ([ones, values, values * height / 2], [zeros, ones, zeros]),
+        "shear_y": ([ones, zeros, zeros], [values, ones, values * width / 2]),
+        "translate_x": ([ones, zeros, -values], [zeros, ones, zeros]),
+        "translate_y": ([ones, zeros, zeros], [zeros, ones, -values]),
+        "rotate": ([cos, -sin, zeros], [sin, cos, zeros]),
     }[name]
     return np.stack([np.stack(row, 1) for row in rows], 1)
 

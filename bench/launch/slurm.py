@@ -108,26 +108,26 @@ class SlurmExecutor:
         import submitit
 
         engine = self.engine or submitit.SlurmExecutor
-        after = submission.arrays[-1].job if resources.max_running and submission.arrays else ""
+        predecessor = submission.arrays[-1].job if resources.max_running and submission.arrays else ""
         with _outside_a_job(), contextlib.redirect_stderr(io.StringIO()):
             executor = engine(
                 folder=folder_of(root) / submission.name,
                 max_num_timeout=resources.max_requeues,
                 python=shlex.join(program("bench.launch.pack")),
             )
-            executor.update_parameters(**parameters(resources, submission.name, after))
+            executor.update_parameters(**parameters(resources, submission.name, predecessor))
             return str(executor.submit_array(packs)[0].job_id).partition("_")[0]
 
 
-def parameters(resources: Resources, name: str, after: str = "") -> dict[str, Any]:
-    """What submitit is told of a job; ``after`` is one that must have ended before, so that no more run together."""
+def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[str, Any]:
+    """What submitit is told of a job; ``predecessor`` is one that has to end first, so that no more run together."""
     ranks = resources.ranks
     named = {key: getattr(resources, key) for key in ("partition", "account", "qos", "constraint", "exclude")}
     optional = {
         "gpus_per_node": resources.gpus_per_run,
         "mem": f"{round(resources.mem * 1024)}MB" if resources.mem else "",
         "setup": list(resources.setup),
-        "dependency": f"afterany:{after}" if after else "",
+        "dependency": f"afterany:{predecessor}" if predecessor else "",
         **named,
     }
     return {

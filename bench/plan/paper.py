@@ -237,7 +237,7 @@ class _Planner:
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
-            averages = tuple((row, other) for other in self.table.alike(at))
+            averages = tuple((row, column) for column in self.table.alike(at))
             return dataclasses.replace(
                 cell, averages=averages, ground=Ground(runs, other_metric=bool(self.scored(cell)))
             )

@@ -76,10 +76,10 @@ def find_format(name: str, registry: Registry) -> Format:
     files = registry.format_files
     if taken := sorted(files.keys() & FORMATS.keys()):
         raise InputError(f"{files[taken[0]]}: the suite has a format called '{taken[0]}'; rename this one")
-    known = {**FORMATS, **{stem: Format("", "write", "", file=file) for stem, file in files.items()}}
-    if name not in known:
-        raise InputError(f"--format: {choose(name, known, 'format')}")
-    return known[name]
+    formats = {**FORMATS, **{stem: Format("", "write", "", file=file) for stem, file in files.items()}}
+    if name not in formats:
+        raise InputError(f"--format: {choose(name, formats, 'format')}")
+    return formats[name]
 
 
 def render_sheet(sheet: Sheet, format: str | Format = "text", width: int | None = None) -> str:
@@ -119,7 +119,7 @@ def _written(sheet: Sheet, write: Callable[..., str], file: Path) -> str:
 
 def format_of(path: Path) -> str:
     """The format whose files end as a path does; empty where none does."""
-    return next((name for name, known in FORMATS.items() if known.suffix == path.suffix.removeprefix(".")), "")
+    return next((name for name, format in FORMATS.items() if format.suffix == path.suffix.removeprefix(".")), "")
 
 
 def write_formats(sheet: Sheet, folder: Path, name: str) -> list[Path]:
@@ -127,8 +127,8 @@ def write_formats(sheet: Sheet, folder: Path, name: str) -> list[Path]:
     from bench.records.files import write_file
 
     paths = []
-    for format, known in FORMATS.items():
-        if known.suffix:
-            paths.append(folder / f"{name}.{known.suffix}")
+    for format in FORMATS.values():
+        if format.suffix:
+            paths.append(folder / f"{name}.{format.suffix}")
             write_file(paths[-1], render_sheet(sheet, format, FILE_WIDTH))
     return paths

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.notation import fixed, known, signed
+from bench.metrics import TOP1
+from bench.notation import fixed, none_if_nan, signed
 from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
@@ -55,8 +56,8 @@ def default_source(tables: Sequence[Table]) -> str:
     if not any(table.plan.is_published for table in tables):
         return OURS
     entries = [entry for table in tables for _, entry in table.places() if not entry.is_average]
-    known = any(entry.n or entry.cell.lacking for entry in entries)
-    return BOTH if known else PUBLISHED
+    has_ours = any(entry.n or entry.cell.lacking for entry in entries)
+    return BOTH if has_ours else PUBLISHED
 
 
 def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
@@ -138,7 +139,7 @@ def _finer(entry: Entry) -> Entry:
 
 def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[Record]]:
     """A sheet of the oracle's means less the honest rule's, and its records."""
-    gaps = {place: known(entry.cell.mean - honest.at(place).cell.mean) for place, entry in oracle.places()}
+    gaps = {place: none_if_nan(entry.cell.mean - honest.at(place).cell.mean) for place, entry in oracle.places()}
     cells = [[Shown("")] * len(line) for line in oracle.entries]
     for (row, column), gap in gaps.items():
         if gap is not None:
@@ -270,10 +271,16 @@ def records_of(table: Table, ours: bool = True) -> list[Record]:
             "row": _path(*table.plan.rows[row]),
             "column": _path(*table.plan.columns[column]),
             **{axis: entry.planned.axes.get(axis) for axis in axes},
-            "metric": entry.planned.metric.name,
+            "metric": _metric_name(table, entry),
         }
         records.append({**labels, **_facts(entry if ours else Entry(entry.planned, Cell()))})
     return records
+
+
+def _metric_name(table: Table, entry: Entry) -> str | None:
+    """None where a paper's table prints what is none of ours, and nothing else is asked of the cell."""
+    metric = entry.planned.metric
+    return None if metric is TOP1 and not table.plan.measured else metric.name
 
 
 def _path(*labels: Value) -> str:
@@ -301,14 +308,14 @@ def _facts(entry: Entry) -> Record:
         "indistinguishable": entry.near,
         "chosen": cell.chosen or None,
         "note": _note(cell),
-        "published": known(entry.planned.published),
+        "published": none_if_nan(entry.planned.published),
         "published_std": float(printed.std) if printed and printed.std else None,
         "printed": _ascii(printed.value) if printed else None,
         "verdict": verdict.word if verdict else None,
         "reason": _ascii(verdict.reason) if verdict else None,
-        "gap": known(verdict.gap) if verdict else None,
-        "low": known(verdict.low) if verdict else None,
-        "high": known(verdict.high) if verdict else None,
+        "gap": none_if_nan(verdict.gap) if verdict else None,
+        "low": none_if_nan(verdict.low) if verdict else None,
+        "high": none_if_nan(verdict.high) if verdict else None,
     }
 
 
@@ -336,7 +343,7 @@ def candidates_sheet(table: Table) -> Sheet:
         scores, reasons = dict(cell.tried), dict(cell.left_out)
         for candidate in entry.planned.candidates:
             label, seeds = candidate.label, len(candidate.runs)
-            score, chosen = known(scores.get(label, math.nan)), label == cell.chosen
+            score, chosen = none_if_nan(scores.get(label, math.nan)), label == cell.chosen
             why = reasons.get(label) or cell.lacking or "no run has finished" if score is None else ""
             text = why if score is None else fixed(score, entry.planned.decimals + 1)
             rows.append((name, label))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.notation import known, listed, one_line, signed
+from bench.notation import listed, none_if_nan, one_line, signed
 from bench.papers.published import Key
 from bench.stats.across import THESE
 
@@ -67,7 +67,7 @@ class Claim:
     @property
     def facts(self) -> dict[str, Any]:
         """As plain data; None is what does not exist."""
-        facts = {**asdict(self), "friedman": known(self.friedman)}
+        facts = {**asdict(self), "friedman": none_if_nan(self.friedman)}
         del facts["decimals"]
         return facts
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from bench.errors import InputError
 from bench.metrics import Metric
-from bench.notation import fixed, known
+from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats.family import holm, near_best
@@ -139,7 +139,7 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     for (row, column), planned in plan.places():
         cell = cells[row][column]
         mean, std = mean_std(cell.values) if cell.values else (None, math.nan)
-        entries[row, column] = Entry(planned, cell, mean, known(std))
+        entries[row, column] = Entry(planned, cell, mean, none_if_nan(std))
     families: list[list[Place]] = []
     for contest in plan.contests:
         _mark(entries, contest)
@@ -212,7 +212,7 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
         entry, reference = entries[place], entries[base]
         if entry.mean is not None and reference.mean is not None:
             p = p_value(plan.rules.test, entry.cell, reference.cell)
-            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=known(p))
+            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=none_if_nan(p))
             compared.append(place)
     return compared
 
@@ -221,4 +221,4 @@ def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float)
     p_values = [entries[place].p for place in family]
     adjusted = holm([math.nan if p is None else p for p in p_values])
     for place, p in zip(family, adjusted, strict=True):
-        entries[place] = replace(entries[place], p_holm=known(float(p)), significant=bool(p <= alpha))
+        entries[place] = replace(entries[place], p_holm=none_if_nan(float(p)), significant=bool(p <= alpha))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.metrics import METRICS, Metric
-from bench.notation import known
+from bench.notation import none_if_nan
 from bench.plan.table import Plan, TablePlan
 from bench.records.files import write_file
 from bench.records.store import Store
@@ -40,7 +40,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     """
     results = results_of(plan, store)
     rows: dict[str, dict[str, Any]] = {}
-    shown = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
+    planned = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
     for table in plan.tables:
         for spec, picking in _runs(table):
             if spec.id not in rows:
@@ -55,7 +55,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     "seed": spec.seed,
                     "status": _status(spec, results),
                     **_settings(spec),
-                    **dict(_scores(spec, {**metrics, **shown}, point, results)),
+                    **dict(_scores(spec, {**metrics, **planned}, point, results)),
                 }
     _add_versions(rows, results, store)
     columns = dict.fromkeys(column for row in rows.values() for column in row)
@@ -104,7 +104,7 @@ def _scores(
     for metric in metrics.values():
         for split in SPLITS if metric.of_curve else ("",):
             score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
-            yield f"{split}.{metric.name}" if split else metric.name, known(score)
+            yield f"{split}.{metric.name}" if split else metric.name, none_if_nan(score)
 
 
 def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:

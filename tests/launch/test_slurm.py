@@ -37,7 +37,7 @@ class TestWhatReachesSbatch:
             partition="gpu", time=90, gpus_per_run=2, cpus_per_run=8, mem=1.5, account="a", qos="q", constraint="c",
             exclude="n1", setup=("module load cuda",), max_running=4,
         )  # fmt: skip
-        told = parameters(resources, "name", after="17")
+        told = parameters(resources, "name", predecessor="17")
         assert told["additional_parameters"] == {"ntasks": 2, "requeue": True}
         assert (told["ntasks_per_node"], told["nodes"], told["gpus_per_node"], told["cpus_per_task"]) == (2, 1, 2, 4)
         assert (told["mem"], told["time"], told["signal_delay_s"]) == ("1536MB", 90, 120)
