@@ -303,3 +303,11 @@ def test_the_command_refuses_in_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_what_is_measured_is_named_in_records_and_what_is_not_is_none() -> None:
+    metrics = {
+        str(record["column"]).split(" / ")[-1]: record["metric"] for record in published_sheet("coin/table2").records
+    }
+    assert metrics == {"S_Dbw": None, "Time Cost (h)": "hours"}
+    assert {record["rate"] for record in published_sheet("coin/table2").records} <= {"100 %", None}
