@@ -32,7 +32,7 @@ class Caption:
 
     def word(self, entry: Entry) -> str:
         """What stands in the place of a number; empty where there is a number, or where nothing is wanted."""
-        if entry.n or not entry.planned.axes:
+        if entry.n or entry.planned.quoted or not entry.planned.axes:
             return ""
         if entry.cell.reason:
             return f"n/a [{self.footnotes.index(entry.cell.reason) + 1}]"
