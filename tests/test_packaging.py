@@ -45,7 +45,7 @@ def test_an_installed_wheel_finds_its_methods_and_datasets(wheel: Path, tmp_path
         "import bench; from pathlib import Path\n"
         "registry = bench.Registry()\n"
         "plan = bench.read_plan('demo', registry)\n"
-        "print(len(plan.runs), Path(bench.__file__).parent.parent, *sorted(registry.method_files))"
+        "print(len(plan.unique), Path(bench.__file__).parent.parent, *sorted(registry.method_files))"
     )
     # -S: without the site's .pth files, so that it is the wheel that is found and not an editable checkout
     runs, where, *methods = _python(tmp_path, "-S", "-c", script).split()

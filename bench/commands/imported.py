@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         help="welch (default), paired (where runs of one seed share something on purpose), or permutation",
     )
     parser.add_argument("--alpha", type=float, default=0.05, metavar="A", help="level of the tests (default: 0.05)")
-    parser.add_argument("--decimals", type=int, default=1, metavar="N", help="digits after the point (default: 1)")
+    parser.add_argument("--decimals", type=int, metavar="N", help="digits after the point (default: the metric's)")
     parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
     parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
     parser.add_argument(
@@ -80,10 +80,11 @@ def import_command(options: argparse.Namespace) -> int:
     from bench.sheets.view import Look, sheet_of
     from bench.tables.imported import metric_of, read_results, tables
 
-    lines = read_results(options.file)
+    known_metrics = bench.Registry(options.plugin).metrics
+    lines = read_results(options.file, known_metrics)
     metrics = list(dict.fromkeys(line.metric for line in lines))
     if options.metric is not None:
-        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric).name)]
+        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric, known_metrics).name)]
         if not named:
             raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
         lines = [line for line in lines if line.metric in named]
@@ -91,7 +92,9 @@ def import_command(options: argparse.Namespace) -> int:
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
-        filled = tables(lines, options.title or options.file.stem, options.baseline, rules, options.decimals)
+        filled = tables(
+            lines, options.title or options.file.stem, options.baseline, rules, options.decimals, known_metrics
+        )
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
     width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
@@ -139,7 +142,7 @@ def _check(options: argparse.Namespace) -> None:
     """What the table's layout would refuse, said with the option's name."""
     if not 0 < options.alpha < 1:
         raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
-    if not 0 <= options.decimals <= 10:
+    if options.decimals is not None and not 0 <= options.decimals <= 10:
         raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
     if options.output is None:
         return

@@ -217,7 +217,8 @@ def _paper(name: str, registry: Registry) -> Description:
     for key, stated in {**protocol.get("settings", {}), **rules}.items():
         lines.append(f"    {key} = {stated['value']}  ({stated['source']})")
     if notes := protocol.get("notes"):
-        lines += ["  notes:", *(f"    - {in_words(note)}" for note in notes)]
+        listed = notes if isinstance(notes, list) else [notes]
+        lines += ["  notes:", *(f"    - {in_words(note)}" for note in listed)]
     lines += ["  tables:", *(f"    {table}: {title}" for table, title in titles.items())]
     lines.append(f"  'bench table {name}', 'bench plan {name}', 'bench audit {name}', 'bench claims {name}'")
     return Description("\n".join(lines), {**facts, "protocol": dict(protocol)})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.tables.compare import Entry, Table
 
 KINDS = ("rates", "cd")
+ROW_FORMATS = ("csv", "json", "parquet")
 
 TABLE = """
 examples:
@@ -84,8 +85,10 @@ def add(commands: Any) -> None:
     figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
     items.add(commands)
     runs = add_target_command(commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS)
-    runs.add_argument("--format", choices=("csv", "json", "parquet"), default="csv", metavar="FORMAT")
-    runs.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    runs.add_argument("--format", choices=ROW_FORMATS, metavar="FORMAT", help="csv (default), json or parquet")
+    runs.add_argument(
+        "--output", type=Path, metavar="FILE", help="write it there; .csv, .json or .parquet chooses the format"
+    )
 
 
 def add_marks(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +112,8 @@ def table_command(options: argparse.Namespace) -> int:
     several = [option for option in ("selection", "metric") if len(split_list(getattr(options, option))) > 1]
     if len(several) > 1:
         raise InputError("--selection and --metric: one of the two may list several at a time")
+    if several and options.candidates:
+        raise InputError(f"--candidates: they are those of one rule and one metric; give one --{several[0]}")
     look = Look(options.source or "", options.mark == "means", request.command("run"))
     sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
@@ -159,6 +164,8 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
         if options.test or options.across:
             typed = "test" if options.test else "across"
             raise InputError(f"--{typed}: selection rules side by side have no tests; give one rule")
+        if look.by_means:
+            raise InputError("--mark: selection rules side by side have no marks; give one rule")
         for rule in split_list(options.selection):
             if rule not in SELECTIONS:
                 raise InputError(f"--selection: {choose(rule, SELECTIONS, 'selection')}")
@@ -175,7 +182,7 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
             if metric.of_curve and selector is None:
                 selector = metric
         (tables[name],) = fill(each.plan, request.store, selector)
-    return by_rule(tables) if option == "selection" else beside(tables, look)
+    return by_rule(tables) if option == "selection" else beside(tables, selector, look)
 
 
 def figure_command(options: argparse.Namespace) -> int:
@@ -253,8 +260,12 @@ def runs_command(options: argparse.Namespace) -> int:
     from bench.tables.frame import write_rows
 
     request = request_of(options)
-    if options.format == "parquet" and options.output is None:
+    ending = options.output.suffix.removeprefix(".") if options.output else ""
+    format = options.format or (ending if ending in ROW_FORMATS else "csv")
+    if ending in ROW_FORMATS and format != ending:
+        raise InputError(f"--output {options.output}: a .{ending} file does not hold --format {format}")
+    if format == "parquet" and options.output is None:
         raise InputError("--format parquet: it is no text; name a file with --output")
-    text = write_rows(request.plan, request.store, options.format, options.output, request.registry.metrics)
+    text = write_rows(request.plan, request.store, format, options.output, request.registry.metrics)
     print(text, end="")
     return 0

@@ -27,9 +27,9 @@ def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -
     together = [key for key in labels if TOGETHER in key and matches((*row, *column), key)]
     together.sort(key=lambda key: key.count(TOGETHER))
     meanings = [*(of_columns.get(label) for label in column), *(labels.get(label) for label in (*row, *together))]
-    axes: dict[str, Any] = {**_mapping(declared.get("axes")), "seeds": declared.get("seeds")}
+    axes: dict[str, Any] = {"seeds": declared.get("seeds")}
     settings, hyper = {**_mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
-    for meaning in map(_mapping, meanings):
+    for meaning in map(_mapping, [declared.get("axes"), *meanings]):
         settings |= _mapping(meaning.get("settings"))
         for method, values in _mapping(meaning.get("hyper")).items():
             hyper[method] = {**hyper.get(method, {}), **values}

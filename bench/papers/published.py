@@ -32,7 +32,12 @@ KEYS = (
     Declared("stub", (list,), "names of the levels of the row labels"),
     Declared("columns", (list,), "labels of each column, a list of levels each"),
     Declared("rows", (list,), "the rows in printed order (see *Rows*)"),
-    Declared("rank", (dict,), "among which cells the best is marked (see *Rank*)", default="nothing is marked"),
+    Declared(
+        "rank",
+        (dict,),
+        "among which cells the best is marked (see *Rank*)",
+        default="what rows are compared by, with a baseline",
+    ),
     Declared("runs", (dict,), "which runs give the cells (see *Runs*)"),
     Declared("audit", (dict,), "what cannot be inferred about how its numbers hang together (see *Audit*)"),
 )

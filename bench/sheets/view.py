@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.metrics import TOP1
+from bench.metrics import TOP1, Metric
 from bench.notation import fixed, none_if_nan, signed
 from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
@@ -60,20 +60,32 @@ def default_source(tables: Sequence[Table]) -> str:
     return BOTH if has_ours else PUBLISHED
 
 
-def beside(tables: Mapping[str, Table], look: Look = PLAIN) -> Sheet:
-    """Tables of one plan, under several rules or with several metrics, by the name that each has below each column."""
+def beside(tables: Mapping[str, Table], selector: Metric | None = None, look: Look = PLAIN) -> Sheet:
+    """Tables of one plan with several metrics, by the name that each has below each column.
+
+    Args:
+        tables: by name.
+        selector: the metric by which points of curves and candidates are picked for all of them.
+        look: how they are shown.
+    """
     first = next(iter(tables.values()))
     better = {best_mean(table) for table in tables.values()}
     legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
     sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan)
-    return replace(sheet, title=title_line(first.plan), legend=legend)
+    notes = list(sheet.notes)
+    if selector and len(tables) > 1:
+        notes.append(f"For all metrics, points of curves and candidates of sweeps are picked by {selector.title}.")
+    if any(contest.pairs for contest in first.plan.contests):
+        notes.append("The comparisons of each metric are corrected by themselves.")
+    return replace(sheet, title=title_line(first.plan), legend=legend, notes=tuple(notes))
 
 
 def by_rule(tables: Mapping[str, Table]) -> Sheet:
     """Tables of the same runs by their selection rule, and what looking at the test split adds; nothing is tested."""
     first = next(iter(tables.values()))
     sheets = {rule: _ours(_without_tests(table), PLAIN) for rule, table in tables.items()}
-    notes, inflation = ["Each rule picks a point of the same curves; nothing was trained anew."], list[Record]()
+    notes, inflation = [Caption(first).spread()], list[Record]()
+    notes.append("Each rule picks a point of the same curves; nothing was trained anew.")
     honest = next((rule for rule in tables if rule != ORACLE_RULE), "")
     if ORACLE_RULE in tables and honest:
         sheets[INFLATION], inflation = _inflation(sheets[honest], tables[ORACLE_RULE], tables[honest])
@@ -335,26 +347,28 @@ def _ascii(text: str) -> str:
 def candidates_sheet(table: Table) -> Sheet:
     """Every candidate of the swept cells with its score on the split it was chosen by, and which was chosen."""
     rows, cells, records = list[Key](), list[tuple[Shown, ...]](), list[Record]()
-    split = "test" if table.plan.rules.sweep == ORACLE_RULE else "validation"
+    split, headings = "test" if table.plan.rules.sweep == ORACLE_RULE else "validation", dict[str, None]()
     for place, entry in table.places():
         if len(entry.planned.candidates) < 2:
             continue
-        name, cell = table.plan.cell_name(place), entry.cell
+        name, cell, metric = table.plan.cell_name(place), entry.cell, entry.planned.metric
+        picking = metric if metric.of_curve else TOP1
+        headings[picking.heading] = None
         scores, reasons = dict(cell.tried), dict(cell.left_out)
         for candidate in entry.planned.candidates:
             label, seeds = candidate.label, len(candidate.runs)
             score, chosen = none_if_nan(scores.get(label, math.nan)), label == cell.chosen
             why = reasons.get(label) or cell.lacking or "no run has finished" if score is None else ""
-            text = why if score is None else fixed(score, entry.planned.decimals + 1)
+            text = why if score is None else fixed(score, picking.decimals + 1)
             rows.append((name, label))
             cells.append((Shown(text, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
-            record = {"cell": name, "candidate": label, "split": split, "mean": score, "n": seeds}
-            records.append({**record, "chosen": chosen, "note": why or None})
+            record = {"cell": name, "candidate": label, "split": split, "metric": picking.name}
+            records.append({**record, "mean": score, "planned": seeds, "chosen": chosen, "note": why or None})
     return Sheet(
         name=f"{table.plan.name}-candidates",
-        title=f"{table.heading} – candidates of each swept cell",
+        title=f"{title_line(table.plan, ', '.join(headings))} – candidates of each swept cell",
         stub=("cell", "candidate"),
-        columns=((f"mean on the {split} split",), ("seeds",)),
+        columns=((f"mean on the {split} split",), ("seeds planned",)),
         rows=tuple(rows),
         cells=tuple(cells),
         legend=(("best", "the candidate that counts"),),

@@ -60,7 +60,7 @@ class Caption:
         has_curve = any(cell.candidates and cell.metric.of_curve for cell in planned)
         return (
             *self.table.plan.notes,
-            *filter(None, [self._spread()]),
+            *filter(None, [self.spread()]),
             *([scored] if has_curve else []),
             *self._sweep(),
             *_comparison(self.table),
@@ -87,7 +87,8 @@ class Caption:
         """What is claimed, what is missing and why (with the command that trains it), and what the verdicts say."""
         return (*self._claims(), *self._absent(command), *_failures(self.table), *_verdicts(self.table))
 
-    def _spread(self) -> str:
+    def spread(self) -> str:
+        """What ± is, over how many seeds, and what stands where they are fewer."""
         entries = self.table.finished
         if not entries:
             lacking = any(entry.cell.lacking for _, entry in self.table.places())

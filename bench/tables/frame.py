@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import InputError
 from bench.metrics import METRICS, Metric
 from bench.notation import none_if_nan
-from bench.plan.table import Plan, TablePlan
+from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> list[dict[str, Any]]:
     """One row for each different run of a plan, finished or not; None is what is not known.
 
-    Columns: ``id``, ``status`` (``done``, ``failed``, ``missing``), ``table`` (the first that needs the run),
-    ``method``, ``backbone``, ``dataset``, ``rate`` (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and
-    each setting that is not the default as ``protocol.NAME``; each metric of the curve at the one point that the
-    table's selection rule picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took
-    by the name of its metric; and the versions of what trained it as ``version.PACKAGE``.
+    Columns: ``id``, ``status`` (``done``, ``failed``, ``missing``), ``table`` (the first that needs the run), ``row``
+    (what the method is called there), ``candidate`` (of a sweep), ``method``, ``backbone``, ``dataset``, ``rate``
+    (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting that is not the default as
+    ``protocol.NAME``; each metric of the curve at the one point that the table's selection rule picks, by the metric
+    that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its metric; and the versions
+    of what trained it as ``version.PACKAGE``.
 
     Args:
         plan: whose runs.
@@ -42,12 +43,14 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     rows: dict[str, dict[str, Any]] = {}
     planned = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
     for table in plan.tables:
-        for spec, picking in _runs(table):
+        for spec, cell, candidate in _runs(table):
             if spec.id not in rows:
-                point = (table.rules.selection, results.picking(picking))
+                point = (table.rules.selection, results.picking(cell.metric))
                 rows[spec.id] = {
                     "id": spec.id,
                     "table": table.name,
+                    "row": cell.name,
+                    "candidate": candidate.label if len(cell.candidates) > 1 else None,
                     "method": spec.method.full_name,
                     "backbone": spec.backbone.name,
                     "dataset": spec.dataset.name,
@@ -71,12 +74,12 @@ def frame(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> 
     return data.astype(dict.fromkeys(empty, "float64"))
 
 
-def _runs(table: TablePlan) -> Iterator[tuple[RunSpec, Metric]]:
-    """The runs of a table, each with the metric that is shown of it."""
+def _runs(table: TablePlan) -> Iterator[tuple[RunSpec, PlannedCell, Candidate]]:
+    """The runs of a table, each with the cell and the candidate that it is of."""
     for _, cell in table.places():
         for candidate in cell.candidates:
             for spec in candidate.runs:
-                yield spec, cell.metric
+                yield spec, cell, candidate
 
 
 def _status(spec: RunSpec, results: Results) -> str:

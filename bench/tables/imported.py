@@ -54,8 +54,8 @@ class Line:
     value: float | None
 
 
-def read_results(path: Path) -> list[Line]:
-    """The lines of a file.
+def read_results(path: Path, metrics: Mapping[str, Metric] = METRICS) -> list[Line]:
+    """The lines of a file, with metrics of any name; of those in ``metrics`` it is known whether less is better.
 
     Raises:
         InputError: the file cannot be read, or all that is wrong with it, each with its line.
@@ -63,7 +63,7 @@ def read_results(path: Path) -> list[Line]:
     problems, lines = Problems(), list[Line]()
     seen: dict[tuple[object, ...], str] = {}
     for place, record in _records(path, problems):
-        if (line := _line(place, record, problems)) is None:
+        if (line := _line(place, record, problems, metrics)) is None:
             continue
         key = (line.metric, *line.axes.items(), line.seed)
         if key in seen:
@@ -82,12 +82,17 @@ def read_results(path: Path) -> list[Line]:
 
 
 def tables(
-    lines: Sequence[Line], title: str, baseline: str | None = None, rules: TableRules = PLAIN, decimals: int = 1
+    lines: Sequence[Line],
+    title: str,
+    baseline: str | None = None,
+    rules: TableRules = PLAIN,
+    decimals: int | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> list[Table]:
     """One table a metric, in the order of the file, with the comparisons of every table of the suite.
 
     Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
-    has and a cell lacks count as planned, so that incomplete cells are marked.
+    has and a cell lacks count as planned, so that incomplete cells are marked. Decimals are the metric's by default.
 
     Raises:
         InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
@@ -96,9 +101,14 @@ def tables(
     by_metric: dict[str, list[Line]] = {}
     for line in lines:
         by_metric.setdefault(line.metric, []).append(line)
-    for metric, of_metric in by_metric.items():
-        _check_baseline(of_metric, metric, baseline)
-    return [_table(of_metric, title, baseline, rules, decimals) for of_metric in by_metric.values()]
+    for name, of_metric in by_metric.items():
+        _check_baseline(of_metric, name, baseline)
+    filled = []
+    for name, of_metric in by_metric.items():
+        metric = metric_of(name, metrics)
+        shown_decimals = metric.decimals if decimals is None else decimals
+        filled.append(_table(of_metric, title, baseline, rules, metric, shown_decimals))
+    return filled
 
 
 def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) -> None:
@@ -112,8 +122,9 @@ def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) ->
     raise InputError("--baseline: " + choose(baseline, methods, METHOD))
 
 
-def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: TableRules, decimals: int) -> Table:
-    metric = metric_of(lines[0].metric)
+def _table(
+    lines: Sequence[Line], title: str, baseline: str | None, rules: TableRules, metric: Metric, decimals: int
+) -> Table:
     axes = [axis for axis in _AXES if axis in lines[0].axes]
     columns = "rate" if len({line.axes.get("rate") for line in lines}) > 1 else "dataset"
     seeds = len({line.seed for line in lines if line.seed is not None})
@@ -136,10 +147,10 @@ def _table(lines: Sequence[Line], title: str, baseline: str | None, rules: Table
     return compare(plan, cells)
 
 
-def metric_of(name: str) -> Metric:
-    """The suite's metric of that name or title, or one that only has this name; more is better then."""
-    for metric in METRICS.values():
-        if name.lower() in (metric.name, metric.title, metric.heading.lower()):
+def metric_of(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric:
+    """The metric of that name or title, or one that only has this name; more is better then."""
+    for metric in metrics.values():
+        if name.lower() in (metric.name.lower(), metric.title.lower(), metric.heading.lower()):
             return replace(metric, title=name, unit="")
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return Metric(f"metric_{slug}", title=name, unit="", of_run=lambda _: math.nan)
@@ -227,7 +238,7 @@ def _check_header(header: Sequence[str], path: Path) -> None:
     problems.stop()
 
 
-def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | None:
+def _line(place: str, record: Mapping[str, str], problems: Problems, metrics: Mapping[str, Metric]) -> Line | None:
     """A line, or None where something is wrong with it, which is then among the problems."""
     count = len(problems.found)
     axes = {axis: record[axis] for axis in _AXES if axis in record}
@@ -235,8 +246,12 @@ def _line(place: str, record: Mapping[str, str], problems: Problems) -> Line | N
     for name, text in (*axes.items(), ("metric", metric)):
         if not text:
             problems.add(f"{place}: {name} is empty")
-    if (lower := _LOWER.search(metric)) and not metric_of(metric).lower:
-        problems.add(f"{place}: metric '{metric}': of {lower[0]} less is better, and tables mark the highest value")
+    if (lower := _LOWER.search(metric)) and not metric_of(metric, metrics).lower:
+        lowest = ", ".join(each.name for each in metrics.values() if each.lower and each.of_curve)
+        problems.add(
+            f"{place}: metric '{metric}': of {lower[0]} less is better, which is known of {lowest}; "
+            "--plugin FOLDER with a metrics/NAME.py says it of another one"
+        )
     if axes.get("rate"):
         axes["rate"] = _rate(axes["rate"], place, problems)
     seed = _seed(record, place, problems)

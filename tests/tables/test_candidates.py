@@ -224,7 +224,7 @@ def test_the_losers_of_a_sweep_are_shown_with_their_scores(tmp_path: Path) -> No
     places = [f"Swept / {rate}" for rate in ("15 %", "100 %")]
     labels = ("Swept (weight=1)", "Swept (weight=2)")
     assert sheet.rows == tuple((place, label) for place in places for label in labels)
-    assert sheet.columns == (("mean on the validation split",), ("seeds",))
+    assert sheet.columns == (("mean on the validation split",), ("seeds planned",))
     assert [[cell.value for cell in line] for line in sheet.cells] == [["70.50", "2"], ["71.50", "2"]] * 2
     assert [line[0].look for line in sheet.cells] == ["", BEST] * 2
     assert [(record["candidate"], record["mean"], record["chosen"]) for record in sheet.records[:2]] == [

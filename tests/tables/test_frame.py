@@ -20,7 +20,7 @@ from bench.registry import Registry
 from tests.metrics.scored import TARGETS, nll, set_out
 from tests.test_cli import fail
 
-AXES = ["id", "table", "method", "backbone", "dataset", "rate", "seed", "status"]
+AXES = ["id", "table", "row", "candidate", "method", "backbone", "dataset", "rate", "seed", "status"]
 
 
 @pytest.fixture(params=TARGETS)

@@ -97,6 +97,21 @@ class TestTable:
         assert (gta["mean"], gta["n"], gta["failed"], gta["planned"]) == ("83.5", "2", "1", "3")
         assert "n=2/3!" in told(capsys, "r.csv")
 
+    def test_a_metric_of_a_plugin_has_its_direction(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,wer,6", "b,X,0,wer,4"], "method,dataset,seed,metric,value")
+        assert "● 6.0" in told(capsys, "r.csv")
+        (folder / "mine" / "metrics").mkdir(parents=True)
+        declared = (
+            'from bench.metrics import Metric\nMETRIC = Metric("wer", "word errors", "", lower=True, compute=sum)\n'
+        )
+        (folder / "mine" / "metrics" / "wer.py").write_text(declared, encoding="utf-8")
+        assert "● 4.0" in told(capsys, "r.csv", "--plugin", "mine")
+
+    def test_decimals_are_those_of_the_metric(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,nll,0.6123", "b,X,0,nll,0.4123"], "method,dataset,seed,metric,value")
+        assert "● 0.412" in told(capsys, "r.csv")
+        assert "● 0.41\n" in told(capsys, "r.csv", "--decimals", "2")
+
     def test_an_incomplete_cell_is_marked(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", LINES[:5] + LINES[6:9])
         assert "n=2/3" in told(capsys, "r.csv")

@@ -372,3 +372,11 @@ def test_every_source_is_shown_in_every_format(plan: TablePlan, source: str, for
     text = render(table, format, Look(source), 140)
     assert {"published": "90.0", "ours": "81.0", "both": "81.0"}[source] in text
     assert text == render(filled(plan, everything(plan)), format, Look(source), 140)
+
+
+def test_what_all_cells_are_assigned_is_seeds_settings_and_hyper_too(tmp_path: Path) -> None:
+    of_all = "  axes: {backbone: micro_vit, seeds: 2, settings: {lr: 0.5}, hyper: {gta: {weight: 7}}}"
+    plan = planned(tmp_path, ("  axes: {backbone: micro_vit}", of_all))
+    assert {cell.seeds for _, cell in plan.places() if cell.candidates} == {2}
+    assert {spec.protocol.recipe.lr for spec in plan.runs()} == {0.5}
+    assert {dict(spec.method.hyper)["weight"] for spec in plan.runs() if spec.method.name == "gta"} == {7.0}
