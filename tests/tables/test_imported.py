@@ -101,9 +101,7 @@ class TestTable:
         write(folder / "r.csv", ["a,X,0,wer,6", "b,X,0,wer,4"], "method,dataset,seed,metric,value")
         assert "● 6.0" in told(capsys, "r.csv")
         (folder / "mine" / "metrics").mkdir(parents=True)
-        declared = (
-            'from bench.metrics import Metric\nMETRIC = Metric("wer", "word errors", "", lower=True, compute=sum)\n'
-        )
+        declared = 'from bench.metrics import Metric\nMETRIC = Metric("wer", "errors", "", lower=True, compute=sum)\n'
         (folder / "mine" / "metrics" / "wer.py").write_text(declared, encoding="utf-8")
         assert "● 4.0" in told(capsys, "r.csv", "--plugin", "mine")
 
