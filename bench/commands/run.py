@@ -114,7 +114,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> int:
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
     from bench.tables.compare import fill
-    from bench.tables.figures import has_rates, write_figure
+    from bench.tables.figures import write_figure
 
     plan, paths = request.plan, list[Path]()
     look = Look(command=request.command("run"))
@@ -124,7 +124,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> int:
         for source in SOURCES if table.plan.is_published else ("",):
             sheet = sheet_of(table, Look(source, command=look.command))
             paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
-        if table.finished and not table.plan.is_published and has_rates(table):
+        if table.finished and not table.plan.is_published and table.has_rates:
             paths += write_figure(table, store.root / "figures", name)
     progress = state(plan.unique, store)
     failed = f", {len(progress.failed)} failed" if progress.failed else ""

@@ -95,6 +95,11 @@ class Table:
         """The title line: title, metric, and what all cells have in common."""
         return title_line(self.plan, self.plan.measured)
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether every cell with a value is at a sampling rate, as a figure of rates needs it."""
+        return all("rate" in entry.planned.axes for entry in self.finished)
+
     def pairs(self) -> Iterator[tuple[Contest, Entry, Entry]]:
         """Every comparison whose both sides have values: its contest, the cell and its baseline."""
         for contest in self.plan.contests:

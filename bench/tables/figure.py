@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from bench.notation import listed, one_line
 from bench.papers.published import Key
 from bench.tables.compare import Entry, Table
-from bench.tables.figures import has_rates
 
 METHOD, RATE = "method", "rate"
 # Okabe and Ito (2008) without the yellow, which is too light on white; blue first
@@ -49,7 +48,7 @@ def figure(table: Table, paths: Iterable[Path]) -> None:
     """
     if not table.finished:
         raise ValueError("there is nothing to draw: no cell has a value")
-    if not has_rates(table):
+    if not table.has_rates:
         raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(table.finished[0].planned.axes)}")
     save(paths, lambda: _drawing(table))
 

@@ -13,11 +13,6 @@ from bench.tables.across import Group, complete
 from bench.tables.compare import Table
 
 
-def has_rates(table: Table) -> bool:
-    """Whether every cell with a value is at a sampling rate."""
-    return all("rate" in entry.planned.axes for entry in table.finished)
-
-
 def write_figure(table: Table, folder: Path, name: str) -> list[Path]:
     """Draw the metric against the sampling rate, as PNG and PDF. Returns the paths."""
     from bench.tables.figure import figure
