@@ -155,3 +155,19 @@ def test_a_diverged_candidate_is_named_below_the_table(swept: str, capsys: pytes
     for more in (("--source", "ours"), ("--source", "both"), ("--selection", "last,best-test")):
         text = " ".join(told(capsys, "table", swept, "--plugin", ".", *more).split())
         assert "1 of 3 runs diverged, in Digits / GTA / 15%." in text
+
+
+@pytest.mark.parametrize("command", ["table", "power", "items", "figure", "runs"])
+def test_a_damaged_record_is_never_left_out_in_silence(
+    command: str, mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next(Path("results/runs").glob("gta-*"))
+    (folder / "record.json").write_text("{", encoding="utf-8")
+    main([command, mine])  # items have no predictions to compare here
+    assert f"{folder.name} is damaged and counts as missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--metric=nll", "--selection=best-test", "--split=val"])
+def test_published_numbers_are_drawn_as_printed(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "figure", "coin/table1", "--kind", "cd", "--source", "published", option)
+    assert "published numbers are drawn as printed" in line

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import add_format, print_json
-from bench.commands.request import add_target_command, request_of
+from bench.commands.request import add_target_command, request_of, say_damaged
 from bench.errors import InputError
 from bench.metrics import TOP1
 from bench.notation import one_line, signed
@@ -48,6 +48,7 @@ def items_command(options: argparse.Namespace) -> int:
     if options.metric not in ("", TOP1.name):
         raise InputError(f"--metric {options.metric}: an image is right or wrong, so items are compared by {TOP1.name}")
     results = results_of(request.plan, store, TOP1)
+    say_damaged(store)
     rules = request.plan.tables[0].rules
     tests: list[ItemTest] = []
     for planned in request.plan.tables:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import add_format, print_json
-from bench.commands.request import add_target_command, add_test, request_of
+from bench.commands.request import add_target_command, add_test, request_of, say_damaged
 from bench.errors import InputError
 from bench.launch.status import state
 from bench.notation import one_line, signed
@@ -69,7 +69,9 @@ def power_command(options: argparse.Namespace) -> int:
     from bench.tables.power import contrasts_of, weigh
 
     request = request_of(options)
-    tables = fill(request.plan, request.store)
+    store = request.store
+    tables = fill(request.plan, store)
+    say_damaged(store)
     if not any(table.plan.baseline for table in tables):
         raise InputError(f"{request.target}: it has no baseline, so nothing is compared; give it 'baseline'")
     rules = tables[0].plan.rules

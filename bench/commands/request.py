@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench.commands.options import RESULTS, Parser, add_command, add_plugin, add_results, something
+from bench.commands.options import RESULTS, Parser, add_command, add_plugin, add_results, say, something
 from bench.commands.options import Command as Run
 from bench.errors import InputError
 from bench.plan.overrides import Overrides
@@ -126,6 +126,12 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
         metavar="WHICH",
         help=f"compare methods over the datasets too: {' or '.join(ACROSS)} (those that were run, or as a sample)",
     )
+
+
+def say_damaged(store: bench.Store) -> None:
+    """Say which of the records that were read count as missing, as they are damaged."""
+    for folder in store.damaged:
+        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
 
 
 def require_one(plan: Plan, option: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands import items
-from bench.commands.options import add_sheet_format, say
-from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one
+from bench.commands.options import add_sheet_format
+from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one, say_damaged
 from bench.errors import InputError, choose
 from bench.metrics import Metric
 from bench.reading.syntax import split_list
@@ -139,8 +139,7 @@ def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> li
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     store = request.store
     tables = fill(request.plan, store)
-    for folder in store.damaged:
-        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
+    say_damaged(store)
     if options.candidates:
         sheets = [candidates_sheet(table) for table in tables]
         if not any(sheet.rows for sheet in sheets):
@@ -197,8 +196,12 @@ def figure_command(options: argparse.Namespace) -> int:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     if options.source == "published" and options.kind != "cd":
         raise InputError("--source published: it is for diagrams (--kind cd); a figure of rates is of our runs")
+    typed = next((name for name in ("metric", "selection", "split") if getattr(options, name)), "")
+    if options.source == "published" and typed:
+        raise InputError(f"--{typed}: published numbers are drawn as printed; it is for --source ours")
     store = request.store
     (table,) = fill(request.plan, store)
+    say_damaged(store)
     draw = _draw_diagrams if options.kind == "cd" else _draw_rates
     try:
         paths = draw(table, request, options, store)
@@ -266,6 +269,8 @@ def runs_command(options: argparse.Namespace) -> int:
         raise InputError(f"--output {options.output}: a .{ending} file does not hold --format {format}")
     if format == "parquet" and options.output is None:
         raise InputError("--format parquet: it is no text; name a file with --output")
-    text = write_rows(request.plan, request.store, format, options.output, request.registry.metrics)
+    store = request.store
+    text = write_rows(request.plan, store, format, options.output, request.registry.metrics)
+    say_damaged(store)
     print(text, end="")
     return 0

@@ -32,7 +32,7 @@ from bench.papers.assertion import (
 )
 from bench.papers.claim_keys import CLAIM, OWN, QUANTITY, STATEMENTS
 from bench.papers.labels import matches
-from bench.papers.published import PublishedTable, Ranking, published_table
+from bench.papers.published import PublishedTable, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key, names
@@ -112,8 +112,7 @@ def judge_ours(
 
 
 def printed_matrix(table: PublishedTable) -> Matrix:
-    ranking = table.ranking or Ranking()
-    lower = [ranking.columns.get(column[-1], ranking.order) == "lower" for column in table.columns]
+    lower = [table.is_lower_better(at) for at in range(len(table.columns))]
     return Matrix(
         rows=table.rows,
         columns=table.columns,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Problems, choose
+from bench.metrics import Metric, seconds_to
 from bench.notation import listed
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key as Declared
@@ -47,7 +48,7 @@ ROW_KEYS = (
 )
 RANK_KEYS = (
     Declared("within", (list,), "levels of the stub whose labels the compared rows share", default="all rows compete"),
-    Declared("order", (str,), "what is better", ORDERS, "higher"),
+    Declared("order", (str,), "what is better", ORDERS, "as the metric has it, else higher"),
     Declared("columns", (dict,), "the order of single columns, by their innermost label: `{Time: lower}`"),
     Declared("skip", (list,), "innermost labels of columns that are not compared"),
 )
@@ -90,7 +91,7 @@ class Ranking:
     """Among which cells the best one is marked, as ``RANK_KEYS`` says."""
 
     within: tuple[str, ...] = ()
-    order: str = "higher"
+    order: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
 
@@ -137,12 +138,44 @@ class PublishedTable:
         inner, ranking = self.columns[at][-1], self.ranking
         if ranking is None or inner in ranking.skip:
             return 0
-        return -1 if ranking.columns.get(inner, ranking.order) == "lower" else 1
+        return -1 if self.is_lower_better(at) else 1
+
+    def is_lower_better(self, at: int) -> bool:
+        """Whether less is better in a column, compared or not: as its innermost label with an order has it."""
+        ranking = self.ranking or Ranking()
+        orders = [ranking.columns[label] for label in reversed(self.columns[at]) if label in ranking.columns]
+        return [*orders, ranking.order][0] == "lower"
 
 
 def published_table(name: str, registry: Registry) -> PublishedTable:
     """A paper's table. Raises ``InputError`` where there is none of that name, or all that is wrong with its file."""
-    return read_published(name, read_document(registry.table_file(name)))
+    table = read_published(name, read_document(registry.table_file(name)))
+    return _directed(table, registry.metrics) if table.ranking else table
+
+
+def _directed(table: PublishedTable, metrics: Mapping[str, Metric]) -> PublishedTable:
+    """With the direction of the metrics that it prints, of a column or of all, where its ranking does not say it.
+
+    Raises ``InputError`` where the ranking says the contrary.
+    """
+    assert table.ranking is not None
+    columns, problems = dict(table.ranking.columns), Problems()
+
+    def order_of(name: object, stated: str, where: str) -> str:
+        metric = metrics.get(str(name)) or seconds_to(str(name))
+        order = {None: stated, True: "lower", False: "higher"}[metric.lower if metric else None]
+        if stated and stated != order:
+            problems.add(f"{table.place}: rank: {where} is {stated}, and of {name} the {order} is better")
+        return order
+
+    for part in ("labels", "columns"):
+        labels = table.runs.get(part) if isinstance(table.runs, Mapping) else None
+        for label, meaning in labels.items() if isinstance(labels, Mapping) else ():
+            if isinstance(meaning, Mapping) and "metric" in meaning:
+                columns[label] = order_of(meaning["metric"], columns.get(label, ""), f"column {label}")
+    order = order_of(table.metric, table.ranking.order, "order")
+    problems.stop()
+    return replace(table, ranking=replace(table.ranking, order=order, columns=columns))
 
 
 def read_published(name: str, section: Section) -> PublishedTable:
@@ -227,7 +260,7 @@ def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Prob
     within = _labels(rank.get("within", []), f"{place}: within", problems)
     skip = _labels(rank.get("skip", []), f"{place}: skip", problems)
     single = rank.get("columns", {})
-    orders = [rank.get("order", "higher"), *(single.values() if isinstance(single, dict) else [None])]
+    orders = [rank.get("order", ORDERS[0]), *(single.values() if isinstance(single, dict) else [None])]
     if any(order not in ORDERS for order in orders):
         problems.add(f"{place}: order is one of {', '.join(ORDERS)}")
     inner = {column[-1] for column in columns if column}
@@ -237,7 +270,7 @@ def _ranking(section: Section, stub: Key, columns: Sequence[Key], problems: Prob
     for level in within:
         if level not in stub:
             problems.add(f"{place}: {choose(level, stub, 'level of the stub')}")
-    return Ranking(within, str(rank.get("order", "higher")), dict(single or {}), skip)
+    return Ranking(within, str(rank.get("order", "")), dict(single or {}), skip)
 
 
 def _list(section: Section, key: str, problems: Problems) -> list[Any]:

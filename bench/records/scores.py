@@ -125,7 +125,7 @@ class Scores:
         except NotKept as lacking:
             self.reasons[run.folder, metric.name, split] = str(lacking)
             return [math.nan] * len(run.values)
-        except Exception as error:  # the metric may be anybody's
+        except (Exception, SystemExit) as error:  # the metric may be anybody's
             problem = f"{type(error).__name__}: {error}"
             raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {problem}") from error
 

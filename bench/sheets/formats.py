@@ -110,7 +110,7 @@ def _written(sheet: Sheet, write: Callable[..., str], file: Path) -> str:
     """What a plug-in's writer makes of a sheet."""
     try:
         text = write(sheet)
-    except Exception as error:  # somebody's file: whatever it does is told the same way
+    except (Exception, SystemExit) as error:  # somebody's file: whatever it does is told the same way
         raise InputError(f"{file}: {sheet.name} cannot be written: {type(error).__name__}: {error}") from error
     if not isinstance(text, str):
         raise InputError(f"{file}: 'write' must give text, not a {type(text).__name__}")

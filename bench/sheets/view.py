@@ -16,6 +16,7 @@ from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, V
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
+from bench.tables.claim import sentences
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import SIGNS
 
@@ -71,7 +72,12 @@ def beside(tables: Mapping[str, Table], selector: Metric | None = None, look: Lo
     first = next(iter(tables.values()))
     better = {best_mean(table) for table in tables.values()}
     legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
-    sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan)
+    sheets = {}
+    for name, table in tables.items():
+        ours, claims = _ours(table, look), set(sentences(table.claims))
+        remarks = tuple(f"{name}: {remark}" if remark in claims else remark for remark in ours.remarks)
+        sheets[name] = replace(ours, remarks=remarks)
+    sheet = _joined(sheets, first.plan)
     notes = list(sheet.notes)
     if selector and len(tables) > 1:
         notes.append(f"For all metrics, points of curves and candidates of sweeps are picked by {selector.title}.")

@@ -99,7 +99,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     if not values.any():
         return 1.0
     # what rounding made differ is a tie, and what it kept from being zero is left out: 12 digits of the largest count
-    rounded = np.round(values, 12 - math.ceil(math.log10(float(np.abs(values).max()))))
+    rounded = np.round(values / np.abs(values).max(), 12)
     rounded = rounded[rounded != 0]
     doubled = np.rint(2 * _ranks(np.abs(rounded)[None])[0]).astype(int)
     ways = np.ones(1)

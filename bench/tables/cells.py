@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
 from bench.stats.samples import mean_std
-from bench.tables.candidates import NO_VALIDATION, choose
+from bench.tables.candidates import choose, no_number
 from bench.tables.results import Results
 
 
@@ -118,7 +118,9 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
     unscored = [spec for spec, score in scores if math.isnan(score)]
     lacking = ""
     if unscored:
-        lacking = results.why_not(unscored[0], metric, rules.split) or f"{NO_VALIDATION} to be scored on"
+        lacking = results.why_not(unscored[0], metric, rules.split) or no_number(
+            metric, rules, rules.split, "to be scored on"
+        )
     return Cell(
         values=tuple(score for _, score in scored),
         seeds=tuple(spec.seed for spec, _ in scored),

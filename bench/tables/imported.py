@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import InputError, Problems, choose
-from bench.metrics import METRICS, Metric
+from bench.metrics import METRICS, Metric, seconds_to
 from bench.papers.published import Printed
 from bench.plan.grid import METHOD, lay_out
 from bench.plan.table import PlannedCell, TablePlan, TableRules
@@ -152,6 +152,8 @@ def metric_of(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric:
     for metric in metrics.values():
         if name.lower() in (metric.name.lower(), metric.title.lower(), metric.heading.lower()):
             return replace(metric, title=name, unit="")
+    if time := seconds_to(name):
+        return replace(time, title=name, unit="")
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return Metric(f"metric_{slug}", title=name, unit="", of_run=lambda _: math.nan)
 

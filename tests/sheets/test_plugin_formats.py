@@ -100,6 +100,7 @@ def test_that_there_is_not(file: Path, capsys: pytest.CaptureFixture[str], targe
         ("import sys\nsys.exit(3)\n", "running the file ends the process: sys.exit(3)"),
         ("write = 5\n", "org.py:1: no function is called 'write'; a format's file has one (def write(sheet): ...)"),
         ("def write(sheet):\n    return 1 / 0\n", "cannot be written: ZeroDivisionError: division by zero"),
+        ("import sys\ndef write(sheet):\n    sys.exit(0)\n", "cannot be written: SystemExit: 0"),
         ("def write(sheet):\n    return b''\n", "org.py: 'write' must give text, not a bytes"),
     ],
 )

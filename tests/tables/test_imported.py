@@ -105,6 +105,10 @@ class TestTable:
         (folder / "mine" / "metrics" / "wer.py").write_text(declared, encoding="utf-8")
         assert "● 4.0" in told(capsys, "r.csv", "--plugin", "mine")
 
+    def test_less_time_is_better(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(folder / "r.csv", ["a,X,0,seconds_to_90,6", "b,X,0,seconds_to_90,4"], "method,dataset,seed,metric,value")
+        assert "the lowest mean" in told(capsys, "r.csv")
+
     def test_decimals_are_those_of_the_metric(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write(folder / "r.csv", ["a,X,0,nll,0.6123", "b,X,0,nll,0.4123"], "method,dataset,seed,metric,value")
         assert "● 0.412" in told(capsys, "r.csv")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
+from bench.errors import InputError
 from bench.metrics import METRICS
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
@@ -380,3 +381,30 @@ def test_what_all_cells_are_assigned_is_seeds_settings_and_hyper_too(tmp_path: P
     assert {cell.seeds for _, cell in plan.places() if cell.candidates} == {2}
     assert {spec.protocol.recipe.lr for spec in plan.runs()} == {0.5}
     assert {dict(spec.method.hyper)["weight"] for spec in plan.runs() if spec.method.name == "gta"} == {7.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "marked"),
+    [
+        ((), ["91.0 (+1.0)", "96.00"]),
+        ((("metric: top1", "metric: nll"),), ["90.0 ± 1.0", "95.25"]),
+        ((('"15%": {rate: 15}', '"15%": {rate: 15, metric: seconds}'),), ["90.0 ± 1.0", "96.00"]),
+    ],
+    ids=["more is better", "less is better", "less is better in a column"],
+)
+def test_the_metric_says_which_published_number_is_the_best(
+    changes: tuple[tuple[str, str], ...], marked: list[str], tmp_path: Path
+) -> None:
+    """In the rows of Digits that are run."""
+    without_quoted = ('  - {label: [Digits, Quoted], cells: ["80.0", "N/A", "80.0"]}\n', "")
+    unassigned = ("    Quoted: {not_run: quoted from another paper}\n", "")
+    plan = planned(tmp_path, without_quoted, unassigned, *changes)
+    sheet = sheet_of(filled(plan, {}), Look("published"))
+    for at, best in enumerate(marked):
+        texts = [line[at] for line in sheet.cells[:3]]
+        assert [cell.value for cell in texts if cell.look == BEST] == [best.split()[0]]
+
+
+def test_an_order_that_contradicts_the_metric_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rank: order is higher, and of nll the lower is better"):
+        planned(tmp_path, ("metric: top1", "metric: nll"), ("rank: {", "rank: {order: higher, "))
