@@ -69,11 +69,11 @@ def _grid(sheet: Sheet, places: Sequence[int], beside: int, folded: bool) -> str
     outer = len(sheet.stub) - beside
     cells = [_column([row[place] for row in sheet.cells], folded) for place in places]
     lines: list[list[str]] = []
-    previous = sheet.rows[0]
+    previous, groups = sheet.rows[0], [span.count for span in spans(sheet.rows, 0) for _ in range(span.count)]
     for number, row in enumerate(sheet.rows):
         changed = [level for level, label in enumerate(row) if not lines or label != previous[level]]
         fresh = changed[0] if changed else len(row) - 1
-        if lines and fresh < len(row) - 1:
+        if lines and fresh < len(row) - 1 and (outer or max(groups[number - 1 : number + 1]) > 1):
             lines.append([" "])  # tabulate drops a row of nothing at all
         lines += [["  " * level * bool(beside) + one_line(row[level])] for level in range(fresh, outer)]
         labels = ["" if level < fresh else one_line(row[level]) for level in range(outer, len(row))]
