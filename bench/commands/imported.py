@@ -74,17 +74,17 @@ def import_command(options: argparse.Namespace) -> int:
     """Print or write the table of each metric."""
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
-    format = _format(options)
+    registry = bench.Registry(options.plugin)
+    format = _format(options, registry)
     check_layout(options, format)
     _check(options)
     from bench.sheets.view import Look, sheet_of
     from bench.tables.imported import metric_of, read_results, tables
 
-    known_metrics = bench.Registry(options.plugin).metrics
-    lines = read_results(options.file, known_metrics)
+    lines = read_results(options.file, registry.metrics)
     metrics = list(dict.fromkeys(line.metric for line in lines))
     if options.metric is not None:
-        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric, known_metrics).name)]
+        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric, registry.metrics).name)]
         if not named:
             raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
         lines = [line for line in lines if line.metric in named]
@@ -92,9 +92,8 @@ def import_command(options: argparse.Namespace) -> int:
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
-        filled = tables(
-            lines, options.title or options.file.stem, options.baseline, rules, options.decimals, known_metrics
-        )
+        title = options.title or options.file.stem
+        filled = tables(lines, title, options.baseline, rules, options.decimals, registry.metrics)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
     width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
@@ -118,9 +117,8 @@ def import_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _format(options: argparse.Namespace) -> Format:
+def _format(options: argparse.Namespace, registry: bench.Registry) -> Format:
     """The format that is asked for, or else that of the file to write; ``options.format`` is its name then."""
-    registry = bench.Registry(options.plugin)
     asked = find_format(options.format or "text", registry)
     if options.output is not None and asked.file is None:
         options.format = _format_to_file(options.output, options.format)

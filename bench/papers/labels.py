@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.papers.published import PublishedTable
+from bench.papers.published import PublishedTable, mapping
 from bench.reading.syntax import split_chain
 
 TOGETHER = " & "
@@ -22,16 +22,16 @@ def assigned(table: PublishedTable, row: Sequence[str], column: Sequence[str]) -
 
     ``settings`` add up, and so do the ``hyper`` of a method; these two are always there.
     """
-    declared, labels = table.runs, _mapping(table.runs.get("labels"))
-    of_columns = {**labels, **_mapping(declared.get("columns"))}
+    declared, labels = table.runs, mapping(table.runs.get("labels"))
+    of_columns = {**labels, **mapping(declared.get("columns"))}
     together = [key for key in labels if TOGETHER in key and matches((*row, *column), key)]
     together.sort(key=lambda key: key.count(TOGETHER))
     meanings = [*(of_columns.get(label) for label in column), *(labels.get(label) for label in (*row, *together))]
     axes: dict[str, Any] = {"seeds": declared.get("seeds")}
-    settings, hyper = {**_mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
-    for meaning in map(_mapping, [declared.get("axes"), *meanings]):
-        settings |= _mapping(meaning.get("settings"))
-        for method, values in _mapping(meaning.get("hyper")).items():
+    settings, hyper = {**mapping(declared.get("settings"))}, dict[str, dict[str, Any]]()
+    for meaning in map(mapping, [declared.get("axes"), *meanings]):
+        settings |= mapping(meaning.get("settings"))
+        for method, values in mapping(meaning.get("hyper")).items():
             hyper[method] = {**hyper.get(method, {}), **values}
         axes |= meaning
     return {**axes, "settings": settings, "hyper": hyper}
@@ -41,7 +41,3 @@ def method_parts(method: Any, hyper: Mapping[str, Mapping[str, Any]]) -> dict[st
     """A method and its policies with their hyper-parameters, those that labels give in the place of their own."""
     parts = dict(method) if isinstance(method, dict) else {name: {} for name in split_chain(str(method))}
     return parts | {name: {**(parts[name] or {}), **values} for name, values in hyper.items() if name in parts}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -143,8 +143,8 @@ class PublishedTable:
     def is_lower_better(self, at: int) -> bool:
         """Whether less is better in a column, compared or not: as its innermost label with an order has it."""
         ranking = self.ranking or Ranking()
-        orders = [ranking.columns[label] for label in reversed(self.columns[at]) if label in ranking.columns]
-        return [*orders, ranking.order][0] == "lower"
+        orders = (ranking.columns[label] for label in reversed(self.columns[at]) if label in ranking.columns)
+        return next(orders, ranking.order) == "lower"
 
 
 def published_table(name: str, registry: Registry) -> PublishedTable:
@@ -163,19 +163,25 @@ def _directed(table: PublishedTable, metrics: Mapping[str, Metric]) -> Published
 
     def order_of(name: object, stated: str, where: str) -> str:
         metric = metrics.get(str(name)) or seconds_to(str(name))
-        order = {None: stated, True: "lower", False: "higher"}[metric.lower if metric else None]
+        if metric is None:
+            return stated
+        order = "lower" if metric.lower else "higher"
         if stated and stated != order:
             problems.add(f"{table.place}: rank: {where} is {stated}, and of {name} the {order} is better")
         return order
 
     for part in ("labels", "columns"):
-        labels = table.runs.get(part) if isinstance(table.runs, Mapping) else None
-        for label, meaning in labels.items() if isinstance(labels, Mapping) else ():
-            if isinstance(meaning, Mapping) and "metric" in meaning:
+        for label, meaning in mapping(mapping(table.runs).get(part)).items():
+            if "metric" in mapping(meaning):
                 columns[label] = order_of(meaning["metric"], columns.get(label, ""), f"column {label}")
     order = order_of(table.metric, table.ranking.order, "order")
     problems.stop()
     return replace(table, ranking=replace(table.ranking, order=order, columns=columns))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """A value of a file, or an empty mapping where it is none."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_published(name: str, section: Section) -> PublishedTable:

@@ -16,7 +16,6 @@ from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, V
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
-from bench.tables.claim import sentences
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import SIGNS
 
@@ -72,12 +71,7 @@ def beside(tables: Mapping[str, Table], selector: Metric | None = None, look: Lo
     first = next(iter(tables.values()))
     better = {best_mean(table) for table in tables.values()}
     legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
-    sheets = {}
-    for name, table in tables.items():
-        ours, claims = _ours(table, look), set(sentences(table.claims))
-        remarks = tuple(f"{name}: {remark}" if remark in claims else remark for remark in ours.remarks)
-        sheets[name] = replace(ours, remarks=remarks)
-    sheet = _joined(sheets, first.plan)
+    sheet = _joined({name: _ours(table, look, name) for name, table in tables.items()}, first.plan)
     notes = list(sheet.notes)
     if selector and len(tables) > 1:
         notes.append(f"For all metrics, points of curves and candidates of sweeps are picked by {selector.title}.")
@@ -169,7 +163,7 @@ def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[
     return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
 
 
-def _ours(table: Table, look: Look) -> Sheet:
+def _ours(table: Table, look: Look, about: str = "") -> Sheet:
     caption, quoted = Caption(table), _is_quoted(table)
     note = ["Quoted: published numbers as they are; not compared and never tested."] if quoted else []
     return _sheet(
@@ -180,7 +174,7 @@ def _ours(table: Table, look: Look) -> Sheet:
         cells=tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries),
         notes=caption.scoring(),
         legend=caption.legend(look.by_means),
-        remarks=(*caption.results(look.command), *note),
+        remarks=(*caption.results(look.command, about), *note),
     )
 
 

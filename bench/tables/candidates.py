@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.metrics import Metric
 from bench.plan.table import Candidate, PlannedCell, TableRules
 from bench.tables.results import Results
-
-NO_VALIDATION = "there is no validation split"
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,8 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     for candidate in complete:
         scores = [results.score(spec, metric, rules.selection, split) for spec in candidate.runs]
         if math.isnan(mean := float(np.mean(scores))):
-            reasons = (results.why_not(spec, metric, split) for spec in candidate.runs)
-            unscored.append(
-                (candidate.label, next(filter(None, reasons), no_number(metric, rules, split, "to choose on")))
-            )
+            why_unscored = results.why_not(candidate.runs, metric, rules, split, "to choose on")
+            unscored.append((candidate.label, why_unscored))
         else:
             means.append((candidate, mean))
     if not means:
@@ -65,13 +60,6 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     best, _ = max(means, key=lambda candidate_mean: metric.sign * candidate_mean[1])
     labelled = tuple((candidate.label, mean) for candidate, mean in means)
     return Choice(best, (*left_out, *unscored), means=labelled)
-
-
-def no_number(metric: Metric, rules: TableRules, split: str, purpose: str) -> str:
-    """Why a run that has all that a metric is computed from has no score of it; ``purpose`` is what one is for."""
-    if metric.of_curve and "val" in (split, rules.selection.removeprefix("best-")):
-        return f"{NO_VALIDATION} {purpose}"
-    return f"{metric.title} is no finite number"
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:

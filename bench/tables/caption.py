@@ -83,9 +83,14 @@ class Caption:
         test = f"({TEST_NAMES[rules.test]} against it, Holm-corrected, p > {rules.alpha:g})"
         return (("best", top), ("close", f"not distinguishable from it {test}"))
 
-    def results(self, command: str = "") -> tuple[str, ...]:
-        """What is claimed, what is missing and why (with the command that trains it), and what the verdicts say."""
-        return (*self._claims(), *self._absent(command), *_failures(self.table), *_verdicts(self.table))
+    def results(self, command: str = "", about: str = "") -> tuple[str, ...]:
+        """What is claimed, what is missing and why, and what the verdicts say.
+
+        Args:
+            command: what trains the runs that are missing.
+            about: the metric, where tables of several stand side by side: what is claimed names it.
+        """
+        return (*self._claims(about), *self._absent(command), *_failures(self.table), *_verdicts(self.table))
 
     def spread(self) -> str:
         """What ± is, over how many seeds, and what stands where they are fewer."""
@@ -125,7 +130,7 @@ class Caption:
         methods = (f"{method} {_span(tried)}" for method, tried in counts.items())
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
 
-    def _claims(self) -> Iterator[str]:
+    def _claims(self, about: str) -> Iterator[str]:
         if self.table.plan.rules.across and not self.table.claims:
             why = "no method and its baseline have both finished on any of them"
             if not self.table.plan.baseline:
@@ -133,7 +138,8 @@ class Caption:
             elif not self.table.finished:
                 why = "no run has finished"
             yield f"Nothing is claimed over datasets: {why}."
-        yield from sentences(self.table.claims)
+        for sentence in sentences(self.table.claims):
+            yield f"{about}: {sentence}" if about else sentence
 
     def _absent(self, command: str) -> Iterator[str]:
         words = [(self.word(entry), entry) for _, entry in self.table.places()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
 from bench.stats.samples import mean_std
-from bench.tables.candidates import choose, no_number
+from bench.tables.candidates import choose
 from bench.tables.results import Results
 
 
@@ -116,11 +116,6 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
     scores = [(spec, results.score(spec, metric, rules.selection, rules.split)) for spec in finished]
     scored = [(spec, score) for spec, score in scores if not math.isnan(score)]
     unscored = [spec for spec, score in scores if math.isnan(score)]
-    lacking = ""
-    if unscored:
-        lacking = results.why_not(unscored[0], metric, rules.split) or no_number(
-            metric, rules, rules.split, "to be scored on"
-        )
     return Cell(
         values=tuple(score for _, score in scored),
         seeds=tuple(spec.seed for spec, _ in scored),
@@ -131,5 +126,5 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
         chosen=choice.chosen.label if len(planned.candidates) > 1 else "",
         left_out=choice.left_out,
         tried=choice.means,
-        lacking=lacking,
+        lacking=results.why_not(unscored[:1], metric, rules, rules.split, "to be scored on") if unscored else "",
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.metrics import TOP1, Metric
-from bench.plan.table import Plan
+from bench.plan.table import Plan, TableRules
 from bench.records.scores import Scores
 from bench.records.store import Finished, Store
 from bench.spec import RunSpec
@@ -37,9 +37,14 @@ class Results:
         """By which metric points and candidates are picked where this one is shown."""
         return self.selector or (metric if metric.of_curve else TOP1)
 
-    def why_not(self, spec: RunSpec, metric: Metric, split: str) -> str:
-        """Why a run that has finished has no score; empty where it is that there is no validation split."""
-        return self.scores.why_not(self.finished[spec.id], metric, split)
+    def why_not(self, runs: Iterable[RunSpec], metric: Metric, rules: TableRules, split: str, purpose: str) -> str:
+        """Why one of some finished runs has no score on a split; ``purpose`` is what it was to be: ``to choose on``."""
+        reasons = (self.scores.why_not(self.finished[spec.id], metric, split) for spec in runs)
+        if reason := next(filter(None, reasons), ""):
+            return reason
+        if metric.of_curve and "val" in (split, rules.selection.removeprefix("best-")):
+            return f"there is no validation split {purpose}"
+        return f"{metric.title} is no finite number"
 
     def has_failed(self, spec: RunSpec) -> bool:
         """Whether a run failed; one that was then trained has not."""
