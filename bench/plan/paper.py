@@ -230,6 +230,7 @@ class _Planner:
             decimals=metric.decimals if unlike else printed.decimals if has_number else 2,
             printed=printed,
             unlike=unlike,
+            names_metric=bool(self.typed_metric or self.metric or "metric" in axes),
         )
         if not self.declared or self.protocol is None:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")

@@ -53,6 +53,7 @@ class PlannedCell:
         reason: why there is nothing to run; empty where there is.
         quoted: the published number is all there is, and stands in its place.
         unlike: another metric is measured than what is printed, so that their difference says nothing.
+        names_metric: whether anybody says what is measured; a paper may print what is no metric of ours.
     """
 
     axes: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class PlannedCell:
     ground: Ground = Ground()
     quoted: bool = False
     unlike: bool = False
+    names_metric: bool = True
 
     @property
     def published(self) -> float:

@@ -283,16 +283,10 @@ def records_of(table: Table, ours: bool = True) -> list[Record]:
             "row": _path(*table.plan.rows[row]),
             "column": _path(*table.plan.columns[column]),
             **{axis: entry.planned.axes.get(axis) for axis in axes},
-            "metric": _metric_name(table, entry),
+            "metric": entry.planned.metric.name if entry.planned.names_metric else None,
         }
         records.append({**labels, **_facts(entry if ours else Entry(entry.planned, Cell()))})
     return records
-
-
-def _metric_name(table: Table, entry: Entry) -> str | None:
-    """None where a paper's table prints what is none of ours, and nothing else is asked of the cell."""
-    metric = entry.planned.metric
-    return None if metric is TOP1 and not table.plan.measured else metric.name
 
 
 def _path(*labels: Value) -> str:
