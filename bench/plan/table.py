@@ -101,6 +101,10 @@ class TableRules:
     """How a table is scored and tested, in the words of ``bench.rules``; ``across`` is empty where nothing is claimed.
 
     ``family`` is Holm's: the comparisons of each ``column`` (of each contest), or of the whole ``table``.
+
+    Attributes:
+        margin: what is no difference to a published number, in points; None for what follows from the printed gains.
+        folds: of a cross-validation that the seeds are the folds of; 0 where they are seeds.
     """
 
     selection: str = "last"
@@ -110,6 +114,8 @@ class TableRules:
     family: str = "column"
     alpha: float = 0.05
     across: str = ""
+    margin: float | None = None
+    folds: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a paper prints of a sample: mean, sample standard deviation (n - 1; nan where unknown), and how many."""
+
+    mean: float
+    std: float = math.nan
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean) or self.std < 0 or math.isinf(self.std) or self.n < 1:
+            raise ValueError(f"a summary has a finite mean, no negative deviation and n of at least 1; got {self}")
+
+
+def summary(values: ArrayLike) -> Summary:
+    """The summary of a sample (n,), n >= 1, finite; else ``ValueError``."""
+    mean, std = mean_std(values)
+    return Summary(mean, std, int(np.size(values)))
 
 
 def mean_std(values: ArrayLike) -> tuple[float, float]:

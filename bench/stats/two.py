@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats.samples import Floats, checked, mean_std
+from bench.stats.samples import Floats, Summary, checked, mean_std, summary
 
 MOST_EXACT = 40
 """Values up to which a permutation test is counted out: halves of 2^20 sums each."""
@@ -34,14 +34,29 @@ def welch(a: ArrayLike, b: ArrayLike) -> float:
     a, b = checked(a), checked(b)
     if min(a.size, b.size) < 2:
         return math.nan
-    (mean_a, std_a), (mean_b, std_b) = mean_std(a), mean_std(b)
-    gap, error_a, error_b = abs(mean_a - mean_b), std_a / a.size**0.5, std_b / b.size**0.5
-    error = float(np.hypot(error_a, error_b))
-    if error <= (none := _rounding(a, b)):
+    return welch_of(summary(a), summary(b), _rounding(a, b))
+
+
+def welch_of(a: Summary, b: Summary, none: float = 0.0) -> float:
+    """As ``welch`` from summaries, of which it needs no more.
+
+    Args:
+        a: of the first sample.
+        b: of the second.
+        none: a difference as small as this is rounding.
+
+    Returns:
+        p in [0, 1]; nan where either has n < 2 or no deviation.
+    """
+    if min(a.n, b.n) < 2 or math.isnan(a.std + b.std):
+        return math.nan
+    gap, error_a, error_b = abs(a.mean - b.mean), a.std / a.n**0.5, b.std / b.n**0.5
+    error = math.hypot(error_a, error_b)
+    if error <= none:
         return 1.0 if gap <= none else 0.0
     from scipy.special import stdtr  # imported when it is needed: it takes half of a command's start
 
-    return float(2 * stdtr(welch_freedom(error_a, error_b, a.size, b.size), -gap / error))
+    return float(2 * stdtr(welch_freedom(error_a, error_b, a.n, b.n), -gap / error))
 
 
 def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:

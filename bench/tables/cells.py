@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
-from bench.stats.samples import mean_std
+from bench.stats.samples import Summary, summary
 from bench.tables.candidates import choose
 from bench.tables.results import Results
 
@@ -29,6 +29,7 @@ class Cell:
         tried: what each of the others scored on the split by which one was chosen, by its label.
         reason: why nothing is run for it; empty where something is.
         lacking: why a run that has finished has no value; empty where all have one.
+        stated: mean, deviation and n where somebody gives no more than these; there are no values then.
 
     Raises:
         ValueError: a value is not finite, the counts contradict each other, or a cell that is left out has values.
@@ -45,6 +46,7 @@ class Cell:
     tried: tuple[tuple[str, float], ...] = ()
     reason: str = ""
     lacking: str = ""
+    stated: Summary | None = None
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, self.values)):
@@ -52,20 +54,32 @@ class Cell:
         if self.failed < 0 or len(self.values) + self.failed > self.planned:
             counts = f"{len(self.values)} finished, {self.failed} failed, {self.planned} planned"
             raise ValueError(f"the counts of seeds contradict each other ({counts})")
+        if self.stated and self.values:
+            raise ValueError("a cell is known by its values or by their summary, not by both")
         if self.reason and self.values:
             raise ValueError(f"a cell is left out ({self.reason}) and yet has values")
         if self.seeds and (len(self.seeds) != len(self.values) or len({*self.seeds}) < len(self.seeds)):
             raise ValueError(f"every value is of a seed of its own; the seeds are {self.seeds}")
 
     @property
+    def summary(self) -> Summary | None:
+        """Mean, deviation and n, from the values or as somebody gives them; None without either."""
+        return summary(self.values) if self.values else self.stated
+
+    @property
+    def n(self) -> int:
+        """Of how many values the mean is."""
+        return len(self.values) if self.stated is None else self.stated.n
+
+    @property
     def mean(self) -> float:
         """Their mean; nan without any."""
-        return mean_std(self.values)[0] if self.values else math.nan
+        return math.nan if self.summary is None else self.summary.mean
 
     @property
     def why_empty(self) -> str:
         """Why there is no value; empty where there is one, or where none is wanted."""
-        if self.values or not (self.planned or self.reason):
+        if self.n or not (self.planned or self.reason):
             return ""
         return self.reason or self.lacking or self.failures or "no run has finished"
 

@@ -13,7 +13,6 @@ from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats.family import holm, near_best
-from bench.stats.samples import mean_std
 from bench.stats.verdict import Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
@@ -35,6 +34,9 @@ class Entry:
         delta: mean minus the baseline's mean, unrounded; None for the baseline and without one.
         p: two-sided p against the baseline, by the table's test.
         p_holm: p after Holm's correction in the table's family.
+        low: lower end of the confidence interval of ``delta``, by itself, at 1 - alpha; None where there is no test.
+        high: its upper end.
+        superiority: the chance that a run of this cell beats one of the baseline, as the runs show it.
         significant: ``p_holm <= alpha``.
         rank: 1 for what prints as the best mean of its contest, 2 for the second, 0 otherwise; 0 where only one of a
             contest has a value.
@@ -50,6 +52,9 @@ class Entry:
     delta: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    low: float | None = None
+    high: float | None = None
+    superiority: float | None = None
     significant: bool = False
     rank: int = 0
     near: bool = False
@@ -59,7 +64,7 @@ class Entry:
     @property
     def n(self) -> int:
         """Finished seeds."""
-        return len(self.cell.values)
+        return self.cell.n
 
     @property
     def is_average(self) -> bool:
@@ -143,8 +148,9 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     entries: dict[Place, Entry] = {}
     for (row, column), planned in plan.places():
         cell = cells[row][column]
-        mean, std = mean_std(cell.values) if cell.values else (None, math.nan)
-        entries[row, column] = Entry(planned, cell, mean, none_if_nan(std))
+        entries[row, column] = Entry(planned, cell)
+        if cell.summary is not None:
+            entries[row, column] = Entry(planned, cell, cell.summary.mean, none_if_nan(cell.summary.std))
     families: list[list[Place]] = []
     for contest in plan.contests:
         _mark(entries, contest)
