@@ -10,8 +10,13 @@ SWEEPS = ("best-val", "best-test")
 
 SPLITS = ("test", "val")
 
-TESTS = ("welch", "paired", "permutation")
-"""The tests by which a table compares methods (see ``bench.tables.testing``)."""
+AUTO = "auto"
+
+TESTS = (AUTO, "pooled", "paired", "welch", "permutation")
+"""The tests by which a table compares methods; ``auto`` is what its design asks for (see ``bench.tables.testing``)."""
+
+PAIRED = ("pooled", "paired")
+"""Those of differences between runs of one seed."""
 
 ACROSS = ("these", "like-these")
 """The claims that a table can make over its datasets (see ``bench.tables.across``)."""
@@ -23,6 +28,6 @@ SOURCES = ("published", "ours", "both")
 """Whose numbers a table is shown with."""
 
 MARKS = ("test", "means")
-"""What bold means: not distinguishable from the best by the table's test, or the best by the means alone."""
+"""What bold means: cannot be told from the best (``bench.tables.group``), or the best by the means alone."""
 
 MOST_SEEDS = 10_000

@@ -22,9 +22,10 @@ import scipy
 from numpy.typing import NDArray
 
 from bench.stats.across import critical_difference, friedman, mean_ranks, over_datasets, stratified_permutation
-from bench.stats.family import holm, indistinguishable
+from bench.stats.best import least_difference, within
+from bench.stats.family import holm
 from bench.stats.items import mcnemar, paired_bootstrap
-from bench.stats.samples import Floats, t_interval
+from bench.stats.samples import Floats, summary, t_interval
 from bench.stats.two import paired_permutation, paired_t, permutation, welch
 from bench.stats.verdict import half_width
 
@@ -154,14 +155,21 @@ def some_win(rng: Rng, n: int, ratio: float) -> bool:
     return bool(max(values.mean() for values in others) > baseline.mean())
 
 
+def group(rng: Rng, n: int, ratio: float) -> NDArray[np.bool_]:
+    """Which methods of a column are in the group of the best, where runs share nothing."""
+    samples = column(rng, n, ratio)
+    means = np.array([sample.mean() for sample in samples])
+    return means.max() - means < least_difference(within([summary(sample) for sample in samples]), METHODS, n, n, ALPHA)
+
+
 def left_out(rng: Rng, n: int, ratio: float) -> bool:
     """A given method is not in the group of the best, though none is better."""
-    return not indistinguishable(column(rng, n, ratio), ALPHA)[-1]
+    return not group(rng, n, ratio)[-1]
 
 
 def some_left_out(rng: Rng, n: int, ratio: float) -> bool:
     """Some method is not in the group of the best."""
-    return not indistinguishable(column(rng, n, ratio), ALPHA).all()
+    return not group(rng, n, ratio).all()
 
 
 def on_these(spread: float) -> Trial:

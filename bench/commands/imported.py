@@ -10,11 +10,11 @@ from typing import Any
 import bench
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_plugin, add_sheet_format, say
-from bench.commands.table import add_marks, check_layout
+from bench.commands.table import add_intervals, add_marks, check_layout
 from bench.errors import InputError, choose
 from bench.plan.table import TableRules
 from bench.records.files import write_file
-from bench.rules import ACROSS, FAMILIES, TESTS
+from bench.rules import ACROSS, AUTO, FAMILIES, TESTS
 from bench.sheets.formats import FORMATS, Format, find_format, format_of, render_sheet
 
 EXAMPLES = """
@@ -47,9 +47,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--test",
         choices=TESTS,
-        default="welch",
+        default=AUTO,
         metavar="TEST",
-        help="welch (default), paired (where runs of one seed share something on purpose), or permutation",
+        help="welch (default); pooled or paired where runs of one seed share something on purpose; permutation",
     )
     parser.add_argument("--alpha", type=float, default=0.05, metavar="A", help="level of the tests (default: 0.05)")
     parser.add_argument("--decimals", type=int, metavar="N", help="digits after the point (default: the metric's)")
@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
         "--across", choices=ACROSS, default="", metavar="WHICH", help="compare methods over the datasets too"
     )
     add_marks(parser)
+    add_intervals(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -96,7 +97,10 @@ def import_command(options: argparse.Namespace) -> int:
         filled = tables(lines, title, options.baseline, rules, options.decimals, registry.metrics)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
-    width, look = options.width or (100 if options.output else None), Look(by_means=options.mark == "means")
+    width, look = (
+        options.width or (100 if options.output else None),
+        Look(by_means=options.mark == "means", intervals=options.intervals),
+    )
     text = "\n".join(render_sheet(sheet_of(table, look), format, width) for table in filled)
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]

@@ -13,7 +13,7 @@ from bench.errors import InputError
 from bench.launch.status import state
 from bench.notation import one_line, signed
 from bench.plan.table import TableRules
-from bench.rules import MOST_SEEDS
+from bench.rules import MOST_SEEDS, PAIRED
 
 if TYPE_CHECKING:
     from bench.tables.power import Contrast, Need
@@ -22,8 +22,13 @@ POWER = 0.8
 MOST = 30
 
 _TESTS = {
-    "welch": ("Welch's t", "the spread", ""),
+    "pooled": (
+        "The paired t-test with one spread for all methods",
+        "the spread of the differences between runs of one seed",
+        "",
+    ),
     "paired": ("The paired t-test", "the spread of the differences between runs of one seed", ""),
+    "welch": ("Welch's t", "the spread", ""),
     "permutation": (
         "The exact permutation test",
         "the spread",
@@ -74,17 +79,14 @@ def power_command(options: argparse.Namespace) -> int:
     say_damaged(store)
     if not any(table.plan.baseline for table in tables):
         raise InputError(f"{request.target}: it has no baseline, so nothing is compared; give it 'baseline'")
-    rules = tables[0].plan.rules
     contrasts = list(contrasts_of(tables))
     if not contrasts:
         raise InputError(
             f"{request.target}: no comparison with a baseline has finished runs on both sides; "
             f"train them with '{request.command('run')}'"
         )
-    try:
-        needs = weigh(contrasts, rules.alpha, options.power, rules.test)
-    except ValueError as error:
-        raise InputError(f"{request.target}: {error}") from None
+    rules = tables[0].plan.rules
+    needs = weigh(contrasts, rules.alpha, options.power)
     needed = [need.seeds for need in needs if need.seeds is not None]
     wanted = max((seeds for seeds in needed if seeds <= options.most), default=0)
     seeds = _more_seeds(sorted({spec.seed for spec in request.plan.unique.values()}), wanted)
@@ -139,7 +141,7 @@ def _print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None
     print(tabulate(rows, headers=heads, disable_numparse=True, colalign=["left", "left", "right", "right"]))
     name, spread, more = _TESTS[rules.test]
     print(
-        f"{name} at alpha = {rules.alpha:g}, Holm-corrected; needed {'pairs' if rules.test == 'paired' else 'seeds'} "
+        f"{name} at alpha = {rules.alpha:g}, Holm-corrected; needed {'pairs' if rules.test in PAIRED else 'seeds'} "
         f"take the gap and {spread} that were measured for the true ones, which few seeds make uncertain."
     )
     if more:
@@ -147,10 +149,10 @@ def _print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None
 
 
 def _counts(contrast: Contrast, test: str) -> str:
-    if test == "paired":
-        pairs = len(contrast.differences)
+    if test in PAIRED:
+        pairs = contrast.pairs
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    method, baseline = len(contrast.cell.values), len(contrast.base.values)
+    method, baseline = contrast.cell.n, contrast.base.n
     return f"{method}" if method == baseline else f"{method} and {baseline}"
 
 
@@ -165,8 +167,8 @@ def _facts(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
             "p": None if math.isnan(need.p) else need.p,
             "p_holm": None if math.isnan(need.p_holm) else need.p_holm,
             "level": need.level,
-            "seeds": [len(need.contrast.cell.values), len(need.contrast.base.values)],
-            "pairs": len(need.contrast.differences) if test == "paired" else None,
+            "seeds": [need.contrast.cell.n, need.contrast.base.n],
+            "pairs": need.contrast.pairs if test in PAIRED else None,
             "needed": need.seeds,
             "note": need.note,
         }

@@ -31,7 +31,8 @@ examples:
   bench table demo --format latex > demo.tex   booktabs
   bench table demo --format latex-siunitx      columns that siunitx aligns
   bench table demo --format csv                one line a cell, with every test's p
-  bench table demo --test paired               runs of one seed share their images, head and order
+  bench table demo --intervals                 with the 95 % interval of each difference
+  bench table demo --test welch                in the place of the test that the design asks for
   bench table demo --selection best-val        another point of the same curves
   bench table demo --selection last,best-test   rules side by side, and what looking at the test split adds
   bench table demo --metric top1,nll,seconds   metrics side by side; points are picked by the first
@@ -68,6 +69,7 @@ def add(commands: Any) -> None:
     )
     add_tests(table)
     add_marks(table)
+    add_intervals(table)
     table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     about = "accuracy against sampling rate, or mean ranks over datasets"
@@ -98,8 +100,14 @@ def add_marks(parser: argparse.ArgumentParser) -> None:
         choices=MARKS,
         default="test",
         metavar="HOW",
-        help="bold is what cannot be told from the best by the table's test (test), or the best mean (means)",
+        help="bold is what cannot be told from the best (test), or the best mean (means)",
     )
+
+
+def add_intervals(parser: argparse.ArgumentParser) -> None:
+    """``--intervals``."""
+    about = "the confidence interval of each difference behind it (CSV and JSON always have it)"
+    parser.add_argument("--intervals", action="store_true", help=about)
 
 
 def table_command(options: argparse.Namespace) -> int:
@@ -114,7 +122,7 @@ def table_command(options: argparse.Namespace) -> int:
         raise InputError("--selection and --metric: one of the two may list several at a time")
     if several and options.candidates:
         raise InputError(f"--candidates: they are those of one rule and one metric; give one --{several[0]}")
-    look = Look(options.source or "", options.mark == "means", request.command("run"))
+    look = Look(options.source or "", options.mark == "means", options.intervals, request.command("run"))
     sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
         raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")

@@ -19,7 +19,7 @@ from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.reading.syntax import split_list
 from bench.registry import Registry
-from bench.rules import ACROSS, FAMILIES, SELECTIONS, SPLITS, SWEEPS, TESTS
+from bench.rules import ACROSS, FAMILIES, PAIRED, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
 
 VARY = {"subset": ("dataset", "seed"), "init": ("dataset", "seed"), "order": ("dataset", "rate", "seed")}
@@ -64,7 +64,7 @@ TABLE_KEYS = (
     Key("metric", (str,), "what is shown (`bench list metrics`)", default="the usual one of each dataset"),
     Key("selection", (str,), "the point of its curve at which a run is scored", SELECTIONS, "last"),
     Key("split", (str,), "whose scores are shown", SPLITS, "test"),
-    Key("test", (str,), "by which methods are compared", TESTS, "welch"),
+    Key("test", (str,), "by which methods are compared", TESTS, "what the design asks for"),
     Key("family", (str,), "what Holm's correction is over", FAMILIES, "column"),
     Key("alpha", (float,), "level of the tests", default="0.05"),
     Key("across", (str,), "the claim over the datasets", ACROSS),
@@ -282,7 +282,7 @@ class _Reader:
 
     def refuse_pairs(self, experiment: Experiment, layout: Section) -> None:
         """A paired test needs runs of one seed that share something on purpose."""
-        if experiment.rules.test == "paired" and not experiment.shares_draws:
+        if experiment.rules.test in PAIRED and not experiment.shares_draws:
             place = "--test" if self.overrides.test else layout.place("test")
             self.problems.add(
                 f"{place}: a paired test is for runs of one seed that share something, and here subset, init and order "

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from bench.metrics import TOP1, Metric
 from bench.papers.published import Key, Printed, telling_labels
+from bench.rules import AUTO
 from bench.spec import RunSpec
 
 Place = tuple[int, int]
@@ -110,7 +111,7 @@ class TableRules:
     selection: str = "last"
     sweep: str = "best-val"
     split: str = "test"
-    test: str = "welch"
+    test: str = AUTO
     family: str = "column"
     alpha: float = 0.05
     across: str = ""

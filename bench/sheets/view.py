@@ -31,11 +31,13 @@ class Look:
     Attributes:
         source: whose numbers, one of ``bench.rules.SOURCES``; empty for both where both are there.
         by_means: mark the best and the second by their means, whatever a test says.
+        intervals: show the confidence interval of each difference behind it.
         command: what trains the runs that are missing; empty where that is not to be said.
     """
 
     source: str = ""
     by_means: bool = False
+    intervals: bool = False
     command: str = ""
 
 
@@ -172,7 +174,7 @@ def _ours(table: Table, look: Look, about: str = "") -> Sheet:
         look,
         title=f"{table.heading} (ours)" if table.plan.is_published and not quoted else table.heading,
         cells=tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries),
-        notes=caption.scoring(),
+        notes=caption.scoring(look.intervals),
         legend=caption.legend(look.by_means),
         remarks=(*caption.results(look.command, about), *note),
     )
@@ -248,12 +250,23 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
     return Shown(
         fixed(entry.mean, decimals),
         "" if entry.std is None else fixed(entry.std, decimals),
-        delta="" if entry.delta is None else signed(entry.delta, decimals),
+        delta=_difference(entry, look.intervals),
         mark=caption.dagger(entry),
         count="" if entry.is_average else caption.count(entry),
         sign=SIGNS[entry.verdict.word] if entry.verdict else "",
         look=mark,
     )
+
+
+def _difference(entry: Entry, interval: bool) -> str:
+    """The difference to the baseline, with its interval where that is wanted and there is one."""
+    if entry.delta is None:
+        return ""
+    decimals = entry.planned.decimals
+    difference = signed(entry.delta, decimals)
+    if not interval or entry.low is None or entry.high is None:
+        return difference
+    return f"{difference} [{signed(entry.low, decimals)}, {signed(entry.high, decimals)}]"
 
 
 def _printed(entry: Entry, look: Look) -> Shown:
@@ -309,6 +322,9 @@ def _facts(entry: Entry) -> Record:
         "delta": entry.delta,
         "p": entry.p,
         "p_holm": entry.p_holm,
+        "delta_low": entry.low,
+        "delta_high": entry.high,
+        "superiority": entry.superiority,
         "significant": entry.significant,
         "best": entry.rank == 1,
         "indistinguishable": entry.near,

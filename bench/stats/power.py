@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import nctdtr, stdtrit
 
+from bench.stats.estimate import welch_freedom
 from bench.stats.family import holm
 from bench.stats.samples import check_share
-from bench.stats.two import MOST_EXACT, welch_freedom
+from bench.stats.two import MOST_EXACT
 
 MOST_SEEDS = 100_000
 
@@ -40,15 +41,16 @@ def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: f
     return _power(abs(gap) / math.hypot(error_a, error_b), welch_freedom(error_a, error_b, n, m), alpha)
 
 
-def paired_power(gap: float, std: float, n: int, alpha: float = 0.05) -> float:
+def paired_power(gap: float, std: float, n: int, alpha: float = 0.05, for_one: float = 1.0) -> float:
     """As ``welch_power`` for the paired t-test of n pairs, at least 2.
 
-    ``gap`` and ``std``, which is above zero, are the true mean and standard deviation of the differences.
+    ``gap`` and ``std``, which is above zero, are the true mean and standard deviation of the differences; ``for_one``
+    are the degrees of freedom that a pair adds, more than 1 where the spread is that of several methods.
     """
     check_share(alpha, "alpha")
     if n < 2 or not std > 0 or not math.isfinite(gap + std):
         raise ValueError(f"power needs n >= 2 and a spread; got n = {n}, std = {std}, gap {gap}")
-    return _power(abs(gap) / (std / n**0.5), n - 1, alpha)
+    return _power(abs(gap) / (std / n**0.5), for_one * (n - 1), alpha)
 
 
 def _power(shift: float, freedom: float, alpha: float) -> float:
@@ -88,12 +90,14 @@ def seeds_needed(
     return _fewest(lambda n: welch_power(gap, std_a, std_b, n, n, alpha) >= power, start)
 
 
-def pairs_needed(gap: float, std: float, alpha: float = 0.05, power: float = 0.8, start: int = 2) -> int | None:
-    """As ``seeds_needed`` for the pairs of the paired t-test; ``gap`` and ``std`` are of their differences."""
+def pairs_needed(
+    gap: float, std: float, alpha: float = 0.05, power: float = 0.8, start: int = 2, for_one: float = 1.0
+) -> int | None:
+    """As ``seeds_needed`` for the pairs of ``paired_power``; ``gap`` and ``std`` are of their differences."""
     check_share(power, "power")
     if std == 0:
         return None
-    return _fewest(lambda n: paired_power(gap, std, n, alpha) >= power, start)
+    return _fewest(lambda n: paired_power(gap, std, n, alpha, for_one) >= power, start)
 
 
 def permutation_level(n: int, alpha: float = 0.05) -> float:

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats.samples import Floats, Summary, checked, mean_std, summary
+from bench.stats.estimate import paired_estimate, welch_estimate
+from bench.stats.samples import Floats, Summary, checked, summary
 
 MOST_EXACT = 40
 """Values up to which a permutation test is counted out: halves of 2^20 sums each."""
@@ -34,7 +35,7 @@ def welch(a: ArrayLike, b: ArrayLike) -> float:
     a, b = checked(a), checked(b)
     if min(a.size, b.size) < 2:
         return math.nan
-    return welch_of(summary(a), summary(b), _rounding(a, b))
+    return welch_of(summary(a), summary(b), rounding_of(a, b))
 
 
 def welch_of(a: Summary, b: Summary, none: float = 0.0) -> float:
@@ -48,22 +49,8 @@ def welch_of(a: Summary, b: Summary, none: float = 0.0) -> float:
     Returns:
         p in [0, 1]; nan where either has n < 2 or no deviation.
     """
-    if min(a.n, b.n) < 2 or math.isnan(a.std + b.std):
-        return math.nan
-    gap, error_a, error_b = abs(a.mean - b.mean), a.std / a.n**0.5, b.std / b.n**0.5
-    error = math.hypot(error_a, error_b)
-    if error <= none:
-        return 1.0 if gap <= none else 0.0
-    from scipy.special import stdtr  # imported when it is needed: it takes half of a command's start
-
-    return float(2 * stdtr(welch_freedom(error_a, error_b, a.n, b.n), -gap / error))
-
-
-def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:
-    """Degrees of freedom of Welch and Satterthwaite from the standard errors of two means, not both zero."""
-    error = math.hypot(error_a, error_b)
-    # in shares of the squared error, so that nothing under- or overflows
-    return 1 / ((error_a / error) ** 4 / (n - 1) + (error_b / error) ** 4 / (m - 1))
+    estimate = welch_estimate(a, b, none)
+    return math.nan if estimate is None else estimate.p
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> float:
@@ -82,15 +69,8 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         ValueError: a sample is not 1-d or not finite, or their lengths differ.
     """
-    differences = _differences(a, b)
-    if differences.size < 2:
-        return math.nan
-    mean, std = mean_std(differences)
-    if std <= (none := _rounding(checked(a), checked(b))):
-        return 1.0 if abs(mean) <= none else 0.0
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(differences.size - 1, -abs(mean) / (std / differences.size**0.5)))
+    estimate = paired_estimate(_differences(a, b), rounding_of(checked(a), checked(b)))
+    return math.nan if estimate is None else estimate.p
 
 
 def permutation(a: ArrayLike, b: ArrayLike) -> float:
@@ -139,6 +119,26 @@ def paired_permutation(a: ArrayLike, b: ArrayLike) -> float:
     return float(beyond / 2.0**differences.size)
 
 
+def superiority(a: ArrayLike, b: ArrayLike, *, paired: bool = False, sign: int = 1) -> float:
+    """How often a run of the first beats one of the second, a tie counting half: P(A > B), in [0, 1].
+
+    Of every run with every other (Mann and Whitney's statistic over n m), or of each pair (Bouthillier et al., 2021).
+
+    Args:
+        a: (n,), n >= 1, finite.
+        b: (m,), m >= 1, finite; of as many where ``paired``.
+        paired: compare ``a[i]`` with ``b[i]`` alone.
+        sign: 1 where more is better, -1 where less is.
+
+    Raises:
+        ValueError: a sample is empty, not 1-d or not finite, or pairs are not as many.
+    """
+    if not np.size(a) or not np.size(b):
+        raise ValueError("it takes a value on each side")
+    gaps = _differences(a, b) if paired else np.subtract.outer(checked(a), checked(b))
+    return float((np.sign(sign * gaps) + 1).mean() / 2)
+
+
 def subset_sums(values: Floats) -> list[Floats]:
     """The sums of all subsets of (h,) values, by the subsets' size 0 to h."""
     sums = [np.zeros(1), *(np.zeros(0) for _ in values)]
@@ -170,7 +170,7 @@ def slack(a: Floats, b: Floats) -> float:
     return 1e-13 * (a.size + b.size) * float(np.abs(np.concatenate([a, b])).max())
 
 
-def _rounding(a: Floats, b: Floats) -> float:
+def rounding_of(a: Floats, b: Floats) -> float:
     """How far rounding alone may pull two of these values, or two of their differences, apart."""
     return 4 * float(np.finfo(np.float64).eps) * float(np.abs(np.concatenate([a, b])).max())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.plan.table import Contest
+from bench.rules import PAIRED
 from bench.stats.verdict import NOT_COMPARABLE, NOT_RUN, Agreement, Verdict, rank_agreement, summary
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
@@ -51,8 +52,8 @@ class Caption:
             return ""
         return "‡" if entry.p_holm <= self.table.plan.rules.alpha / STRONGER else "†"
 
-    def scoring(self) -> tuple[str, ...]:
-        """How values come about and are compared, as short plain sentences."""
+    def scoring(self, intervals: bool = False) -> tuple[str, ...]:
+        """How values come about and are compared, as short plain sentences; ``intervals`` where they are shown."""
         rules = self.table.plan.rules
         oracle = ORACLE if rules.selection == "best-test" else ""
         scored = f"Selection rule, the point of its curve at which a run is scored: {rules.selection}{oracle}."
@@ -64,12 +65,14 @@ class Caption:
             *([scored] if has_curve else []),
             *self._sweep(),
             *_comparison(self.table),
+            *(_intervals(self.table) if intervals else ()),
+            *_untold(self.table),
         )
 
     def legend(self, by_means: bool = False, better: str = "") -> tuple[tuple[str, str], ...]:
         """What each mark of ours means, by the table's test or by the means alone.
 
-        The marks are ``best``, ``close`` (not distinguishable from the best) and ``second``; ``better`` is what the
+        The marks are ``best``, ``close`` (too near to be told from the best) and ``second``; ``better`` is what the
         best mean is called, by default as ``best_mean`` does.
         """
         if not any(entry.rank for _, entry in self.table.places()):
@@ -79,9 +82,9 @@ class Caption:
         top = f"the {better or best_mean(self.table)} mean{_within(self.table)}, shared by printed ties"
         if all(entry.n < 2 for entry in self.table.finished):
             return (("best", top),)
-        rules = self.table.plan.rules
-        test = f"({TEST_NAMES[rules.test]} against it, Holm-corrected, p > {rules.alpha:g})"
-        return (("best", top), ("close", f"not distinguishable from it {test}"))
+        if not self.table.groups:
+            return (("best", top),)
+        return (("best", top), ("close", f"too near to be told from it, {_least(self.table)}"))
 
     def results(self, command: str = "", about: str = "") -> tuple[str, ...]:
         """What is claimed, what is missing and why, and what the verdicts say.
@@ -175,19 +178,28 @@ def _comparison(table: Table) -> Iterator[str]:
     if compared:
         yield f"Signed numbers are differences of means to {plan.baseline}, taken before rounding."
     if not tested:
-        needed = "two seeds finished on both sides" if rules.test == "paired" else "two finished seeds on each side"
+        needed = "two seeds finished on both sides" if rules.test in PAIRED else "two finished seeds on each side"
         yield f"No test against {plan.baseline}: it takes {needed}."
         return
     test = f"two-sided {TEST_NAMES[rules.test]} against {plan.baseline}, Holm-corrected over {_family(table)}"
     yield f"† p ≤ {rules.alpha:g}, ‡ p ≤ {rules.alpha / STRONGER:g}: {test}."
-    if rules.test == "paired":
+    if rules.test in PAIRED:
         draws = listed(_drawn_alike(table))
         yield "Pairs are runs of one seed" + (f", which share {draws}." if draws else ".")
     if rules.test == "welch" and any(entry.p in (0.0, 1.0) and not entry.std for entry in tested):
         yield "Where no seed differs on either side, p is its limit 0 or 1, which speaks of these seeds alone."
-    if rules.test == "paired" and any(entry.p == 0.0 for entry in tested):
+    if rules.test in PAIRED and any(entry.p == 0.0 for entry in tested):
         yield "Where all pairs differ by the same, p is its limit 0, which speaks of these seeds alone."
     yield from _refusals(table)
+
+
+def _intervals(table: Table) -> Iterator[str]:
+    """What the interval behind each difference is."""
+    rules = table.plan.rules
+    if any(entry.low is not None for entry in table.finished):
+        test = "Welch t-test" if rules.test == "permutation" else TEST_NAMES[rules.test]
+        level = f"{100 * (1 - rules.alpha):g} %"
+        yield f"In brackets the {level} interval of each difference by itself, by the {test}."
 
 
 def _drawn_alike(table: Table) -> tuple[str, ...]:
@@ -224,6 +236,34 @@ def _family(table: Table) -> str:
 
 def _within(table: Table) -> str:
     return f" within one {listed(table.plan.within)}" if table.plan.within else ""
+
+
+def _least(table: Table) -> str:
+    """By how much a mean must lie below the best to be told from it, and by which procedure."""
+    least, most = (end([group.least[side] for group in table.groups]) for side, end in ((0, min), (1, max)))
+    decimals = max(entry.planned.decimals for entry in table.finished)
+    low, high = fixed(least, decimals), fixed(most, decimals)
+    metrics = {entry.planned.metric.unit for entry in table.finished}
+    unit = " points" if metrics == {"%"} else ""
+    distance = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+    level = f"{100 * (1 - table.plan.rules.alpha):g} %"
+    return f"which takes {distance} (Hsu's comparisons with the best at {level}, one spread for all methods)"
+
+
+def _untold(table: Table) -> Iterator[str]:
+    """Where nothing can be told from the best, and how many seeds would tell it from the baseline, or the second."""
+    silent = [group for group in table.groups if group.tells_nothing]
+    if not silent:
+        return
+    everywhere = len(silent) == len(table.groups)
+    where = "" if everywhere else f" at {listed(tuple(' / '.join(group.where) for group in silent))}"
+    needs = [group.seeds for group in silent if group.seeds is not None]
+    rival = "the baseline" if table.plan.baseline else "the second"
+    few = f"With so few seeds nothing can be told from the best{where}"
+    if not needs:
+        yield f"{few}."
+        return
+    yield f"{few}; {_span(needs)} would tell {rival} from it, if the differences are what they seem."
 
 
 def best_mean(table: Table) -> str:

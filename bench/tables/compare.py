@@ -12,14 +12,16 @@ from bench.metrics import Metric
 from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
-from bench.stats.family import holm, near_best
+from bench.stats.estimate import Estimate
+from bench.stats.family import holm
 from bench.stats.verdict import Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
+from bench.tables.group import Group, group_of
 from bench.tables.judging import verdict_on
 from bench.tables.results import Results, results_of
-from bench.tables.testing import p_value
+from bench.tables.testing import Tested, settled, tested
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -36,11 +38,12 @@ class Entry:
         p_holm: p after Holm's correction in the table's family.
         low: lower end of the confidence interval of ``delta``, by itself, at 1 - alpha; None where there is no test.
         high: its upper end.
+        estimate: ``delta`` as the interval has it.
         superiority: the chance that a run of this cell beats one of the baseline, as the runs show it.
         significant: ``p_holm <= alpha``.
         rank: 1 for what prints as the best mean of its contest, 2 for the second, 0 otherwise; 0 where only one of a
             contest has a value.
-        near: best, or not distinguishable from the best.
+        near: best, or too near the best to be told from it.
         published_rank: the same as ``rank`` of the published numbers.
         verdict: on the published number; None where there is none, or nothing is run for the table.
     """
@@ -55,6 +58,7 @@ class Entry:
     low: float | None = None
     high: float | None = None
     superiority: float | None = None
+    estimate: Estimate | None = None
     significant: bool = False
     rank: int = 0
     near: bool = False
@@ -74,11 +78,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A planned table with what the records say: entries by row, then by column."""
+    """A planned table with what the records say: entries by row, then by column.
+
+    Its plan's rules name the test that was used, never ``auto``.
+    """
 
     plan: TablePlan
     entries: tuple[tuple[Entry, ...], ...]
     claims: tuple[Claim, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     def at(self, place: Place) -> Entry:
         """The entry at a place."""
@@ -151,20 +159,21 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
         entries[row, column] = Entry(planned, cell)
         if cell.summary is not None:
             entries[row, column] = Entry(planned, cell, cell.summary.mean, none_if_nan(cell.summary.std))
+    plan = settled(plan, cells)
     families: list[list[Place]] = []
     for contest in plan.contests:
         _mark(entries, contest)
         families.append(_test(entries, contest, plan))
-        _mark_near(entries, contest, plan)
     if plan.rules.family == "table":
         families = [[place for family in families for place in family]]
     for family in families:
         _correct(entries, family, plan.rules.alpha)
+    groups = tuple(filter(None, (_mark_near(entries, contest, plan) for contest in plan.contests)))
     if any(planned.candidates for _, planned in plan.places()):
         for place, entry in entries.items():
             entries[place] = replace(entry, verdict=verdict_on(entry.planned, cells, place, plan))
     grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
-    return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else ())
+    return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else (), groups)
 
 
 def ranks(values: Sequence[float], decimals: Sequence[int], sign: int) -> list[int]:
@@ -203,29 +212,52 @@ def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
         entries[place] = replace(entries[place], rank=rank, published_rank=printed)
 
 
-def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> None:
-    """What cannot be told from the best of a contest."""
-    places = [place for place in contest.places if entries[place].mean is not None]
-    if len(places) < 2:
-        return
-    inside = [entries[place] for place in places]
-    sign = inside[0].planned.metric.sign
-    means = [sign * entry.cell.mean for entry in inside]
-    close = near_best(means, lambda i, j: p_value(plan.rules.test, inside[i].cell, inside[j].cell), plan.rules.alpha)
-    for place, entry, near in zip(places, inside, close, strict=True):
-        entries[place] = replace(entry, near=entry.rank == 1 or bool(near))
+def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> Group | None:
+    """Mark what cannot be told from the best of a contest."""
+    cells = {place: entries[place].cell for place in contest.places if entries[place].mean is not None}
+    if not cells:
+        return None
+    sign = entries[contest.places[0]].planned.metric.sign
+    best = max(cells, key=lambda place: sign * cells[place].mean)
+    apart = [place for place, base in contest.pairs if base == best and entries[place].significant]
+    if entries[best].significant:
+        apart += [base for place, base in contest.pairs if place == best]
+    group = group_of(contest, cells, sign, plan.rules.test, plan.rules.alpha, apart)
+    for place in cells:
+        is_near = entries[place].rank == 1 or (group is not None and place in group.places)
+        entries[place] = replace(entries[place], near=is_near)
+    return group
 
 
 def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> list[Place]:
     """Test each cell of a contest against its baseline. Returns the places of what was compared."""
-    compared = []
+    rivals: dict[Place, list[Place]] = {}
     for place, base in contest.pairs:
-        entry, reference = entries[place], entries[base]
-        if entry.mean is not None and reference.mean is not None:
-            p = p_value(plan.rules.test, entry.cell, reference.cell)
-            entries[place] = replace(entry, delta=entry.mean - reference.mean, p=none_if_nan(p))
-            compared.append(place)
-    return compared
+        if entries[place].mean is not None and entries[base].mean is not None:
+            rivals.setdefault(base, []).append(place)
+    for base, places in rivals.items():
+        reference = entries[base]
+        sign = reference.planned.metric.sign
+        results = tested(plan.rules.test, [entries[place].cell for place in places], reference.cell, sign)
+        for place, result in zip(places, results, strict=True):
+            entries[place] = _compared(entries[place], reference, result, plan.rules.alpha)
+    return [place for places in rivals.values() for place in places]
+
+
+def _compared(entry: Entry, reference: Entry, result: Tested, alpha: float) -> Entry:
+    low = high = None
+    if result.estimate is not None:
+        half = result.estimate.half_width(1 - alpha)
+        low, high = result.estimate.gap - half, result.estimate.gap + half
+    return replace(
+        entry,
+        delta=entry.cell.mean - reference.cell.mean,
+        p=none_if_nan(result.p),
+        low=low,
+        high=high,
+        superiority=none_if_nan(result.superiority),
+        estimate=result.estimate,
+    )
 
 
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:

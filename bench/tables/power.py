@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.plan.table import Contest
+from bench.rules import PAIRED
+from bench.stats.estimate import Estimate
 from bench.stats.family import holm
 from bench.stats.power import pairs_needed, permutation_needed, seeds_needed, unrejected_level
 from bench.stats.reach import fewest
-from bench.stats.samples import mean_std
 from bench.stats.two import MOST_EXACT
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
-from bench.tables.testing import are_pairs, p_value, paired_values
+from bench.tables.testing import are_pairs, paired_values
 
 ONE_SEED = "one seed has no spread: look again with two"
 NO_SPREAD = "no seed differs: there is no spread to go by"
@@ -25,7 +27,7 @@ class Contrast:
     """A method's finished seeds beside the baseline's, with the family that Holm's correction is over.
 
     ``family`` is equal for contrasts that are corrected together, ``where`` are the labels that both have in common;
-    ``decimals`` are those of the gap as it is shown.
+    ``decimals`` are those of the gap as it is shown; ``p`` and ``estimate`` are what the table's ``test`` says.
     """
 
     family: tuple[str, ...]
@@ -35,11 +37,14 @@ class Contrast:
     cell: Cell
     base: Cell
     decimals: int = 2
+    test: str = "welch"
+    p: float = math.nan
+    estimate: Estimate | None = None
 
     @property
-    def differences(self) -> list[float]:
-        """The method's value less the baseline's, for each pair of runs."""
-        return [value - base for value, base in zip(*paired_values(self.cell, self.base), strict=True)]
+    def pairs(self) -> int:
+        """How many seeds both have, where these are pairs."""
+        return len(paired_values(self.cell, self.base)[0])
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ def contrasts_of(tables: Iterable[Table]) -> Iterator[Contrast]:
                     cell=entry.cell,
                     base=base.cell,
                     decimals=table.plan.gap_decimals,
+                    test=table.plan.rules.test,
+                    p=math.nan if entry.p is None else entry.p,
+                    estimate=entry.estimate,
                 )
 
 
@@ -78,50 +86,46 @@ def where_of(table: Table, contest: Contest) -> str:
     return " / ".join(contest.where or table.plan.common)
 
 
-def weigh(contrasts: Sequence[Contrast], alpha: float, power: float, test: str = "welch") -> list[Need]:
+def weigh(contrasts: Sequence[Contrast], alpha: float, power: float) -> list[Need]:
     """What each comparison needs to be found, given the other ones of its family.
 
     Args:
-        contrasts: of any families.
+        contrasts: of any families; the needs of paired tests are pairs.
         alpha: level of each family, in (0, 1).
         power: how often a gap as large as the measured one should be found, in (alpha, 1).
-        test: ``welch``, ``paired`` (needs are pairs) or ``permutation``.
-
-    Raises:
-        ValueError: there are too many values for the exact test.
     """
-    p_values = [p_value(test, contrast.cell, contrast.base) for contrast in contrasts]
     needs: dict[int, Need] = {}
     for family in dict.fromkeys(contrast.family for contrast in contrasts):
         places = [place for place, contrast in enumerate(contrasts) if contrast.family == family]
-        p_of_family = [p_values[place] for place in places]
+        p_of_family = [contrasts[place].p for place in places]
         level = unrejected_level(p_of_family, alpha)
         for place, p_holm in zip(places, holm(p_of_family), strict=True):
             contrast = contrasts[place]
-            find = _pairs if test == "paired" else _seeds
-            seeds, note = (None, "significant") if p_holm <= alpha else find(contrast, test, level, power)
-            needs[place] = Need(contrast, _gap(contrast, test), p_values[place], float(p_holm), level, seeds, note)
+            find = _pairs if contrast.test in PAIRED else _seeds
+            seeds, note = (None, "significant") if p_holm <= alpha else find(contrast, level, power)
+            needs[place] = Need(contrast, _gap(contrast), contrast.p, float(p_holm), level, seeds, note)
     return [needs[place] for place in sorted(needs)]
 
 
-def _gap(contrast: Contrast, test: str) -> float:
+def _gap(contrast: Contrast) -> float:
     """The gap that a test is about: over the pairs there are, or between the means."""
-    if test == "paired" and contrast.differences:
-        return mean_std(contrast.differences)[0]
+    if contrast.test in PAIRED and contrast.estimate:
+        return contrast.estimate.gap
     return contrast.cell.mean - contrast.base.mean
 
 
-def _seeds(contrast: Contrast, test: str, level: float, power: float) -> tuple[int | None, str]:
+def _seeds(contrast: Contrast, level: float, power: float) -> tuple[int | None, str]:
     """The seeds that Welch's t or the exact permutation test needs, and what is to be said of them."""
-    sides = contrast.cell.values, contrast.base.values
-    (mean, std), (base_mean, base_std) = map(mean_std, sides)
-    gap, exact = mean - base_mean, test == "permutation"
-    if min(map(len, sides)) < 2:
+    side, base = contrast.cell.summary, contrast.base.summary
+    if side is None or base is None or min(side.n, base.n) < 2:
         return 2, ONE_SEED
-    if std == 0 == base_std and not (exact and gap):
+    if math.isnan(side.std + base.std):
+        return None, NO_SPREAD
+    gap, exact = side.mean - base.mean, contrast.test == "permutation"
+    if side.std == 0 == base.std and not (exact and gap):
         return None, NO_SPREAD
     needed = permutation_needed if exact else seeds_needed
-    seeds = needed(gap, std, base_std, level, power, max(map(len, sides)) + 1)
+    seeds = needed(gap, side.std, base.std, level, power, max(side.n, base.n) + 1)
     if seeds is None:
         return None, TOO_SMALL
     if not exact:
@@ -132,15 +136,15 @@ def _seeds(contrast: Contrast, test: str, level: float, power: float) -> tuple[i
     return seeds, f"with fewer no p can be {level:.3g}" if seeds == least else ""
 
 
-def _pairs(contrast: Contrast, _: str, level: float, power: float) -> tuple[int | None, str]:
-    """The pairs that the paired t-test needs."""
+def _pairs(contrast: Contrast, level: float, power: float) -> tuple[int | None, str]:
+    """The pairs that a paired t-test needs, by the spread and the degrees of freedom a pair that it has now."""
     if not are_pairs(contrast.cell, contrast.base):
         return None, "runs of one seed share nothing: there are no pairs"
-    differences = contrast.differences
-    if len(differences) < 2:
-        return 2, "one pair has no spread: look again with two" if differences else "no seed has both: look with two"
-    gap, std = mean_std(differences)
+    pairs, estimate = contrast.pairs, contrast.estimate
+    if pairs < 2 or estimate is None:
+        return 2, "one pair has no spread: look again with two" if pairs else "no seed has both: look with two"
+    std = estimate.error * pairs**0.5
     if std <= 1e-9:  # percent; what is less is rounding
         return None, "no pair differs from another: there is no spread to go by"
-    pairs = pairs_needed(gap, std, level, power, len(differences) + 1)
-    return pairs, TOO_SMALL if pairs is None else ""
+    needed = pairs_needed(estimate.gap, std, level, power, pairs + 1, estimate.freedom / (pairs - 1))
+    return needed, TOO_SMALL if needed is None else ""

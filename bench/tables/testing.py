@@ -1,38 +1,128 @@
-"""The tests that a table may compare two cells by: what each is called, and what it can say with so few seeds."""
+"""The tests that a table may compare cells by: which one its design asks for, and what each can say with few seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from bench.plan.table import TablePlan
+from bench.rules import AUTO, PAIRED
 from bench.spec import RunSpec
+from bench.stats.estimate import Estimate, paired_estimate, pooled_estimates, welch_estimate
 from bench.stats.reach import refusal, smallest_p
-from bench.stats.two import paired_t, permutation, welch
-from bench.tables.cells import Cell
+from bench.stats.samples import checked
+from bench.stats.two import permutation, rounding_of, superiority
+from bench.tables.cells import Cell, Cells
 
 DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": "the order of batches"}
 """What runs of one seed share, by the name that ``vary`` has for the draw."""
 
-TEST_NAMES = {"welch": "Welch t-test", "paired": "paired t-test", "permutation": "exact permutation test"}
+TEST_NAMES = {
+    "pooled": "paired t-test with one spread for all methods",
+    "paired": "paired t-test",
+    "welch": "Welch t-test",
+    "permutation": "exact permutation test",
+}
 """What captions call each test."""
 
 
-def p_value(test: str, a: Cell, b: Cell) -> float:
-    """Two-sided p that two cells have the same mean; nan where the test takes more seeds than there are.
+@dataclass(frozen=True)
+class Tested:
+    """What a test says of a cell against its baseline.
+
+    Attributes:
+        p: two-sided; nan where the test takes more seeds than there are.
+        estimate: the difference as the interval has it (of an exact test, Welch's); None where there is none.
+        superiority: the share of runs that beat the baseline's, as ``bench.stats.two.superiority`` counts; else nan.
+    """
+
+    p: float = math.nan
+    estimate: Estimate | None = None
+    superiority: float = math.nan
+
+
+def settled(plan: TablePlan, cells: Cells) -> TablePlan:
+    """The plan with the test that its design asks for in the place of ``auto``.
+
+    Runs of one seed that share a draw are pairs, and are tested as such; others by Welch's t. What the seeds of
+    somebody's own numbers share nobody says, so they are taken to share nothing.
+    """
+    if plan.rules.test != AUTO:
+        return plan
+    compared = [(_at(cells, place), _at(cells, base)) for contest in plan.contests for place, base in contest.pairs]
+    with_runs = [(cell, base) for cell, base in compared if cell.runs and base.runs]
+    paired = bool(with_runs) and all(shared_draws(cell.runs, base.runs) for cell, base in with_runs)
+    return replace(plan, rules=replace(plan.rules, test="pooled" if paired else "welch"))
+
+
+def _at(cells: Cells, place: tuple[int, int]) -> Cell:
+    return cells[place[0]][place[1]]
+
+
+def tested(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Tested]:
+    """Cells of one contest against their common baseline.
+
+    Args:
+        test: one of ``TEST_NAMES``.
+        cells: of the methods.
+        base: of the baseline.
+        sign: 1 where more is better, -1 where less is.
 
     Raises:
         ValueError: there are too many values for the exact test.
     """
-    if test == "paired":
-        return paired_t(*paired_values(a, b))
-    if min(len(a.values), len(b.values)) < 2:
-        return math.nan
-    return permutation(a.values, b.values) if test == "permutation" else welch(a.values, b.values)
+    if test in PAIRED:
+        return _paired(test, cells, base, sign)
+    return [_unpaired(test, cell, base, sign) for cell in cells]
+
+
+def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Tested]:
+    pairs = [paired_values(cell, base) for cell in cells]
+    roundings = [rounding_of(checked(ours), checked(theirs)) if ours else 0.0 for ours, theirs in pairs]
+    if test == "pooled":
+        estimates = pooled_estimates(_by_seed(cells, base), max(roundings, default=0.0))
+    else:
+        estimates = [
+            paired_estimate(np.subtract(ours, theirs), rounding)
+            for (ours, theirs), rounding in zip(pairs, roundings, strict=True)
+        ]
+    results = list[Tested]()
+    for estimate, (ours, theirs) in zip(estimates, pairs, strict=True):
+        chance = superiority(ours, theirs, paired=True, sign=sign) if ours else math.nan
+        results.append(Tested(math.nan if estimate is None else estimate.p, estimate, chance))
+    return results
+
+
+def _by_seed(cells: Sequence[Cell], base: Cell) -> list[list[float]]:
+    """The differences to the baseline, (cells, seeds of the baseline); nan where there is no pair."""
+    seeds, lines = sorted(base.by_seed), list[list[float]]()
+    for cell in cells:
+        values = cell.by_seed if are_pairs(cell, base) else {}
+        lines.append([values.get(seed, math.nan) - base.by_seed[seed] for seed in seeds])
+    return lines
+
+
+def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Tested:
+    if cell.summary is None or base.summary is None:
+        return Tested()
+    chance, rounding = math.nan, 0.0
+    if cell.values and base.values:
+        chance = superiority(cell.values, base.values, sign=sign)
+        rounding = rounding_of(checked(cell.values), checked(base.values))
+    estimate = welch_estimate(cell.summary, base.summary, rounding)
+    p = math.nan if estimate is None else estimate.p
+    if test == "permutation":
+        enough = min(len(cell.values), len(base.values)) >= 2
+        p = permutation(cell.values, base.values) if enough else math.nan
+    return Tested(p, estimate, chance)
 
 
 def sizes(test: str, a: Cell, b: Cell) -> tuple[int, ...]:
     """What describes a comparison to ``bench.stats.reach``: pairs of seeds, or the seeds of each side."""
-    return (len(paired_values(a, b)[0]),) if test == "paired" else (len(a.values), len(b.values))
+    return (len(paired_values(a, b)[0]),) if test in PAIRED else (a.n, b.n)
 
 
 def out_of_reach(test: str, compared: Sequence[tuple[int, ...]], alpha: float) -> str:
@@ -43,7 +133,7 @@ def out_of_reach(test: str, compared: Sequence[tuple[int, ...]], alpha: float) -
     """
     if not compared:
         return ""
-    reach = {"paired": "paired_t"}.get(test, test)
+    reach = "paired_t" if test in PAIRED else test
     furthest = min(compared, key=lambda counts: smallest_p(reach, *counts))
     return refusal(reach, *furthest, alpha=alpha, comparisons=len(compared))
 

@@ -1,0 +1,158 @@
+"""The group of the best: by how much a method must lie below the best mean to be told from it.
+
+Hsu's multiple comparisons with the best (Hsu, 1984; 1996, chapter 4): with one spread for all methods, whatever is best
+in truth lies within ``least_difference`` of the best mean in 1 - alpha of all tables. So what lies further below is
+not the best, and of what lies nearer nobody can tell. A method does not stay for being noisy, as the spread is that of
+all; and the group has no gaps, as it is a distance that decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bench.stats.estimate import pooled_spread
+from bench.stats.samples import Floats, Summary, check_share
+
+MOST_SEEDS = 100_000
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What is left of the values once what has a name is taken away: the noise of the seeds, one for all methods.
+
+    Attributes:
+        std: of one value; nan where nothing can be estimated.
+        freedom: its degrees of freedom.
+    """
+
+    std: float
+    freedom: float
+
+
+def within(samples: Sequence[Summary]) -> Residual:
+    """Of independent samples: the pooled standard deviation within them; nan where none has two values."""
+    spread = [sample for sample in samples if sample.n > 1 and not math.isnan(sample.std)]
+    freedom = sum(sample.n - 1 for sample in spread)
+    squares = math.fsum((sample.n - 1) * sample.std**2 for sample in spread)
+    return Residual(math.sqrt(squares / freedom), freedom) if freedom else Residual(math.nan, 0)
+
+
+def blocked(differences: ArrayLike) -> Residual:
+    """Of samples that share their seeds: from the differences to the best, so that what a seed does to all cancels.
+
+    The spread is that of ``bench.stats.estimate.pooled_spread``, as that of one value: a difference has two.
+
+    Args:
+        differences: of the others to the best, (methods, seeds), finite, at least two seeds; else ``ValueError``.
+    """
+    std, freedom = pooled_spread(differences)
+    return Residual(std / math.sqrt(2), freedom)
+
+
+@lru_cache(maxsize=4096)
+def dunnett(rivals: int, freedom: float, alpha: float = 0.05) -> float:
+    """The one-sided critical value for several means against one, all of as many values (Dunnett, 1955).
+
+    The 1 - alpha quantile of the largest of ``rivals`` Student t that correlate by 1/2, by Gauss-Legendre quadrature of
+    ∫∫ Φ(z + √2 q s)^rivals φ(z) dz f(s) ds, with f the density of a standard deviation.
+
+    Args:
+        rivals: at least 1.
+        freedom: of the common standard deviation, above 0 and finite.
+        alpha: in (0, 1).
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    check_share(alpha, "alpha")
+    if rivals < 1 or not 0 < freedom < math.inf:
+        raise ValueError(f"there are at least one rival and some degrees of freedom; got {rivals} and {freedom}")
+    from scipy.special import stdtrit
+
+    # between the quantile of one t, and Bonferroni's
+    low, high = (float(stdtrit(freedom, 1 - alpha / share)) for share in (1, rivals))
+    while high - low > 1e-13 * max(1.0, abs(high)):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if _below(middle, rivals, freedom) < 1 - alpha else (low, middle)
+    return (low + high) / 2
+
+
+def _below(q: float, rivals: int, freedom: float) -> float:
+    """The chance that none of the rivals' t is above q."""
+    from scipy.special import gammainccinv, gammaincinv, gammaln, ndtr
+
+    z, weight = _nodes(-9.0, 9.0, 120)
+    density = weight * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    half = freedom / 2
+    # s² · freedom is chi-squared; over the logarithm of s, which is smooth for few degrees of freedom too
+    low, high = (math.log(quantile(half, 1e-16) / half) / 2 for quantile in (gammaincinv, gammainccinv))
+    log_s, log_weight = _nodes(low, high, 160)
+    log_density = (
+        math.log(2) + half * math.log(half) - float(gammaln(half)) + freedom * log_s - half * np.exp(2 * log_s)
+    )
+    chances = ndtr(z[None] + math.sqrt(2) * q * np.exp(log_s)[:, None]) ** rivals
+    return float((log_weight * np.exp(log_density)) @ (chances @ density))
+
+
+def _nodes(low: float, high: float, count: int) -> tuple[Floats, Floats]:
+    nodes, weights = _legendre(count)
+    half = (high - low) / 2
+    return half * nodes + (low + high) / 2, half * weights
+
+
+@lru_cache(maxsize=2)
+def _legendre(count: int) -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return nodes, weights
+
+
+def least_difference(residual: Residual, methods: int, n: float, m: float, alpha: float = 0.05) -> float:
+    """By how much a mean of n values must lie below the best, of m, to be told from it; nan without a residual.
+
+    Args:
+        residual: of ``blocked`` or ``within``.
+        methods: how many are compared, the best among them; at least 2.
+        n: values of the mean.
+        m: values of the best mean.
+        alpha: chance that whatever is best in truth is left out, in (0, 1).
+    """
+    if math.isnan(residual.std):
+        return math.nan
+    return dunnett(methods - 1, residual.freedom, alpha) * residual.std * math.sqrt(1 / n + 1 / m)
+
+
+def seeds_to_tell(gap: float, residual: Residual, methods: int, n: int, alpha: float = 0.05) -> int | None:
+    """The fewest seeds of each method with which a gap to the best is a ``least_difference``; None beyond all bounds.
+
+    Args:
+        gap: above 0, taken as true.
+        residual: of n seeds; its standard deviation is taken as true, its degrees of freedom grow with the seeds.
+        methods: how many are compared.
+        n: the seeds there are, at least 2.
+        alpha: as for ``least_difference``.
+    """
+    if math.isnan(residual.std) or not gap > 0:
+        return None
+    for_one = residual.freedom / (n - 1)
+
+    def enough(count: int) -> bool:
+        more = Residual(residual.std, for_one * (count - 1))
+        return least_difference(more, methods, count, count, alpha) <= gap
+
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+        if low > MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

@@ -1,0 +1,88 @@
+"""The group of the best of a contest: what lies too near the best mean to be told from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.papers.published import Key
+from bench.plan.table import Contest, Place
+from bench.rules import PAIRED
+from bench.stats.best import Residual, blocked, least_difference, seeds_to_tell, within
+from bench.tables.cells import Cell
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is marked beside the best of a contest, and why.
+
+    Attributes:
+        places: of the cells that cannot be told from the best, the best among them.
+        compared: how many cells there are to choose from.
+        least: by how much a mean must lie below the best to be told from it: the smallest such distance and the
+            largest, where the cells differ in their seeds; nan where nothing can be told.
+        gap: of the best to the baseline, or where that is the best, or there is none, to the second.
+        seeds: how many of each would tell that gap; None where none do.
+    """
+
+    where: Key
+    places: frozenset[Place]
+    compared: int
+    least: tuple[float, float]
+    gap: float
+    seeds: int | None
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether all that is compared is in the group."""
+        return len(self.places) == self.compared
+
+
+def group_of(
+    contest: Contest, cells: Mapping[Place, Cell], sign: int, test: str, alpha: float, apart: Sequence[Place] = ()
+) -> Group | None:
+    """The group of the best of a contest; None where fewer than two cells have a mean, or no spread is known.
+
+    Args:
+        contest: whose cells.
+        cells: those that have a mean, by place.
+        sign: 1 where more is better, -1 where less is.
+        test: of the table: where it is one of pairs, seeds are blocks as far as all cells have the same.
+        alpha: chance that whatever is best in truth is left out.
+        apart: cells that the table's own test tells from the best; they and what lies below them are left out.
+    """
+    places = [place for place in contest.places if place in cells]
+    if len(places) < 2:
+        return None
+    means = {place: sign * cells[place].mean for place in places}
+    best = max(places, key=lambda place: means[place])
+    rest = [cells[place] for place in places if place != best]
+    residual = residual_of(cells[best], rest, test in PAIRED)
+    if math.isnan(residual.std):
+        return None
+    leasts = {
+        place: least_difference(residual, len(places), cells[place].n, cells[best].n, alpha)
+        for place in places
+        if place != best
+    }
+    near = [place for place, least in leasts.items() if means[best] - means[place] < least]
+    # nothing that is left out lies above what is marked, whatever the seeds of each
+    lowest = min((means[place] for place in near), default=means[best])
+    ceiling = max((means[place] for place in apart if place in means), default=-math.inf)
+    marked = frozenset(place for place in places if means[place] >= lowest and means[place] > ceiling)
+    rivals = {base for place, base in contest.pairs if place == best and base in means} or set(leasts)
+    gap = means[best] - max(means[place] for place in rivals)
+    n = min(cells[place].n for place in places)
+    needed = seeds_to_tell(gap, residual, len(places), n, alpha) if n > 1 else None
+    return Group(contest.where, marked, len(places), (min(leasts.values()), max(leasts.values())), gap, needed)
+
+
+def residual_of(best: Cell, rest: Sequence[Cell], paired: bool) -> Residual:
+    """The spread of one value; from the differences to the best where seeds are pairs and all have the same."""
+    seeds = best.seeds
+    if paired and len(seeds) > 1 and all(cell.seeds == seeds for cell in rest):
+        return blocked(np.subtract([cell.values for cell in rest], best.values))
+    return within([cell.summary for cell in (best, *rest) if cell.summary is not None])
