@@ -159,7 +159,8 @@ def group(rng: Rng, n: int, ratio: float) -> NDArray[np.bool_]:
     """Which methods of a column are in the group of the best, where runs share nothing."""
     samples = column(rng, n, ratio)
     means = np.array([sample.mean() for sample in samples])
-    return means.max() - means < least_difference(within([summary(sample) for sample in samples]), METHODS, n, n, ALPHA)
+    least = least_difference(within([summary(sample) for sample in samples]), METHODS, n, n, ALPHA)
+    return np.asarray(means.max() - means < least)
 
 
 def left_out(rng: Rng, n: int, ratio: float) -> bool:

@@ -625,7 +625,7 @@ class TestTable:
         plan, store = demo(), Store("results")
         for spec in plan.unique.values():
             publish(store, spec)
-        found = self.cells(capsys)
+        found = self.cells(capsys, "--test", "welch")
         assert len(found) == 6 * 4
         by_cell: dict[tuple[str, str], list[float]] = {}
         for spec, axes in runs_with_axes(plan):

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats.estimate import pooled_spread
+from bench.stats.difference import pooled_spread
 from bench.stats.samples import Floats, Summary, check_share
 
 MOST_SEEDS = 100_000
@@ -46,7 +46,7 @@ def within(samples: Sequence[Summary]) -> Residual:
 def blocked(differences: ArrayLike) -> Residual:
     """Of samples that share their seeds: from the differences to the best, so that what a seed does to all cancels.
 
-    The spread is that of ``bench.stats.estimate.pooled_spread``, as that of one value: a difference has two.
+    The spread is that of ``bench.stats.difference.pooled_spread``, as that of one value: a difference has two.
 
     Args:
         differences: of the others to the best, (methods, seeds), finite, at least two seeds; else ``ValueError``.

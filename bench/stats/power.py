@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import nctdtr, stdtrit
 
-from bench.stats.estimate import welch_freedom
+from bench.stats.difference import welch_freedom
 from bench.stats.family import holm
 from bench.stats.samples import check_share
 from bench.stats.two import MOST_EXACT

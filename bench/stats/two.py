@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.stats.estimate import paired_estimate, welch_estimate
+from bench.stats.difference import paired_estimate, welch_estimate
 from bench.stats.samples import Floats, Summary, checked, summary
 
 MOST_EXACT = 40

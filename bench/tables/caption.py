@@ -66,7 +66,6 @@ class Caption:
             *self._sweep(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),
-            *_untold(self.table),
         )
 
     def legend(self, by_means: bool = False, better: str = "") -> tuple[tuple[str, str], ...]:
@@ -93,7 +92,13 @@ class Caption:
             command: what trains the runs that are missing.
             about: the metric, where tables of several stand side by side: what is claimed names it.
         """
-        return (*self._claims(about), *self._absent(command), *_failures(self.table), *_verdicts(self.table))
+        return (
+            *_untold(self.table),
+            *self._claims(about),
+            *self._absent(command),
+            *_failures(self.table),
+            *_verdicts(self.table),
+        )
 
     def spread(self) -> str:
         """What ± is, over how many seeds, and what stands where they are fewer."""
@@ -243,8 +248,7 @@ def _least(table: Table) -> str:
     least, most = (end([group.least[side] for group in table.groups]) for side, end in ((0, min), (1, max)))
     decimals = max(entry.planned.decimals for entry in table.finished)
     low, high = fixed(least, decimals), fixed(most, decimals)
-    metrics = {entry.planned.metric.unit for entry in table.finished}
-    unit = " points" if metrics == {"%"} else ""
+    unit = " points" if all("%" in entry.planned.metric.heading for entry in table.finished) else ""
     distance = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
     level = f"{100 * (1 - table.plan.rules.alpha):g} %"
     return f"which takes {distance} (Hsu's comparisons with the best at {level}, one spread for all methods)"
@@ -263,7 +267,7 @@ def _untold(table: Table) -> Iterator[str]:
     if not needs:
         yield f"{few}."
         return
-    yield f"{few}; {_span(needs)} would tell {rival} from it, if the differences are what they seem."
+    yield f"{few}; {_span(needs)} seeds would tell {rival} from it, if the differences are what they seem."
 
 
 def best_mean(table: Table) -> str:

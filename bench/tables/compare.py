@@ -12,16 +12,16 @@ from bench.metrics import Metric
 from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
-from bench.stats.estimate import Estimate
+from bench.stats.difference import MeanDifference
 from bench.stats.family import holm
 from bench.stats.verdict import Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
-from bench.tables.group import Group, group_of
+from bench.tables.group import BestGroup, group_of
 from bench.tables.judging import verdict_on
 from bench.tables.results import Results, results_of
-from bench.tables.testing import Tested, settled, tested
+from bench.tables.testing import Outcome, compare_with, settled
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -58,7 +58,7 @@ class Entry:
     low: float | None = None
     high: float | None = None
     superiority: float | None = None
-    estimate: Estimate | None = None
+    estimate: MeanDifference | None = None
     significant: bool = False
     rank: int = 0
     near: bool = False
@@ -86,7 +86,7 @@ class Table:
     plan: TablePlan
     entries: tuple[tuple[Entry, ...], ...]
     claims: tuple[Claim, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[BestGroup, ...] = ()
 
     def at(self, place: Place) -> Entry:
         """The entry at a place."""
@@ -159,7 +159,7 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
         entries[row, column] = Entry(planned, cell)
         if cell.summary is not None:
             entries[row, column] = Entry(planned, cell, cell.summary.mean, none_if_nan(cell.summary.std))
-    plan = settled(plan, cells)
+    plan = settled(plan)
     families: list[list[Place]] = []
     for contest in plan.contests:
         _mark(entries, contest)
@@ -212,7 +212,7 @@ def _mark(entries: dict[Place, Entry], contest: Contest) -> None:
         entries[place] = replace(entries[place], rank=rank, published_rank=printed)
 
 
-def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> Group | None:
+def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> BestGroup | None:
     """Mark what cannot be told from the best of a contest."""
     cells = {place: entries[place].cell for place in contest.places if entries[place].mean is not None}
     if not cells:
@@ -238,13 +238,13 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
     for base, places in rivals.items():
         reference = entries[base]
         sign = reference.planned.metric.sign
-        results = tested(plan.rules.test, [entries[place].cell for place in places], reference.cell, sign)
+        results = compare_with(plan.rules.test, [entries[place].cell for place in places], reference.cell, sign)
         for place, result in zip(places, results, strict=True):
             entries[place] = _compared(entries[place], reference, result, plan.rules.alpha)
     return [place for places in rivals.values() for place in places]
 
 
-def _compared(entry: Entry, reference: Entry, result: Tested, alpha: float) -> Entry:
+def _compared(entry: Entry, reference: Entry, result: Outcome, alpha: float) -> Entry:
     low = high = None
     if result.estimate is not None:
         half = result.estimate.half_width(1 - alpha)

@@ -16,7 +16,7 @@ from bench.tables.cells import Cell
 
 
 @dataclass(frozen=True)
-class Group:
+class BestGroup:
     """What is marked beside the best of a contest, and why.
 
     Attributes:
@@ -43,7 +43,7 @@ class Group:
 
 def group_of(
     contest: Contest, cells: Mapping[Place, Cell], sign: int, test: str, alpha: float, apart: Sequence[Place] = ()
-) -> Group | None:
+) -> BestGroup | None:
     """The group of the best of a contest; None where fewer than two cells have a mean, or no spread is known.
 
     Args:
@@ -58,7 +58,8 @@ def group_of(
     if len(places) < 2:
         return None
     means = {place: sign * cells[place].mean for place in places}
-    best = max(places, key=lambda place: means[place])
+    # of printed ties the one with most seeds, and then by its values, so that the order of the cells changes nothing
+    best = max(places, key=lambda place: (means[place], cells[place].n, cells[place].values))
     rest = [cells[place] for place in places if place != best]
     residual = residual_of(cells[best], rest, test in PAIRED)
     if math.isnan(residual.std):
@@ -77,7 +78,7 @@ def group_of(
     gap = means[best] - max(means[place] for place in rivals)
     n = min(cells[place].n for place in places)
     needed = seeds_to_tell(gap, residual, len(places), n, alpha) if n > 1 else None
-    return Group(contest.where, marked, len(places), (min(leasts.values()), max(leasts.values())), gap, needed)
+    return BestGroup(contest.where, marked, len(places), (min(leasts.values()), max(leasts.values())), gap, needed)
 
 
 def residual_of(best: Cell, rest: Sequence[Cell], paired: bool) -> Residual:

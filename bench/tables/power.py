@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.plan.table import Contest
 from bench.rules import PAIRED
-from bench.stats.estimate import Estimate
+from bench.stats.difference import MeanDifference
 from bench.stats.family import holm
 from bench.stats.power import pairs_needed, permutation_needed, seeds_needed, unrejected_level
 from bench.stats.reach import fewest
@@ -39,7 +39,7 @@ class Contrast:
     decimals: int = 2
     test: str = "welch"
     p: float = math.nan
-    estimate: Estimate | None = None
+    estimate: MeanDifference | None = None
 
     @property
     def pairs(self) -> int:

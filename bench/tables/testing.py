@@ -11,11 +11,11 @@ import numpy as np
 from bench.plan.table import TablePlan
 from bench.rules import AUTO, PAIRED
 from bench.spec import RunSpec
-from bench.stats.estimate import Estimate, paired_estimate, pooled_estimates, welch_estimate
+from bench.stats.difference import MeanDifference, paired_estimate, pooled_estimates, welch_estimate
 from bench.stats.reach import refusal, smallest_p
 from bench.stats.samples import checked
 from bench.stats.two import permutation, rounding_of, superiority
-from bench.tables.cells import Cell, Cells
+from bench.tables.cells import Cell
 
 DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": "the order of batches"}
 """What runs of one seed share, by the name that ``vary`` has for the draw."""
@@ -30,7 +30,7 @@ TEST_NAMES = {
 
 
 @dataclass(frozen=True)
-class Tested:
+class Outcome:
     """What a test says of a cell against its baseline.
 
     Attributes:
@@ -40,11 +40,11 @@ class Tested:
     """
 
     p: float = math.nan
-    estimate: Estimate | None = None
+    estimate: MeanDifference | None = None
     superiority: float = math.nan
 
 
-def settled(plan: TablePlan, cells: Cells) -> TablePlan:
+def settled(plan: TablePlan) -> TablePlan:
     """The plan with the test that its design asks for in the place of ``auto``.
 
     Runs of one seed that share a draw are pairs, and are tested as such; others by Welch's t. What the seeds of
@@ -52,17 +52,17 @@ def settled(plan: TablePlan, cells: Cells) -> TablePlan:
     """
     if plan.rules.test != AUTO:
         return plan
-    compared = [(_at(cells, place), _at(cells, base)) for contest in plan.contests for place, base in contest.pairs]
-    with_runs = [(cell, base) for cell, base in compared if cell.runs and base.runs]
-    paired = bool(with_runs) and all(shared_draws(cell.runs, base.runs) for cell, base in with_runs)
+    shared = list[bool]()
+    for contest in plan.contests:
+        for place, base in contest.pairs:
+            sides = [plan.cells[row][column].candidates for row, column in (place, base)]
+            if all(sides):
+                shared.append(bool(shared_draws(*(candidates[0].runs for candidates in sides))))
+    paired = bool(shared) and all(shared)
     return replace(plan, rules=replace(plan.rules, test="pooled" if paired else "welch"))
 
 
-def _at(cells: Cells, place: tuple[int, int]) -> Cell:
-    return cells[place[0]][place[1]]
-
-
-def tested(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Tested]:
+def compare_with(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Outcome]:
     """Cells of one contest against their common baseline.
 
     Args:
@@ -79,7 +79,7 @@ def tested(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Test
     return [_unpaired(test, cell, base, sign) for cell in cells]
 
 
-def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Tested]:
+def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Outcome]:
     pairs = [paired_values(cell, base) for cell in cells]
     roundings = [rounding_of(checked(ours), checked(theirs)) if ours else 0.0 for ours, theirs in pairs]
     if test == "pooled":
@@ -89,10 +89,10 @@ def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Tes
             paired_estimate(np.subtract(ours, theirs), rounding)
             for (ours, theirs), rounding in zip(pairs, roundings, strict=True)
         ]
-    results = list[Tested]()
+    results = list[Outcome]()
     for estimate, (ours, theirs) in zip(estimates, pairs, strict=True):
         chance = superiority(ours, theirs, paired=True, sign=sign) if ours else math.nan
-        results.append(Tested(math.nan if estimate is None else estimate.p, estimate, chance))
+        results.append(Outcome(math.nan if estimate is None else estimate.p, estimate, chance))
     return results
 
 
@@ -105,9 +105,9 @@ def _by_seed(cells: Sequence[Cell], base: Cell) -> list[list[float]]:
     return lines
 
 
-def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Tested:
+def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Outcome:
     if cell.summary is None or base.summary is None:
-        return Tested()
+        return Outcome()
     chance, rounding = math.nan, 0.0
     if cell.values and base.values:
         chance = superiority(cell.values, base.values, sign=sign)
@@ -117,7 +117,7 @@ def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Tested:
     if test == "permutation":
         enough = min(len(cell.values), len(base.values)) >= 2
         p = permutation(cell.values, base.values) if enough else math.nan
-    return Tested(p, estimate, chance)
+    return Outcome(p, estimate, chance)
 
 
 def sizes(test: str, a: Cell, b: Cell) -> tuple[int, ...]:

@@ -91,7 +91,7 @@ def test_a_table_is_tested_unless_means_are_asked_for() -> None:
     table = laid(cells, Layout("t", ("method",), ("rate",), "CE"))
     text = " ".join(render_sheet(sheet_of(table), "text", 100).split())
     assert "○ 80.5 ± 0.7" in text
-    assert "○: not distinguishable from it" in text
+    assert "○: too near to be told from it, which takes 2.1 points" in text
     by_means = " ".join(render_sheet(sheet_of(table, Look(by_means=True)), "text", 100).split())
     assert "◇ 80.5 ± 0.7" in by_means
     assert "no test stands behind it" in by_means

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 from statsmodels.stats.multitest import multipletests
 
-from bench.stats.family import holm, indistinguishable
+from bench.stats.family import holm
 from bench.stats.samples import mean_std
 from bench.stats.two import welch
 
@@ -113,43 +113,3 @@ def test_holm_leaves_nan_out_of_the_family() -> None:
 def test_holm_refuses(p: list[float]) -> None:
     with pytest.raises(ValueError, match="p must be"):
         holm(p)
-
-
-def test_the_group_that_cannot_be_told_from_the_best() -> None:
-    groups = [[70, 71, 72], [89, 91, 93], [90, 92, 94], [50, 51, 52]]
-    assert indistinguishable(groups, 0.05).tolist() == [False, True, True, False]
-
-
-def test_marks_depend_on_holm_over_the_whole_family() -> None:
-    best, near = [10.0, 11.0, 12.0], [7.0, 8.0, 9.0]  # t = 3 / sqrt(2/3) on 4 degrees of freedom
-    assert 0.0125 < welch(best, near) < 0.025
-    assert indistinguishable([best, near], 0.025).tolist() == [True, False]
-    assert indistinguishable([best, near, near], 0.025).tolist() == [True, True, True]
-
-
-def test_ties_for_the_best_are_all_marked() -> None:
-    # the third differs from [2, 2] for certain (no spread at all), but not from [1, 3]: t = 2 on 1 degree of freedom
-    assert indistinguishable([[1, 3], [2, 2], [0, 0]], 0.05).tolist() == [True, True, True]
-    assert indistinguishable([[2, 2], [0, 0]], 0.05).tolist() == [True, False]
-
-
-def test_without_a_p_only_the_best_is_marked() -> None:
-    assert indistinguishable([[5.0], [4.9, 5.0]], 0.05).tolist() == [True, False]
-    assert indistinguishable([[4.9], [4.8, 5.2]], 0.05).tolist() == [False, True]
-    assert indistinguishable([], 0.05).tolist() == []
-
-
-@given(
-    st.lists(samples, min_size=1, max_size=5).flatmap(lambda g: st.tuples(st.just(g), st.permutations(range(len(g)))))
-)
-def test_marks_follow_the_groups(case: tuple[list[list[float]], list[int]]) -> None:
-    groups, order = case
-    marked = indistinguishable(groups, 0.05)
-    assert indistinguishable([groups[i] for i in order], 0.05).tolist() == marked[order].tolist()
-    assert marked.any()
-
-
-@pytest.mark.parametrize("alpha", [0.0, 1.0, math.nan])
-def test_alpha_is_checked(alpha: float) -> None:
-    with pytest.raises(ValueError, match="alpha"):
-        indistinguishable([[1.0, 2.0]], alpha)

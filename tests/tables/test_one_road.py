@@ -254,7 +254,7 @@ def test_the_validation_split_is_shown_where_it_is_typed(
 def test_the_same_numbers_give_the_same_statistics(
     finished: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    found = cells(capsys, kind)
+    found = cells(capsys, kind, "--test", "welch")
     p = [welch(VALUES[method], VALUES["ce"]) for method in ("bss", "gta")]
     for label, own, corrected in zip(("BSS", "GTA"), p, holm(p), strict=True):
         assert float(found[label]["p"]) == pytest.approx(own)

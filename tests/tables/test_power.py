@@ -23,6 +23,7 @@ from bench.stats.power import pairs_needed, seeds_needed, welch_power
 from bench.stats.samples import mean_std
 from bench.tables.cells import Cell
 from bench.tables.power import Contrast, weigh
+from bench.tables.testing import compare_with
 
 Accuracy = Callable[[RunSpec], float]
 
@@ -40,8 +41,10 @@ def demo(**overrides: str) -> list[RunSpec]:
 
 
 def near(spec: RunSpec) -> float:
-    """GTA is a little better, with an overlap that three seeds cannot resolve; the linear probe is far off."""
-    gap = {"gta": 2.0}.get(spec.method.name, 0.0) - 30 * (spec.method.name == "linear")
+    """GTA is a little better, by 0.5 to 3.5, which three seeds cannot resolve; the linear probe is far off."""
+    gap = -30.0 * (spec.method.name == "linear")
+    if spec.method.name == "gta":
+        gap = (2.0, 3.5, 0.5)[spec.seed % 3]
     return 60 + gap + 1.5 * (spec.seed % 3)
 
 
@@ -65,11 +68,18 @@ class TestExperiment:
     def test_says_gap_p_seeds_and_need(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         publish(demo(methods="ce,gta", rates="15"), near)
         (found,) = in_json(capsys, "demo", "--methods", "ce,gta", "--rates", "15")["comparisons"]
-        spread = float(np.std([0, 1.5, 3.0], ddof=1))
         assert found["gap"] == pytest.approx(2.0)
-        assert found["p"] == pytest.approx(ttest_ind([62, 63.5, 65], [60, 61.5, 63], equal_var=False).pvalue, abs=1e-9)
+        assert found["p"] == pytest.approx(ttest_rel([62, 65, 63.5], [60, 61.5, 63]).pvalue, abs=1e-9)
         assert found["seeds"] == [3, 3]
-        assert found["needed"] == seeds_needed(2.0, spread, spread)
+        assert found["needed"] == pairs_needed(2.0, 1.5, start=4)
+
+    def test_welch_goes_by_the_spread_of_each_side(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(demo(methods="ce,gta", rates="15"), near)
+        typed = ("demo", "--methods", "ce,gta", "--rates", "15", "--test", "welch")
+        (found,) = in_json(capsys, *typed)["comparisons"]
+        ours, theirs = [62, 65, 63.5], [60, 61.5, 63]
+        assert found["p"] == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
+        assert found["needed"] == seeds_needed(2.0, float(np.std(ours, ddof=1)), float(np.std(theirs, ddof=1)), start=4)
 
     def test_the_level_is_that_of_the_family(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         publish(demo(methods="ce,gta,bss,l2sp", rates="15"), near)
@@ -97,7 +107,7 @@ class TestExperiment:
     def test_text_has_the_command_and_the_hours(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         publish(demo(methods="ce,gta", rates="15"), near)
         out = told(capsys, "demo", "--methods", "ce,gta", "--rates", "15")
-        needed = seeds_needed(2.0, 1.5, 1.5)
+        needed = pairs_needed(2.0, 1.5, start=4)
         assert needed is not None
         assert f"{2 * (needed - 3)} more runs, about {2 * (needed - 3):.2g} hours of one core or GPU:" in out
         assert f"\n  bench run demo --methods ce,gta --rates 15 --seeds {needed}\n" in out
@@ -197,7 +207,7 @@ class TestWhichTest:
         assert found["test"] == "paired"
         assert need["p"] == pytest.approx(ttest_rel(gaps, [0.0] * 3).pvalue, abs=1e-9)
         assert (need["pairs"], need["needed"]) == (3, pairs_needed(*mean_std(gaps), start=4))
-        (welch,) = in_json(capsys, *self.TYPED)["comparisons"]
+        (welch,) = in_json(capsys, *self.TYPED, "--test", "welch")["comparisons"]
         assert welch["needed"] > need["needed"]  # the seeds share their ups and downs
         out = told(capsys, *self.TYPED, "--test", "paired")
         assert "3 pairs" in out
@@ -261,14 +271,16 @@ class TestWhichTest:
         assert in_json(capsys, "mine.yaml", "--test", "welch")["test"] == "welch"
 
 
-def against(family: str, values: tuple[float, ...], base: tuple[float, ...]) -> Contrast:
+def against(family: str, values: tuple[float, ...], base: tuple[float, ...], test: str = "welch") -> Contrast:
     """Values of seeds that nobody knows."""
-    return Contrast((family,), family, "a", "b", Cell(values, planned=len(values)), Cell(base, planned=len(base)))
+    cell, base_cell = Cell(values, planned=len(values)), Cell(base, planned=len(base))
+    (result,) = compare_with(test, [cell], base_cell, 1)
+    return Contrast((family,), family, "a", "b", cell, base_cell, 2, test, result.p, result.estimate)
 
 
 class TestWeigh:
     def test_runs_of_one_seed_that_share_nothing_are_no_pairs(self) -> None:
-        (need,) = weigh([against("w", (62.0, 61.0), (60.0, 60.5))], 0.05, 0.8, "paired")
+        (need,) = weigh([against("w", (62.0, 61.0), (60.0, 60.5), "paired")], 0.05, 0.8)
         assert (need.seeds, need.note) == (None, "runs of one seed share nothing: there are no pairs")
 
     def test_families_are_apart(self) -> None:

@@ -1,4 +1,4 @@
-"""An estimated difference: how large it is, how well that is known, and what follows, a p and an interval."""
+"""The difference of two means: how large it is, how well that is known, and what follows, a p and an interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ that is noisier than the others errs too often where there are many of these (``
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanDifference:
     """A difference of two means, as a t-test knows it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Estimate:
         return float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
 
 
-def welch_estimate(a: Summary, b: Summary, rounding: float = 0.0) -> Estimate | None:
+def welch_estimate(a: Summary, b: Summary, rounding: float = 0.0) -> MeanDifference | None:
     """Of independent samples whose deviations may differ (Welch, 1947); None where either has n < 2 or no deviation.
 
     ``rounding`` is how far rounding alone may pull two values apart: what is no larger counts as nothing.
@@ -57,7 +57,7 @@ def welch_estimate(a: Summary, b: Summary, rounding: float = 0.0) -> Estimate | 
     error = math.hypot(error_a, error_b)
     if error <= rounding:
         return _constant(a.mean - b.mean, rounding, min(a.n, b.n) - 1)
-    return Estimate(a.mean - b.mean, error, welch_freedom(error_a, error_b, a.n, b.n))
+    return MeanDifference(a.mean - b.mean, error, welch_freedom(error_a, error_b, a.n, b.n))
 
 
 def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:
@@ -67,7 +67,7 @@ def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:
     return 1 / ((error_a / error) ** 4 / (n - 1) + (error_b / error) ** 4 / (m - 1))
 
 
-def paired_estimate(differences: ArrayLike, rounding: float = 0.0) -> Estimate | None:
+def paired_estimate(differences: ArrayLike, rounding: float = 0.0) -> MeanDifference | None:
     """Of pairs, by their differences (n,), finite; None where there are fewer than two."""
     values = checked(differences)
     if values.size < 2:
@@ -75,10 +75,10 @@ def paired_estimate(differences: ArrayLike, rounding: float = 0.0) -> Estimate |
     mean, std = mean_std(values)
     if std <= rounding:
         return _constant(mean, rounding, values.size - 1)
-    return Estimate(mean, std / values.size**0.5, values.size - 1)
+    return MeanDifference(mean, std / values.size**0.5, values.size - 1)
 
 
-def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Estimate | None]:
+def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[MeanDifference | None]:
     """Of several methods against one baseline in pairs of one seed, each with the spread of all of them.
 
     Two or three differences hardly say how much they vary. The variance of a difference is therefore taken to be the
@@ -110,7 +110,7 @@ def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Esti
     for place, at in enumerate(tested):
         if variances[place] <= pooled:
             gap = float(np.nanmean(table[at]))
-            apart[at] = Estimate(gap, math.sqrt(pooled / counts[place]), _borrowed(freedom, counts[place] - 1.0))
+            apart[at] = MeanDifference(gap, math.sqrt(pooled / counts[place]), _borrowed(freedom, counts[place] - 1.0))
     return apart
 
 
@@ -135,7 +135,7 @@ def _pooled(table: Floats) -> tuple[Floats, Floats, float, float]:
     counts = (~np.isnan(table)).sum(1).astype(np.float64)
     variances = np.array([mean_std(line[~np.isnan(line)])[1] ** 2 for line in table])
     weights = (counts - 1) / (counts - 1).sum()
-    pooled = float(weights @ variances)
+    pooled = math.fsum(weights * variances)
     if not pooled:
         return counts, variances, 0.0, float(counts.max() - 1)
     return counts, variances, pooled, _pooled_freedom(weights * variances / pooled, counts - 1, _likeness(table))
@@ -149,8 +149,8 @@ def _borrowed(freedom: float, alone: float) -> float:
 def _pooled_freedom(shares: Floats, freedom: Floats, likeness: float) -> float:
     """Of a sum of variances with these shares of it, whose differences correlate with the mean square ``likeness``."""
     scaled = shares / np.sqrt(freedom)
-    apart = float((scaled**2).sum())
-    return 1 / (apart + likeness * (float(scaled.sum()) ** 2 - apart))
+    apart = math.fsum(scaled**2)
+    return 1 / (apart + likeness * (math.fsum(scaled) ** 2 - apart))
 
 
 def _likeness(table: Floats) -> float:
@@ -163,11 +163,16 @@ def _likeness(table: Floats) -> float:
     rows, n = varying.shape
     if rows < 2 or n < 3:
         return 1.0
-    squares = np.asarray(np.corrcoef(varying))[np.triu_indices(rows, 1)] ** 2
+    unit = varying - varying.mean(1, keepdims=True)
+    unit /= np.sqrt((unit**2).sum(1, keepdims=True))
+    # summed in order of size, so that the order of the methods changes no bit
+    products = np.concatenate([(unit[at + 1 :] * unit[at]).sum(1) for at in range(rows)])
+    squares = float(np.sort(products**2).sum())
     by_chance = 1 / (n - 1)
-    return float(np.clip((squares.mean() - by_chance) / (1 - by_chance), 0, 1))
+    likeness: float = (squares / math.comb(rows, 2) - by_chance) / (1 - by_chance)
+    return min(1.0, max(0.0, likeness))
 
 
-def _constant(gap: float, rounding: float, freedom: float) -> Estimate:
+def _constant(gap: float, rounding: float, freedom: float) -> MeanDifference:
     """Of values that do not vary: what rounding alone pulls apart is equal."""
-    return Estimate(0.0 if abs(gap) <= rounding else gap, 0.0, freedom)
+    return MeanDifference(0.0 if abs(gap) <= rounding else gap, 0.0, freedom)
