@@ -253,7 +253,7 @@ def _draw_diagrams(table: Table, request: Request, options: argparse.Namespace, 
 
 def _values(entry: Entry, published: bool) -> tuple[float, ...]:
     if not published:
-        return entry.cell.values
+        return (entry.cell.mean,) if entry.n else ()
     number = entry.planned.published
     return () if math.isnan(number) else (number,)
 
