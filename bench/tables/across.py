@@ -16,7 +16,7 @@ from bench.stats.family import holm
 from bench.stats.reach import refusal
 from bench.stats.samples import Floats, mean_std
 from bench.tables.cells import Cell, Cells
-from bench.tables.claim import DEALT, PAIRED, RANKED, Claim, Compared
+from bench.tables.claim import DEALT, FLIPPED, RANKED, Claim, Compared
 from bench.tables.testing import paired_values
 
 Group = Mapping[str, Mapping[str, tuple[float, ...]]]
@@ -117,7 +117,7 @@ def _on_these(where: Key, group: Rivals, baseline: str, alpha: float, paired: bo
         for (method, sides), p, p_holm in zip(samples.items(), p_values, holm(p_values), strict=True)
     )
     notes = "; ".join(filter(None, (note, left_out)))
-    return Claim(THESE, where, baseline, compared, note=notes, test=PAIRED if paired else DEALT)
+    return Claim(THESE, where, baseline, compared, note=notes, test=FLIPPED if paired else DEALT)
 
 
 def _sides(cell: Cell, base: Cell, paired: bool) -> tuple[Sequence[float], Sequence[float]]:

@@ -12,7 +12,7 @@ from bench.papers.published import Key
 from bench.stats.across import LIKE_THESE
 
 DEALT = "stratified permutation of seeds"
-PAIRED = "sign flips of paired seeds within each dataset"
+FLIPPED = "sign flips of paired seeds within each dataset"
 RANKED = "Wilcoxon's signed-rank test"
 """What sentences call the tests."""
 
