@@ -103,7 +103,7 @@ def _on_these(where: Key, group: Rivals, baseline: str, alpha: float, paired: bo
         unused |= dict.fromkeys(name for name, side in sides.items() if not all(side))
         samples[method] = {name: side for name, side in sides.items() if all(side)}
     samples = {method: sides for method, sides in samples.items() if len(sides) > 1}
-    lacking = "with no seed on both sides" if paired else "of which only summaries are known"
+    lacking = "without a pair of seeds" if paired else "of which only summaries are known"
     left_out = f"left out, as datasets {lacking}: {', '.join(map(one_line, unused))}" if unused else ""
     if not samples:
         note = "not testable: it takes two datasets or more on which a method and the baseline have finished"

@@ -69,7 +69,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Line:
+class RowLabel:
     """A row of panels: a row of the table with its usual n, or a heading."""
 
     label: str
@@ -81,7 +81,7 @@ class Line:
 class Strip:
     """Panels side by side that share their labels. All measures are in inches."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[RowLabel, ...]
     panels: tuple[Panel, ...]
     margin: float
     panel_width: float
@@ -164,25 +164,29 @@ def _strips(plan: TablePlan, drawn: Sequence[Gap]) -> list[Strip]:
     panels = sorted({gap.panel for gap in drawn}, key=lambda panel: (panel[0], panel[1].name))
     blocks = _blocks(_groups(plan, drawn))
     margin = LETTER * max(len(line.label) for block in blocks for line in block) + 0.1
-    width = 2.0 if len(panels) > 1 else 2.4 if len(blocks) > 1 else 3.2
-    shares = np.array_split(np.arange(len(panels)), math.ceil(len(panels) / MOST_ACROSS))
+    width = 2.4 if len(blocks) > 1 else 3.2
+    if len(panels) > 1:
+        fitting = (MOST_WIDTH - margin) / min(MOST_ACROSS, len(panels)) - SPACE
+        width = min(2.0, max(1.6, fitting))
+    across = min(MOST_ACROSS, max(1, int((MOST_WIDTH - margin) / (width + SPACE) + 1e-9)))
+    shares = np.array_split(np.arange(len(panels)), math.ceil(len(panels) / across))
     return [Strip(block, tuple(panels[i] for i in share), margin, width) for block in blocks for share in shares]
 
 
-def _groups(plan: TablePlan, drawn: Sequence[Gap]) -> dict[str, list[Line]]:
+def _groups(plan: TablePlan, drawn: Sequence[Gap]) -> dict[str, list[RowLabel]]:
     """The rows under their headings: the outer labels that tell them apart; none where each would have its own."""
     by_row = dict(sorted(_by(drawn, lambda gap: gap.row).items()))
     keys = _telling([plan.rows[row] for row in by_row])
     headings = [one_line(" / ".join(key[:-1])) for key in keys]
     apart = len({*headings}) in (1, len(keys))
     several = len({gap.baseline for gap in drawn}) > 1
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[RowLabel]] = {}
     for (row, of_row), key, heading in zip(by_row.items(), keys, headings, strict=True):
         label = " / ".join(key) if apart else key[-1]
         if several:
             label += f" to {listed(tuple(dict.fromkeys(gap.baseline for gap in of_row)))}"
         usual = _usual(of_row)
-        groups.setdefault("" if apart else heading, []).append(Line(f"{one_line(label)}, n = {usual}", row, usual))
+        groups.setdefault("" if apart else heading, []).append(RowLabel(f"{one_line(label)}, n = {usual}", row, usual))
     return groups
 
 
@@ -198,11 +202,11 @@ def _usual(drawn: Iterable[Gap]) -> int:
     return max(counts, key=lambda n: (counts[n], n))
 
 
-def _blocks(groups: Mapping[str, Sequence[Line]]) -> list[tuple[Line, ...]]:
+def _blocks(groups: Mapping[str, Sequence[RowLabel]]) -> list[tuple[RowLabel, ...]]:
     """The lines of each panel: whole groups where they fit."""
-    blocks: list[list[Line]] = [[]]
+    blocks: list[list[RowLabel]] = [[]]
     for heading, lines in groups.items():
-        head = [Line(heading)] if heading else []
+        head = [RowLabel(heading)] if heading else []
         parts = math.ceil(len(lines) / (MOST_LINES - len(head)))
         for places in np.array_split(np.arange(len(lines)), parts):
             part = [*head, *(lines[i] for i in places)]
@@ -289,7 +293,7 @@ def _goes_on(gap: Gap, limits: tuple[float, float]) -> bool:
     return gap.ends is not None and (gap.ends[0] < limits[0] or gap.ends[1] > limits[1])
 
 
-def _panel(axes: Axes, lines: Sequence[Line], inside: Mapping[int, Gap], limits: tuple[float, float]) -> None:
+def _panel(axes: Axes, lines: Sequence[RowLabel], inside: Mapping[int, Gap], limits: tuple[float, float]) -> None:
     """The differences of one column; the n of a cell beside it where its label names another."""
     axes.set_xlim(*limits)
     axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -320,7 +324,7 @@ def _draw(axes: Axes, height: float, gap: Gap, limits: tuple[float, float]) -> N
     axes.plot(gap.delta, height, marker="o", markersize=4.2, color=colour, markerfacecolor=fill, markeredgewidth=0.9)
 
 
-def _label_lines(axes: Axes, lines: Sequence[Line]) -> None:
+def _label_lines(axes: Axes, lines: Sequence[RowLabel]) -> None:
     """The labels left of a strip; headings are bold."""
     left = axes.get_xlim()[0]
     for height, line in enumerate(lines):

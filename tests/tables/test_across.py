@@ -122,7 +122,7 @@ def test_pairs_are_runs_of_one_seed_that_both_have() -> None:
     (only,) = claim.compared
     assert (only.datasets, only.p) == (2, stratified_signs([[61, 51], [41.5]], [[60, 50], [40]]))
     assert claim.note.startswith("n = 3 pairs of seeds: the smallest possible p of the stratified paired permutation")
-    assert claim.note.endswith("; left out, as datasets with no seed on both sides: C")
+    assert claim.note.endswith("; left out, as datasets without a pair of seeds: C")
 
 
 def test_datasets_known_by_a_summary_are_left_out_by_name_and_count_among_the_like() -> None:
