@@ -1,4 +1,4 @@
-"""``bench table`` with a test and a claim of one's own, and ``bench figure --kind cd``."""
+"""``bench table`` with a test and a claim of one's own, and ``bench figure`` of gaps and of ranks."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ def test_the_claim_of_the_experiment_gives_way_to_the_one_that_is_typed(
             "a critical-difference diagram is about datasets like these, on which all 3",
         ),
         (["figure", "--kind", "cd", "--source", "published"], "--source published is for the tables of papers"),
+        (["figure", "--kind", "gaps", "--source", "published"], "--source published is for the tables of papers"),
+        (["figure", "--kind", "gaps", "--output", "gaps.svg"], "--output gaps.svg: a figure is a .png or a .pdf"),
         (["figure", "--source", "ours"], "--source ours is for the tables of papers"),
         (["figure", "--kind", "cd", "--output", "cd.jpg"], "--output cd.jpg: a figure is a .png or a .pdf file"),
     ],
@@ -105,6 +107,32 @@ def test_what_makes_no_sense_is_one_line(
     command, *more = arguments
     assert said in refused(capsys, command, mine, *more)
     assert not Path("results/figures").exists()
+
+
+def test_a_figure_of_gaps(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "figure", mine, "--kind", "gaps").splitlines() == [
+        "results/figures/mine-gaps.png",
+        "results/figures/mine-gaps.pdf",
+    ]
+    assert told(capsys, "figure", mine, "--kind", "gaps", "--rates", "15", "--output", "g.png") == "g.png\n"
+    assert Path("g.png").read_bytes().startswith(b"\x89PNG")
+    assert "No such file" in refused(capsys, "figure", mine, "--kind", "gaps", "--output", "nowhere/g.png")
+    Path("plain.yaml").write_text(EXPERIMENT.replace("baseline: CE\n", "").partition("table:")[0], encoding="utf-8")
+    assert "plain: a figure of gaps is of differences to a baseline, and the table names none" in refused(
+        capsys, "figure", "plain.yaml", "--kind", "gaps"
+    )
+
+
+def test_a_figure_of_gaps_of_a_paper_is_of_our_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, "figure", "gta/table2", "--kind", "gaps", "--source", "published").endswith(
+        "--source published: it is for diagrams (--kind cd); a figure of gaps is of our runs"
+    )
+    assert "nothing to draw: results has no finished run of it; 'bench run gta/table2' trains them" in refused(
+        capsys, "figure", "gta/table2", "--kind", "gaps"
+    )
 
 
 def test_a_diagram_of_published_numbers(

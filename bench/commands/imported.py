@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ examples:
   bench import results.csv --baseline cross-entropy --test permutation
   bench import results.csv --format json
 """
+
+MANY = 10_000
+"""Values from which a test over datasets takes longer than one waits without a word."""
 
 
 def add(commands: Any) -> None:
@@ -91,6 +95,8 @@ def import_command(options: argparse.Namespace) -> int:
         lines = [line for line in lines if line.metric in named]
     elif len(metrics) > 1 and not (format.together and format != FORMATS["csv"]):
         raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
+    if options.across == "these" and len(lines) > MANY and sys.stderr.isatty():
+        say(f"{len(lines)} values are compared over datasets; that takes a while")
     rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
     try:
         title = options.title or options.file.stem

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.sheets.view import Look
     from bench.tables.compare import Entry, Table
 
-KINDS = ("rates", "cd")
+KINDS = ("rates", "gaps", "cd")
 ROW_FORMATS = ("csv", "json", "parquet")
 
 TABLE = """
@@ -46,6 +46,7 @@ FIGURE = """
 examples:
   bench figure demo                            RESULTS/figures/demo.png and .pdf
   bench figure demo --output accuracy.pdf
+  bench figure demo --kind gaps                how far each method is from the baseline, with intervals
   bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
 """
 RUNS = """
@@ -72,14 +73,15 @@ def add(commands: Any) -> None:
     add_intervals(table)
     table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
-    about = "accuracy against sampling rate, or mean ranks over datasets"
+    about = "accuracy against sampling rate, differences to the baseline, or mean ranks over datasets"
     figure = add_target_command(commands, "figure", figure_command, about, FIGURE)
     figure.add_argument(
         "--kind",
         choices=KINDS,
         default="rates",
         metavar="KIND",
-        help="rates (default), or cd: a critical-difference diagram of mean ranks over 6 datasets or more",
+        help="rates (default); gaps: the difference of each method to the baseline, with intervals; or cd: a "
+        "critical-difference diagram of mean ranks over 6 datasets or more",
     )
     figure.add_argument(
         "--source", choices=SOURCES[:2], metavar="SOURCE", help="of a paper's table: published or ours (default)"
@@ -203,16 +205,18 @@ def figure_command(options: argparse.Namespace) -> int:
     if options.source and not request.plan.tables[0].is_published:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     if options.source == "published" and options.kind != "cd":
-        raise InputError("--source published: it is for diagrams (--kind cd); a figure of rates is of our runs")
+        raise InputError(
+            f"--source published: it is for diagrams (--kind cd); a figure of {options.kind} is of our runs"
+        )
     typed = next((name for name in ("metric", "selection", "split") if getattr(options, name)), "")
     if options.source == "published" and typed:
         raise InputError(f"--{typed}: published numbers are drawn as printed; it is for --source ours")
     store = request.store
     (table,) = fill(request.plan, store)
     say_damaged(store)
-    draw = _draw_diagrams if options.kind == "cd" else _draw_rates
+    draw = {"rates": _draw_rates, "gaps": _draw_gaps, "cd": _draw_diagrams}
     try:
-        paths = draw(table, request, options, store)
+        paths = draw[options.kind](table, request, options, store)
     except ValueError as error:
         raise InputError(f"{request.target}: {error}") from None
     except OSError as error:
@@ -226,16 +230,30 @@ def _draw_rates(table: Table, request: Request, options: argparse.Namespace, sto
     from bench.tables.figure import figure
     from bench.tables.figures import write_figure
 
-    if not table.finished:
-        raise InputError(
-            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
-            f"'{request.command('run')}' trains them"
-        )
+    _check_finished(table, request, store)
     if options.output is None:
         store.check_writable()
         return write_figure(table, store.root / "figures", request.plan.variant.replace("/", "-"))
     figure(table, [options.output])
     return [options.output]
+
+
+def _draw_gaps(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
+    """Draw the difference of each method to its baseline."""
+    from bench.tables.figures import write_gaps
+
+    _check_finished(table, request, store)
+    if options.output is None:
+        store.check_writable()
+    return write_gaps(table, request.plan.variant.replace("/", "-"), store.root / "figures", options.output)
+
+
+def _check_finished(table: Table, request: Request, store: Store) -> None:
+    if not table.finished:
+        raise InputError(
+            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
+            f"'{request.command('run')}' trains them"
+        )
 
 
 def _draw_diagrams(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
@@ -261,7 +279,7 @@ def _draw_diagrams(table: Table, request: Request, options: argparse.Namespace, 
 
 def _values(entry: Entry, published: bool) -> tuple[float, ...]:
     if not published:
-        return entry.cell.values
+        return (entry.cell.mean,) if entry.n else ()
     number = entry.planned.published
     return () if math.isnan(number) else (number,)
 

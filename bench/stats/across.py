@@ -10,21 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bench.stats.family import holm
 from bench.stats.reach import refusal, require
 from bench.stats.samples import Floats, check_share, checked
-from bench.stats.two import pairs_beyond, slack
+from bench.stats.two import MOST_EXACT, pairs_beyond, signed_sums, slack, subset_sums
 
 THESE = "on these datasets"
 LIKE_THESE = "on datasets like these"
 
 MOST_SUMS = 1_000_000
 """Sums of one half of the datasets up to which the stratified test is counted out."""
+
+MOST_LISTED = 2**16
+"""Ways to deal the values of some datasets up to which they are listed, to be drawn from."""
+
+SIGNS_LISTED = 12
+"""Pairs whose choices of signs are listed, to be drawn from."""
+
+BLOCK = 20
+"""Values of one dataset whose subsets are listed, to be drawn from, where all of its are too many."""
+
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,44 @@ def stratified_permutation(
     if all(math.prod(ways[i] for i in half) <= MOST_SUMS for half in halves):
         left, right = (_sums([samples[i] for i in half]) for half in halves)
         return pairs_beyond(left, right, bound) / math.prod(ways)
+    drawn = _drawn(samples, np.random.default_rng(seed), draws)
+    return (1 + int((np.abs(drawn) >= bound).sum())) / (1 + draws)
+
+
+def stratified_signs(a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, seed: int = 0, draws: int = 99_999) -> float:
+    """As ``stratified_permutation`` for pairs, in (0, 1]: each pair's difference may have either sign.
+
+    For runs that share something on purpose, as ``bench.stats.two.paired_t`` is. The statistic is the mean over
+    datasets of the mean difference. Counted out exactly up to ``MOST_EXACT`` pairs of all datasets together, drawn
+    beyond. Neither the order of the datasets nor which method is the first changes anything.
+
+    Args:
+        a: the first method's values on each dataset, each (n_d,) with n_d >= 1, finite.
+        b: the second's; ``b[d][i]`` shares its seed with ``a[d][i]``.
+        seed: of the draws, where it comes to them.
+        draws: how many.
+
+    Raises:
+        ValueError: there are no datasets, or not as many of both, or a sample is empty, not 1-d or not finite, or the
+            lengths of two differ.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"both methods need values on the same datasets; there are {len(a)} and {len(b)}")
+    samples = [(checked(x), checked(y)) for x, y in zip(a, b, strict=True)]
+    if any(not x.size or x.size != y.size for x, y in samples):
+        counts = ", ".join(f"{x.size} and {y.size}" for x, y in samples)
+        raise ValueError(f"every dataset needs pairs, as many values of both methods; there are {counts}")
+    shares = np.concatenate([(x - y) / x.size for x, y in samples])
+    bound = abs(math.fsum(shares)) - math.fsum(slack(x, y) / x.size for x, y in samples)
+    ordered = np.sort(np.abs(shares))
+    if ordered.size <= MOST_EXACT:
+        # turning all signs turns the sum's, so the largest share may keep its own
+        left, right = signed_sums(ordered[:-1:2]) + ordered[-1], signed_sums(ordered[1:-1:2])
+        return float(pairs_beyond(left, right, bound) / 2.0 ** (ordered.size - 1))
     generator = np.random.default_rng(seed)
-    drawn = sum(_drawn(x, y, generator, draws) for x, y in samples)
+    drawn = np.zeros(draws)
+    for start in range(0, ordered.size, SIGNS_LISTED):
+        drawn += generator.choice(signed_sums(ordered[start : start + SIGNS_LISTED]), draws)
     return (1 + int((np.abs(drawn) >= bound).sum())) / (1 + draws)
 
 
@@ -243,15 +291,67 @@ def _sums(samples: Sequence[tuple[Floats, Floats]]) -> Floats:
     """The sums over datasets of the differences of means, for every way to deal the values."""
     sums = np.zeros(1)
     for x, y in samples:
-        values = np.concatenate([x, y])
-        first = values[list(combinations(range(values.size), x.size))].sum(1)
-        gaps = first / x.size - (values.sum() - first) / y.size
-        sums = (sums[:, None] + gaps[None]).ravel()
+        sums = np.add.outer(sums, _gaps(x, y)).ravel()
     return sums
 
 
-def _drawn(x: Floats, y: Floats, generator: np.random.Generator, draws: int) -> Floats:
-    """Differences of means of one dataset, its values dealt at random: (draws,)."""
+def _gaps(x: Floats, y: Floats) -> Floats:
+    """The differences of means of one dataset, for every way to deal its values."""
     values = np.concatenate([x, y])
-    dealt = generator.permuted(np.tile(values, (draws, 1)), axis=1)
-    return np.asarray(dealt[:, : x.size].mean(1) - dealt[:, x.size :].mean(1))
+    first = values[_subsets(values.size, x.size)].sum(1)
+    return np.asarray(first / x.size - (values.sum() - first) / y.size)
+
+
+@lru_cache(maxsize=4)
+def _subsets(count: int, size: int) -> Places:
+    """All choices of ``size`` places of ``count``: (choices, size)."""
+    return np.array(list(combinations(range(count), size)), dtype=np.intp)
+
+
+def _drawn(samples: Sequence[tuple[Floats, Floats]], generator: np.random.Generator, draws: int) -> Floats:
+    """Sums over datasets of the differences of means, the values of each dealt at random: (draws,).
+
+    A way to deal several small datasets at once is drawn from the list of all.
+    """
+    drawn, listed = np.zeros(draws), np.zeros(1)
+    for x, y in samples:
+        ways = math.comb(x.size + y.size, x.size)
+        if ways > MOST_LISTED:
+            drawn += _dealt(x, y, generator, draws)
+            continue
+        if listed.size * ways > MOST_LISTED:
+            drawn += generator.choice(listed, draws)
+            listed = np.zeros(1)
+        listed = np.add.outer(listed, _gaps(x, y)).ravel()
+    return np.asarray(drawn + generator.choice(listed, draws))
+
+
+def _dealt(x: Floats, y: Floats, generator: np.random.Generator, draws: int) -> Floats:
+    """Differences of means of one dataset with too many ways to list them: (draws,).
+
+    Of each block of the values it is drawn how many the first sample has of them, and then which.
+    """
+    values, first = np.concatenate([x, y]), np.zeros(draws)
+    rest, wanted = values.size, np.full(draws, x.size)
+    for block in np.array_split(values, math.ceil(values.size / BLOCK)):
+        rest -= block.size
+        taken = _taken(block.size, rest, wanted, generator)
+        sums = subset_sums(block)
+        sizes = np.array([subsets.size for subsets in sums])
+        starts = np.cumsum(sizes) - sizes
+        places = starts[taken] + (generator.random(draws) * sizes[taken]).astype(np.intp)
+        first += np.concatenate(sums)[places]
+        wanted = wanted - taken
+    return np.asarray(first / x.size - (values.sum() - first) / y.size)
+
+
+def _taken(size: int, rest: int, wanted: Places, generator: np.random.Generator) -> Places:
+    """How many of the ``wanted`` values lie among the next ``size`` and not among the ``rest`` behind them."""
+    if not rest:
+        return wanted
+    if wanted.min() < wanted.max():
+        return generator.hypergeometric(size, rest, wanted)
+    # of the same number by its distribution, which is faster
+    all_wanted = int(wanted[0])
+    ways = [math.comb(size, k) * math.comb(rest, all_wanted - k) if k <= all_wanted else 0 for k in range(size + 1)]
+    return generator.choice(size + 1, wanted.size, p=np.array(ways) / sum(ways))

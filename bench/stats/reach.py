@@ -44,6 +44,7 @@ _TESTS = {
     "permutation": _Test("the permutation test", "seeds", 2, _strata),
     "paired_permutation": _Test("the paired permutation test", "pairs of seeds", 1, _signs),
     "stratified_permutation": _Test("the stratified permutation test", "seeds", 0, _strata),
+    "stratified_signs": _Test("the stratified paired permutation test", "pairs of seeds", 1, _signs),
     "wilcoxon": _Test("the Wilcoxon signed-rank test", "datasets", 1, _signs),
     "mcnemar": _Test("McNemar's test", "images on which the two disagree", 1, _signs),
     "kendall": _Test("the test of Kendall's tau", "methods", 1, lambda n: min(1.0, 2 / math.factorial(n))),
@@ -55,9 +56,10 @@ def smallest_p(test: str, *sizes: int) -> float:
 
     Args:
         test: the name of its function: ``welch``, ``paired_t``, ``permutation``, ``paired_permutation``,
-            ``stratified_permutation``, ``wilcoxon``, ``mcnemar``, ``kendall``.
+            ``stratified_permutation``, ``stratified_signs``, ``wilcoxon``, ``mcnemar``, ``kendall``.
         sizes: n and m of two samples (``welch``, ``permutation``); n and m of each dataset, one after the other
-            (``stratified_permutation``); pairs, datasets, images that differ, or ranked methods (the others).
+            (``stratified_permutation``); pairs, those of all datasets together (``stratified_signs``), datasets, images
+            that differ, or ranked methods (the others).
 
     Returns:
         p in [0, 1]: 0 for t-tests, whose p has no floor; nan where the test is not defined (a t-test of n = 1).

@@ -4,56 +4,80 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from bench.notation import one_line
+from bench.notation import fixed, one_line
 from bench.papers.published import Key
-from bench.plan.table import TablePlan
-from bench.stats.across import LIKE_THESE, THESE, over_datasets, stratified_permutation
+from bench.plan.table import PlannedCell, TablePlan
+from bench.stats.across import LIKE_THESE, THESE, over_datasets, stratified_permutation, stratified_signs
 from bench.stats.family import holm
 from bench.stats.reach import refusal
 from bench.stats.samples import Floats, mean_std
-from bench.tables.cells import Cells
-from bench.tables.claim import Claim, Compared
+from bench.tables.cells import Cell, Cells
+from bench.tables.claim import DEALT, FLIPPED, RANKED, Claim, Compared
+from bench.tables.testing import paired_values
 
 Group = Mapping[str, Mapping[str, tuple[float, ...]]]
 """What is compared over datasets: the values of each seed, by method and dataset."""
 
+Rivals = Mapping[str, Mapping[str, tuple[PlannedCell, Cell]]]
+"""As ``Group``, with all that is known of each: cells that have a mean, and how they are printed."""
 
-def by_dataset(plan: TablePlan, values: Sequence[Sequence[tuple[float, ...]]]) -> dict[Key, Group]:
-    """Values of cells, by row and column, by method and dataset, apart for all other labels; averages are left out.
+T = TypeVar("T")
 
-    Rates are kept apart because runs of one dataset at several rates share images; they are not independent.
+
+def by_dataset(plan: TablePlan, grid: Sequence[Sequence[T | None]]) -> dict[Key, dict[str, dict[str, T]]]:
+    """What a grid has of each cell, by method and dataset, apart for all other labels.
+
+    Averages are left out, and what is None or empty. Rates are kept apart because runs of one dataset at several rates
+    share images; they are not independent.
+
+    Args:
+        plan: its table.
+        grid: such as the values of its cells, by row and column.
     """
-    groups: dict[Key, dict[str, dict[str, tuple[float, ...]]]] = {}
+    groups: dict[Key, dict[str, dict[str, T]]] = {}
     for (row, column), planned in plan.places():
-        if values[row][column] and "dataset" in planned.axes:
+        item = grid[row][column]
+        if item and "dataset" in planned.axes:
             methods = groups.setdefault(planned.where, {})
-            methods.setdefault(planned.name, {})[planned.axes["dataset"]] = values[row][column]
-    return {**groups}
+            methods.setdefault(planned.name, {})[planned.axes["dataset"]] = item
+    return groups
 
 
 def claims_of(plan: TablePlan, cells: Cells) -> Iterator[Claim]:
     """What a table claims over its datasets, as its rules ask: methods against the baseline of their contests."""
-    rivals = dict[str, dict[str, None]]()
+    baselines = dict[str, dict[str, None]]()
     for contest in plan.contests:
         for place, base in contest.pairs:
             method, baseline = (plan.cells[row][column].name for row, column in (place, base))
-            rivals.setdefault(baseline, {})[method] = None
-    groups = by_dataset(plan, [[cell.values for cell in line] for line in cells])
+            baselines.setdefault(baseline, {})[method] = None
+    pairs = [zip(planned, line, strict=True) for planned, line in zip(plan.cells, cells, strict=True)]
+    groups = by_dataset(plan, [[pair if pair[1].n else None for pair in line] for line in pairs])
     for where, group in groups.items():
-        for baseline, methods in rivals.items():
-            compared = {name: values for name, values in group.items() if name in methods or name == baseline}
+        for baseline, methods in baselines.items():
+            compared = {name: cells for name, cells in group.items() if name in methods or name == baseline}
             if baseline in compared:
-                claim = claimed(plan.rules.across, where, compared, baseline, plan.rules.alpha)
+                claim = claimed(plan.rules.across, where, compared, baseline, plan.rules.alpha, is_paired(plan))
                 yield replace(claim, decimals=plan.gap_decimals)
 
 
-def claimed(across: str, where: Key, group: Group, baseline: str, alpha: float) -> Claim:
-    """One claim about the methods of a group, ``these`` or ``like-these``, or why it cannot be made."""
-    claim = _on_these if across == "these" else _on_like_these
-    return claim(where, {baseline: group[baseline], **group}, baseline, alpha)
+def is_paired(plan: TablePlan) -> bool:
+    """Whether the runs of one seed are compared as pairs."""
+    return plan.rules.test in ("paired", "pooled")
+
+
+def claimed(across: str, where: Key, group: Rivals, baseline: str, alpha: float, paired: bool = False) -> Claim:
+    """One claim about the methods of a group, ``these`` or ``like-these``, or why it cannot be made.
+
+    ``paired`` says that runs of one seed are pairs; about datasets like these only means count.
+    """
+    group = {baseline: group[baseline], **group}
+    if across == "these":
+        return _on_these(where, group, baseline, alpha, paired)
+    return _on_like_these(where, group, baseline, alpha)
 
 
 def complete(group: Group) -> tuple[list[str], list[str], Floats]:
@@ -64,31 +88,56 @@ def complete(group: Group) -> tuple[list[str], list[str], Floats]:
     return methods, common, np.array(means, dtype=np.float64).reshape(len(common), len(methods))
 
 
-def _datasets(group: Group) -> list[str]:
-    return list(dict.fromkeys(name for values in group.values() for name in values))
+def _datasets(group: Mapping[str, Mapping[str, object]]) -> list[str]:
+    return list(dict.fromkeys(name for items in group.values() for name in items))
 
 
-def _on_these(where: Key, group: Group, baseline: str, alpha: float) -> Claim:
-    shared = {method: [name for name in values if name in group[baseline]] for method, values in group.items()}
-    shared = {method: names for method, names in shared.items() if method != baseline and len(names) > 1}
-    if not shared:
+def _on_these(where: Key, group: Rivals, baseline: str, alpha: float, paired: bool) -> Claim:
+    base = {name: cell for name, (_, cell) in group[baseline].items()}
+    samples: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
+    unused = dict[str, None]()
+    for method, cells in group.items():
+        if method == baseline:
+            continue
+        sides = {name: _sides(cell, base[name], paired) for name, (_, cell) in cells.items() if name in base}
+        unused |= dict.fromkeys(name for name, side in sides.items() if not all(side))
+        samples[method] = {name: side for name, side in sides.items() if all(side)}
+    samples = {method: sides for method, sides in samples.items() if len(sides) > 1}
+    lacking = "without a pair of seeds" if paired else "of which only summaries are known"
+    left_out = f"left out, as datasets {lacking}: {', '.join(map(one_line, unused))}" if unused else ""
+    if not samples:
         note = "not testable: it takes two datasets or more on which a method and the baseline have finished"
-        return Claim(THESE, where, baseline, note=note)
-    p_values, notes = list[float](), list[str]()
-    for method, names in shared.items():
-        samples, base_samples = ([group[side][name] for name in names] for side in (method, baseline))
-        p_values.append(stratified_permutation(samples, base_samples))
-        counts = [len(group[side][name]) for name in names for side in (method, baseline)]
-        notes.append(refusal("stratified_permutation", *counts, alpha=alpha, comparisons=len(shared)))
+        return Claim(THESE, where, baseline, note="; ".join(filter(None, (note, left_out))))
+    test = stratified_signs if paired else stratified_permutation
+    p_values = [test(*map(list, zip(*sides.values(), strict=True))) for sides in samples.values()]
+    reasons = [_out_of_reach([*sides.values()], paired, alpha, len(samples)) for sides in samples.values()]
+    note = reasons[0] if all(reasons) else ""
     compared = tuple(
-        Compared(method, _gap(group, method, baseline, names), len(names), p, float(p_holm))
-        for (method, names), p, p_holm in zip(shared.items(), p_values, holm(p_values), strict=True)
+        _compared(group, method, baseline, [*sides], p, float(p_holm))
+        for (method, sides), p, p_holm in zip(samples.items(), p_values, holm(p_values), strict=True)
     )
-    return Claim(THESE, where, baseline, compared, note=notes[0] if all(notes) else "")
+    notes = "; ".join(filter(None, (note, left_out)))
+    return Claim(THESE, where, baseline, compared, note=notes, test=FLIPPED if paired else DEALT)
 
 
-def _on_like_these(where: Key, group: Group, baseline: str, alpha: float) -> Claim:
-    methods, common, means = complete(group)
+def _sides(cell: Cell, base: Cell, paired: bool) -> tuple[Sequence[float], Sequence[float]]:
+    """The values of a method and the baseline on one dataset; empty where they cannot be tested."""
+    return paired_values(cell, base) if paired else (cell.values, base.values)
+
+
+def _out_of_reach(
+    sides: Sequence[tuple[Sequence[float], Sequence[float]]], paired: bool, alpha: float, comparisons: int
+) -> str:
+    counts = [len(side) for pair in sides for side in pair]
+    if paired:
+        return refusal("stratified_signs", sum(counts) // 2, alpha=alpha, comparisons=comparisons)
+    return refusal("stratified_permutation", *counts, alpha=alpha, comparisons=comparisons)
+
+
+def _on_like_these(where: Key, group: Rivals, baseline: str, alpha: float) -> Claim:
+    methods, common, means = complete(
+        {method: {name: (cell.mean,) for name, (_, cell) in cells.items()} for method, cells in group.items()}
+    )
     if baseline not in methods or len(methods) < 2:
         untestable = "a method and the baseline must have finished on the same datasets"
     elif not common:
@@ -100,21 +149,24 @@ def _on_like_these(where: Key, group: Group, baseline: str, alpha: float) -> Cla
     tests = over_datasets(means, methods.index(baseline), alpha)
     rivals = [method for method in methods if method != baseline]
     compared = tuple(
-        Compared(method, _gap(group, method, baseline, common), len(common), float(p), float(p_holm))
+        _compared(group, method, baseline, common, float(p), float(p_holm))
         for method, p, p_holm in zip(rivals, tests.p, tests.p_holm, strict=True)
     )
     lacking = [one_line(name) for name in _datasets(group) if name not in common]
     left_out = f"left out, as not all methods have finished there: {', '.join(lacking)}" if lacking else ""
-    return Claim(
-        LIKE_THESE,
-        where,
-        baseline,
-        compared,
-        tests.friedman,
-        note="; ".join(filter(None, (tests.note, left_out))),
-    )
+    notes = "; ".join(filter(None, (tests.note, left_out)))
+    return Claim(LIKE_THESE, where, baseline, compared, tests.friedman, notes, test=RANKED)
 
 
-def _gap(group: Group, method: str, baseline: str, names: Sequence[str]) -> float:
-    gaps = [mean_std(group[method][name])[0] - mean_std(group[baseline][name])[0] for name in names]
-    return float(np.mean(gaps))
+def _compared(group: Rivals, method: str, baseline: str, names: Sequence[str], p: float, p_holm: float) -> Compared:
+    """A method of a claim, with its mean gap and how often it is better, worse or alike as printed."""
+    cells, base = group[method], group[baseline]
+    gap = float(np.mean([cells[name][1].mean - base[name][1].mean for name in names]))
+    signs = [_better(*cells[name], base[name][1]) for name in names]
+    return Compared(method, gap, len(names), p, p_holm, signs.count(1), signs.count(0), signs.count(-1))
+
+
+def _better(planned: PlannedCell, cell: Cell, base: Cell) -> int:
+    """1 where a cell is better than the baseline, -1 where it is worse, 0 where they print alike."""
+    first, second = (float(fixed(side.mean, planned.decimals)) for side in (cell, base))
+    return planned.metric.sign * ((first > second) - (first < second))

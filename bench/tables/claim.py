@@ -9,18 +9,29 @@ from typing import Any
 
 from bench.notation import listed, none_if_nan, one_line, signed
 from bench.papers.published import Key
-from bench.stats.across import THESE
+from bench.stats.across import LIKE_THESE
+
+DEALT = "stratified permutation of seeds"
+FLIPPED = "sign flips of paired seeds within each dataset"
+RANKED = "Wilcoxon's signed-rank test"
+"""What sentences call the tests."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A method of a claim: its mean gap to the baseline over ``datasets``, and p before and after Holm's correction."""
+    """A method of a claim: its mean gap to the baseline over ``datasets``, and p before and after Holm's correction.
+
+    ``won``, ``tied`` and ``lost`` count the datasets on which it is better, as good or worse at the printed decimals.
+    """
 
     method: str
     gap: float
     datasets: int
     p: float
     p_holm: float
+    won: int
+    tied: int
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Claim:
         friedman: p that all methods rank alike, for datasets like these; nan for fewer than three methods.
         note: why nothing can be tested or significant, or what was left out.
         decimals: of gaps, as they are told.
+        test: what the test is called.
     """
 
     claim: str
@@ -43,6 +55,7 @@ class Claim:
     friedman: float = math.nan
     note: str = ""
     decimals: int = 2
+    test: str = ""
 
     @property
     def sentence(self) -> str:
@@ -55,13 +68,14 @@ class Claim:
         gaps = []
         for method in self.compared:
             count = "" if over else f", {method.datasets} datasets"
+            record = f", {method.won}/{method.tied}/{method.lost}" if self.claim == LIKE_THESE else ""
             gap = signed(method.gap, self.decimals)
-            gaps.append(f"{one_line(method.method)} {gap} (p = {method.p_holm:.3g}{count})")
+            gaps.append(f"{one_line(method.method)} {gap} (p = {method.p_holm:.3g}{record}{count})")
         methods = f"the {len(gaps)} methods" if len(gaps) > 1 else "one method"
-        test = "stratified permutation of seeds" if self.claim == THESE else "Wilcoxon's signed-rank test"
-        omnibus = "" if math.isnan(self.friedman) else f"; Friedman's test of all methods p = {self.friedman:.3g}"
-        note = f"; {self.note}" if self.note else ""
-        tests = f"{test}, Holm-corrected over {methods}{omnibus}{note}"
+        corrected = f"{self.test}, Holm-corrected over {methods}"
+        omnibus = "" if math.isnan(self.friedman) else f"Friedman's test of all methods p = {self.friedman:.3g}"
+        counts = "datasets won/tied/lost, as printed" if self.claim == LIKE_THESE else ""
+        tests = "; ".join(filter(None, (corrected, omnibus, counts, self.note)))
         return f"{head}: {listed(tuple(gaps))} against {one_line(self.baseline)}{over} ({tests})."
 
     @property

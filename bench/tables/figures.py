@@ -23,6 +23,34 @@ def write_figure(table: Table, folder: Path, name: str) -> list[Path]:
     return paths
 
 
+def write_gaps(table: Table, name: str, folder: Path, output: Path | None = None) -> list[Path]:
+    """Draw the difference of each method to its baseline, with intervals, as PNG and PDF. Returns the paths.
+
+    Args:
+        table: with a baseline.
+        name: what it is of, and of the files: ``NAME-gaps.png``.
+        folder: where they are written.
+        output: one file instead, .png or .pdf.
+
+    Raises:
+        InputError: the table has no baseline, or no method has finished where its baseline has, or there are too many
+            for a page; nothing is written.
+    """
+    if not table.plan.baseline:
+        raise InputError(f"{name}: a figure of gaps is of differences to a baseline, and the table names none")
+    from bench.tables.gaps import gaps, page_of  # matplotlib: only when something is drawn
+
+    try:
+        page_of(table)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    if output is None:
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [output] if output else [folder / f"{name}-gaps{suffix}" for suffix in (".png", ".pdf")]
+    gaps(table, files)
+    return files
+
+
 def write_diagrams(
     groups: Mapping[Key, Group],
     name: str,

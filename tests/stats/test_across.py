@@ -6,27 +6,30 @@ import math
 from importlib import import_module
 from itertools import combinations, product
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare
+from scipy.stats import friedmanchisquare, ttest_ind
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from bench.stats.across import (
+    MOST_LISTED,
     cliques,
     critical_difference,
     friedman,
     mean_ranks,
     over_datasets,
     stratified_permutation,
+    stratified_signs,
     wilcoxon,
 )
-from bench.stats.reach import OutOfReachError
-from bench.stats.two import permutation
+from bench.stats.reach import OutOfReachError, refusal, smallest_p
+from bench.stats.two import paired_permutation, permutation
 from bench.tables.diagram import diagram
 
 Scores = np.ndarray
@@ -82,6 +85,30 @@ class TestStratified:
             assert stratified_permutation([x[::-1] for x in a[::-1]], [x[::-1] for x in b[::-1]], draws=500) == p
             assert n > 3 or stratified_permutation(b, a) == p
 
+    @pytest.mark.parametrize(("n", "m"), [(12, 13), (20, 20), (33, 6)])
+    def test_drawn_from_halves_is_near_the_exact_one(self, n: int, m: int) -> None:
+        """Too many ways to list, of one dataset, which the permutation test can count out."""
+        rng = np.random.default_rng(n)
+        a, b = rng.normal(0, 1, n), rng.normal(0.6, 1, m)
+        exact = permutation(a, b)
+        assert math.comb(n + m, n) > MOST_LISTED
+        p = _drawn_p(a, b)
+        assert 0 < abs(p - exact) < 5 * math.sqrt(exact * (1 - exact) / 20_000)
+
+    def test_of_more_values_than_can_be_halved_is_near_a_t_test(self) -> None:
+        rng = np.random.default_rng(5)
+        a, b = rng.normal(0, 1, 30), rng.normal(0.4, 1, 30)
+        assert stratified_permutation([a], [b], draws=20_000) == pytest.approx(ttest_ind(a, b).pvalue, abs=0.02)
+
+    def test_draws_are_not_dealt_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """128 datasets of 5 seeds a side: two of them have 252² ways, which are listed and drawn from at once."""
+        a, b = np.random.default_rng(6).normal(size=(2, 128, 5))
+        generator = Mock(wraps=np.random.default_rng(0))
+        monkeypatch.setattr(np.random, "default_rng", lambda seed: generator)
+        stratified_permutation([*a], [*b], draws=100)
+        assert {call[0] for call in generator.method_calls} == {"choice"}
+        assert generator.choice.call_count == 64
+
     @pytest.mark.parametrize(
         ("a", "b", "said"),
         [([], [], "0 and 0"), ([[1.0]], [], "1 and 0"), ([[]], [[1.0]], "a value"), ([[math.nan]], [[1.0]], "finite")],
@@ -89,6 +116,90 @@ class TestStratified:
     def test_refuses(self, a: list[list[float]], b: list[list[float]], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             stratified_permutation(a, b)
+
+
+def _drawn_p(a: Scores, b: Scores) -> float:
+    """The stratified p, drawn: a dataset on which nothing can change makes one ways too many to count out."""
+    return stratified_permutation([a, np.zeros(24)], [b, np.zeros(24)], draws=20_000)
+
+
+class TestStratifiedSigns:
+    def test_is_the_definition(self) -> None:
+        rng = np.random.default_rng(0)
+        a = [rng.integers(0, 9, n).astype(float) for n in (3, 1, 4)]
+        b = [rng.integers(0, 9, n).astype(float) for n in (3, 1, 4)]
+        ways = [
+            sum(np.mean(np.array(signs[at : at + x.size]) * (x - y)) for at, x, y in zip((0, 3, 4), a, b, strict=True))
+            for signs in product([-1, 1], repeat=8)
+        ]
+        observed = abs(sum(np.mean(x - y) for x, y in zip(a, b, strict=True)))
+        expected = float(np.mean(np.abs(ways) >= observed - 1e-9))
+        assert 0.1 < expected < 0.9
+        assert stratified_signs(a, b) == expected
+
+    def test_of_one_dataset_is_the_paired_permutation_test(self) -> None:
+        rng = np.random.default_rng(1)
+        for n in (1, 2, 7, 24):
+            a, b = rng.normal(80, 1, n), rng.normal(80.5, 1, n)
+            assert stratified_signs([a], [b]) == paired_permutation(a, b)
+
+    def test_sees_what_dealing_the_seeds_cannot(self) -> None:
+        """The seeds of a dataset differ by far more than the methods, which differ by one in each."""
+        rng = np.random.default_rng(2)
+        b = [rng.normal(70, 3, 3) for _ in range(3)]
+        a = [x + 1 + rng.uniform(-0.1, 0.1, 3) for x in b]
+        assert stratified_signs(a, b) == 2 / 2**9
+        assert stratified_permutation(a, b) > 0.1
+
+    def test_a_dataset_counts_once_however_many_pairs_it_has(self) -> None:
+        """Two pairs at +3 on one dataset, six at −1 on the other: the mean of the means is +1, and not zero."""
+        a, b = [[3.0] * 2, [0.0] * 6], [[0.0] * 2, [1.0] * 6]
+        ways = [3 * np.mean(s[:2]) - np.mean(s[2:]) for s in product([-1, 1], repeat=8)]
+        assert stratified_signs(a, b) == np.mean(np.abs(ways) >= 2 - 1e-9)
+
+    def test_of_many_pairs_is_drawn_and_near_the_exact_one(self) -> None:
+        rng = np.random.default_rng(3)
+        a, b = rng.normal(0.4, 1, 36), np.zeros(36)
+        exact = paired_permutation(a, b)
+        alike = np.ones(5)  # pairs whose sign changes nothing
+        p = stratified_signs([a, alike], [b, alike], draws=20_000)
+        assert 0 < abs(p - exact) < 5 * math.sqrt(exact * (1 - exact) / 20_000)
+        assert stratified_signs([a + 100, alike], [b, alike], draws=9) == 0.1
+
+    @pytest.mark.parametrize("n", [3, 12])
+    def test_order_and_which_is_the_first_change_nothing(self, n: int) -> None:
+        rng = np.random.default_rng(4)
+        a, b = ([*rng.normal(size=(4, n))] for _ in range(2))
+        p = stratified_signs(a, b, draws=500)
+        assert stratified_signs([x[::-1] for x in a[::-1]], [x[::-1] for x in b[::-1]], draws=500) == p
+        assert stratified_signs(b, a, draws=500) == p
+
+    def test_differences_that_rounding_pulled_apart_tie(self) -> None:
+        assert 80.3 - 80.2 != 80.2 - 80.1
+        assert stratified_signs([[80.3], [80.1]], [[80.2], [80.2]]) == 1.0
+
+    def test_its_smallest_p_is_that_of_all_pairs(self) -> None:
+        a, b = [[1.0, 2.0], [3.0, 4.0, 5.0]], [[0.0, 0.0], [0.0, 0.0, 0.0]]
+        assert stratified_signs(a, b) == smallest_p("stratified_signs", 5) == 2**-4
+        assert refusal("stratified_signs", 5) == (
+            "n = 5 pairs of seeds: the smallest possible p of the stratified paired permutation test is 0.0625, "
+            "above alpha = 0.05; 6 pairs of seeds can reach 0.0312"
+        )
+        assert refusal("stratified_signs", 6) == ""
+
+    @pytest.mark.parametrize(
+        ("a", "b", "said"),
+        [
+            ([], [], "0 and 0"),
+            ([[1.0]], [], "1 and 0"),
+            ([[1.0], []], [[1.0], []], "1 and 1, 0 and 0"),
+            ([[1.0, 2.0]], [[1.0]], "2 and 1"),
+            ([[math.nan]], [[1.0]], "finite"),
+        ],
+    )
+    def test_refuses(self, a: list[list[float]], b: list[list[float]], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            stratified_signs(a, b)
 
 
 class TestWilcoxon:

@@ -17,10 +17,14 @@ from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
+from bench.metrics import METRICS
+from bench.plan.table import PlannedCell
 from bench.sheets.view import render
-from bench.stats.across import stratified_permutation
+from bench.stats.across import stratified_permutation, stratified_signs
 from bench.stats.family import holm
-from bench.tables.across import Group, by_dataset, claimed, complete
+from bench.stats.samples import Summary
+from bench.tables.across import Group, Rivals, by_dataset, claimed, complete, is_paired
+from bench.tables.cells import Cell
 from bench.tables.compare import Table
 from bench.tables.figures import write_diagrams
 from tests.tables.laid import Layout, Measured, laid, rules
@@ -40,7 +44,7 @@ def cells(gaps: Mapping[str, float], datasets: tuple[str, ...] = DATASETS, rates
     ]
 
 
-def groups(table: Table) -> dict[tuple[str, ...], Group]:
+def groups(table: Table) -> Mapping[tuple[str, ...], Group]:
     return by_dataset(table.plan, [[entry.cell.values for entry in line] for line in table.entries])
 
 
@@ -68,6 +72,85 @@ def test_these_is_the_stratified_permutation_with_holm() -> None:
         p = [stratified_permutation([*group[m].values()], [*group["ce"].values()]) for m in ("bss", "gta")]
         assert [one.p for one in claim.compared] == pytest.approx(p, abs=1e-12)
         assert [one.p_holm for one in claim.compared] == pytest.approx(list(holm(p)), abs=1e-12)
+
+
+def rivals(values: Mapping[str, Mapping[str, tuple[float, ...]]], planned: PlannedCell | None = None) -> Rivals:
+    """Cells with these values of seeds 0, 1, …, by method and dataset."""
+    return {
+        method: {
+            name: (planned or PlannedCell(), Cell(each, tuple(range(len(each))), len(each)))
+            for name, each in row.items()
+        }
+        for method, row in values.items()
+    }
+
+
+SHIFTED = {"A": (60.0, 64.0, 71.0), "B": (40.0, 55.0, 48.0), "C": (80.0, 70.5, 77.0)}
+"""Seeds that differ by far more than methods do."""
+
+
+def test_these_flips_the_signs_of_pairs_where_the_table_compares_pairs() -> None:
+    better = {name: tuple(value + 1 + 0.01 * i for i, value in enumerate(each)) for name, each in SHIFTED.items()}
+    measured = [
+        Measured({"dataset": name, "rate": "15 %", "method": method}, each, 3)
+        for method, row in (("ce", SHIFTED), ("gta", better))
+        for name, each in row.items()
+    ]
+    layout = replace(LAYOUT, across="these")
+    (paired,) = laid(measured, replace(layout, test="paired")).claims
+    (dealt,) = laid(measured, layout).claims
+    assert paired.compared[0].p == stratified_signs([*better.values()], [*SHIFTED.values()]) == 2 / 2**9
+    assert "(sign flips of paired seeds within each dataset, Holm-corrected over one method)" in paired.sentence
+    assert dealt.compared[0].p == stratified_permutation([*better.values()], [*SHIFTED.values()]) > 0.5
+    assert "(stratified permutation of seeds, Holm-corrected over one method)" in dealt.sentence
+    assert (paired.facts["test"], dealt.compared[0].gap) == (paired.test, paired.compared[0].gap)
+
+
+@pytest.mark.parametrize(("test", "paired"), [("paired", True), ("pooled", True), ("welch", False)])
+def test_the_table_s_test_says_whether_runs_are_pairs(test: str, paired: bool) -> None:
+    plan = laid(cells(THREE), LAYOUT).plan
+    assert is_paired(replace(plan, rules=replace(plan.rules, test=test))) is paired
+
+
+def test_pairs_are_runs_of_one_seed_that_both_have() -> None:
+    def side(seeds: tuple[int, ...], *values: float) -> tuple[PlannedCell, Cell]:
+        return PlannedCell(), Cell(values, seeds, 3)
+
+    base = {"A": side((0, 1, 2), 60, 70, 50), "B": side((0, 1, 2), 30, 40, 20), "C": side((0,), 5)}
+    method = {"A": side((2, 0), 51, 61), "B": side((1,), 41.5), "C": side((1,), 99)}
+    claim = claimed("these", (), {"ce": base, "gta": method}, "ce", 0.05, paired=True)
+    (only,) = claim.compared
+    assert (only.datasets, only.p) == (2, stratified_signs([[61, 51], [41.5]], [[60, 50], [40]]))
+    assert claim.note.startswith("n = 3 pairs of seeds: the smallest possible p of the stratified paired permutation")
+    assert claim.note.endswith("; left out, as datasets without a pair of seeds: C")
+
+
+def test_datasets_known_by_a_summary_are_left_out_by_name_and_count_among_the_like() -> None:
+    rng = np.random.default_rng(0)
+    values = {m: {d: tuple(rng.normal(70 + gap, 1, 3)) for d in DATASETS} for m, gap in (("ce", 0), ("gta", 3))}
+    group = {method: dict(row) for method, row in rivals(values).items()}
+    group["ce"]["B"] = PlannedCell(), Cell(planned=3, stated=Summary(70.0, 1.0, 3))
+    these, like = (claimed(across, (), group, "ce", 0.05) for across in ("these", "like-these"))
+    assert (these.compared[0].datasets, like.compared[0].datasets) == (6, 7)
+    assert these.note == "left out, as datasets of which only summaries are known: B"
+    few = {method: {name: row[name] for name in "AB"} for method, row in group.items()}
+    assert claimed("these", (), few, "ce", 0.05).sentence == (
+        "On these datasets: not testable: it takes two datasets or more on which a method and the baseline have "
+        "finished; left out, as datasets of which only summaries are known: B."
+    )
+
+
+@pytest.mark.parametrize(("metric", "record"), [("top1", (3, 2, 2)), ("nll", (2, 2, 3))])
+def test_like_these_counts_what_is_won_tied_and_lost_as_printed(metric: str, record: tuple[int, int, int]) -> None:
+    gaps = (1, 2, 0.2, 0.04, 0, -0.2, -5)  # at one decimal two of them are ties
+    values = {"ce": {d: (50.0,) for d in DATASETS}, "gta": {d: (50 + g,) for d, g in zip(DATASETS, gaps, strict=True)}}
+    planned = PlannedCell(metric=METRICS[metric], decimals=1)
+    claim = claimed("like-these", (), rivals(values, planned), "ce", 0.05)
+    (only,) = claim.compared
+    assert (only.won, only.tied, only.lost) == record
+    assert f"(p = {only.p_holm:.3g}, {'/'.join(map(str, record))}) against ce over 7 datasets" in claim.sentence
+    assert claim.sentence.endswith("; datasets won/tied/lost, as printed).")
+    assert claim.facts["compared"][0]["tied"] == 2
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "html", "latex", "latex-siunitx", "json"])
@@ -131,7 +214,7 @@ def test_order_of_methods_and_datasets_changes_no_p(rows: list[tuple[float, ...]
     table = {name: {str(i): (row[at],) for i, row in enumerate(rows)} for at, name in enumerate(("ce", "bss", "gta"))}
     moved = {name: dict(reversed(table[name].items())) for name in (*order, "ce")}
     for across in ("these", "like-these"):
-        first, second = (claimed(across, (), group, "ce", 0.05) for group in (table, moved))
+        first, second = (claimed(across, (), rivals(group), "ce", 0.05) for group in (table, moved))
         p, q = ({one.method: one.p_holm for one in claim.compared} for claim in (first, second))
         assert p == pytest.approx(q, abs=1e-12)
         assert first.friedman == pytest.approx(second.friedman, abs=1e-12, nan_ok=True)

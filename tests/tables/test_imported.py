@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,26 @@ class TestTable:
         assert "On datasets like these: GTA +" in like
         assert "p = 0.0625" in like
         assert "quoted (quoted) +" not in out + like
+
+    @pytest.mark.parametrize(("terminal", "lines"), [(True, 1), (False, 0)])
+    def test_a_long_test_over_datasets_is_announced_in_a_terminal(
+        self,
+        terminal: bool,
+        lines: int,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("bench.commands.imported.MANY", 4)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+        results = [
+            f"{method},{dataset},{seed},{seed}" for method in ("ce", "GTA") for dataset in "AB" for seed in (1, 2)
+        ]
+        write(folder / "r.csv", results, "method,dataset,seed,value")
+        assert main(["import", "r.csv", "--baseline", "ce", "--across", "these"]) == 0
+        notes = capsys.readouterr().err.splitlines()
+        assert len(notes) == lines
+        assert all(note.startswith("bench: 8 values are compared over datasets") for note in notes)
 
     def test_over_five_datasets_is_refused_with_the_arithmetic(
         self, folder: Path, capsys: pytest.CaptureFixture[str]

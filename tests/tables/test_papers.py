@@ -298,8 +298,8 @@ def test_over_datasets_the_claim_is_named(tmp_path: Path) -> None:
     assert "against CE over 3 datasets (stratified permutation of seeds, Holm-corrected over one method" in these
     (like,) = over(6, "like-these", tmp_path)
     assert like == (
-        "On datasets like these: BSS +4.00 (p = 0.0312) against CE over 6 datasets (Wilcoxon's signed-rank test, "
-        "Holm-corrected over one method)."
+        "On datasets like these: BSS +4.00 (p = 0.0312, 6/0/0) against CE over 6 datasets (Wilcoxon's signed-rank "
+        "test, Holm-corrected over one method; datasets won/tied/lost, as printed)."
     )
 
 

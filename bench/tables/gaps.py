@@ -1,0 +1,336 @@
+"""A forest plot: how far each method is from its baseline, with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bench.metrics import Metric
+from bench.notation import listed, one_line
+from bench.papers.published import Key, telling_labels
+from bench.plan.table import TablePlan
+from bench.tables.compare import Entry, Table
+from bench.tables.figure import COLOURS, save
+from bench.tables.testing import TEST_NAMES
+
+LINE, LETTER = 0.17, 0.057
+"""Inches between two rows, and of a letter of their labels."""
+
+TITLE, TICKS, LABEL, SPACE = 0.22, 0.25, 0.13, 0.3
+"""Inches of a panel's title, of its ticks with numbers, of a line of its label, and between two panels."""
+
+MOST_LINES, MOST_ACROSS = 40, 4
+"""Rows of a panel, and panels that share their labels."""
+
+MOST_WIDTH, MOST_HEIGHT = 10.0, 200.0
+"""Inches of a figure; a page of a PDF is no higher."""
+
+BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+
+T = TypeVar("T", bound=Hashable)
+
+Panel = tuple[int, Metric]
+"""A column, and the metric of what stands in it."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference to a baseline, and where in the figure it stands.
+
+    Attributes:
+        row: of the table.
+        baseline: what the difference is to.
+    """
+
+    row: int
+    panel: Panel
+    entry: Entry
+    baseline: str
+
+    @property
+    def delta(self) -> float:
+        return math.nan if self.entry.delta is None else self.entry.delta
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Of its interval; None where it has none."""
+        low, high = self.entry.low, self.entry.high
+        return None if low is None or high is None else (low, high)
+
+
+@dataclass(frozen=True)
+class RowLabel:
+    """A row of panels: a row of the table with its usual n, or a heading."""
+
+    label: str
+    row: int | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Panels side by side that share their labels. All measures are in inches."""
+
+    lines: tuple[RowLabel, ...]
+    panels: tuple[Panel, ...]
+    margin: float
+    panel_width: float
+
+    @property
+    def width(self) -> float:
+        return self.margin + len(self.panels) * (self.panel_width + SPACE)
+
+    @property
+    def panel_height(self) -> float:
+        return len(self.lines) * LINE
+
+    @property
+    def height(self) -> float:
+        labels = max(len(self.label(metric)) for _, metric in self.panels)
+        return TITLE + self.panel_height + TICKS + labels * LABEL + SPACE / 2
+
+    def label(self, metric: Metric) -> list[str]:
+        """The lines below an axis: what is different, in which unit, and which way is better."""
+        unit = "points" if metric.unit == "%" else metric.unit
+        what = one_line(f"difference in {metric.title}" + f" ({unit})" * bool(unit))
+        better = "← better" if metric.lower else "better →"
+        return [*wrap(what, int(self.panel_width / LETTER), break_on_hyphens=False), better]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a figure holds, and its panels on shelves from top to bottom."""
+
+    gaps: tuple[Gap, ...]
+    shelves: tuple[tuple[Strip, ...], ...]
+
+    @property
+    def width(self) -> float:
+        return max(sum(strip.width for strip in shelf) for shelf in self.shelves)
+
+    @property
+    def height(self) -> float:
+        return sum(max(strip.height for strip in shelf) for shelf in self.shelves)
+
+
+def gaps(table: Table, paths: Iterable[Path]) -> None:
+    """Draw the difference of every method to its baseline, a panel a column, and say which way is better.
+
+    An interval is of its difference alone, at 1 - alpha; what is filled is significant in its family. Where an interval
+    is far longer than most, an arrow says that it goes on. The same table gives the same bytes with the same
+    matplotlib.
+
+    Raises:
+        ValueError: as ``page_of``, or a suffix is unknown.
+    """
+    page = page_of(table)
+    save(paths, lambda: _drawing(table, page), bbox_inches="tight", pad_inches=0.05)
+
+
+def page_of(table: Table) -> Page:
+    """What is drawn of a table, and where. Raises ``ValueError`` where there is nothing, or too much for a page."""
+    drawn = tuple(_gaps(table))
+    if not drawn:
+        raise ValueError("there is nothing to draw: no method has finished where its baseline has")
+    page = Page(drawn, tuple(_shelves(_strips(table.plan, drawn))))
+    if page.height > MOST_HEIGHT:
+        raise ValueError(
+            f"{len(drawn)} differences make a figure {page.height:.0f} inches high, and {MOST_HEIGHT:.0f} are the "
+            "most; choose some methods, datasets or rates"
+        )
+    return page
+
+
+def _gaps(table: Table) -> Iterator[Gap]:
+    bases = {place: base for contest in table.plan.contests for place, base in contest.pairs}
+    for (row, column), entry in table.places():
+        if entry.delta is not None:
+            baseline = table.at(bases[row, column]).planned.name
+            yield Gap(row, (column, entry.planned.metric), entry, baseline)
+
+
+def _strips(plan: TablePlan, drawn: Sequence[Gap]) -> list[Strip]:
+    """All panels, at most ``MOST_LINES`` high and ``MOST_ACROSS`` beside the same labels."""
+    panels = sorted({gap.panel for gap in drawn}, key=lambda panel: (panel[0], panel[1].name))
+    blocks = _blocks(_groups(plan, drawn))
+    margin = LETTER * max(len(line.label) for block in blocks for line in block) + 0.1
+    width = 2.4 if len(blocks) > 1 else 3.2
+    if len(panels) > 1:
+        fitting = (MOST_WIDTH - margin) / min(MOST_ACROSS, len(panels)) - SPACE
+        width = min(2.0, max(1.6, fitting))
+    across = min(MOST_ACROSS, max(1, int((MOST_WIDTH - margin) / (width + SPACE) + 1e-9)))
+    shares = np.array_split(np.arange(len(panels)), math.ceil(len(panels) / across))
+    return [Strip(block, tuple(panels[i] for i in share), margin, width) for block in blocks for share in shares]
+
+
+def _groups(plan: TablePlan, drawn: Sequence[Gap]) -> dict[str, list[RowLabel]]:
+    """The rows under their headings: the outer labels that tell them apart; none where each would have its own."""
+    by_row = dict(sorted(_by(drawn, lambda gap: gap.row).items()))
+    keys = _telling([plan.rows[row] for row in by_row])
+    headings = [one_line(" / ".join(key[:-1])) for key in keys]
+    apart = len({*headings}) in (1, len(keys))
+    several = len({gap.baseline for gap in drawn}) > 1
+    groups: dict[str, list[RowLabel]] = {}
+    for (row, of_row), key, heading in zip(by_row.items(), keys, headings, strict=True):
+        label = " / ".join(key) if apart else key[-1]
+        if several:
+            label += f" to {listed(tuple(dict.fromkeys(gap.baseline for gap in of_row)))}"
+        usual = _usual(of_row)
+        groups.setdefault("" if apart else heading, []).append(RowLabel(f"{one_line(label)}, n = {usual}", row, usual))
+    return groups
+
+
+def _telling(rows: Sequence[Key]) -> list[Key]:
+    """The labels of each row on the levels on which rows differ, and on the innermost."""
+    levels = [*zip(*rows, strict=True)]
+    telling = [level for level in levels[:-1] if len({*level}) > 1] + levels[-1:]
+    return [tuple(filter(None, key)) for key in zip(*telling, strict=True)]
+
+
+def _usual(drawn: Iterable[Gap]) -> int:
+    counts = Counter(gap.entry.n for gap in drawn)
+    return max(counts, key=lambda n: (counts[n], n))
+
+
+def _blocks(groups: Mapping[str, Sequence[RowLabel]]) -> list[tuple[RowLabel, ...]]:
+    """The lines of each panel: whole groups where they fit."""
+    blocks: list[list[RowLabel]] = [[]]
+    for heading, lines in groups.items():
+        head = [RowLabel(heading)] if heading else []
+        parts = math.ceil(len(lines) / (MOST_LINES - len(head)))
+        for places in np.array_split(np.arange(len(lines)), parts):
+            part = [*head, *(lines[i] for i in places)]
+            if blocks[-1] and len(blocks[-1]) + len(part) > MOST_LINES:
+                blocks.append([])
+            blocks[-1] += part
+    return [tuple(block) for block in blocks]
+
+
+def _shelves(strips: Sequence[Strip]) -> list[tuple[Strip, ...]]:
+    """Strips side by side as far as they fit into ``MOST_WIDTH``."""
+    shelves: list[tuple[Strip, ...]] = []
+    for strip in strips:
+        if shelves and sum(each.width for each in (*shelves[-1], strip)) <= MOST_WIDTH:
+            shelves[-1] = (*shelves[-1], strip)
+        else:
+            shelves.append((strip,))
+    return shelves
+
+
+def _drawing(table: Table, page: Page) -> Figure:
+    limits = {metric: _limits(gaps) for metric, gaps in _by(page.gaps, lambda gap: gap.panel[1]).items()}
+    panels = _by(page.gaps, lambda gap: gap.panel)
+    width, top = page.width, page.height
+    title = _title(table, page.gaps, limits, int(14 * max(width, 4.5)))
+    height = top + 0.16 * len(title)
+    drawing = Figure(figsize=(width, height))
+    drawing.suptitle("\n".join(title), y=1, va="top")
+    for shelf in page.shelves:
+        left = 0.0
+        for strip in shelf:
+            for at, panel in enumerate(strip.panels):
+                start = left + strip.margin + at * (strip.panel_width + SPACE)
+                bottom = top - TITLE - strip.panel_height
+                sides = (start / width, bottom / height, strip.panel_width / width, strip.panel_height / height)
+                axes = drawing.add_axes(sides)
+                axes.set_title(one_line(" / ".join(filter(None, telling_labels(table.plan.columns, panel[0])))), pad=3)
+                axes.set_xlabel("\n".join(strip.label(panel[1])), fontsize=7)
+                _panel(axes, strip.lines, {gap.row: gap for gap in panels[panel]}, limits[panel[1]])
+                if at == 0:
+                    _label_lines(axes, strip.lines)
+            left += strip.width
+        top -= max(strip.height for strip in shelf)
+    return drawing
+
+
+def _by(drawn: Iterable[Gap], key: Callable[[Gap], T]) -> dict[T, list[Gap]]:
+    groups: dict[T, list[Gap]] = {}
+    for gap in drawn:
+        groups.setdefault(key(gap), []).append(gap)
+    return groups
+
+
+def _title(table: Table, drawn: Sequence[Gap], limits: Mapping[Metric, tuple[float, float]], width: int) -> list[str]:
+    """What is drawn, and what the signs mean."""
+    rules = table.plan.rules
+    baselines = tuple(dict.fromkeys(one_line(gap.baseline) for gap in drawn))
+    baseline = baselines[0] if len(baselines) == 1 else "the baseline of each"
+    notes = [f"differences to {baseline}"]
+    if any(gap.ends for gap in drawn):
+        notes[0] += f" with {100 * (1 - rules.alpha):g} % intervals, each by itself"
+    if any(gap.entry.p is not None for gap in drawn):
+        notes.append(f"filled: p ≤ {rules.alpha:g} (two-sided {TEST_NAMES[rules.test]}, Holm-corrected)")
+    if any(gap.ends is None for gap in drawn):
+        notes.append("a point alone has no interval (one seed, or no test)")
+    if any(_goes_on(gap, limits[gap.panel[1]]) for gap in drawn):
+        notes.append("arrows: the interval goes on")
+    return [*wrap(one_line(table.heading), width), *wrap("; ".join(notes), width, break_on_hyphens=False)]
+
+
+def _limits(drawn: Sequence[Gap]) -> tuple[float, float]:
+    """Of the axis of a metric: all differences, zero, and as much of the intervals as does not hide them."""
+    deltas = [0.0, *(gap.delta for gap in drawn)]
+    ends = [gap.ends for gap in drawn if gap.ends]
+    halves = [(high - low) / 2 for low, high in ends]
+    room = 2 * max(max(deltas) - min(deltas), float(np.median(halves)) if halves else 0.0)
+    low = max(min([*deltas, *(low for low, _ in ends)]), min(deltas) - room)
+    high = min(max([*deltas, *(high for _, high in ends)]), max(deltas) + room)
+    edge = 0.06 * (high - low) or 1.0
+    return low - edge, high + edge
+
+
+def _goes_on(gap: Gap, limits: tuple[float, float]) -> bool:
+    return gap.ends is not None and (gap.ends[0] < limits[0] or gap.ends[1] > limits[1])
+
+
+def _panel(axes: Axes, lines: Sequence[RowLabel], inside: Mapping[int, Gap], limits: tuple[float, float]) -> None:
+    """The differences of one column; the n of a cell beside it where its label names another."""
+    axes.set_xlim(*limits)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.axvline(0, color="black", linewidth=0.8)
+    for height, line in enumerate(lines):
+        if line.row is None:
+            continue
+        axes.axhline(height, color="0.92", linewidth=0.5, zorder=0)
+        if gap := inside.get(line.row):
+            _draw(axes, height, gap, limits)
+            if gap.entry.n != line.n:
+                right = min(gap.ends[1] if gap.ends else gap.delta, limits[1])
+                _write(axes, f"n = {gap.entry.n}", (right, height), xytext=(5, 0), ha="left", fontsize=6, bbox=BLANK)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw(axes: Axes, height: float, gap: Gap, limits: tuple[float, float]) -> None:
+    colour = COLOURS[0] if gap.entry.significant else "0.25"
+    if gap.ends:
+        ends = np.clip(gap.ends, *limits)
+        axes.plot(ends, [height, height], color=colour, linewidth=1.1, solid_capstyle="butt")
+        for end, whole, arrow in zip(ends, gap.ends, "<>", strict=True):
+            goes_on = end != whole
+            axes.plot(end, height, marker=arrow if goes_on else "|", color=colour, markersize=4, clip_on=False)
+    fill = colour if gap.entry.significant else "white"
+    axes.plot(gap.delta, height, marker="o", markersize=4.2, color=colour, markerfacecolor=fill, markeredgewidth=0.9)
+
+
+def _label_lines(axes: Axes, lines: Sequence[RowLabel]) -> None:
+    """The labels left of a strip; headings are bold."""
+    left = axes.get_xlim()[0]
+    for height, line in enumerate(lines):
+        weight = "bold" if line.row is None else "normal"
+        _write(axes, line.label, (left, height), xytext=(-5, 0), ha="right", fontsize=7, fontweight=weight)
+
+
+def _write(axes: Axes, text: str, place: tuple[float, float], **options: Any) -> None:
+    axes.annotate(text, place, textcoords="offset points", va="center_baseline", annotation_clip=False, **options)
