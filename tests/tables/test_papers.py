@@ -340,8 +340,8 @@ def test_notes_say_what_has_to_be_known(plan: TablePlan) -> None:
         "●: the highest mean within one Dataset and column, shared by printed ties.",
         "○: too near to be told from it, which takes 0.78 to 4.46 points (Hsu's comparisons with the best at 95 %, one "
         "spread for all methods).",
-        "With so few seeds nothing can be told from the best at Clutter / 15%; 7 seeds would tell the baseline from it, "
-        "if the differences are what they seem.",
+        "With so few seeds nothing can be told from the best at Clutter / 15%; 7 seeds would tell the baseline from "
+        "it, if the differences are what they seem.",
         "–: not run, or not finished.",
         "[1] quoted from another paper",
     )
