@@ -13,11 +13,12 @@ from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
+from bench.stats.verdict import Verdict
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
-from bench.tables.judging import SIGNS
+from bench.tables.judging import sign_of
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -251,7 +252,7 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
         delta="" if entry.delta is None else signed(entry.delta, decimals),
         mark=caption.dagger(entry),
         count="" if entry.is_average else caption.count(entry),
-        sign=SIGNS[entry.verdict.word] if entry.verdict else "",
+        sign=sign_of(entry.verdict, decimals) if entry.verdict else "",
         look=mark,
     )
 
@@ -299,7 +300,7 @@ def _wanted(table: Table) -> list[tuple[Place, Entry]]:
 
 
 def _facts(entry: Entry) -> Record:
-    cell, printed, verdict = entry.cell, entry.planned.printed, entry.verdict
+    cell, printed = entry.cell, entry.planned.printed
     return {
         "mean": entry.mean,
         "std": entry.std,
@@ -317,11 +318,21 @@ def _facts(entry: Entry) -> Record:
         "published": none_if_nan(entry.planned.published),
         "published_std": float(printed.std) if printed and printed.std else None,
         "printed": _ascii(printed.value) if printed else None,
-        "verdict": verdict.word if verdict else None,
-        "reason": _ascii(verdict.reason) if verdict else None,
-        "gap": none_if_nan(verdict.gap) if verdict else None,
-        "low": none_if_nan(verdict.low) if verdict else None,
-        "high": none_if_nan(verdict.high) if verdict else None,
+        **_judged(entry),
+    }
+
+
+def _judged(entry: Entry) -> Record:
+    """The verdict on the published number, and on the printed gain over the baseline."""
+    verdict, gain = entry.verdict or Verdict("", ""), entry.gain
+    numbers = {name: getattr(verdict, name) for name in ("gap", "low", "high", "margin", "half_width")}
+    return {
+        "verdict": verdict.word or None,
+        "reason": _ascii(verdict.reason) or None,
+        **{name: none_if_nan(number) for name, number in numbers.items()},
+        "seeds_to_decide": verdict.seeds_to_decide,
+        "claimed_gain": gain.printed if gain else None,
+        "claim": gain.word if gain else None,
     }
 
 

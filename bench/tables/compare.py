@@ -13,11 +13,13 @@ from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats.family import holm, near_best
-from bench.stats.verdict import Verdict
+from bench.stats.verdict import NOT_COMPARABLE, Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
-from bench.tables.judging import verdict_on
+from bench.tables.gains import Gain, gain_of, interval_of
+from bench.tables.judging import verdicts_on
+from bench.tables.margins import printed_gain
 from bench.tables.results import Results, results_of
 from bench.tables.testing import p_value
 
@@ -43,6 +45,7 @@ class Entry:
         near: best, or not distinguishable from the best.
         published_rank: the same as ``rank`` of the published numbers.
         verdict: on the published number; None where there is none, or nothing is run for the table.
+        gain: what ours says of the printed difference to the baseline; None where there is none, or not both are run.
     """
 
     planned: PlannedCell
@@ -60,6 +63,7 @@ class Entry:
     near: bool = False
     published_rank: int = 0
     verdict: Verdict | None = None
+    gain: Gain | None = None
 
     @property
     def n(self) -> int:
@@ -161,8 +165,10 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     for family in families:
         _correct(entries, family, plan.rules.alpha)
     if any(planned.candidates for _, planned in plan.places()):
-        for place, entry in entries.items():
-            entries[place] = replace(entry, verdict=verdict_on(entry.planned, cells, place, plan))
+        for place, verdict in verdicts_on(plan, cells).items():
+            entries[place] = replace(entries[place], verdict=verdict)
+        for contest in plan.contests:
+            _judge_gains(entries, contest, plan)
     grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
     return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else ())
 
@@ -226,6 +232,20 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
             entries[place] = replace(entry, delta=entry.mean - reference.mean, p=none_if_nan(p))
             compared.append(place)
     return compared
+
+
+def _judge_gains(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> None:
+    """What ours says of the printed gains of a contest."""
+    for place, base in contest.pairs:
+        sides = entry, reference = entries[place], entries[base]
+        if entry.delta is None or any(side.planned.ground.other_metric for side in sides):
+            continue
+        low, high = entry.low, entry.high
+        if low is None or high is None:
+            low, high = interval_of(plan.rules.test, entry.cell, reference.cell, plan.rules.alpha)
+        comparable = not any(side.verdict and side.verdict.word == NOT_COMPARABLE for side in sides)
+        gain = gain_of(printed_gain(plan, place, base), entry.delta, low, high, comparable)
+        entries[place] = replace(entry, gain=gain)
 
 
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:

@@ -300,7 +300,8 @@ def test_csv_reads_back() -> None:
     records = list(csv.DictReader(io.StringIO(render(table, "csv"), newline="")))
     assert ",".join(records[0]) == (
         "row,column,dataset,backbone,rate,method,metric,mean,std,n,planned,failed,delta,p,p_holm,significant,best,"
-        "indistinguishable,chosen,note,published,published_std,printed,verdict,reason,gap,low,high"
+        "indistinguishable,chosen,note,published,published_std,printed,verdict,reason,gap,low,high,"
+        "margin,half_width,seeds_to_decide,claimed_gain,claim"
     )
     wanted = [e for e in entries(table) if e.planned.axes]
     assert len(records) == len(wanted)
