@@ -21,7 +21,7 @@ FEW = 2
 """Degrees of freedom up to which a cell borrows. From three on its own deviation tells as much by itself, and a cell
 that is calmer than the others would only lose."""
 
-MOST_BORROWED = (1.0, 3.0)
+MOST_BORROWED = (1.0, 2.5)
 """Degrees of freedom that a cell with none of its own, and one with a single one, may borrow at most. One is right up
 to 3.8 times the others' noise, as nothing of the cell's own would show that it is noisier."""
 
