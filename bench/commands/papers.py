@@ -150,7 +150,7 @@ def _claims_lines(judged: list[tuple[PaperClaim, Judgement, Judgement]]) -> list
     lines += [f"[{number}] {reason}" for reason, number in notes.items()]
     published_verdicts = [published for _, published, _ in judged]
     our_verdicts = [ours for _, _, ours in judged]
-    for who, verdicts in (("published", published_verdicts), ("our runs", our_verdicts)):
+    for who, verdicts in (("published", published_verdicts), ("our runs, by their means alone", our_verdicts)):
         counts = Counter(each.verdict for each in verdicts)
         lines.append(f"{who}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return lines

@@ -107,7 +107,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageSets:
     """The test images of a comparison.
 
     Attributes:
@@ -125,7 +125,7 @@ class Images:
             raise ValueError(f"a test set has at least one image, and likeness is within [-1, 1]; got {self}")
 
 
-NO_IMAGES = Images()
+NO_SETS = ImageSets()
 
 
 def judge(
@@ -134,7 +134,7 @@ def judge(
     margin: float,
     *,
     table: Spread = UNKNOWN,
-    images: Images = NO_IMAGES,
+    images: ImageSets = NO_SETS,
     level: float = LEVEL,
     incomparable: str = "",
     not_run: str = "",
@@ -281,7 +281,7 @@ def _images_clause(
     spread: Spread,
     n: int,
     claimed: Claimed,
-    images: Images,
+    images: ImageSets,
     variance: float,
     level: float,
 ) -> str:
@@ -312,7 +312,7 @@ def _remedy(seeds: int | None, spread: Spread, claimed: Claimed, level: float) -
     )
 
 
-def _test_variance(mean: float, images: Images) -> float:
+def _test_variance(mean: float, images: ImageSets) -> float:
     """Variance of the difference of two accuracies from the choice of test images, in squared points; nan unknown."""
     if images.count is None:
         return math.nan

@@ -14,7 +14,7 @@ from bench.stats.verdict import (
     NOT_RUN,
     SAME,
     Claimed,
-    Images,
+    ImageSets,
     Verdict,
     judge,
     of_runs,
@@ -59,7 +59,7 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
             claims[row, column],
             margins[row, column],
             table=tables.get(_kind(planned), UNKNOWN),
-            images=Images(grounds[row, column].images),
+            images=ImageSets(grounds[row, column].images),
             incomparable=grounds[row, column].differs,
             not_run=cells[row][column].why_empty,
         )

@@ -90,8 +90,8 @@ def _gains(table: Table) -> Iterator[str]:
 def _order(judged: Sequence[Gain]) -> str:
     alike = sum(gain.in_order for gain in judged)
     text = f"the means are in the order of print in {alike} of {len(judged)}"
-    if other := sum(not gain.comparable for gain in judged):
-        text += f"; {other} under a protocol that is not the paper's"
+    if deviating := sum(not gain.comparable for gain in judged):
+        text += f"; {deviating} under a protocol that is not the paper's"
     return text
 
 

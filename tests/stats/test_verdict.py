@@ -21,7 +21,7 @@ from bench.stats.verdict import (
     NOT_RUN,
     SAME,
     Claimed,
-    Images,
+    ImageSets,
     Verdict,
     half_width,
     judge,
@@ -174,23 +174,23 @@ class TestVerdict:
     def test_differs(self) -> None:
         claimed = Claimed(86.0, 0.01, 3)
         assert judge(CALM, claimed, 1.0).word == DIFFERS
-        beyond = judge(CALM, claimed, 1.0, images=Images(100_000)).reason
+        beyond = judge(CALM, claimed, 1.0, images=ImageSets(100_000)).reason
         assert "beyond ± 1.000, and is beyond what another 100000 test images could make up (± 0.2" in beyond
-        within = judge(CALM, claimed, 1.0, images=Images(1000)).reason
+        within = judge(CALM, claimed, 1.0, images=ImageSets(1000)).reason
         assert "beyond ± 1.000; another 1000 test images could make up ± 2." in within
         assert "of it" in within
 
     def test_where_outcomes_are_alike_fewer_images_make_it_up(self) -> None:
         claimed = Claimed(86.0, 0.01, 3)
-        assert "and is beyond" in judge(CALM, claimed, 1.0, images=Images(1000, likeness=0.95)).reason
+        assert "and is beyond" in judge(CALM, claimed, 1.0, images=ImageSets(1000, likeness=0.95)).reason
 
     def test_of_another_test_set_has_both_errors(self) -> None:
-        found = judge(CALM, Claimed(86.5, 0.01, 3), 1.0, images=Images(5000, 500)).reason
+        found = judge(CALM, Claimed(86.5, 0.01, 3), 1.0, images=ImageSets(5000, 500)).reason
         expected = norm.ppf(0.95) * math.sqrt(85.255 * 14.745 * (1 / 5000 + 1 / 500))
         assert f"the choice of 5000 test images here and 500 there could make up ± {expected:.3f} of it" in found
 
     def test_test_images_never_make_it_the_same(self) -> None:
-        for images in (Images(), Images(10), Images(10_000)):
+        for images in (ImageSets(), ImageSets(10), ImageSets(10_000)):
             assert judge(CALM, Claimed(86.0, 0.01, 3), 1.0, images=images).word == DIFFERS
 
     def test_not_comparable_says_how(self) -> None:
@@ -206,7 +206,7 @@ class TestVerdict:
 
     def test_of_one_seed(self) -> None:
         """Without any deviation nothing can be told; that of other cells or the printed one serves."""
-        alone = judge(Summary(84.0), Claimed(90.0), 1.0, images=Images(5000))
+        alone = judge(Summary(84.0), Claimed(90.0), 1.0, images=ImageSets(5000))
         assert alone.word == CANNOT_TELL
         assert alone.reason.startswith("off by 6.000; one seed here and no ± printed, here or in another cell")
         assert math.isnan(alone.half_width)
@@ -228,7 +228,7 @@ class TestVerdict:
 
     @given(st.permutations([83.0, 83.7, 84.9, 85.0]), st.floats(60, 99))
     def test_order_of_seeds_changes_nothing(self, values: list[float], printed: float) -> None:
-        claimed, images = Claimed(printed), Images(500)
+        claimed, images = Claimed(printed), ImageSets(500)
         found = judge(summary(values), claimed, 1.0, images=images)
         assert found == judge(summary(sorted(values)), claimed, 1.0, images=images)
 
@@ -238,7 +238,7 @@ class TestVerdict:
             ({"level": 95.0}, "level"),
             ({"margin": 0.0}, "a margin is above 0"),
             ({"margin": math.nan}, "a margin is above 0"),
-            ({"images": Images(10), "ours": Summary(300.0)}, "0 to 100 %"),
+            ({"images": ImageSets(10), "ours": Summary(300.0)}, "0 to 100 %"),
         ],
     )
     def test_refuses(self, arguments: dict[str, object], said: str) -> None:
@@ -248,7 +248,7 @@ class TestVerdict:
     def test_refuses_images_that_there_cannot_be(self) -> None:
         for bad in ({"count": 0}, {"count": 5, "others": 0}, {"count": 5, "likeness": 1.5}):
             with pytest.raises(ValueError, match="at least one image"):
-                Images(**bad)
+                ImageSets(**bad)
 
     def test_refuses_published_nonsense(self) -> None:
         for bad in ({"runs": 0}, {"std": -1.0}, {"decimals": -1}):

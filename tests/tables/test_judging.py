@@ -22,7 +22,7 @@ from bench.sheets.sheet import Sheet
 from bench.sheets.view import Look, sheet_of
 from bench.stats.pooling import pooled
 from bench.stats.samples import summary
-from bench.stats.verdict import Claimed, Images, judge, of_runs
+from bench.stats.verdict import Claimed, ImageSets, judge, of_runs
 from bench.tables.judging import SIGNS
 from tests.tables.small import facts, filled, plain, results
 
@@ -178,7 +178,7 @@ def verdict(found: Sheet, row: str, column: str) -> dict[str, object]:
 
 def test_a_cell_has_the_verdict_of_judge(folder: Path) -> None:
     found = sheet(folder, "ours")
-    expected = judge(summary(VALUES[0, 0]), Claimed(90.0, 0.1, 3, 1), 0.25, images=Images(597))
+    expected = judge(summary(VALUES[0, 0]), Claimed(90.0, 0.1, 3, 1), 0.25, images=ImageSets(597))
     assert verdict(found, "Digits / Fine-tune", "15%") == {
         "verdict": "same",
         "reason": expected.reason.replace("−", "-").replace("±", "+-"),
@@ -221,7 +221,7 @@ def test_an_average_is_judged_by_the_averages_of_the_seeds_that_all_its_columns_
     claimed = Claimed(92.9, runs=3, decimals=1)
     spreads = [of_runs(ours, claimed) for ours in (summary(means), base)]  # averages are pooled with averages
     table = pooled([spread.std for spread in spreads], [spread.freedom for spread in spreads])
-    expected = judge(summary(means), claimed, 0.15, table=table, images=Images(597))
+    expected = judge(summary(means), claimed, 0.15, table=table, images=ImageSets(597))
     assert len(means) == seeds
     assert facts(found, "Digits / BSS", "Avg.")["verdict"] == expected.word
     assert [facts(found, "Digits / BSS", "Avg.")[end] for end in ("gap", "low", "high")] == pytest.approx(
