@@ -13,12 +13,12 @@ from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
-from bench.stats.verdict import Verdict
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import sign_of
+from bench.tables.verdicts import verdict_facts
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -318,21 +318,7 @@ def _facts(entry: Entry) -> Record:
         "published": none_if_nan(entry.planned.published),
         "published_std": float(printed.std) if printed and printed.std else None,
         "printed": _ascii(printed.value) if printed else None,
-        **_judged(entry),
-    }
-
-
-def _judged(entry: Entry) -> Record:
-    """The verdict on the published number, and on the printed gain over the baseline."""
-    verdict, gain = entry.verdict or Verdict("", ""), entry.gain
-    numbers = {name: getattr(verdict, name) for name in ("gap", "low", "high", "margin", "half_width")}
-    return {
-        "verdict": verdict.word or None,
-        "reason": _ascii(verdict.reason) or None,
-        **{name: none_if_nan(number) for name, number in numbers.items()},
-        "seeds_to_decide": verdict.seeds_to_decide,
-        "claimed_gain": gain.printed if gain else None,
-        "claim": gain.word if gain else None,
+        **{name: _ascii(fact) if isinstance(fact, str) else fact for name, fact in verdict_facts(entry).items()},
     }
 
 

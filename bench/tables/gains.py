@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from bench.stats.samples import t_interval
-from bench.stats.two import welch_freedom
 from bench.stats.verdict import CANNOT_TELL
 from bench.tables.cells import Cell
 from bench.tables.testing import paired_values
@@ -70,8 +69,9 @@ def interval_of(test: str, a: Cell, b: Cell, alpha: float) -> tuple[float, float
     ours, base = a.summary, b.summary
     if ours is None or base is None or min(ours.n, base.n) < 2 or math.isnan(ours.std + base.std):
         return math.nan, math.nan
-    gap, errors = ours.mean - base.mean, (ours.std / ours.n**0.5, base.std / base.n**0.5)
-    if not any(errors):
+    gap, squares = ours.mean - base.mean, (ours.std**2 / ours.n, base.std**2 / base.n)
+    if not any(squares):
         return gap, gap
-    half = float(stdtrit(welch_freedom(*errors, ours.n, base.n), 1 - alpha / 2)) * math.hypot(*errors)
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / (ours.n - 1) + squares[1] ** 2 / (base.n - 1))
+    half = float(stdtrit(freedom, 1 - alpha / 2)) * math.sqrt(sum(squares))
     return gap - half, gap + half

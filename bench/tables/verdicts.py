@@ -1,4 +1,4 @@
-"""What the verdicts of a table say together, as sentences: signs and margins, claimed gains, and the order of rows."""
+"""What the verdicts of a table say, for machines and in sentences: signs and margins, claimed gains, order of rows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.notation import fixed
+from bench.notation import fixed, none_if_nan
 from bench.papers.published import Key
 from bench.plan.table import Contest
 from bench.stats.agreement import Agreement, rank_agreement
 from bench.stats.verdict import CANNOT_TELL, LEVEL, NOT_COMPARABLE, NOT_RUN, Verdict, summary
-from bench.tables.compare import Table
+from bench.tables.compare import Entry, Table
 from bench.tables.gains import IS_THERE, REVERSED, Gain
 from bench.tables.judging import SIGNS
 
@@ -35,6 +35,20 @@ def verdict_sentences(table: Table) -> Iterator[str]:
         yield f"Not comparable: {'; '.join(reasons)}."
     yield from _gains(table)
     yield from _agreement(table)
+
+
+def verdict_facts(entry: Entry) -> dict[str, str | float | None]:
+    """The verdict on a published number and on the printed gain over the baseline; None is what does not exist."""
+    verdict, gain = entry.verdict or Verdict("", ""), entry.gain
+    numbers = {name: getattr(verdict, name) for name in ("gap", "low", "high", "margin", "half_width")}
+    return {
+        "verdict": verdict.word or None,
+        "reason": verdict.reason or None,
+        **{name: none_if_nan(number) for name, number in numbers.items()},
+        "seeds_to_decide": verdict.seeds_to_decide,
+        "claimed_gain": gain.printed if gain else None,
+        "claim": gain.word if gain else None,
+    }
 
 
 def _margin(table: Table, judged: Sequence[Verdict]) -> str:
