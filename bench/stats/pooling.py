@@ -57,8 +57,8 @@ def guarded(
 ) -> tuple[Floats, Floats]:
     """The standard deviation by which a cell is judged, with its degrees of freedom.
 
-    That of all cells together where the cell has few runs, unless its own is larger; else its own. Arguments may be
-    arrays of one shape, for many cells at once.
+    That of all cells together where the cell has few runs, or runs that are all equal, unless its own is larger; else
+    its own. Arguments may be arrays of one shape, for many cells at once.
 
     Args:
         own_std: of the cell's runs; of no account where ``own_df`` is 0.
@@ -74,7 +74,7 @@ def guarded(
     )
     has_own, has_pooled = own_df > 0, pooled_df > 0
     is_calm = ~has_own | (own_std <= pooled_std)
-    borrows = has_pooled & (own_df <= FEW) & is_calm
+    borrows = has_pooled & is_calm & ((own_df <= FEW) | (own_std == 0))
     most = np.select([own_df < 1, own_df < 2], MOST_BORROWED, default=math.inf)
     std = np.where(borrows, pooled_std, np.where(has_own, own_std, math.nan))
     return std, np.where(borrows, np.minimum(pooled_df, most), own_df)

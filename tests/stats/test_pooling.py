@@ -28,6 +28,8 @@ def test_pooled_is_the_root_of_the_mean_square_by_degrees_of_freedom() -> None:
         (1.0, 2, (1.5, 48), (1.5, 48)),
         (1.6, 2, (1.5, 48), (1.6, 2)),  # a noisy cell never borrows calm
         (1.0, 3, (1.5, 48), (1.0, 3)),  # it has runs enough of its own
+        (0.0, 9, (1.5, 48), (1.5, 48)),  # equal runs do not show that there is no noise
+        (0.0, 9, (0.0, 48), (0.0, 48)),
         (1.0, 1, (1.5, 48), (1.5, 2.5)),
         (1.0, 1, (1.5, 2), (1.5, 2)),
         (math.nan, 0, (1.5, 48), (1.5, 1)),
