@@ -27,7 +27,6 @@ from bench.stats.family import holm
 from bench.stats.items import mcnemar, paired_bootstrap
 from bench.stats.samples import Floats, summary, t_interval
 from bench.stats.two import paired_permutation, paired_t, permutation, welch
-from bench.stats.verdict import half_width
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -124,19 +123,6 @@ def off_interval(rng: Rng, n: int, ratio: float) -> bool:
     return not low <= 0 <= high
 
 
-def off_prediction(published_runs: int) -> Trial:
-    """A published mean of so many runs (0: as many as ours) of the same procedure lies outside our interval."""
-
-    def trial(rng: Rng, n: int, ratio: float) -> bool:
-        m = published_runs or n
-        ours, theirs = rng.normal(size=n), ratio * rng.normal(size=m)
-        printed = float(theirs.std(ddof=1)) if m > 1 else np.nan
-        half = half_width(ours.std(ddof=1), n, printed, m, level=1 - ALPHA)
-        return bool(abs(ours.mean() - theirs.mean()) > half)
-
-    return trial
-
-
 def against_baseline(rng: Rng, n: int, ratio: float) -> Floats:
     """Welch's p of each method of a column against the baseline."""
     baseline, *others = column(rng, n, ratio)
@@ -207,8 +193,6 @@ RULES: Sequence[Rule] = (
     Rule(f"bold group: a given one of {METHODS} equal methods is left out", True, left_out, 1000),
     Rule(f"bold group: any of {METHODS} equal methods is left out", True, some_left_out, 1000),
     Rule("95 % t-interval misses the mean", True, off_interval),
-    Rule("prediction interval misses one published run", True, off_prediction(1)),
-    Rule("prediction interval misses a published mean ± of n runs", True, off_prediction(0)),
     Rule(f"stratified permutation, {FEW_DATASETS} datasets (these datasets)", True, on_these(0.0), 1000),
     Rule(
         f"Wilcoxon and Holm, any of {RANKED - 1} against a baseline, {DATASETS} datasets (datasets like these)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +17,20 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("false_positives", ROOT / "benchmarks" / "false_positives.py")
+def loaded(name: str) -> ModuleType:
+    """A script of the benchmarks."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return loaded("false_positives")
 
 
 def measured(script: ModuleType) -> dict[str, list[float]]:
@@ -75,3 +81,51 @@ def test_smallest_p_are_as_said() -> None:
         alone = ("paired_permutation", "wilcoxon", "kendall")
         p = [smallest_p("permutation", int(n), int(n)), *(smallest_p(test, int(n)) for test in alone)]
         assert cells == [f"{value:.3g}" for value in p]
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> ModuleType:
+    return loaded("verdicts")
+
+
+def judged(script: ModuleType) -> dict[tuple[str, ...], list[tuple[float, ...]]]:
+    """The rows of the table of verdicts: same and differs in percent at each gap, by what is known of a cell."""
+    body = PAGE.partition(script.BEGIN)[2].partition(script.END)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")]
+    return {tuple(row[:3]): [tuple(map(float, cell.split(" / "))) for cell in row[3:]] for row in rows[2:]}
+
+
+def test_verdicts_are_measured_for_every_setting(verdicts: ModuleType) -> None:
+    assert list(judged(verdicts)) == [
+        (setting.printed, setting.name, str(n)) for setting in verdicts.SETTINGS for n in verdicts.SEEDS
+    ]
+    told = PAGE.partition(verdicts.END)[0].splitlines()[-2]
+    assert re.search(r"`python benchmarks/verdicts\.py`, \d+ s of one core of .+; Python .+, NumPy .+, SciPy", told)
+
+
+@pytest.mark.parametrize(("place", "n"), [(1, 3), (6, 10)])
+def test_verdicts_are_as_they_are_measured(verdicts: ModuleType, place: int, n: int) -> None:
+    setting = verdicts.SETTINGS[place]
+    again = verdicts.rates(setting, n, verdicts.PAPERS)
+    expected = judged(verdicts)[setting.printed, setting.name, str(n)]
+    for cell, (same, differs) in zip(again, expected, strict=True):
+        assert [float(number) for number in cell.split(" / ")] == pytest.approx([same, differs], abs=0.3)
+
+
+def test_no_verdict_is_wrong_more_often_than_is_said(verdicts: ModuleType) -> None:
+    rows = judged(verdicts)
+    worst = [
+        max(cells[verdicts.GAPS.index(gap)][word] for cells in rows.values())
+        for word, gaps in ((0, (2.0, 3.0, 4.0, 6.0)), (1, (0.0, 1.0, 2.0)))
+        for gap in gaps
+    ]
+    assert max(worst) <= 6.0
+
+
+def test_more_seeds_tell_more(verdicts: ModuleType) -> None:
+    rows = judged(verdicts)
+    for setting in verdicts.SETTINGS:
+        if setting.noise[0] == 1.0:
+            same = [rows[setting.printed, setting.name, str(n)][0][0] for n in verdicts.SEEDS]
+            differs = [rows[setting.printed, setting.name, str(n)][-1][1] for n in verdicts.SEEDS]
+            assert all(later >= earlier - 0.5 for values in (same, differs) for earlier, later in pairwise(values))

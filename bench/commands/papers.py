@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from bench.records.store import Store
 
 if TYPE_CHECKING:
     from bench.papers.claims import Judgement, PaperClaim
+    from bench.tables.cells import Cell
 
 AUDIT = """
 examples:
@@ -116,10 +118,18 @@ def _judged(
     results = results_of(plan, store)
     tables = {table.name: published_table(table.name, registry) for table in plan.tables}
     ours = {
-        table.name: [[(cell.mean, cell.why_empty) for cell in line] for line in cells_of(table, results)]
+        table.name: [[(cell.mean, cell.why_empty, _noise(cell)) for cell in line] for line in cells_of(table, results)]
         for table in plan.tables
     }
     return [(claim, judge_published(claim, tables), judge_ours(claim, tables, ours)) for claim in claims]
+
+
+def _noise(cell: Cell) -> float:
+    """Half of the width of the 95 % interval of a cell's mean; nan of fewer than two runs."""
+    from bench.stats.samples import t_interval
+
+    low, high = t_interval(cell.values) if cell.values else (math.nan, math.nan)
+    return (high - low) / 2
 
 
 def _facts(claim: PaperClaim, published: Judgement, ours: Judgement) -> dict[str, Any]:

@@ -27,7 +27,7 @@ EXAMPLES = {
 }
 """Of each axis, what may be typed."""
 
-RULES = ("selection", "split", "test", "across", "metric")
+RULES = ("selection", "split", "test", "across", "metric", "margin")
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,19 @@ def add_test(parser: argparse.ArgumentParser) -> None:
 
 
 def add_tests(parser: argparse.ArgumentParser) -> None:
-    """``--test`` and ``--across``."""
+    """``--test``, ``--across`` and ``--margin``."""
     add_test(parser)
     parser.add_argument(
         "--across",
         default="",
         metavar="WHICH",
         help=f"compare methods over the datasets too: {' or '.join(ACROSS)} (those that were run, or as a sample)",
+    )
+    parser.add_argument(
+        "--margin",
+        default="",
+        metavar="POINTS",
+        help="what is no difference to a published number (default: half of what the paper claims in each row)",
     )
 
 

@@ -40,6 +40,7 @@ examples:
   bench table gta/table2                       a paper's table, in its own layout
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
   bench table gta/table2 --source both         with a verdict on each published number
+  bench table gta/table2 --margin 0.5          what is no difference to it, in points
   bench table gta/table2 --across these        with a claim over its datasets: on these, or on datasets like-these
 """
 FIGURE = """
@@ -155,7 +156,7 @@ def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> li
         if not any(sheet.rows for sheet in sheets):
             raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
         return [sheet for sheet in sheets if sheet.rows]
-    typed = next((name for name in ("test", "across", "metric") if getattr(options, name)), "")
+    typed = next((name for name in ("test", "across", "metric", "margin") if getattr(options, name)), "")
     source = options.source or default_source(tables)
     if typed and source == "published":
         if options.source:
@@ -170,8 +171,7 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
     from bench.tables.compare import fill
 
     if option == "selection":
-        if options.test or options.across:
-            typed = "test" if options.test else "across"
+        if typed := next((name for name in ("test", "across", "margin") if getattr(options, name)), ""):
             raise InputError(f"--{typed}: selection rules side by side have no tests; give one rule")
         if look.by_means:
             raise InputError("--mark: selection rules side by side have no marks; give one rule")

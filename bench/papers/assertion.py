@@ -105,11 +105,15 @@ Assertion = Better | Monotone | Amount | Every | Negated | Unprinted
 
 @dataclass(frozen=True)
 class Evidence:
-    """Whether a statement holds, the number that decides it, and the cells that speak against it."""
+    """Whether a statement holds, the number that decides it, and the cells that speak against it.
+
+    ``is_firm`` says whether it would be so, too, if each number lay at either end of the interval that its seeds leave.
+    """
 
     holds: bool
     computed: str
     against: tuple[str, ...] = ()
+    is_firm: bool = True
 
 
 def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = True) -> Evidence:
@@ -128,10 +132,11 @@ def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = Tr
     if isinstance(assertion, Every):
         parts = [check(part, matrices, exact) for part in assertion.parts]
         against = tuple(cell for part in parts for cell in part.against)
-        return Evidence(all(part.holds for part in parts), "; ".join(part.computed for part in parts), against)
+        holds, computed = [part.holds for part in parts], "; ".join(part.computed for part in parts)
+        return Evidence(all(holds), computed, against, _all_firm(holds, [part.is_firm for part in parts]))
     if isinstance(assertion, Negated):
         inner = check(assertion.part, matrices, exact)
-        return Evidence(not inner.holds, inner.computed)
+        return Evidence(not inner.holds, inner.computed, is_firm=inner.is_firm)
     raise Untestable(assertion.reason)
 
 
@@ -144,7 +149,8 @@ def _better(assertion: Better, matrix: Matrix) -> Evidence:
         f"{len(gaps) - len(failing)} of {len(gaps)} gaps are {what}; "
         f"the smallest is {_signed(smallest, matrix)} ({smallest.place})"
     )
-    return Evidence(not failing, computed, _cells(failing, matrix))
+    firm = _all_above(gaps, "at_least" if assertion.or_equal else "above")
+    return Evidence(not failing, computed, _cells(failing, matrix), firm)
 
 
 def _monotone(assertion: Monotone, matrix: Matrix) -> Evidence:
@@ -158,7 +164,8 @@ def _monotone(assertion: Monotone, matrix: Matrix) -> Evidence:
         if sign * (last.value - first.value) < _EPS
     ]
     computed = f"{len(steps) - len(failing)} of {len(steps)} steps {verb}"
-    return Evidence(not failing, computed, _cells(failing, matrix))
+    firm = _all_above([_rise(first, last, sign) for first, last in steps])
+    return Evidence(not failing, computed, _cells(failing, matrix), firm)
 
 
 def _amount(assertion: Amount, matrices: Mapping[str, Matrix], exact: bool) -> Evidence:
@@ -168,9 +175,10 @@ def _amount(assertion: Amount, matrices: Mapping[str, Matrix], exact: bool) -> E
     if len(bounds) not in (1, len(taken)):
         raise Untestable(f"{len(bounds)} numbers are stated and the table gives {len(taken)}")
     each_bound = bounds * len(taken) if len(bounds) == 1 else bounds
-    failing = [
-        item for item, bound in zip(taken, each_bound, strict=True) if not _related(item, relation, bound, exact)
-    ]
+    pairs = list(zip(taken, each_bound, strict=True))
+    holds = [_related(item, relation, bound, exact) for item, bound in pairs]
+    firm = _all_firm(holds, [_is_firm(item, relation, bound, exact) for item, bound in pairs])
+    failing = [item for item, is_met in zip(taken, holds, strict=True) if not is_met]
     decimals = 0 if take == "count" else matrix.decimals
     computed = "the numbers are " if len(taken) > 1 else f"{TAKES[take]} "
     computed += ", ".join(fixed(item.value, decimals) for item in taken[:_SHOWN])
@@ -182,7 +190,7 @@ def _amount(assertion: Amount, matrices: Mapping[str, Matrix], exact: bool) -> E
         every = _all_items(assertion.quantity, matrix)
         failing = [item for item in every if not _related(item, relation, bounds[0], exact)]
     against = _cells([item for item in failing if item.place and take != "count"], matrix)
-    return Evidence(not failing, computed, against)
+    return Evidence(not failing, computed, against, firm)
 
 
 def _take(assertion: Amount, matrix: Matrix) -> list[Item]:
@@ -194,14 +202,18 @@ def _take(assertion: Amount, matrix: Matrix) -> list[Item]:
     if take == "min":
         return [min(taken, key=_value)]
     if take in ("mean", "mean_abs"):
-        return [Item("", fmean(map(_value, taken)), fmean(item.slack for item in taken))]
+        noise = math.hypot(*(item.noise for item in taken)) / len(taken)
+        return [Item("", fmean(map(_value, taken)), fmean(item.slack for item in taken), noise)]
     if take == "spread":
         high, low = max(taken, key=_value), min(taken, key=_value)
-        return [Item(f"{high.place} less {low.place}", high.value - low.value, high.slack + low.slack)]
+        noise = math.hypot(high.noise, low.noise)
+        return [Item(f"{high.place} less {low.place}", high.value - low.value, high.slack + low.slack, noise)]
     if take == "count":
         low_end, high_end = assertion.between or (2 * _EPS, math.inf)  # the positive ones
         counted = sum(low_end - _EPS <= item.value <= high_end + _EPS for item in taken)
-        return [Item(f"of {len(taken)}", counted, 0.0)]
+        ends = [Item("", end, 0.0) for end in (low_end, high_end)]
+        unsure = sum(not all(_is_firm(item, "at_least", end, exact=False) for end in ends) for item in taken)
+        return [Item(f"of {len(taken)}", counted, 0.0, unsure)]
     return taken
 
 
@@ -224,6 +236,35 @@ def _related(item: Item, relation: str, bound: Item, exact: bool) -> bool:
     if relation == "is":
         relation = "at_least" if bound.value >= 0 else "at_most"
     return {"at_least": gap >= -_EPS, "at_most": gap <= _EPS, "above": gap > _EPS, "below": gap < -_EPS}[relation]
+
+
+def _is_firm(item: Item, relation: str, bound: Item, exact: bool) -> bool:
+    """Whether a relation would hold, or not hold, as well at either end of what the seeds leave."""
+    noise = math.hypot(item.noise, bound.noise)
+    if math.isnan(noise):
+        return False
+    middle = _related(item, relation, bound, exact)
+    ends = [replace(item, value=item.value + side * noise) for side in (-1, 1)]
+    return not noise or all(_related(end, relation, bound, exact) == middle for end in ends)
+
+
+def _rise(first: Item, last: Item, sign: int) -> Item:
+    """From one number to the next, or how far it falls where ``sign`` is -1."""
+    return Item("", sign * (last.value - first.value), 0.0, math.hypot(first.noise, last.noise))
+
+
+def _all_above(numbers: Sequence[Item], relation: str = "above") -> bool:
+    """Whether it is firm that all numbers are above zero, or that not all are."""
+    zero = Item("", 0.0, 0.0)
+    holds = [_related(number, relation, zero, exact=False) for number in numbers]
+    return _all_firm(holds, [_is_firm(number, relation, zero, exact=False) for number in numbers])
+
+
+def _all_firm(holds: Sequence[bool], firm: Sequence[bool]) -> bool:
+    """Whether it is firm that all hold, or that not all do."""
+    if all(holds):
+        return all(firm)
+    return any(is_firm and not is_met for is_met, is_firm in zip(holds, firm, strict=True))
 
 
 def _signed(item: Item, matrix: Matrix) -> str:

@@ -38,12 +38,13 @@ from bench.reading.document import Section, read_document
 from bench.reading.keys import Key, names
 from bench.registry import Registry
 
-Mean = tuple[float, str]
-"""The mean of our runs of a cell, nan where there is none, and why there is none."""
+Mean = tuple[float, str, float]
+"""The mean of our runs of a cell, nan where there is none; why there is none; half of the width of its interval, nan
+where one run has none."""
 
 KINDS = names(STATEMENTS)
 BORNE_OUT, CONTRADICTED = "borne out", "contradicted"
-SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
+SUPPORTED, NOT_SUPPORTED, CANNOT_TELL = "supported", "not supported", "cannot tell"
 NOT_TESTABLE = "not testable"
 
 
@@ -64,7 +65,8 @@ class Judgement:
     """What numbers say of a claim.
 
     Attributes:
-        verdict: ``borne out``, ``contradicted``; of our runs ``supported``, ``not supported``; or ``not testable``.
+        verdict: ``borne out``, ``contradicted``; of our runs ``supported``, ``not supported``, ``cannot tell``; or
+            ``not testable``.
         computed: the number that decides it, or why there is none.
         against: the cells that speak against it.
         reason: of what is not testable, why: ``computed`` without the cell that it begins with.
@@ -106,7 +108,10 @@ def judge_published(claim: PaperClaim, tables: Mapping[str, PublishedTable]) -> 
 def judge_ours(
     claim: PaperClaim, tables: Mapping[str, PublishedTable], ours: Mapping[str, Sequence[Sequence[Mean]]]
 ) -> Judgement:
-    """Whether the means of our runs support a claim; a number that it states counts as reached, not as met exactly."""
+    """Whether our runs support a claim; a number that it states counts as reached, not as met exactly.
+
+    It cannot be told where a number that decides it could lie on the other side, by the intervals of the means.
+    """
     matrices = {name: our_matrix(tables[name], ours[name]) for name in claim.tables}
     return _judge(claim, matrices, (SUPPORTED, NOT_SUPPORTED), False)
 
@@ -129,13 +134,14 @@ def our_matrix(table: PublishedTable, ours: Sequence[Sequence[Mean]]) -> Matrix:
     """The means of our runs; a number that is printed and not measured is lacking, with the reason."""
     values = [[math.nan] * len(table.columns) for _ in table.rows]
     lacking = [[""] * len(table.columns) for _ in table.rows]
+    noise = [[0.0] * len(table.columns) for _ in table.rows]
     for row, line in enumerate(table.cells):
         for column, cell in enumerate(line):
             if not math.isnan(cell.number):
-                values[row][column], reason = ours[row][column]
+                values[row][column], reason, noise[row][column] = ours[row][column]
                 lacking[row][column] = (reason or "nothing is run for it") if math.isnan(values[row][column]) else ""
     exact = [[0.0] * len(table.columns) for _ in table.rows]
-    return replace(printed_matrix(table), values=values, slack=exact, lacking=lacking)
+    return replace(printed_matrix(table), values=values, slack=exact, lacking=lacking, noise=noise)
 
 
 def _judge(claim: PaperClaim, matrices: Mapping[str, Matrix], verdicts: tuple[str, str], exact: bool) -> Judgement:
@@ -143,6 +149,9 @@ def _judge(claim: PaperClaim, matrices: Mapping[str, Matrix], verdicts: tuple[st
         outcome = check(claim.assertion, matrices, exact)
     except Untestable as error:
         return Judgement(NOT_TESTABLE, str(error), reason=error.reason)
+    if not outcome.is_firm:
+        computed = f"{outcome.computed}; by the means alone, as seeds leave more than that"
+        return Judgement(CANNOT_TELL, computed, outcome.against)
     return Judgement(verdicts[0] if outcome.holds else verdicts[1], outcome.computed, outcome.against)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,12 @@ KEYS = (
     Key("seeds", (dict,), "how many runs a value is the mean of, with its source"),
     Key("selection", (dict,), "the point of its curve at which a run is scored, with its source"),
     Key("sweep", (dict,), "the split on which one of several weights is chosen, with its source"),
+    Key(
+        "margin",
+        (dict,),
+        "what is no difference to a printed number, in points, with its source",
+        default="half of what the paper claims in each row",
+    ),
     Key("notes", (list, str), "what the settings cannot say"),
 )
 
@@ -43,6 +50,7 @@ class PaperProtocol:
     selection: Stated
     sweep: Stated
     place: str
+    margin: Stated | None = None
 
 
 def read_paper_protocol(section: Section) -> PaperProtocol:
@@ -67,7 +75,11 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
         selection=stated(section, "selection"),
         sweep=stated(section, "sweep"),
         place=section.source,
+        margin=stated(section, "margin") if "margin" in section else None,
     )
+    margin = protocol.margin
+    if margin and margin.source and not (type(margin.value) in (int, float) and 0 < margin.value < math.inf):
+        problems.add(f"{section.place('margin')}: a margin is in points, above 0; it is {margin.value!r}")
     for key, rule, rules in (("selection", protocol.selection, SELECTIONS), ("sweep", protocol.sweep, SWEEPS)):
         if rule.source and rule.value not in rules:
             problems.add(f"{section.place(key)}: {choose(str(rule.value), rules, key)}")

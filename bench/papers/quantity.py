@@ -31,6 +31,7 @@ class Matrix:
         signs: 1 where higher is better, -1 where lower is.
         groups: by row; only rows of one group are compared.
         lacking: why there is no number, by row and column; empty where none is wanted or one is there.
+        noise: half of the width of each mean's interval, nan where one run has none; none of what is printed.
     """
 
     rows: tuple[Key, ...]
@@ -41,12 +42,18 @@ class Matrix:
     groups: tuple[Key, ...]
     lacking: Sequence[Sequence[str]]
     decimals: int = 2
+    noise: Sequence[Sequence[float]] = ()
 
     def transposed(self) -> Matrix:
         """Rows as columns, for a table whose columns are what is compared; then all rows are one group."""
         turned = (list(zip(*lines, strict=True)) for lines in (self.values, self.slack, self.signs, self.lacking))
         values, slack, signs, lacking = turned
-        return Matrix(self.columns, self.rows, values, slack, signs, ((),) * len(self.columns), lacking, self.decimals)
+        groups, noise = ((),) * len(self.columns), list(zip(*self.noise, strict=True))
+        return Matrix(self.columns, self.rows, values, slack, signs, groups, lacking, self.decimals, noise)
+
+    def noise_at(self, row: int, column: int) -> float:
+        """Half of the width of a mean's interval; 0 of what is printed."""
+        return self.noise[row][column] if self.noise else 0.0
 
     def name(self, row: int, column: int) -> str:
         labels = telling_labels(self.columns, column) or self.columns[column]
@@ -78,11 +85,12 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Item:
-    """A number with the cell it is of, and how far the rounding of what was printed can move it."""
+    """A number with the cell it is of, how far the rounding of what was printed can move it, and how far seeds can."""
 
     place: str
     value: float
     slack: float
+    noise: float = 0.0
 
 
 def items(quantity: Quantity, matrix: Matrix) -> list[list[Item]]:
@@ -141,12 +149,14 @@ def _sequence(
 def _item(matrix: Matrix, row: int, rivals: Sequence[int] | None, column: int) -> list[Item]:
     """The value of a cell, or its gap to the best rival; none where the table prints nothing for any rival."""
     value, place, slack = matrix.values[row][column], matrix.name(row, column), matrix.slack[row][column]
+    noise = matrix.noise_at(row, column)
     if rivals is None:
-        return [Item(place, value, slack)]
+        return [Item(place, value, slack, noise)]
     gaps = {rival: matrix.signs[row][column] * (value - matrix.values[rival][column]) for rival in rivals}
     gaps = {rival: gap for rival, gap in gaps.items() if not math.isnan(gap)}
     if not gaps:
         return []
     rival = min(gaps, key=gaps.__getitem__)
     labels = " / ".join(label for label in matrix.rows[rival] if label and label not in matrix.rows[row])
-    return [Item(f"{place} against {labels}", gaps[rival], slack + matrix.slack[rival][column])]
+    noise = math.hypot(noise, matrix.noise_at(rival, column))
+    return [Item(f"{place} against {labels}", gaps[rival], slack + matrix.slack[rival][column], noise)]

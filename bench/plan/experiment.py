@@ -11,7 +11,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
-from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds
 from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
@@ -68,6 +68,7 @@ TABLE_KEYS = (
     Key("family", (str,), "what Holm's correction is over", FAMILIES, "column"),
     Key("alpha", (float,), "level of the tests", default="0.05"),
     Key("across", (str,), "the claim over the datasets", ACROSS),
+    Key("margin", (float,), "for tables of papers: what is no difference to a published number, in points"),
 )
 
 T = TypeVar("T")
@@ -327,7 +328,13 @@ class _Reader:
         if not 0 < alpha < 1:
             place = layout.place("alpha")
             self.problems.add(f"{place}: alpha = {alpha} is not allowed; it must be a number between 0 and 1")
-        rules = {"sweep": self.text.get("sweep", ROWS), **layout, **self.overrides.rules}
+        if "margin" in layout:
+            with noted(self.problems):
+                read_margin(layout["margin"], layout.place("margin"))
+        typed: dict[str, Any] = {}
+        with noted(self.problems):
+            typed = self.overrides.rules
+        rules = {"sweep": self.text.get("sweep", ROWS), **layout, **typed}
         if rules["sweep"] == ROWS:
             del rules["sweep"]
         return TableRules(**{field.name: rules[field.name] for field in fields(TableRules) if field.name in rules})

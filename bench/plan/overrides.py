@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -40,6 +41,7 @@ class Overrides:
     test: str = ""
     across: str = ""
     metric: str = ""
+    margin: str = ""
 
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
@@ -54,17 +56,19 @@ class Overrides:
             typed = getattr(self, axis)
             if typed and not split_list(typed):
                 problems.add(f"--{axis}: '{typed}' lists nothing")
-        for read in (self.typed_seeds, self.typed_rates, self.typed_settings, lambda: self.typed_metric(metrics)):
+        reads: tuple[Callable[[], object], ...] = (self.typed_seeds, self.typed_rates, self.typed_settings)
+        for read in (*reads, lambda: self.typed_metric(metrics), self.typed_margin):
             with noted(problems):
                 read()
         problems.stop()
 
     @property
-    def rules(self) -> dict[str, str]:
+    def rules(self) -> dict[str, Any]:
         """The rules of a table that are typed, by name; a selection rule that candidates have too is theirs as well."""
         sweep = self.selection if self.selection in SWEEPS else ""
         rules = {"selection": self.selection, "sweep": sweep, "split": self.split, "test": self.test}
-        return {name: typed for name, typed in (rules | {"across": self.across}).items() if typed}
+        margin = {"margin": self.typed_margin()} if self.margin else {}
+        return {name: typed for name, typed in (rules | {"across": self.across}).items() if typed} | margin
 
     @property
     def chooses_runs(self) -> bool:
@@ -76,7 +80,8 @@ class Overrides:
         """A short digest of what is changed, for the names of files; empty where nothing is."""
         if self == Overrides():
             return ""
-        later = ("test", "across", "metric")  # an override that is added later leaves the names of old variants alone
+        # an override that is added later leaves the names of old variants alone
+        later = ("test", "across", "metric", "margin")
         return digest({key: value for key, value in asdict(self).items() if value or key not in later})[:6]
 
     def typed_seeds(self) -> tuple[int, ...]:
@@ -94,6 +99,10 @@ class Overrides:
     def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
         """The metric that is typed. Raises ``InputError`` where there is none of that name."""
         return find_at(self.metric, metrics, "--metric") if self.metric else None
+
+    def typed_margin(self) -> float | None:
+        """The margin that is typed, in points. Raises ``InputError`` where it is no number above 0."""
+        return read_margin(read_value(self.margin), "--margin") if self.margin else None
 
     @property
     def kept(self) -> dict[str, set[str]]:
@@ -136,6 +145,13 @@ def read_seeds(written: object, place: str) -> tuple[int, ...]:
         most = f" (at most {MOST_SEEDS})" if type(written) is int and written > MOST_SEEDS else ""
         raise InputError(f"{place}: seeds are how many (3) or which (0,1,2), not {written}{most}")
     return tuple(dict.fromkeys(seeds))
+
+
+def read_margin(written: object, place: str) -> float:
+    """What is no difference to a published number, in points. Raises ``InputError`` where it is none."""
+    if isinstance(written, (int, float)) and not isinstance(written, bool) and 0 < written < math.inf:
+        return float(written)
+    raise InputError(f"{place}: the margin {written} is not allowed; it is in points, above 0, such as 0.5")
 
 
 def read_rate(written: object, place: str) -> float:

@@ -132,6 +132,8 @@ class _Planner:
 
     def rules(self) -> TableRules:
         stated = {"selection": self.protocol.selection, "sweep": self.protocol.sweep} if self.protocol else {}
+        if self.protocol and self.protocol.margin:
+            stated["margin"] = self.protocol.margin
         return TableRules(**{rule: stated.value for rule, stated in stated.items()} | self.overrides.rules)
 
     def check_labels(self) -> None:

@@ -152,7 +152,7 @@ def _characters(sheet: Sheet, at: int) -> float:
         SMALL * max((len(cell.std) + 3 for cell in cells if cell.std), default=0),
         SMALL * max((len(cell.delta) + 1 for cell in cells if cell.delta), default=0),
         SMALL * max(len(cell.count) for cell in cells),
-        max((2 for cell in cells if cell.sign), default=0),
+        max((len(cell.sign) + 1 for cell in cells if cell.sign), default=0),
     )
     return max(sum(parts), len(sheet.columns[at][-1])) + GAP
 

@@ -17,7 +17,8 @@ from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
-from bench.tables.judging import SIGNS
+from bench.tables.judging import sign_of
+from bench.tables.verdicts import verdict_facts
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -253,7 +254,7 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
         delta=_difference(entry, look.intervals),
         mark=caption.dagger(entry),
         count="" if entry.is_average else caption.count(entry),
-        sign=SIGNS[entry.verdict.word] if entry.verdict else "",
+        sign=sign_of(entry.verdict, decimals) if entry.verdict else "",
         look=mark,
     )
 
@@ -312,7 +313,7 @@ def _wanted(table: Table) -> list[tuple[Place, Entry]]:
 
 
 def _facts(entry: Entry) -> Record:
-    cell, printed, verdict = entry.cell, entry.planned.printed, entry.verdict
+    cell, printed = entry.cell, entry.planned.printed
     return {
         "mean": entry.mean,
         "std": entry.std,
@@ -333,11 +334,7 @@ def _facts(entry: Entry) -> Record:
         "published": none_if_nan(entry.planned.published),
         "published_std": float(printed.std) if printed and printed.std else None,
         "printed": _ascii(printed.value) if printed else None,
-        "verdict": verdict.word if verdict else None,
-        "reason": _ascii(verdict.reason) if verdict else None,
-        "gap": none_if_nan(verdict.gap) if verdict else None,
-        "low": none_if_nan(verdict.low) if verdict else None,
-        "high": none_if_nan(verdict.high) if verdict else None,
+        **{name: _ascii(fact) if isinstance(fact, str) else fact for name, fact in verdict_facts(entry).items()},
     }
 
 

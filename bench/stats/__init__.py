@@ -2,5 +2,6 @@
 
 A file is a question: ``samples`` (what is the mean?), ``two`` (do two samples differ?), ``family`` (which of many
 comparisons hold?), ``across`` (over several datasets?), ``items`` (image by image?), ``reach`` (can the test answer at
-all?), ``power`` (how many seeds would it take?), ``verdict`` (is a published number reproduced?).
+all?), ``power`` (how many seeds would it take?), ``verdict`` (is a published number the same as ours?), ``pooling``
+(what may a cell with few runs take from others?), ``agreement`` (do two columns rank alike?).
 """

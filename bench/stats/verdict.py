@@ -1,53 +1,57 @@
-"""What the difference between a published number and ours means: a verdict, and whether the ranks agree.
+"""What the difference between a published number and ours means: the same, different, or more than can be told.
 
-Three things move a number although nothing is wrong: the seeds, the test images, and the rounding of what is printed.
+The question is one of equivalence: is the gap between the two procedures smaller than a margin that is set before? An
+interval around the gap that is seen answers it (two one-sided tests at 5 % each are a 90 % interval; Schuirmann, 1987):
+it lies within the margin, wholly beyond it, or neither. So few runs and loud ones make for ``cannot tell``, never for
+``same``, and each of the other two words is wrong in at most 5 % of cells.
 
-**Seeds.** If ours is the published procedure, their mean of m runs and our n runs come from one distribution. So the
-next mean of m runs lies within mean ± t · s · √(1/n + 1/m), where s pools our deviation with the printed one, if there
-is one, and t has n - 1 (+ m - 1) degrees of freedom. For m = 1 this is the textbook prediction interval.
+Three things move a number although nothing is wrong: the seeds, the rounding of what is printed, and the test images.
 
-**Test images.** Two runs of one procedure on the same test set share its luck: hard images are hard for both, and the
-error that comes from the choice of images cancels in their difference. So for the same test set it is no part of the
-interval above, and a number outside it differs on this test set. It may still be a difference that another test set of
-the same size would not show: of two procedures that are equally good in the population of images, the accuracies on N
-images differ with variance 2 p (1 - p) (1 - ρ) / N, where ρ is the correlation of their outcomes over images. Nobody
-prints ρ; with ρ = 0 this is as large as it gets, so that ``differs`` holds whatever ρ is. Where our runs' predictions
-are there, ``bench.stats.items.likeness`` measures ρ between seeds. On different test sets nothing cancels: the variance
-is p (1 - p) (1/N + 1/N').
+**Seeds.** The gap of their mean of m runs and ours of n has the variance s² (1/n + 1/m), where s pools our deviation
+with the printed one, if there is one, with n - 1 (+ m - 1) degrees of freedom, and is guarded by that of the other
+cells of the table (``bench.stats.pooling``).
 
 **Rounding.** A number printed in steps of u lies anywhere in one step: variance u² / 12.
 
-The variances add; a wider interval contains the second part. Only the seeds' variance is estimated, with f degrees of
-freedom; those of the sum are f · (sum / seeds). Satterthwaite's square of that ratio makes them grow too fast for so
-few seeds: up to 8 % of true cells were missed with three seeds, in place of 5, and 13 % with two. With the first power
-it is 3.6 to 5.7 % from three seeds on, whatever the ratio. For f = 1 the square root is taken: 1.6 to 6.2 %.
+The two variances add. Only that of the seeds is estimated, with f degrees of freedom; those of the sum are
+f · (sum / seeds). Satterthwaite's square of that ratio makes them grow too fast for so few seeds. For f = 1 the root
+of the ratio is taken.
+
+**Test images.** Two runs on the same test set share its luck, so it is no part of the interval: a number that differs
+does so on this test set. Of two procedures that are equally good in the population of images, the accuracies on N
+images differ with variance 2 p (1 - p) (1 - ρ) / N, where ρ is the correlation of their outcomes over images. Nobody
+prints ρ; with ρ = 0 this is as large as it gets. Where our runs' predictions are there, ``bench.stats.items.likeness``
+measures ρ between seeds. On different test sets nothing cancels: the variance is p (1 - p) (1/N + 1/N'). What
+differs is said to be, or not to be, beyond what that could make up.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.reach import refusal
-from bench.stats.samples import Floats, check_share, checked, mean_std
+from bench.rules import MOST_SEEDS
+from bench.stats.pooling import UNKNOWN, Spread, guarded, pooled
+from bench.stats.samples import Floats, Summary, check_share
 
-REPRODUCED = "reproduced"
-TEST_NOISE = "within test-set noise"
+SAME = "same"
 DIFFERS = "differs"
+CANNOT_TELL = "cannot tell"
 NOT_COMPARABLE = "not comparable"
 NOT_RUN = "not run"
-WORDS = (REPRODUCED, TEST_NOISE, DIFFERS, NOT_COMPARABLE, NOT_RUN)
+WORDS = (SAME, DIFFERS, CANNOT_TELL, NOT_COMPARABLE, NOT_RUN)
 
-MOST_EXACT = 33
-"""Methods up to which Kendall's p is counted out."""
+LEVEL = 0.9
+"""Coverage of the interval of a gap: two one-sided tests at 5 % each."""
 
 _KNOWN = 1e9
-"""Degrees of freedom of a variance that is known."""
+"""Degrees of freedom of a variance that is known; as a number of runs, without end."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Claimed:
         if self.runs < 1 or self.decimals < 0 or self.std < 0:
             raise ValueError(f"a published number has at least one run and no negative ± or decimals; got {self}")
 
+    @property
+    def unit(self) -> float:
+        """The step in which it is printed."""
+        return 10.0**-self.decimals
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -79,8 +88,12 @@ class Verdict:
         word: one of ``WORDS``.
         reason: why, in a clause that has the arithmetic.
         gap: ours less the published one, in points; nan where one is missing.
-        low: lower end, as ``high`` is the upper one, of where the published number should lie by the seeds alone.
-        widest: half the width of the interval that has the test images too; nan where their number is not known.
+        low: lower end, as ``high`` is the upper one, of the interval of the gap; nan where nothing says how much seeds
+            differ, or nothing is judged.
+        margin: what is no difference, in points; nan where nothing is judged.
+        half_width: half of the interval's width.
+        seeds_to_decide: how many seeds of ours would decide if the gap stayed as it is seen, where it cannot be told;
+            None where no number of them would.
     """
 
     word: str
@@ -88,98 +101,122 @@ class Verdict:
     gap: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    widest: float = math.nan
+    margin: float = math.nan
+    half_width: float = math.nan
+    seeds_to_decide: int | None = None
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Whether two columns rank their methods alike.
+class ImageSets:
+    """The test images of a comparison.
 
     Attributes:
-        tau: Kendall's tau-b, in [-1, 1]; nan where it is not defined.
-        p: two-sided, that the ranks have nothing to do with each other; nan with ``tau``.
-        methods: how many have both numbers.
-        note: why the p cannot be small, or why there is no tau; empty otherwise.
+        count: of our test set; None where the metric is no share of images.
+        others: of theirs, where it is another set than ours; None for the same set.
+        likeness: ρ, how the outcomes of two runs correlate over images (``bench.stats.items.likeness``); 0 bounds it.
     """
 
-    tau: float
-    p: float
-    methods: int
-    note: str = ""
+    count: int | None = None
+    others: int | None = None
+    likeness: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.count or 1, self.others or 1) < 1 or 0 in (self.count, self.others) or abs(self.likeness) > 1:
+            raise ValueError(f"a test set has at least one image, and likeness is within [-1, 1]; got {self}")
+
+
+NO_SETS = ImageSets()
 
 
 def judge(
-    values: ArrayLike,
+    ours: Summary | None,
     claimed: Claimed,
+    margin: float,
     *,
-    test_images: int | None = None,
-    other_images: int | None = None,
-    likeness: float = 0.0,
-    level: float = 0.95,
+    table: Spread = UNKNOWN,
+    images: ImageSets = NO_SETS,
+    level: float = LEVEL,
     incomparable: str = "",
     not_run: str = "",
 ) -> Verdict:
     """The verdict on one published number.
 
     Args:
-        values: (n,), our accuracies in percent, one a seed; empty where nothing has finished.
+        ours: our runs; None where nothing has finished.
         claimed: the published number.
-        test_images: size of our test set; None for a metric that is no share of images, which then has no test noise.
-        other_images: size of theirs, where it is another set than ours; None for the same set.
-        likeness: ρ, how the outcomes of two runs correlate over images (``bench.stats.items.likeness``); 0 bounds it.
-        level: coverage of the intervals, in (0, 1).
+        margin: the gap, in points, up to which two procedures are the same; above 0.
+        table: the deviation of all cells of the table together (``of_runs`` of each, ``pooled``), this one among them.
+        images: of which the numbers are shares.
+        level: coverage of the interval, in (0, 1).
         incomparable: how the protocols differ, where they do so that the numbers do not mean the same.
         not_run: why nothing is run, where that is known.
 
     Raises:
-        ValueError: a value is not finite or not 0 to 100 where images are counted, or an argument is out of range.
+        ValueError: an argument is out of range, or means are not 0 to 100 where images are counted.
     """
     check_share(level, "level")
-    ours = checked(values)
-    if not ours.size:
+    if not margin > 0:
+        raise ValueError(f"a margin is above 0; got {margin}")
+    if ours is None:
         return Verdict(NOT_RUN, not_run or "no run has finished")
     if math.isnan(claimed.mean):
         return Verdict(NOT_COMPARABLE, "no number is printed")
-    mean, std = mean_std(ours)
-    gap = mean - claimed.mean
+    gap = ours.mean - claimed.mean
     if incomparable:
         return Verdict(NOT_COMPARABLE, incomparable, gap)
-    images = _test_variance((mean + claimed.mean) / 2, test_images, other_images, likeness)
-    unit = 10.0**-claimed.decimals
-    if ours.size < 2 and (claimed.runs < 2 or math.isnan(claimed.std)):
-        return _without_spread(gap, unit, images, level)
-    spread = (std, ours.size, claimed.std, claimed.runs)
-    half = float(half_width(*spread, unit=unit, level=level))
-    widest = float(half_width(*spread, unit=unit, test_variance=images, level=level))
-    word = REPRODUCED if abs(gap) <= half else DIFFERS
-    if half < abs(gap) <= widest:
-        word = TEST_NOISE
-    reason = _reason(word, abs(gap), half, widest, claimed, test_images)
-    reason += f" ({100 * level:g} %: our {ours.size} against {claimed.runs} there)"
-    return Verdict(word, reason, gap, mean - half, mean + half, widest)
+    variance = _test_variance((ours.mean + claimed.mean) / 2, images)
+    runs = of_runs(ours, claimed)
+    std, freedom = guarded(runs.std, runs.freedom, table.std, table.freedom)
+    spread = Spread(float(std), float(freedom))
+    half = float(half_width(spread.std, spread.freedom, ours.n, claimed.runs, unit=claimed.unit, level=level))
+    if math.isnan(half):
+        unknown = "one seed here and no ± printed, here or in another cell: how much seeds differ is not known"
+        return Verdict(CANNOT_TELL, f"off by {abs(gap):.{claimed.decimals + 1}f}; {unknown}", gap, margin=margin)
+    word, seeds, clause = str(words(gap, half, margin)), None, ""
+    if word == DIFFERS:
+        clause = _images_clause(gap, margin, spread, ours.n, claimed, images, variance, level)
+    elif word == CANNOT_TELL:
+        seeds = seeds_to_decide(gap, margin, spread, ours.n, claimed, level)
+        clause = _remedy(seeds, spread, claimed, level)
+    reason = _told(word, gap, half, margin, claimed) + clause + _basis(spread, ours.n, claimed, level)
+    return Verdict(word, reason, gap, gap - half, gap + half, margin, half, seeds)
+
+
+def of_runs(ours: Summary, claimed: Claimed) -> Spread:
+    """The deviation within our runs and theirs, as far as it is known."""
+    return pooled([ours.std, claimed.std], [ours.n - 1, claimed.runs - 1])
+
+
+def words(gap: ArrayLike, half: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
+    """``SAME``, ``DIFFERS`` or ``CANNOT_TELL`` of gaps with the half-widths of their intervals; all may be arrays.
+
+    A half-width of nan is one that nobody knows: then nothing can be told.
+    """
+    gap, half, margin = (np.asarray(each, dtype=np.float64) for each in (gap, half, margin))
+    return np.select([np.abs(gap) + half <= margin, np.abs(gap) - half > margin], [SAME, DIFFERS], CANNOT_TELL)
 
 
 def half_width(
     std: ArrayLike,
+    freedom: ArrayLike,
     n: ArrayLike,
-    their_std: ArrayLike = math.nan,
-    m: ArrayLike = 1,
+    m: ArrayLike,
     *,
     unit: ArrayLike = 0.0,
     test_variance: ArrayLike = 0.0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Floats:
-    """Half the width of the interval around our mean in which a published mean lies (see the top of this file).
+    """Half the width of the interval of the gap between our mean and a published one (see the top of this file).
 
     All arguments may be arrays of one shape, for many cells at once.
 
     Args:
-        std: our sample standard deviation; of no account where n is 1.
+        std: the standard deviation of one run.
+        freedom: its degrees of freedom.
         n: our runs.
-        their_std: the printed one; nan where there is none.
         m: their runs.
         unit: the step of the printed number; 0 for one that is not rounded.
-        test_variance: of the difference, from the choice of test images, in squared points; nan gives nan.
+        test_variance: of the gap, from the choice of test images, in squared points; nan gives nan.
         level: coverage, in (0, 1).
 
     Returns:
@@ -187,125 +224,100 @@ def half_width(
     """
     from scipy.special import stdtrit
 
-    arguments = (std, n, their_std, m, unit, test_variance)
-    std, n, their_std, m, unit, test_variance = (np.asarray(each, dtype=np.float64) for each in arguments)
-    ours = np.where(n > 1, std, 0.0)
-    has_theirs = ~np.isnan(their_std) & (m > 1)
-    theirs, more = np.where(has_theirs, their_std, 0.0), np.where(has_theirs, m - 1, 0.0)
-    freedom = n - 1 + more
+    arguments = (std, freedom, n, m, unit, test_variance)
+    std, freedom, n, m, unit, test_variance = (np.asarray(each, dtype=np.float64) for each in arguments)
+    seeds = std**2 * (1 / n + 1 / m)
+    total = seeds + unit**2 / 12 + test_variance
     with np.errstate(invalid="ignore", divide="ignore"):
-        pooled = ((n - 1) * ours**2 + more * theirs**2) / freedom
-        seeds = pooled * (1 / n + 1 / m)
-        total = seeds + unit**2 / 12 + test_variance
         growth = (total / seeds) ** np.where(freedom > 1, 1.0, 0.5)
-        total_freedom = np.where(seeds > 0, freedom * growth, _KNOWN)
+        total_freedom = np.where(seeds == 0, _KNOWN, freedom * growth)
     return np.asarray(stdtrit(np.minimum(total_freedom, _KNOWN), (1 + level) / 2) * np.sqrt(total))
 
 
-def summary(verdicts: Iterable[Verdict], level: float = 0.95) -> str:
-    """How many cells have which verdict, and how many would fall outside though all is well.
-
-    A cell of one seed without a printed ± has no seeds' interval to miss, so it is not among those.
-    """
-    counts, judged = Counter[str](), 0
-    for verdict in verdicts:
-        counts[verdict.word] += 1
-        judged += not math.isnan(verdict.low)
-    words = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
-    if not judged:
-        return words or "no cells"
-    return f"{words}; of {judged} that were judged, {judged * (1 - level):.1f} would miss the seeds' interval by chance"
-
-
-def rank_agreement(published: ArrayLike, ours: ArrayLike, alpha: float = 0.05) -> Agreement:
-    """Kendall's tau-b between the published and our values of one column (Kendall, 1945).
-
-    Its p is exact for up to ``MOST_EXACT`` methods without ties, and from the normal approximation else.
+def seeds_to_decide(
+    gap: float, margin: float, spread: Spread, n: int, claimed: Claimed, level: float = LEVEL
+) -> int | None:
+    """The least number of seeds of ours at which a gap that stays as it is seen can be told; None where none can.
 
     Args:
-        published: (methods,), nan where nothing is printed.
-        ours: (methods,), the means, nan where nothing has finished.
-        alpha: the level at which the note says whether the p can be small at all.
-
-    Raises:
-        ValueError: the columns differ in length, are not 1-d, or hold an infinite number.
+        gap: as it is seen.
+        margin: what is no difference.
+        spread: by which it was judged; each further seed adds a degree of freedom.
+        n: the seeds that there are.
+        claimed: the published number, of which there will be no further runs.
+        level: coverage of the interval.
     """
-    a, b = np.asarray(published, dtype=np.float64), np.asarray(ours, dtype=np.float64)
-    if a.ndim != 1 or a.shape != b.shape or np.isinf(a).any() or np.isinf(b).any():
-        raise ValueError(f"two columns of as many finite numbers are needed; shapes are {a.shape} and {b.shape}")
-    with_both = ~np.isnan(a + b)
-    a, b = a[with_both], b[with_both]
-    undefined = ""
-    if a.size < 2:
-        undefined = "fewer than two methods have both numbers"
-    elif np.ptp(a) == 0 or np.ptp(b) == 0:
-        undefined = "all methods of a column tie"
-    if undefined:
-        return Agreement(math.nan, math.nan, a.size, undefined)
-    tau, p = _kendall(a, b)
-    return Agreement(tau, p, a.size, refusal("kendall", a.size, alpha=alpha))
+
+    def is_told(seeds: int) -> bool:
+        freedom = spread.freedom + seeds - n
+        half = half_width(spread.std, freedom, seeds, claimed.runs, unit=claimed.unit, level=level)
+        return bool(words(gap, half, margin) != CANNOT_TELL)
+
+    more = range(n + 1, MOST_SEEDS + 1)
+    place = bisect_left(more, True, key=is_told)
+    return more[place] if place < len(more) else None
 
 
-def _kendall(a: Floats, b: Floats) -> tuple[float, float]:
-    """Tau-b and its two-sided p; neither column ties as a whole. scipy.stats would take two seconds to import."""
-    upper = np.triu_indices(a.size, 1)
-    signs = [np.sign(np.subtract.outer(x, x))[upper] for x in (a, b)]
-    score, pairs = float(signs[0] @ signs[1]), len(upper[0])
-    untied = [float(np.abs(sign).sum()) for sign in signs]
-    tau = score / math.sqrt(untied[0]) / math.sqrt(untied[1])
-    tau = max(-1.0, min(1.0, tau))
-    if min(untied) == pairs and a.size <= MOST_EXACT:
-        return tau, _kendall_exact(a.size, (pairs - abs(score)) / 2)
-    return tau, math.erfc(abs(score) / math.sqrt(2 * _kendall_variance(a, b)))
+def summary(verdicts: Iterable[Verdict]) -> str:
+    """How many cells have which verdict."""
+    counts = Counter(verdict.word for verdict in verdicts)
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word]) or "no cells"
 
 
-def _kendall_exact(count: int, discordant: float) -> float:
-    """The share of the orders of ``count`` things with as few pairs in the wrong order, or as many in it."""
-    ways = np.ones(1)
-    for size in range(2, count + 1):
-        ways = np.convolve(ways, np.ones(size) / size)
-    return min(1.0, 2 * float(ways[: round(discordant) + 1].sum()))
-
-
-def _kendall_variance(a: Floats, b: Floats) -> float:
-    """Of concordant less discordant pairs where ranks have nothing to do with each other, ties considered."""
-    ties = [np.unique(x, return_counts=True)[1].astype(np.float64) for x in (a, b)]
-    n = float(a.size)
-    whole = n * (n - 1) * (2 * n + 5) - sum(float((t * (t - 1) * (2 * t + 5)).sum()) for t in ties)
-    twos = math.prod(float((t * (t - 1)).sum()) for t in ties)
-    threes = math.prod(float((t * (t - 1) * (t - 2)).sum()) for t in ties)
-    return whole / 18 + twos / (2 * n * (n - 1)) + (threes / (9 * n * (n - 1) * (n - 2)) if n > 2 else 0.0)
-
-
-def _test_variance(mean: float, images: int | None, others: int | None, likeness: float) -> float:
-    """Variance of the difference of two accuracies from the choice of test images, in squared points; nan unknown."""
-    if images is None:
-        return math.nan
-    if images < 1 or (others is not None and others < 1) or not -1 <= likeness <= 1 or not 0 <= mean <= 100:
-        raise ValueError(
-            "a share of test images is 0 to 100 % of at least one image, and likeness within [-1, 1]; "
-            f"got {mean} % of {images}, {others} and {likeness}"
-        )
-    if others is None:
-        return mean * (100 - mean) * 2 * (1 - likeness) / images
-    return mean * (100 - mean) * (1 / images + 1 / others)
-
-
-def _reason(word: str, gap: float, half: float, widest: float, claimed: Claimed, images: int | None) -> str:
+def _told(word: str, gap: float, half: float, margin: float, claimed: Claimed) -> str:
     digits = claimed.decimals + 1
-    side = "within" if word == REPRODUCED else "beyond"
-    reason = f"off by {gap:.{digits}f}, {side} the ± {half:.{digits}f} that seeds allow"
-    if word == REPRODUCED or math.isnan(widest):
-        return reason
-    side = "within" if word == TEST_NOISE else "and beyond"
-    return f"{reason}, {side} ± {widest:.{digits}f} with the sampling error of {images} test images"
+    side = {SAME: "within", DIFFERS: "beyond", CANNOT_TELL: "neither within nor beyond"}[word]
+    return f"off by {abs(gap):.{digits}f} ± {half:.{digits}f}, {side} ± {margin:.{digits}f}"
 
 
-def _without_spread(gap: float, unit: float, images: float, level: float) -> Verdict:
-    """One run of ours and no printed deviation: only the test images' part is known."""
-    widest = float(half_width(0.0, 2, unit=unit, test_variance=images, level=level))
-    unknown = "one seed here and no ± printed: how much seeds differ is not known"
-    if abs(gap) <= widest:
-        reason = f"off by {abs(gap):.2f}, within the {widest:.2f} of the test images alone ({unknown})"
-        return Verdict(TEST_NOISE, reason, gap, widest=widest)
-    return Verdict(NOT_COMPARABLE, f"off by {abs(gap):.2f}; {unknown}", gap, widest=widest)
+def _basis(spread: Spread, n: int, claimed: Claimed, level: float) -> str:
+    noise = f"s = {spread.std:.{claimed.decimals + 1}f} with {spread.freedom:g} df"
+    return f" ({100 * level:g} %: our {n} against {claimed.runs} there, {noise})"
+
+
+def _images_clause(
+    gap: float,
+    margin: float,
+    spread: Spread,
+    n: int,
+    claimed: Claimed,
+    images: ImageSets,
+    variance: float,
+    level: float,
+) -> str:
+    """Whether other test images could have made up what differs; empty where the numbers are no shares of images."""
+    if math.isnan(variance):
+        return ""
+    widest = half_width(
+        spread.std, spread.freedom, n, claimed.runs, unit=claimed.unit, test_variance=variance, level=level
+    )
+    alone = float(half_width(0.0, _KNOWN, _KNOWN, _KNOWN, test_variance=variance, level=level))
+    which = f"another {images.count} test images"
+    if images.others is not None:
+        which = f"the choice of {images.count} test images here and {images.others} there"
+    if words(gap, widest, margin) == DIFFERS:
+        return f", and is beyond what {which} could make up (± {alone:.{claimed.decimals + 1}f})"
+    return f"; {which} could make up ± {alone:.{claimed.decimals + 1}f} of it"
+
+
+def _remedy(seeds: int | None, spread: Spread, claimed: Claimed, level: float) -> str:
+    """How many seeds would decide, or why none would."""
+    if seeds is not None:
+        return f"; {seeds} seeds of ours would decide if the gap stayed"
+    alone = float(half_width(spread.std, _KNOWN, _KNOWN, claimed.runs, unit=claimed.unit, level=level))
+    runs = f"{claimed.runs} run{'s' * (claimed.runs > 1)}"
+    return (
+        f"; no number of seeds would decide at that gap, as the published number is of {runs} itself, which alone "
+        f"leaves ± {alone:.{claimed.decimals + 1}f}"
+    )
+
+
+def _test_variance(mean: float, images: ImageSets) -> float:
+    """Variance of the difference of two accuracies from the choice of test images, in squared points; nan unknown."""
+    if images.count is None:
+        return math.nan
+    if not 0 <= mean <= 100:
+        raise ValueError(f"a share of test images is 0 to 100 %; got {mean}")
+    if images.others is None:
+        return mean * (100 - mean) * 2 * (1 - images.likeness) / images.count
+    return mean * (100 - mean) * (1 / images.count + 1 / images.others)

@@ -11,6 +11,7 @@ import numpy as np
 from bench.notation import fixed, one_line
 from bench.papers.published import Key
 from bench.plan.table import PlannedCell, TablePlan
+from bench.rules import PAIRED
 from bench.stats.across import LIKE_THESE, THESE, over_datasets, stratified_permutation, stratified_signs
 from bench.stats.family import holm
 from bench.stats.reach import refusal
@@ -66,7 +67,7 @@ def claims_of(plan: TablePlan, cells: Cells) -> Iterator[Claim]:
 
 def is_paired(plan: TablePlan) -> bool:
     """Whether the runs of one seed are compared as pairs."""
-    return plan.rules.test in ("paired", "pooled")
+    return plan.rules.test in PAIRED
 
 
 def claimed(across: str, where: Key, group: Rivals, baseline: str, alpha: float, paired: bool = False) -> Claim:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from bench.notation import fixed, listed
 from bench.papers.published import Key
-from bench.plan.table import Contest
 from bench.rules import PAIRED
-from bench.stats.verdict import NOT_COMPARABLE, NOT_RUN, Agreement, Verdict, rank_agreement, summary
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
-from bench.tables.judging import SIGNS
 from bench.tables.results import FAILED
 from bench.tables.testing import DRAWS, TEST_NAMES, out_of_reach, shared_draws, sizes
+from bench.tables.verdicts import verdict_sentences
 
 MISSING, ALL_FAILED = "–", "failed"
 ORACLE = " (an oracle that looks at the test split)"
@@ -97,7 +94,7 @@ class Caption:
             *self._claims(about),
             *self._absent(command),
             *_failures(self.table),
-            *_verdicts(self.table),
+            *verdict_sentences(self.table),
         )
 
     def spread(self) -> str:
@@ -305,68 +302,3 @@ def _grouped(named: Iterable[tuple[str, str]]) -> str:
     for clause, name in named:
         names.setdefault(clause, []).append(name)
     return "; ".join(f"{clause}, in {', '.join(cells)}" for clause, cells in names.items())
-
-
-def _verdicts(table: Table) -> Iterator[str]:
-    """The signs of the verdicts, how many there are of each, why not comparable, and the ranks."""
-    verdicts = [entry.verdict for _, entry in table.places() if entry.verdict is not None]
-    words = {verdict.word for verdict in verdicts}
-    if not words - {NOT_RUN}:
-        return
-    signs = ", ".join(f"{sign} {word}" for word, sign in SIGNS.items() if sign and word in words)
-    yield f"The sign behind ours is the verdict on the published number: {signs}."
-    yield f"Verdicts: {summary(verdicts)}."
-    why = Counter(_why(verdict) for verdict in verdicts if verdict.word == NOT_COMPARABLE)
-    if why:
-        reasons = (f"{reason} ({count} cell{'s' * (count > 1)})" for reason, count in why.items())
-        yield f"Not comparable: {'; '.join(reasons)}."
-    yield from _agreement(table)
-
-
-def _why(verdict: Verdict) -> str:
-    """The reason without the numbers that differ from cell to cell."""
-    return verdict.reason.partition("; ")[2] if verdict.reason.startswith("off by") else verdict.reason
-
-
-def _agreement(table: Table) -> Iterator[str]:
-    """Kendall's tau between print and ours, for each contest; of two rows only whether their order is the same."""
-    ranked, in_order = list[tuple[Key, Agreement]](), list[bool]()
-    for contest in table.plan.contests:
-        agreement = _ranks_alike(table, contest)
-        if math.isnan(agreement.tau):
-            continue
-        if agreement.methods > 2:
-            ranked.append((contest.where, agreement))
-        else:
-            in_order.append(agreement.tau > 0)
-    if ranked:
-        yield _taus(ranked, table.plan.rules.alpha)
-    for note in dict.fromkeys(agreement.note for _, agreement in ranked if agreement.note):
-        yield f"Of the ranks, {note}."
-    if in_order:
-        columns = f"{len(in_order)} column{'s' * (len(in_order) > 1)}"
-        verb = "has" if sum(in_order) == 1 else "have"
-        yield f"Of {columns} of two rows, {sum(in_order)} {verb} them in the order of print."
-
-
-def _ranks_alike(table: Table, contest: Contest) -> Agreement:
-    entries = [table.at(place) for place in contest.places]
-    entries = [entry for entry in entries if not entry.planned.ground.other_metric]
-    return rank_agreement([entry.planned.published for entry in entries], [entry.cell.mean for entry in entries])
-
-
-def _taus(ranked: Sequence[tuple[Key, Agreement]], alpha: float) -> str:
-    """Each contest's tau behind its last label, together for what shares the other labels."""
-    counts = sorted({agreement.methods for _, agreement in ranked})
-    taus: dict[str, list[str]] = {}
-    for where, agreement in ranked:
-        words = [*where[-1:], fixed(agreement.tau, 2).replace("-", "−")]
-        if agreement.p <= alpha:
-            words[-1] += "*"
-        if len(counts) > 1:
-            words.append(f"(of {agreement.methods})")
-        taus.setdefault(" / ".join(where[:-1]), []).append(" ".join(filter(None, words)))
-    groups = "; ".join(f"{outer}: " * bool(outer) + ", ".join(texts) for outer, texts in taus.items())
-    rows = f"{counts[0]} rows a column" if len(counts) == 1 else "with the number of rows"
-    star = f"; * p ≤ {alpha:g}" if any(agreement.p <= alpha for _, agreement in ranked) else ""
-    return f"Rank agreement with print (Kendall's τ, {rows}{star}): {groups}."

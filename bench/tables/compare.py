@@ -14,12 +14,14 @@ from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
 from bench.stats.difference import MeanDifference
 from bench.stats.family import holm
-from bench.stats.verdict import Verdict
+from bench.stats.verdict import NOT_COMPARABLE, Verdict
 from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
 from bench.tables.claim import Claim
+from bench.tables.gains import Gain, gain_of
 from bench.tables.group import BestGroup, group_of
-from bench.tables.judging import verdict_on
+from bench.tables.judging import verdicts_on
+from bench.tables.margins import printed_gain
 from bench.tables.results import Results, results_of
 from bench.tables.testing import Outcome, compare_with, settled
 
@@ -46,6 +48,7 @@ class Entry:
         near: best, or too near the best to be told from it.
         published_rank: the same as ``rank`` of the published numbers.
         verdict: on the published number; None where there is none, or nothing is run for the table.
+        gain: what ours says of the printed difference to the baseline; None where there is none, or not both are run.
     """
 
     planned: PlannedCell
@@ -64,6 +67,7 @@ class Entry:
     near: bool = False
     published_rank: int = 0
     verdict: Verdict | None = None
+    gain: Gain | None = None
 
     @property
     def n(self) -> int:
@@ -170,8 +174,10 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
         _correct(entries, family, plan.rules.alpha)
     groups = tuple(filter(None, (_mark_near(entries, contest, plan) for contest in plan.contests)))
     if any(planned.candidates for _, planned in plan.places()):
-        for place, entry in entries.items():
-            entries[place] = replace(entry, verdict=verdict_on(entry.planned, cells, place, plan))
+        for place, verdict in verdicts_on(plan, cells).items():
+            entries[place] = replace(entries[place], verdict=verdict)
+        for contest in plan.contests:
+            _judge_gains(entries, contest, plan)
     grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
     return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else (), groups)
 
@@ -258,6 +264,19 @@ def _compared(entry: Entry, reference: Entry, result: Outcome, alpha: float) -> 
         superiority=none_if_nan(result.superiority),
         estimate=result.estimate,
     )
+
+
+def _judge_gains(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> None:
+    """What ours says of the printed gains of a contest."""
+    for place, base in contest.pairs:
+        entry = entries[place]
+        sides = entry, entries[base]
+        if entry.delta is None or any(side.planned.ground.other_metric for side in sides):
+            continue
+        low, high = (math.nan if end is None else end for end in (entry.low, entry.high))
+        comparable = not any(side.verdict and side.verdict.word == NOT_COMPARABLE for side in sides)
+        gain = gain_of(printed_gain(plan, place, base), entry.delta, low, high, comparable)
+        entries[place] = replace(entry, gain=gain)
 
 
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:

@@ -11,11 +11,13 @@ from bench.errors import InputError
 from bench.papers.assertion import check
 from bench.papers.claims import (
     BORNE_OUT,
+    CANNOT_TELL,
     CONTRADICTED,
     NOT_SUPPORTED,
     NOT_TESTABLE,
     SUPPORTED,
     Judgement,
+    Mean,
     PaperClaim,
     judge_ours,
     judge_published,
@@ -174,15 +176,15 @@ def test_what_no_number_decides_is_not_testable(folder: Path, statement: str, re
 # ---- our runs
 
 
-def ours_of(change: float, missing: bool = False) -> list[list[tuple[float, str]]]:
+def ours_of(change: float, missing: bool = False, noise: float = 0.0) -> list[list[Mean]]:
     """Our means: those in print, with ``ours`` at 15 % moved."""
     rows: list[list[float]] = [[40, 50, 80, 2], [42, 51, 81, 3], [50, 55, 81, 2]]
     rows += [[60, 70, 90, 2], [61, 69, math.nan, 3], [63, 72, 89, 1]]
     for row in (2, 5):
         rows[row][0] += change
-    found = [[(float(value), "") for value in row] for row in rows]
+    found: list[list[Mean]] = [[(float(value), "", noise) for value in row] for row in rows]
     if missing:
-        found[2][0] = (math.nan, "its weights were never published")
+        found[2][0] = (math.nan, "its weights were never published", math.nan)
     return found
 
 
@@ -201,6 +203,47 @@ def test_our_means_support_a_claim_or_not(folder: Path, statement: str, change: 
     claim, registry = claim_of(folder, statement)
     tables = {"mini/table1": published_table("mini/table1", registry)}
     assert judge_ours(claim, tables, {"mini/table1": ours_of(change)}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("statement", "noise", "verdict"),
+    [
+        ("better: {row: ours, than: base, columns: 15%}", 1.0, SUPPORTED),  # gaps of 10 and 3: 1.41 is left
+        ("better: {row: ours, than: base, columns: 15%}", 3.0, CANNOT_TELL),
+        ("better: {row: ours, than: base, columns: 15%}", math.nan, CANNOT_TELL),
+        ("better: {row: base, than: ours, columns: 15%}", 3.0, NOT_SUPPORTED),  # one gap of 10 is against it for sure
+        ("better: {row: base, than: ours, columns: 15%}", 8.0, CANNOT_TELL),
+        ("not: {better: {row: base, than: ours, columns: 15%}}", 3.0, SUPPORTED),
+        ("not: {better: {row: base, than: ours, columns: 15%}}", 8.0, CANNOT_TELL),
+        ("monotone: {row: base, columns: [15%, 30%], order: rising}", 5.0, SUPPORTED),  # steps of 10: 7.1 is left
+        ("monotone: {row: base, columns: [15%, 30%], order: rising}", 8.0, CANNOT_TELL),
+        ("number: {row: ours, than: base, columns: 15%, take: max, is: '9.0'}", 0.5, SUPPORTED),
+        ("number: {row: ours, than: base, columns: 15%, take: max, is: '9.0'}", 1.0, CANNOT_TELL),
+        ("number: {row: ours, than: base, columns: 15%, take: mean, above: 6}", 0.4, SUPPORTED),  # 6.5, of two gaps
+        ("number: {row: ours, than: base, columns: 15%, take: mean, above: 6}", 0.6, CANNOT_TELL),
+        ("number: {row: ours, than: base, columns: 15%, take: count, at_least: 2}", 1.0, SUPPORTED),
+        ("number: {row: ours, than: base, columns: 15%, take: count, at_least: 2}", 3.0, CANNOT_TELL),
+        ("number: {row: ours, than: base, columns: 15%, take: count, at_least: 1}", 3.0, SUPPORTED),
+    ],
+)
+def test_what_seeds_could_turn_round_cannot_be_told(folder: Path, statement: str, noise: float, verdict: str) -> None:
+    claim, registry = claim_of(folder, statement)
+    tables = {"mini/table1": published_table("mini/table1", registry)}
+    judgement = judge_ours(claim, tables, {"mini/table1": ours_of(0, noise=noise)})
+    assert judgement.verdict == verdict
+    assert ("by the means alone" in judgement.computed) == (verdict == CANNOT_TELL)
+
+
+def test_all_hold_only_where_each_does_for_sure(folder: Path) -> None:
+    """A part that fails for sure decides it whatever the others are; one that cannot be told leaves it open."""
+    firm, loose = "{better: {row: ours, than: base, columns: 15%}}", "{better: {row: ours, than: base, columns: 30%}}"
+    against = "{better: {row: base, than: ours, columns: 15%}}"
+    for parts, verdict in (
+        ([firm], SUPPORTED), ([firm, loose], CANNOT_TELL), ([loose, against], NOT_SUPPORTED)
+    ):  # fmt: skip
+        claim, registry = claim_of(folder, f"all: [{', '.join(parts)}]")
+        tables = {"mini/table1": published_table("mini/table1", registry)}
+        assert judge_ours(claim, tables, {"mini/table1": ours_of(0, noise=1.5)}).verdict == verdict
 
 
 def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:

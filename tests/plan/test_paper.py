@@ -308,6 +308,15 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         (("sweep: {value: best-val", "sweep: {value: last"), "no sweep is called 'last'"),
         (("seeds: {value: 2", "seeds: {value: 0"), "protocol.yaml:6: seeds is how many, at least 1; it is 0"),
         (("seeds: {value: 2, source: paper 4}\n", ""), "'seeds' must be"),
+        (
+            ("notes:", "margin: {value: 0, source: our choice}\nnotes:"),
+            "protocol.yaml:9: a margin is in points, above 0; it is 0",
+        ),
+        (("notes:", "margin: 0.5\nnotes:"), "protocol.yaml:9: 'margin' must be a mapping, not 0.5"),
+        (
+            ("notes:", "margin: {value: 0.5}\nnotes:"),
+            "protocol.yaml:9: 'margin' must be {value: ..., source: 'paper ...'}",
+        ),
         (("notes:", "note:"), "protocol.yaml:9: no key of a protocol is called 'note'"),
         (("steps: {value: 40", "stepps: {value: 40"), "no protocol setting is called 'stepps'"),
         (("steps: {value: 40", "epochs: {value: 0"), "a protocol gives either steps or epochs"),

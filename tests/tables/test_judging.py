@@ -20,7 +20,9 @@ from bench.registry import Registry
 from bench.sheets.formats import render_sheet
 from bench.sheets.sheet import Sheet
 from bench.sheets.view import Look, sheet_of
-from bench.stats.verdict import Claimed, judge
+from bench.stats.pooling import pooled
+from bench.stats.samples import summary
+from bench.stats.verdict import Claimed, ImageSets, judge, of_runs
 from bench.tables.judging import SIGNS
 from tests.tables.small import facts, filled, plain, results
 
@@ -56,7 +58,7 @@ runs:
 stub: [Dataset, Method]
 columns: [["15%"], ["100%"], ["Avg."]]
 rows:
-  - {label: [Digits, Fine-tune], cells: ["90.0 ± 1.0", "95.25", "92.6"]}
+  - {label: [Digits, Fine-tune], cells: ["90.0 ± 0.1", "95.25", "92.6"]}
   - {label: [Digits, BSS], cells: ["90.5", "95.30", "92.9"]}
   - {label: [Digits, L2], cells: ["91.0", "N/A", "90.0"]}
   - {label: [Digits, Quoted], cells: ["80.0", "", "80.0"]}
@@ -102,7 +104,7 @@ def scored(plan: TablePlan, values: dict[tuple[int, int], Sequence[float]]) -> d
 
 
 VALUES: dict[tuple[int, int], Sequence[float]] = {
-    (0, 0): [89.0, 90.0, 91.5],
+    (0, 0): [89.9, 90.0, 90.1],
     (0, 1): [70.0, 70.1, 70.2],
     (1, 0): [89.1, 89.2, 89.3],
     (1, 1): [95.0, 95.2, 95.5],
@@ -167,25 +169,34 @@ def test_another_split_in_the_paper_makes_incomparable(folder: Path) -> None:
 # ---- what is shown
 
 
+JUDGED = ("verdict", "reason", "gap", "low", "high", "margin", "half_width", "seeds_to_decide")
+
+
 def verdict(found: Sheet, row: str, column: str) -> dict[str, object]:
-    return {name: facts(found, row, column)[name] for name in ("verdict", "reason", "gap", "low", "high")}
+    return {name: facts(found, row, column)[name] for name in JUDGED}
 
 
 def test_a_cell_has_the_verdict_of_judge(folder: Path) -> None:
     found = sheet(folder, "ours")
-    expected = judge(VALUES[0, 0], Claimed(90.0, 1.0, 3, 1), test_images=597)
+    expected = judge(summary(VALUES[0, 0]), Claimed(90.0, 0.1, 3, 1), 0.25, images=ImageSets(597))
     assert verdict(found, "Digits / Fine-tune", "15%") == {
-        "verdict": "reproduced",
+        "verdict": "same",
         "reason": expected.reason.replace("−", "-").replace("±", "+-"),
         "gap": expected.gap,
         "low": expected.low,
         "high": expected.high,
+        "margin": 0.25,
+        "half_width": expected.half_width,
+        "seeds_to_decide": None,
     }
-    assert plain(found.cells[0][0]) == "90.2 ± 1.3 ="
+    assert plain(found.cells[0][0]) == "90.0 ± 0.1 ="
+    half = facts(found, "Digits / BSS", "100%")["half_width"]
+    assert plain(found.cells[1][1]) == f"95.23 ± 0.25 +25.13 ‡ ? ±{half:.2f}"
     for row, column, word in (
         ("Digits / Fine-tune", "100%", "differs"),
-        ("Digits / BSS", "15%", "within test-set noise"),
-        ("Digits / BSS", "100%", "reproduced"),
+        ("Digits / BSS", "15%", "differs"),
+        ("Digits / BSS", "100%", "cannot tell"),
+        ("Clutter / Fine-tune", "15%", "cannot tell"),
         ("Digits / L2", "100%", None),  # no number is printed
         ("Digits / Quoted", "15%", "not run"),
         ("Clutter / BSS", "15%", "not run"),
@@ -196,8 +207,8 @@ def test_a_cell_has_the_verdict_of_judge(folder: Path) -> None:
 
 def test_published_cells_have_none_and_ours_keep_theirs_beside_them(folder: Path) -> None:
     found = sheet(folder)
-    assert plain(found.cells[0][0]) == "90.0 ± 1.0"
-    assert plain(found.cells[0][1]) == "90.2 ± 1.3 +0.2 ="
+    assert plain(found.cells[0][0]) == "90.0 ± 0.1"
+    assert plain(found.cells[0][1]) == "90.0 ± 0.1 +0.0 ="
     assert plain(found.cells[0][3]) == "70.10 ± 0.10 −25.15 ≠"
     assert not any(cell.sign for row in found.cells for cell in row[::2])
 
@@ -206,7 +217,11 @@ def test_published_cells_have_none_and_ours_keep_theirs_beside_them(folder: Path
 def test_an_average_is_judged_by_the_averages_of_the_seeds_that_all_its_columns_have(folder: Path, seeds: int) -> None:
     found = sheet(folder, "ours", {**VALUES, (1, 1): VALUES[1, 1][:seeds]})
     means = [(a + b) / 2 for a, b in zip(VALUES[1, 0], VALUES[1, 1][:seeds], strict=False)]
-    expected = judge(means, Claimed(92.9, runs=3, decimals=1), test_images=597)
+    base = summary([(a + b) / 2 for a, b in zip(VALUES[0, 0], VALUES[0, 1], strict=True)])
+    claimed = Claimed(92.9, runs=3, decimals=1)
+    spreads = [of_runs(ours, claimed) for ours in (summary(means), base)]  # averages are pooled with averages
+    table = pooled([spread.std for spread in spreads], [spread.freedom for spread in spreads])
+    expected = judge(summary(means), claimed, 0.15, table=table, images=ImageSets(597))
     assert len(means) == seeds
     assert facts(found, "Digits / BSS", "Avg.")["verdict"] == expected.word
     assert [facts(found, "Digits / BSS", "Avg.")[end] for end in ("gap", "low", "high")] == pytest.approx(
@@ -218,12 +233,12 @@ def test_an_average_is_judged_by_the_averages_of_the_seeds_that_all_its_columns_
 def test_csv_and_json_have_the_verdict_in_columns(folder: Path) -> None:
     found = sheet(folder)
     rows = list(csv.DictReader(io.StringIO(render_sheet(found, "csv"))))
-    assert list(rows[0])[-5:] == ["verdict", "reason", "gap", "low", "high"]
-    first = next(row for row in rows if row["verdict"] == "reproduced")
-    assert float(first["gap"]) == pytest.approx(90.1666667 - 90.0)
+    assert list(rows[0])[-10:] == [*JUDGED, "claimed_gain", "claim"]
+    first = next(row for row in rows if row["verdict"] == "differs")
+    assert float(first["gap"]) == pytest.approx(70.1 - 95.25)
     cells = json.loads(render_sheet(found, "json"))["cells"]
     assert [cell["verdict"] or "" for cell in cells] == [row["verdict"] for row in rows]
-    assert isinstance(next(cell["low"] for cell in cells if cell["verdict"] == "reproduced"), float)
+    assert isinstance(next(cell["low"] for cell in cells if cell["verdict"] == "same"), float)
     assert next(cell["low"] for cell in cells if cell["verdict"] == "not run") is None
 
 
@@ -233,8 +248,8 @@ def test_signs_and_their_legend_are_in_every_format_for_people(folder: Path, for
     differs = "$\\neq$" if "latex" in format else "≠"
     shown = sum(cell.sign == "≠" for row in sheet(folder).cells for cell in row)
     assert shown >= 1
-    assert text.count(differs) >= shown + 1  # and the legend
-    assert "latex" in format or text.count(differs) == shown + 1  # LaTeX leaves room for it elsewhere
+    assert text.count(differs) >= shown + 2  # the legend, and what the margin is for
+    assert "latex" in format or text.count(differs) == shown + 2  # LaTeX leaves room for it elsewhere
     assert f"{differs} differs" in text
     assert "is the verdict on the published number" in text
 
@@ -245,9 +260,8 @@ def test_remarks_count_verdicts_and_compare_ranks(folder: Path) -> None:
     (counts,) = [note for note in found.remarks if note.startswith("Verdicts: ")]
     assert sum(words.values()) == 16  # numbers in print
     assert all(f"{count} {word}" in counts for word, count in words.items())
-    assert "would miss the seeds' interval by chance" in counts
     (signs,) = [note for note in found.remarks if note.startswith("The sign behind ours")]
-    assert all(f"{SIGNS[str(word)]} {word}" in signs for word in ("reproduced", "within test-set noise", "differs"))
+    assert all(f"{SIGNS[str(word)]} {word}" in signs for word in ("same", "differs", "cannot tell"))
     assert "Of 3 columns of two rows, 2 have them in the order of print." in found.remarks
 
 
@@ -262,11 +276,52 @@ def test_why_not_comparable_is_said_once_with_the_count(folder: Path) -> None:
     assert facts(found, "Digits / Fine-tune", "15%")["verdict"] == "not comparable"
     assert facts(found, "Digits / BSS", "Avg.")["verdict"] == "not comparable"
     assert "Not comparable: steps=20 in place of steps=40 (7 cells)." in found.remarks
+    (gains,) = [note for note in found.remarks if note.startswith("Claimed gains")]
+    assert gains.endswith("in the order of print in 2 of 3; 3 under a protocol that is not the paper's.")
 
 
-def test_one_seed_beside_no_spread_is_not_comparable_for_that_reason(folder: Path) -> None:
-    reason = "one seed here and no ± printed: how much seeds differ is not known"
-    assert f"Not comparable: {reason} (1 cell)." in sheet(folder, "ours", {(4, 0): [80.0]}).remarks
+def test_one_seed_without_any_spread_in_the_table_cannot_be_told_for_that_reason(folder: Path) -> None:
+    found = sheet(folder, "ours", {(4, 0): [80.0]})
+    assert plain(found.cells[4][0]) == "80.0 ?"
+    assert "one seed here and no +- printed" in str(facts(found, "Clutter / Fine-tune", "15%")["reason"])
+    assert any("nothing says how much seeds differ in 1 cell" in note for note in found.remarks)
+
+
+def test_one_seed_has_the_spread_of_the_other_cells(folder: Path) -> None:
+    found = sheet(folder, "ours", {(0, 0): VALUES[0, 0], (4, 0): [80.0]})
+    assert plain(found.cells[4][0]) == "80.0 n=1/3 ≠"
+    assert "s = 0.10 with 1 df" in str(facts(found, "Clutter / Fine-tune", "15%")["reason"])
+
+
+def test_what_is_not_comparable_lends_no_noise(folder: Path) -> None:
+    """Of another protocol only the noise could be taken, and nobody knows whether it is the same."""
+    values: dict[tuple[int, int], Sequence[float]] = {(0, 0): [80.0, 90.0, 100.0], (4, 0): [80.0]}
+    found = sheet(folder, "ours", values, settings=("steps=20",))
+    assert {record["half_width"] for record in found.records} == {None}
+
+
+def test_the_margin_is_told_and_may_be_declared(folder: Path) -> None:
+    (claimed,) = [note for note in sheet(folder).remarks if note.startswith("Margin: ")]
+    assert claimed.startswith("Margin: half of the printed gain of each row, 0.03 to 0.50 points; = lies within it")
+    (typed,) = [note for note in sheet(folder, margin="0.5").remarks if note.startswith("Margin: ")]
+    assert typed.startswith("Margin: 0.5 points; ")
+    assert {record["margin"] for record in sheet(folder, margin="0.5").records} == {None, 0.5}
+    protocol = folder / "paper_tables" / "mini" / "protocol.yaml"
+    protocol.write_text(PROTOCOL + "margin: {value: 2, source: our choice}\n", encoding="utf-8")
+    assert {record["margin"] for record in sheet(folder).records} == {None, 2}
+    assert {record["margin"] for record in sheet(folder, margin="0.5").records} == {None, 0.5}
+
+
+def test_what_cannot_be_told_says_how_many_seeds_would(folder: Path) -> None:
+    values: dict[tuple[int, int], Sequence[float]]
+    values = {(0, 1): [95.2, 95.25, 95.3], (1, 0): [90.3, 90.5, 90.7], (1, 1): [95.3, 95.3, 95.3]}
+    found = sheet(folder, values=values, margin="0.25")
+    assert facts(found, "Digits / BSS", "15%")["verdict"] == "cannot tell"
+    seeds = facts(found, "Digits / BSS", "15%")["seeds_to_decide"]
+    assert isinstance(seeds, int)
+    expected = f"Of what cannot be told (? and ± half of the interval), {seeds} seeds of ours would tell in 1 cell if"
+    assert any(note.startswith(expected) for note in found.remarks)
+    assert any("no number of seeds would in 2 cells, as the published" in note for note in sheet(folder).remarks)
 
 
 def test_nothing_run_has_no_sentences_of_verdicts_and_published_is_untouched(folder: Path) -> None:
@@ -301,15 +356,18 @@ def test_the_command_judges(folder: Path, monkeypatch: pytest.MonkeyPatch, capsy
                     store.publish(draft, spec, {"curve": curve, "timing": {"seconds": 1.0}})
     asked = ["table", "mini/table1", "--plugin", str(folder), "--format", "csv"]
     for more, expected in (
-        ([], {"reproduced", "differs", "within test-set noise", "not run"}),
+        ([], {"same", "differs", "cannot tell", "not run"}),
         (["--set", "steps=20"], {"not comparable", "not run"}),
         (["--source", "published"], set()),
     ):
         assert main([*asked, *more]) == 0
         rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
         assert {row["verdict"] for row in rows} - {""} == expected
-    assert main([*asked, "--source", "published", "--test", "paired"]) == 2
-    assert "--test: published numbers are shown as printed" in capsys.readouterr().err
+    for option, value in (("--test", "paired"), ("--margin", "1")):
+        assert main([*asked, "--source", "published", option, value]) == 2
+        assert f"{option}: published numbers are shown as printed" in capsys.readouterr().err
+    assert main([*asked, "--selection", "last,best-test", "--margin", "1"]) == 2
+    assert "--margin: selection rules side by side" in capsys.readouterr().err
 
 
 def test_signs_are_of_every_word_and_differ() -> None:

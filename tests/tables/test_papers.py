@@ -133,7 +133,7 @@ def test_a_column_of_seconds_is_less_the_better_and_judged_by_nobody(tmp_path: P
                 store.publish(draft, spec, {"curve": [point], "timing": timing})
     (table,) = fill(Plan("mini", "", (plan,)), store)
     sheet = sheet_of(table, Look("ours"))
-    assert [plain(shown(sheet, row, 2)) for row in ("ce", "bss")] == ["26.0 ± 1.0 ?", "16.0 ± 1.0 −10.0 ‡ ?"]
+    assert [plain(shown(sheet, row, 2)) for row in ("ce", "bss")] == ["26.0 ± 1.0 n/c", "16.0 ± 1.0 −10.0 ‡ n/c"]
     assert [shown(sheet, row, 2).look for row in ("ce", "bss")] == ["", BEST]
     assert looks(table, Look("published"), 2)[:4] == ["", "", "", BEST]
     assert facts(sheet, "Digits / BSS", "Time")["metric"] == "seconds"
@@ -152,7 +152,7 @@ def test_an_average_is_over_the_other_columns_of_the_row_once_all_are_there(plan
     assert shown(sheet, "quoted", 2).value == "n/a [1]"
     *_, last = plan.cells[0][1].candidates[0].runs
     del finished[last.id]
-    assert plain(shown(ours(plan, finished), "ce", 2)) == "85.4 ± 0.5 ="  # of the seeds that both columns have
+    assert plain(shown(ours(plan, finished), "ce", 2)) == "85.4 ± 0.5 ≠"  # of the seeds that both columns have
     for spec in plan.cells[0][1].candidates[0].runs:
         finished.pop(spec.id, None)
     assert shown(ours(plan, finished), "ce", 2).value == MISSING
@@ -295,7 +295,7 @@ def over(count: int, across: str, folder: Path) -> list[str]:
 def test_over_datasets_the_claim_is_named(tmp_path: Path) -> None:
     (these,) = over(3, "these", tmp_path)
     assert these.startswith("On these datasets: BSS +3.50 (p = ")
-    assert "against CE over 3 datasets (stratified permutation of seeds, Holm-corrected over one method" in these
+    assert "against CE over 3 datasets (sign flips of paired seeds within each dataset, Holm-corrected over" in these
     (like,) = over(6, "like-these", tmp_path)
     assert like == (
         "On datasets like these: BSS +4.00 (p = 0.0312, 6/0/0) against CE over 6 datasets (Wilcoxon's signed-rank "
@@ -364,7 +364,7 @@ def test_both_have_each_column_twice_and_the_difference_to_print(plan: TablePlan
     assert [plain(cell) for cell in sheet.cells[0][:4]] == [
         "90.0 ± 1.0", "81.0 ± 1.0 −9.0 ≠", "95.25", "90.50 ± 0.50 −4.75 ≠",
     ]  # fmt: skip
-    assert [plain(cell) for cell in sheet.cells[2][:2]] == ["91.0 (+1.0)", "86.0 ± 1.0 −5.0 † ≈"]
+    assert [plain(cell) for cell in sheet.cells[2][:2]] == ["91.0 (+1.0)", "86.0 ± 1.0 −5.0 † ≠"]
     assert plain(sheet.cells[3][1]) == "n/a [1]"
     assert sheet.notes[0] == "as it was printed"
     assert sheet.notes[-1] == "Signed numbers are ours less the published one."
