@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, product
 
 from bench.sheets.layout import SheetLayout
-from bench.sheets.widths import DIGIT, Width, points
+from bench.sheets.widths import DIGIT, SIZES, Width, points
 
 LINES = {"": 345.0, "column": 229.5, "page": 469.0}
 """Points of a line: the text of LaTeX's article, and a column and the text of its ``twocolumn``."""
@@ -31,8 +31,24 @@ SAFE = 0.98
 SHRUNK = 0.93
 """How small adjustbox may make a table in the smallest letters, where that spares a block."""
 
-STUB = 0.5
-"""The share of a line that labels of rows may take before they are broken into lines."""
+STUB, NARROWEST = (0.5, 0.3), 0.2
+"""The share of a line that labels of rows may take before they are broken into lines, and less where that helps; and
+what one of them has at least."""
+
+
+@dataclass(frozen=True)
+class Letters:
+    """How a table is set, but for where its columns stand.
+
+    Attributes:
+        size: of its letters.
+        stacked: whether headings stand in several lines.
+        stub: the share of a line that labels of rows may take.
+    """
+
+    size: str
+    stacked: bool
+    stub: float
 
 
 @dataclass(frozen=True)
@@ -40,38 +56,46 @@ class Shape:
     """What the fit of a table depends on.
 
     Attributes:
-        stub: of each level of the rows' labels, its width.
+        stub: of each level of the rows' labels, the widths of its name and labels.
         numbers: of each column, the width of its cells.
         heads: of each column, the width of its heading on one line, and in as many lines as it has words.
         groups: columns that share a label, which stay together.
         above: of each group, the width of the widest label over it.
-        lines: of a block, its rows and the lines of its header.
+        lines: of a block, those of its header and rules.
         caption: letters of the caption.
         below: letters below the table.
     """
 
-    stub: tuple[Width, ...]
+    stub: tuple[tuple[Width, ...], ...]
     numbers: tuple[Width, ...]
     heads: tuple[tuple[Width, Width], ...]
     groups: tuple[tuple[int, ...], ...]
     above: tuple[Width, ...]
-    lines: int
+    lines: float
     caption: int
     below: int
 
     def labels(self, size: str) -> list[float]:
         """The width of each level of the rows' labels."""
-        return [points(level, size) for level in self.stub]
+        return [max(points(label, size) for label in level) for level in self.stub]
 
-    def column(self, at: int, size: str, stacked: bool) -> float:
+    def column(self, at: int, letters: Letters) -> float:
         """The width of a column with the space around it."""
-        return max(points(self.numbers[at], size), points(self.heads[at][stacked], size)) + 2 * GAPS[size]
+        inside = (self.numbers[at], self.heads[at][letters.stacked])
+        return max(points(each, letters.size) for each in inside) + 2 * GAPS[letters.size]
 
-    def height(self, blocks: int, size: str, line: float) -> float:
+    def height(self, fit: Fit, line: float) -> float:
         """About how high the table is, with its caption and what stands below it, in points."""
-        lines = blocks * (self.lines + 2.5) * LEADING[size]
+        rows = sum(max(lines) for lines in zip(*self._lines(fit), strict=True))
+        lines = len(fit.blocks) * (rows + self.lines) * LEADING[fit.size]
         caption = math.ceil(self.caption * DIGIT / line) * LEADING["normalsize"]
-        return lines + caption + math.ceil(self.below * 0.85 * DIGIT / line) * LEADING["footnotesize"]
+        below = math.ceil(self.below * DIGIT * SIZES["footnotesize"] / line) * LEADING["footnotesize"]
+        return float(lines + caption + below)
+
+    def _lines(self, fit: Fit) -> Iterator[list[int]]:
+        """Of each level of the rows' labels, in how many lines each label stands."""
+        for level, taken in zip(self.stub, fit.paragraphs, strict=True):
+            yield [math.ceil(points(label, fit.size) / taken) if taken else 1 for label in level[1:]]
 
 
 @dataclass(frozen=True)
@@ -106,73 +130,86 @@ def fit(shape: Shape, layout: SheetLayout) -> Fit:
     What is higher than a page is set as a longtable, which in a paper of two columns has pages of one.
     """
     line = LINES[layout.fit]
-    chosen = _on_line(shape, layout, line)
-    if layout.longtable or shape.height(len(chosen.blocks), chosen.size, line) > PAGE:
-        return replace(_on_line(shape, layout, LINES[layout.fit and "page"] * SAFE, is_long=True), is_long=True)
-    return chosen
+    if not layout.longtable:
+        ways = _fewest(_ways(shape, layout, line))
+        low = [way for way in ways if shape.height(way, line) <= PAGE]
+        if low:
+            return low[0]
+    ways = _fewest(_ways(shape, layout, LINES[layout.fit and "page"] * SAFE, shrunk=False))
+    return replace(ways[0], is_long=True)
 
 
-def _on_line(shape: Shape, layout: SheetLayout, line: float, is_long: bool = False) -> Fit:
+def _ways(shape: Shape, layout: SheetLayout, line: float, shrunk: bool = True) -> Iterator[Fit]:
+    """Ways to set a table, the best first: with labels of rows on one line, with headings so, in large letters."""
     sizes = (layout.font_size,) if layout.font_size else LARGEST_FIRST
-    ways = [_way(shape, layout, line, size, stacked) for size in sizes for stacked in (False, True)]
-    if not is_long:
-        ways += [_way(shape, layout, line / SHRUNK, sizes[-1], stacked) for stacked in (False, True)]
-    fitting = [way for way in ways if way.fits] or ways[-1:]
+    for share in STUB:
+        for size, is_stacked in product(sizes, (False, True)):
+            yield _way(shape, layout, line, Letters(size, is_stacked, share))
+        for is_stacked in (False, True) if shrunk else ():
+            yield _way(shape, layout, line / SHRUNK, Letters(sizes[-1], is_stacked, share))
+
+
+def _fewest(ways: Iterable[Fit]) -> list[Fit]:
+    """Those of the fewest blocks among the ways that fit a line; the last one where none does."""
+    every = list(ways)
+    fitting = [way for way in every if way.fits] or every[-1:]
     fewest = min(len(way.blocks) for way in fitting)
-    return next(way for way in fitting if len(way.blocks) == fewest)
+    return [way for way in fitting if len(way.blocks) == fewest]
 
 
-def _way(shape: Shape, layout: SheetLayout, line: float, size: str, stacked: bool) -> Fit:
+def _way(shape: Shape, layout: SheetLayout, line: float, letters: Letters) -> Fit:
     """One way to set a table: its columns in blocks that each take a line."""
-    paragraphs = _paragraphs(shape, size, line)
-    labels = [wrapped or whole for wrapped, whole in zip(paragraphs, shape.labels(size), strict=True)]
-    room = line - sum(labels) - 2 * GAPS[size] * (len(labels) - 1)
+    paragraphs, labels = _paragraphs(shape, letters, line), shape.labels(letters.size)
+    stub = sum(wrapped or whole for wrapped, whole in zip(paragraphs, labels, strict=True))
+    room = line - stub - 2 * GAPS[letters.size] * (len(labels) - 1)
     if layout.columns_per_block:
         every, count = range(len(shape.numbers)), layout.columns_per_block
         blocks = tuple(tuple(every[at : at + count]) for at in every[::count])
     else:
-        blocks = tuple(_blocks(shape, room, size, stacked))
-    fits = all(_taken(shape, block, size, stacked) <= room for block in blocks)
-    return Fit(size, stacked, blocks, paragraphs, False, fits)
+        blocks = tuple(_blocks(shape, room, letters))
+    fits = all(_taken(shape, block, letters) <= room for block in blocks)
+    return Fit(letters.size, letters.stacked, blocks, paragraphs, False, fits)
 
 
-def _paragraphs(shape: Shape, size: str, line: float) -> tuple[float, ...]:
+def _paragraphs(shape: Shape, letters: Letters, line: float) -> tuple[float, ...]:
     """The width of each level of labels that is broken into lines, since all together they would take too much."""
-    labels = shape.labels(size)
-    excess = sum(labels) - STUB * line
-    paragraphs = [0.0] * len(labels)
+    labels = shape.labels(letters.size)
+    excess, paragraphs = sum(labels) - letters.stub * line, [0.0] * len(labels)
     for level in sorted(range(len(labels)), key=lambda level: -labels[level]):
-        if excess <= 0:
-            break
-        paragraphs[level] = max(labels[level] - excess, 0.25 * line)
-        excess -= labels[level] - paragraphs[level]
+        kept = max(labels[level] - excess, NARROWEST * line)
+        if excess > 0 and kept < labels[level]:
+            paragraphs[level] = kept
+            excess -= labels[level] - kept
     return tuple(paragraphs)
 
 
-def _taken(shape: Shape, block: Sequence[int], size: str, stacked: bool) -> float:
+def _taken(shape: Shape, block: Sequence[int], letters: Letters) -> float:
     """The width of some columns; a label over several of them may be wider than they are."""
-    taken = 0.0
+    taken, places = 0.0, {*block}
     for group, above in zip(shape.groups, shape.above, strict=True):
-        inside = [shape.column(at, size, stacked) for at in group if at in block]
-        taken += max(sum(inside), points(above, size) + 2 * GAPS[size]) if inside else 0
+        inside = [shape.column(at, letters) for at in group if at in places]
+        taken += max(sum(inside), points(above, letters.size) + 2 * GAPS[letters.size]) if inside else 0
     return taken
 
 
-def _blocks(shape: Shape, room: float, size: str, stacked: bool) -> Iterator[tuple[int, ...]]:
+def _blocks(shape: Shape, room: float, letters: Letters) -> Iterator[tuple[int, ...]]:
     """As few blocks as hold all columns, of about as many columns each; what shares a label stays together."""
+
+    def fits(units: Iterable[Sequence[int]]) -> bool:
+        return _taken(shape, [*chain(*units)], letters) <= room
+
     units = list[tuple[int, ...]]()
     for group in shape.groups:
-        together = _taken(shape, group, size, stacked) <= room
-        units += [group] if together else [(at,) for at in group]
+        units += [group] if fits([group]) else [(at,) for at in group]
     filled = list[list[tuple[int, ...]]]()
     for unit in units:
-        if filled and _taken(shape, [*chain(*filled[-1]), *unit], size, stacked) <= room:
+        if filled and fits([*filled[-1], unit]):
             filled[-1].append(unit)
         else:
             filled.append([unit])
     each = math.ceil(len(units) / max(1, len(filled)))
     even = [units[at : at + each] for at in range(0, len(units), each)]
-    if len(even) == len(filled) and all(_taken(shape, [*chain(*unit)], size, stacked) <= room for unit in even):
+    if len(even) == len(filled) and all(map(fits, even)):
         filled = even
     for block in filled:
         yield tuple(chain(*block))

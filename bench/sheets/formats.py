@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from bench.cards.code import file_digest
@@ -39,7 +38,6 @@ class Format:
         sentences: whether it has what stands below a table.
         folded: whether its writer is told how many columns of characters there are.
         takes: which fields of ``SheetLayout`` it has.
-        document: the function of its module that makes tables a document of their own; empty where there is none.
         file: of a plug-in, in the place of the module.
     """
 
@@ -50,13 +48,12 @@ class Format:
     sentences: bool = True
     folded: bool = False
     takes: frozenset[str] = OF_SHEETS
-    document: str = ""
     file: Path | None = None
 
     def load(self) -> Callable[..., str]:
         """Its writer. Raises ``InputError`` where a plug-in's file has none."""
         if self.file is None:
-            module = self._module()
+            module = importlib.import_module(f"bench.sheets.{self.module}")
         else:
             module = load_checked("plugin_formats", self.file, file_digest(self.file))
         writer = getattr(module, self.writer, None)
@@ -65,17 +62,10 @@ class Format:
             raise InputError(f"{self.file}:1: {missing}")
         return writer  # type: ignore[no-any-return]
 
-    def load_document(self) -> Callable[[str, SheetLayout], str]:
-        """What makes tables a document."""
-        return getattr(self._module(), self.document)  # type: ignore[no-any-return]
-
     @property
     def is_told(self) -> bool:
         """Whether its writer is given the layout."""
         return bool(self.takes - OF_SHEETS)
-
-    def _module(self) -> ModuleType:
-        return importlib.import_module(f"bench.sheets.{self.module}")
 
 
 FORMATS = {
@@ -84,8 +74,8 @@ FORMATS = {
     "csv": Format("records", "to_csv", "csv", sentences=False, takes=frozenset()),
     "json": Format("records", "to_json", "json", together=False, takes=frozenset({"caption", "notes"})),
     "html": Format("html", "to_html", "html", together=False),
-    "latex": Format("latex", "to_latex", "tex", takes=OF_LATEX, document="document"),
-    "latex-siunitx": Format("latex", "to_siunitx", "", takes=OF_LATEX, document="document"),
+    "latex": Format("latex", "to_latex", "tex", takes=OF_LATEX),
+    "latex-siunitx": Format("latex", "to_siunitx", "", takes=OF_LATEX),
     "macros": Format("latex", "to_macros", "macros.tex", sentences=False, takes=frozenset({"caption"})),
 }
 FILE_WIDTH = 100
@@ -134,7 +124,11 @@ def render_sheet(
 def render_sheets(sheets: Iterable[Sheet], format: Format, width: int | None, layout: SheetLayout = ANY) -> str:
     """Sheets one below the other, or as a document of their own if the layout asks for one."""
     text = "\n".join(render_sheet(sheet, format, width, layout) for sheet in sheets)
-    return format.load_document()(text, layout) if layout.standalone else text
+    if not layout.standalone:
+        return text
+    from bench.sheets.document import document
+
+    return document(text, layout)
 
 
 def check_layout(layout: SheetLayout, name: str, format: Format) -> None:

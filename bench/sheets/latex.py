@@ -9,7 +9,7 @@ from functools import cached_property
 
 from bench.notation import listed
 from bench.sheets import siunitx
-from bench.sheets.document import LONGTABLE, PACKAGES, Block, Part, document, floating, long
+from bench.sheets.document import LONGTABLE, PACKAGES, Block, Part, floating, long
 from bench.sheets.fitting import Fit, Shape, fit
 from bench.sheets.layout import ANY, SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
@@ -30,7 +30,6 @@ _BEHIND = {
 _ALIGNED = ("std", "delta")
 """Those with digits, which stand below those of the other rows."""
 
-__all__ = ["document", "escape", "to_latex", "to_macros", "to_siunitx"]
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
@@ -219,7 +218,7 @@ class _Writer:
     def shape(self) -> Shape:
         """What the fit of the sheet depends on."""
         sheet = self.sheet
-        stub = zip(sheet.stub, zip(*sheet.rows, strict=True), strict=True)
+        stub = zip(sheet.stub, *sheet.rows, strict=True)
         keys, heads, groups, above = sheet.columns, list[tuple[Width, Width]](), list[tuple[int, ...]](), list[Width]()
         for at, key in enumerate(keys):
             heads.append((widest([self.escape(key[-1])]), widest(self.lines(key[-1], at))))
@@ -229,12 +228,12 @@ class _Writer:
                 groups.append((at,))
                 above.append(widest(map(self.escape, key[:-1])))
         return Shape(
-            stub=tuple(widest(map(self.escape, {name, *labels})) for name, labels in stub),
+            stub=tuple(tuple(width(self.escape(label)) for label in level) for level in stub),
             numbers=tuple(column.width for column in self.columns),
             heads=tuple(heads),
             groups=tuple(groups),
             above=tuple(above),
-            lines=len(sheet.rows) + len(keys[0]),
+            lines=len(keys[0]) + 2.5,
             caption=len(self.caption[0]),
             below=len(self.caption[1]),
         )
