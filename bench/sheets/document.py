@@ -23,6 +23,12 @@ ONE_COLUMN = (
 )
 
 
+_RIGHT = (
+    r"\ifdefined\directlua\newcommand{\benchright}[1]{{\textdir TRT\benchrightfont #1}}",
+    r"\else\TeXXeTstate=1\newcommand{\benchright}[1]{{\beginR\benchrightfont #1\endR}}\fi",
+)
+
+
 @dataclass(frozen=True)
 class Block:
     """Columns that stand beside each other.
@@ -131,15 +137,19 @@ def document(tables: str, layout: SheetLayout) -> str:
     packages = dict.fromkeys(re.findall(r"\\usepackage\{\w+\}", needs))
     lines = ["% needs pdflatex", rf"\documentclass{'[twocolumn]' if layout.fit else ''}{{article}}"]
     if "lualatex" in needs:
-        lines = ["% needs lualatex or xelatex: pdflatex does not know all of its characters", lines[1], *_fonts()]
+        lines = ["% needs lualatex or xelatex: pdflatex does not know all of its characters", lines[1], *_fonts(tables)]
     return "\n".join([*lines, *packages, r"\begin{document}", tables.rstrip("\n"), r"\end{document}"]) + "\n"
 
 
-def _fonts() -> Iterator[str]:
-    """A command for each kind of character, which sets it in the first font that there is."""
+def _fonts(tables: str) -> Iterator[str]:
+    """The commands of ``FONTS`` that tables have: each sets its text in the first font that there is, or stops TeX."""
     yield r"\usepackage{fontspec}"
     for command, fonts in FONTS.items():
-        choice = rf"\newcommand{{\{command}}}{{}}"
-        for font in reversed(fonts):
-            choice = rf"\IfFontExistsTF{{{font}}}{{\newfontfamily{{\{command}}}{{{font}}}}}{{{choice}}}"
+        if rf"\{command}{{" not in tables:
+            continue
+        font = rf"\{command}font"
+        choice = rf"\errmessage{{none of these fonts is installed: {', '.join(fonts)}}}\newcommand{{{font}}}{{}}"
+        for name in reversed(fonts):
+            choice = rf"\IfFontExistsTF{{{name}}}{{\newfontfamily{{{font}}}{{{name}}}}}{{{choice}}}"
         yield choice
+        yield from _RIGHT if command == "benchright" else [rf"\newcommand{{\{command}}}[1]{{{{{font} #1}}}}"]

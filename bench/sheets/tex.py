@@ -23,10 +23,13 @@ SPECIAL = {
 }  # fmt: skip
 
 FONTS = {
-    "benchcjk": ("Noto Serif CJK SC", "Noto Sans CJK SC", "Source Han Serif SC", "FandolSong", "SimSun"),
+    "benchcjk": ("Noto Serif CJK SC", "Noto Sans CJK SC", "Source Han Serif SC", "FandolSong", "WenQuanYi Zen Hei"),
     "benchother": ("DejaVu Sans", "Noto Sans", "FreeSerif", "Arial"),
+    "benchright": ("DejaVu Sans", "Noto Sans Arabic", "Amiri", "FreeSerif", "Arial"),
 }
-"""Fonts for what the document's own may lack, by the command that sets a text in the first of them that there is."""
+"""Fonts for what the document's own may lack, by the command that sets a text in the first of them that there is; what
+is written from right to left has a command of its own.
+"""
 
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
@@ -92,8 +95,10 @@ def _font_of(character: str) -> str:
     """The command that sets a character, one of ``FONTS``; empty where the document's font has it."""
     if character in SPECIAL or character < "\u0180":
         return ""
+    if unicodedata.bidirectional(character) in ("R", "AL"):
+        return "benchright"
     return "benchcjk" if _CJK.match(character) else "benchother"
 
 
 def _in_font(text: str, font: str) -> str:
-    return rf"{{\{font} {text}}}" if font else "".join(map(_written, text))
+    return rf"\{font}{{{text}}}" if font else "".join(map(_written, text))

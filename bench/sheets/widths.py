@@ -31,6 +31,7 @@ _SYMBOLS = {
     "textbackslash": 5.0, "textasciitilde": 5.0, "textasciicircum": 5.0, "textasciigrave": 5.0, "surd": 8.33,
     "textless": 7.78, "textgreater": 7.78, "textbar": 2.78, "pm": 7.78, "allowbreak": 0.0, "hphantom": 0.0,
     "multicolumn": 0.0, "multirow": 0.0, "mdseries": 0.0, "underline": 0.0, "benchcjk": 0.0, "benchother": 0.0,
+    "benchright": 0.0,
 }  # fmt: skip
 _STRUCTURE = re.compile(r"\\multicolumn\{\d+\}\{[lcr]\}|\\multirow\{\d+\}\{\*\}")
 _TOKEN = re.compile(r"\\[A-Za-z]+(?:\{\}| ?)|\\.|\+-|.", re.DOTALL)
