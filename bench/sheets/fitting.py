@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, product
 
 from bench.sheets.layout import SheetLayout
@@ -60,20 +61,25 @@ class Shape:
         numbers: of each column, the width of its cells.
         heads: of each column, the width of its heading on one line, and in as many lines as it has words.
         groups: columns that share a label, which stay together.
-        above: of each group, the width of the widest label over it.
+        above: of each group, the width of the widest label over it, likewise.
         lines: of a block, those of its header and rules.
-        caption: letters of the caption.
-        below: letters below the table.
+        caption: characters of the caption.
+        below: characters below the table.
     """
 
     stub: tuple[tuple[Width, ...], ...]
     numbers: tuple[Width, ...]
     heads: tuple[tuple[Width, Width], ...]
     groups: tuple[tuple[int, ...], ...]
-    above: tuple[Width, ...]
+    above: tuple[tuple[Width, Width], ...]
     lines: float
     caption: int
     below: int
+
+    @cached_property
+    def group_of(self) -> dict[int, int]:
+        """Of each column, which group it is in."""
+        return {at: number for number, group in enumerate(self.groups) for at in group}
 
     def labels(self, size: str) -> list[float]:
         """The width of each level of the rows' labels."""
@@ -183,20 +189,21 @@ def _paragraphs(shape: Shape, letters: Letters, line: float) -> tuple[float, ...
     return tuple(paragraphs)
 
 
-def _taken(shape: Shape, block: Sequence[int], letters: Letters) -> float:
+def _taken(shape: Shape, block: Iterable[int], letters: Letters) -> float:
     """The width of some columns; a label over several of them may be wider than they are."""
-    taken, places = 0.0, {*block}
-    for group, above in zip(shape.groups, shape.above, strict=True):
-        inside = [shape.column(at, letters) for at in group if at in places]
-        taken += max(sum(inside), points(above, letters.size) + 2 * GAPS[letters.size]) if inside else 0
-    return taken
+    inside = dict[int, float]()
+    for at in block:
+        group = shape.group_of[at]
+        inside[group] = inside.get(group, 0) + shape.column(at, letters)
+    above = {group: points(shape.above[group][letters.stacked], letters.size) for group in inside}
+    return sum(max(taken, above[group] + 2 * GAPS[letters.size]) for group, taken in inside.items())
 
 
 def _blocks(shape: Shape, room: float, letters: Letters) -> Iterator[tuple[int, ...]]:
     """As few blocks as hold all columns, of about as many columns each; what shares a label stays together."""
 
     def fits(units: Iterable[Sequence[int]]) -> bool:
-        return _taken(shape, [*chain(*units)], letters) <= room
+        return _taken(shape, chain(*units), letters) <= room
 
     units = list[tuple[int, ...]]()
     for group in shape.groups:

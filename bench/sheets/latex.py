@@ -19,6 +19,12 @@ from bench.sheets.widths import DIGIT, Width, in_points, points, small_of, wides
 LONGEST = 700
 """Characters of a caption; where it would be longer, all but its first sentence stands below the table."""
 
+WIDE = 24
+"""Characters of a line of a heading over several columns, at least."""
+
+RULES = 2.5
+"""How many lines the rules of a block and the space around them take."""
+
 _BEHIND = {
     "std": r" {{\scriptsize$\pm$ {}}}",
     "delta": r" {{\scriptsize {}}}",
@@ -119,10 +125,9 @@ class _Writer:
 
     @cached_property
     def caption(self) -> tuple[str, str]:
-        """The caption, and what stands below the table where all together would be long."""
-        sentences = (self.sheet.title, *self.sheet.sentences(self.signs))
-        title, *notes = [self.text(f"{line.rstrip('.')}.") for line in sentences]
-        if sum(map(len, sentences)) > LONGEST:
+        """The caption, and what stands below the table where all together would be long, as they are read."""
+        title, *notes = [f"{line.rstrip('.')}." for line in (self.sheet.title, *self.sheet.sentences(self.signs))]
+        if len(title) + sum(map(len, notes)) > LONGEST:
             return title, " ".join(notes)
         return " ".join([title, *notes]), ""
 
@@ -135,7 +140,7 @@ class _Writer:
 
     def part(self) -> Part:
         """What the environment is made of."""
-        caption, below = self.caption
+        caption, below = map(self.text, self.caption)
         label = self.layout.label or f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', self.sheet.name)}"
         blocks = [self.block(places) for places in self.fit.blocks]
         return Part(caption, below, label, self.setup, tuple(blocks), "*" if self.layout.fit == "page" else "")
@@ -159,8 +164,10 @@ class _Writer:
         for level, labels in enumerate(zip(self.sheet.stub, *self.sheet.rows, strict=True)):
             texts = [""] if self.fit.paragraphs[level] else [self.escape(label) for label in labels]
             yield max(texts, key=in_points)
+        innermost = len(self.sheet.columns[0]) - 1
         for at in places:
-            yield rf"\multicolumn{{1}}{{c}}{{{max(self.columns[at].widest, self.heading(at), key=in_points)}}}"
+            inside = (self.columns[at].widest, self.heading(at, innermost))
+            yield rf"\multicolumn{{1}}{{c}}{{{max(inside, key=in_points)}}}"
 
     def sized(self, line: str) -> str:
         """Cells whose changes of size fit the size of the table."""
@@ -174,7 +181,7 @@ class _Writer:
             cells = [self.label(name, at) if innermost else "" for at, name in enumerate(block.stub)]
             rules = list[str]()
             for span in spans(block.columns, level):
-                label = self.heading(places[span.start]) if innermost else self.escape(span.label)
+                label = self.heading(places[span.start], level)
                 stands = span.count > 1 or span.label
                 cells.append(rf"\multicolumn{{{span.count}}}{{c}}{{{label}}}" if stands else "")
                 if span.label and not innermost:
@@ -183,16 +190,18 @@ class _Writer:
             if rules:
                 yield " ".join(rules)
 
-    def heading(self, at: int) -> str:
-        """The innermost label of a column, in lines where it is wider than the numbers and there is no room."""
-        label = self.sheet.columns[at][-1]
-        lines = self.lines(label, at) if self.fit.stacked else [self.escape(label)]
+    def heading(self, at: int, level: int) -> str:
+        """A label of a column, in lines where it is wider than the numbers below it and there is no room."""
+        lines = self.lines(at, level) if self.fit.stacked else [self.escape(self.sheet.columns[at][level])]
         text = r"\\".join(lines)
         return rf"\shortstack{{{text}}}" if len(lines) > 1 else text
 
-    def lines(self, label: str, at: int) -> list[str]:
+    def lines(self, at: int, level: int) -> list[str]:
+        """The lines of a label of a column; one over several columns has more room."""
         characters = int(points(self.columns[at].width, "normalsize") / DIGIT)
-        return [self.escape(line) for line in stacked(label, characters)]
+        if level < len(self.sheet.columns[at]) - 1:
+            characters = max(characters, WIDE)
+        return [self.escape(line) for line in stacked(self.sheet.columns[at][level], characters)]
 
     def body(self, block: Sheet, rows: Sequence[Sequence[str]]) -> Iterator[str]:
         starts = [{span.start: span for span in spans(block.rows, level)} for level in range(len(block.stub))]
@@ -217,26 +226,34 @@ class _Writer:
 
     def shape(self) -> Shape:
         """What the fit of the sheet depends on."""
-        sheet = self.sheet
-        stub = zip(sheet.stub, *sheet.rows, strict=True)
-        keys, heads, groups, above = sheet.columns, list[tuple[Width, Width]](), list[tuple[int, ...]](), list[Width]()
-        for at, key in enumerate(keys):
-            heads.append((widest([self.escape(key[-1])]), widest(self.lines(key[-1], at))))
-            if groups and key[:-1] and key[:-1] == keys[at - 1][:-1]:
-                groups[-1] += (at,)
-            else:
-                groups.append((at,))
-                above.append(widest(map(self.escape, key[:-1])))
+        keys, stub = self.sheet.columns, zip(self.sheet.stub, *self.sheet.rows, strict=True)
+        groups = _groups(keys)
         return Shape(
             stub=tuple(tuple(width(self.escape(label)) for label in level) for level in stub),
             numbers=tuple(column.width for column in self.columns),
-            heads=tuple(heads),
+            heads=tuple(self.width(at, [len(keys[at]) - 1]) for at in range(len(keys))),
             groups=tuple(groups),
-            above=tuple(above),
-            lines=len(keys[0]) + 2.5,
+            above=tuple(self.width(group[0], range(len(keys[0]) - 1)) for group in groups),
+            lines=len(keys[0]) + RULES,
             caption=len(self.caption[0]),
             below=len(self.caption[1]),
         )
+
+    def width(self, at: int, levels: Sequence[int]) -> tuple[Width, Width]:
+        """How wide some labels of a column are on one line, and in several."""
+        lines = [line for level in levels for line in self.lines(at, level)]
+        return widest(self.escape(self.sheet.columns[at][level]) for level in levels), widest(lines)
+
+
+def _groups(keys: Sequence[Key]) -> list[tuple[int, ...]]:
+    """Neighbours among columns that share all labels but their innermost one."""
+    groups: list[tuple[int, ...]] = []
+    for at, key in enumerate(keys):
+        if groups and key[:-1] and key[:-1] == keys[at - 1][:-1]:
+            groups[-1] += (at,)
+        else:
+            groups.append((at,))
+    return groups
 
 
 def to_macros(sheet: Sheet) -> str:

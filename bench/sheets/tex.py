@@ -35,7 +35,8 @@ _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 )
 _WORD = re.compile(r"[_/:@-]*[^\s_/:@-]+[_/:@-]*\s*|[_/:@-]+\s*")
-"""What of a heading stays on one line."""
+"""What of a heading stays on one line, if that has no more characters than a line."""
+_LINE = re.compile(".{1,24}")
 _LONGEST_WORD = 24
 """Characters of a word; in a longer one lines may be broken, between its parts or anywhere."""
 
@@ -60,8 +61,8 @@ def breakable(label: str, unicode: bool = False) -> str:
 
 
 def stacked(label: str, characters: int) -> list[str]:
-    """A heading in lines of about so many characters, or of its longest word where that has more."""
-    words = _WORD.findall(one_line(label))
+    """A heading in lines of about so many characters, or of its longest word where that has more, but for 24."""
+    words = [part for word in _WORD.findall(one_line(label)) for part in _LINE.findall(word)]
     most, lines = max([characters, *(len(word.rstrip()) for word in words)]), [""]
     for word in words:
         if lines[-1] and len((lines[-1] + word).rstrip()) > most:
