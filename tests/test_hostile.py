@@ -510,7 +510,7 @@ def check_tex(text: str, plain: str) -> None:
         *(f"\\{character}" for character in "%&#$_{}\\"),
         *(f"\\text{name}" for name in names.split("|")),
         r"\textquotedbl",
-        *(r"\par", r"\parbox", r"\footnotesize"),  # a longer caption stands below the table
+        *(r"\par", r"\noindent", r"\parbox", r"\footnotesize"),  # a longer caption stands below the table
         *(r"\small", r"\scriptsize", r"\setlength", r"\tabcolsep"),  # a wider table is set in smaller letters
         *(r"\allowbreak", r"\shortstack", r"\raggedright"),  # and a longer label in lines
     }

@@ -128,7 +128,7 @@ def _size(fit: Fit) -> list[str]:
 def _below(part: Part) -> list[str]:
     if not part.below:
         return []
-    return [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {part.below}}}"]
+    return [rf"\par\smallskip\noindent\parbox{{\linewidth}}{{\footnotesize {part.below}}}"]
 
 
 def document(tables: str, layout: SheetLayout) -> str:

@@ -64,7 +64,7 @@ def test_short_notes_are_in_the_caption_and_long_ones_below() -> None:
     assert "parbox" not in short
     long = render_sheet(sheet(2, notes=("a note", "b " * 400)), "latex")
     assert r"\caption{title.}" in long
-    assert r"\end{adjustbox}" + "\n" + r"\par\smallskip\parbox{\linewidth}{\footnotesize a note. b b" in long
+    assert r"\end{adjustbox}" + "\n" + r"\par\smallskip\noindent\parbox{\linewidth}{\footnotesize a note. b b" in long
 
 
 def test_coins_table_2_stands_in_two_blocks_as_in_print() -> None:

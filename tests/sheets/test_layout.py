@@ -92,7 +92,10 @@ def test_a_caption_and_no_notes() -> None:
 
 def test_columns_of_a_block() -> None:
     layout = SheetLayout(columns_per_block=2)
-    assert re.findall(r"\{tabular\}\{@\{\}(l\w+)@\{\}\}", render_sheet(SHEET, "latex", layout=layout)) == ["llrr", "llr"]
+    assert re.findall(r"\{tabular\}\{@\{\}(l\w+)@\{\}\}", render_sheet(SHEET, "latex", layout=layout)) == [
+        "llrr",
+        "llr",
+    ]
     text = render_sheet(SHEET, "text", 100, layout)
     assert text.count("dataset    method") == 2
     assert len(re.findall(r"\d\.0", text)) == 6
@@ -174,9 +177,7 @@ def test_every_option_is_of_some_format() -> None:
         ),
     ],
 )
-def test_what_cannot_be(
-    file: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
-) -> None:
+def test_what_cannot_be(file: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str) -> None:
     assert refused(capsys, "import", file, "--format", "latex", *arguments) == f"bench: {says}"
 
 
@@ -196,7 +197,9 @@ def test_a_format_of_a_plug_in_has_what_is_done_to_sheets(file: str, capsys: pyt
 
 
 def test_what_pdflatex_cannot_print_is_said_once(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path(file).write_text("method,dataset,seed,value\n方法,CUB,0,51\n方法,Ｃars,0,51\né × †,CUB,0,51\n", encoding="utf-8")
+    Path(file).write_text(
+        "method,dataset,seed,value\n方法,CUB,0,51\n方法,Ｃars,0,51\né × †,CUB,0,51\n", encoding="utf-8"
+    )
     options = ("import", file, "--baseline", "方法")
     for format in ("latex", "latex-siunitx", "macros"):
         assert main([*options, "--format", format]) == 0
