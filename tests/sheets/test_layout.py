@@ -1,4 +1,4 @@
-"""What a reader asks of a layout: turned, in blocks, in another size, with another label, alone; and what is refused."""
+"""What a reader asks of a layout: turned, in blocks, in another size, with another label; and what is refused."""
 
 from __future__ import annotations
 
