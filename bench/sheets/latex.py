@@ -33,7 +33,14 @@ _BEHIND = {
     "sign": " {}",
 }
 """What stands behind a number, by the field it is in."""
-_ALIGNED = ("std", "delta")
+_ALIGNED_BEHIND = {
+    "delta": r" \scriptsize {}",
+    "mark": "{}",
+    "count": r" \scriptsize {}",
+    "sign": r" \normalsize {}",
+}
+"""The same behind a number that siunitx aligns, which has its ± by itself."""
+_DIGITS_BELOW = ("std", "delta")
 """Those with digits, which stand below those of the other rows."""
 
 
@@ -288,7 +295,7 @@ def _cell(cell: Shown, room: Mapping[str, str], sheet: Sheet, write: Escape) -> 
         latex = rf"\underline{{{latex}}}"
     for name, template in _BEHIND.items():
         content = getattr(cell, name)
-        digits = "0" * (len(room[name]) - len(content)) if name in _ALIGNED else ""
+        digits = "0" * (len(room[name]) - len(content)) if name in _DIGITS_BELOW else ""
         text = template.format(write(content or room[name]))
         if content:
             text = template.format(rf"\hphantom{{{digits}}}{write(content)}") if digits else text
@@ -307,10 +314,9 @@ def _of_siunitx(cell: Shown, sheet: Sheet, write: Escape) -> siunitx.Aligned | s
     behind = write(cell.value[len(bare) :])
     if sheet.is_underlined(cell):
         behind += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
-    behind += rf" \scriptsize {write(cell.delta)}" if cell.delta else ""
-    behind += write(cell.mark)
-    behind += rf" \scriptsize {write(cell.count)}" if cell.count else ""
-    behind += rf" \normalsize {write(cell.sign)}" if cell.sign else ""
+    behind += "".join(
+        template.format(write(getattr(cell, name))) for name, template in _ALIGNED_BEHIND.items() if getattr(cell, name)
+    )
     return siunitx.Aligned(value, cell.std, behind, sheet.is_bold(cell))
 
 
