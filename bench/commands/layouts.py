@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.commands.options import say
 from bench.errors import InputError
-from bench.sheets.formats import Format, check_layout, option_of, render_sheets
+from bench.sheets.formats import Format, check_takes, option_of, render_sheets
 from bench.sheets.layout import FITS, FONT_SIZES, SheetLayout
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def layout_of(options: argparse.Namespace, format: Format) -> SheetLayout:
         standalone=options.standalone,
         fit=options.fit,
     )
-    check_layout(layout, options.format, format)
+    check_takes(layout, options.format, format)
     return layout
 
 

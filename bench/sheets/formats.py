@@ -102,7 +102,7 @@ def render_sheet(
         sheet: what to write.
         format: what ``find_format`` gives, or the name of one of ``FORMATS``.
         width: columns of characters for "text", at least 1; the terminal's by default.
-        layout: what is asked of the format, and the format has (``check_layout``).
+        layout: what is asked of the format, and the format has (``check_takes``).
 
     Raises:
         ValueError: there is no such format, or ``width`` is below 1.
@@ -131,7 +131,7 @@ def render_sheets(sheets: Iterable[Sheet], format: Format, width: int | None, la
     return document(text, layout)
 
 
-def check_layout(layout: SheetLayout, name: str, format: Format) -> None:
+def check_takes(layout: SheetLayout, name: str, format: Format) -> None:
     """Raise ``InputError`` where a format does not have what is asked of it, and say which do."""
     for asked in layout.asked:
         if asked not in format.takes:

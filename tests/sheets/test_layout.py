@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
+from bench.plan.target import read_plan
+from bench.records.store import Store
+from bench.registry import Registry
 from bench.sheets.formats import FORMATS, render_sheet
 from bench.sheets.layout import SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, Sheet, Shown, turned
+from tests.test_cli import publish
+
+PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
 
 NUMBERS = "".join(
     f"{method},{dataset},{seed},{50 + 2 * number + seed + offset}\n"
@@ -218,3 +225,13 @@ def test_what_pdflatex_cannot_print_is_said_once(file: str, capsys: pytest.Captu
     assert r"\benchright" not in captured.out
     assert main([*options, "--format", "text"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_commands_of_the_page_work(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for spec in read_plan("demo", Registry()).unique.values():
+        publish(Store("results"), spec)
+    section = PAGE.partition("## A table for a paper")[2].partition("\n## ")[0]
+    commands = re.findall(r"^bench ([^>#\n]*[^>#\n ])", section, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        assert shown(capsys, *shlex.split(command)).strip()
