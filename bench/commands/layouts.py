@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.commands.options import say
 from bench.errors import InputError
 from bench.sheets.formats import Format, check_takes, option_of, render_sheets
-from bench.sheets.layout import FITS, FONT_SIZES, SheetLayout
+from bench.sheets.layout import FITS, FONT_SIZES, SheetLayout, arranged
 
 if TYPE_CHECKING:
     from bench.sheets.sheet import Sheet
@@ -93,7 +93,7 @@ def written(sheets: Sequence[Sheet], format: Format, width: int | None, layout: 
         if len(sheets) > 1 and getattr(layout, field):
             raise InputError(f"{option_of(field)}: there are {len(sheets)} tables; name one of them")
     if format.module == "latex" and not layout.standalone:
-        _say_unprintable(sheets)
+        _say_unprintable([arranged(sheet, layout) for sheet in sheets])
     return render_sheets(sheets, format, width, layout)
 
 

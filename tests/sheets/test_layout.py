@@ -123,7 +123,7 @@ def test_the_size_of_letters_label_and_float_that_are_asked_for() -> None:
     assert r"\multirow" not in long  # a page may end among the rows of a group
 
 
-def test_standalone_is_a_document_with_what_it_needs() -> None:
+def test_the_first_line_names_what_is_needed() -> None:
     (line, *_) = render_sheet(SHEET, "latex").splitlines()
     assert line.startswith("% needs ")
     layout = SheetLayout(longtable=True)
@@ -225,6 +225,8 @@ def test_what_pdflatex_cannot_print_is_said_once(file: str, capsys: pytest.Captu
     assert r"\benchright" not in captured.out
     assert main([*options, "--format", "text"]) == 0
     assert capsys.readouterr().err == ""
+    assert main([*options, "--format", "latex", "--caption", "表"]) == 0
+    assert "pdflatex cannot print 表 方 法: " in capsys.readouterr().err
 
 
 def test_the_commands_of_the_page_work(file: str, capsys: pytest.CaptureFixture[str]) -> None:
