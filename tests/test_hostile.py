@@ -20,6 +20,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from bench.data.dataset import FileImages
 from bench.errors import InputError, printable
 from bench.reading.document import parse_document
 from bench.registry import Registry
-from bench.sheets.formats import FORMATS, render_sheet
+from bench.sheets.formats import FORMATS, render_sheet, render_sheets
+from bench.sheets.layout import SheetLayout
 from bench.sheets.sheet import Sheet, Shown
 from bench.training.checkpoint import Checkpoint
 from bench.training.shelf import Shelf
@@ -510,7 +512,9 @@ def check_tex(text: str, plain: str) -> None:
         *(f"\\{character}" for character in "%&#$_{}\\"),
         *(f"\\text{name}" for name in names.split("|")),
         r"\textquotedbl",
-        *(r"\par", r"\parbox", r"\footnotesize"),  # a longer caption stands below the table
+        *(r"\par", r"\noindent", r"\parbox", r"\footnotesize"),  # a longer caption stands below the table
+        *(r"\small", r"\scriptsize", r"\setlength", r"\tabcolsep"),  # a wider table is set in smaller letters
+        *(r"\allowbreak", r"\shortstack", r"\raggedright"),  # and a longer label in lines
     }
     bare = re.sub(r"\\[\\{}%]", "", text)
     assert bare.count("{") == bare.count("}")
@@ -567,6 +571,24 @@ class TestInjection:
         CHECKS[format](text, render_sheet(sheet(PLAIN), format, 100))
         if format not in ("json", "csv"):
             assert all(line.isprintable() for line in text.split("\n")), text
+
+    @pytest.mark.parametrize("harm", HARMFUL)
+    @pytest.mark.parametrize("format", ["latex", "latex-siunitx"])
+    def test_of_every_way_to_lay_out_latex(self, format: str, harm: str) -> None:
+        """Labels from right to left and of letters that pdflatex lacks are between those of every kind."""
+        for layout in (
+            SheetLayout(transpose=True, fit="page"),
+            SheetLayout(longtable=True, font_size="tiny", notes=False),
+            SheetLayout(columns_per_block=1, caption=HARMFUL[harm]),
+        ):
+            plain = replace(layout, caption=layout.caption and PLAIN)
+            text = render_sheet(sheet(HARMFUL[harm]), format, layout=layout)
+            check_tex(text, render_sheet(sheet(PLAIN), format, layout=plain))
+            standalone = replace(layout, standalone=True)
+            written = render_sheets([sheet(f"漢 {HARMFUL[harm]} ط")], FORMATS[format], None, standalone)
+            expected = render_sheets([sheet(f"漢 {PLAIN} ط")], FORMATS[format], None, replace(plain, standalone=True))
+            check_tex(written, expected)
+            assert all(line.isprintable() for line in written.split("\n")), written
 
     @pytest.mark.parametrize("harm", HARMFUL)
     @pytest.mark.parametrize("format", ["text", "markdown", "csv", "json", "latex"])

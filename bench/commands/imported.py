@@ -10,13 +10,14 @@ from typing import Any
 
 import bench
 from bench.cards.folders import typed_path
+from bench.commands.layouts import add_layout, layout_of, summed_up, written
 from bench.commands.options import add_command, add_plugin, add_sheet_format, say
 from bench.commands.table import add_intervals, add_marks, check_layout
 from bench.errors import InputError, choose
 from bench.plan.table import TableRules
 from bench.records.files import write_file
 from bench.rules import ACROSS, AUTO, FAMILIES, TESTS
-from bench.sheets.formats import FORMATS, Format, find_format, format_of, render_sheet
+from bench.sheets.formats import FORMATS, Format, find_format, format_of
 
 EXAMPLES = """
 A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
@@ -34,6 +35,7 @@ examples:
   bench import results.csv --baseline cross-entropy --format latex --output table.tex
   bench import results.csv --baseline cross-entropy --across these
   bench import results.csv --baseline cross-entropy --test permutation
+  bench import results.csv --baseline cross-entropy --average --ranks --transpose
   bench import results.csv --format json
 """
 
@@ -70,6 +72,7 @@ def add(commands: Any) -> None:
         help="write it there instead of printing it; .txt, .md, .csv, .json, .html or .tex chooses the format",
     )
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
+    add_layout(parser)
     add_sheet_format(parser, FORMATS)
     add_plugin(parser)
     parser.set_defaults(format="")
@@ -82,6 +85,7 @@ def import_command(options: argparse.Namespace) -> int:
     registry = bench.Registry(options.plugin)
     format = _format(options, registry)
     check_layout(options, format)
+    layout = layout_of(options, format)
     _check(options)
     from bench.sheets.view import Look, sheet_of
     from bench.tables.imported import metric_of, read_results, tables
@@ -103,11 +107,9 @@ def import_command(options: argparse.Namespace) -> int:
         filled = tables(lines, title, options.baseline, rules, options.decimals, registry.metrics)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
-    width, look = (
-        options.width or (100 if options.output else None),
-        Look(by_means=options.mark == "means", intervals=options.intervals),
-    )
-    text = "\n".join(render_sheet(sheet_of(table, look), format, width) for table in filled)
+    width = options.width or (100 if options.output else None)
+    look = Look(by_means=options.mark == "means", intervals=options.intervals)
+    text = written([sheet_of(summed_up(table, options), look) for table in filled], format, width, layout)
     for metric in dict.fromkeys(line.metric for line in lines):
         values = [line.value for line in lines if line.metric == metric and line.value is not None]
         if "%" in metric and values and max(values) <= 1:

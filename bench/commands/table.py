@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands import items
+from bench.commands.layouts import add_layout, check_ours, layout_of, summed_up, written
 from bench.commands.options import add_sheet_format
 from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one, say_damaged
 from bench.errors import InputError, choose
@@ -15,7 +16,7 @@ from bench.metrics import Metric
 from bench.reading.syntax import split_list
 from bench.records.store import Store
 from bench.rules import MARKS, SELECTIONS, SOURCES
-from bench.sheets.formats import FORMATS, Format, find_format, render_sheet
+from bench.sheets.formats import FORMATS, Format, find_format
 
 if TYPE_CHECKING:
     from bench.sheets.sheet import Sheet
@@ -30,6 +31,9 @@ examples:
   bench table demo                             for the terminal
   bench table demo --format latex > demo.tex   booktabs
   bench table demo --format latex-siunitx      columns that siunitx aligns
+  bench table demo --format latex --fit column --font-size scriptsize   for a column of a paper in two
+  bench table demo --format latex --standalone > demo.tex   a document that compiles by itself
+  bench table demo --average --ranks           columns with the mean over the others, and with the mean rank
   bench table demo --format csv                one line a cell, with every test's p
   bench table demo --intervals                 with the 95 % interval of each difference
   bench table demo --test welch                in the place of the test that the design asks for
@@ -74,6 +78,7 @@ def add(commands: Any) -> None:
     add_intervals(table)
     table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
+    add_layout(table)
     about = "accuracy against sampling rate, differences to the baseline, or mean ranks over datasets"
     figure = add_target_command(commands, "figure", figure_command, about, FIGURE)
     figure.add_argument(
@@ -120,6 +125,7 @@ def table_command(options: argparse.Namespace) -> int:
     request = request_of(options)
     format = find_format(options.format, request.registry)
     check_layout(options, format)
+    layout = layout_of(options, format)
     several = [option for option in ("selection", "metric") if len(split_list(getattr(options, option))) > 1]
     if len(several) > 1:
         raise InputError("--selection and --metric: one of the two may list several at a time")
@@ -129,7 +135,7 @@ def table_command(options: argparse.Namespace) -> int:
     sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
         raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")
-    print("\n".join(render_sheet(sheet, format, options.width) for sheet in sheets), end="")
+    print(written(sheets, format, options.width, layout), end="")
     return 0
 
 
@@ -148,8 +154,9 @@ def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> li
     published = any(table.is_published for table in request.plan.tables)
     if options.source and not published:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
+    check_ours(options, published)
     store = request.store
-    tables = fill(request.plan, store)
+    tables = tuple(summed_up(table, options) for table in fill(request.plan, store))
     say_damaged(store)
     if options.candidates:
         sheets = [candidates_sheet(table) for table in tables]
@@ -190,7 +197,8 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
             name = metric.heading
             if metric.of_curve and selector is None:
                 selector = metric
-        (tables[name],) = fill(each.plan, request.store, selector)
+        (table,) = fill(each.plan, request.store, selector)
+        tables[name] = summed_up(table, options)
     return by_rule(tables) if option == "selection" else beside(tables, selector, look)
 
 

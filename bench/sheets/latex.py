@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from bench.notation import listed, one_line
+from bench.notation import listed
 from bench.sheets import siunitx
-from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, Span, spans
-
-# "[" and "*" would be read as arguments of the "\\" that ends the row above
-SPECIAL = {
-    **{character: "\\" + character for character in "%&#$_{}"},
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "*": "{*}",
-    "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$",
-    "≤": r"$\leq$", "≥": r"$\geq$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "α": r"$\alpha$", "β": r"$\beta$",
-    "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$", "η": r"$\eta$", "λ": r"$\lambda$", "μ": r"$\mu$",
-    "σ": r"$\sigma$", "τ": r"$\tau$", "²": "$^2$", "✓": r"$\surd$", "ℓ": r"$\ell$", "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$", "≈": r"$\approx$", "≠": r"$\neq$", "●": r"$\bullet$", "○": r"$\circ$",
-    "◇": r"$\diamond$",
-}  # fmt: skip
-
-LINE, LINES, SMALLEST = 70, 34, 0.4
-"""Characters of a line, lines of a page beside the caption, and how much of their size letters keep if they can."""
+from bench.sheets.document import LONGTABLE, PACKAGES, Block, Part, floating, long
+from bench.sheets.fitting import Fit, Shape, fit
+from bench.sheets.layout import ANY, SheetLayout
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
+from bench.sheets.tex import breakable, escape, stacked, unprintable
+from bench.sheets.widths import DIGIT, Width, in_points, points, small_of, widest, width
 
 LONGEST = 700
 """Characters of a caption; where it would be longer, all but its first sentence stands below the table."""
 
-GAP, SMALL = 2.5, 0.75
-"""The space between two columns, in characters, and the size of what is small."""
+WIDE = 24
+"""Characters of a line of a heading over several columns, at least."""
+
+RULES = 2.5
+"""How many lines the rules of a block and the space around them take."""
 
 _BEHIND = {
     "std": r" {{\scriptsize$\pm$ {}}}",
@@ -43,118 +33,234 @@ _BEHIND = {
     "sign": " {}",
 }
 """What stands behind a number, by the field it is in."""
+_ALIGNED_BEHIND = {
+    "delta": r" \scriptsize {}",
+    "mark": "{}",
+    "count": r" \scriptsize {}",
+    "sign": r" \normalsize {}",
+}
+"""The same behind a number that siunitx aligns, which has its ± by itself."""
+_DIGITS_BELOW = ("std", "delta")
+"""Those with digits, which stand below those of the other rows."""
 
-PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{multirow}", r"\usepackage{adjustbox}")
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
+Escape = Callable[[str], str]
 
-def to_latex(sheet: Sheet) -> str:
-    """A ``table`` environment; the best in bold, spread and differences small.
 
-    Columns that would be shrunk to less than ``SMALLEST`` of their size stand in blocks, one below the other.
+@dataclass(frozen=True)
+class LatexColumn:
+    """A column's specification, its cells, and LaTeX as wide as its numbers."""
+
+    spec: str
+    cells: Sequence[str]
+    ruler: str = ""
+
+    @cached_property
+    def widest(self) -> str:
+        """The widest that stands in it; a ruler is in the place of cells that begin with a number."""
+        cells = (cell for cell in self.cells if not self.ruler or cell.startswith("{"))
+        return max([self.ruler, *cells], key=in_points)
+
+    @property
+    def width(self) -> Width:
+        return width(self.widest)
+
+
+def to_latex(sheet: Sheet, layout: SheetLayout = ANY) -> str:
+    r"""A ``table`` environment, or a longtable; the best in bold, spread and differences small.
+
+    It is as wide as the text or less, in letters of ``\scriptsize`` or more where smaller ones are not asked for:
+    columns that do not fit stand in blocks, one below the other.
     """
-    columns = [("r", _padded(column, sheet)) for column in zip(*sheet.cells, strict=True)]
-    return _environment(sheet, sheet.emphasis(), PACKAGES, (), columns)
+    columns = [LatexColumn("r", _padded(column, sheet, _escaped(sheet, layout))) for column in _columns(sheet)]
+    return _Writer(sheet, layout, sheet.emphasis(), columns).table()
 
 
-def to_siunitx(sheet: Sheet) -> str:
+def to_siunitx(sheet: Sheet, layout: SheetLayout = ANY) -> str:
     """As ``to_latex`` with siunitx's S columns; signs take the place of underlining, which cannot be aligned."""
     signs = {BEST: "Bold" if sheet.by_means else "●", CLOSE: "Bold", SECOND: "◇"}
-    columns = []
-    for column in zip(*sheet.cells, strict=True):
-        columns.append(siunitx.columns([_of_siunitx(cell, sheet) for cell in column]))
-    return _environment(sheet, signs, (*PACKAGES, siunitx.PACKAGE), siunitx.SETUP, columns)
+    write, columns = _escaped(sheet, layout), list[LatexColumn]()
+    for column in _columns(sheet):
+        spec, cells = siunitx.columns([_of_siunitx(cell, sheet, write) for cell in column])
+        columns.append(LatexColumn(spec, cells, siunitx.ruler(spec)))
+    return _Writer(sheet, layout, signs, columns, (siunitx.PACKAGE,), siunitx.SETUP).table()
 
 
-def _environment(
-    sheet: Sheet,
-    signs: Mapping[str, str],
-    packages: tuple[str, ...],
-    setup: Sequence[str],
-    columns: Sequence[tuple[str, Sequence[str]]],
-) -> str:
-    """The environment around columns, each with its specification and its cells."""
-    rules = sheet.sentences(signs)
-    title, *notes = [escape(f"{line.rstrip('.')}.") for line in (sheet.title, *rules)]
-    caption, below = [title, *notes], list[str]()
-    if len(sheet.title) + sum(map(len, rules)) > LONGEST:
-        caption, below = [title], [rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(notes)}}}"]
-    blocks = [_tabular(sheet, columns, places) for places in _blocks(sheet)]
-    body = blocks[0]
-    for block in blocks[1:]:
-        body = [*body, r"\\[2ex]", *block]
-    if len(blocks) > 1:
-        body = [r"\begin{tabular}{@{}l@{}}", *body, r"\end{tabular}"]
-    lines = [
-        f"% needs {listed(packages)}",
-        r"\begin{table}",
-        *setup,
-        r"\centering",
-        rf"\caption{{{' '.join(caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', sheet.name)}}}",
-        r"\smallskip",
-        r"\begin{adjustbox}{max width=\textwidth}",
-        *body,
-        r"\end{adjustbox}",
-        *below,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+def _columns(sheet: Sheet) -> Iterator[tuple[Shown, ...]]:
+    return zip(*sheet.cells, strict=True)
 
 
-def _tabular(sheet: Sheet, columns: Sequence[tuple[str, Sequence[str]]], places: Sequence[int]) -> list[str]:
-    """Some of the columns, with the labels of the rows beside them."""
-    block = replace(sheet, columns=tuple(sheet.columns[at] for at in places))
-    spec = "l" * len(sheet.stub) + "".join(columns[at][0] for at in places)
-    rows = list(zip(*(columns[at][1] for at in places), strict=True))
-    return [
-        rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule",
-        *_head(block),
-        r"\midrule",
-        *_body(block, rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
+def _is_unicode(sheet: Sheet, layout: SheetLayout) -> bool:
+    """Whether it takes another engine than pdflatex to print a sheet as it is."""
+    return layout.standalone and bool(unprintable(sheet.texts()))
 
 
-def _blocks(sheet: Sheet) -> list[list[int]]:
-    """The columns in as few blocks as keep letters large enough, on one page; what shares a label stays together."""
-    groups: list[list[int]] = []
-    for at, column in enumerate(sheet.columns):
-        if groups and column[:-1] and column[:-1] == sheet.columns[at - 1][:-1]:
-            groups[-1].append(at)
+def _escaped(sheet: Sheet, layout: SheetLayout) -> Escape:
+    """What writes the texts of a sheet as LaTeX."""
+    unicode = _is_unicode(sheet, layout)
+    return lambda text: escape(text, unicode)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes one sheet, whose columns are LaTeX already."""
+
+    sheet: Sheet
+    layout: SheetLayout
+    signs: Mapping[str, str]
+    columns: Sequence[LatexColumn]
+    packages: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """The environment, with what it needs."""
+        is_long = self.fit.is_long
+        needed = (*PACKAGES, *([LONGTABLE] if is_long else []), *self.packages)
+        engine = "lualatex or xelatex, with " if self.is_unicode else ""
+        lines = (long if is_long else floating)(self.part(), self.fit)
+        return "\n".join([f"% needs {engine}{listed(needed)}", *lines]) + "\n"
+
+    @cached_property
+    def is_unicode(self) -> bool:
+        return _is_unicode(self.sheet, self.layout)
+
+    @cached_property
+    def fit(self) -> Fit:
+        return fit(self.shape(), self.layout)
+
+    @cached_property
+    def caption(self) -> tuple[str, str]:
+        """The caption, and what stands below the table where all together would be long, as they are read."""
+        title, *notes = [f"{line.rstrip('.')}." for line in (self.sheet.title, *self.sheet.sentences(self.signs))]
+        if len(title) + sum(map(len, notes)) > LONGEST:
+            return title, " ".join(notes)
+        return " ".join([title, *notes]), ""
+
+    def escape(self, text: str) -> str:
+        return escape(text, self.is_unicode)
+
+    def text(self, text: str) -> str:
+        """Text that is set in lines."""
+        return breakable(text, self.is_unicode)
+
+    def part(self) -> Part:
+        """What the environment is made of."""
+        caption, below = map(self.text, self.caption)
+        label = self.layout.label or f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', self.sheet.name)}"
+        blocks = [self.block(places) for places in self.fit.blocks]
+        return Part(caption, below, label, self.setup, tuple(blocks), "*" if self.layout.fit == "page" else "")
+
+    def block(self, places: Sequence[int]) -> Block:
+        """Some of the columns with the labels of the rows beside them."""
+        block = replace(self.sheet, columns=tuple(self.sheet.columns[at] for at in places))
+        stub = (rf"p{{{taken:.1f}pt}}" if taken else "l" for taken in self.fit.paragraphs)
+        spec = "".join([*stub, *(self.columns[at].spec for at in places)])
+        rows = list(zip(*(self.columns[at].cells for at in places), strict=True))
+        return Block(
+            spec=self.sized(f"@{{}}{spec}@{{}}"),
+            columns=len(block.stub) + len(places),
+            ruler=self.sized(" & ".join(self.rulers(places))),
+            head=tuple(self.head(block, places)),
+            rows=tuple(map(self.sized, self.body(block, rows))),
+        )
+
+    def rulers(self, places: Sequence[int]) -> Iterator[str]:
+        """The widest that stands in each column of a block."""
+        for level, labels in enumerate(zip(self.sheet.stub, *self.sheet.rows, strict=True)):
+            texts = [""] if self.fit.paragraphs[level] else [self.escape(label) for label in labels]
+            yield max(texts, key=in_points)
+        innermost = len(self.sheet.columns[0]) - 1
+        for at in places:
+            inside = (self.columns[at].widest, self.heading(at, innermost))
+            yield rf"\multicolumn{{1}}{{c}}{{{max(inside, key=in_points)}}}"
+
+    def sized(self, line: str) -> str:
+        """Cells whose changes of size fit the size of the table."""
+        size = self.fit.size
+        return line.replace(r"\normalsize", rf"\{size}").replace(r"\scriptsize", rf"\{small_of(size)}")
+
+    def head(self, block: Sheet, places: Sequence[int]) -> Iterator[str]:
+        depth, first = len(block.columns[0]), len(block.stub) + 1
+        for level in range(depth):
+            innermost = level == depth - 1
+            cells = [self.label(name, at) if innermost else "" for at, name in enumerate(block.stub)]
+            rules = list[str]()
+            for span in spans(block.columns, level):
+                label = self.heading(places[span.start], level)
+                stands = span.count > 1 or span.label
+                cells.append(rf"\multicolumn{{{span.count}}}{{c}}{{{label}}}" if stands else "")
+                if span.label and not innermost:
+                    rules.append(rf"\cmidrule(lr){{{first + span.start}-{first + span.start + span.count - 1}}}")
+            yield " & ".join(cells) + r" \\"
+            if rules:
+                yield " ".join(rules)
+
+    def heading(self, at: int, level: int) -> str:
+        """A label of a column, in lines where it is wider than the numbers below it and there is no room."""
+        lines = self.lines(at, level) if self.fit.stacked else [self.escape(self.sheet.columns[at][level])]
+        text = r"\\".join(lines)
+        return rf"\shortstack{{{text}}}" if len(lines) > 1 else text
+
+    def lines(self, at: int, level: int) -> list[str]:
+        """The lines of a label of a column; one over several columns has more room."""
+        characters = int(points(self.columns[at].width, "normalsize") / DIGIT)
+        if level < len(self.sheet.columns[at]) - 1:
+            characters = max(characters, WIDE)
+        return [self.escape(line) for line in stacked(self.sheet.columns[at][level], characters)]
+
+    def body(self, block: Sheet, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+        starts = [{span.start: span for span in spans(block.rows, level)} for level in range(len(block.stub))]
+        previous = starts[0][0]
+        for number, cells in enumerate(rows):
+            group = starts[0].get(number, previous)
+            if group is not previous and max(group.count, previous.count) > 1:
+                yield r"\midrule"
+            labels = []
+            for level, begun in enumerate(starts):
+                span = begun.get(number)
+                labels.append(self.label(span.label, level, span.count) if span else "")
+            yield " & ".join([*labels, *cells]) + r" \\"
+            previous = group
+
+    def label(self, label: str, level: int, count: int = 1) -> str:
+        """A label of rows; over several of them in their middle, where a page cannot end among them."""
+        if self.fit.paragraphs[level]:
+            return rf"\raggedright {self.text(label)}"
+        text = self.escape(label)
+        return rf"\multirow{{{count}}}{{*}}{{{text}}}" if count > 1 and not self.fit.is_long else text
+
+    def shape(self) -> Shape:
+        """What the fit of the sheet depends on."""
+        keys, stub = self.sheet.columns, zip(self.sheet.stub, *self.sheet.rows, strict=True)
+        groups = _groups(keys)
+        return Shape(
+            stub=tuple(tuple(width(self.escape(label)) for label in level) for level in stub),
+            numbers=tuple(column.width for column in self.columns),
+            heads=tuple(self.width(at, [len(keys[at]) - 1]) for at in range(len(keys))),
+            groups=tuple(groups),
+            above=tuple(self.width(group[0], range(len(keys[0]) - 1)) for group in groups),
+            lines=len(keys[0]) + RULES,
+            caption=len(self.caption[0]),
+            below=len(self.caption[1]),
+        )
+
+    def width(self, at: int, levels: Sequence[int]) -> tuple[Width, Width]:
+        """How wide some labels of a column are on one line, and in several."""
+        lines = [line for level in levels for line in self.lines(at, level)]
+        return widest(self.escape(self.sheet.columns[at][level]) for level in levels), widest(lines)
+
+
+def _groups(keys: Sequence[Key]) -> list[tuple[int, ...]]:
+    """Neighbours among columns that share all labels but their innermost one."""
+    groups: list[tuple[int, ...]] = []
+    for at, key in enumerate(keys):
+        if groups and key[:-1] and key[:-1] == keys[at - 1][:-1]:
+            groups[-1] += (at,)
         else:
-            groups.append([at])
-    stub = sum(max(map(len, labels)) + GAP for labels in zip(*sheet.rows, strict=True))
-    wide = [_characters(sheet, at) for at in range(len(sheet.columns))]
-    fitting = [[*chain(*groups)]]
-    for count in range(1, len(groups) + 1):
-        each = math.ceil(len(groups) / count)
-        blocks = [[*chain(*groups[at : at + each])] for at in range(0, len(groups), each)]
-        widest = max(sum(wide[at] for at in block) for block in blocks)
-        scale = min(1.0, LINE / (stub + widest))
-        tall = len(blocks) * (len(sheet.rows) + len(sheet.columns[0]) + 1) * scale
-        if count > 1 and tall > LINES:
-            break
-        fitting = blocks
-        if scale >= SMALLEST:
-            break
-    return fitting
-
-
-def _characters(sheet: Sheet, at: int) -> float:
-    """About how wide a column is, in characters of the text's size."""
-    cells = [row[at] for row in sheet.cells]
-    parts = (
-        max(len(cell.value + cell.mark) for cell in cells),
-        SMALL * max((len(cell.std) + 3 for cell in cells if cell.std), default=0),
-        SMALL * max((len(cell.delta) + 1 for cell in cells if cell.delta), default=0),
-        SMALL * max(len(cell.count) for cell in cells),
-        max((len(cell.sign) + 1 for cell in cells if cell.sign), default=0),
-    )
-    return max(sum(parts), len(sheet.columns[at][-1])) + GAP
+            groups.append((at,))
+    return groups
 
 
 def to_macros(sheet: Sheet) -> str:
@@ -172,89 +278,46 @@ def to_macros(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _head(sheet: Sheet) -> Iterator[str]:
-    depth, first = len(sheet.columns[0]), len(sheet.stub) + 1
-    for level in range(depth):
-        innermost = level == depth - 1
-        cells, rules = [escape(name) if innermost else "" for name in sheet.stub], list[str]()
-        for span in spans(sheet.columns, level):
-            stands = span.count > 1 or span.label
-            cells.append(rf"\multicolumn{{{span.count}}}{{c}}{{{escape(span.label)}}}" if stands else "")
-            if span.label and not innermost:
-                rules.append(rf"\cmidrule(lr){{{first + span.start}-{first + span.start + span.count - 1}}}")
-        yield " & ".join(cells) + r" \\"
-        if rules:
-            yield " ".join(rules)
-
-
-def _body(sheet: Sheet, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    starts = [{span.start: span for span in spans(sheet.rows, level)} for level in range(len(sheet.stub))]
-    previous = starts[0][0]
-    for number, cells in enumerate(rows):
-        group = starts[0].get(number, previous)
-        if group is not previous and max(group.count, previous.count) > 1:
-            yield r"\midrule"
-        labels = [_label(level[number]) if number in level else "" for level in starts]
-        yield " & ".join([*labels, *cells]) + r" \\"
-        previous = group
-
-
-def _label(span: Span) -> str:
-    label = escape(span.label)
-    return rf"\multirow{{{span.count}}}{{*}}{{{label}}}" if span.count > 1 else label
-
-
-def _padded(column: Sequence[Shown], sheet: Sheet) -> list[str]:
+def _padded(column: Sequence[Shown], sheet: Sheet, write: Escape) -> list[str]:
     """The cells of a column; what some of its numbers have behind them is left free behind the others."""
     numbers = [cell for cell in column if not cell.is_word]
-    widest = {name: max((getattr(cell, name) for cell in numbers), key=len, default="") for name in _BEHIND}
-    return [_cell(cell, widest, sheet) for cell in column]
+    room = {name: max((getattr(cell, name) for cell in numbers), key=len, default="") for name in _BEHIND}
+    return [_cell(cell, room, sheet, write) for cell in column]
 
 
-def _cell(cell: Shown, widest: Mapping[str, str], sheet: Sheet) -> str:
+def _cell(cell: Shown, room: Mapping[str, str], sheet: Sheet, write: Escape) -> str:
     if cell.is_word or not cell.value:
-        return rf"\multicolumn{{1}}{{c}}{{{escape(cell.value)}}}" if cell.value else ""
-    latex = escape(cell.value)
+        return rf"\multicolumn{{1}}{{c}}{{{write(cell.value)}}}" if cell.value else ""
+    latex = write(cell.value)
     if sheet.is_bold(cell):
         latex = rf"\textbf{{{latex}}}"
     if sheet.is_underlined(cell):
         latex = rf"\underline{{{latex}}}"
     for name, template in _BEHIND.items():
-        text = template.format(escape(getattr(cell, name) or widest[name]))
-        if getattr(cell, name):
+        content = getattr(cell, name)
+        digits = "0" * (len(room[name]) - len(content)) if name in _DIGITS_BELOW else ""
+        text = template.format(write(content or room[name]))
+        if content:
+            text = template.format(rf"\hphantom{{{digits}}}{write(content)}") if digits else text
             latex += text
-        elif widest[name]:
+        elif room[name]:
             latex += rf"\hphantom{{{text}}}"
     return latex
 
 
-def _of_siunitx(cell: Shown, sheet: Sheet) -> siunitx.Aligned | str:
+def _of_siunitx(cell: Shown, sheet: Sheet, write: Escape) -> siunitx.Aligned | str:
     """A cell for a column of numbers; what is printed behind the number, as the star of 93.5*, follows it."""
     bare = cell.value.rstrip("*†‡")
     value = siunitx.plain(bare)
     if cell.is_word or not value:
-        return escape(cell.value)
-    behind = escape(cell.value[len(bare) :])
+        return write(cell.value)
+    behind = write(cell.value[len(bare) :])
     if sheet.is_underlined(cell):
         behind += siunitx.SECOND if cell.look == SECOND else siunitx.BEST
-    behind += rf" \scriptsize {escape(cell.delta)}" if cell.delta else ""
-    behind += escape(cell.mark)
-    behind += rf" \scriptsize {escape(cell.count)}" if cell.count else ""
-    behind += rf" \normalsize {escape(cell.sign)}" if cell.sign else ""
+    behind += "".join(
+        template.format(write(getattr(cell, name))) for name, template in _ALIGNED_BEHIND.items() if getattr(cell, name)
+    )
     return siunitx.Aligned(value, cell.std, behind, sheet.is_bold(cell))
-
-
-def escape(label: str) -> str:
-    """A label as LaTeX that prints it, wherever it stands; symbols of mathematics and Greek go through math mode."""
-    return "".join(map(_written, one_line(label)))
-
-
-def _written(character: str) -> str:
-    """A character as pdflatex knows it; one that it does not know by its nearest kin, or else by its number."""
-    if character in SPECIAL or character < "\u0180":
-        return SPECIAL.get(character, character)
-    kin = unicodedata.normalize("NFKD", character)
-    return "".join(SPECIAL.get(part, part if part.isascii() else f"(U+{ord(part):04X})") for part in kin)
 
 
 def _macro_name(name: str, row: Key, column: Key) -> str:

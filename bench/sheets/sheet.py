@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from typing import Any
 
 Key = tuple[str, ...]
@@ -52,7 +52,7 @@ class Sheet:
         rows: labels of each row, one a level of the stub.
         cells: by row, then by column.
         notes: sentences below the table, before what the marks mean.
-        legend: what each look means.
+        legend: what each look means; empty where that is not to be said.
         remarks: sentences after what the marks mean.
         by_means: looks go by the means alone, so the best is bold and the second underlined; else everything that
             cannot be told from the best is bold, and the best underlined too.
@@ -77,9 +77,18 @@ class Sheet:
         """All that stands below the table, by the sign that a format has for each look; one sign is one sentence."""
         meanings: dict[str, list[str]] = {}
         for look, meaning in self.legend:
+            if not meaning:
+                continue
             meanings.setdefault(signs[look], []).append(meaning)
         legend = (f"{sign}: {', and what is '.join(each)}." for sign, each in meanings.items())
         return tuple(filter(None, (*self.notes, *legend, *self.remarks)))
+
+    def texts(self) -> Iterator[str]:
+        """All that is printed of it."""
+        yield from (self.title, *self.stub, *self.notes, *self.remarks, *(meaning for _, meaning in self.legend))
+        yield from chain(*self.columns, *self.rows)
+        for cell in chain(*self.cells):
+            yield from (text for text in vars(cell).values() if isinstance(text, str))
 
     def is_bold(self, cell: Shown) -> bool:
         """Whether a cell is shown in bold."""
@@ -108,6 +117,17 @@ class Span:
     label: str
     start: int
     count: int
+
+
+def turned(sheet: Sheet) -> Sheet:
+    """The sheet with its columns as rows; the levels of what were columns have no names."""
+    return replace(
+        sheet,
+        stub=("",) * len(sheet.columns[0]),
+        columns=sheet.rows,
+        rows=sheet.columns,
+        cells=tuple(zip(*sheet.cells, strict=True)),
+    )
 
 
 def spans(keys: Sequence[Key], level: int) -> list[Span]:

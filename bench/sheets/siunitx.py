@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.sheets.widths import points, width
+
 PACKAGE = r"\usepackage{siunitx} (Debian: texlive-science)"
 SETUP = (
     r"\sisetup{mode=text, detect-weight, separate-uncertainty, retain-explicit-plus, group-minimum-digits=9}",
@@ -16,6 +18,7 @@ BEST, SECOND = r"$^{\bullet}$", r"$^{\diamond}$"
 """Behind a number that is marked and not bold: what is underlined could not be aligned."""
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
+_FORMAT = re.compile(r"S\[table-format=([+-]?)(\d+)\.(\d+)(?:\((\d+)\))?(?:, table-space-text-post=\{(.*)\})?\]")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def columns(cells: Sequence[Aligned | str]) -> tuple[str, list[str]]:
         texts.append(" ".join(filter(None, (number, groups[-1]))))
     if not numbers:
         return "c", texts
-    widest = max(groups, key=_width)
+    widest = max(groups, key=lambda group: points(width(group), "normalsize"))
     room = f", table-space-text-post={{{widest}}}" if widest else ""
     return f"S[table-format={_format(numbers, apart)}{room}]", texts
 
@@ -79,7 +82,12 @@ def _decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-def _width(latex: str) -> int:
-    """About how many characters LaTeX prints."""
-    letters = re.sub(r"\\(mdseries|scriptsize|normalsize) ?|[{}$^]", "", latex)
-    return len(re.sub(r"\\[A-Za-z]+ ?|\\.", "x", letters))
+def ruler(spec: str) -> str:
+    """LaTeX that is as wide as the numbers of a column; empty for one of words."""
+    match = _FORMAT.match(spec)
+    if match is None:
+        return ""
+    sign, whole, decimals, digits, room = match.groups(default="")
+    number = "$-$" * bool(sign) + "0" * int(whole) + "." * (decimals != "0") + "0" * int(decimals)
+    uncertainty = f"+-{'0' * int(digits)}." if digits else ""
+    return number + uncertainty + room

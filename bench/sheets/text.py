@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
 from bench.notation import one_line
+from bench.sheets.layout import ANY, SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
 
 SIGNS = {BEST: "●", CLOSE: "○", SECOND: "◇"}
 
 
-def to_text(sheet: Sheet, width: int) -> str:
+def to_text(sheet: Sheet, width: int, layout: SheetLayout = ANY) -> str:
     """The sheet for ``width`` character columns, with its title above and its rules below.
 
     What does not fit on one line a row is folded in this order: outer row labels become headings, differences and
     counts go below their number, columns are split into blocks, row labels go above their numbers. Nothing is cut.
+    Of a layout it takes how many columns a block has at most.
     """
     rules = [line for rule in sheet.sentences(SIGNS) for line in _wrapped(one_line(rule), width, "  ")]
-    body = "\n\n".join(_blocks(sheet, width))
+    count, places = layout.columns_per_block or max(1, len(sheet.columns)), range(len(sheet.columns))
+    parts = [_part(sheet, places[start : start + count]) for start in places[::count]] or [sheet]
+    body = "\n\n".join(block for part in parts for block in _blocks(part, width))
     text = "\n".join([*_wrapped(one_line(sheet.title), width), "", body, "", *rules])
     return text.rstrip("\n") + "\n"
+
+
+def _part(sheet: Sheet, places: Sequence[int]) -> Sheet:
+    """The sheet with some of its columns."""
+    cells = tuple(tuple(line[at] for at in places) for line in sheet.cells)
+    return replace(sheet, columns=tuple(sheet.columns[at] for at in places), cells=cells)
 
 
 def _wrapped(line: str, width: int, indent: str = "") -> list[str]:

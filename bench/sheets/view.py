@@ -12,6 +12,7 @@ from bench.notation import fixed, none_if_nan, signed
 from bench.plan.table import Place, TablePlan
 from bench.rules import SOURCES
 from bench.sheets.formats import render_sheet
+from bench.sheets.layout import ANY, SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
@@ -384,6 +385,8 @@ def candidates_sheet(table: Table) -> Sheet:
     )
 
 
-def render(table: Table, format: str = "text", look: Look = PLAIN, width: int | None = None) -> str:
+def render(
+    table: Table, format: str = "text", look: Look = PLAIN, width: int | None = None, layout: SheetLayout = ANY
+) -> str:
     """A table in one of ``bench.sheets.formats.FORMATS``; errors are those of ``render_sheet``."""
-    return render_sheet(sheet_of(table, look), format, width)
+    return render_sheet(sheet_of(table, look), format, width, layout)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.notation import fixed, listed, signed
 from bench.sheets.formats import FORMATS
-from bench.sheets.latex import escape
+from bench.sheets.tex import escape
 from bench.sheets.view import render as written
 from bench.stats.two import welch
 from bench.tables.caption import Caption
