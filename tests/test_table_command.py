@@ -76,7 +76,7 @@ def test_the_claim_of_the_experiment_gives_way_to_the_one_that_is_typed(
     mine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = " ".join(told(capsys, "table", mine).split())
-    assert "On these datasets, 15 %: BSS +0.00 (p = 1) and GTA +20.00 (p = 0.01) against CE over 2 datasets" in own
+    assert "On these datasets, 15 %: BSS +0.00 (p = 1) and GTA +20.00 (p = 0.0625) against CE over 2 datasets" in own
     typed = " ".join(told(capsys, "table", mine, "--across", "like-these").split())
     assert "On datasets like these, 15 % and 100 %: not testable: n = 2 datasets" in typed
     assert "On these datasets" not in typed
