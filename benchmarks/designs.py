@@ -83,7 +83,7 @@ def block_anova(values: Floats) -> Floats:
 
 
 def moderated(values: Floats) -> Floats:
-    """The moderated t of limma (Smyth, 2004) on the differences to the baseline, of whose variances it makes a prior."""
+    """The moderated t of limma (Smyth, 2004) on the differences to the baseline, whose variances make a prior."""
     differences = values[1:] - values[0]
     methods, n = differences.shape
     variances, freedom = differences.var(1, ddof=1), n - 1
@@ -225,8 +225,8 @@ def measured(share: float = 1.0) -> str:
     level, strength, best = level_table(share), power_table(share), group_table(share)
     seconds = time.process_time() - started
     command = (
-        f"Percent of {REPLICATES:,} columns a number ({REPLICATES // 2:,} for power), so 5 % has a standard error of 0.5; "
-        "the worst of five numbers at 5 % is 5.6 on average. "
+        f"Percent of {REPLICATES:,} columns a number ({REPLICATES // 2:,} for power), so 5 % has a standard error of "
+        "0.5, and the worst of five numbers at 5 % is 5.6 on average. "
         f"`python -m benchmarks.designs`, {seconds:.0f} s of one core of {processor()}; Python "
         f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}."
     )
