@@ -1,0 +1,155 @@
+"""Whether a printed ± can be of the same noise as those beside it: far above or below its row and its column.
+
+A sample variance of n runs is the true one times chi-square / (n - 1). Each is compared with the median of those of its
+row and column together, which a stray one hardly moves; the p is exact for equal noise (``bench.stats.chance``) and
+Holm-corrected over both sides of all ± of the table. Rows and columns differ in noise for good reasons, so what is
+noted stands out from each of the two by itself as well: by a factor of ``FACTOR``, and with a p of at most ``LEVEL``.
+With three runs a tenth of the usual ± is nothing rare (p = 0.01), so small ones are noticed from about five runs on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from bench.papers.attainable import half_unit
+from bench.papers.average import is_average
+from bench.papers.findings import At, Audit, cells_of
+from bench.papers.labels import assigned
+from bench.papers.published import PublishedTable
+from bench.papers.sample import Samples
+from bench.stats.chance import variance_beyond
+from bench.stats.family import holm
+
+FACTOR, LEVEL = 6.0, 0.01
+FEWEST = 2
+"""Neighbours that a row or a column must have where it has any."""
+_USUAL = 3
+"""Runs of which a ± is taken to be where nobody says how many; were they more, it would stand out all the more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deviation:
+    """A printed ±: of how many runs (0: nobody says), and between which numbers it was before it was rounded.
+
+    Attributes:
+        most: up to what it is no smaller than few test images let it be, as counts tie: a step of the accuracy more; of
+            an unknown number of images half of the ± more, and a zero is never small.
+    """
+
+    at: At
+    runs: int
+    low: float
+    high: float
+    most: float
+
+    @property
+    def freedom(self) -> int:
+        return (self.runs or _USUAL) - 1
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """How a ± stands out: the medians of its column and its row (nan: it has none beside it), and the adjusted p."""
+
+    column: float
+    row: float
+    p: float
+
+
+def check_spread(table: PublishedTable, samples: Samples, result: Audit) -> None:
+    """Note the ± of a table that stand out from both their row and their column."""
+    every = [_deviation(at, samples) for at in cells_of(table) if at.cell.std and not is_average(table, at.column)]
+    checked = list[Deviation]()
+    for each in every:
+        counts = [len(beside) for beside in _beside(each, every) if beside]
+        if counts and min(counts) >= FEWEST:
+            checked.append(each)
+        else:
+            reason = "there are too few other ± of as many runs in its row or column"
+            result.pass_over(each.at, "spread", each.at.cell.std, reason)
+    result.checked["spread"] += len(checked)
+    above = outlying(checked, every, True)
+    rest = [each for each in checked if each not in above]
+    below = outlying(rest, [each for each in every if each not in above], False)
+    for each, outlier in {**above, **below}.items():
+        verdict = _verdict(each, outlier, each in above, len(checked))
+        result.note(each.at, "spread", each.at.cell.std, f"{outlier.p:.1g}", verdict)
+
+
+def outlying(tested: Sequence[Deviation], every: Sequence[Deviation], above: bool) -> dict[Deviation, Outlier]:
+    """Those of the tested deviations that are far above, or far below, the others of their row and column."""
+    p = [_p(each, [place for beside in _beside(each, every) for place in beside], above) for each in tested]
+    adjusted = holm([min(1.0, 2 * value) for value in p])
+    outliers = dict[Deviation, Outlier]()
+    for each, value in zip(tested, adjusted.tolist(), strict=True):
+        sides = [beside for beside in _beside(each, every) if beside]
+        if value <= LEVEL and sides and all(_stands_out(each, beside, above) for beside in sides):
+            column, row = (_middle([float(near.at.cell.std) for near in beside]) for beside in _beside(each, every))
+            outliers[each] = Outlier(column, row, value)
+    return outliers
+
+
+def _deviation(at: At, samples: Samples) -> Deviation:
+    runs, _ = samples.runs_of(at.table, assigned(at.table, *at.labels))
+    sample, std, half = samples.of(at.table, *at.labels), float(at.cell.std), float(half_unit(at.cell.std))
+    if sample.images and not sample.reason:
+        most = std + half + 100 / sample.images
+    else:
+        most = max(1.5 * std, std + half) if std else math.inf
+    return Deviation(at, runs if runs > 1 else 0, max(std - half, 0.0), std + half, most)
+
+
+def _beside(deviation: Deviation, every: Collection[Deviation]) -> tuple[list[Deviation], list[Deviation]]:
+    """The other deviations of as many runs in its column and in its row."""
+    at = deviation.at
+    rest = [each for each in every if each is not deviation and each.runs == deviation.runs]
+    return [each for each in rest if each.at.column == at.column], [each for each in rest if each.at.row == at.row]
+
+
+def _p(deviation: Deviation, beside: Sequence[Deviation], above: bool) -> float:
+    if not beside:
+        return 1.0
+    ratio = _ratio(deviation, beside, above)
+    return variance_beyond(ratio**2, len(beside), deviation.freedom, above) if ratio > 0 else 1.0
+
+
+def _stands_out(deviation: Deviation, beside: Sequence[Deviation], above: bool) -> bool:
+    ratio = _ratio(deviation, beside, above)
+    is_far = ratio >= FACTOR if above else 0 < ratio <= 1 / FACTOR
+    return is_far and _p(deviation, beside, above) <= LEVEL
+
+
+def _ratio(deviation: Deviation, beside: Sequence[Deviation], above: bool) -> float:
+    """The deviation by the median of others, each as near to the other as rounding allows."""
+    if above:
+        return deviation.low / _middle([each.high for each in beside])
+    middle = _middle([each.low for each in beside])
+    return deviation.most / middle if middle > 0 else math.inf
+
+
+def _middle(values: Collection[float]) -> float:
+    """The upper median; nan of none."""
+    return sorted(values)[len(values) // 2] if values else math.nan
+
+
+def _verdict(deviation: Deviation, outlier: Outlier, above: bool, count: int) -> str:
+    std = float(deviation.at.cell.std)
+    sides = [
+        f"{_times(std, middle)} the middle one of its {name} ({middle:g})"
+        for name, middle in (("column", outlier.column), ("row", outlier.row))
+        if not math.isnan(middle)
+    ]
+    runs = f"{deviation.runs} runs" if deviation.runs else f"{_USUAL} runs or more (--runs says how many)"
+    where = "above" if above else "below"
+    return (
+        f"± {deviation.at.cell.std} is {' and '.join(sides)}; of equal noise a ± of {runs} is so far {where} those "
+        f"beside it with p = {outlier.p:.1g} over {count} ±"
+    )
+
+
+def _times(std: float, middle: float) -> str:
+    if std >= middle > 0:
+        return f"{std / middle:.1f} times"
+    return f"{std / middle:.2f} of" if middle > 0 else "above"
