@@ -12,6 +12,7 @@ import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.papers.audit import CHECKS, audit
 from bench.papers.findings import EXPLAINED, FINDING, NOT_CHECKED, Audit
+from bench.papers.loose import is_file
 from bench.papers.published import published_table
 from bench.papers.typed import Typed
 from bench.records.store import Store
@@ -72,7 +73,8 @@ def audit_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         print_json([asdict(each) for each in result.findings if options.all or each.kind == FINDING])
     else:
-        print("\n".join(_audit_lines(result, options.all)))
+        why = options.all or any(map(is_file, options.targets))
+        print("\n".join(_audit_lines(result, options.all, why)))
     return 0
 
 
@@ -94,7 +96,8 @@ def _count(text: str, what: str, most: int) -> int:
     return int(digits)
 
 
-def _audit_lines(result: Audit, everything: bool) -> list[str]:
+def _audit_lines(result: Audit, everything: bool, why: bool) -> list[str]:
+    """The findings, with what rounding explains where everything is asked, and why cells are not checked."""
     lines = []
     for kind in (FINDING, EXPLAINED) if everything else (FINDING,):
         for each in result.of(kind):
@@ -112,7 +115,7 @@ def _audit_lines(result: Audit, everything: bool) -> list[str]:
             f"{result.population_only} only one by n"
         )
     unchecked = result.of(NOT_CHECKED)
-    if everything:
+    if why:
         reasons = Counter(f"{each.table} by {each.check}: {each.verdict}" for each in unchecked)
         lines += [f"not checked: {count} cell{'s' * (count > 1)} of {reason}" for reason, count in reasons.items()]
     elif cells := len(unchecked):

@@ -5,7 +5,7 @@ alike is judged by the other rows in its column (``bench.stats.chance``: ``alike
 are alike everywhere, ``alike_among`` of ±), and cells are taken as independent. A pair is a finding where at least
 ``FEWEST`` cells are alike and chance explains their count, or a row of neighbouring ones, with less than ``LEVEL``,
 corrected for both and for all pairs that are compared. Columns are compared likewise. What is alike by definition is
-left out: averages, numbers without decimals (sizes, epochs, counts), and rows or columns that bear the same label.
+left out: averages, numbers without decimals (sizes, epochs, counts), and rows of one label, in another block too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.papers.average import is_average, is_average_label
-from bench.papers.findings import FINDING, Audit, Finding
+from bench.papers.findings import FINDING, NOT_CHECKED, Audit, Finding
 from bench.papers.published import Key, Printed, PublishedTable
 from bench.stats.chance import alike_among, alike_near, at_least, in_a_row
 
-FEWEST, LEVEL = 3, 0.001
+FEWEST, LEVEL, MOST = 3, 0.001, 500
 _NEAR = 2
 """Cells in which a copy may differ, so that it says nothing about chance."""
 
@@ -31,7 +31,7 @@ Chance = Callable[[float, Sequence[float], float], float]
 class Alike:
     """Two lines (rows or columns) by their places, the cells that are alike, of how many, and the chance of that.
 
-    ``p`` is corrected for ``pairs``, the number of pairs of lines that were compared.
+    ``p`` is corrected for ``pairs``, the number of pairs of lines with enough numbers to be compared.
     """
 
     first: int
@@ -43,18 +43,25 @@ class Alike:
 
 
 def check_duplicates(table: PublishedTable, result: Audit) -> None:
-    """Note the rows and columns of a table that repeat others."""
+    """Note the rows and columns of a table that repeat others; of a table in print, so none with many hundred."""
+    if max(len(table.rows), len(table.columns)) > MOST:
+        verdict = f"it has more than {MOST} rows or columns"
+        result.findings.append(Finding(table.name, (), (), "duplicate", "", "", verdict, NOT_CHECKED))
+        return
     for number_of, what, chance in ((_value, "numbers", alike_near), (_deviation, "±", alike_among)):
         rows = _texts(table, number_of)
         columns = list(zip(*rows, strict=True))
         result.checked["duplicate"] += sum(bool(text) for line in rows for text in line)
-        for lines, keys, kind in ((rows, table.rows, "row"), (columns, table.columns, "column")):
-            names = [_name(key, kind) for key in keys]
+        row_names = [_without_block(table, key) for key in table.rows]
+        for lines, keys, names, kind in (
+            (rows, table.rows, row_names, "row"),
+            (columns, table.columns, table.columns, "column"),
+        ):
             for alike in alike_lines(lines, names, chance):
                 result.findings.append(_finding(table.name, keys, lines, alike, kind, what))
 
 
-def alike_lines(lines: Texts, names: Sequence[str], chance: Chance) -> list[Alike]:
+def alike_lines(lines: Texts, names: Sequence[Key], chance: Chance) -> list[Alike]:
     """The lines that repeat an earlier one, each with the first such; lines of one name are not compared.
 
     Args:
@@ -62,32 +69,36 @@ def alike_lines(lines: Texts, names: Sequence[str], chance: Chance) -> list[Alik
         names: (k,), what each line is.
         chance: that a number prints alike, of its value, the others at its place, and a step of its last digit.
     """
-    shared = _pairs(lines, names)
+    numbered = [at for at, line in enumerate(lines) if sum(map(bool, line)) >= FEWEST]
+    pairs = len(numbered) * (len(numbered) - 1) // 2
     repeats = dict[int, Alike]()
-    for (first, second), places in shared.items():
-        same = tuple(place for place in places if lines[first][place] == lines[second][place])
-        if len(same) < FEWEST or second in repeats:
+    for (first, second), same in sorted(_sharing(lines, numbered).items()):
+        if len(same) < FEWEST or second in repeats or names[first] == names[second]:
             continue
+        places = [place for place, text in enumerate(lines[second]) if text and lines[first][place]]
         chances = [_chance(lines, first, second, place, chance) for place in places]
         longest = _longest_run([place in same for place in places])
         by_chance = [at_least(len(same), chances)]
         if longest >= FEWEST:
             by_chance.append(in_a_row(longest, chances))
-        p = min(1.0, 2 * len(shared) * min(by_chance))
+        p = min(1.0, 2 * pairs * min(by_chance))
         if p < LEVEL:
-            repeats[second] = Alike(first, second, same, len(places), p, len(shared))
+            repeats[second] = Alike(first, second, tuple(same), len(places), p, pairs)
     return list(repeats.values())
 
 
-def _pairs(lines: Texts, names: Sequence[str]) -> dict[tuple[int, int], list[int]]:
-    """The places at which both lines of a pair have a number, of pairs with enough of them."""
-    pairs = dict[tuple[int, int], list[int]]()
-    for second, line in enumerate(lines):
-        for first in range(second):
-            places = [place for place, text in enumerate(line) if text and lines[first][place]]
-            if len(places) >= FEWEST and names[first] != names[second]:
-                pairs[first, second] = places
-    return pairs
+def _sharing(lines: Texts, numbered: Sequence[int]) -> dict[tuple[int, int], list[int]]:
+    """The places at which both lines of a pair print the same."""
+    sharing = dict[tuple[int, int], list[int]]()
+    for place in range(len(lines[0]) if lines else 0):
+        by_text = dict[str, list[int]]()
+        for second in numbered:
+            if text := lines[second][place]:
+                earlier = by_text.setdefault(text, [])
+                for first in earlier:
+                    sharing.setdefault((first, second), []).append(place)
+                earlier.append(second)
+    return sharing
 
 
 def _chance(lines: Texts, first: int, second: int, place: int, chance: Chance) -> float:
@@ -137,9 +148,11 @@ def _deviation(cell: Printed) -> str:
     return cell.std
 
 
-def _name(key: Key, kind: str) -> str:
-    """By what a line is known: a row by its innermost label, which its block does not change."""
-    return key[-1] if kind == "row" and key else " / ".join(key)
+def _without_block(table: PublishedTable, row: Key) -> Key:
+    """By what a row is known in any block: its labels but those of the levels within which rows are compared."""
+    within = table.ranking.within if table.ranking else ()
+    blocks = {level for level, name in enumerate(table.stub) if name in within}
+    return tuple(label for level, label in enumerate(row) if level not in blocks)
 
 
 def _finding(name: str, keys: Sequence[Key], lines: Texts, alike: Alike, kind: str, what: str) -> Finding:

@@ -4,7 +4,8 @@ Of a CSV the first columns are labels, up to the first in which most cells are n
 are separated by commas, semicolons, tabs or, as in Markdown, bars. A cell is ``81.2``, ``81.2 ± 0.3`` (also ``+-``,
 ``+/-``, ``\\pm``, ``81.2 (0.3)``, or a column of its own called ``std`` behind it), with a difference ``(+1.1)`` behind
 it, or any text, which is no number. Signs of bold and percent are left out. A comma within a number is a decimal one
-but before three digits of a comma-separated file. Lines without a number are headings.
+but before three digits of a comma-separated file. Lines without a number are headings. Labels but the last one may
+stand on the first line of their block only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from bench.cards.folders import typed_path
 from bench.errors import InputError, hidden
-from bench.papers.published import Key, Printed, PublishedTable, read_cell, read_published
+from bench.papers.published import Key, Printed, PublishedTable, Ranking, read_cell, read_published
 from bench.reading.document import read_document, read_text
 
 CSV, YAML = (".csv", ".tsv", ".md", ".txt"), (".yaml", ".yml")
@@ -70,12 +71,14 @@ def _read_csv(text: str, place: str, name: str) -> PublishedTable:
         raise InputError(f"{place}: there is no line with a label and a number below the header")
     width = _labels_of(body, separator)
     columns = _columns([record.fields[width:] for record in records[:depth]])
+    stub = tuple(text or f"label {level}" for level, text in enumerate(records[0].fields[:width], 1))
+    blocks = [at for at in range(width - 1) if any(not record.fields[at] for record in body)]
     rows, cells = list[Key](), list[list[Printed]]()
     for record in body:
-        labels = record.fields[:width]
-        if rows:  # a block's label often stands on its first line only
-            labels = (*(label or above for label, above in zip(labels[:-1], rows[-1], strict=False)), labels[-1])
-        rows.append(labels)
+        labels = list(record.fields[:width])
+        for at in blocks if rows else ():
+            labels[at] = labels[at] or rows[-1][at]
+        rows.append(tuple(labels))
         cells.append([read_cell(_plain(text, separator)) for text in record.fields[width:]])
     columns, cells = _with_deviations(columns, cells)
     return PublishedTable(
@@ -85,11 +88,11 @@ def _read_csv(text: str, place: str, name: str) -> PublishedTable:
         metric="",
         metric_as_printed="",
         note="",
-        stub=records[0].fields[:width],
+        stub=stub,
         columns=tuple(columns),
         rows=tuple(rows),
         cells=tuple(map(tuple, cells)),
-        ranking=None,
+        ranking=Ranking(within=tuple(stub[at] for at in blocks)),
         runs={},
         place=place,
     )

@@ -10,11 +10,12 @@ With three runs a tenth of the usual ± is nothing rare (p = 0.01), so small one
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bench.papers.attainable import half_unit
-from bench.papers.average import is_average
+from bench.papers.average import is_average, is_average_label
 from bench.papers.findings import At, Audit, cells_of
 from bench.papers.labels import assigned
 from bench.papers.published import PublishedTable
@@ -60,35 +61,59 @@ class Outlier:
 
 def check_spread(table: PublishedTable, samples: Samples, result: Audit) -> None:
     """Note the ± of a table that stand out from both their row and their column."""
-    every = [_deviation(at, samples) for at in cells_of(table) if at.cell.std and not is_average(table, at.column)]
-    checked = list[Deviation]()
+    every = [_deviation(at, samples) for at in cells_of(table) if at.cell.std and not _is_of_average(at)]
+    checked, beside_each = list[Deviation](), Neighbours(every)
     for each in every:
-        counts = [len(beside) for beside in _beside(each, every) if beside]
+        counts = [len(beside) for beside in beside_each.of(each) if beside]
         if counts and min(counts) >= FEWEST:
             checked.append(each)
         else:
             reason = "there are too few other ± of as many runs in its row or column"
             result.pass_over(each.at, "spread", each.at.cell.std, reason)
     result.checked["spread"] += len(checked)
-    above = outlying(checked, every, True)
+    above = outlying(checked, beside_each, True)
     rest = [each for each in checked if each not in above]
-    below = outlying(rest, [each for each in every if each not in above], False)
+    below = outlying(rest, Neighbours([each for each in every if each not in above]), False)
     for each, outlier in {**above, **below}.items():
         verdict = _verdict(each, outlier, each in above, len(checked))
         result.note(each.at, "spread", each.at.cell.std, f"{outlier.p:.1g}", verdict)
 
 
-def outlying(tested: Sequence[Deviation], every: Sequence[Deviation], above: bool) -> dict[Deviation, Outlier]:
+class Neighbours:
+    """Finds the other deviations of as many runs in the column and in the row of each."""
+
+    def __init__(self, every: Sequence[Deviation]) -> None:
+        self._columns = defaultdict[tuple[int, int], list[Deviation]](list)
+        self._rows = defaultdict[tuple[int, int], list[Deviation]](list)
+        for each in every:
+            self._columns[each.at.column, each.runs].append(each)
+            self._rows[each.at.row, each.runs].append(each)
+
+    def of(self, deviation: Deviation) -> tuple[list[Deviation], list[Deviation]]:
+        """Those in its column and those in its row."""
+        at, runs = deviation.at, deviation.runs
+        return (
+            [each for each in self._columns[at.column, runs] if each is not deviation],
+            [each for each in self._rows[at.row, runs] if each is not deviation],
+        )
+
+
+def outlying(tested: Sequence[Deviation], neighbours: Neighbours, above: bool) -> dict[Deviation, Outlier]:
     """Those of the tested deviations that are far above, or far below, the others of their row and column."""
-    p = [_p(each, [place for beside in _beside(each, every) for place in beside], above) for each in tested]
-    adjusted = holm([min(1.0, 2 * value) for value in p])
+    beside = [neighbours.of(each) for each in tested]
+    p = [_p(each, [*column, *row], above) for each, (column, row) in zip(tested, beside, strict=True)]
+    adjusted = holm([min(1.0, 2 * value) for value in p]).tolist()
     outliers = dict[Deviation, Outlier]()
-    for each, value in zip(tested, adjusted.tolist(), strict=True):
-        sides = [beside for beside in _beside(each, every) if beside]
-        if value <= LEVEL and sides and all(_stands_out(each, beside, above) for beside in sides):
-            column, row = (_middle([float(near.at.cell.std) for near in beside]) for beside in _beside(each, every))
+    for each, sides, value in zip(tested, beside, adjusted, strict=True):
+        if value <= LEVEL and all(_stands_out(each, side, above) for side in sides if side):
+            column, row = (_middle([float(near.at.cell.std) for near in side]) for side in sides)
             outliers[each] = Outlier(column, row, value)
     return outliers
+
+
+def _is_of_average(at: At) -> bool:
+    """Whether a ± is of an average, and so smaller for a good reason."""
+    return is_average(at.table, at.column) or any(map(is_average_label, at.labels[0]))
 
 
 def _deviation(at: At, samples: Samples) -> Deviation:
@@ -99,13 +124,6 @@ def _deviation(at: At, samples: Samples) -> Deviation:
     else:
         most = max(1.5 * std, std + half) if std else math.inf
     return Deviation(at, runs if runs > 1 else 0, max(std - half, 0.0), std + half, most)
-
-
-def _beside(deviation: Deviation, every: Collection[Deviation]) -> tuple[list[Deviation], list[Deviation]]:
-    """The other deviations of as many runs in its column and in its row."""
-    at = deviation.at
-    rest = [each for each in every if each is not deviation and each.runs == deviation.runs]
-    return [each for each in rest if each.at.column == at.column], [each for each in rest if each.at.row == at.row]
 
 
 def _p(deviation: Deviation, beside: Sequence[Deviation], above: bool) -> float:

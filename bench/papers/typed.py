@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import InputError, choose
+from bench.notation import listed
 from bench.papers.average import is_average_label
 from bench.papers.published import PublishedTable
 from bench.papers.sample import Sample, Samples
@@ -46,11 +47,9 @@ class TypedSamples(Samples):
         sample = super().of(table, row, column)
         if not sample.reason or table.runs or any(map(is_average_label, column)):
             return sample
-        if not sample.images:
-            return Sample(
-                reason="no test images are known of it: --test-images N, or LABEL=N, says of how many it is an accuracy"
-            )
-        return Sample(reason="of how many runs it is the mean is not known: --runs N says it")
+        lacking = [] if sample.images else ["of how many test images it is an accuracy (--test-images N, or LABEL=N)"]
+        lacking += [] if self.typed.runs else ["of how many runs it is the mean (--runs N)"]
+        return Sample(reason=f"nobody says {listed(tuple(lacking))}")
 
     def runs_of(self, table: PublishedTable, axes: Mapping[str, Any]) -> tuple[int, str]:
         if runs := self.typed.runs:
