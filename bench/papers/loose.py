@@ -30,6 +30,7 @@ _DRESS = re.compile(r"\\(?:textbf|mathbf|underline|textit|bf)\b|\*\*|[{}$%]")
 _IN_BRACKETS = re.compile(r"(?<=\d)\s*\((\d+(?:\.\d+)?)\)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _STD = re.compile(r"(.*?)[\s_([-]*(?:std|sd|stdev|std\. ?dev|±)[\])._\s]*", re.IGNORECASE)
+_RATE = re.compile(r"\d{1,3} ?%")
 _RULE = re.compile(r"[\s|:-]+")
 _LONG = {"method", "dataset", "seed", "value"}
 
@@ -65,7 +66,7 @@ def _read_csv(text: str, place: str, name: str) -> PublishedTable:
     """A table from the text of a CSV that came from ``place``. Raises ``InputError``: as ``read_loose``."""
     separator = max(_SEPARATORS, key=lambda mark: text.partition("\n")[0].count(mark))
     records = _records(text, separator, place)
-    depth = 1 + sum(1 for _ in _more_headings(records[1:], separator))
+    depth = _headings(records, separator)
     body = [record for record in records[depth:] if any(_is_number(text, separator) for text in record.fields[1:])]
     if not body:
         raise InputError(f"{place}: there is no line with a label and a number below the header")
@@ -124,13 +125,16 @@ def _records(text: str, separator: str, place: str) -> list[TextLine]:
     return records
 
 
-def _more_headings(records: Sequence[TextLine], separator: str) -> Sequence[TextLine]:
-    """The lines below the first that are of the header too: without a number, with more than a label."""
-    for at, record in enumerate(records):
+def _headings(records: Sequence[TextLine], separator: str) -> int:
+    """How many of the first lines are the header: the first, and those below it that have labels and no number.
+
+    Whole percents (``15%``) are labels too, but where all lines would be headings then.
+    """
+    for at, record in enumerate(records[1:], 1):
         texts = list(filter(None, record.fields[1:]))
-        if len(texts) < 2 or any(_is_number(text, separator) for text in texts):
-            return records[:at]
-    return records
+        if len(texts) < 2 or any(_is_number(text, separator) and not _RATE.fullmatch(text) for text in texts):
+            return at
+    return 1
 
 
 def _labels_of(body: Sequence[TextLine], separator: str) -> int:

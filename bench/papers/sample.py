@@ -111,7 +111,8 @@ class Samples:
     def _read_stated(self, paper: str) -> Mapping[str, int]:
         """The test sizes in a paper's statistics tables, by table and row."""
         sizes = dict[str, int]()
-        tables = [published_table(name, self.registry) for name in self.registry.tables_of([paper])]
+        names = self.registry.tables_of([paper]) if paper in self.registry.papers else []  # a file has no paper
+        tables = [published_table(name, self.registry) for name in names]
         for table in tables:
             tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
             if table.kind == "statistics":

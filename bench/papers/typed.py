@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.errors import InputError, choose
@@ -45,9 +45,11 @@ class TypedSamples(Samples):
 
     def of(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> Sample:
         sample = super().of(table, row, column)
+        if sample.images and not sample.runs:
+            return replace(sample, reason=f"{sample.reason} (--runs N)")
         if not sample.reason or table.runs or any(map(is_average_label, column)):
             return sample
-        lacking = [] if sample.images else ["of how many test images it is an accuracy (--test-images N, or LABEL=N)"]
+        lacking = ["of how many test images it is an accuracy (--test-images N, or LABEL=N)"]
         lacking += [] if self.typed.runs else ["of how many runs it is the mean (--runs N)"]
         return Sample(reason=f"nobody says {listed(tuple(lacking))}")
 
