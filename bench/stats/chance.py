@@ -34,9 +34,9 @@ def in_a_row(length: int, chances: Sequence[float]) -> float:
 def alike_near(value: float, rest: Sequence[float], step: float) -> float:
     """The chance that a second number prints like ``value``, where some of them lie close together for a reason.
 
-    The density around the value is that of its nearest neighbour, as if all lay that close: a step of the last digit
-    has step / (2 gap), with a gap of at least half a step. That is an upper estimate: some methods are alike on every
-    dataset, and then the many others that are far away say nothing about them.
+    The density around the value is that of its second nearest neighbour, as if all lay that close: a step of the last
+    digit has step / (2 gap), with a gap of at least half a step. That is an upper estimate: some methods are alike on
+    every dataset, and then the many others that are far away say nothing about them.
 
     Args:
         value: as printed.
@@ -46,7 +46,10 @@ def alike_near(value: float, rest: Sequence[float], step: float) -> float:
     Returns:
         A chance in (0, 1]; 1 in 20 without any rest: a last digit that says something varies over ten steps either way.
     """
-    return _alike(rest, step, step / (2 * max(_gaps(value, rest, step)[0], step / 2)) if rest else 0.05)
+    if not rest:
+        return 0.05
+    gap = _gaps(value, rest, step)[:2][-1]
+    return _alike(rest, step, step / (2 * max(gap, step / 2)))
 
 
 def alike_among(value: float, rest: Sequence[float], step: float) -> float:
@@ -54,7 +57,10 @@ def alike_among(value: float, rest: Sequence[float], step: float) -> float:
 
     A step of the last digit then has step / (4 h).
     """
-    return _alike(rest, step, step / (4 * max(_gaps(value, rest, step)[len(rest) // 2], step / 4)) if rest else 0.05)
+    if not rest:
+        return 0.05
+    gap = _gaps(value, rest, step)[len(rest) // 2]
+    return _alike(rest, step, step / (4 * max(gap, step / 4)))
 
 
 def _gaps(value: float, rest: Sequence[float], step: float) -> list[float]:

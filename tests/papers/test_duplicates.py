@@ -63,7 +63,7 @@ def test_a_copy_with_a_changed_cell_is_found(folder: Path) -> None:
 
 
 def test_a_run_of_cells_is_found_where_their_count_alone_says_little(folder: Path) -> None:
-    """Three of twelve cells, each with a chance of 0.01: 220 ways anywhere, 10 side by side; times 2 looks at 3 pairs."""
+    """Three of twelve cells, each with a chance of 0.01: 220 ways anywhere, 10 side by side; 2 looks at 3 pairs."""
     width = 12
     base = [f"{50 + at}.0" for at in range(width)]
     near = [f"{50 + at}.{5 if at % 2 else 6}" for at in range(width)]

@@ -41,10 +41,11 @@ def test_a_run_is_bounded_by_the_sum_over_its_places() -> None:
         in_a_row(0, [0.5])
 
 
-def test_a_number_is_as_likely_to_recur_as_its_neighbour_is_near() -> None:
-    """The nearest of the rest is 0.3 away: a step of 0.1 in a width of 0.6."""
-    assert alike_near(80.1, [80.4, 85.0], 0.1) == pytest.approx(1 / 6)
-    assert alike_near(80.1, [80.1, 85.0], 0.1) == 1
+def test_a_number_is_as_likely_to_recur_as_its_neighbours_are_near() -> None:
+    """The second nearest is 0.4 away: a step of 0.1 in a width of 0.8."""
+    assert alike_near(80.1, [80.4, 79.7, 85.0], 0.1) == pytest.approx(1 / 8)
+    assert alike_near(80.1, [80.4], 0.1) == pytest.approx(1 / 6)
+    assert alike_near(80.1, [80.1, 80.1, 85.0], 0.1) == 1
     assert alike_near(80.1, [], 0.1) == 0.05
 
 
