@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from bench.papers.attainable import POPULATION, SAMPLE, deviation_is_attainable, rounded, totals
 from bench.papers.audit import audit_tables
 from bench.papers.findings import FINDING, Finding
 from bench.papers.loose import read_loose
@@ -287,8 +288,38 @@ def _names(finding: Finding, row: str, column: str) -> bool:
     return not (row or column) or (row,) == finding.row or (column,) == finding.column
 
 
+def deviations_that_can_be(images: int, runs: int, decimals: int, replicates: int) -> int:
+    """Of so many ± between 0.1 and 0.6 beside a mean that can be, how many can be with n - 1 or with n."""
+    rng = np.random.default_rng([images, runs, decimals])
+    count = 0
+    for _ in range(replicates):
+        right = int(rng.integers(images * runs // 2, images * runs * 95 // 100))
+        mean = f"{100 * right / (images * runs):.{decimals}f}"
+        std = rounded(f"{rng.uniform(0.1, 0.6):.{decimals}f}")
+        count += any(
+            deviation_is_attainable(total, std, images, runs, less)
+            for total in totals(rounded(mean), images, runs)
+            for less in (SAMPLE, POPULATION)
+        )
+    return count
+
+
+def reach(replicates: int) -> list[str]:
+    """What share of printed ± can be at all, as Markdown."""
+    decimals = (1, 2, 3)
+    lines = [
+        "| ± that can be, percent | " + " | ".join(f"{d} decimal{'s' * (d > 1)}" for d in decimals) + " |",
+        "|---|" + "---:|" * len(decimals),
+    ]
+    for images in (810, 3669, 5794, 10000):
+        for runs in (2, 3, 5):
+            shares = [round(100 * deviations_that_can_be(images, runs, d, replicates) / replicates) for d in decimals]
+            lines.append(f"| {runs} runs on {images:,} images | {' | '.join(map(str, shares))} |")
+    return lines
+
+
 def measured(share: float = 1.0) -> str:
-    """The table as Markdown, with the command and the machine; ``share`` of the replicates."""
+    """The tables as Markdown, with the command and the machine; ``share`` of the replicates."""
     started = time.process_time()
     replicates = max(1, round(share * REPLICATES))
     lines = [
@@ -302,9 +333,11 @@ def measured(share: float = 1.0) -> str:
         ]
         lines.append(f"| {fault.name} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
+    lines += ["", *reach(5 * replicates)]
     seconds = time.process_time() - started
     summary = (
-        f"Tables of {replicates} in which it is found; the first row counts false alarms. "
+        f"Above: tables of {replicates} in which it is found; the first row counts false alarms. Below: of "
+        f"{5 * replicates:,} drawn from 0.1 to 0.6 beside a mean that can be. "
         f"`python benchmarks/audit_power.py`, {seconds:.0f} s of one core of {processor()}; Python "
         f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}."
     )

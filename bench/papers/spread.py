@@ -159,7 +159,7 @@ def _verdict(deviation: Deviation, outlier: Outlier, above: bool, count: int) ->
         for name, middle in (("column", outlier.column), ("row", outlier.row))
         if not math.isnan(middle)
     ]
-    runs = f"{deviation.runs} runs" if deviation.runs else f"{_USUAL} runs or more (--runs says how many)"
+    runs = f"{deviation.runs} runs" if deviation.runs else f"{_USUAL} runs or more (how many nobody says)"
     where = "above" if above else "below"
     return (
         f"± {deviation.at.cell.std} is {' and '.join(sides)}; of equal noise a ± of {runs} is so far {where} those "

@@ -151,7 +151,7 @@ def test_without_the_number_of_runs_three_are_taken_and_it_is_said(folder: Path)
     stated = of(audited(folder, *COLUMN, "E,84.0 ± 3.000", runs=3), "spread")
     (finding,) = of(audited(folder, *COLUMN, "E,84.0 ± 3.000"), "spread")
     assert finding.computed == stated[0].computed
-    assert "a ± of 3 runs or more (--runs says how many)" in finding.verdict
+    assert "a ± of 3 runs or more (how many nobody says)" in finding.verdict
 
 
 def test_a_deviation_far_below_is_found_with_many_runs_only(folder: Path) -> None:
