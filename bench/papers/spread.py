@@ -4,7 +4,7 @@ A sample variance of n runs is the true one times chi-square / (n - 1). Each is 
 row and column together, which a stray one hardly moves; the p is exact for equal noise (``bench.stats.chance``) and
 Holm-corrected over both sides of all ± of the table. Rows and columns differ in noise for good reasons, so what is
 noted stands out from each of the two by itself as well: by a factor of ``FACTOR``, and with a p of at most ``LEVEL``.
-With three runs a tenth of the usual ± is nothing rare (p = 0.01), so small ones are noticed from about five runs on.
+With three runs a tenth of the usual ± is nothing rare (p = 0.01), so small ones are noticed of about ten runs on.
 """
 
 from __future__ import annotations
