@@ -19,7 +19,7 @@ from bench.papers.findings import FINDING, NOT_CHECKED, Audit, Finding
 from bench.papers.published import Key, Printed, PublishedTable
 from bench.stats.chance import alike_among, alike_near, at_least, in_a_row
 
-FEWEST, LEVEL, MOST = 3, 0.001, 500
+FEWEST, LEVEL, MOST = 3, 0.001, 100
 _NEAR = 2
 """Cells in which a copy may differ, so that it says nothing about chance."""
 
@@ -43,7 +43,7 @@ class Alike:
 
 
 def check_duplicates(table: PublishedTable, result: Audit) -> None:
-    """Note the rows and columns of a table that repeat others; of a table in print, so none with many hundred."""
+    """Note the rows and columns of a table that repeat others; of a table in print, so none with hundreds."""
     if max(len(table.rows), len(table.columns)) > MOST:
         verdict = f"it has more than {MOST} rows or columns"
         result.findings.append(Finding(table.name, (), (), "duplicate", "", "", verdict, NOT_CHECKED))
@@ -76,7 +76,9 @@ def alike_lines(lines: Texts, names: Sequence[Key], chance: Chance) -> list[Alik
         if len(same) < FEWEST or second in repeats or names[first] == names[second]:
             continue
         places = [place for place, text in enumerate(lines[second]) if text and lines[first][place]]
-        chances = [_chance(lines, first, second, place, chance) for place in places]
+        rest = [line for at, line in enumerate(lines) if at not in (first, second)]
+        rest = [line for line in rest if not _is_copy(line, lines[first], lines[second])]
+        chances = [_chance(lines[first][place], lines[second][place], rest, place, chance) for place in places]
         longest = _longest_run([place in same for place in places])
         by_chance = [at_least(len(same), chances)]
         if longest >= FEWEST:
@@ -101,16 +103,11 @@ def _sharing(lines: Texts, numbered: Sequence[int]) -> dict[tuple[int, int], lis
     return sharing
 
 
-def _chance(lines: Texts, first: int, second: int, place: int, chance: Chance) -> float:
-    """The chance that two lines print alike at a place, judged by those that are copies of neither."""
-    rest = [
-        float(line[place])
-        for number, line in enumerate(lines)
-        if number not in (first, second) and line[place] and not _is_copy(line, lines[first], lines[second])
-    ]
-    texts = (lines[first][place], lines[second][place])
-    step = max(10.0 ** -len(text.partition(".")[2]) for text in texts)
-    return max(chance(float(text), rest, step) for text in texts)
+def _chance(first: str, second: str, rest: Texts, place: int, chance: Chance) -> float:
+    """The chance that two numbers print alike at a place, judged by lines that are copies of neither."""
+    numbers = [float(line[place]) for line in rest if line[place]]
+    step = max(10.0 ** -len(text.partition(".")[2]) for text in (first, second))
+    return max(chance(float(text), numbers, step) for text in (first, second))
 
 
 def _is_copy(line: Sequence[str], *originals: Sequence[str]) -> bool:

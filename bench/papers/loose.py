@@ -32,7 +32,8 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _STD = re.compile(r"(.*?)[\s_([-]*(?:std|sd|stdev|std\. ?dev|±)[\])._\s]*", re.IGNORECASE)
 _RATE = re.compile(r"\d{1,3} ?%")
 _RULE = re.compile(r"[\s|:-]+")
-_LONG = {"method", "dataset", "seed", "value"}
+_ONE_LINE_A_SEED = {"method", "dataset", "seed", "value"}
+_LONG_LABEL, _MOST_COLUMNS = 100, 200
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ def _records(text: str, separator: str, place: str) -> list[TextLine]:
         raise InputError(f"{place}:{reader.line_num}: it is not CSV: {error}") from None
     if not records or len(records[0].fields) < 2:
         raise InputError(f"{place}:1: a table has a header with a column of labels and one of numbers at least")
-    if {field.lower() for field in records[0].fields} >= _LONG:
+    if {field.lower() for field in records[0].fields} >= _ONE_LINE_A_SEED:
         raise InputError(f"{place}:1: one line a seed is what 'bench import' takes; an audit takes a table as printed")
+    if len(records[0].fields) > _MOST_COLUMNS:
+        raise InputError(f"{place}:1: more than {_MOST_COLUMNS} columns; an audit is of a table as printed")
     for record in records:
         where, count = f"{place}:{record.number}", len(records[0].fields)
         if len(record.fields) != count:
@@ -161,7 +164,7 @@ def _with_deviations(
     """With the columns that are the ± of the one to their left put there."""
     kept, rows = list[Key](), [list[Printed]() for _ in cells]
     for at, key in enumerate(columns):
-        match = _STD.fullmatch(key[-1])
+        match = _STD.fullmatch(key[-1]) if len(key[-1]) < _LONG_LABEL else None
         if match and kept and match[1].strip().lower() in ("", kept[-1][-1].lower()):
             for row, line in zip(rows, cells, strict=True):
                 std = "" if math.isnan(line[at].number) else line[at].digits

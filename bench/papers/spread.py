@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from bench.papers.attainable import half_unit
 from bench.papers.average import is_average, is_average_label
-from bench.papers.findings import At, Audit, cells_of
+from bench.papers.findings import NOT_CHECKED, At, Audit, Finding, cells_of
 from bench.papers.labels import assigned
 from bench.papers.published import PublishedTable
 from bench.papers.sample import Samples
@@ -26,6 +26,8 @@ from bench.stats.family import holm
 FACTOR, LEVEL = 6.0, 0.01
 FEWEST = 2
 """Neighbours that a row or a column must have where it has any."""
+MOST = 5_000
+"""Deviations of a table in print; more are not compared, which would take minutes."""
 _USUAL = 3
 """Runs of which a ± is taken to be where nobody says how many; were they more, it would stand out all the more."""
 
@@ -62,6 +64,10 @@ class Outlier:
 def check_spread(table: PublishedTable, samples: Samples, result: Audit) -> None:
     """Note the ± of a table that stand out from both their row and their column."""
     every = [_deviation(at, samples) for at in cells_of(table) if at.cell.std and not _is_of_average(at)]
+    if len(every) > MOST:
+        verdict = f"it has more than {MOST:,} ±"
+        result.findings.append(Finding(table.name, (), (), "spread", "", "", verdict, NOT_CHECKED))
+        return
     checked, beside_each = list[Deviation](), Neighbours(every)
     for each in every:
         counts = [len(beside) for beside in beside_each.of(each) if beside]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -70,8 +71,10 @@ def _gaps(value: float, rest: Sequence[float], step: float) -> list[float]:
 
 def _alike(rest: Sequence[float], step: float, chance: float) -> float:
     """A chance that is at least the share of the pairs of the rest that do print alike."""
-    pairs = [abs(first - second) < step / 2 for at, first in enumerate(rest) for second in rest[at + 1 :]]
-    return min(1.0, max(chance, sum(pairs) / len(pairs) if pairs else 0.0))
+    counts = Counter(round(each / step) for each in rest)
+    pairs = math.comb(len(rest), 2)
+    alike = sum(math.comb(count, 2) for count in counts.values())
+    return min(1.0, max(chance, alike / pairs if pairs else 0.0))
 
 
 def variance_beyond(ratio: float, count: int, freedom: int, above: bool) -> float:

@@ -75,6 +75,7 @@ def test_thousands_are_no_decimals(tmp_path: Path) -> None:
         ("m,a\nCE,1\nGTA,2,3\n", "t.csv:3: 3 fields for the 2 columns of the header"),
         ("m,a\nC\x1b[2J,1\n", "t.csv:2: a text holds the character U+001B, which cannot be printed"),
         ('m,a\n"CE,1\n', "it is not CSV"),
+        ("," * 200 + "a\nCE" + ",1" * 200, "t.csv:1: more than 200 columns; an audit is of a table as printed"),
         ("seed,value,method,dataset\n0,1,a,b\n", "one line a seed is what 'bench import' takes"),
     ],
 )
@@ -82,6 +83,12 @@ def test_what_is_no_table_is_refused_with_its_line(tmp_path: Path, text: str, me
     with pytest.raises(InputError) as caught:
         read(tmp_path, text)
     assert message in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("digits", ["9" * 400, "0." + "0" * 400 + "1", "9" * 400 + ".5"])
+def test_a_deviation_of_hundreds_of_digits_is_none(tmp_path: Path, digits: str) -> None:
+    (line,) = read(tmp_path, f"m,a,b\nCE,1.5,81.2 ± {digits}\n").cells
+    assert (line[1].std, line[1].number != line[1].number) == ("", True)
 
 
 # ---- the command
