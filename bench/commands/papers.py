@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.papers.audit import CHECKS, EXPLAINED, FINDING, NOT_CHECKED, Audit, audit
+from bench.papers.audit import CHECKS, audit
+from bench.papers.findings import EXPLAINED, FINDING, NOT_CHECKED, Audit
+from bench.papers.loose import is_file
 from bench.papers.published import published_table
+from bench.papers.typed import Typed
 from bench.records.store import Store
+from bench.rules import MOST_SEEDS
 
 if TYPE_CHECKING:
     from bench.papers.claims import Judgement, PaperClaim
@@ -26,6 +30,8 @@ examples:
   bench audit gta/appendix_a fd     tables and papers, as many as are named
   bench audit drloc --format json   a list, one entry a finding
   bench audit drloc --all           with what rounding explains, and what cannot be checked and why
+  bench audit my.csv                a table of your own: labels, numbers, 81.2 or 81.2 ± 0.3
+  bench audit my.csv --runs 3 --test-images CUB=5794,Cars=8041    and what its accuracies can be
 """
 CLAIMS = """
 examples:
@@ -38,31 +44,62 @@ examples:
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    about = "whether a paper's printed averages, differences, accuracies and deviations hold together"
+    about = "whether a table's printed averages, differences, accuracies and deviations hold together"
     audits = add_command(commands, "audit", audit_command, about, AUDIT)
     audits.add_argument("--all", action="store_true", help="show what rounding explains and what is not checked, too")
+    audits.add_argument(
+        "--runs", type=_runs, default=0, metavar="N", help="of a file's table: of how many runs a value is the mean"
+    )
+    audits.add_argument(
+        "--test-images",
+        action="extend",
+        type=_images,
+        default=[],
+        metavar="N",
+        help="of a file's table: on how many test images its accuracies (percent) are; LABEL=N: of a column or row",
+    )
     about = "what a paper says about its tables: borne out by its numbers or not, supported by our runs or not"
     claims = add_command(commands, "claims", claims_command, about, CLAIMS)
     add_results(claims)
-    for parser in (audits, claims):
-        parser.add_argument(
-            "targets", nargs="*", metavar="TARGET", help="a paper (gta) or one of its tables (gta/table2); default: all"
-        )
+    papers = "a paper (gta) or one of its tables (gta/table2); default: all"
+    for parser, suffix in ((audits, "; or a file, .csv or .yaml"), (claims, "")):
+        parser.add_argument("targets", nargs="*", metavar="TARGET", help=papers + suffix)
         add_format(parser, ("text", "json"))
         add_plugin(parser)
 
 
 def audit_command(options: argparse.Namespace) -> int:
     """Print the findings."""
-    result = audit(options.targets, bench.Registry(options.plugin))
+    typed = Typed(options.runs, dict(options.test_images))
+    result = audit(options.targets, bench.Registry(options.plugin), typed)
     if options.format == "json":
         print_json([asdict(each) for each in result.findings if options.all or each.kind == FINDING])
     else:
-        print("\n".join(_audit_lines(result, options.all)))
+        why = options.all or any(map(is_file, options.targets))
+        print("\n".join(_audit_lines(result, options.all, why)))
     return 0
 
 
-def _audit_lines(result: Audit, everything: bool) -> list[str]:
+def _runs(text: str) -> int:
+    """How many runs. Raises ``ArgumentTypeError`` where it is no number of them."""
+    return _count(text, "runs", MOST_SEEDS)
+
+
+def _images(text: str) -> list[tuple[str, int]]:
+    """Test images by label; of all where there is none. Raises ``ArgumentTypeError`` where a number is none of them."""
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    return [(label.strip(), _count(number, "test images", 10**9)) for label, _, number in pairs]
+
+
+def _count(text: str, what: str, most: int) -> int:
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 11 and 1 <= int(digits) <= most):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of {what}, 1 to {most:,}")
+    return int(digits)
+
+
+def _audit_lines(result: Audit, everything: bool, why: bool) -> list[str]:
+    """The findings, with what rounding explains where everything is asked, and why cells are not checked."""
     lines = []
     for kind in (FINDING, EXPLAINED) if everything else (FINDING,):
         for each in result.of(kind):
@@ -80,7 +117,7 @@ def _audit_lines(result: Audit, everything: bool) -> list[str]:
             f"{result.population_only} only one by n"
         )
     unchecked = result.of(NOT_CHECKED)
-    if everything:
+    if why:
         reasons = Counter(f"{each.table} by {each.check}: {each.verdict}" for each in unchecked)
         lines += [f"not checked: {count} cell{'s' * (count > 1)} of {reason}" for reason, count in reasons.items()]
     elif cells := len(unchecked):

@@ -80,6 +80,16 @@ def nearest_deviation(total: int, value: Fraction, images: int, runs: int, less:
     return min(deviations, key=lambda each: abs(each - float(value)))
 
 
+def largest_deviation(total: int, images: int, runs: int, less: int) -> float:
+    """The largest standard deviation of ``runs`` counts from 0 to ``images`` with this total, in percent.
+
+    As many runs as can be have all images right, one has the rest, and the others have none; arguments as above.
+    """
+    full, rest = divmod(total, images)
+    squares = full * images**2 + rest**2
+    return 100 / images * math.sqrt((squares - Fraction(total * total, runs)) / (runs - less))
+
+
 def _squares(count: int, total: int, low: int, high: int) -> bool:
     """Whether ``count`` whole numbers add up to ``total`` and their squares to something from ``low`` to ``high``."""
     low = max(low, -(-total * total // count))

@@ -1,12 +1,14 @@
 """The published numbers checked against each other and against what counts of right answers can give.
 
-Five checks, each of what a table prints:
+Seven checks, each of what a table prints:
 
-- ``average``: the mean of the row's values;
+- ``average``: the mean of the row's values (``bench.papers.average``);
 - ``delta``: the cell less the cell of the row above, or of the row that the table's ``audit: {delta: ...}`` names;
 - ``accuracy``: whether an accuracy can be the mean of the stated runs on the stated test images
   (``bench.papers.attainable``);
 - ``deviation``: whether a ± can be their sample (n - 1) or population (n) standard deviation;
+- ``spread``: whether a ± can be of the same noise as those beside it (``bench.papers.spread``);
+- ``duplicate``: whether a row or a column repeats another one's numbers (``bench.papers.duplicates``);
 - ``repeated``: whether a cell that several tables show has one value.
 
 Where a number was computed, before or after rounding, is unknown; what either can explain is no finding.
@@ -15,12 +17,9 @@ Where a number was computed, before or after rounding, is unknown; what either c
 from __future__ import annotations
 
 import math
-import re
-import statistics
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 from bench.errors import InputError, choose
 from bench.notation import fixed, signed
@@ -30,21 +29,26 @@ from bench.papers.attainable import (
     Interval,
     deviation_is_attainable,
     half_unit,
+    largest_deviation,
     nearest_accuracy,
     nearest_deviation,
     rounded,
     totals,
 )
-from bench.papers.labels import assigned, matches
-from bench.papers.published import Key, Printed, PublishedTable, published_table
+from bench.papers.average import check_averages, differ
+from bench.papers.duplicates import check_duplicates
+from bench.papers.findings import At, Audit, cells_of
+from bench.papers.labels import matches
+from bench.papers.loose import is_file, read_loose
+from bench.papers.published import Printed, PublishedTable, published_table
 from bench.papers.sample import Sample, Samples
+from bench.papers.spread import check_spread
+from bench.papers.typed import Typed, TypedSamples
 from bench.reading.keys import Key as Declared
 from bench.reading.keys import names
 from bench.registry import Registry
 
-CHECKS = ("average", "delta", "accuracy", "deviation", "repeated")
-FINDING, EXPLAINED, NOT_CHECKED = "finding", "explained", "not checked"
-_AVERAGE = re.compile(r"(avg|average|mean)\.?", re.IGNORECASE)
+CHECKS = ("average", "delta", "accuracy", "deviation", "spread", "duplicate", "repeated")
 KEYS = (
     Declared("delta", (dict,), "by row label, the row that its printed differences are to", default="the row above"),
     Declared("not_checked", (dict,), "by label, why a cell's accuracy is not checked"),
@@ -55,95 +59,50 @@ _MAXIMUM = 9
 """Runs beyond which nearly every deviation is attainable, so that the search for one is not worth its time."""
 
 
-@dataclass(frozen=True, eq=False)
-class At:
-    """A cell in its table."""
+def audit(targets: Collection[str], registry: Registry, typed: Typed | None = None) -> Audit:
+    """Check the results tables that are named, by themselves (``gta/table2``), by their paper or file; all if none is.
 
-    table: PublishedTable
-    row: int
-    column: int
+    A file is a CSV or YAML of one table, of which ``typed`` says what it does not.
 
-    @property
-    def cell(self) -> Printed:
-        return self.table.cells[self.row][self.column]
-
-    @property
-    def labels(self) -> tuple[Key, Key]:
-        return self.table.rows[self.row], self.table.columns[self.column]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check says of one cell.
-
-    Attributes:
-        computed: what follows from the other numbers.
-        kind: ``finding``; ``explained`` by rounding; or ``not checked``, with the reason as its verdict.
+    Raises ``InputError``: there is no such paper, table or file, a file cannot be read, an ``audit`` section names what
+    its table has not, or ``typed`` says something though no file is named.
     """
-
-    table: str
-    row: Key
-    column: Key
-    check: str
-    printed: str
-    computed: str
-    verdict: str
-    kind: str
-
-
-@dataclass
-class Audit:
-    """What the checks of some tables found.
-
-    Attributes:
-        findings: all of them, what rounding explains, and what was not checked.
-        checked: how many cells each check looked at.
-        sample_only: deviations that can be a sample one and not a population one.
-        population_only: the reverse.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    checked: Counter[str] = field(default_factory=Counter)
-    sample_only: int = 0
-    population_only: int = 0
-
-    def of(self, kind: str) -> list[Finding]:
-        return [finding for finding in self.findings if finding.kind == kind]
-
-    def note(self, at: At, check: str, printed: str, computed: str, verdict: str, explained: bool) -> None:
-        kind = EXPLAINED if explained else FINDING
-        self.findings.append(Finding(at.table.name, *at.labels, check, printed, computed, verdict, kind))
-
-    def pass_over(self, at: At, check: str, printed: str, reason: str) -> None:
-        self.findings.append(Finding(at.table.name, *at.labels, check, printed, "", reason, NOT_CHECKED))
+    paths = [Path(target) for target in targets if is_file(target)]
+    named = [target for target in targets if not is_file(target)]
+    typed = typed or Typed()
+    if typed and not paths:
+        raise InputError("--runs and --test-images are about a table in a file; name one (bench audit my.csv)")
+    result = Audit()
+    if named or not paths:
+        wanted = registry.tables_of(named)
+        names = registry.tables_of({name.partition("/")[0] for name in wanted})
+        tables = [table for name in names if (table := published_table(name, registry)).kind == "results"]
+        audit_tables(tables, Samples(registry), wanted, result)
+    for path in paths:
+        table = read_loose(path)
+        audit_tables([table], TypedSamples(registry, typed, table), result=result)
+    return result
 
 
-def audit(targets: Collection[str], registry: Registry) -> Audit:
-    """Check the results tables that are named, by themselves (``gta/table2``) or by their paper; all if none is.
-
-    Raises ``InputError``: there is no such paper or table, or an ``audit`` section names what its table has not.
-    """
-    wanted = registry.tables_of(targets)
-    names = registry.tables_of({name.partition("/")[0] for name in wanted})
-    tables = [table for name in names if (table := published_table(name, registry)).kind == "results"]
-    return audit_tables(tables, Samples(registry), wanted)
-
-
-def audit_tables(tables: Sequence[PublishedTable], samples: Samples, only: Collection[str] = ()) -> Audit:
+def audit_tables(
+    tables: Sequence[PublishedTable], samples: Samples, only: Collection[str] = (), result: Audit | None = None
+) -> Audit:
     """Check tables of papers, or ``only`` some of them; cells that recur are compared with the paper's other tables.
 
-    Raises ``InputError``: as ``audit``.
+    The findings are added to ``result``, where one is given, and returned. Raises ``InputError``: as ``audit``.
     """
-    result = Audit()
+    result = result or Audit()
     for table in tables:
         if only and table.name not in only:
             continue
         check_declared(table)
-        for at in _cells(table):
-            _check_average(at, result)
+        check_averages(table, result)
+        for at in cells_of(table):
             if at.cell.delta:
                 _check_delta(at, result)
             _check_accuracy(at, samples.of(table, *at.labels), result)
+        check_spread(table, samples, result)
+        check_duplicates(table, result)
     _check_repeated(tables, samples, result, only)
     return result
 
@@ -164,46 +123,6 @@ def check_declared(table: PublishedTable) -> None:
             raise InputError(f"{place}: audit: {choose(selector, labels, 'label of this table')}")
 
 
-def _cells(table: PublishedTable) -> Iterator[At]:
-    for row, line in enumerate(table.cells):
-        for column, cell in enumerate(line):
-            if not math.isnan(cell.number):
-                yield At(table, row, column)
-
-
-def _check_average(at: At, result: Audit) -> None:
-    table, printed = at.table, at.cell.digits
-    if not _is_average(table, at.column):
-        return
-    inner = table.columns[at.column][1:]
-    over = [column for column, key in enumerate(table.columns) if key[1:] == inner and not _is_average(table, column)]
-    cells = [table.cells[at.row][column] for column in over]
-    if not cells or any(math.isnan(cell.number) for cell in cells):
-        result.pass_over(at, "average", printed, "a value that the average is over is not printed")
-        return
-    result.checked["average"] += 1
-    mean = statistics.mean(Fraction(cell.digits) for cell in cells)
-    if mean in rounded(printed):
-        return
-    most = statistics.mean(half_unit(cell.digits) for cell in cells) + half_unit(printed)
-    gap, decimals = abs(mean - Fraction(printed)), at.cell.decimals + 1
-    computed = fixed(float(mean), decimals)
-    verdict = (
-        f"the mean of the {len(cells)} printed values is {computed}; printed is {printed}; "
-        f"{_differ(fixed(float(gap), decimals), most)}"
-    )
-    result.note(at, "average", printed, computed, verdict, gap <= most)
-
-
-def _is_average(table: PublishedTable, column: int) -> bool:
-    labels = table.columns[column]
-    return bool(assigned(table, (), labels).get("average")) or any(_AVERAGE.fullmatch(label) for label in labels)
-
-
-def _differ(gap: str, most: Fraction) -> str:
-    return f"they differ by {gap}, and rounding explains at most {float(most):g}"
-
-
 def _check_delta(at: At, result: Audit) -> None:
     table, cell, printed = at.table, at.cell, at.cell.delta
     reference = _reference(table, at.row)
@@ -222,7 +141,7 @@ def _check_delta(at: At, result: Audit) -> None:
     computed = signed(float(difference), max(cell.decimals, minuend.decimals))
     verdict = (
         f"{value} less {base} ({' / '.join(filter(None, table.rows[reference]))}) is {computed}; printed is {printed}; "
-        f"{_differ(f'{float(gap):g}', most)}"
+        f"{differ(f'{float(gap):g}', most)}"
     )
     result.note(at, "delta", printed, computed, verdict, gap <= most)
 
@@ -239,9 +158,13 @@ def _check_accuracy(at: At, sample: Sample, result: Audit) -> None:
     if sample.reason:
         result.pass_over(at, "accuracy", printed, sample.reason)
         return
-    result.checked["accuracy"] += 1
     accuracy = rounded(printed)
-    if not totals(accuracy, sample.images, sample.runs):
+    possible = totals(accuracy, sample.images, sample.runs)
+    if possible and sample.images * sample.runs >= 10 ** (at.cell.decimals + 2):
+        result.pass_over(at, "accuracy", printed, _any_number(sample, at.cell.decimals))
+    else:
+        result.checked["accuracy"] += 1
+    if not possible:
         total, nearest = nearest_accuracy(Fraction(printed), sample.images, sample.runs)
         computed = fixed(float(nearest), at.cell.decimals + 2)
         accuracy = accuracy.widened(half_unit(printed))
@@ -250,8 +173,17 @@ def _check_accuracy(at: At, sample: Sample, result: Audit) -> None:
         result.note(at, "accuracy", printed, computed, verdict, explained)
         if not explained:
             return
+        possible = totals(accuracy, sample.images, sample.runs)
     if at.cell.std:
-        _check_deviation(at, sample, totals(accuracy, sample.images, sample.runs), result)
+        _check_deviation(at, sample, possible, result)
+
+
+def _any_number(sample: Sample, decimals: int) -> str:
+    what = f"the mean of {sample.runs} runs" if sample.runs > 1 else "one run"
+    return (
+        f"every number of {decimals} decimal{'s' * (decimals != 1)} can be {what} on {sample.images} test images, "
+        f"as K/{sample.images * sample.runs} has no coarser steps"
+    )
 
 
 def _accuracy_verdict(printed: str, sample: Sample, total: int, computed: str) -> str:
@@ -267,6 +199,8 @@ def _accuracy_verdict(printed: str, sample: Sample, total: int, computed: str) -
 
 def _check_deviation(at: At, sample: Sample, possible: range, result: Audit) -> None:
     printed = at.cell.std
+    if sample.runs > 1 and possible and _is_too_large(at, sample, possible, result):
+        return
     if not 1 < sample.runs <= _MAXIMUM:
         reason = "one run has no deviation" if sample.runs < 2 else f"{sample.runs} runs can have nearly any deviation"
         result.pass_over(at, "deviation", printed, reason)
@@ -293,11 +227,28 @@ def _check_deviation(at: At, sample: Sample, possible: range, result: Audit) -> 
     result.note(at, "deviation", printed, computed, verdict, attainable(wide, SAMPLE) or attainable(wide, POPULATION))
 
 
+def _is_too_large(at: At, sample: Sample, possible: range, result: Audit) -> bool:
+    """Whether a ± is more than accuracies from 0 to 100 with the printed mean can have; it is noted then."""
+    printed = at.cell.std
+    most = max(largest_deviation(total, sample.images, sample.runs, SAMPLE) for total in possible)
+    if rounded(printed).low <= most:
+        return False
+    result.checked["deviation"] += 1
+    computed = f"{most:.{len(printed.partition('.')[2]) + 1}f}"
+    verdict = (
+        f"{sample.runs} accuracies from 0 to 100 with a mean of {at.cell.digits} have a standard deviation of at most "
+        f"{computed}, with n - 1; printed is {printed}, of which rounding explains at most "
+        f"{float(half_unit(printed)):g} ({sample.source})"
+    )
+    result.note(at, "deviation", printed, computed, verdict)
+    return True
+
+
 def _check_repeated(tables: Sequence[PublishedTable], samples: Samples, result: Audit, only: Collection[str]) -> None:
     """A cell is compared with the first one of another table that trains the same, and of the same name in print."""
     first = dict[tuple[str, str], tuple[At, str]]()
     for table in tables:
-        for at in _cells(table):
+        for at in cells_of(table):
             name, method = samples.identity(table, *at.labels)
             compared = list[At]()
             for key in filter(None, (method, name)):
@@ -321,5 +272,5 @@ def _compare(earlier: At, later: At, result: Audit) -> None:
     most = Fraction(0) if alike else half_unit(first_value) + half_unit(value)
     where = " / ".join(label for key in earlier.labels for label in key if label)
     verdict = f"printed is {value} here and {first_value} in {earlier.table.name} ({where}); "
-    verdict += _differ(f"{float(gap):g}", most)
+    verdict += differ(f"{float(gap):g}", most)
     result.note(later, "repeated", value, first_value, verdict, gap <= most)

@@ -52,7 +52,9 @@ RANK_KEYS = (
     Declared("columns", (dict,), "the order of single columns, by their innermost label: `{Time: lower}`"),
     Declared("skip", (list,), "innermost labels of columns that are not compared"),
 )
-_CELL = re.compile(r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d+(?:\.\d+)?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?")
+_CELL = re.compile(
+    r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d{1,20}(?:\.\d{1,20})?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?"
+)
 _MARKS = "*†‡"
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 

@@ -12,7 +12,7 @@ from bench.entry import read_entries
 from bench.errors import InputError
 from bench.papers.labels import assigned, matches, method_parts
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
-from bench.papers.published import PublishedTable, published_table
+from bench.papers.published import PublishedTable, mapping, published_table
 from bench.reading.document import read_document
 from bench.registry import Registry
 
@@ -49,10 +49,9 @@ class Samples:
             if matches(labels, selector):
                 return Sample(reason=str(reason))
         runs, who = self.runs_of(table, axes)
-        for selector, images in (table.audit.get("test") or {}).items():
-            if matches(labels, selector):
-                reason = "" if runs else "how many runs a value is the mean of is not stated"
-                return Sample(images, runs, f"{images} images: the table's audit section; {who}", reason)
+        if images := self.declared_images(table, labels, axes):
+            reason = "" if runs else "how many runs a value is the mean of is not stated"
+            return Sample(images, runs, f"{images} images as declared for {table.name}; {who}", reason)
         if axes.get("not_run"):
             return Sample(reason=str(axes["not_run"]))
         if axes.get("average") or "dataset" not in axes:
@@ -65,6 +64,11 @@ class Samples:
         if not reason and not runs:
             reason = "the paper does not say how many runs a value is the mean of"
         return Sample(images, runs, f"{source}; {who}", reason)
+
+    def declared_images(self, table: PublishedTable, labels: Sequence[str], axes: Mapping[str, Any]) -> int:
+        """How many test images the table says that a cell with these labels and axes is of; 0 where it does not."""
+        declared = mapping(table.audit.get("test")).items()
+        return next((images for selector, images in declared if matches(labels, selector)), 0)
 
     def identity(self, table: PublishedTable, row: Sequence[str], column: Sequence[str]) -> tuple[str, str]:
         """Two texts by which a cell is known again in another table of the paper: its name in print; what is trained.
@@ -107,7 +111,8 @@ class Samples:
     def _read_stated(self, paper: str) -> Mapping[str, int]:
         """The test sizes in a paper's statistics tables, by table and row."""
         sizes = dict[str, int]()
-        tables = [published_table(name, self.registry) for name in self.registry.tables_of([paper])]
+        names = self.registry.tables_of([paper]) if paper in self.registry.papers else []  # a file has no paper
+        tables = [published_table(name, self.registry) for name in names]
         for table in tables:
             tested = [at for at, column in enumerate(table.columns) if "test" in " ".join(column).lower()]
             if table.kind == "statistics":
