@@ -25,7 +25,7 @@ _TESTS = {
     "pooled": (
         "The paired t-test with one spread for all methods",
         "the spread of the differences between runs of one seed",
-        "",
+        "From five pairs on, each method is tested by its own spread, and planned for by that.",
     ),
     "paired": ("The paired t-test", "the spread of the differences between runs of one seed", ""),
     "welch": ("Welch's t", "the spread", ""),

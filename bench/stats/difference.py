@@ -15,6 +15,10 @@ BORROWED = 2.5
 that is noisier than the others errs too often where there are many of these (``benchmarks/designs.py``)."""
 
 
+ENOUGH = 5
+"""Pairs from which a method is tested by its own spread: pooling finds hardly more then, and calm methods pay."""
+
+
 @dataclass(frozen=True)
 class MeanDifference:
     """A difference of two means, as a t-test knows it.
@@ -85,7 +89,8 @@ def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Mean
     mean over the methods, weighted by their degrees of freedom, and has those of Satterthwaite (1946) for a sum of
     correlated variances: differences to one baseline share its noise. Two guards keep the level where the methods are
     not equally noisy: a method whose own variance is above the mean is tested by its own, as in the paired t-test, and
-    none has more than ``BORROWED`` times its own degrees of freedom.
+    none has more than ``BORROWED`` times its own degrees of freedom. From ``ENOUGH`` pairs on each is tested by its
+    own.
 
     Args:
         differences: (methods, seeds), nan where a method or the baseline lacks the seed.
@@ -108,7 +113,7 @@ def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Mean
     if pooled <= rounding**2:
         return apart
     for place, at in enumerate(tested):
-        if variances[place] <= pooled:
+        if variances[place] <= pooled and counts[place] < ENOUGH:
             gap = float(np.nanmean(table[at]))
             apart[at] = MeanDifference(gap, math.sqrt(pooled / counts[place]), _borrowed(freedom, counts[place] - 1.0))
     return apart

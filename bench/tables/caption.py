@@ -183,7 +183,7 @@ def _comparison(table: Table) -> Iterator[str]:
         needed = "two seeds finished on both sides" if rules.test in PAIRED else "two finished seeds on each side"
         yield f"No test against {plan.baseline}: it takes {needed}."
         return
-    test = f"two-sided {TEST_NAMES[rules.test]} against {plan.baseline}, Holm-corrected over {_family(table)}"
+    test = f"two-sided {table.test_name} against {plan.baseline}, Holm-corrected over {_family(table)}"
     yield f"† p ≤ {rules.alpha:g}, ‡ p ≤ {rules.alpha / STRONGER:g}: {test}."
     if rules.test in PAIRED:
         draws = listed(_drawn_alike(table))
@@ -199,7 +199,7 @@ def _intervals(table: Table) -> Iterator[str]:
     """What the interval behind each difference is."""
     rules = table.plan.rules
     if any(entry.low is not None for entry in table.finished):
-        test = "Welch t-test" if rules.test == "permutation" else TEST_NAMES[rules.test]
+        test = TEST_NAMES["welch"] if rules.test == "permutation" else table.test_name
         level = f"{100 * (1 - rules.alpha):g} %"
         yield f"In brackets the {level} interval of each difference by itself, by the {test}."
 

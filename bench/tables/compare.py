@@ -23,7 +23,7 @@ from bench.tables.group import BestGroup, group_of
 from bench.tables.judging import verdicts_on
 from bench.tables.margins import printed_gain
 from bench.tables.results import Results, results_of
-from bench.tables.testing import Outcome, compare_with, settled
+from bench.tables.testing import Outcome, compare_with, name_of, settled, sizes
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -111,6 +111,13 @@ class Table:
     def heading(self) -> str:
         """The title line: title, metric, and what all cells have in common."""
         return title_line(self.plan, self.plan.measured)
+
+    @cached_property
+    def test_name(self) -> str:
+        """What captions call the test that was used."""
+        test = self.plan.rules.test
+        counts = [sizes(test, entry.cell, base.cell)[0] for _, entry, base in self.pairs() if entry.p is not None]
+        return name_of(test, counts)
 
     @property
     def has_rates(self) -> bool:

@@ -21,7 +21,6 @@ from bench.papers.published import Key, telling_labels
 from bench.plan.table import TablePlan
 from bench.tables.compare import Entry, Table
 from bench.tables.figure import COLOURS, save
-from bench.tables.testing import TEST_NAMES
 
 LINE, LETTER = 0.17, 0.057
 """Inches between two rows, and of a letter of their labels."""
@@ -269,7 +268,7 @@ def _title(table: Table, drawn: Sequence[Gap], limits: Mapping[Metric, tuple[flo
     if any(gap.ends for gap in drawn):
         notes[0] += f" with {100 * (1 - rules.alpha):g} % intervals, each by itself"
     if any(gap.entry.p is not None for gap in drawn):
-        notes.append(f"filled: p ≤ {rules.alpha:g} (two-sided {TEST_NAMES[rules.test]}, Holm-corrected)")
+        notes.append(f"filled: p ≤ {rules.alpha:g} (two-sided {table.test_name}, Holm-corrected)")
     if any(gap.ends is None for gap in drawn):
         notes.append("a point alone has no interval (one seed, or no test)")
     if any(_goes_on(gap, limits[gap.panel[1]]) for gap in drawn):

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.plan.table import Contest
 from bench.rules import PAIRED
-from bench.stats.difference import MeanDifference
+from bench.stats.difference import ENOUGH, MeanDifference
 from bench.stats.family import holm
 from bench.stats.power import pairs_needed, permutation_needed, seeds_needed, unrejected_level
 from bench.stats.reach import fewest
+from bench.stats.samples import mean_std
 from bench.stats.two import MOST_EXACT
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
@@ -137,14 +140,18 @@ def _seeds(contrast: Contrast, level: float, power: float) -> tuple[int | None, 
 
 
 def _pairs(contrast: Contrast, level: float, power: float) -> tuple[int | None, str]:
-    """The pairs that a paired t-test needs, by the spread and the degrees of freedom a pair that it has now."""
+    """The pairs that a paired t-test needs: by the spread of the test as it is, and from ``ENOUGH`` on by its own."""
     if not are_pairs(contrast.cell, contrast.base):
         return None, "runs of one seed share nothing: there are no pairs"
-    pairs, estimate = contrast.pairs, contrast.estimate
+    differences = np.subtract(*paired_values(contrast.cell, contrast.base))
+    pairs, estimate = differences.size, contrast.estimate
     if pairs < 2 or estimate is None:
         return 2, "one pair has no spread: look again with two" if pairs else "no seed has both: look with two"
-    std = estimate.error * pairs**0.5
-    if std <= 1e-9:  # percent; what is less is rounding
+    std = mean_std(differences)[1]
+    if max(std, estimate.error) <= 1e-9:  # percent; what is less is rounding
         return None, "no pair differs from another: there is no spread to go by"
-    needed = pairs_needed(estimate.gap, std, level, power, pairs + 1, estimate.freedom / (pairs - 1))
+    for_one = estimate.freedom / (pairs - 1)
+    needed = pairs_needed(estimate.gap, estimate.error * pairs**0.5, level, power, pairs + 1, for_one)
+    if needed is None or needed >= ENOUGH:
+        needed = pairs_needed(estimate.gap, max(std, 1e-9), level, power, max(pairs + 1, ENOUGH))
     return needed, TOO_SMALL if needed is None else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from bench.plan.table import TablePlan
 from bench.rules import AUTO, PAIRED
 from bench.spec import RunSpec
-from bench.stats.difference import MeanDifference, paired_estimate, pooled_estimates, welch_estimate
+from bench.stats.difference import ENOUGH, MeanDifference, paired_estimate, pooled_estimates, welch_estimate
 from bench.stats.reach import refusal, smallest_p
 from bench.stats.samples import checked
 from bench.stats.two import permutation, rounding_of, superiority
@@ -118,6 +118,11 @@ def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Outcome:
         enough = min(len(cell.values), len(base.values)) >= 2
         p = permutation(cell.values, base.values) if enough else math.nan
     return Outcome(p, estimate, chance)
+
+
+def name_of(test: str, pairs: Iterable[int]) -> str:
+    """What captions call a test of comparisons with so many pairs each: with enough of them nothing is pooled."""
+    return TEST_NAMES["paired" if test == "pooled" and min(pairs, default=0) >= ENOUGH else test]
 
 
 def sizes(test: str, a: Cell, b: Cell) -> tuple[int, ...]:

@@ -67,16 +67,23 @@ def test_degrees_of_freedom_are_satterthwaites() -> None:
     assert [estimate.freedom for estimate in pooled(a, b)] == pytest.approx([6.0, 6.0])
 
 
-def test_correlated_differences_lend_less() -> None:
-    """Two methods with one variance and r = 3/4 over five seeds: likeness (9/16 - 1/4) / (3/4) = 5/12.
+def test_five_pairs_speak_for_themselves() -> None:
+    calm, loud = [1.0, 1.1, 0.9, 1.0, 1.05], [1.0, 5.0, -3.0, 2.0, 0.0]
+    assert [estimate.p for estimate in pooled(calm, loud)] == pytest.approx(
+        [ttest_rel(line, [0.0] * 5).pvalue for line in (calm, loud)], abs=1e-12
+    )
+    assert pooled(calm[:4], loud[:4])[0].p > 0.05
 
-    1 / freedom = 1/4 · (1/4 + 1/4) + 5/12 · 1/4 · (1 - 1/2), with two shares of one half.
+
+def test_correlated_differences_lend_less() -> None:
+    """Two methods with one variance and r = 3/4 over four seeds: likeness (9/16 - 1/3) / (2/3) = 11/32.
+
+    1 / freedom = 1/3 · (1/4 + 1/4) + 11/32 · 1/3 · (1 - 1/2), with two shares of one half.
     """
-    x = np.array([2.0, 1.0, 0.0, -1.0, -2.0]) / math.sqrt(10)
-    z = np.array([2.0, -1.0, -2.0, -1.0, 2.0]) / math.sqrt(14)
+    x, z = np.array([1.0, 1.0, -1.0, -1.0]) / 2, np.array([1.0, -1.0, 1.0, -1.0]) / 2
     y = 0.75 * x + math.sqrt(1 - 0.75**2) * z
     first, second = pooled(x.tolist(), y.tolist())
-    expected = 1 / (0.25 * 0.5 + 5 / 12 * 0.25 * 0.5)
+    expected = 1 / (0.5 / 3 + 11 / 32 * 0.5 / 3)
     assert [first.freedom, second.freedom] == pytest.approx([expected, expected])
 
 
