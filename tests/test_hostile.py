@@ -601,7 +601,7 @@ class TestInjection:
             ]
             with (here / "r.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows(lines)
-            assert call("import", "r.csv", "--format", format, "--title", f"t{label}") == 0
+            assert call("import", "r.csv", "--format", format, "--title", f"t{label}", "--higher") == 0
             return capsys.readouterr().out
 
         plain = imported(PLAIN)

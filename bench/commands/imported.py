@@ -4,68 +4,97 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards.folders import typed_path
 from bench.commands.layouts import add_layout, layout_of, summed_up, written
-from bench.commands.options import add_command, add_plugin, add_sheet_format, say
+from bench.commands.options import Parser, add_command, add_plugin, add_sheet_format, print_json, say
+from bench.commands.power import POWER, facts_of_needs, print_needs
 from bench.commands.table import add_intervals, add_marks, check_layout
-from bench.errors import InputError, choose
+from bench.errors import InputError
+from bench.imports.directions import Directions
+from bench.imports.rows import SEPARATORS
 from bench.plan.table import TableRules
+from bench.reading.syntax import split_list
 from bench.records.files import write_file
-from bench.rules import ACROSS, AUTO, FAMILIES, TESTS
+from bench.rules import ACROSS, AUTO, FAMILIES, MOST_SEEDS, PAIRED, SOURCES, TESTS
 from bench.sheets.formats import FORMATS, Format, find_format, format_of
 
-EXAMPLES = """
-A line a seed, with the columns method, dataset, seed, value, and where they vary backbone, rate (percent) and metric:
+if TYPE_CHECKING:
+    from bench.imports.gathered import Imported, Reading
+    from bench.sheets.layout import SheetLayout
+    from bench.tables.compare import Table
 
-  method,dataset,rate,seed,value
-  cross-entropy,CUB,15,0,41.4
-  GTA,CUB,15,0,51.5
-  GTA,CUB,15,1,failed
-  L2-SP,CUB,15,,41.554
-
-A line without a seed, or with 'yes' in a column 'quoted', is a published number: shown as quoted and never tested.
-
-examples:
-  bench import results.csv --baseline cross-entropy
-  bench import results.csv --baseline cross-entropy --format latex --output table.tex
-  bench import results.csv --baseline cross-entropy --across these
-  bench import results.csv --baseline cross-entropy --test permutation
-  bench import results.csv --baseline cross-entropy --average --ranks --transpose
-  bench import results.csv --format json
-"""
-
+SCALES = (1, 100)
 MANY = 10_000
 """Values from which a test over datasets takes longer than one waits without a word."""
+
+UNNAMED = "*"
+"""Stands for the only metric of a file, where a direction is said without a name."""
+
+EXAMPLES = """
+What may stand in FILE: a row a run, with a column each for method, dataset, seed and value,
+
+  method,dataset,seed,accuracy         or wide:  method,seed,CUB,Cars     or means:  method,CUB,Cars
+  GTA,CUB,0,51.5                                 GTA,0,51.5,71.3                     GTA,51.5 ± 0.3,71.3 (0.2)
+
+and where they vary backbone, rate (percent or words), metric, fold, std, n. Common names are known (model, task, run,
+config.seed, test/acc/CUB); --columns says others. A cell may be 71.3%, 80.1 ± 0.3, 71,3 between semicolons, empty or NA
+(missing), or failed. A row without a seed where others have one, or with 'yes' in a column 'quoted', is a published
+number: it is never tested; a method that has runs, too, gets a verdict on it. CSV with any separator, exports of W&B
+and MLflow, and JSON records are read as they are.
+
+examples:
+  bench import results.csv --baseline Fine-tune --format latex --output table.tex
+  bench import runs.csv --columns method=config.name,value=test/acc    a column's role
+  bench import wide.csv --columns dataset=CUB,Cars,seed=run            one column a dataset (or metric=acc,nll)
+  bench import losses.csv --lower val_wer                              less is better; --higher: more is
+  bench import means.csv --n 5                                         each ± is over 5 runs: Welch's test
+  bench import cv.csv --folds 10 --baseline SVM                        seeds are folds: the corrected t-test
+  bench import runs.csv --duplicates mean                              several values of one seed
+  bench import results.csv --baseline ce --across like-these           a claim over the datasets
+  bench import results.csv --baseline ce --average --ranks             what sums it up; --transpose turns it
+  bench import results.csv --figure cd --output ranks.pdf              mean ranks; rates: against the rate
+  bench import results.csv --baseline ce --power                       how many seeds the gaps need
+"""
 
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
-    about = "a table, with its tests, from your own numbers in a CSV file"
+    about = "a table, with its tests, from your own numbers in a CSV or JSON file"
     parser = add_command(commands, "import", import_command, about, EXAMPLES)
-    parser.add_argument("file", metavar="FILE", help="a CSV file, UTF-8")
+    parser.add_argument("file", metavar="FILE", help="CSV with any separator, .json or .jsonl")
+    _add_reading(parser)
     parser.add_argument("--baseline", metavar="NAME", help="the method that the others are compared with")
     parser.add_argument("--family", choices=FAMILIES, default="column", help="of Holm's correction (default: column)")
     parser.add_argument(
         "--test",
         choices=TESTS,
-        default=AUTO,
         metavar="TEST",
         help="welch (default); pooled or paired where runs of one seed share something on purpose; permutation",
     )
     parser.add_argument("--alpha", type=float, default=0.05, metavar="A", help="level of the tests (default: 0.05)")
-    parser.add_argument("--decimals", type=int, metavar="N", help="digits after the point (default: the metric's)")
+    parser.add_argument("--decimals", type=int, metavar="N", help="digits after the point (default: by the spread)")
     parser.add_argument("--title", default="", help="first words of the table (default: the file's name)")
     parser.add_argument("--metric", metavar="NAME", help="the table of one metric of several")
     parser.add_argument(
         "--across", choices=ACROSS, default="", metavar="WHICH", help="compare methods over the datasets too"
     )
+    parser.add_argument(
+        "--source",
+        choices=SOURCES,
+        metavar="SOURCE",
+        help="where numbers are quoted of methods with runs: published, ours, both (default)",
+    )
     add_marks(parser)
     add_intervals(parser)
+    parser.add_argument("--figure", choices=DRAWINGS, metavar="KIND", help=f"draw {' or '.join(DRAWINGS)} to --output")
+    parser.add_argument("--power", action="store_true", help="the seeds that the gaps need, in place of the table")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -78,46 +107,125 @@ def add(commands: Any) -> None:
     parser.set_defaults(format="")
 
 
+def _add_reading(parser: Parser) -> None:
+    """The options that say how a file is to be read."""
+    parser.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="the column of a role, or several of value, dataset or metric; more behind commas",
+    )
+    parser.add_argument("--separator", metavar="CHAR", help=f"between columns: a character, or {', '.join(SEPARATORS)}")
+    for name, which in (("lower", "less"), ("higher", "more")):
+        about = f"{which} is better: of the only metric, or of those named"
+        parser.add_argument(f"--{name}", nargs="?", const=UNNAMED, metavar="NAMES", help=about)
+    parser.add_argument("--scale", type=int, choices=SCALES, help="of values (default: 100 where a share is 0 to 1)")
+    parser.add_argument("--n", type=int, metavar="N", help="of how many runs each mean with ± is")
+    parser.add_argument("--duplicates", choices=("mean", "first", "last"), help="of several values of one seed")
+    parser.add_argument("--folds", type=int, default=0, metavar="K", help="the seeds are folds of a cross-validation")
+
+
 def import_command(options: argparse.Namespace) -> int:
-    """Print or write the table of each metric."""
+    """Print or write the table of each metric, a figure, or what its comparisons need."""
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
     registry = bench.Registry(options.plugin)
+    _check(options)
     format = _format(options, registry)
     check_layout(options, format)
     layout = layout_of(options, format)
-    _check(options)
-    from bench.sheets.view import Look, sheet_of
-    from bench.tables.imported import metric_of, read_results, tables
+    reading = _reading(options)
+    from bench.imports.results import read_results
+    from bench.tables.imported import Wish, measures_of, tables
 
-    lines = read_results(options.file, registry.metrics)
-    metrics = list(dict.fromkeys(line.metric for line in lines))
-    if options.metric is not None:
-        named = [metric for metric in metrics if options.metric in (metric, metric_of(metric, registry.metrics).name)]
-        if not named:
-            raise InputError(f"--metric: {choose(options.metric, metrics, 'metric')}")
-        lines = [line for line in lines if line.metric in named]
-    elif len(metrics) > 1 and not (format.together and format != FORMATS["csv"]):
-        raise InputError(f"--format {options.format} shows one metric at a time: --metric {metrics[0]!r}")
-    if options.across == "these" and len(lines) > MANY and sys.stderr.isatty():
-        say(f"{len(lines)} values are compared over datasets; that takes a while")
-    rules = TableRules(test=options.test, family=options.family, alpha=options.alpha, across=options.across)
+    imported = read_results(options.file, reading, registry.metrics)
+    measures = measures_of(imported, reading.directions, options.scale, registry.metrics, options.metric)
+    is_one = options.figure or options.power or not (format.together and format != FORMATS["csv"])
+    if len(measures) > 1 and is_one:
+        option = "--figure" if options.figure else "--power" if options.power else f"--format {options.format}"
+        raise InputError(f"{option} shows one metric at a time: --metric {measures[0].name!r}")
+    count = sum(len(cell.values) for cell in imported.cells)
+    if options.across == "these" and count > MANY and sys.stderr.isatty():
+        say(f"{count} values are compared over datasets; that takes a while")
+    title = options.title or options.file.stem
+    averages = not (options.figure == "rates" or options.average or options.ranks)
+    wish = Wish(title, options.baseline, _rules(options, imported), options.decimals, averages)
     try:
-        title = options.title or options.file.stem
-        filled = tables(lines, title, options.baseline, rules, options.decimals, registry.metrics)
+        filled = tables(imported, measures, wish)
     except ValueError as error:
         raise InputError(f"{options.file}: {error}") from None
-    width = options.width or (100 if options.output else None)
-    look = Look(by_means=options.mark == "means", intervals=options.intervals)
-    text = written([sheet_of(summed_up(table, options), look) for table in filled], format, width, layout)
-    for metric in dict.fromkeys(line.metric for line in lines):
-        values = [line.value for line in lines if line.metric == metric and line.value is not None]
-        if "%" in metric and values and max(values) <= 1:
-            say(f"{options.file}: no {metric} is above 1; are these shares, not percent?")
-    methods = list(dict.fromkeys(line.axes["method"] for line in lines))
+    if options.source and not any(entry.verdict for table in filled for _, entry in table.places()):
+        raise InputError(f"--source {options.source}: no number is quoted of a method that has runs, too")
+    for remark in imported.remarks:
+        say(f"{options.file}: {remark}")
+    for measure in measures:
+        if measure.remark:
+            say(f"{options.file}: {measure.name}: {measure.remark} --scale 1 leaves them as they are.")
+    if options.power:
+        return _power(options, filled)
+    if options.figure:
+        return _figure(options, filled[0])
+    _hint_at_baseline(options, imported)
+    return _write(options, filled, format, layout)
+
+
+def _reading(options: argparse.Namespace) -> Reading:
+    """How the file is to be read."""
+    from bench.imports.columns import read_roles
+    from bench.imports.gathered import Reading
+
+    separator = SEPARATORS.get(options.separator, (options.separator or "").replace("\\t", "\t"))
+    if len(separator) > 1 or separator in ('"', "\n", "\r") or (options.separator is not None and not separator):
+        raise InputError(f"--separator: one character, or {', '.join(SEPARATORS)}; not '{options.separator}'")
+    lower, higher = (split_list(options.lower or ""), split_list(options.higher or ""))
+    both = {name.lower() for name in lower} & {name.lower() for name in higher}
+    if both or (options.lower and options.higher and UNNAMED in (options.lower, options.higher)):
+        raise InputError("--lower and --higher: a metric goes one way; name those of each")
+    directions = Directions(
+        tuple(name for name in lower if name != UNNAMED),
+        tuple(name for name in higher if name != UNNAMED),
+        options.lower == UNNAMED,
+        options.higher == UNNAMED,
+    )
+    roles = read_roles(options.columns)
+    return Reading(roles, separator, options.n, options.duplicates or "", options.folds, directions)
+
+
+def _rules(options: argparse.Namespace, imported: Imported) -> TableRules:
+    """The rules of the tables. Raises ``InputError`` where the file has not what a test takes."""
+    if imported.folds and options.test in ("welch", "permutation"):
+        raise InputError(
+            f"--test {options.test}: folds share their training images; the corrected t-test allows for it"
+        )
+    if imported.folds and options.across == "these":
+        raise InputError("--across these: folds share their training images and are no runs of their own; like-these")
+    if imported.folds and options.power:
+        raise InputError(
+            "--power: folds of one cross-validation are no runs of their own, so that more cannot be planned"
+        )
+    if options.test in PAIRED and not imported.has_seeds:
+        raise InputError(f"--test {options.test}: the file does not say which runs are pairs; --columns seed=NAME")
+    test = "paired" if imported.folds else options.test or AUTO
+    return TableRules(
+        test=test, family=options.family, alpha=options.alpha, across=options.across, folds=imported.folds
+    )
+
+
+def _hint_at_baseline(options: argparse.Namespace, imported: Imported) -> None:
+    methods = list(dict.fromkeys(cell.axes["method"] for cell in imported.cells))
     if options.baseline is None and len(methods) > 1:
-        hint = f"--baseline NAME compares the others with it (there are: {', '.join(methods)})"
-        say(f"no method is tested: {hint}")
+        names = ", ".join(methods[:6]) + f", ... {len(methods)} in all" * (len(methods) > 6)
+        say(f"no method is tested: --baseline NAME compares the others with it (there are: {names})")
+
+
+def _write(options: argparse.Namespace, filled: Sequence[Table], format: Format, layout: SheetLayout) -> int:
+    """Print or write the tables."""
+    from bench.sheets.view import Look, sheet_of
+
+    width = options.width or (100 if options.output else None)
+    look = Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
+    text = written([sheet_of(summed_up(table, options), look) for table in filled], format, width, layout)
     if options.output is None:
         print(text, end="")
         return 0
@@ -129,10 +237,81 @@ def import_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def _power(options: argparse.Namespace, filled: Sequence[Table]) -> int:
+    """Print how many seeds each comparison needs."""
+    from bench.tables.power import contrasts_of, weigh
+
+    contrasts = [*contrasts_of(filled)]
+    if not contrasts:
+        raise InputError(f"{options.file}: no comparison with {options.baseline} has numbers on both sides")
+    rules = filled[0].plan.rules
+    needs = weigh(contrasts, rules.alpha, POWER)
+    if options.format == "json":
+        head = {"target": str(options.file), "test": rules.test, "alpha": rules.alpha, "power": POWER}
+        print_json({**head, "comparisons": facts_of_needs(needs, rules.test)})
+    else:
+        print_needs(needs, rules, POWER)
+    return 0
+
+
+def _figure(options: argparse.Namespace, table: Table) -> int:
+    """Draw a figure of a table."""
+    try:
+        paths = DRAWINGS[options.figure](table, options.output)
+    except ValueError as error:
+        raise InputError(f"{options.file}: {error}") from None
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    print("\n".join(map(str, paths)))
+    return 0
+
+
+def _draw_rates(table: Table, output: Path) -> list[Path]:
+    """Draw the metric against the sampling rate."""
+    from bench.tables.figure import figure
+
+    figure(table, [output])
+    return [output]
+
+
+def _draw_ranks(table: Table, output: Path) -> list[Path]:
+    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
+    from bench.tables.across import by_dataset
+    from bench.tables.figures import write_diagrams
+
+    values = [[() if not entry.n else (entry.cell.mean,) for entry in line] for line in table.entries]
+    groups = by_dataset(table.plan, values)
+    if not groups:
+        raise InputError("--figure cd: ranks are over datasets, and no column is one; --columns dataset=NAME")
+    lower = any(entry.planned.metric.lower for _, entry in table.places())
+    paths = list[Path]()
+    for where, group in groups.items():
+        label = re.sub(r"[^\w.]+", "-", "-".join(where)).strip("-")
+        path = output.with_stem(f"{output.stem}-{label}") if len(groups) > 1 else output
+        write_diagrams({where: group}, table.plan.title, output.parent, path, table.plan.rules.alpha, lower)
+        paths.append(path)
+    return paths
+
+
+def _draw_gaps(table: Table, output: Path) -> list[Path]:
+    """Draw the difference of each method to the baseline, with intervals."""
+    from bench.tables.figures import write_gaps
+
+    return write_gaps(table, table.plan.name, output.parent, output)
+
+
+DRAWINGS: Mapping[str, Callable[[Table, Path], list[Path]]] = {
+    "rates": _draw_rates,
+    "gaps": _draw_gaps,
+    "cd": _draw_ranks,
+}
+"""What ``--figure`` draws, by name."""
+
+
 def _format(options: argparse.Namespace, registry: bench.Registry) -> Format:
     """The format that is asked for, or else that of the file to write; ``options.format`` is its name then."""
     asked = find_format(options.format or "text", registry)
-    if options.output is not None and asked.file is None:
+    if options.output is not None and asked.file is None and not options.figure:
         options.format = _format_to_file(options.output, options.format)
     options.format = options.format or "text"
     return find_format(options.format, registry)
@@ -154,6 +333,13 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--alpha {options.alpha}: a level between 0 and 1")
     if options.decimals is not None and not 0 <= options.decimals <= 10:
         raise InputError(f"--decimals {options.decimals}: 0 to 10 digits")
+    if options.n is not None and not 1 <= options.n <= MOST_SEEDS:
+        raise InputError(f"--n {options.n}: of how many runs a mean is, 1 to {MOST_SEEDS:,}")
+    if options.folds and not 2 <= options.folds <= MOST_SEEDS:
+        raise InputError(f"--folds {options.folds}: a cross-validation has 2 folds or more")
+    if options.power and not options.baseline:
+        raise InputError("--power: nothing is compared; --baseline NAME")
+    _check_instead(options)
     if options.output is None:
         return
     if os.path.realpath(options.output) == os.path.realpath(options.file):
@@ -162,3 +348,15 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: it is a folder; name the file to write")
     if not options.output.parent.is_dir():
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
+
+
+def _check_instead(options: argparse.Namespace) -> None:
+    """What does not go with a figure or with ``--power``, which stand in the place of the table."""
+    if options.power and (options.figure or options.output or options.format not in ("", "text", "json")):
+        raise InputError("--power: it is printed, as text or json, in the place of a table or figure")
+    if options.figure and (options.output is None or options.output.suffix not in (".png", ".pdf")):
+        raise InputError(f"--figure {options.figure}: --output FILE names a .png or a .pdf file")
+    if options.figure and options.format:
+        raise InputError(f"--format {options.format}: a figure is drawn to --output; leave the format away")
+    if options.across and (options.figure or options.power):
+        raise InputError(f"--across {options.across}: it is a claim below a table")

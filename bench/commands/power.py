@@ -100,9 +100,9 @@ def power_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         head = {"target": options.target, "test": rules.test, "alpha": rules.alpha}
         head |= {"power": options.power, "most": options.most}
-        print_json({**head, "comparisons": _facts(needs, rules.test), "command": command, "runs": more})
+        print_json({**head, "comparisons": facts_of_needs(needs, rules.test), "command": command, "runs": more})
         return 0
-    _print_needs(needs, rules, options.power)
+    print_needs(needs, rules, options.power)
     beyond = sum(seeds > options.most for seeds in needed)
     if beyond:
         need, be = ("comparisons need", "are") if beyond > 1 else ("comparison needs", "is")
@@ -123,7 +123,8 @@ def _more_seeds(trained: Sequence[int], wanted: int) -> str:
     return ",".join(map(str, [*trained, *fresh][:wanted]))
 
 
-def _print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
+def print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
+    """What each comparison needs, as a table with a sentence about the test."""
     from tabulate import tabulate
 
     rows = [
@@ -152,11 +153,11 @@ def _counts(contrast: Contrast, test: str) -> str:
     if test in PAIRED:
         pairs = contrast.pairs
         return f"{pairs} pair{'s' * (pairs != 1)}"
-    method, baseline = contrast.cell.n, contrast.base.n
-    return f"{method}" if method == baseline else f"{method} and {baseline}"
+    method, baseline = (f"{cell.n}" if cell.has_n else "?" for cell in (contrast.cell, contrast.base))
+    return method if method == baseline else f"{method} and {baseline}"
 
 
-def _facts(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
+def facts_of_needs(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
     """Each comparison as plain data; a p that does not exist is None."""
     return [
         {
@@ -167,7 +168,7 @@ def _facts(needs: Sequence[Need], test: str) -> list[dict[str, Any]]:
             "p": None if math.isnan(need.p) else need.p,
             "p_holm": None if math.isnan(need.p_holm) else need.p_holm,
             "level": need.level,
-            "seeds": [need.contrast.cell.n, need.contrast.base.n],
+            "seeds": [cell.n if cell.has_n else None for cell in (need.contrast.cell, need.contrast.base)],
             "pairs": need.contrast.pairs if test in PAIRED else None,
             "needed": need.seeds,
             "note": need.note,

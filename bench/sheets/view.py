@@ -49,7 +49,7 @@ PLAIN = Look()
 def sheet_of(table: Table, look: Look = PLAIN, source: str = "") -> Sheet:
     """A table as it is shown; ``source`` is in the place of the look's."""
     source = source or look.source or default_source([table])
-    if not table.plan.is_published or _is_quoted(table):
+    if not table.plan.is_published or _is_quoted_alone(table):
         source = OURS
     show = {PUBLISHED: _published, OURS: _ours, BOTH: _both}[source]
     return show(table, look)
@@ -57,7 +57,7 @@ def sheet_of(table: Table, look: Look = PLAIN, source: str = "") -> Sheet:
 
 def default_source(tables: Sequence[Table]) -> str:
     """Whose numbers are shown where nobody asks: both where both are there."""
-    if not any(table.plan.is_published for table in tables):
+    if all(not table.plan.is_published or _is_quoted_alone(table) for table in tables):
         return OURS
     entries = [entry for table in tables for _, entry in table.places() if not entry.is_average]
     has_ours = any(entry.n or entry.cell.lacking for entry in entries)
@@ -174,7 +174,7 @@ def _ours(table: Table, look: Look, about: str = "") -> Sheet:
         table,
         OURS,
         look,
-        title=f"{table.heading} (ours)" if table.plan.is_published and not quoted else table.heading,
+        title=f"{table.heading} (ours)" if table.plan.is_published and not _is_quoted_alone(table) else table.heading,
         cells=tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries),
         notes=caption.scoring(look.intervals),
         legend=caption.legend(look.by_means),
@@ -203,7 +203,8 @@ def _both(table: Table, look: Look) -> Sheet:
         gap = math.nan if entry.planned.unlike else entry.cell.mean - entry.planned.published
         delta = "" if math.isnan(gap) else signed(gap, entry.planned.decimals)
         gaps = gaps or bool(delta)
-        cells[row] += [published.cells[row][column], replace(ours.cells[row][column], delta=delta)]
+        mine = Shown("") if entry.planned.quoted else replace(ours.cells[row][column], delta=delta)
+        cells[row] += [published.cells[row][column], mine]
     scoring = [note for note in ours.notes if not note.startswith("Signed numbers")]
     signs = ["Signed numbers are ours less the published one."] if gaps else []
     title = f"{table.heading} (published and ours)"
@@ -241,7 +242,8 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
     """A cell of ours; a quoted number as it is."""
     word, printed = caption.word(entry), entry.planned.printed
     if entry.planned.quoted and printed:
-        return Shown(fixed(printed.number, entry.planned.decimals))
+        std = fixed(float(printed.std), entry.planned.decimals) if printed.std else ""
+        return Shown(fixed(printed.number, entry.planned.decimals), std)
     if entry.mean is None:
         return Shown(word, is_word=True)
     decimals = entry.planned.decimals
@@ -289,6 +291,12 @@ def _is_quoted(table: Table) -> bool:
     return any(entry.planned.quoted for _, entry in table.places())
 
 
+def _is_quoted_alone(table: Table) -> bool:
+    """Whether every published number is a row's, and none is of what was run."""
+    published = [entry.planned for _, entry in table.places() if entry.planned.printed]
+    return bool(published) and all(planned.quoted for planned in published)
+
+
 def records_of(table: Table, ours: bool = True) -> list[Record]:
     """Each cell for machines, by the names of columns: full numbers, plain signs; None is what does not exist."""
     axes = dict.fromkeys(axis for _, entry in table.places() for axis in entry.planned.axes)
@@ -318,7 +326,7 @@ def _facts(entry: Entry) -> Record:
     return {
         "mean": entry.mean,
         "std": entry.std,
-        "n": entry.n,
+        "n": entry.n if cell.has_n else None,
         "planned": cell.planned,
         "failed": cell.failed,
         "delta": entry.delta,

@@ -71,15 +71,21 @@ def welch_freedom(error_a: float, error_b: float, n: int, m: int) -> float:
     return 1 / ((error_a / error) ** 4 / (n - 1) + (error_b / error) ** 4 / (m - 1))
 
 
-def paired_estimate(differences: ArrayLike, rounding: float = 0.0) -> MeanDifference | None:
-    """Of pairs, by their differences (n,), finite; None where there are fewer than two."""
+def paired_estimate(differences: ArrayLike, rounding: float = 0.0, share: float = 0.0) -> MeanDifference | None:
+    """Of pairs, by their differences (n,), finite; None where there are fewer than two.
+
+    ``share`` is how many test images there are for each training image where the pairs share training images, as the
+    folds of a cross-validation do: the variance of the mean is then (1/n + share) times that of the differences (Nadeau
+    and Bengio, "Inference for the generalization error", Machine Learning, 2003).
+    """
     values = checked(differences)
     if values.size < 2:
         return None
     mean, std = mean_std(values)
     if std <= rounding:
         return _constant(mean, rounding, values.size - 1)
-    return MeanDifference(mean, std / values.size**0.5, values.size - 1)
+    error = std / values.size**0.5 if not share else std * math.sqrt(1 / values.size + share)
+    return MeanDifference(mean, error, values.size - 1)
 
 
 def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[MeanDifference | None]:

@@ -69,7 +69,29 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         ValueError: a sample is not 1-d or not finite, or their lengths differ.
     """
-    estimate = paired_estimate(_differences(a, b), rounding_of(checked(a), checked(b)))
+    return corrected_t(a, b, 0.0)
+
+
+def corrected_t(a: ArrayLike, b: ArrayLike, share: float) -> float:
+    """Two-sided p of the paired t-test for results that share training images, as the folds of a cross-validation do.
+
+    The variance of the mean difference is taken to be (1/n + share) times that of the differences (Nadeau and Bengio,
+    2003; see ``bench.stats.estimate.paired_estimate``). Differences that do not vary have the limits of ``welch``.
+
+    Args:
+        a: (n,), finite.
+        b: (n,), finite; ``b[i]`` is of the same fold, or split, as ``a[i]``.
+        share: test images for each training image: 1 / (K - 1) for K folds; 0 is the paired t-test.
+
+    Returns:
+        p in [0, 1]; nan if n < 2.
+
+    Raises:
+        ValueError: a sample is not 1-d or not finite, their lengths differ, or ``share`` is below 0.
+    """
+    if share < 0:
+        raise ValueError(f"a share of test images is 0 or more; got {share}")
+    estimate = paired_estimate(_differences(a, b), rounding_of(checked(a), checked(b)), share)
     return math.nan if estimate is None else estimate.p
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.notation import fixed, listed
 from bench.papers.published import Key
@@ -23,7 +23,7 @@ class Caption:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        counts = Counter(entry.n for entry in table.finished)
+        counts = Counter(entry.n for entry in table.finished if entry.cell.has_n)
         self.usual = max(counts, key=lambda n: (counts[n], n), default=0)
         reasons = (entry.cell.reason for _, entry in table.places() if entry.cell.reason)
         self.footnotes = tuple(dict.fromkeys(reasons))
@@ -38,7 +38,7 @@ class Caption:
 
     def count(self, entry: Entry) -> str:
         """``n=2/3!`` (2 of 3 planned seeds finished, some failed) where n is not the usual one; else empty."""
-        if not entry.n or (entry.n == self.usual and not entry.cell.failed):
+        if not entry.n or not entry.cell.has_n or (entry.n == self.usual and not entry.cell.failed):
             return ""
         planned = f"/{entry.cell.planned}" if entry.cell.planned > entry.n else ""
         return f"n={entry.n}{planned}" + "!" * bool(entry.cell.failed)
@@ -101,17 +101,20 @@ class Caption:
         """What ± is, over how many seeds, and what stands where they are fewer."""
         entries = self.table.finished
         if not entries:
-            lacking = any(entry.cell.lacking for _, entry in self.table.places())
-            return "" if lacking else "No run has finished."
+            explained = any(entry.cell.lacking or entry.planned.quoted for _, entry in self.table.places())
+            return "" if explained else "No run has finished."
+        if all(entry.cell.stated for entry in entries):
+            return self._stated(entries)
         most = max(entry.cell.planned for entry in entries)
         counts = [entry.n for entry in entries]
-        usual = f"n={self.usual} seed{'s' * (self.usual > 1)}"
+        seed = _unit(self.table)
+        usual = f"n={self.usual} {seed}{'s' * (self.usual > 1)}"
         if most > max(counts):
             usual += f" (up to {most} planned)"
-        marks = "".join(self.count(entry) for entry in entries)
+        marks = self._counts
         meanings = {
-            "n=2/3: two of three seeds are there": "/" in marks,
-            "!: a seed failed": "!" in marks,
+            f"n=2/3: two of three {seed}s are there": "/" in marks,
+            f"!: a {seed} failed": "!" in marks,
             "n=1 has no ± and is not tested": min(counts) == 1,
         }
         notes = "; ".join(meaning for meaning, holds in meanings.items() if holds)
@@ -119,7 +122,22 @@ class Caption:
             usual += ", or the n in the cell" + (f" ({notes})" if notes else "")
         if max(counts) == 1:
             return f"{usual} a cell: no ± and no test."
-        return f"± is the sample standard deviation over {usual}."
+        stated = any(entry.cell.stated for entry in entries)
+        return f"± is the sample standard deviation over {usual}{', or as it is stated' if stated else ''}."
+
+    def _stated(self, entries: Sequence[Entry]) -> str:
+        """What ± is where nobody gives the runs."""
+        if not all(entry.cell.has_n for entry in entries):
+            return "± is as stated; where nobody says of how many runs, nothing is tested."
+        if not any(entry.std for entry in entries):
+            return f"Means as stated, of n={self.usual} runs: no ± and no test."
+        or_else = " or the n in the cell" if self._counts else ""
+        return f"± is the standard deviation as stated, of n={self.usual} runs{or_else}."
+
+    @property
+    def _counts(self) -> str:
+        """The counts that stand in cells."""
+        return "".join(self.count(entry) for entry in self.table.finished)
 
     def _sweep(self) -> Iterator[str]:
         """How one of several candidates was chosen, and how many each method was allowed."""
@@ -165,6 +183,14 @@ class Caption:
             yield f"[{number}] {reason}"
 
 
+def _unit(table: Table) -> str:
+    """What n counts: folds, seeds, or runs of which nobody says the seed."""
+    if table.plan.rules.folds:
+        return "fold"
+    cells = [entry.cell for entry in table.finished]
+    return "run" if cells and not any(cell.seeds or cell.runs for cell in cells) else "seed"
+
+
 def _span(sizes: Iterable[int]) -> str:
     least, most = min(sizes), max(sizes)
     return f"{most}" if least == most else f"{least} to {most}"
@@ -180,12 +206,16 @@ def _comparison(table: Table) -> Iterator[str]:
     if compared:
         yield f"Signed numbers are differences of means to {plan.baseline}, taken before rounding."
     if not tested:
-        needed = "two seeds finished on both sides" if rules.test in PAIRED else "two finished seeds on each side"
-        yield f"No test against {plan.baseline}: it takes {needed}."
+        seed = _unit(table)
+        needed = f"two {seed}s finished on both sides" if rules.test in PAIRED else f"two finished {seed}s on each side"
+        why = f"it takes {needed}" if compared else "nothing stands beside it"
+        yield f"No test against {plan.baseline}: {why}."
         return
     test = f"two-sided {table.test_name} against {plan.baseline}, Holm-corrected over {_family(table)}"
     yield f"† p ≤ {rules.alpha:g}, ‡ p ≤ {rules.alpha / STRONGER:g}: {test}."
-    if rules.test in PAIRED:
+    if rules.folds:
+        yield "Pairs are results on one fold."
+    elif rules.test in PAIRED:
         draws = listed(_drawn_alike(table))
         yield "Pairs are runs of one seed" + (f", which share {draws}." if draws else ".")
     if rules.test == "welch" and any(entry.p in (0.0, 1.0) and not entry.std for entry in tested):

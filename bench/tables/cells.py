@@ -72,6 +72,11 @@ class Cell:
         return len(self.values) if self.stated is None else self.stated.n
 
     @property
+    def has_n(self) -> bool:
+        """Whether it is known of how many values the mean is; somebody may state a deviation and not say."""
+        return self.stated is None or self.stated.n > 1 or math.isnan(self.stated.std)
+
+    @property
     def mean(self) -> float:
         """Their mean; nan without any."""
         return math.nan if self.summary is None else self.summary.mean

@@ -117,7 +117,7 @@ class Table:
         """What captions call the test that was used."""
         test = self.plan.rules.test
         counts = [sizes(test, entry.cell, base.cell)[0] for _, entry, base in self.pairs() if entry.p is not None]
-        return name_of(test, counts)
+        return name_of(self.plan.rules, counts)
 
     @property
     def has_rates(self) -> bool:
@@ -180,7 +180,7 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     for family in families:
         _correct(entries, family, plan.rules.alpha)
     groups = tuple(filter(None, (_mark_near(entries, contest, plan) for contest in plan.contests)))
-    if any(planned.candidates for _, planned in plan.places()):
+    if any(planned.candidates or cells[row][column].values for (row, column), planned in plan.places()):
         for place, verdict in verdicts_on(plan, cells).items():
             entries[place] = replace(entries[place], verdict=verdict)
         for contest in plan.contests:
@@ -235,7 +235,7 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
     apart = [place for place, base in contest.pairs if base == best and entries[place].significant]
     if entries[best].significant:
         apart += [base for place, base in contest.pairs if place == best]
-    group = group_of(contest, cells, sign, plan.rules.test, plan.rules.alpha, apart)
+    group = group_of(contest, cells, sign, plan.rules, apart)
     for place in cells:
         is_near = entries[place].rank == 1 or (group is not None and place in group.places)
         entries[place] = replace(entries[place], near=is_near)
@@ -251,7 +251,8 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
     for base, places in rivals.items():
         reference = entries[base]
         sign = reference.planned.metric.sign
-        results = compare_with(plan.rules.test, [entries[place].cell for place in places], reference.cell, sign)
+        beside = [entries[place].cell for place in places]
+        results = compare_with(plan.rules.test, beside, reference.cell, sign, plan.rules.folds)
         for place, result in zip(places, results, strict=True):
             entries[place] = _compared(entries[place], reference, result, plan.rules.alpha)
     return [place for places in rivals.values() for place in places]

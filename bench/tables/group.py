@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.papers.published import Key
-from bench.plan.table import Contest, Place
+from bench.plan.table import Contest, Place, TableRules
 from bench.rules import PAIRED
 from bench.stats.best import Residual, blocked, least_difference, seeds_to_tell, within
 from bench.tables.cells import Cell
+from bench.tables.testing import shared_by
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class BestGroup:
 
 
 def group_of(
-    contest: Contest, cells: Mapping[Place, Cell], sign: int, test: str, alpha: float, apart: Sequence[Place] = ()
+    contest: Contest, cells: Mapping[Place, Cell], sign: int, rules: TableRules, apart: Sequence[Place] = ()
 ) -> BestGroup | None:
     """The group of the best of a contest; None where fewer than two cells have a mean, or no spread is known.
 
@@ -50,8 +51,8 @@ def group_of(
         contest: whose cells.
         cells: those that have a mean, by place.
         sign: 1 where more is better, -1 where less is.
-        test: of the table: where it is one of pairs, seeds are blocks as far as all cells have the same.
-        alpha: chance that whatever is best in truth is left out.
+        rules: of the table: where its test is one of pairs, seeds are blocks as far as all cells have the same; its
+            alpha is the chance that whatever is best in truth is left out.
         apart: cells that the table's own test tells from the best; they and what lies below them are left out.
     """
     places = [place for place in contest.places if place in cells]
@@ -61,11 +62,12 @@ def group_of(
     # of printed ties the one with most seeds, and then by its values, so that the order of the cells changes nothing
     best = max(places, key=lambda place: (means[place], cells[place].n, cells[place].values))
     rest = [cells[place] for place in places if place != best]
-    residual = residual_of(cells[best], rest, test in PAIRED)
+    residual = residual_of(cells[best], rest, rules.test in PAIRED)
     if math.isnan(residual.std):
         return None
+    counts = {place: _worth(cells[place].n, rules.folds) for place in places}
     leasts = {
-        place: least_difference(residual, len(places), cells[place].n, cells[best].n, alpha)
+        place: least_difference(residual, len(places), counts[place], counts[best], rules.alpha)
         for place in places
         if place != best
     }
@@ -77,8 +79,13 @@ def group_of(
     rivals = {base for place, base in contest.pairs if place == best and base in means} or set(leasts)
     gap = means[best] - max(means[place] for place in rivals)
     n = min(cells[place].n for place in places)
-    needed = seeds_to_tell(gap, residual, len(places), n, alpha) if n > 1 else None
+    needed = seeds_to_tell(gap, residual, len(places), n, rules.alpha) if n > 1 and not rules.folds else None
     return BestGroup(contest.where, marked, len(places), (min(leasts.values()), max(leasts.values())), gap, needed)
+
+
+def _worth(n: int, folds: int) -> float:
+    """Of how many independent values the mean of n is worth; folds share training images (Nadeau and Bengio, 2003)."""
+    return 1 / (1 / n + shared_by(folds))
 
 
 def residual_of(best: Cell, rest: Sequence[Cell], paired: bool) -> Residual:

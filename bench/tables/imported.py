@@ -1,303 +1,374 @@
-"""Tables from somebody's own numbers: a CSV file with one line a seed becomes the cells of the usual tables.
-
-Columns, in any order: ``method``, ``dataset``, ``seed``, ``value``; and where they vary ``backbone``, ``rate`` (percent
-of the training images) and ``metric``. A value is a number, or ``failed`` or ``diverged`` for a seed that gave none. A
-line without a seed, or with ``yes`` in a column ``quoted``, is a published number: shown as quoted and never tested.
-"""
+"""Tables from somebody's own numbers: what a file says of each cell becomes the cells of the usual tables."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from decimal import Decimal
 
 from bench.errors import InputError, Problems, choose
-from bench.metrics import METRICS, Metric, seconds_to
+from bench.imports.directions import DEFAULT, NOTHING, Directions, in_suite, is_lower, is_share, metric_of
+from bench.imports.gathered import AXES, Gathered, Imported, Mean
+from bench.imports.numbers import decimals_of
+from bench.metrics import METRICS, Metric
+from bench.notation import fixed
 from bench.papers.published import Printed
-from bench.plan.grid import METHOD, lay_out
-from bench.plan.table import PlannedCell, TablePlan, TableRules
-from bench.spec import percent
+from bench.plan.grid import DATASET, METHOD, lay_out
+from bench.plan.table import Ground, PlannedCell, TablePlan, TableRules
+from bench.stats.samples import Summary
+from bench.stats.two import corrected_t, welch_of
 from bench.tables.cells import Cell
 from bench.tables.compare import Table, compare
 
-MOST_BYTES = 100_000_000
-"""Of a results file: a million lines take less."""
-
 PLAIN = TableRules()
-
-REQUIRED = ("method", "dataset", "seed", "value")
-OPTIONAL = ("backbone", "rate", "metric", "quoted")
-METRIC = "top-1 (%)"
 QUOTED = " (quoted)"
-FAILED = ("failed", "diverged")
-YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
-MOST_PROBLEMS = 20
-
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_SHARE = re.compile(r"%|\b(top-?\d|acc(uracy)?|acc@\d|mean[ -]per[ -]class|miou|map|f1)\b", re.IGNORECASE)
-_LOWER = re.compile(r"\b(loss|errors?|nll|ece|mse|mae|rmse|fid|perplexity)\b", re.IGNORECASE)
-_AXES = ("dataset", "backbone", "rate", METHOD)
+MOST_DECIMALS = 6
+UNNAMED = "value"
+"""What the metric of a file is called that names none, where somebody says which way it goes and no more."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of the file, read and checked; ``seed`` is None for a quoted number, ``value`` for a failed seed."""
+class Measure:
+    """A metric of a file as a table shows it.
 
-    place: str
-    metric: str
-    axes: Mapping[str, str]
-    seed: int | None
-    value: float | None
+    Attributes:
+        name: what the file calls it.
+        scale: what its values are multiplied by.
+        remark: what has to be known of that; empty where nothing has.
+        declares: whether it is known how many decimals are usual.
+    """
+
+    name: str
+    metric: Metric
+    scale: int = 1
+    remark: str = ""
+    declares: bool = False
 
 
-def read_results(path: Path, metrics: Mapping[str, Metric] = METRICS) -> list[Line]:
-    """The lines of a file, with metrics of any name; of those in ``metrics`` it is known whether less is better.
+@dataclass(frozen=True)
+class Wish:
+    """How somebody wants the tables; by default the decimals follow from the numbers.
+
+    Attributes:
+        averages: whether columns are shown that are the average of others.
+    """
+
+    title: str = ""
+    baseline: str | None = None
+    rules: TableRules = PLAIN
+    decimals: int | None = None
+    averages: bool = True
+
+
+def measures_of(
+    imported: Imported,
+    directions: Directions = NOTHING,
+    scale: int | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+    only: str | None = None,
+) -> list[Measure]:
+    """The metrics of a file: which way each goes, and whether its values are shares that are shown in percent.
+
+    Args:
+        imported: the file.
+        directions: what somebody says.
+        scale: 1 or 100, where somebody says it.
+        metrics: those of the suite and of plug-ins.
+        only: the name of one of several metrics, in the file or in the suite.
 
     Raises:
-        InputError: the file cannot be read, or all that is wrong with it, each with its line.
+        InputError: nobody knows whether more or less is better, or a share is outside 0 to 100.
     """
-    problems, lines = Problems(), list[Line]()
-    seen: dict[tuple[object, ...], str] = {}
-    for place, record in _records(path, problems):
-        if (line := _line(place, record, problems, metrics)) is None:
-            continue
-        key = (line.metric, *line.axes.items(), line.seed)
-        if key in seen:
-            what = "quoted number" if line.seed is None else f"seed {line.seed}"
-            where = ", ".join(line.axes.values())
-            problems.add(f"{place}: a second value of {where}, {what}; the first is in line {seen[key]}")
-        seen.setdefault(key, place.rpartition(":")[2])
-        lines.append(line)
-    more = len(problems.found) - MOST_PROBLEMS
-    if more > 0:
-        problems.found[MOST_PROBLEMS:] = [f"{path}: and {more} more problem{'s' * (more > 1)} of the kind"]
+    names = imported.metrics
+    if only is not None:
+        names = [name for name in names if only in (name, metric_of(name, metrics).name)]
+        if not names:
+            raise InputError(f"--metric: {choose(only, imported.metrics, 'metric')}")
+    called = _called(imported, names, directions)
+    unknown, lower = list[str](), dict[str, bool]()
+    for name in names:
+        says = directions.says(called[name])
+        says = imported.lower.get(name) if says is None else says
+        says = is_lower(called[name], metrics) if says is None else says
+        if says is None:
+            unknown.append(name)
+        else:
+            lower[name] = says
+    if unknown:
+        typed = ",".join(unknown[:4])
+        quoted = f"'{typed}'" if " " in typed else typed
+        which = f"metric{'s' * (len(unknown) > 1)} {', '.join(unknown[:4])}{', ...' * (len(unknown) > 4)}"
+        raise InputError(f"{imported.path}: {which}: is more better, or less? --higher {quoted} or --lower {quoted}")
+    problems = Problems()
+    measures = [_measure(imported, name, called[name], lower[name], scale, metrics, problems) for name in names]
     problems.stop()
-    if not lines:
-        raise InputError(f"{path}:1: there are no results below the header")
-    return lines
+    return measures
 
 
-def tables(
-    lines: Sequence[Line],
-    title: str,
-    baseline: str | None = None,
-    rules: TableRules = PLAIN,
-    decimals: int | None = None,
-    metrics: Mapping[str, Metric] = METRICS,
-) -> list[Table]:
+def tables(imported: Imported, measures: Sequence[Measure], wish: Wish) -> list[Table]:
     """One table a metric, in the order of the file, with the comparisons of every table of the suite.
 
-    Where no rate varies, the datasets are the columns; otherwise the rates are. Seeds that another cell of the metric
-    has and a cell lacks count as planned, so that incomplete cells are marked. Decimals are the metric's by default.
+    Where no rate varies, the datasets are the columns; otherwise the rates are. A cell whose seeds are some of those
+    that its method has elsewhere is incomplete, and marked. Numbers that somebody else published of a method that has
+    runs stand in its cells, with a verdict; those of another method are a row of their own, and are never tested.
 
     Raises:
-        InputError: no line of a metric has a seed, or the baseline is none of its methods, or only a quoted one.
+        InputError: the baseline is none of the methods, or only a quoted one.
         ValueError: there are too many seeds for the exact test.
     """
-    by_metric: dict[str, list[Line]] = {}
-    for line in lines:
-        by_metric.setdefault(line.metric, []).append(line)
-    for name, of_metric in by_metric.items():
-        _check_baseline(of_metric, name, baseline)
-    filled = []
-    for name, of_metric in by_metric.items():
-        metric = metric_of(name, metrics)
-        shown_decimals = metric.decimals if decimals is None else decimals
-        filled.append(_table(of_metric, title, baseline, rules, metric, shown_decimals))
-    return filled
+    by_metric: dict[str, list[Gathered]] = {measure.name: [] for measure in measures}
+    for cell in imported.cells:
+        if cell.metric in by_metric and (wish.averages or not cell.is_average):
+            by_metric[cell.metric].append(cell)
+    _check_baseline(by_metric.values(), wish.baseline)
+    return [_filled(imported, by_metric[measure.name], measure, wish) for measure in measures]
 
 
-def _check_baseline(lines: Sequence[Line], metric: str, baseline: str | None) -> None:
-    methods = {line.axes[METHOD] for line in lines if line.seed is not None}
-    if not methods:
-        raise InputError(f"{metric}: every number is quoted; a table needs results with seeds")
-    if baseline is None or baseline in methods:
-        return
-    if baseline in {line.axes[METHOD] for line in lines}:
-        raise InputError(f"--baseline {baseline}: it is only quoted, and a quoted number is never tested")
-    raise InputError("--baseline: " + choose(baseline, methods, METHOD))
+def _called(imported: Imported, names: Sequence[str], directions: Directions) -> dict[str, str]:
+    """What each metric is called: of a file that names none, as it is called where its direction is said."""
+    called = dict(zip(names, names, strict=True))
+    if directions.of_all and len(names) > 1:
+        typed = "--lower" if directions.all_lower else "--higher"
+        raise InputError(f"{typed}: of which metric? name it: {', '.join(names[:6])}{', ...' * (len(names) > 6)}")
+    if names == [DEFAULT] and directions.of_all:
+        called[DEFAULT] = UNNAMED
+    elif names == [DEFAULT] and len(directions.names) == 1:
+        (called[DEFAULT],) = directions.names
+    small = {name.lower() for name in (*imported.metrics, *called.values())}
+    for name in sorted(directions.names):
+        if name.lower() not in small:
+            option = "--lower" if name in directions.lower else "--higher"
+            raise InputError(f"{option}: {choose(name, imported.metrics, 'metric')}")
+    return called
 
 
-def _table(
-    lines: Sequence[Line], title: str, baseline: str | None, rules: TableRules, metric: Metric, decimals: int
-) -> Table:
-    axes = [axis for axis in _AXES if axis in lines[0].axes]
-    columns = "rate" if len({line.axes.get("rate") for line in lines}) > 1 else "dataset"
-    seeds = len({line.seed for line in lines if line.seed is not None})
-    groups = _grouped(lines)
-    planned = [_planned(group[0], metric, decimals) for group in groups.values()]
-    loose = TablePlan(
-        name=title,
-        title=title,
-        measured=metric.heading,
-        stub=tuple(axis for axis in axes if axis != columns),
-        rows=(),
-        columns=((columns,),),
-        cells=(tuple(planned),),
-        baseline=baseline or "",
-        rules=rules,
-    )
-    labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in planned)) for axis in axes}
-    plan = lay_out(loose, labels)
-    cells = [[_cell(groups.get(tuple(cell.axes.items()), []), seeds) for cell in line] for line in plan.cells]
-    return compare(plan, cells)
+def _measure(
+    imported: Imported,
+    name: str,
+    called: str,
+    lower: bool,
+    scale: int | None,
+    metrics: Mapping[str, Metric],
+    problems: Problems,
+) -> Measure:
+    metric = metric_of(called, metrics, lower)
+    numbers = [(value, row) for cell in imported.cells if cell.metric == name for value, row in _numbers(cell)]
+    values = [value for value, _ in numbers]
+    is_percent = is_share(called, metrics)
+    are_shares = is_percent and name not in imported.is_percent and _are_shares(values)
+    factor = scale or (100 if are_shares else 1)
+    remark = ""
+    if factor == 100:
+        metric = replace(metric, unit="%")
+        remark = "Values are shares of 1 in the file, and shown times 100."
+    elif are_shares:
+        metric = replace(metric, unit="", low=None, high=None, per_image=False)
+        return Measure(name, metric)
+    for value, row in numbers:
+        if is_percent and not 0 <= value * factor <= 100:
+            more = "; another metric is named by --higher NAME or --lower NAME" if called == DEFAULT else ""
+            problems.add(f"{imported.rows.place(row)}: {called} is 0 to 100; value is {value:.12g}{more}")
+            break
+    declares = factor == 100 or is_percent or in_suite(called, metrics) is not None
+    return Measure(name, metric, factor, remark, declares)
 
 
-def metric_of(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric:
-    """The metric of that name or title, or one that only has this name; more is better then."""
-    for metric in metrics.values():
-        if name.lower() in (metric.name.lower(), metric.title.lower(), metric.heading.lower()):
-            return replace(metric, title=name, unit="")
-    if time := seconds_to(name):
-        return replace(time, title=name, unit="")
-    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return Metric(f"metric_{slug}", title=name, unit="", of_run=lambda _: math.nan)
+def _numbers(cell: Gathered) -> Iterator[tuple[float, int]]:
+    """Every number of a cell with its row."""
+    yield from zip(cell.values, cell.rows, strict=True)
+    for mean in (cell.stated, cell.quoted):
+        if mean is not None:
+            yield mean.number.value, mean.row
 
 
-def _grouped(lines: Sequence[Line]) -> dict[tuple[tuple[str, str], ...], list[Line]]:
-    """The lines of each cell by its axes; quoted numbers are a method of their own."""
-    groups: dict[tuple[tuple[str, str], ...], list[Line]] = {}
-    for line in lines:
-        if line.seed is None:
-            line = replace(line, axes={**line.axes, METHOD: line.axes[METHOD] + QUOTED})
-        groups.setdefault(tuple(line.axes.items()), []).append(line)
-    return groups
+def _are_shares(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) >= 0 and max(values) <= 1 and any(0 < value < 1 for value in values)
 
 
-def _planned(line: Line, metric: Metric, decimals: int) -> PlannedCell:
-    quoted = line.seed is None
-    printed = Printed(repr(line.value)) if quoted else None
-    return PlannedCell(
-        line.axes, name=line.axes[METHOD], metric=metric, decimals=decimals, printed=printed, quoted=quoted
-    )
+def _check_baseline(metrics: Iterable[Sequence[Gathered]], baseline: str | None) -> None:
+    for cells in metrics:
+        methods = _run_methods(cells)
+        if baseline is None or baseline in methods:
+            continue
+        if baseline in {cell.axes[METHOD] for cell in cells}:
+            raise InputError(f"--baseline {baseline}: it is only quoted, and a quoted number is never tested")
+        raise InputError("--baseline: " + choose(baseline, methods, METHOD))
 
 
-def _cell(lines: Sequence[Line], planned: int) -> Cell:
-    if not lines or lines[0].seed is None:
-        return Cell()
-    values = {line.seed: line.value for line in lines if line.seed is not None and line.value is not None}
-    seeds = tuple(sorted(values))
-    return Cell(tuple(values[seed] for seed in seeds), seeds, planned, failed=len(lines) - len(seeds))
+def _run_methods(cells: Iterable[Gathered]) -> set[str]:
+    """The methods with runs, or means of runs, of the file."""
+    return {cell.axes[METHOD] for cell in cells if cell.values or cell.failed or cell.missing or cell.stated}
 
 
-def _records(path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, str]]]:
-    """The lines below the header as ``FILE:LINE`` and field by column; empty lines are left out."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader)]
-        _check_header(header, path)
-        start = reader.line_num + 1
-        for fields in reader:
-            place, start = f"{path}:{start}", reader.line_num + 1
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) != len(header):
-                problems.add(f"{place}: {len(fields)} fields for the {len(header)} columns {', '.join(header)}")
-                continue
-            yield place, dict(zip(header, map(str.strip, fields), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: it is not CSV: {error}") from None
+def _filled(imported: Imported, gathered: Sequence[Gathered], measure: Measure, wish: Wish) -> Table:
+    """The table of a metric, with as many decimals as it takes that what the test separates does not print alike."""
+    cells = _Cells(imported, gathered, measure)
+    decimals = cells.decimals() if wish.decimals is None else wish.decimals
+    table = compare(*cells.laid(wish, decimals))
+    while wish.decimals is None and decimals < MOST_DECIMALS and _ties(table):
+        decimals += 1
+        table = compare(*cells.laid(wish, decimals))
+    return table
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: it is not an ordinary file")
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: it cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{path}: more than {MOST_BYTES // 10**6} MB; divide it by backbone or dataset")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}:{line}: it is not UTF-8 (byte {content[error.start]:#04x}); save it as UTF-8"
-        ) from None
-    if not text.strip():
-        raise InputError(f"{path}:1: the file is empty; it needs a header with {', '.join(REQUIRED)}")
-    return text
+def _ties(table: Table) -> bool:
+    """Whether a mean prints as the best does although the table's test tells the two apart."""
+    for contest in table.plan.contests:
+        first = [table.at(place) for place in contest.places if table.at(place).rank == 1]
+        if len(first) < 2:
+            continue
+        best = max(first, key=lambda entry: entry.planned.metric.sign * entry.cell.mean)
+        others = (entry for entry in first if entry.cell.mean != best.cell.mean)
+        if any(_p(table.plan.rules, entry.cell, best.cell) <= table.plan.rules.alpha for entry in others):
+            return True
+    return False
 
 
-def _check_header(header: Sequence[str], path: Path) -> None:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise InputError(f"{path}:1: columns are separated by commas")
-    problems = Problems()
-    for name in header:
-        if name not in (*REQUIRED, *OPTIONAL):
-            problems.add(f"{path}:1: {choose(name, (*REQUIRED, *OPTIONAL), 'column')}")
-    lacking = [name for name in REQUIRED if name not in header]
-    if lacking and not problems.found:  # else it is probably the one that is misspelt
-        problems.add(f"{path}:1: there is no column {', '.join(lacking)}; needed are {', '.join(REQUIRED)}")
-    if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
-        problems.add(f"{path}:1: a column stands there twice: {', '.join(twice)}")
-    problems.stop()
+def _p(rules: TableRules, a: Cell, b: Cell) -> float:
+    """The p of two cells by a t-test; nan where there is none."""
+    if rules.test in ("paired", "pooled"):
+        share = 1 / (rules.folds - 1) if rules.folds else 0.0
+        common = sorted({*a.seeds} & {*b.seeds})
+        return corrected_t([a.by_seed[seed] for seed in common], [b.by_seed[seed] for seed in common], share)
+    return welch_of(a.summary, b.summary) if a.summary and b.summary else math.nan
 
 
-def _line(place: str, record: Mapping[str, str], problems: Problems, metrics: Mapping[str, Metric]) -> Line | None:
-    """A line, or None where something is wrong with it, which is then among the problems."""
-    count = len(problems.found)
-    axes = {axis: record[axis] for axis in _AXES if axis in record}
-    metric = record.get("metric", METRIC)
-    for name, text in (*axes.items(), ("metric", metric)):
-        if not text:
-            problems.add(f"{place}: {name} is empty")
-    if (lower := _LOWER.search(metric)) and not metric_of(metric, metrics).lower:
-        lowest = ", ".join(each.name for each in metrics.values() if each.lower and each.of_curve)
-        problems.add(
-            f"{place}: metric '{metric}': of {lower[0]} less is better, which is known of {lowest}; "
-            "--plugin FOLDER with a metrics/NAME.py says it of another one"
+class _Cells:
+    """The cells of one metric of a file, by their axes, with numbers as they are shown."""
+
+    def __init__(self, imported: Imported, gathered: Sequence[Gathered], measure: Measure) -> None:
+        self.imported, self.gathered, self.measure = imported, gathered, measure
+        self.run_methods = _run_methods(gathered)
+        self.planned = _planned_runs(imported, gathered)
+        self.cells = {self._key(cell): self._cell(cell) for cell in gathered}
+
+    def laid(self, wish: Wish, decimals: int) -> tuple[TablePlan, list[list[Cell]]]:
+        """The plan of the table and the cells in its order."""
+        metric = self.measure.metric
+        axes = [axis for axis in AXES if axis in self.gathered[0].axes]
+        has_rates = len({cell.axes.get("rate") for cell in self.gathered}) > 1
+        columns = tuple(axis for axis in (("rate",) if has_rates else (DATASET,)) if axis in axes)
+        planned = [self._planned(cell, decimals) for cell in self.gathered]
+        loose = TablePlan(
+            name=wish.title,
+            title=wish.title,
+            measured=metric.heading + " (lower is better)" * metric.lower,
+            stub=tuple(axis for axis in axes if axis not in columns),
+            rows=(),
+            columns=(columns,),
+            cells=(tuple(planned),),
+            baseline=wish.baseline or "",
+            rules=wish.rules,
+            notes=tuple(filter(None, [self.measure.remark])),
         )
-    if axes.get("rate"):
-        axes["rate"] = _rate(axes["rate"], place, problems)
-    seed = _seed(record, place, problems)
-    value = _value(record["value"], metric, place, problems)
-    if value is None and seed is None and len(problems.found) == count:
-        problems.add(f"{place}: a quoted number cannot have failed")
-    return None if len(problems.found) > count else Line(place, metric, axes, seed, value)
+        labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in planned)) for axis in axes}
+        plan = lay_out(loose, labels)
+        cells = [[self.cells.get(tuple(cell.axes.items()), Cell()) for cell in line] for line in plan.cells]
+        contests = tuple(replace(contest, lower=metric.lower) for contest in plan.contests)
+        averages = {cell.axes[DATASET] for cell in self.gathered if cell.is_average}
+        quoted = {cell.name for cell in planned if cell.quoted}
+        grid = tuple(tuple(_without(averages, quoted, cell) for cell in line) for line in plan.cells)
+        return replace(plan, cells=grid, contests=contests), cells
+
+    def decimals(self) -> int:
+        """Digits after the point: the metric's, or two of the smallest deviation; so many that no deviation is 0."""
+        summaries = [cell.summary for cell in self.cells.values() if cell.summary is not None]
+        quoted = [cell.quoted.number.times(self.measure.scale) for cell in self.gathered if cell.quoted]
+        stds = [each.std for each in summaries] + [number.deviation for number in quoted]
+        smallest = min((std for std in stds if std > 0), default=0.0)  # nan > 0 is False
+        metric = self.measure.metric
+        if self.measure.declares:
+            decimals = metric.decimals
+            while smallest and decimals < MOST_DECIMALS and not float(fixed(smallest, decimals)):
+                decimals += 1
+            return decimals
+        if smallest:
+            return min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(smallest))))
+        written = [decimals_of(number.digits) for number in quoted]
+        written += [decimals_of(f"{mean:.12g}") for mean in (each.mean for each in summaries)]
+        return min(MOST_DECIMALS, max(written, default=0))
+
+    def _key(self, cell: Gathered) -> tuple[tuple[str, str], ...]:
+        return tuple(self._axes(cell).items())
+
+    def _axes(self, cell: Gathered) -> dict[str, str]:
+        """The axes of a cell; a method of which there are quoted numbers alone is said to be quoted."""
+        if cell.axes[METHOD] in self.run_methods:
+            return dict(cell.axes)
+        return {**cell.axes, METHOD: cell.axes[METHOD] + QUOTED}
+
+    def _planned(self, cell: Gathered, decimals: int) -> PlannedCell:
+        axes, quoted = self._axes(cell), cell.quoted
+        printed = None if quoted is None else _printed(quoted, self.measure.scale)
+        return PlannedCell(
+            axes,
+            name=axes[METHOD],
+            metric=self.measure.metric,
+            decimals=decimals,
+            printed=printed,
+            ground=Ground(runs=(quoted and quoted.n) or 1),
+            quoted=cell.axes[METHOD] not in self.run_methods,
+        )
+
+    def _cell(self, cell: Gathered) -> Cell:
+        scale = self.measure.scale
+        if cell.stated is not None:
+            number = cell.stated.number.times(scale)
+            return Cell(planned=cell.stated.n or 0, stated=Summary(number.value, number.deviation, cell.stated.n or 1))
+        values = [_times(value, scale) for value in cell.values]
+        planned = self.planned.get(id(cell), 0)
+        if not self.imported.has_seeds:
+            return Cell(tuple(values), (), planned, len(cell.failed), _failures(cell, planned))
+        number_of = self.imported.number
+        ordered = sorted(zip((number_of[seed] for seed in cell.seeds), values, strict=True))
+        seeds = tuple(seed for seed, _ in ordered)
+        failures = _failures(cell, planned)
+        return Cell(tuple(value for _, value in ordered), seeds, planned, len(cell.failed), failures)
 
 
-def _seed(record: Mapping[str, str], place: str, problems: Problems) -> int | None:
-    text, quoted = record["seed"], record.get("quoted", "").lower()
-    if quoted not in (*YES, *NO):
-        problems.add(f"{place}: quoted is yes or no, not '{record['quoted']}'")
-    if text and quoted in YES:
-        problems.add(f"{place}: a quoted number has no seed; it has '{text}'")
-    if not text and quoted in NO[1:]:
-        problems.add(f"{place}: seed is empty, and quoted is {quoted}")
-    if text and not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-        problems.add(f"{place}: seed must be a whole number, 0 or more; it is '{text}'")
-        return None
-    return int(text) if text else None
+def _failures(cell: Gathered, planned: int) -> str:
+    return f"{len(cell.failed)} of {planned} runs failed" if cell.failed else ""
 
 
-def _value(text: str, metric: str, place: str, problems: Problems) -> float | None:
-    """The number; None for a seed that failed."""
-    if text.lower() in FAILED:
-        return None
-    value = _number(text)
-    if math.isnan(value):
-        problems.add(f"{place}: value must be a finite number, or {' or '.join(FAILED)}; it is '{text}'")
-    elif _SHARE.search(metric) and not 0 <= value <= 100:
-        problems.add(f"{place}: {metric} is 0 to 100; value is {text}")
-    return value
+def _planned_runs(imported: Imported, gathered: Sequence[Gathered]) -> dict[int, int]:
+    """How many runs each cell should have, by its id: the most that its method has elsewhere with its seeds in them.
+
+    A file does not say what was planned. That another method, or the same one with other seeds, was run more often
+    leaves nothing open here.
+    """
+    by_method: dict[str, list[set[tuple[str, ...]]]] = {}
+    planned, seeds_of = dict[int, int](), dict[int, set[tuple[str, ...]]]()
+    for cell in gathered:
+        seeds = {*cell.seeds, *cell.missing, *cell.failed}
+        planned[id(cell)] = len(cell.values) + len(cell.missing) + len(cell.failed)
+        seeds_of[id(cell)] = seeds
+        alike = by_method.setdefault(cell.axes[METHOD], [])
+        if seeds not in alike:
+            alike.append(seeds)
+    if not imported.has_seeds:
+        return planned
+    for cell in gathered:
+        seeds = seeds_of[id(cell)]
+        if seeds:
+            planned[id(cell)] = max(len(each) for each in by_method[cell.axes[METHOD]] if seeds <= each)
+    return planned
 
 
-def _rate(text: str, place: str, problems: Problems) -> str:
-    value = _number(text.removesuffix("%").rstrip())
-    if not 0 < value <= 100:
-        problems.add(f"{place}: rate is a percentage above 0 and up to 100; it is '{text}'")
-        return text
-    return percent(value)
+def _without(averages: set[str], quoted: set[str], cell: PlannedCell) -> PlannedCell:
+    """A cell; an average is of no dataset, so that nothing counts it as one, and what is quoted is not to be run."""
+    if cell.name in quoted:
+        cell = replace(cell, quoted=True)
+    if cell.axes.get(DATASET) not in averages:
+        return cell
+    return replace(cell, axes={axis: label for axis, label in cell.axes.items() if axis != DATASET})
 
 
-def _number(text: str) -> float:
-    """A finite number in plain notation; nan for anything else."""
-    value = float(text) if _NUMBER.fullmatch(text) and text.isascii() else math.nan
-    return value if math.isfinite(value) else math.nan
+def _printed(mean: Mean, scale: int) -> Printed:
+    number = mean.number.times(scale)
+    return Printed(f"{Decimal(number.digits):f}", number.std)
+
+
+def _times(value: float, scale: int) -> float:
+    """A value times the scale, without what binary fractions add."""
+    return value if scale == 1 else float(f"{value * scale:.12g}")

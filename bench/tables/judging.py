@@ -40,7 +40,7 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
     The test-set noise of an average is at most that of one accuracy as high as the average on as many images as the
     smallest of the test sets has, however the averaged columns hang together.
     """
-    printed = {place: cell for place, cell in plan.places() if not math.isnan(cell.published)}
+    printed = {place: cell for place, cell in plan.places() if not (cell.quoted or math.isnan(cell.published))}
     grounds = {place: _averaged(cell, plan) if cell.averages else cell.ground for place, cell in printed.items()}
     claims = {place: _claimed(cell, grounds[place].runs) for place, cell in printed.items()}
     spreads = dict[tuple[str, int], list[Spread]]()

@@ -21,6 +21,7 @@ from bench.tables.compare import Table
 from bench.tables.testing import are_pairs, paired_values
 
 ONE_SEED = "one seed has no spread: look again with two"
+NO_COUNT = "of how many runs the ± is, is not known"
 NO_SPREAD = "no seed differs: there is no spread to go by"
 TOO_SMALL = "the gap is too small for any number of seeds"
 
@@ -120,6 +121,8 @@ def _gap(contrast: Contrast) -> float:
 def _seeds(contrast: Contrast, level: float, power: float) -> tuple[int | None, str]:
     """The seeds that Welch's t or the exact permutation test needs, and what is to be said of them."""
     side, base = contrast.cell.summary, contrast.base.summary
+    if not (contrast.cell.has_n and contrast.base.has_n):
+        return None, NO_COUNT
     if side is None or base is None or min(side.n, base.n) < 2:
         return 2, ONE_SEED
     if math.isnan(side.std + base.std):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.plan.table import TablePlan
+from bench.plan.table import TablePlan, TableRules
 from bench.rules import AUTO, PAIRED
 from bench.spec import RunSpec
 from bench.stats.difference import ENOUGH, MeanDifference, paired_estimate, pooled_estimates, welch_estimate
@@ -62,7 +62,12 @@ def settled(plan: TablePlan) -> TablePlan:
     return replace(plan, rules=replace(plan.rules, test="pooled" if paired else "welch"))
 
 
-def compare_with(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Outcome]:
+def shared_by(folds: int) -> float:
+    """The test images for each training image of a cross-validation; 0 where there are no folds."""
+    return 1 / (folds - 1) if folds else 0.0
+
+
+def compare_with(test: str, cells: Sequence[Cell], base: Cell, sign: int, folds: int = 0) -> list[Outcome]:
     """Cells of one contest against their common baseline.
 
     Args:
@@ -70,23 +75,25 @@ def compare_with(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> lis
         cells: of the methods.
         base: of the baseline.
         sign: 1 where more is better, -1 where less is.
+        folds: of the cross-validation that the seeds are the folds of; the test is one of pairs then, and corrected
+            for the training images that they share.
 
     Raises:
         ValueError: there are too many values for the exact test.
     """
-    if test in PAIRED:
-        return _paired(test, cells, base, sign)
+    if folds or test in PAIRED:
+        return _paired("paired" if folds else test, cells, base, sign, folds)
     return [_unpaired(test, cell, base, sign) for cell in cells]
 
 
-def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int) -> list[Outcome]:
+def _paired(test: str, cells: Sequence[Cell], base: Cell, sign: int, folds: int) -> list[Outcome]:
     pairs = [paired_values(cell, base) for cell in cells]
     roundings = [rounding_of(checked(ours), checked(theirs)) if ours else 0.0 for ours, theirs in pairs]
     if test == "pooled":
         estimates = pooled_estimates(_by_seed(cells, base), max(roundings, default=0.0))
     else:
         estimates = [
-            paired_estimate(np.subtract(ours, theirs), rounding)
+            paired_estimate(np.subtract(ours, theirs), rounding, shared_by(folds))
             for (ours, theirs), rounding in zip(pairs, roundings, strict=True)
         ]
     results = list[Outcome]()
@@ -120,9 +127,11 @@ def _unpaired(test: str, cell: Cell, base: Cell, sign: int) -> Outcome:
     return Outcome(p, estimate, chance)
 
 
-def name_of(test: str, pairs: Iterable[int]) -> str:
-    """What captions call a test of comparisons with so many pairs each: with enough of them nothing is pooled."""
-    return TEST_NAMES["paired" if test == "pooled" and min(pairs, default=0) >= ENOUGH else test]
+def name_of(rules: TableRules, pairs: Iterable[int]) -> str:
+    """What captions call the test of comparisons with so many pairs each: with enough of them nothing is pooled."""
+    if rules.folds:
+        return f"t-test over {rules.folds} folds with Nadeau and Bengio's correction (2003)"
+    return TEST_NAMES["paired" if rules.test == "pooled" and min(pairs, default=0) >= ENOUGH else rules.test]
 
 
 def sizes(test: str, a: Cell, b: Cell) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from bench.stats.reach import OutOfReachError, fewest, refusal, require, smallest_p
 from bench.stats.samples import t_interval
-from bench.stats.two import paired_permutation, paired_t, permutation, welch
+from bench.stats.two import corrected_t, paired_permutation, paired_t, permutation, welch
 
 percent = st.integers(0, 10_000).map(lambda i: i / 100)
 samples = st.lists(percent, min_size=2, max_size=6)
@@ -33,6 +33,36 @@ def counted(a: list[float], b: list[float]) -> float:
         second = [value for i, value in enumerate(values) if i not in chosen]
         found += abs(np.mean(first) - np.mean(second)) >= gap - 1e-9
     return found / len(ways)
+
+
+class TestCorrected:
+    def test_is_that_of_nadeau_and_bengio(self) -> None:
+        """From R: t <- mean(d) / sqrt((1/5 + 1/4) * var(d)); 2 * pt(-abs(t), 4)."""
+        a, b = [0.826, 0.851, 0.819, 0.840, 0.824], [0.811, 0.842, 0.798, 0.829, 0.805]
+        assert corrected_t(a, b, 1 / 4) == pytest.approx(0.0118259756582647, rel=1e-10)
+
+    @given(pairs)
+    def test_without_shared_images_is_the_paired_test(self, values: list[tuple[float, float]]) -> None:
+        a, b = map(list, zip(*values, strict=True))
+        assert corrected_t(a, b, 0) == paired_t(a, b)
+        assert corrected_t(a, b, 1 / 9) >= paired_t(a, b)
+
+    def test_keeps_its_level_where_the_paired_test_does_not(self) -> None:
+        """No true difference, and differences over five folds that hang together as the correction takes them to."""
+        rng = np.random.default_rng(3)
+        share = 1 / 4
+        wrong = {"paired": 0, "corrected": 0}
+        for _ in range(2000):
+            # the mean of n differences has variance 1/n + share if they have variance 1 and a common part
+            d = rng.normal(size=5) + math.sqrt(share) * rng.normal()
+            wrong["paired"] += paired_t(d, np.zeros(5)) <= 0.05
+            wrong["corrected"] += corrected_t(d, np.zeros(5), share) <= 0.05
+        assert wrong["corrected"] / 2000 == pytest.approx(0.05, abs=0.015)
+        assert wrong["paired"] / 2000 > 0.1
+
+    def test_refuses_a_share_below_nothing(self) -> None:
+        with pytest.raises(ValueError, match="0 or more"):
+            corrected_t([1.0, 2.0], [1.0, 3.0], -0.1)
 
 
 class TestInterval:

@@ -1,0 +1,32 @@
+"""What a sampling rate of a file is called: a percentage, or the words that somebody has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bench.imports.numbers import read_number
+from bench.spec import percent
+
+
+def rate_labels(column: str, texts: Collection[str], commas: bool = False) -> dict[str, str]:
+    """The label of each text of a column of rates.
+
+    Numbers are percent, ``15`` and ``15%`` alike; of a column of fractions they are shares where all are up to 1, of a
+    column of shots they are ``4-shot``. Words such as ``full``, ``1-shot`` or ``1000 examples`` stay as they are. Empty
+    is the label of a number that is none of these.
+    """
+    numbers = {text: read_number(text, commas) for text in texts if text}
+    values = [number.value for number in numbers.values() if number and not number.is_percent]
+    is_share = "fraction" in column.lower() and bool(values) and max(values) <= 1
+    is_shots = "shot" in column.lower()
+    labels = {"": ""}
+    for text, number in numbers.items():
+        if number is None or number.std:
+            labels[text] = text
+            continue
+        value = number.times(100 if is_share and not number.is_percent else 1).value
+        if is_shots and not number.is_percent:
+            labels[text] = f"{value:g}-shot"
+        else:
+            labels[text] = percent(value) if 0 < value <= 100 else ""
+    return labels
