@@ -45,8 +45,13 @@ def _body(sheet: Sheet) -> str:
     body = ""
     for number, (line, cells) in enumerate(zip(lines, sheet.cells, strict=True)):
         start = '<tr class="group">' if number and number in groups else "<tr>"
-        body += f"{start}{line}{''.join(f'<td>{_cell(cell, sheet)}</td>' for cell in cells)}</tr>\n"
+        body += f"{start}{line}{''.join(_data(cell, sheet) for cell in cells)}</tr>\n"
     return body
+
+
+def _data(cell: Shown, sheet: Sheet) -> str:
+    hover = f' title="{_text(cell.hover)}"' if cell.hover else ""
+    return f"<td{hover}>{_cell(cell, sheet)}</td>"
 
 
 def _cell(cell: Shown, sheet: Sheet) -> str:

@@ -27,6 +27,7 @@ class Shown:
         count: how many seeds there are, where it is not the usual number.
         sign: a verdict.
         look: ``BEST``, ``CLOSE``, ``SECOND``, or empty.
+        hover: what a page says of it on request.
         is_word: whether ``value`` stands in the place of a number.
     """
 
@@ -37,6 +38,7 @@ class Shown:
     count: str = ""
     sign: str = ""
     look: str = ""
+    hover: str = ""
     is_word: bool = False
 
 

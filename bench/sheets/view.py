@@ -9,17 +9,16 @@ from typing import Any
 
 from bench.metrics import TOP1, Metric
 from bench.notation import fixed, none_if_nan, signed
-from bench.plan.table import Place, TablePlan
+from bench.plan.table import TablePlan
 from bench.rules import SOURCES
+from bench.sheets.facts import path_of, records_of, wanted
 from bench.sheets.formats import render_sheet
 from bench.sheets.layout import ANY, SheetLayout
-from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown, Value
+from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown
 from bench.tables.candidates import short_labels
 from bench.tables.caption import Caption, best_mean, published_legend
-from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import sign_of
-from bench.tables.verdicts import verdict_facts
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -131,7 +130,7 @@ def _joined(sheets: Mapping[str, Sheet], plan: TablePlan) -> Sheet:
                 cells[row].append(line[at])
     for name, sheet in sheets.items():
         for record in sheet.records:
-            records.append({**record, "column": name if alone else _path(record["column"], name)})
+            records.append({**record, "column": name if alone else path_of(record["column"], name)})
     return replace(
         first,
         columns=tuple(columns),
@@ -161,8 +160,8 @@ def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[
         if gap is not None:
             cells[row][column] = Shown(signed(gap, oracle.at((row, column)).planned.decimals + 1))
     records = list[Record]()
-    for record, (place, _) in zip(records_of(oracle), _wanted(oracle), strict=True):
-        labels = {"row": record["row"], "metric": record["metric"], "column": _path(record["column"], INFLATION)}
+    for record, (place, _) in zip(records_of(oracle), wanted(oracle), strict=True):
+        labels = {"row": record["row"], "metric": record["metric"], "column": path_of(record["column"], INFLATION)}
         records.append({**dict.fromkeys(record), **labels, "mean": gaps[place]})
     return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
 
@@ -255,6 +254,7 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
         fixed(entry.mean, decimals),
         "" if entry.std is None else fixed(entry.std, decimals),
         delta=_difference(entry, look.intervals),
+        hover=_hover(entry, caption.table.plan.rules.alpha),
         mark=caption.dagger(entry),
         count="" if entry.is_average else caption.count(entry),
         sign=sign_of(entry.verdict, decimals) if entry.verdict else "",
@@ -271,6 +271,17 @@ def _difference(entry: Entry, interval: bool) -> str:
     if not interval or entry.low is None or entry.high is None:
         return difference
     return f"{difference} [{signed(entry.low, decimals)}, {signed(entry.high, decimals)}]"
+
+
+def _hover(entry: Entry, alpha: float) -> str:
+    """What a page says of a cell on request: the interval of its difference, and why the verdict is what it is."""
+    parts = list[str]()
+    if entry.low is not None and entry.high is not None:
+        low, high = (signed(end, entry.planned.decimals + 1) for end in (entry.low, entry.high))
+        parts.append(f"{100 * (1 - alpha):g} % interval of the difference {low} to {high}")
+    if entry.verdict:
+        parts.append(f"{entry.verdict.word}: {entry.verdict.reason}")
+    return "; ".join(parts)
 
 
 def _printed(entry: Entry, look: Look) -> Shown:
@@ -295,69 +306,6 @@ def _is_quoted_alone(table: Table) -> bool:
     """Whether every published number is a row's, and none is of what was run."""
     published = [entry.planned for _, entry in table.places() if entry.planned.printed]
     return bool(published) and all(planned.quoted for planned in published)
-
-
-def records_of(table: Table, ours: bool = True) -> list[Record]:
-    """Each cell for machines, by the names of columns: full numbers, plain signs; None is what does not exist."""
-    axes = dict.fromkeys(axis for _, entry in table.places() for axis in entry.planned.axes)
-    records = list[Record]()
-    for (row, column), entry in _wanted(table):
-        labels = {
-            "row": _path(*table.plan.rows[row]),
-            "column": _path(*table.plan.columns[column]),
-            **{axis: entry.planned.axes.get(axis) for axis in axes},
-            "metric": entry.planned.metric.name if entry.planned.names_metric else None,
-        }
-        records.append({**labels, **_facts(entry if ours else Entry(entry.planned, Cell()))})
-    return records
-
-
-def _path(*labels: Value) -> str:
-    return " / ".join(str(label) for label in labels if label)
-
-
-def _wanted(table: Table) -> list[tuple[Place, Entry]]:
-    """The entries in which something is shown, with their places."""
-    return [(place, entry) for place, entry in table.places() if entry.planned.axes]
-
-
-def _facts(entry: Entry) -> Record:
-    cell, printed = entry.cell, entry.planned.printed
-    return {
-        "mean": entry.mean,
-        "std": entry.std,
-        "n": entry.n if cell.has_n else None,
-        "planned": cell.planned,
-        "failed": cell.failed,
-        "delta": entry.delta,
-        "p": entry.p,
-        "p_holm": entry.p_holm,
-        "delta_low": entry.low,
-        "delta_high": entry.high,
-        "superiority": entry.superiority,
-        "significant": entry.significant,
-        "best": entry.rank == 1,
-        "indistinguishable": entry.near,
-        "chosen": cell.chosen or None,
-        "note": _note(cell),
-        "published": none_if_nan(entry.planned.published),
-        "published_std": float(printed.std) if printed and printed.std else None,
-        "printed": _ascii(printed.value) if printed else None,
-        **{name: _ascii(fact) if isinstance(fact, str) else fact for name, fact in verdict_facts(entry).items()},
-    }
-
-
-def _note(cell: Cell) -> str | None:
-    """Why there is no number, and what was left out of one."""
-    if not cell.values:
-        return cell.why_empty or None
-    left_out = [f"left out: {label}, {why}" for label, why in cell.left_out]
-    return "; ".join(filter(None, [*left_out, cell.failures, cell.lacking])) or None
-
-
-def _ascii(text: str) -> str:
-    """The signs of a number as programs read them."""
-    return text.replace("−", "-").replace("±", "+-")
 
 
 def candidates_sheet(table: Table) -> Sheet:

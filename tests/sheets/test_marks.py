@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from scipy.stats import ttest_ind
 
 from bench.sheets.formats import FORMATS, render_sheet
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Shown
@@ -95,3 +96,24 @@ def test_a_table_is_tested_unless_means_are_asked_for() -> None:
     by_means = " ".join(render_sheet(sheet_of(table, Look(by_means=True)), "text", 100).split())
     assert "◇ 80.5 ± 0.7" in by_means
     assert "no test stands behind it" in by_means
+
+
+def test_intervals_are_shown_on_request_and_a_page_has_them_in_any_case() -> None:
+    cells = [
+        Measured({"rate": "15 %", "method": "CE"}, (80.0, 81.0, 82.5), 3),
+        Measured({"rate": "15 %", "method": "<b>"}, (81.0, 83.0, 84.0), 3),
+    ]
+    table = laid(cells, Layout("t", ("method",), ("rate",), "CE"))
+    interval = ttest_ind((81.0, 83.0, 84.0), (80.0, 81.0, 82.5), equal_var=False).confidence_interval(0.95)
+    low, high = f"{interval.low:+.1f}".replace("-", "−"), f"{interval.high:+.1f}"
+    plain = render_sheet(sheet_of(table), "text", 100)
+    assert "+1.5" in plain
+    assert "[" not in plain
+    asked = sheet_of(table, Look(intervals=True))
+    assert f"+1.5 [{low}, {high}]" in render_sheet(asked, "text", 100)
+    assert any("95 % interval of each difference by itself, by the Welch t-test" in note for note in asked.notes)
+    page = render_sheet(sheet_of(table), "html", 100)
+    assert f'title="95 % interval of the difference {interval.low:+.2f} to'.replace("-", "−") in page
+    (record,) = [each for each in sheet_of(table).records if each["method"] == "<b>"]
+    assert [record["delta_low"], record["delta_high"]] == pytest.approx([interval.low, interval.high])
+    assert record["superiority"] == pytest.approx(7.5 / 9)
