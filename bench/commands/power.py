@@ -23,7 +23,7 @@ MOST = 30
 
 _TESTS = {
     "pooled": (
-        "The paired t-test with one spread for all methods",
+        "The paired t-test with a pooled spread",
         "the spread of the differences between runs of one seed",
         "From five pairs on, each method is tested by its own spread, and planned for by that.",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
-from bench.errors import Problems
+from bench.errors import InputError, Problems
 from bench.imports.columns import NAMES, Columns, ValueColumn, choose_columns
 from bench.imports.directions import DEFAULT
 from bench.imports.gathered import AXES, Gathered, Imported, Mean, Reading, Seed
@@ -20,6 +21,8 @@ from bench.imports.runs import WHOLE, folds_of, numbered, say_unseeded, settle_r
 from bench.metrics import METRICS, Metric
 
 MOST_PROBLEMS = 20
+LIKELY = 20.0
+"""An accuracy in percent that a whole file of them is above somewhere."""
 YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 _FAST = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
@@ -42,7 +45,7 @@ def read_results(path: Path, reading: Reading | None = None, metrics: Mapping[st
     cells = [*gatherer.cells.values()]
     has_seeds = bool({"seed", "fold"} & columns.roles.keys()) or any(each.seed or each.fold for each in columns.values)
     number, remark = numbered(cells) if has_seeds else ({}, "")
-    remarks = [*_ignored(columns), *_unnamed(rows, columns, reading), *gatherer.remarks(), *filter(None, [remark])]
+    remarks = [*_ignored(columns), *_unnamed(gatherer), *gatherer.remarks(), *filter(None, [remark])]
     remarks += settle_repeats(rows, columns, cells, reading) if has_seeds else say_unseeded(rows, columns, cells)
     if any(cell.stated and cell.stated.n is None and cell.stated.number.std for cell in cells):
         remarks.append("of how many runs a ± is, no column says, so that it is not tested; --n N says it")
@@ -258,12 +261,25 @@ def _ignored(columns: Columns) -> Iterator[str]:
             yield f"column '{name}' is not used; if it is the {near[0]}: --columns {near[0]}={name}"
 
 
-def _unnamed(rows: Rows, columns: Columns, reading: Reading) -> Iterator[str]:
-    """What is said of a file that names no metric, and does not call its numbers values."""
-    is_named = reading.directions.of_all or reading.directions.names or "metric" in columns.roles
+def _unnamed(gatherer: _Gatherer) -> Iterator[str]:
+    """What is said of a file that names no metric, and does not call its numbers values.
+
+    Raises ``InputError`` where the numbers do not look like accuracies either: these are above ``LIKELY`` somewhere.
+    """
+    rows, columns, directions = gatherer.rows, gatherer.columns, gatherer.reading.directions
     unnamed = [column for column in columns.values if not column.metric]
-    if not is_named and any(rows.header[column.at].lower() != "value" for column in unnamed):
-        yield f"no metric is named: it is taken for {DEFAULT}; --lower NAME or --higher NAME names another one"
+    is_named = directions.of_all or directions.names or "metric" in columns.roles
+    if is_named or all(rows.header[column.at].lower() == "value" for column in unnamed):
+        return
+    cells = gatherer.cells.values()
+    means = [mean.number.value for cell in cells for mean in (cell.stated, cell.quoted) if mean]
+    largest = max([*means, *(value for cell in cells for value in cell.values)], default=math.inf)
+    if largest <= LIKELY and not gatherer.percent:
+        raise InputError(
+            f"{rows.path}: no metric is named, and no value is above {LIKELY:g}: --higher accuracy, if they are that, "
+            "or --higher NAME or --lower NAME"
+        )
+    yield f"no metric is named: it is taken for {DEFAULT}; --lower NAME or --higher NAME names another one"
 
 
 def _count(rows: Sequence[int], what: str) -> str:

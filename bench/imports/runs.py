@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from bench.errors import InputError
 from bench.imports.columns import Columns
@@ -13,6 +14,9 @@ from bench.imports.rows import Rows
 
 WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
 """A whole number, as a seed is written; also as pandas writes it where one is missing."""
+
+MOST_TELLING = 12
+"""Unused columns that are looked at, to see whether they tell runs apart."""
 
 _BEHIND = re.compile(r"[A-Za-z#]+[\s_:.-]*(\d{1,18})", re.ASCII)
 
@@ -83,23 +87,43 @@ def say_unseeded(rows: Rows, columns: Columns, cells: Sequence[Gathered]) -> Ite
     Raises ``InputError`` where a column that is not used tells the rows of every method apart: they are no repetitions.
     """
     repeated = [cell.rows for cell in cells if len(cell.rows) > 1]
-    telling = []
-    for name in columns.ignored if len(repeated) > 1 else ():
-        at = rows.header.index(name)
-        texts = [sorted(rows.fields[row][at].strip() for row in each) for each in repeated]
-        if len({*texts[0]}) == len(texts[0]) and all(each == texts[0] for each in texts):
-            telling.append((all(read_number(text) for text in texts[0]), name))  # words before numbers
-    if telling:
-        _, name = min(telling)
+    if len(repeated) > 1 and (names := _telling(rows, columns.ignored[:MOST_TELLING], repeated)):
+        if len(names) == 1:
+            remedy = f"--columns backbone={names[0]} (or dataset, rate), or seed={names[0]} where they are its runs"
+        else:
+            remedy = f"--columns says what they are, such as dataset='{names[0]}',seed='{names[1]}'"
+        differ = " and ".join(names)
         raise InputError(
-            f"{rows.top}: rows that repeat a method differ in {name}, and there is no column of seeds: "
-            f"--columns backbone={name} (or dataset, rate), or seed={name} where they are its runs"
+            f"{rows.top}: rows that repeat a method differ in {differ}, and there is no column of seeds: {remedy}"
         )
     if any(len(cell.values) > 1 for cell in cells):
         yield (
             "there is no column of seeds: rows that repeat a method are its runs, numbered as they stand; "
             "they are no pairs"
         )
+
+
+def _telling(rows: Rows, unused: Sequence[str], repeated: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """The unused column, or two together, that tell the rows of each method apart in about the same way; or none."""
+    for size in (1, 2):
+        telling = []
+        for names in combinations(unused, size):
+            places = [rows.header.index(name) for name in names]
+            texts = [[tuple(rows.fields[row][at].strip() for at in places) for row in each] for each in repeated]
+            if _tells_apart(texts):
+                are_numbers = all(read_number(text) for text in texts[0][0])
+                telling.append((are_numbers, names))  # words before numbers
+        if telling:
+            return min(telling)[1]
+    return ()
+
+
+def _tells_apart(texts: Sequence[Sequence[tuple[str, ...]]]) -> bool:
+    """Whether no two rows of a method have the same texts, and every method has half of all the texts there are."""
+    if any(len({*each}) < len(each) for each in texts):
+        return False
+    every = {text for each in texts for text in each}
+    return all(2 * len(each) >= len(every) for each in texts)
 
 
 def folds_of(rows: Rows, columns: Columns, reading: Reading) -> int:

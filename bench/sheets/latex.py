@@ -44,6 +44,9 @@ _DIGITS_BELOW = ("std", "delta")
 """Those with digits, which stand below those of the other rows."""
 
 
+DAGGERS = "†‡"
+"""What may stand at a ±, where a gap to print stands behind it."""
+
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 Escape = Callable[[str], str]
@@ -272,7 +275,8 @@ def to_macros(sheet: Sheet) -> str:
             while name in used:
                 name += "X"
             used.add(name)
-            for suffix, text in (("", cell.value), ("Std", cell.std), ("Delta", cell.delta)):
+            texts = (("", cell.value), ("Std", cell.std.rstrip(DAGGERS)), ("Delta", cell.delta))
+            for suffix, text in texts:
                 if text:
                     lines.append(rf"\newcommand{{\{name}{suffix}}}{{{escape(text)}}}")
     return "\n".join(lines) + "\n"
@@ -317,7 +321,8 @@ def _of_siunitx(cell: Shown, sheet: Sheet, write: Escape) -> siunitx.Aligned | s
     behind += "".join(
         template.format(write(getattr(cell, name))) for name, template in _ALIGNED_BEHIND.items() if getattr(cell, name)
     )
-    return siunitx.Aligned(value, cell.std, behind, sheet.is_bold(cell))
+    std = cell.std.rstrip(DAGGERS)
+    return siunitx.Aligned(value, std, write(cell.std[len(std) :]) + behind, sheet.is_bold(cell))
 
 
 def _macro_name(name: str, row: Key, column: Key) -> str:

@@ -202,7 +202,7 @@ def _both(table: Table, look: Look) -> Sheet:
         gap = math.nan if entry.planned.unlike else entry.cell.mean - entry.planned.published
         delta = "" if math.isnan(gap) else signed(gap, entry.planned.decimals)
         gaps = gaps or bool(delta)
-        mine = Shown("") if entry.planned.quoted else replace(ours.cells[row][column], delta=delta)
+        mine = Shown("") if entry.planned.quoted else _against_print(ours.cells[row][column], delta)
         cells[row] += [published.cells[row][column], mine]
     scoring = [note for note in ours.notes if not note.startswith("Signed numbers")]
     signs = ["Signed numbers are ours less the published one."] if gaps else []
@@ -217,6 +217,13 @@ def _both(table: Table, look: Look) -> Sheet:
         notes=(*published.notes, *scoring, *signs),
         legend=ours.legend or published.legend,
     )
+
+
+def _against_print(cell: Shown, gap: str) -> Shown:
+    """A cell of ours with its gap to print: a dagger, which is about the baseline, stands before that, at the mean."""
+    if cell.std:
+        return replace(cell, std=cell.std + cell.mark, mark="", delta=gap)
+    return replace(cell, value=cell.value + cell.mark, mark="", delta=gap)
 
 
 def _sheet(table: Table, source: str, look: Look, **content: Any) -> Sheet:

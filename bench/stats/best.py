@@ -129,8 +129,13 @@ def least_difference(residual: Residual, methods: int, n: float, m: float, alpha
     return dunnett(methods - 1, residual.freedom, alpha) * residual.std * math.sqrt(1 / n + 1 / m)
 
 
-def seeds_to_tell(gap: float, residual: Residual, methods: int, n: int, alpha: float = 0.05) -> int | None:
-    """The fewest seeds of each method with which a gap to the best is a ``least_difference``; None beyond all bounds.
+def seeds_to_tell(
+    gap: float, residual: Residual, methods: int, n: int, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """The fewest seeds of each method with which a gap to the best is told so often; None beyond all bounds.
+
+    It is where the gap is the ``least_difference`` and as many standard errors more as Student's t lies below with the
+    chance ``power``.
 
     Args:
         gap: above 0, taken as true.
@@ -138,14 +143,18 @@ def seeds_to_tell(gap: float, residual: Residual, methods: int, n: int, alpha: f
         methods: how many are compared.
         n: the seeds there are, at least 2.
         alpha: as for ``least_difference``.
+        power: in (0, 1).
     """
     if math.isnan(residual.std) or not gap > 0:
         return None
+    from scipy.special import stdtrit
+
     for_one = residual.freedom / (n - 1)
 
     def enough(count: int) -> bool:
         more = Residual(residual.std, for_one * (count - 1))
-        return least_difference(more, methods, count, count, alpha) <= gap
+        beyond = float(stdtrit(more.freedom, power)) * more.std * math.sqrt(2 / count)
+        return least_difference(more, methods, count, count, alpha) + beyond <= gap
 
     low, high = 1, 2
     while not enough(high):

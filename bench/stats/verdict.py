@@ -307,8 +307,8 @@ def _remedy(seeds: int | None, spread: Spread, claimed: Claimed, level: float) -
     alone = float(half_width(spread.std, _KNOWN, _KNOWN, claimed.runs, unit=claimed.unit, level=level))
     runs = f"{claimed.runs} run{'s' * (claimed.runs > 1)}"
     return (
-        f"; no number of seeds would decide at that gap, as the published number is of {runs} itself, which alone "
-        f"leaves ± {alone:.{claimed.decimals + 1}f}"
+        f"; no number of seeds would decide at that gap, as the published number is taken for one of {runs}, which "
+        f"alone leaves ± {alone:.{claimed.decimals + 1}f}"
     )
 
 

@@ -129,7 +129,7 @@ class Caption:
         """What ± is where nobody gives the runs."""
         if not all(entry.cell.has_n for entry in entries):
             return "± is as stated; where nobody says of how many runs, nothing is tested."
-        if not any(entry.std for entry in entries):
+        if all(entry.std is None for entry in entries):
             return f"Means as stated, of n={self.usual} runs: no ± and no test."
         or_else = " or the n in the cell" if self._counts else ""
         return f"± is the standard deviation as stated, of n={self.usual} runs{or_else}."
@@ -204,14 +204,15 @@ def _comparison(table: Table) -> Iterator[str]:
     compared = [entry for entry in table.finished if entry.delta is not None]
     tested = [entry for entry in compared if entry.p is not None]
     if compared:
-        yield f"Signed numbers are differences of means to {plan.baseline}, taken before rounding."
+        shared = ", over the seeds that both have" if _has_other_seeds(table) else ""
+        yield f"Signed numbers are differences of means to {plan.baseline}{shared}, taken before rounding."
     if not tested:
         seed = _unit(table)
         needed = f"two {seed}s finished on both sides" if rules.test in PAIRED else f"two finished {seed}s on each side"
         why = f"it takes {needed}" if compared else "nothing stands beside it"
         yield f"No test against {plan.baseline}: {why}."
         return
-    test = f"two-sided {table.test_name} against {plan.baseline}, Holm-corrected over {_family(table)}"
+    test = f"two-sided {table.test_name} against {plan.baseline}, {_family(table)}"
     yield f"† p ≤ {rules.alpha:g}, ‡ p ≤ {rules.alpha / STRONGER:g}: {test}."
     if rules.folds:
         yield "Pairs are results on one fold."
@@ -225,13 +226,22 @@ def _comparison(table: Table) -> Iterator[str]:
     yield from _refusals(table)
 
 
+def _has_other_seeds(table: Table) -> bool:
+    """Whether pairs are compared, and some cell or its baseline has seeds that the other lacks."""
+    if table.plan.rules.test not in PAIRED and not table.plan.rules.folds:
+        return False
+    pairs = ((entry.cell, base.cell) for _, entry, base in table.pairs() if entry.p is not None)
+    return any({*cell.seeds} != {*base.seeds} for cell, base in pairs)
+
+
 def _intervals(table: Table) -> Iterator[str]:
     """What the interval behind each difference is."""
     rules = table.plan.rules
     if any(entry.low is not None for entry in table.finished):
         test = TEST_NAMES["welch"] if rules.test == "permutation" else table.test_name
         level = f"{100 * (1 - rules.alpha):g} %"
-        yield f"In brackets the {level} interval of each difference by itself, by the {test}."
+        alone = "each by itself, so that one may exclude zero where no † stands"
+        yield f"In brackets the {level} intervals of the differences by the {test}, {alone}."
 
 
 def _drawn_alike(table: Table) -> tuple[str, ...]:
@@ -260,10 +270,12 @@ def _refusals(table: Table) -> Iterator[str]:
 
 def _family(table: Table) -> str:
     counts = Counter(id(contest) for contest, entry, _ in table.pairs() if entry.p is not None)
-    if table.plan.rules.family == "table":
-        return f"all {counts.total()} comparisons of the table"
+    if table.plan.rules.family == "table" and counts.total() > 1:
+        return f"Holm-corrected over all {counts.total()} comparisons of the table"
     size = _span(counts.values())
-    return f"the {size} comparison{'s' * (size != '1')}{_within(table)}"
+    if size == "1":
+        return f"one comparison{_within(table)}"
+    return f"Holm-corrected over the {size} comparisons{_within(table)}"
 
 
 def _within(table: Table) -> str:
@@ -278,7 +290,9 @@ def _least(table: Table) -> str:
     unit = " points" if all("%" in entry.planned.metric.heading for entry in table.finished) else ""
     distance = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
     level = f"{100 * (1 - table.plan.rules.alpha):g} %"
-    return f"which takes {distance} (Hsu's comparisons with the best at {level}, one spread for all methods)"
+    return (
+        f"which takes {distance}; what has no mark is not the best (Hsu, {level}{_within(table)}, one spread for all)"
+    )
 
 
 def _untold(table: Table) -> Iterator[str]:
@@ -288,13 +302,14 @@ def _untold(table: Table) -> Iterator[str]:
         return
     everywhere = len(silent) == len(table.groups)
     where = "" if everywhere else f" at {listed(tuple(' / '.join(group.where) for group in silent))}"
+    sentence = f"Nothing can be told from the best{where}"
     needs = [group.seeds for group in silent if group.seeds is not None]
-    rival = "the baseline" if table.plan.baseline else "the second"
-    few = f"With so few seeds nothing can be told from the best{where}"
-    if not needs:
-        yield f"{few}."
-        return
-    yield f"{few}; {_span(needs)} seeds would tell {rival} from it, if the differences are what they seem."
+    if needs and len(needs) == len(silent):
+        rival = "the baseline" if table.plan.baseline else "the second"
+        counts = listed(tuple(map(str, needs))) if len(needs) < 5 else _span(needs)
+        sentence += f": to tell {rival} from it in four of five tables would take about {counts} seeds"
+        sentence += ", were the differences what they seem"
+    yield f"{sentence}."
 
 
 def best_mean(table: Table) -> str:

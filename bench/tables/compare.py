@@ -35,7 +35,8 @@ class Entry:
 
     Attributes:
         std: sample standard deviation (n - 1); None for n < 2.
-        delta: mean minus the baseline's mean, unrounded; None for the baseline and without one.
+        delta: mean minus the baseline's mean, unrounded, of pairs over the seeds that both have; None for the baseline
+            and without one.
         p: two-sided p against the baseline, by the table's test.
         p_holm: p after Holm's correction in the table's family.
         low: lower end of the confidence interval of ``delta``, by itself, at 1 - alpha; None where there is no test.
@@ -259,13 +260,13 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
 
 
 def _compared(entry: Entry, reference: Entry, result: Outcome, alpha: float) -> Entry:
-    low = high = None
+    low = high = gap = None
     if result.estimate is not None:
-        half = result.estimate.half_width(1 - alpha)
-        low, high = result.estimate.gap - half, result.estimate.gap + half
+        half, gap = result.estimate.half_width(1 - alpha), result.estimate.gap
+        low, high = gap - half, gap + half
     return replace(
         entry,
-        delta=entry.cell.mean - reference.cell.mean,
+        delta=entry.cell.mean - reference.cell.mean if gap is None else gap,
         p=none_if_nan(result.p),
         low=low,
         high=high,

@@ -21,6 +21,9 @@ from bench.stats.two import corrected_t, welch_of
 from bench.tables.cells import Cell
 from bench.tables.compare import Table, compare
 
+MIXED = 2.0
+"""A value of a share above it is in percent, so that one below 1 beside it may be none."""
+
 PLAIN = TableRules()
 QUOTED = " (quoted)"
 MOST_DECIMALS = 6
@@ -159,6 +162,17 @@ def _measure(
     are_shares = is_percent and name not in imported.is_percent and _are_shares(values)
     factor = scale or (100 if are_shares else 1)
     remark = ""
+    small = sorted(value for value in values if 0 < value < 1)
+    if is_percent and scale is None and small and max(values) > MIXED:
+        raise InputError(
+            f"{imported.path}: {called}: {len(small)} values are below 1 ({small[0]:g}) and others up to "
+            f"{max(values):g}: shares and percent mixed? --scale 1 says that all are percent"
+        )
+    if are_shares and scale is None and called == DEFAULT:
+        raise InputError(
+            f"{imported.path}: no metric is named, and all values are 0 to 1: --higher accuracy, if they are that, "
+            "or --lower NAME"
+        )
     if factor == 100:
         metric = replace(metric, unit="%")
         remark = "Values are shares of 1 in the file, and shown times 100."

@@ -54,7 +54,7 @@ def _smallest(gains: Iterable[float]) -> float:
 
 def _bounded(cell: PlannedCell, gain: float) -> float:
     unit = 10.0 ** -(cell.printed.decimals if cell.printed else 0)
-    in_percent = cell.metric.unit == "%"
+    in_percent = cell.metric.unit == "%" or (cell.metric.low, cell.metric.high) == (0, 100)
     if math.isnan(gain):
         return max(unit, MOST) if in_percent else unit
     return max(unit, min(gain / 2, MOST) if in_percent else gain / 2)

@@ -21,7 +21,7 @@ DRAWS = {"subset": "the subset of images", "init": "the initial head", "order": 
 """What runs of one seed share, by the name that ``vary`` has for the draw."""
 
 TEST_NAMES = {
-    "pooled": "paired t-test with one spread for all methods",
+    "pooled": "paired t-test with a pooled spread",
     "paired": "paired t-test",
     "welch": "Welch t-test",
     "permutation": "exact permutation test",

@@ -62,7 +62,8 @@ def _margin(table: Table, judged: Sequence[Verdict]) -> str:
 
 
 def _claimed_margin(table: Table, judged: Sequence[Verdict]) -> str:
-    return f"half of the printed gain of each row, {_range([each.margin for each in judged], _digits(table))}"
+    sizes = _range([each.margin for each in judged], _digits(table))
+    return f"half of the printed gain of each row, at least a printed step and at most a point, {sizes}"
 
 
 def _open(table: Table, verdicts: Iterable[Verdict]) -> Iterator[str]:
@@ -75,7 +76,7 @@ def _open(table: Table, verdicts: Iterable[Verdict]) -> Iterator[str]:
     if seeds:
         clauses.append(f"{_range(seeds)} seeds of ours would tell in {_cells(len(seeds))} if the gaps stayed")
     if never:
-        why = "as the published number is of too few runs itself"
+        why = "as the published number itself is of too few runs (where nobody says how many, of one)"
         clauses.append(f"no number of seeds would in {_cells(never)}, {why}")
     if unknown:
         clauses.append(f"nothing says how much seeds differ in {_cells(unknown)}")
@@ -96,8 +97,9 @@ def _gains(table: Table) -> Iterator[str]:
     turned = "is" if count[REVERSED] == 1 else "are"
     level = f"{100 * (1 - table.plan.rules.alpha):g}"
     yield (
-        f"Claimed gains over the baseline, by the {level} % interval of our difference: {count[IS_THERE]} of "
-        f"{len(judged)} {verb} there, {count[REVERSED]} {turned} reversed, {unsure}; {_order(judged)}."
+        f"Claimed gains over the baseline, by the {level} % interval of our difference, each by itself: "
+        f"{count[IS_THERE]} of {len(judged)} {verb} there, {count[REVERSED]} {turned} reversed, {unsure}; "
+        f"{_order(judged)}."
     )
 
 

@@ -111,7 +111,7 @@ def test_intervals_are_shown_on_request_and_a_page_has_them_in_any_case() -> Non
     assert "[" not in plain
     asked = sheet_of(table, Look(intervals=True))
     assert f"+1.5 [{low}, {high}]" in render_sheet(asked, "text", 100)
-    assert any("95 % interval of each difference by itself, by the Welch t-test" in note for note in asked.notes)
+    assert any("95 % intervals of the differences by the Welch t-test, each by itself" in note for note in asked.notes)
     page = render_sheet(sheet_of(table), "html", 100)
     assert f'title="95 % interval of the difference {interval.low:+.2f} to'.replace("-", "−") in page
     (record,) = [each for each in sheet_of(table).records if each["method"] == "<b>"]

@@ -76,7 +76,11 @@ def test_as_many_seeds_as_it_takes() -> None:
     residual = Residual(1.0, 4.0)
     seeds = seeds_to_tell(1.0, residual, 3, 3)
     assert seeds is not None
-    assert least_difference(Residual(1.0, 2.0 * (seeds - 1)), 3, seeds, seeds) <= 1.0
-    assert least_difference(Residual(1.0, 2.0 * (seeds - 2)), 3, seeds - 1, seeds - 1) > 1.0
+
+    def least(n: int) -> float:
+        beyond = float(t.ppf(0.8, 2 * (n - 1))) * math.sqrt(2 / n)
+        return least_difference(Residual(1.0, 2.0 * (n - 1)), 3, n, n) + beyond
+
+    assert least(seeds) <= 1.0 < least(seeds - 1)
     assert seeds_to_tell(0.0, residual, 3, 3) is None
     assert seeds_to_tell(1e-9, residual, 3, 3) is None

@@ -167,8 +167,8 @@ class TestVerdict:
         assert (found.word, found.seeds_to_decide) == (CANNOT_TELL, None)
         alone = norm.ppf(0.95) * math.sqrt(1 + 0.01 / 12)
         assert (
-            "no number of seeds would decide at that gap, as the published number is of 1 run itself, which alone "
-            f"leaves ± {alone:.2f}" in found.reason
+            "no number of seeds would decide at that gap, as the published number is taken for one of 1 run, which "
+            f"alone leaves ± {alone:.2f}" in found.reason
         )
 
     def test_differs(self) -> None:

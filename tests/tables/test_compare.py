@@ -194,11 +194,11 @@ def test_text_golden() -> None:
         "GTA       ● 76.0 ± 1.0  +5.0‡  ● 85.1 ± 1.0  +5.0‡\n\n"
         "± is the sample standard deviation over n=3 seeds.\n"
         "Signed numbers are differences of means to CE, taken before rounding.\n"
-        "† p ≤ 0.05, ‡ p ≤ 0.01: two-sided Welch t-test against CE, Holm-corrected over\n"
-        "  the 1 comparison within one rate.\n"
+        "† p ≤ 0.05, ‡ p ≤ 0.01: two-sided Welch t-test against CE, one comparison within\n"
+        "  one rate.\n"
         "●: the highest mean within one rate, shared by printed ties.\n"
-        "○: too near to be told from it, which takes 1.7 points (Hsu's comparisons with\n"
-        "  the best at 95 %, one spread for all methods).\n"
+        "○: too near to be told from it, which takes 1.7 points; what has no mark is not\n"
+        "  the best (Hsu, 95 % within one rate, one spread for all).\n"
     )
 
 

@@ -302,7 +302,10 @@ def test_what_is_not_comparable_lends_no_noise(folder: Path) -> None:
 
 def test_the_margin_is_told_and_may_be_declared(folder: Path) -> None:
     (claimed,) = [note for note in sheet(folder).remarks if note.startswith("Margin: ")]
-    assert claimed.startswith("Margin: half of the printed gain of each row, 0.03 to 0.50 points; = lies within it")
+    assert claimed.startswith(
+        "Margin: half of the printed gain of each row, at least a printed step and at most a point, 0.03 to 0.50 "
+        "points; = lies within it"
+    )
     (typed,) = [note for note in sheet(folder, margin="0.5").remarks if note.startswith("Margin: ")]
     assert typed.startswith("Margin: 0.5 points; ")
     assert {record["margin"] for record in sheet(folder, margin="0.5").records} == {None, 0.5}

@@ -148,13 +148,13 @@ class TestMeans:
         assert "of n=5 runs" in told(capsys, LAYOUTS / "mean_std.csv", "--n", "5")
 
     def test_in_columns_of_their_own(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        path = write(folder, "method,A_mean,A_std,B_mean,B_std,n\nx,1.5,0.2,2.5,0.1,4\ny,1.9,0.3,2.4,0.2,3\n")
+        path = write(folder, "method,A_mean,A_std,B_mean,B_std,n\nx,51.5,0.2,52.5,0.1,4\ny,51.9,0.3,52.4,0.2,3\n")
         found = records(capsys, path, "--columns", "dataset=A_mean,B_mean", "--baseline", "x")
         assert [(record["mean"], record["std"], record["n"]) for record in found[2:]] == [
-            ("1.9", "0.3", "3"),
-            ("2.4", "0.2", "3"),
+            ("51.9", "0.3", "3"),
+            ("52.4", "0.2", "3"),
         ]
-        expected = ttest_ind_from_stats(1.9, 0.3, 3, 1.5, 0.2, 4, equal_var=False).pvalue
+        expected = ttest_ind_from_stats(51.9, 0.3, 3, 51.5, 0.2, 4, equal_var=False).pvalue
         assert float(found[2]["p"]) == pytest.approx(expected)
 
     def test_have_no_pairs(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,8 +104,8 @@ class TestGains:
         assert facts(sheet, "Digits / GTA", "15%")["claimed_gain"] == 1.0
         (told,) = [note for note in sheet.remarks if note.startswith("Claimed gains")]
         assert told == (
-            "Claimed gains over the baseline, by the 95 % interval of our difference: 1 of 2 is there, 1 is reversed, "
-            "0 cannot be told; the means are in the order of print in 1 of 2."
+            "Claimed gains over the baseline, by the 95 % interval of our difference, each by itself: 1 of 2 is "
+            "there, 1 is reversed, 0 cannot be told; the means are in the order of print in 1 of 2."
         )
         table = filled(plan, finished)
         gain = table.at((1, 0)).gain

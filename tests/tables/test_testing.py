@@ -112,7 +112,7 @@ def test_too_many_seeds_for_the_exact_test_are_refused() -> None:
 def test_captions_name_the_test(test: str, name: str) -> None:
     table = laid([cell("CE", CE), cell("GTA", GTA)], replace(LAYOUT, test=test))
     said = " ".join(rules(table))
-    assert f"two-sided {name} against CE, Holm-corrected" in said
+    assert f"two-sided {name} against CE, one comparison." in said
     assert "too near to be told from it, which takes" in said
     assert ("Pairs are runs of one seed." in said) == (test == "paired")
 
