@@ -21,7 +21,14 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from bench.stats.across import critical_difference, friedman, mean_ranks, over_datasets, stratified_permutation
+from bench.stats.across import (
+    critical_difference,
+    friedman,
+    mean_ranks,
+    over_datasets,
+    stratified_permutation,
+    stratified_signs,
+)
 from bench.stats.best import least_difference, within
 from bench.stats.family import holm
 from bench.stats.items import mcnemar, paired_bootstrap
@@ -166,6 +173,13 @@ def on_these(spread: float) -> Trial:
     )
 
 
+def signs_on_these(rng: Rng, n: int, ratio: float) -> bool:
+    """The stratified test of signs gives p <= alpha, on datasets whose runs share half of their variance."""
+    pairs = [shared_pair(rng, n, ratio) for _ in range(FEW_DATASETS)]
+    samples = [[(1 + at) * side for at, side in enumerate(sides)] for sides in zip(*pairs, strict=True)]
+    return stratified_signs(*samples, draws=499) <= ALPHA
+
+
 def ranks_apart(rng: Rng, n: int, ratio: float) -> bool:
     """Two mean ranks differ by more than the critical difference."""
     ranks = mean_ranks(mean_scores(rng, n, ratio, RANKED))
@@ -194,6 +208,7 @@ RULES: Sequence[Rule] = (
     Rule(f"bold group: any of {METHODS} equal methods is left out", True, some_left_out, 1000),
     Rule("95 % t-interval misses the mean", True, off_interval),
     Rule(f"stratified permutation, {FEW_DATASETS} datasets (these datasets)", True, on_these(0.0), 1000),
+    Rule(f"stratified signs of pairs, {FEW_DATASETS} datasets (these datasets)", True, signs_on_these, 1000),
     Rule(
         f"Wilcoxon and Holm, any of {RANKED - 1} against a baseline, {DATASETS} datasets (datasets like these)",
         True,

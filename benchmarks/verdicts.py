@@ -21,7 +21,7 @@ import scipy
 
 from bench.stats.pooling import guarded
 from bench.stats.samples import Floats
-from bench.stats.verdict import DIFFERS, SAME, half_width, words
+from bench.stats.verdict import DIFFERS, LEVEL, SAME, half_width, words
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
@@ -66,8 +66,8 @@ SETTINGS = tuple(
 )
 
 
-def made_up(setting: Setting, n: int, papers: int) -> tuple[Floats, Floats]:
-    """Gaps of papers that are true, and the half-widths of their intervals."""
+def made_up(setting: Setting, n: int, papers: int) -> tuple[Floats, Floats, Floats]:
+    """Gaps of papers that are true, and the half-widths of the two intervals that judge them."""
     rng = np.random.default_rng([*setting.name.encode(), setting.runs, n])
     noise, m = np.array(setting.noise), setting.runs
     freedom = n - 1 + m - 1
@@ -77,17 +77,17 @@ def made_up(setting: Setting, n: int, papers: int) -> tuple[Floats, Floats]:
     pooled = np.sqrt((variances * others).sum(1) / max(others.sum(), 1))
     std, known = guarded(np.sqrt(variances[:, 0]), freedom, pooled, others.sum())
     gaps = rng.normal(0, noise[0] * (1 / n + 1 / m) ** 0.5, papers)
-    return gaps, half_width(std, known, n, m)
+    return gaps, half_width(std, known, n, m), half_width(std, known, n, m, level=(1 + LEVEL) / 2)
 
 
 def rates(setting: Setting, n: int, papers: int, margin: float = MARGIN) -> list[str]:
     """``same / differs`` in percent at each gap."""
     if n == setting.runs == len(setting.noise):
         return ["0 / 0"] * len(GAPS)  # nothing says how much seeds differ
-    drawn, half = made_up(setting, n, papers)
+    drawn, half, wider = made_up(setting, n, papers)
     cells = []
     for gap in GAPS:
-        word = words(drawn + gap, half, margin)
+        word = words(drawn + gap, half, wider, margin)
         cells.append(" / ".join(f"{100 * float((word == each).mean()):.1f}" for each in (SAME, DIFFERS)))
     return cells
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from bench.errors import InputError, choose
-from bench.imports.directions import HIGHER, LOWER, Directions, in_suite, is_lower, marked, words, words_of
+from bench.imports.directions import HIGHER, LOWER, NEUTRAL, Directions, in_suite, is_lower, marked, words, words_of
 from bench.imports.numbers import has_failed, is_missing, read_number
 from bench.imports.rows import Rows
 from bench.metrics import Metric
@@ -45,12 +46,6 @@ SETTINGS = words(
     "temperature"
 )
 """Words of columns that tell something about a run, and hold no result."""
-
-NEUTRAL = words(
-    "test val valid validation train dev eval mean avg average macro micro weighted balanced absolute squared root "
-    "cross entropy rate score norm normalized best final last max at k top class"
-)
-"""Words that may stand beside a metric's in the name of a column, so that what is left is a dataset."""
 
 _PREFIX = re.compile(r"^(config|params|metrics|summary|tags)[./]", re.IGNORECASE)
 _SETTING = re.compile(r"^(config|params|tags|system)[./]|^_", re.IGNORECASE)
@@ -256,7 +251,7 @@ class _Header:
         numeric = [at for at in numeric if at not in stds and not _STD.search(self.names[at])]
         if len(runs := [at for at in numeric if _RUN.fullmatch(self.bare[at])]) > 1:
             return [self._run(at) for at in runs]
-        averages = [at for at in numeric if self.bare[at].partition(" ")[0] in AVERAGES and not self._is_metric(at)]
+        averages = [at for at in numeric if self.bare[at] in AVERAGES]
         if "dataset" not in roles and (columns := self._split(numeric)):
             return columns
         metrics = [at for at in numeric if self._is_metric(at)]
@@ -313,12 +308,15 @@ class _Header:
 
     def _std_of(self, at: int) -> int | None:
         """The column of the ± of a column: ``acc_std`` of ``acc`` or ``acc_mean``."""
-        base = _MEAN.sub("", self.names[at]).lower()
-        for place, name in enumerate(self.names):
-            rest = _STD.sub("", name)
-            if place != at and rest != name and rest and rest.lower() == base:
-                return place
-        return None
+        place = self.stds.get(_MEAN.sub("", self.names[at]).lower())
+        return None if place == at else place
+
+    @cached_property
+    def stds(self) -> dict[str, int]:
+        """The columns of ±, by the name of what they are the ± of."""
+        rests = {name: _STD.sub("", name) for name in self.names}
+        named = [(rests[name].lower(), at) for at, name in enumerate(self.names) if rests[name] not in ("", name)]
+        return dict(reversed(named))
 
     def _is_generic(self, at: int) -> bool:
         return self.bare[at] in ("value", *GENERIC, *AVERAGES)

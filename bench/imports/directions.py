@@ -25,6 +25,13 @@ HIGHER = words("acc accuracy top1 top3 top5 top10 f1 miou iou map auc auroc aupr
 LOWER = words("loss losses logloss error errors err nll ece brier mse mae rmse fid perplexity")
 """Of these less is better."""
 
+NEUTRAL = words(
+    "test val valid validation train dev eval mean avg average macro micro weighted balanced absolute squared root "
+    "cross entropy rate score norm normalized best final last max at k top class per pct percent expected calibration "
+    "classification log the of on in overall total"
+)
+"""Words that turn nothing round beside these."""
+
 COUNTED = words("top1 top3 top5 top10")
 """Of which an error may be the rest: ``top1_err`` is an error."""
 
@@ -42,7 +49,7 @@ _TOP = re.compile(r"\btop[-_ ]?(\d+)", re.IGNORECASE)
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _MARKED = re.compile(r"\s*(?:[(\[]\s*)?(?:(↓)|(↑)|(lower|less)|(higher|more))(?:\s+is\s+better)?\s*[)\]]?$", re.I)
 _BRACKETED = re.compile(r"[(\[]\s*(?:lower|less|higher|more)\b|[↓↑]", re.I)
-_REST = re.compile(r"^\s*[-−–]|\b1(\.0)?\s*[-−–]\s*(?!shot)[a-z]|\b(one|1)[ _]minus\b|\b1\s*/", re.I)
+_REST = re.compile(r"^\s*[-−–]|\b\d[\d.]*\s*%?\s*[-−–]\s*(?!shot)[a-z]|\b(one|\d+)[ _]minus\b|\b1\s*/", re.I)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,16 @@ def words_of(name: str) -> set[str]:
     return words | {word.rstrip("0123456789") for word in words if word.rstrip("0123456789") in HIGHER | LOWER}
 
 
+def _is_plain(name: str) -> bool:
+    """Whether every word of a name is known, split at humps or not; a number says nothing."""
+    joined = _TOP.sub(r"top\1", name)
+    for text in (joined.lower(), _HUMP.sub(" ", joined).lower()):
+        words = {word for word in re.split(r"[^a-z0-9]+", text) if word and not word.isdigit()} - {"shot"}
+        if all({word, word.rstrip("0123456789")} & (HIGHER | LOWER | NEUTRAL) for word in words):
+            return True
+    return False
+
+
 def in_suite(name: str, metrics: Mapping[str, Metric] = METRICS) -> Metric | None:
     """The metric of the suite or of a plug-in that has a name, a title or a heading; None where there is none."""
     small = name.lower()
@@ -106,7 +123,7 @@ def is_lower(name: str, metrics: Mapping[str, Metric] = METRICS) -> bool | None:
     if metric := in_suite(name, metrics):
         return metric.lower
     words = words_of(name)
-    if words & TURNING or _REST.search(_TOP.sub(r"top\1", name)):
+    if words & TURNING or not _is_plain(name) or _REST.search(_TOP.sub(r"top\1", name)):
         return None
     lower, higher = words & LOWER, words & HIGHER
     if lower and not higher - COUNTED:

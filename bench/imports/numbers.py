@@ -12,7 +12,7 @@ FAILED = ("failed", "diverged", "crashed", "error", "oom", "killed")
 
 _NUMBER = r"[+\-−]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _PLAIN = re.compile(_NUMBER, re.ASCII)
-_SPREAD = re.compile(rf"({_NUMBER})\s*%?\s*(?:(?:±|\+/?-|\\pm)\s*(\d*\.?\d+)|\((\d*\.?\d+)\))\s*%?", re.ASCII)
+_SPREAD = re.compile(rf"({_NUMBER})\s*%?\s*(?:(?:±|\+/?-|\\pm)\s*(\d*\.?\d+)|\((\d*\.\d+)\))\s*%?", re.ASCII)
 _THOUSANDS = re.compile(r"[+\-−]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", re.ASCII)
 _COMMA = re.compile(r"(?<=\d),(?=\d)|(?<![\d,]),(?=\d)")
 

@@ -11,13 +11,13 @@ from bench.spec import percent
 def rate_labels(column: str, texts: Collection[str], commas: bool = False) -> dict[str, str]:
     """The label of each text of a column of rates.
 
-    Numbers are percent, ``15`` and ``15%`` alike; of a column of fractions they are shares where all are up to 1, of a
-    column of shots they are ``4-shot``. Words such as ``full``, ``1-shot`` or ``1000 examples`` stay as they are. Empty
-    is the label of a number that is none of these.
+    Numbers are percent, ``15`` and ``15%`` alike. Where all are up to 1, and 1 is among them or the column is one
+    of fractions, they are shares. Of a column of shots they are ``4-shot``. Words such as ``full``, ``1-shot`` or
+    ``1000 examples`` stay as they are. Empty is the label of a number that is none of these.
     """
     numbers = {text: read_number(text, commas) for text in texts if text}
     values = [number.value for number in numbers.values() if number and not number.is_percent]
-    is_share = "fraction" in column.lower() and bool(values) and max(values) <= 1
+    is_share = ("fraction" in column.lower() or 1.0 in values) and bool(values) and max(values) <= 1
     is_shots = "shot" in column.lower()
     labels = {"": ""}
     for text, number in numbers.items():

@@ -64,6 +64,7 @@ class _Gatherer:
         self.percent: set[str] = set()
         self.has_unused_std = False
         self.missing, self.crashed, self.going = list[int](), list[int](), list[int]()
+        self.seedless = list[int]()
         self.axes = [axis for axis in AXES if axis in self.roles]
         self.rates: Mapping[str, str] = {}
         if "rate" in self.roles:
@@ -78,7 +79,7 @@ class _Gatherer:
         labels = [self.roles[axis] for axis in self.axes]
         at = [*labels, *([self.roles["metric"]] if "metric" in self.roles else [])]
         pick = itemgetter(*at) if len(at) > 1 else partial(_texts, at)
-        pick_seed = partial(_texts, self.seeded)
+        pick_seed = partial(_seeds, self.seeded)
         is_plain = not (self.is_summed or self.states or "quoted" in self.roles)
         for column in self.columns.values:
             by_key: dict[tuple[str, ...], Gathered | None] = {}
@@ -117,6 +118,9 @@ class _Gatherer:
             yield f"{_count(self.crashed, 'run')} marked as failed with a value, which counts ({places})"
         if self.going:
             yield f"{_count(self.going, 'run')} not finished, and left out ({_places(self.rows, self.going)})"
+        if self.seedless:
+            places = _places(self.rows, self.seedless)
+            yield f"{_count(self.seedless, 'row')} without a seed, and taken for published ({places})"
         if self.has_unused_std:
             yield "a deviation beside a single run is not used"
 
@@ -167,6 +171,8 @@ class _Gatherer:
                 self.percent.add(cell.metric)
             if state in _ENDED:
                 self.crashed += [] if row in self.crashed[-1:] else [row]
+            if is_quoted and "quoted" not in self.roles:
+                self.seedless += [] if row in self.seedless[-1:] else [row]
             self._add_number(cell, row, fields, seed, column, number, is_quoted)
 
     def _add_number(
@@ -248,6 +254,11 @@ def _same(seed: Seed, _: Sequence[str]) -> Seed:
 
 def _texts(places: Sequence[int], fields: Sequence[str]) -> Seed:
     return tuple([fields[at].strip() for at in places])
+
+
+def _seeds(places: Sequence[int], fields: Sequence[str]) -> Seed:
+    """As ``_texts``; a whole number is the same seed however it is written: 0, 0.0 and 00."""
+    return tuple([str(int(whole[1])) if (whole := WHOLE.fullmatch(text)) else text for text in _texts(places, fields)])
 
 
 def _ignored(columns: Columns) -> Iterator[str]:

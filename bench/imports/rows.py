@@ -22,6 +22,10 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 JSON, JSON_LINES = (".json",), (".jsonl", ".ndjson")
 
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_POINT = re.compile(r"[+-]?\d+\.\d+\s*%?", re.ASCII)
+_LOOK_AT = 500
+"""Rows in which a decimal point is looked for: beside one, a comma is none."""
+
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -109,7 +113,8 @@ def _csv_rows(path: Path, text: str, separator: str) -> Rows:
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num + skipped}: it is not CSV: {error}") from None
     names = tuple(" ".join(name.split()) for name in header)
-    return Rows(path, names, fields, starts, commas=separator != ",")
+    has_points = any(_POINT.fullmatch(text.strip()) for row in fields[:_LOOK_AT] for text in row)
+    return Rows(path, names, fields, starts, commas=separator != "," and not has_points)
 
 
 def _fields(path: Path, header: Sequence[str], reader: Any, skipped: int) -> tuple[list[list[str]], list[int]]:

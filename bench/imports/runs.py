@@ -138,6 +138,8 @@ def folds_of(rows: Rows, columns: Columns, reading: Reading) -> int:
         return reading.folds
     at = columns.roles["fold"]
     count = len({row[at].strip() for row in rows.fields} - {""})
+    if reading.folds and count > reading.folds:
+        raise InputError(f"--folds {reading.folds}: {rows.header[at]} has {count} folds")
     if reading.folds:
         return reading.folds
     if count < 2:

@@ -263,7 +263,7 @@ def _entry(entry: Entry, caption: Caption, look: Look) -> Shown:
         delta=_difference(entry, look.intervals),
         hover=_hover(entry, caption.table.plan.rules.alpha),
         mark=caption.dagger(entry),
-        count="" if entry.is_average else caption.count(entry),
+        count="" if entry.is_average and entry.cell.stated else caption.count(entry),
         sign=sign_of(entry.verdict, decimals) if entry.verdict else "",
         look=mark,
     )

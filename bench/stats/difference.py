@@ -96,7 +96,7 @@ def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Mean
     correlated variances: differences to one baseline share its noise. Two guards keep the level where the methods are
     not equally noisy: a method whose own variance is above the mean is tested by its own, as in the paired t-test, and
     none has more than ``BORROWED`` times its own degrees of freedom. From ``ENOUGH`` pairs on each is tested by its
-    own.
+    own, and so is one that can borrow nothing, as of two seeds.
 
     Args:
         differences: (methods, seeds), nan where a method or the baseline lacks the seed.
@@ -119,9 +119,10 @@ def pooled_estimates(differences: ArrayLike, rounding: float = 0.0) -> list[Mean
     if pooled <= rounding**2:
         return apart
     for place, at in enumerate(tested):
-        if variances[place] <= pooled and counts[place] < ENOUGH:
-            gap = float(np.nanmean(table[at]))
-            apart[at] = MeanDifference(gap, math.sqrt(pooled / counts[place]), _borrowed(freedom, counts[place] - 1.0))
+        borrowed = _borrowed(freedom, counts[place] - 1.0)
+        is_few = 2 < counts[place] < ENOUGH and borrowed > counts[place] - 1.0
+        if is_few and variances[place] <= pooled:
+            apart[at] = MeanDifference(float(np.nanmean(table[at])), math.sqrt(pooled / counts[place]), borrowed)
     return apart
 
 

@@ -157,8 +157,11 @@ def superiority(a: ArrayLike, b: ArrayLike, *, paired: bool = False, sign: int =
     """
     if not np.size(a) or not np.size(b):
         raise ValueError("it takes a value on each side")
-    gaps = _differences(a, b) if paired else np.subtract.outer(checked(a), checked(b))
-    return float((np.sign(sign * gaps) + 1).mean() / 2)
+    if paired:
+        return float((np.sign(sign * _differences(a, b)) + 1).mean() / 2)
+    first, second = sign * checked(a), np.sort(sign * checked(b))
+    below, upto = (np.searchsorted(second, first, side=side) for side in ("left", "right"))
+    return float((below + upto).mean() / (2 * second.size))
 
 
 def subset_sums(values: Floats) -> list[Floats]:

@@ -1,9 +1,10 @@
 """What the difference between a published number and ours means: the same, different, or more than can be told.
 
 The question is one of equivalence: is the gap between the two procedures smaller than a margin that is set before? An
-interval around the gap that is seen answers it (two one-sided tests at 5 % each are a 90 % interval; Schuirmann, 1987):
-it lies within the margin, wholly beyond it, or neither. So few runs and loud ones make for ``cannot tell``, never for
-``same``, and each of the other two words is wrong in at most 5 % of cells.
+interval around the gap that is seen answers it. It is the same where the 90 % interval lies within the margin (two
+one-sided tests at 5 % each; Schuirmann, 1987), and differs where the 95 % interval lies wholly beyond it, which it may
+on either side. So few runs and loud ones make for ``cannot tell``, never for ``same``, and each of the other two words
+is wrong in at most 5 % of cells.
 
 Three things move a number although nothing is wrong: the seeds, the rounding of what is printed, and the test images.
 
@@ -37,7 +38,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.rules import MOST_SEEDS
-from bench.stats.pooling import UNKNOWN, Spread, guarded, pooled
+from bench.stats.pooling import FEW, UNKNOWN, Spread, guarded, pooled
 from bench.stats.samples import Floats, Summary, check_share
 
 SAME = "same"
@@ -172,7 +173,8 @@ def judge(
     if math.isnan(half):
         unknown = "one seed here and no ± printed, here or in another cell: how much seeds differ is not known"
         return Verdict(CANNOT_TELL, f"off by {abs(gap):.{claimed.decimals + 1}f}; {unknown}", gap, margin=margin)
-    word, seeds, clause = str(words(gap, half, margin)), None, ""
+    wider = float(half_width(spread.std, spread.freedom, ours.n, claimed.runs, unit=claimed.unit, level=_wider(level)))
+    word, seeds, clause = str(words(gap, half, wider, margin)), None, ""
     if word == DIFFERS:
         clause = _images_clause(gap, margin, spread, ours.n, claimed, images, variance, level)
     elif word == CANNOT_TELL:
@@ -187,13 +189,22 @@ def of_runs(ours: Summary, claimed: Claimed) -> Spread:
     return pooled([ours.std, claimed.std], [ours.n - 1, claimed.runs - 1])
 
 
-def words(gap: ArrayLike, half: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
-    """``SAME``, ``DIFFERS`` or ``CANNOT_TELL`` of gaps with the half-widths of their intervals; all may be arrays.
+def words(gap: ArrayLike, half: ArrayLike, wider: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
+    """``SAME``, ``DIFFERS`` or ``CANNOT_TELL`` of gaps; all may be arrays.
 
-    A half-width of nan is one that nobody knows: then nothing can be told.
+    Args:
+        gap: ours less the published number.
+        half: half-widths of the intervals by which it is the same; nan is one that nobody knows.
+        wider: likewise of those by which it differs.
+        margin: what is no difference.
     """
-    gap, half, margin = (np.asarray(each, dtype=np.float64) for each in (gap, half, margin))
-    return np.select([np.abs(gap) + half <= margin, np.abs(gap) - half > margin], [SAME, DIFFERS], CANNOT_TELL)
+    gap, half, wider, margin = (np.asarray(each, dtype=np.float64) for each in (gap, half, wider, margin))
+    return np.select([np.abs(gap) + half <= margin, np.abs(gap) - wider > margin], [SAME, DIFFERS], CANNOT_TELL)
+
+
+def _wider(level: float) -> float:
+    """The level of the interval by which a gap differs: it may lie beyond the margin on either side."""
+    return (1 + level) / 2
 
 
 def half_width(
@@ -242,16 +253,21 @@ def seeds_to_decide(
     Args:
         gap: as it is seen.
         margin: what is no difference.
-        spread: by which it was judged; each further seed adds a degree of freedom.
+        spread: by which it was judged; its deviation is taken as true, and the degrees of freedom are those that a cell
+            of so many seeds is judged by.
         n: the seeds that there are.
         claimed: the published number, of which there will be no further runs.
         level: coverage of the interval.
     """
 
     def is_told(seeds: int) -> bool:
-        freedom = spread.freedom + seeds - n
-        half = half_width(spread.std, freedom, seeds, claimed.runs, unit=claimed.unit, level=level)
-        return bool(words(gap, half, margin) != CANNOT_TELL)
+        alone = seeds - 1 + (0 if math.isnan(claimed.std) else claimed.runs - 1)
+        freedom = alone if alone > FEW else spread.freedom
+        half, wider = (
+            half_width(spread.std, freedom, seeds, claimed.runs, unit=claimed.unit, level=each)
+            for each in (level, _wider(level))
+        )
+        return bool(words(gap, half, wider, margin) != CANNOT_TELL)
 
     more = range(n + 1, MOST_SEEDS + 1)
     place = bisect_left(more, True, key=is_told)
@@ -289,13 +305,13 @@ def _images_clause(
     if math.isnan(variance):
         return ""
     widest = half_width(
-        spread.std, spread.freedom, n, claimed.runs, unit=claimed.unit, test_variance=variance, level=level
+        spread.std, spread.freedom, n, claimed.runs, unit=claimed.unit, test_variance=variance, level=_wider(level)
     )
     alone = float(half_width(0.0, _KNOWN, _KNOWN, _KNOWN, test_variance=variance, level=level))
     which = f"another {images.count} test images"
     if images.others is not None:
         which = f"the choice of {images.count} test images here and {images.others} there"
-    if words(gap, widest, margin) == DIFFERS:
+    if words(gap, widest, widest, margin) == DIFFERS:
         return f", and is beyond what {which} could make up (± {alone:.{claimed.decimals + 1}f})"
     return f"; {which} could make up ± {alone:.{claimed.decimals + 1}f} of it"
 

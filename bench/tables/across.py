@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -114,7 +114,7 @@ def _on_these(where: Key, group: Rivals, baseline: str, alpha: float, paired: bo
     reasons = [_out_of_reach([*sides.values()], paired, alpha, len(samples)) for sides in samples.values()]
     note = reasons[0] if all(reasons) else ""
     compared = tuple(
-        _compared(group, method, baseline, [*sides], p, float(p_holm))
+        _compared(group, method, baseline, [*sides], p, float(p_holm), _gaps(sides.values()))
         for (method, sides), p, p_holm in zip(samples.items(), p_values, holm(p_values), strict=True)
     )
     notes = "; ".join(filter(None, (note, left_out)))
@@ -159,15 +159,32 @@ def _on_like_these(where: Key, group: Rivals, baseline: str, alpha: float) -> Cl
     return Claim(LIKE_THESE, where, baseline, compared, tests.friedman, notes, test=RANKED)
 
 
-def _compared(group: Rivals, method: str, baseline: str, names: Sequence[str], p: float, p_holm: float) -> Compared:
-    """A method of a claim, with its mean gap and how often it is better, worse or alike as printed."""
+def _gaps(sides: Iterable[tuple[Sequence[float], Sequence[float]]]) -> list[tuple[float, float]]:
+    """The means of what is tested, of pairs over the seeds that both have."""
+    return [(mean_std(ours)[0], mean_std(theirs)[0]) for ours, theirs in sides]
+
+
+def _compared(
+    group: Rivals,
+    method: str,
+    baseline: str,
+    names: Sequence[str],
+    p: float,
+    p_holm: float,
+    means: Sequence[tuple[float, float]] = (),
+) -> Compared:
+    """A method of a claim, with its mean gap and how often it is better, worse or alike as printed.
+
+    ``means`` of the method and the baseline on each dataset are those of the cells by default.
+    """
     cells, base = group[method], group[baseline]
-    gap = float(np.mean([cells[name][1].mean - base[name][1].mean for name in names]))
-    signs = [_better(*cells[name], base[name][1]) for name in names]
+    means = means or [(cells[name][1].mean, base[name][1].mean) for name in names]
+    gap = float(np.mean([ours - theirs for ours, theirs in means]))
+    signs = [_better(cells[name][0], *sides) for name, sides in zip(names, means, strict=True)]
     return Compared(method, gap, len(names), p, p_holm, signs.count(1), signs.count(0), signs.count(-1))
 
 
-def _better(planned: PlannedCell, cell: Cell, base: Cell) -> int:
-    """1 where a cell is better than the baseline, -1 where it is worse, 0 where they print alike."""
-    first, second = (float(fixed(side.mean, planned.decimals)) for side in (cell, base))
+def _better(planned: PlannedCell, mean: float, base_mean: float) -> int:
+    """1 where a mean is better than the baseline's, -1 where it is worse, 0 where they print alike."""
+    first, second = (float(fixed(each, planned.decimals)) for each in (mean, base_mean))
     return planned.metric.sign * ((first > second) - (first < second))

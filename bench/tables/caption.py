@@ -23,7 +23,8 @@ class Caption:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        counts = Counter(entry.n for entry in table.finished if entry.cell.has_n)
+        complete = [entry.n for entry in table.finished if entry.cell.has_n and entry.n >= entry.cell.planned]
+        counts = Counter(complete or [entry.n for entry in table.finished if entry.cell.has_n])
         self.usual = max(counts, key=lambda n: (counts[n], n), default=0)
         reasons = (entry.cell.reason for _, entry in table.places() if entry.cell.reason)
         self.footnotes = tuple(dict.fromkeys(reasons))

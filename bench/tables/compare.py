@@ -232,11 +232,7 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
     if not cells:
         return None
     sign = entries[contest.places[0]].planned.metric.sign
-    best = max(cells, key=lambda place: sign * cells[place].mean)
-    apart = [place for place, base in contest.pairs if base == best and entries[place].significant]
-    if entries[best].significant:
-        apart += [base for place, base in contest.pairs if place == best]
-    group = group_of(contest, cells, sign, plan.rules, apart)
+    group = group_of(contest, cells, sign, plan.rules)
     for place in cells:
         is_near = entries[place].rank == 1 or (group is not None and place in group.places)
         entries[place] = replace(entries[place], near=is_near)

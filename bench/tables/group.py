@@ -42,9 +42,7 @@ class BestGroup:
         return len(self.places) == self.compared
 
 
-def group_of(
-    contest: Contest, cells: Mapping[Place, Cell], sign: int, rules: TableRules, apart: Sequence[Place] = ()
-) -> BestGroup | None:
+def group_of(contest: Contest, cells: Mapping[Place, Cell], sign: int, rules: TableRules) -> BestGroup | None:
     """The group of the best of a contest; None where fewer than two cells have a mean, or no spread is known.
 
     Args:
@@ -53,7 +51,6 @@ def group_of(
         sign: 1 where more is better, -1 where less is.
         rules: of the table: where its test is one of pairs, seeds are blocks as far as all cells have the same; its
             alpha is the chance that whatever is best in truth is left out.
-        apart: cells that the table's own test tells from the best; they and what lies below them are left out.
     """
     places = [place for place in contest.places if place in cells]
     if len(places) < 2:
@@ -74,8 +71,7 @@ def group_of(
     near = [place for place, least in leasts.items() if means[best] - means[place] < least]
     # nothing that is left out lies above what is marked, whatever the seeds of each
     lowest = min((means[place] for place in near), default=means[best])
-    ceiling = max((means[place] for place in apart if place in means), default=-math.inf)
-    marked = frozenset(place for place in places if means[place] >= lowest and means[place] > ceiling)
+    marked = frozenset(place for place in places if means[place] >= lowest)
     rivals = {base for place, base in contest.pairs if place == best and base in means} or set(leasts)
     gap = means[best] - max(means[place] for place in rivals)
     n = min(cells[place].n for place in places)

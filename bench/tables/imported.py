@@ -163,7 +163,7 @@ def _measure(
     factor = scale or (100 if are_shares else 1)
     remark = ""
     small = sorted(value for value in values if 0 < value < 1)
-    if is_percent and scale is None and small and max(values) > MIXED:
+    if (is_percent or name in imported.is_percent) and scale is None and small and max(values) > MIXED:
         raise InputError(
             f"{imported.path}: {called}: {len(small)} values are below 1 ({small[0]:g}) and others up to "
             f"{max(values):g}: shares and percent mixed? --scale 1 says that all are percent"

@@ -57,7 +57,8 @@ def _margin(table: Table, judged: Sequence[Verdict]) -> str:
     margin = f"{declared:g}" if declared is not None else _claimed_margin(table, judged)
     if all(entry.planned.metric.unit == "%" for _, entry in table.places() if entry.verdict is not None):
         margin += " points" if margin != "1" else " point"
-    rule = f"= lies within it and ≠ beyond it by the {100 * LEVEL:g} % interval of the gap"
+    wider = f"{50 * (1 + LEVEL):g} %"
+    rule = f"= lies within it by the {100 * LEVEL:g} % interval of the gap, ≠ beyond it by the {wider} one"
     return f"Margin: {margin}; {rule}, each wrong in about {50 * (1 - LEVEL):g} % of cells at most."
 
 

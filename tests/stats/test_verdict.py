@@ -107,8 +107,8 @@ class TestErrors:
         ours, theirs = rng.normal(84 + gap, 1, (TABLES, n)), rng.normal(84, 1, (TABLES, m))
         squares = (n - 1) * ours.var(1, ddof=1) + ((m - 1) * theirs.var(1, ddof=1) if m > 1 else 0)
         freedom = n - 1 + m - 1
-        half = half_width(np.sqrt(squares / freedom), freedom, n, m)
-        word = words(ours.mean(1) - theirs.mean(1), half, margin)
+        half, wider = (half_width(np.sqrt(squares / freedom), freedom, n, m, level=level) for level in (0.9, 0.95))
+        word = words(ours.mean(1) - theirs.mean(1), half, wider, margin)
         return {each: float((word == each).mean()) for each in (SAME, DIFFERS)}
 
     @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -161,6 +161,22 @@ class TestVerdict:
         halves = [float(half_width(1.0, 11 + k - 3, k, 10, unit=0.1)) for k in (seeds - 1, seeds)]
         assert halves[1] <= 1.0 - 0.3 < halves[0]
         assert seeds_to_decide(-0.3, 1.0, Spread(1.0, 11), 3, claimed) == seeds
+
+    def test_that_many_seeds_do_decide(self) -> None:
+        """A cell of three borrows the table's noise; from four on it is judged by its own, as wide as it is now."""
+        claimed, table = Claimed(80.0, runs=5, decimals=1), Spread(0.6, 48)
+        for mean in (80.4, 81.6):
+            seeds = judge(Summary(mean, 0.6, 3), claimed, 1.0, table=table).seeds_to_decide
+            assert seeds is not None
+            assert judge(Summary(mean, 0.6, seeds), claimed, 1.0, table=table).word != CANNOT_TELL
+            assert judge(Summary(mean, 0.6, seeds - 1), claimed, 1.0, table=table).word == CANNOT_TELL
+
+    @pytest.mark.parametrize("margin", [0.05, 0.2, 0.5])
+    @pytest.mark.parametrize("n", [3, 5, 10])
+    def test_a_small_margin_makes_no_more_differences(self, n: int, margin: float) -> None:
+        """A gap of zero may lie beyond a small margin on either side."""
+        for gap in (0.0, margin):
+            assert TestErrors.found(n, gap, margin=margin)[DIFFERS] < 0.06
 
     def test_or_that_none_would_and_why(self) -> None:
         found = judge(OURS, Claimed(84.3, decimals=1), 1.0)

@@ -152,7 +152,7 @@ def test_an_average_is_over_the_other_columns_of_the_row_once_all_are_there(plan
     assert shown(sheet, "quoted", 2).value == "n/a [1]"
     *_, last = plan.cells[0][1].candidates[0].runs
     del finished[last.id]
-    assert plain(shown(ours(plan, finished), "ce", 2)) == "85.4 ± 0.5 ≠"  # of the seeds that both columns have
+    assert plain(shown(ours(plan, finished), "ce", 2)) == "85.4 ± 0.5 n=2/3 ≠"  # of the seeds that both columns have
     for spec in plan.cells[0][1].candidates[0].runs:
         finished.pop(spec.id, None)
     assert shown(ours(plan, finished), "ce", 2).value == MISSING

@@ -1,4 +1,4 @@
-"""Where a method lacks seeds that its baseline has, pairs are of the seeds that both have, and so is what is printed."""
+"""Where a method lacks seeds that its baseline has, what is printed is of the seeds that both have, as the test is."""
 
 from __future__ import annotations
 
