@@ -46,7 +46,7 @@ def test_a_seed_is_the_same_however_it_is_written(here: Path, capsys: pytest.Cap
     )
     status, out, err = imported(twice, capsys)
     assert (status, out) == (2, "")
-    assert "a second value of a, X, seed 0" in err
+    assert "a second value of X, a, seed 0" in err
     pairs = "method,dataset,seed,acc\n" + "".join(
         f"a,X,{seed},{70 + seed}\nb,X,{seed}.0,{72 + seed}\n" for seed in range(3)
     )
