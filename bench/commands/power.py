@@ -147,6 +147,7 @@ def print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
     )
     if more:
         print(more)
+    print("Whoever tests again after every few seeds finds more than there is: decide on the seeds once.")
 
 
 def _counts(contrast: Contrast, test: str) -> str:
