@@ -73,7 +73,7 @@ def guarded(
         np.asarray(each, dtype=np.float64) for each in (own_std, own_df, pooled_std, pooled_df)
     )
     has_own, has_pooled = own_df > 0, pooled_df > 0
-    is_calm = ~has_own | (own_std <= pooled_std)
+    is_calm = ~has_own | (own_std <= pooled_std * (1 + 1e-9))  # what rounding alone makes larger is not louder
     borrows = has_pooled & is_calm & ((own_df <= FEW) | (own_std == 0))
     most = np.select([own_df < 1, own_df < 2], MOST_BORROWED, default=math.inf)
     std = np.where(borrows, pooled_std, np.where(has_own, own_std, math.nan))

@@ -233,10 +233,16 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
         return None
     sign = entries[contest.places[0]].planned.metric.sign
     group = group_of(contest, cells, sign, plan.rules)
+    marked = {_as_printed(entries[place]) for place in (group.places if group else ())}
     for place in cells:
-        is_near = entries[place].rank == 1 or (group is not None and place in group.places)
+        # what prints like a marked one is marked, too: nobody could see why it is not
+        is_near = entries[place].rank == 1 or _as_printed(entries[place]) in marked
         entries[place] = replace(entries[place], near=is_near)
     return group
+
+
+def _as_printed(entry: Entry) -> str:
+    return fixed(entry.cell.mean, entry.planned.decimals)
 
 
 def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> list[Place]:

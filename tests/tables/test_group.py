@@ -86,6 +86,16 @@ def test_pairs_are_compared_with_the_best_by_their_differences() -> None:
     assert table.groups[0].least[0] == pytest.approx(least_difference(residual, 3, 3, 3))
 
 
+def test_what_prints_like_a_marked_one_is_marked() -> None:
+    """Of 79.24 and 79.16, which both print as 79.2, the first alone is within the distance."""
+    spread = [measured(name, around(mean, 0.1, 3)) for name, mean in (("a", 79.40), ("b", 79.24), ("c", 79.16))]
+    table = laid(spread, LAYOUT)
+    (group,) = table.groups
+    assert 0.16 < group.least[0] < 0.24
+    assert near(table) == {"a": True, "b": True, "c": True}
+    assert near(laid(spread, replace(LAYOUT, decimals=2))) == {"a": True, "b": True, "c": False}
+
+
 def test_one_seed_is_judged_by_the_spread_of_the_others() -> None:
     cells = [measured("best", around(90.0, 1.0, 3)), measured("alone", [89.5]), measured("far", [70.0])]
     assert near(laid(cells, LAYOUT)) == {"best": True, "alone": True, "far": False}
