@@ -9,9 +9,6 @@ same numbers. It takes a few minutes on one core.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy
 
 from bench.papers.attainable import POPULATION, SAMPLE, deviation_is_attainable, rounded, totals
 from bench.papers.audit import audit_tables
@@ -27,8 +23,8 @@ from bench.papers.findings import FINDING, Finding
 from bench.papers.loose import read_loose
 from bench.papers.typed import Typed, TypedSamples
 from bench.registry import Registry
+from benchmarks.page import machine, measure
 
-PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- audit power: begin -->", "<!-- audit power: end -->"
 REPLICATES = 200
 IMAGES = (3669, 5794, 8041, 3333, 8580, 10000, 4000, 6149)
@@ -334,37 +330,13 @@ def measured(share: float = 1.0) -> str:
         lines.append(f"| {fault.name} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     lines += ["", *reach(5 * replicates)]
-    seconds = time.process_time() - started
     summary = (
         f"Above: tables of {replicates} in which it is found; the first row counts false alarms. Below: of "
         f"{5 * replicates:,} drawn from 0.1 to 0.6 beside a mean that can be. "
-        f"`python benchmarks/audit_power.py`, {seconds:.0f} s of one core of {processor()}; Python "
-        f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}."
+        f"`python benchmarks/audit_power.py`, {machine(time.process_time() - started)}"
     )
     return "\n".join([*lines, "", summary])
 
 
-def processor() -> str:
-    """What this machine calls its processor, with the number of cores."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
-
-
-def main() -> None:
-    """Measure, and write the table into the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the replicates; below 1 only prints")
-    options = parser.parse_args()
-    table = measured(options.share)
-    if options.share < 1:
-        print(table.splitlines()[-1])
-        return
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, measured, BEGIN, END)

@@ -12,16 +12,12 @@ of it prints rough ones in less than a minute.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
 from scipy.special import digamma, polygamma
 from scipy.stats import t as student
@@ -31,9 +27,8 @@ from bench.stats.difference import pooled_estimates
 from bench.stats.family import holm
 from bench.stats.samples import Floats, summary
 from bench.stats.two import paired_permutation, paired_t, welch
-from benchmarks.false_positives import processor
+from benchmarks.page import machine, measure
 
-PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- designs: begin -->", "<!-- designs: end -->"
 ALPHA = 0.05
 METHODS, BETTER = 6, 2.0
@@ -224,12 +219,10 @@ def measured(share: float = 1.0) -> str:
     """The tables as Markdown, with the command and the machine; ``share`` of the replicates of each."""
     started = time.process_time()
     level, strength, best = level_table(share), power_table(share), group_table(share)
-    seconds = time.process_time() - started
     command = (
         f"Percent of {REPLICATES:,} columns a number ({REPLICATES // 2:,} for power), so 5 % has a standard error of "
         "0.5, and the worst of five numbers at 5 % is 5.6 on average. "
-        f"`python -m benchmarks.designs`, {seconds:.0f} s of one core of {processor()}; Python "
-        f"{platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}."
+        f"`python -m benchmarks.designs`, {machine(time.process_time() - started)}"
     )
     return "\n".join(
         [
@@ -250,20 +243,5 @@ def measured(share: float = 1.0) -> str:
     )
 
 
-def main() -> None:
-    """Measure, and write the tables into the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the replicates; below 1 only prints")
-    options = parser.parse_args()
-    tables = measured(options.share)
-    if options.share < 1:
-        print(tables.splitlines()[-1])
-        return
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, measured, BEGIN, END)

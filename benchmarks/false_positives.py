@@ -9,16 +9,11 @@ numbers. It takes about a minute on one core.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from bench.stats.across import (
@@ -34,8 +29,8 @@ from bench.stats.family import holm
 from bench.stats.items import mcnemar, paired_bootstrap
 from bench.stats.samples import Floats, summary, t_interval
 from bench.stats.two import paired_permutation, paired_t, permutation, welch
+from benchmarks.page import machine, measure
 
-PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 ALPHA = 0.05
 SEEDS = (3, 5, 10)
@@ -275,37 +270,13 @@ def measured(share: float = 1.0) -> str:
                 rates = [f"{rate(rule, n, noise, count):.1f}" for noise, n in settings]
                 lines.append(f"| {rule.name} | {' | '.join(rates)} |")
                 print(lines[-1], flush=True)
-    seconds = time.process_time() - started
     told = (
         f"Percent of {min(r.replicates for r in RULES):,} to {max(r.replicates for r in RULES):,} made-up results; the "
         "standard error of 5 % is 0.3 to 0.7 for the offered tests. `python benchmarks/false_positives.py`, "
-        f"{seconds:.0f} s of one core of {processor()}; Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"SciPy {scipy.__version__}."
+        f"{machine(time.process_time() - started)}"
     )
     return "\n".join([*lines, "", told])
 
 
-def processor() -> str:
-    """What this machine calls its processor, with the number of cores."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
-
-
-def main() -> None:
-    """Measure, and write the table into the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the replicates; below 1 only prints")
-    options = parser.parse_args()
-    table = measured(options.share)
-    if options.share < 1:
-        print(table.splitlines()[-1])
-        return
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, measured, BEGIN, END)

@@ -9,21 +9,16 @@ the same numbers. It takes some seconds on one core.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import scipy
 
 from bench.stats.pooling import guarded
 from bench.stats.samples import Floats
 from bench.stats.verdict import DIFFERS, LEVEL, SAME, half_width, words
+from benchmarks.page import machine, share_parser, write
 
-PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- verdicts: begin -->", "<!-- verdicts: end -->"
 SEEDS = (1, 2, 3, 5, 10)
 GAPS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
@@ -108,33 +103,22 @@ def measured(share: float = 1.0, margin: float = MARGIN) -> str:
     told = (
         f"Percent of {papers:,} made-up papers in which the verdict is *same* / *differs*; the rest cannot be told. "
         f"Gaps are in standard deviations of a run of a cell that is not noisy; the margin is {margin:g}. The standard "
-        f"error of 5 % is 0.1. `python benchmarks/verdicts.py`, {time.process_time() - started:.0f} s of one core of "
-        f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}."
+        f"error of 5 % is 0.1. `python benchmarks/verdicts.py`, "
+        f"{machine(time.process_time() - started)}"
     )
     return "\n".join([*lines, "", told])
 
 
-def processor() -> str:
-    """What this machine calls its processor, with the number of cores."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
-
-
 def main() -> None:
     """Measure, and write the table into the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the papers; below 1 only prints")
+    parser = share_parser(__doc__)
     parser.add_argument("--margin", type=float, default=MARGIN, metavar="M", help="another one is only printed")
     options = parser.parse_args()
     table = measured(options.share, options.margin)
     if options.share < 1 or options.margin != MARGIN:
         print(table.splitlines()[-1])
         return
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
-    print(f"written: {PAGE}")
+    write(BEGIN, END, table)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The group of the best: by how much a method must lie below the best mean to be told from it.
 
 Hsu's multiple comparisons with the best (Hsu, 1984; 1996, chapter 4): with one spread for all methods, whatever is best
-in truth lies within ``least_difference`` of the best mean in 1 - alpha of all tables. So what lies further below is
+in truth lies within ``least_difference`` of the best mean in 1 - alpha of all contests. So what lies further below is
 not the best, and of what lies nearer nobody can tell. A method does not stay for being noisy, as the spread is that of
 all; and the group has no gaps, as it is a distance that decides.
 """
@@ -10,40 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.stats.difference import pooled_spread
+from bench.stats.pooling import Spread, pooled
+from bench.stats.reach import fewest_seeds
 from bench.stats.samples import Floats, Summary, check_share
 
-MOST_SEEDS = 100_000
 
-
-@dataclass(frozen=True)
-class Residual:
-    """What is left of the values once what has a name is taken away: the noise of the seeds, one for all methods.
-
-    Attributes:
-        std: of one value; nan where nothing can be estimated.
-        freedom: its degrees of freedom.
-    """
-
-    std: float
-    freedom: float
-
-
-def within(samples: Sequence[Summary]) -> Residual:
+def within(samples: Sequence[Summary]) -> Spread:
     """Of independent samples: the pooled standard deviation within them; nan where none has two values."""
-    spread = [sample for sample in samples if sample.n > 1 and not math.isnan(sample.std)]
-    freedom = sum(sample.n - 1 for sample in spread)
-    squares = math.fsum((sample.n - 1) * sample.std**2 for sample in spread)
-    return Residual(math.sqrt(squares / freedom), freedom) if freedom else Residual(math.nan, 0)
+    return pooled([sample.std for sample in samples], [sample.n - 1 for sample in samples])
 
 
-def blocked(differences: ArrayLike) -> Residual:
+def blocked(differences: ArrayLike) -> Spread:
     """Of samples that share their seeds: from the differences to the best, so that what a seed does to all cancels.
 
     The spread is that of ``bench.stats.difference.pooled_spread``, as that of one value: a difference has two.
@@ -52,7 +35,7 @@ def blocked(differences: ArrayLike) -> Residual:
         differences: of the others to the best, (methods, seeds), finite, at least two seeds; else ``ValueError``.
     """
     std, freedom = pooled_spread(differences)
-    return Residual(std / math.sqrt(2), freedom)
+    return Spread(std / math.sqrt(2), freedom)
 
 
 @lru_cache(maxsize=4096)
@@ -114,7 +97,7 @@ def _legendre(count: int) -> tuple[Floats, Floats]:
     return nodes, weights
 
 
-def least_difference(residual: Residual, methods: int, n: float, m: float, alpha: float = 0.05) -> float:
+def least_difference(residual: Spread, methods: int, n: float, m: float, alpha: float = 0.05) -> float:
     """By how much a mean of n values must lie below the best, of m, to be told from it; nan without a residual.
 
     Args:
@@ -130,7 +113,7 @@ def least_difference(residual: Residual, methods: int, n: float, m: float, alpha
 
 
 def seeds_to_tell(
-    gap: float, residual: Residual, methods: int, n: int, alpha: float = 0.05, power: float = 0.8
+    gap: float, residual: Spread, methods: int, n: int, alpha: float = 0.05, power: float = 0.8
 ) -> int | None:
     """The fewest seeds of each method with which a gap to the best is told so often; None beyond all bounds.
 
@@ -152,16 +135,8 @@ def seeds_to_tell(
     for_one = residual.freedom / (n - 1)
 
     def enough(count: int) -> bool:
-        more = Residual(residual.std, for_one * (count - 1))
+        more = Spread(residual.std, for_one * (count - 1))
         beyond = float(stdtrit(more.freedom, power)) * more.std * math.sqrt(2 / count)
         return least_difference(more, methods, count, count, alpha) + beyond <= gap
 
-    low, high = 1, 2
-    while not enough(high):
-        low, high = high, 2 * high
-        if low > MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return fewest_seeds(enough)

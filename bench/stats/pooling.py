@@ -49,7 +49,8 @@ def pooled(stds: ArrayLike, freedom: ArrayLike) -> Spread:
     total = float(weights[counts].sum())
     if not total:
         return UNKNOWN
-    return Spread(math.sqrt(float(weights[counts] @ deviations[counts] ** 2) / total), total)
+    # exactly summed, so that the order of the samples changes no bit
+    return Spread(math.sqrt(math.fsum(weights[counts] * deviations[counts] ** 2) / total), total)
 
 
 def guarded(

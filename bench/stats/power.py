@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,10 +10,9 @@ from scipy.special import nctdtr, stdtrit
 
 from bench.stats.difference import welch_freedom
 from bench.stats.family import holm
+from bench.stats.reach import fewest_seeds
 from bench.stats.samples import check_share
 from bench.stats.two import MOST_EXACT
-
-MOST_SEEDS = 100_000
 
 
 def welch_power(gap: float, std_a: float, std_b: float, n: int, m: int, alpha: float = 0.05) -> float:
@@ -78,7 +76,7 @@ def seeds_needed(
         start: no fewer than this.
 
     Returns:
-        Seeds on each side; None where no number up to ``MOST_SEEDS`` is enough, as for a gap of 0, or where there is
+        Seeds on each side; None where no number that is looked at is enough, as for a gap of 0, or where there is
         no spread to go by.
 
     Raises:
@@ -87,7 +85,7 @@ def seeds_needed(
     check_share(power, "power")
     if std_a == 0 == std_b:
         return None
-    return _fewest(lambda n: welch_power(gap, std_a, std_b, n, n, alpha) >= power, start)
+    return fewest_seeds(lambda n: welch_power(gap, std_a, std_b, n, n, alpha) >= power, start)
 
 
 def pairs_needed(
@@ -97,7 +95,7 @@ def pairs_needed(
     check_share(power, "power")
     if std == 0:
         return None
-    return _fewest(lambda n: paired_power(gap, std, n, alpha, for_one) >= power, start)
+    return fewest_seeds(lambda n: paired_power(gap, std, n, alpha, for_one) >= power, start)
 
 
 def permutation_level(n: int, alpha: float = 0.05) -> float:
@@ -131,26 +129,13 @@ def permutation_needed(
     """
     check_share(power, "power")
     if std_a == 0 == std_b:
-        return _fewest(lambda n: permutation_level(n, alpha) > 0, start) if gap else None
+        return fewest_seeds(lambda n: permutation_level(n, alpha) > 0, start) if gap else None
 
     def enough(n: int) -> bool:
         level = permutation_level(n, alpha)
         return level > 0 and welch_power(gap, std_a, std_b, n, n, level) >= power
 
-    return _fewest(enough, start)
-
-
-def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
-    """The least n, at least 2 and ``start``, that is enough; None beyond ``MOST_SEEDS``."""
-    low, high = max(2, start) - 1, max(2, start)
-    while not enough(high):
-        low, high = high, 2 * high
-        if low >= MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return fewest_seeds(enough, start)
 
 
 def unrejected_level(p: ArrayLike, alpha: float = 0.05) -> float:

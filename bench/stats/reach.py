@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from bench.errors import choose
 
+MOST_SEEDS = 100_000
+"""Seeds up to which as many are looked for as it takes."""
+
 
 class OutOfReachError(ValueError):
     """A test cannot reach alpha, whatever the data say; the message has the arithmetic."""
@@ -114,6 +117,19 @@ def fewest(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) ->
     while kind.smallest(*enough) * comparisons > alpha:
         enough = tuple(size + 1 for size in enough)
     return enough
+
+
+def fewest_seeds(enough: Callable[[int], bool], start: int = 2) -> int | None:
+    """The least n, at least 2 and ``start``, that is enough; None beyond ``MOST_SEEDS``."""
+    low, high = max(2, start) - 1, max(2, start)
+    while not enough(high):
+        low, high = high, 2 * high
+        if low >= MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def require(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.plan.table import Place, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec
@@ -61,7 +62,7 @@ class Cell:
         if self.seeds and (len(self.seeds) != len(self.values) or len({*self.seeds}) < len(self.seeds)):
             raise ValueError(f"every value is of a seed of its own; the seeds are {self.seeds}")
 
-    @property
+    @cached_property
     def summary(self) -> Summary | None:
         """Mean, deviation and n, from the values or as somebody gives them; None without either."""
         return summary(self.values) if self.values else self.stated

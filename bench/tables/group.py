@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from bench.papers.published import Key
 from bench.plan.table import Contest, Place, TableRules
 from bench.rules import PAIRED
-from bench.stats.best import Residual, blocked, least_difference, seeds_to_tell, within
+from bench.stats.best import blocked, least_difference, seeds_to_tell, within
+from bench.stats.pooling import Spread
 from bench.tables.cells import Cell
 from bench.tables.testing import shared_by
 
@@ -24,9 +26,12 @@ class BestGroup:
         places: of the cells that cannot be told from the best, the best among them.
         compared: how many cells there are to choose from.
         least: by how much a mean must lie below the best to be told from it: the smallest such distance and the
-            largest, where the cells differ in their seeds; nan where nothing can be told.
+            largest, where the cells differ in their seeds.
         gap: of the best to the baseline, or where that is the best, or there is none, to the second.
-        seeds: how many of each would tell that gap; None where none do.
+        residual: the spread of one value.
+        n: the fewest seeds of a cell.
+        alpha: chance that whatever is best in truth is left out.
+        folds: of the cross-validation that the seeds are the folds of; 0 where they are seeds.
     """
 
     where: Key
@@ -34,7 +39,17 @@ class BestGroup:
     compared: int
     least: tuple[float, float]
     gap: float
-    seeds: int | None
+    residual: Spread
+    n: int
+    alpha: float
+    folds: int = 0
+
+    @cached_property
+    def seeds(self) -> int | None:
+        """How many seeds of each would tell the gap; None where no number does, or one cannot have more of them."""
+        if self.n < 2 or self.folds:
+            return None
+        return seeds_to_tell(self.gap, self.residual, self.compared, self.n, self.alpha)
 
     @property
     def tells_nothing(self) -> bool:
@@ -75,8 +90,8 @@ def group_of(contest: Contest, cells: Mapping[Place, Cell], sign: int, rules: Ta
     rivals = {base for place, base in contest.pairs if place == best and base in means} or set(leasts)
     gap = means[best] - max(means[place] for place in rivals)
     n = min(cells[place].n for place in places)
-    needed = seeds_to_tell(gap, residual, len(places), n, rules.alpha) if n > 1 and not rules.folds else None
-    return BestGroup(contest.where, marked, len(places), (min(leasts.values()), max(leasts.values())), gap, needed)
+    least = (min(leasts.values()), max(leasts.values()))
+    return BestGroup(contest.where, marked, len(places), least, gap, residual, n, rules.alpha, rules.folds)
 
 
 def _worth(n: int, folds: int) -> float:
@@ -84,7 +99,7 @@ def _worth(n: int, folds: int) -> float:
     return 1 / (1 / n + shared_by(folds))
 
 
-def residual_of(best: Cell, rest: Sequence[Cell], paired: bool) -> Residual:
+def residual_of(best: Cell, rest: Sequence[Cell], paired: bool) -> Spread:
     """The spread of one value; from the differences to the best where seeds are pairs and all have the same."""
     seeds = best.seeds
     if paired and len(seeds) > 1 and all(cell.seeds == seeds for cell in rest):

@@ -16,10 +16,11 @@ from bench.notation import fixed
 from bench.papers.published import Printed
 from bench.plan.grid import DATASET, METHOD, lay_out
 from bench.plan.table import Ground, PlannedCell, TablePlan, TableRules
+from bench.rules import PAIRED
 from bench.stats.samples import Summary
-from bench.stats.two import corrected_t, welch_of
 from bench.tables.cells import Cell
 from bench.tables.compare import Table, compare
+from bench.tables.testing import compare_with
 
 MIXED = 2.0
 """A value of a share above it is in percent, so that one below 1 beside it may be none."""
@@ -234,18 +235,11 @@ def _ties(table: Table) -> bool:
             continue
         best = max(first, key=lambda entry: entry.planned.metric.sign * entry.cell.mean)
         others = (entry for entry in first if entry.cell.mean != best.cell.mean)
-        if any(_p(table.plan.rules, entry.cell, best.cell) <= table.plan.rules.alpha for entry in others):
+        test = table.plan.rules.test if table.plan.rules.test in PAIRED else "welch"
+        tested = (compare_with(test, [entry.cell], best.cell, 1, table.plan.rules.folds) for entry in others)
+        if any(outcome.p <= table.plan.rules.alpha for (outcome,) in tested):
             return True
     return False
-
-
-def _p(rules: TableRules, a: Cell, b: Cell) -> float:
-    """The p of two cells by a t-test; nan where there is none."""
-    if rules.test in ("paired", "pooled"):
-        share = 1 / (rules.folds - 1) if rules.folds else 0.0
-        common = sorted({*a.seeds} & {*b.seeds})
-        return corrected_t([a.by_seed[seed] for seed in common], [b.by_seed[seed] for seed in common], share)
-    return welch_of(a.summary, b.summary) if a.summary and b.summary else math.nan
 
 
 class _Cells:

@@ -9,8 +9,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import chi, norm, t
 
-from bench.stats.best import Residual, blocked, dunnett, least_difference, seeds_to_tell, within
+from bench.stats.best import blocked, dunnett, least_difference, seeds_to_tell, within
 from bench.stats.difference import pooled_spread
+from bench.stats.pooling import Spread
 from bench.stats.samples import Summary, summary
 
 
@@ -66,20 +67,20 @@ def test_blocks_take_away_what_a_seed_does_to_all() -> None:
 
 
 def test_the_distance_is_dunnetts() -> None:
-    least = least_difference(Residual(1.5, 10), 6, 3, 3)
+    least = least_difference(Spread(1.5, 10), 6, 3, 3)
     assert least == pytest.approx(dunnett(5, 10) * 1.5 * math.sqrt(2 / 3))
-    assert least_difference(Residual(1.5, 10), 6, 1, 3) > least
-    assert math.isnan(least_difference(Residual(math.nan, 0), 6, 3, 3))
+    assert least_difference(Spread(1.5, 10), 6, 1, 3) > least
+    assert math.isnan(least_difference(Spread(math.nan, 0), 6, 3, 3))
 
 
 def test_as_many_seeds_as_it_takes() -> None:
-    residual = Residual(1.0, 4.0)
+    residual = Spread(1.0, 4.0)
     seeds = seeds_to_tell(1.0, residual, 3, 3)
     assert seeds is not None
 
     def least(n: int) -> float:
         beyond = float(t.ppf(0.8, 2 * (n - 1))) * math.sqrt(2 / n)
-        return least_difference(Residual(1.0, 2.0 * (n - 1)), 3, n, n) + beyond
+        return least_difference(Spread(1.0, 2.0 * (n - 1)), 3, n, n) + beyond
 
     assert least(seeds) <= 1.0 < least(seeds - 1)
     assert seeds_to_tell(0.0, residual, 3, 3) is None
