@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.folder import told_apart
+from bench.cards.names import split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
@@ -147,7 +149,7 @@ class _Reader:
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
-        datasets = self.cards("datasets", self.registry.dataset)
+        datasets = told_apart(self.cards("datasets", self.registry.dataset))
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -206,7 +208,7 @@ class _Reader:
         return rows
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
-        names, place = self.listed(axis, split_list(getattr(self.overrides, axis)))
+        names, place = self.listed(axis, split_names(getattr(self.overrides, axis)))
         cards: dict[str, T] = {}
         for name in map(str, names):
             try:

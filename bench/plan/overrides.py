@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
@@ -54,7 +55,7 @@ class Overrides:
                 problems.add(f"--{option}: {choose(typed, allowed, noun)}")
         for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
             typed = getattr(self, axis)
-            if typed and not split_list(typed):
+            if typed and not split_names(typed):
                 problems.add(f"--{axis}: '{typed}' lists nothing")
         reads: tuple[Callable[[], object], ...] = (self.typed_seeds, self.typed_rates, self.typed_settings)
         for read in (*reads, lambda: self.typed_metric(metrics), self.typed_margin):
@@ -107,7 +108,7 @@ class Overrides:
     @property
     def kept(self) -> dict[str, set[str]]:
         """What a paper's cells must be of to be kept, along each of their axes; nothing typed keeps all."""
-        named = {axis: set(split_list(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
+        named = {axis: set(split_names(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
         return {**named, "rate": {percent(rate).removesuffix(" %") for rate in self.typed_rates()}}
 
     def typed_settings(self) -> dict[str, Any]:
