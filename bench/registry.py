@@ -16,8 +16,9 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import read_backbone, timm_backbone
 from bench.cards.code import file_digest
 from bench.cards.dataset import read_dataset
-from bench.cards.folder import PREFIX, folder_dataset
+from bench.cards.folder import folder_dataset
 from bench.cards.folders import real_path, typed_path
+from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose, shortened

@@ -12,11 +12,9 @@ from bench.cards.content import content_digest
 from bench.cards.dataset import DatasetCard
 from bench.cards.folder_options import GRAMMAR, FolderOptions, looks_chosen, typed_options
 from bench.cards.folders import real_path, typed_path
-from bench.cards.layout import find_layout
+from bench.cards.layout import PREFIX, find_layout
 from bench.errors import InputError
 from bench.reading.document import Section
-
-PREFIX = "folder:"
 
 
 def folder_dataset(name: str) -> DatasetCard:

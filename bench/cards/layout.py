@@ -25,6 +25,9 @@ _NAMES = {
 }
 """What folders and lists of a split are called, in small letters."""
 
+PREFIX = "folder:"
+"""In front of the path of somebody's own images, where datasets are named."""
+
 BELOW, LOOSE = "in folders below a class", "outside of a class's folder"
 
 
@@ -294,26 +297,28 @@ def _by_class(image: Labelled) -> tuple[str, str]:
 
 
 def _meant(path: Path, name: str) -> str:
-    """What somebody may have meant by a folder that is no layout: a draw, or a folder beside it."""
-    folders = [path, *(Path(entry.path) for entry in _entries(path) if entry.is_dir())]
-    names = {name for split in _NAMES.values() for name in split}
-    hints = ""
-    for folder in folders:
-        if folder != path and folder.name.lower() not in names:
-            continue
-        asked = name if folder == path else f"{name}/{folder.name}"
-        if images := _classes_of(folder, folder, name).images:
-            hints += f"; {_ask_for_draw(images, asked)}"
-            break
+    """What somebody may have meant by a folder that is no layout: one beside it, or a draw."""
+    names = {called for split in _NAMES.values() for called in split}
     if path.name.lower() in names:
-        return f"{hints}; did you mean folder:{path.parent}?"
-    inner = [folder for folder in folders[1:] if len(_split_folders(folder, name)) > 1]
-    return f"{hints}; did you mean folder:{inner[0]}?" if len(inner) == 1 else hints
+        above = f"; did you mean folder:{path.parent}?"
+        if len(_split_folders(path.parent, name)) > 1:
+            return above
+    else:
+        above = ""
+    folders = [Path(entry.path) for entry in _entries(path) if entry.is_dir()]
+    if len(inner := [folder for folder in folders if len(_split_folders(folder, name)) > 1]) == 1:
+        return f"; did you mean folder:{inner[0]}?"
+    for folder in (path, *(folder for folder in folders if folder.name.lower() in names)):
+        asked = name if folder == path else f"{PREFIX}{folder}"
+        if images := _classes_of(folder, folder, name).images:
+            return f"; {_ask_for_draw(images, asked)}{above}"
+    return above
 
 
 def _ask_for_draw(images: Iterable[Labelled], name: str) -> str:
     """What to write so that images without splits are divided by a draw."""
     counts = Counter(image.label for image in images)
-    sizes = f"{min(counts.values()):,} to {max(counts.values()):,} images each, {counts.total():,} in all"
-    how = f"write {name}@split=20" if name.startswith("folder:") else "let its options say 'split: 20'"
-    return f"{len(counts):,} classes are there ({sizes}): {how} to test on 20 % of each, drawn by a seed (seed=0)"
+    sizes = [f"{size:,}" for size in sorted({min(counts.values()), max(counts.values())})]
+    how = f"write {name}@split=20" if name.startswith(PREFIX) else "let its options say 'split: 20'"
+    seen = f"{len(counts):,} classes with {' to '.join(sizes)} images each are there ({counts.total():,} in all)"
+    return f"{seen}: {how} to test on 20 % of each, drawn by a seed (seed=0)"

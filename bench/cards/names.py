@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from bench.cards.folder import PREFIX, typed_folder
+from bench.cards.folder import typed_folder
 from bench.cards.folder_options import looks_chosen
 from bench.cards.folders import typed_path
+from bench.cards.layout import PREFIX
 from bench.errors import InputError
-from bench.reading.syntax import split_list
+from bench.reading.syntax import split_list, split_unless
 
 
 def split_names(text: str) -> list[str]:
@@ -17,16 +18,14 @@ def split_names(text: str) -> list[str]:
     A comma does not part what together names a file or folder that is there, the longest of which counts; nor what is
     chosen of a folder; nor what stands in parentheses.
     """
-    pieces, names, start = text.split(","), list[str](), 0
-    while start < len(pieces):
-        ends = range(len(pieces), start, -1)
-        tried = {end: ",".join(pieces[start:end]).strip() for end in ends}
-        whole = [end for end, name in tried.items() if _is_there(name)]
-        whole += [end for end, name in tried.items() if _is_choice_of_folder(name) or split_list(name) == [name]]
-        end = whole[0] if whole else start + 1
-        names.append(tried[end])
-        start = end
-    return [name for name in names if name]
+    return split_unless(text, _is_there, _is_choice_of_folder, lambda name: split_list(name) == [name])
+
+
+def comma_hint(name: str, text: str) -> str:
+    """What is to be known of commas where a name that stood before one in a list is no folder; else empty."""
+    if not name.startswith(PREFIX) or f"{name}," not in text or os.path.exists(name.removeprefix(PREFIX)):
+        return ""
+    return "; a comma parts two names where no file or folder is there that has it in its path"
 
 
 def _is_choice_of_folder(name: str) -> bool:
@@ -36,8 +35,6 @@ def _is_choice_of_folder(name: str) -> bool:
 
 def _is_there(name: str) -> bool:
     """Whether a name has a path in it, and something lies there."""
-    if "," not in name:
-        return False
     try:
         if name.startswith(PREFIX):
             return os.path.exists(typed_folder(name.removeprefix(PREFIX))[0])

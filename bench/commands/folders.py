@@ -8,8 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bench.cards import DatasetCard
-from bench.cards.folder import PREFIX
-from bench.cards.layout import ImageLayout
+from bench.cards.layout import PREFIX, ImageLayout
 from bench.errors import printable
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -55,19 +54,21 @@ def _contents(layout: ImageLayout) -> str:
 
 
 def _unread(layout: ImageLayout) -> list[str]:
-    """What is not read in each part of the folder, and why."""
+    """What is not read of each part of the folder, and why."""
     lines = []
     for source in dict.fromkeys([*layout.unread, *layout.empty]):
-        where = f"{source.rstrip('/')}: " if source else ""
+        parts = []
         if reasons := layout.unread.get(source):
-            listed = [f"{count:,} {reason}" for reason, count in reasons.most_common(MOST_REASONS)]
-            if len(reasons) > MOST_REASONS:
-                listed.append(f"{reasons.total() - sum(n for _, n in reasons.most_common(MOST_REASONS)):,} more")
+            most = reasons.most_common(MOST_REASONS)
+            listed = [f"{count:,} {reason}" for reason, count in most]
+            if rest := reasons.total() - sum(count for _, count in most):
+                listed.append(f"{rest:,} more")
             files = "1 file is" if reasons.total() == 1 else f"{reasons.total():,} files are"
-            lines.append(f"{where}{files} not read: {', '.join(listed)}")
+            parts.append(f"{files} not read: {', '.join(listed)}")
         if empty := layout.empty.get(source):
-            folders = "1 folder holds" if len(empty) == 1 else f"{len(empty):,} folders hold"
-            lines.append(f"{where}{folders} no image that is read, and so no class: {_few(empty)}")
+            folders = "1 folder" if len(empty) == 1 else f"{len(empty):,} folders"
+            parts.append(f"no class, for want of images: {folders} ({_few(empty)})")
+        lines.append(": ".join(filter(None, (source.rstrip("/"), "; ".join(parts)))))
     return lines
 
 
@@ -76,9 +77,13 @@ def _validation(layout: ImageLayout, held_out: float) -> str:
     parts = [f"{layout.sources['test']} is the test split, as no other is there"] if layout.val_is_test else []
     if held_out:
         share = Fraction(str(held_out))
-        parts.append(f"{float(share * 100):g} % of each class of train is held out for validation")
-        if few := [label for label, count in layout.counts("train").items() if math.floor(share * count) == 0]:
-            parts.append(f"of {_classes(few)} with too few images none is")
+        few = [label for label, count in layout.counts("train").items() if math.floor(share * count) == 0]
+        percent = f"{float(share * 100):g} %"
+        if len(few) == len(layout.classes):
+            parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
+        else:
+            small = f", but of {_classes(few)} with too few images" if few else ""
+            parts.append(f"{percent} of each class of train is held out for validation{small}")
     return "; ".join(parts)
 
 

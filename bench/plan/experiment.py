@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
 from bench.cards.folder import told_apart
-from bench.cards.names import split_names
+from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
@@ -208,13 +208,14 @@ class _Reader:
         return rows
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
-        names, place = self.listed(axis, split_names(getattr(self.overrides, axis)))
+        typed = getattr(self.overrides, axis)
+        names, place = self.listed(axis, split_names(typed))
         cards: dict[str, T] = {}
         for name in map(str, names):
             try:
                 cards[name] = find(name)
             except InputError as error:
-                self.problems.add(f"{place}: {error}")
+                self.problems.add(f"{place}: {error}{comma_hint(name, typed)}")
         return tuple(cards.values())
 
     def rates(self) -> tuple[float, ...]:
