@@ -110,7 +110,7 @@ class DatasetCard:
     def missing(self) -> list[str]:
         """Which of the files and folders that the card expects are not there."""
         if self.reader == FOLDER and self.layout is None:
-            return [self.path]
+            return ["its images"]
         return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
 
     @property

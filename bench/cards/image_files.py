@@ -16,8 +16,6 @@ IMAGE_SUFFIXES = frozenset(
 
 _OPTIONAL = {".webp": "webp", ".avif": "avif", ".heic": "heif", ".heif": "heif"}
 
-HEIF_SUFFIXES = (".heic", ".heif")
-
 _DROPPINGS = frozenset(
     {
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "__pycache__"),

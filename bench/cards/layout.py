@@ -72,6 +72,13 @@ class ImageLayout:
         """The number of images of each split."""
         return {split: len(images) for split, images in self.splits.items()}
 
+    @property
+    def files(self) -> dict[str, list[tuple[Path, str]]]:
+        """The images of each split, by class and name: where each lies, and its class."""
+        return {
+            split: [(self.root / image.name, image.label) for image in images] for split, images in self.splits.items()
+        }
+
     def counts(self, split: str) -> Counter[str]:
         """The number of images of each class in a split."""
         return Counter(image.label for image in self.splits[split])
@@ -100,7 +107,7 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
     return layout
 
 
-def tested(count: int, share: float) -> int:
+def drawn_count(count: int, share: float) -> int:
     """How many of a class's images a drawn test split has: the share, in percent, rounded; at least one of several."""
     rounded = int(Fraction(str(share)) * count / 100 + Fraction(1, 2))
     return min(max(rounded, 1), count - 1)
@@ -234,7 +241,7 @@ def _drawn(root: Path, images: Iterable[Labelled], options: FolderOptions, seen:
     splits: dict[str, list[Labelled]] = {"train": [], "test": []}
     for _, alike in sorted(of_class.items()):
         shuffled = sorted(alike, key=lambda image: digest(["test split", options.seed, image.name]))
-        count = tested(len(shuffled), options.split)
+        count = drawn_count(len(shuffled), options.split)
         splits["test"] += sorted(shuffled[:count])
         splits["train"] += sorted(shuffled[count:])
     sources = {"train": f"{100 - options.split:g} %", "test": f"{options.split:g} % of each class, seed {options.seed}"}

@@ -38,7 +38,8 @@ def _is_there(name: str) -> bool:
     try:
         if name.startswith(PREFIX):
             return os.path.exists(typed_folder(name.removeprefix(PREFIX))[0])
+        front, *_ = name.split("@")
         tails = [name.split("@", number)[-1] for number in range(1, name.count("@") + 1)]
-        return any("," in tail and os.path.isfile(typed_path(tail)) for tail in tails)
+        return "," not in front and any(os.path.isfile(typed_path(tail)) for tail in tails if tail)
     except InputError:
         return False

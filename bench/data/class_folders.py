@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from bench.cards.dataset import DatasetCard
 from bench.cards.folder_options import folder_options
-from bench.cards.image_files import HEIF_SUFFIXES, is_dropping, is_image
+from bench.cards.image_files import is_dropping, is_image
 from bench.cards.layout import find_layout
 from bench.data.dataset import Dataset, Split
-from bench.data.official import Official, file_split, files_of, some_of
+from bench.data.official import Official, file_split, some_of
 from bench.data.subset import take_each
 
 
@@ -45,14 +44,12 @@ def read_caltech101(card: DatasetCard) -> Official[Split]:
 
 def read_folder(card: DatasetCard) -> Dataset:
     """Somebody's own images, in any layout of ``bench.cards.layout``; classes by name."""
+    card.require_files()
     layout = find_layout(Path(card.path), folder_options(card.options, card.name), card.name)
     places = {name: label for label, name in enumerate(layout.classes)}
     splits = {}
-    for split, images in layout.splits.items():
-        paths = [f"{layout.root}/{image.name}" for image in images]
-        splits[split] = file_split(paths, [places[image.label] for image in images])
-    if any(path.lower().endswith(HEIF_SUFFIXES) for split in splits.values() for path in map(str, files_of(split))):
-        import_module("pillow_heif").register_heif_opener()
+    for split, files in layout.files.items():
+        splits[split] = file_split([path for path, _ in files], [places[label] for _, label in files])
     return Dataset(layout.classes, splits["train"], splits.get("val"), splits["test"])
 
 

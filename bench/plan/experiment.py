@@ -43,7 +43,7 @@ KEYS = (
         "`gta+transmix` and further names are policies",
     ),
     Key("backbones", (list, str), "names, `timm:NAME`, `timm:NAME@none`, `timm:NAME@FILE.safetensors`"),
-    Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH`"),
+    Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH` (see images.md)"),
     Key("rates", (list, int, float), "sampling rates in percent of each class"),
     Key("seeds", (list, int), "how many, or which", default="3"),
     Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),

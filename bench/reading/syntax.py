@@ -19,7 +19,7 @@ def split_unless(text: str, *rules: Callable[[str], bool]) -> list[str]:
     """The parts between commas, but for commas in what a rule says is one; the first rule counts, then the longest."""
     pieces, parts, start = text.split(","), list[str](), 0
     while start < len(pieces):
-        tried = {end: ",".join(pieces[start:end]).strip() for end in range(len(pieces), start + 1, -1)}
+        tried = {end: ",".join(pieces[start:end]).strip() for end in range(len(pieces), start, -1)}
         end = next((end for rule in rules for end, part in tried.items() if rule(part)), start + 1)
         parts.append(",".join(pieces[start:end]).strip())
         start = end
