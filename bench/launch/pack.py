@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
+from bench.launch.handover import Handover
 from bench.launch.orders import Orders
 from bench.launch.worker import Unwritable, answer, died
 from bench.records.store import Store
@@ -263,10 +265,16 @@ class Follower:
 
 
 def main() -> None:
-    """What SLURM starts: submitit's job, from the bench that submitted it."""
+    """What SLURM starts: submitit's job, from the bench that submitted it, which names its array and its folder."""
     from submitit.core.submission import process_job
+    from submitit.core.utils import JobPaths
+    from submitit.slurm.slurm import SlurmJobEnvironment
 
-    process_job(sys.argv[-1])
+    number, folder = sys.argv[1], Path(sys.argv[-1])
+    if number.isdecimal():  # an older version's jobs, which may still be requeued, name no array
+        paths = JobPaths(folder, SlurmJobEnvironment().job_id)
+        Handover(folder, int(number)).take(int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")), paths.submitted_pickle)
+    process_job(folder)
 
 
 def _wait(seconds: float, event: Callable[[], bool]) -> None:
