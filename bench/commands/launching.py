@@ -126,7 +126,11 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         return "0 runs were trained now"
     if not launcher.submits:
         return _train(executor, plan, free, job)
-    submitted = executor.execute(free, job, lambda event: None)
+    try:
+        submitted = executor.execute(free, job, lambda event: None)
+    except KeyboardInterrupt:
+        print(f"stopped; 'bench status {options.target}' says what was submitted; run the same command again to go on")
+        return 130
     if submitted is not None:
         jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
         print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))

@@ -10,12 +10,12 @@ import json
 import os
 import re
 import shlex
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Event, Job, Submitted
@@ -63,7 +63,7 @@ class SlurmExecutor:
         submission = begin(cluster, job.command)
         for group in groups:
             packs = [_pack(task, job, group.resources, failed) for task in group.tasks]
-            with _undisturbed():
+            with interrupt.postponed():  # between sbatch's answer and what is written of it a job would be lost
                 submission = self._add(submission, group, packs, root)
         return self._submitted(submission)
 
@@ -202,19 +202,6 @@ def _refused(error: Exception, submission: Submission) -> str:
     if _OF_GPUS.search(reason):
         more = f"; --sbatch gres=gpu:N takes the place of --gpus-per-node, and --gpus-per-run 0 asks for no GPU{more}"
     return f"sbatch refuses: {reason.replace('sbatch: error: ', '').strip()}{more}"
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Inside, signals that end this process wait, for it and for sbatch: between its answer and what is written of it
-    a job would be lost.
-    """
-    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
 @contextlib.contextmanager
