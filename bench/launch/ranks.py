@@ -76,10 +76,14 @@ def start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                 process.kill()
                 process.wait()
                 close_pipes(process)
-        if answer := _answer_of(logs[0]):
+        answer = _answer_of(logs[0])
+        if interrupt.requested() and (answer is None or answer["status"] == "kept"):
+            stop = interrupt.Interrupted(interrupt.requested(), is_kept=answer is not None)
+            if answer is not None:
+                stop.step, stop.of = answer["step"], answer["of"]
+            raise stop
+        if answer is not None and answer["status"] != "kept":
             return answer
-        if interrupt.requested():
-            raise interrupt.Interrupted(interrupt.requested())
         failure = blamed(_failures(codes, logs))
         if Store(job.results).attempts().get(spec.id, 0) > attempts:  # the first one has still written it
             return worker.answer("failed", failure.message)
@@ -129,7 +133,10 @@ def main() -> None:
         if not first:  # the record is written by the first process, or by who started this one
             time.sleep(worker.PATIENCE)
         os._exit(1)
-    except interrupt.Interrupted:
+    except interrupt.Interrupted as stop:
+        if first and stop.is_kept:
+            kept = {**worker.answer("kept"), "step": stop.step, "of": stop.of}
+            write_file(answer_path, json.dumps(kept))
         os._exit(0)
     except worker.Unwritable as error:
         if not first:

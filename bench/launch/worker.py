@@ -133,7 +133,9 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
 
 
 def answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
-    """What is said of a run; ``unwritable`` is the status where no failure could be recorded either."""
+    """What is said of a run. The status is ``unwritable`` where no failure could be recorded either, and ``kept``, the
+    last word of a worker that was asked to stop, where its checkpoint has ``step`` steps ``of`` all.
+    """
     return {"status": status, "message": message, "seconds": seconds, "top1": top1}
 
 
@@ -210,7 +212,10 @@ def main() -> None:
         if job.ranks == 1 or "RANK" in os.environ:  # else it only starts the processes that train
             prepare()
         _serve(job, answers)
-    except interrupt.Interrupted:
+    except interrupt.Interrupted as stop:
+        if stop.is_kept:
+            answers.write(json.dumps({**answer("kept"), "step": stop.step, "of": stop.of}) + "\n")
+            answers.flush()
         os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
 
 

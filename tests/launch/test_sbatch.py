@@ -35,7 +35,7 @@ def test_reach_the_script(tmp_path: Path, fake: Any) -> None:
     text = """sbatch = {gres = "gpu:a100:1", exclusive = true, nice = 100, comment = "it's # \\"mine\\" $(x)"}"""
     given = script_of(tmp_path, fake, profile(tmp_path, text))
     assert (given["gres"], given["exclusive"], given["nice"]) == ("gpu:a100:1", "", "100")
-    assert given["comment"] == "it's # \"mine\" $(x)"
+    assert given["comment"] == 'it\'s # "mine" $(x)'
     assert "gpus-per-node" not in given
     (submission,) = read(tmp_path / "results")
     assert submission.arrays[0].resources["sbatch"].startswith("comment=it's # ")
