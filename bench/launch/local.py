@@ -27,6 +27,7 @@ from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, send, start
 from bench.records.lease import ClaimWatch
 from bench.records.store import Store, folder_name
+from bench.records.unwritable import writing_to
 from bench.spec import RunSpec, to_json
 
 PATIENCE = 10.0
@@ -69,11 +70,12 @@ class LocalExecutor:
         Raises ``InputError`` where no worker starts, or nothing can be written to the results any more, since then
         every run would fail for one reason.
         """
-        waiting = list(runs)
+        waiting, store = list(runs), Store(job.results)
         while waiting:
-            failed = Store(job.results).attempts()
-            theirs = self._train(waiting, failed, job, report)
-            waiting = _wait_for_others(theirs, failed, job, report)
+            with writing_to(store.root):
+                failed = store.attempts()
+                theirs = self._train(waiting, failed, job, report)
+                waiting = _wait_for_others(theirs, failed, job, report)
 
     def _train(
         self, runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]

@@ -25,8 +25,9 @@ from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
 from bench.launch.handover import Handover
 from bench.launch.orders import Orders
-from bench.launch.worker import Unwritable, answer, died
+from bench.launch.worker import answer, died
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, writing_to
 from bench.spec import RunSpec, from_json
 
 PATIENCE, PAUSE = 300.0, 10.0
@@ -68,7 +69,8 @@ class Pack:
         try:
             if place.global_rank:
                 return Follower(self, stop, attendant, orders, place.global_rank).train()
-            return Leader(self, stop, attendant, orders).train()
+            with writing_to(self.job.results):
+                return Leader(self, stop, attendant, orders).train()
         finally:
             attendant.stop()
 
@@ -126,7 +128,7 @@ class Leader:
         """Train every run that has not ended; stay a while for those that others have.
 
         Raises:
-            Unwritable: the disk is full or read-only.
+            Unwritable: the folder of results has a fault.
             SystemExit: the job was asked to stop.
         """
         waiting, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
@@ -230,7 +232,7 @@ class Follower:
         self.specs = {spec.id: spec for spec in pack.specs()}
 
     def train(self) -> dict[str, int]:
-        """Take part in each run until the leader says that it was the last one."""
+        """Take part in each run until the leader says that it was the last one. Raises ``Unwritable``, as it does."""
         for number, run, generation in self._new_orders():
             ending = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
             if ending is None:
@@ -238,6 +240,8 @@ class Follower:
             elif "failure" in ending:
                 failure = Failure.from_json(ending["failure"])
                 self._lose(number, generation, replace(failure, log=self.attendant.log_tail()))
+            elif ending["status"] == "unwritable":  # the others wait for this process, and end with it
+                raise Unwritable(ending["message"])
         return {}
 
     def _lose(self, number: int, generation: int, failure: Failure) -> None:

@@ -21,10 +21,10 @@ import torch
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
 from bench.launch.status import claimed_runs
-from bench.launch.worker import Unwritable, no_room, writing_to
 from bench.records.files import write_file
 from bench.records.record import SCHEMA
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, why_unwritable, writing_to
 from bench.spec import RunSpec
 from bench.training.checkpoint import FORM, Checkpoint, _save
 from bench.training.shelf import Shelf, Tensors
@@ -225,11 +225,12 @@ class TestFullDisk:
 
     def test_what_is_full_is_told_apart(self, tmp_path: Path) -> None:
         full = OSError(errno.ENOSPC, "No space left on device")
-        assert no_room(full, tmp_path) == "No space left on device"
-        assert no_room(OSError(errno.EDQUOT, "x", str(tmp_path / "runs" / "x")), tmp_path) == os.strerror(errno.EDQUOT)
-        assert no_room(OSError(errno.ENOSPC, "x", "/elsewhere/file"), tmp_path) == ""
-        assert no_room(OSError(errno.EACCES, "x"), tmp_path) == ""
-        assert no_room(ValueError("No space left on device"), tmp_path) == ""
+        assert "No space left on device" in why_unwritable(full, tmp_path)
+        quota = OSError(errno.EDQUOT, "x", str(tmp_path / "runs" / "x"))
+        assert os.strerror(errno.EDQUOT) in why_unwritable(quota, tmp_path)
+        assert why_unwritable(OSError(errno.ENOSPC, "x", "/elsewhere/file"), tmp_path) == ""
+        assert why_unwritable(OSError(errno.EACCES, "x"), tmp_path) == ""
+        assert why_unwritable(ValueError("No space left on device"), tmp_path) == ""
         hidden = RuntimeError("unexpected pos")
         hidden.__context__ = full
         says = f"{tmp_path}: .*No space left on device; .*run the same command again"
