@@ -122,10 +122,10 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     if waits and not free:
         print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
         return 0
-    executor = launcher.executor(Launch(free, typed, plan.unique, store)) if free else None
-    make_ready(store)
-    if executor is None:
+    if not free:
         return "0 runs were trained now"
+    executor = launcher.executor(Launch(free, typed, plan.unique, store))
+    make_ready(store)
     if not launcher.submits:
         return _train(executor, plan, free, job)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -22,6 +23,7 @@ from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
+from bench.launch.limits import cpu_limit, memory_limit
 from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, send, start
@@ -29,6 +31,9 @@ from bench.records.lease import ClaimWatch
 from bench.records.store import Store, folder_name
 from bench.records.unwritable import writing_to
 from bench.spec import RunSpec, to_json
+
+MEMORY = 2e9
+"""Bytes that a run on the CPU is reckoned to need."""
 
 PATIENCE = 10.0
 """Seconds that runs in training are given to write their checkpoints when a launch is stopped."""
@@ -43,14 +48,17 @@ PAUSE = 1.0
 def default_jobs(ranks: int = 1) -> int:
     """One run a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
 
-    So many fewer go at a time as processes (``ranks``) share each.
+    Of cores and memory that counts which the container may use, if this is in one. So many fewer go at a time as
+    processes (``ranks``) share each.
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = [float(cores), cpu_limit(), (memory_limit() or math.inf) / MEMORY]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # memory is not known on every system
-        cores = min(cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2_000_000_000)
-    return max(1, cores // ranks)
+        room.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MEMORY)
+    jobs = int(min(most for most in room if most is not None))
+    return max(1, jobs // ranks)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -278,6 +279,17 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
         assert (shown.code, shown.err) == (0, "")
         assert scores(Store(results)) == {run.id: outcome(run).record.curve[0].test["top1"] for run in runs[:2]}
     assert not (tmp_path / "trace").exists()
+
+
+def test_a_finished_grid_on_a_read_only_folder_is_printed(tmp_path: Path) -> None:
+    with unwritable(tmp_path, lambda path: filled(path, grid(2))) as results:
+        done = bench("no interpreter", *command(results, 2))
+        assert done.code == 0, done.err
+        assert "0 runs were trained now, 2 of 2 are done" in done.out
+        assert "Fine-tune" in done.out
+        why = rf"{results}/tables.*: (Read-only file system|Permission denied)"
+        assert re.fullmatch(f"bench: tables and figures could not be written: {why}\n", done.err)
+        assert "written:" not in done.out
 
 
 class TestDamagedRecords:
