@@ -52,7 +52,7 @@ def _folders(root: Path, controller: str, of_v2: Read, of_v1: Read) -> Iterator[
         number, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
         path = PurePosixPath(name.lstrip("/"))
-        within = () if ".." in path.parts else (path, *path.parents)
+        within = [] if ".." in path.parts else [path, *path.parents]
         if number == "0" and not controllers:
             tops, read = [mounted, mounted / "unified"], of_v2
         elif controller in controllers.split(","):
@@ -60,7 +60,7 @@ def _folders(root: Path, controller: str, of_v2: Read, of_v1: Read) -> Iterator[
         else:
             continue
         # where the path is the host's, as seen from a container, only the root is there
-        places = dict.fromkeys(top / part for top in tops for part in (*within, "."))
+        places = dict.fromkeys(top / part for top in tops for part in [*within, PurePosixPath()])
         yield from ((place, read) for place in places)
 
 

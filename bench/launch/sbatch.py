@@ -62,7 +62,7 @@ def read_sbatch(value: object) -> dict[str, str | None]:
         written = [(name, text if equals else True) for name, equals, text in parts]
     else:
         raise ValueError(EXPECTED)
-    return {_name(name): _value(name, given) for name, given in written}
+    return {_name(name): _value(name, raw) for name, raw in written}
 
 
 def merged(earlier: Mapping[str, str | None], later: Mapping[str, str | None]) -> dict[str, str | None]:
