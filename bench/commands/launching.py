@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import shlex
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 
 import bench
 from bench.commands.options import Parser, plugins_of
+from bench.device import interrupt
 from bench.errors import InputError, choose
-from bench.launch import Executor, Job, make_ready
+from bench.launch import Event, Executor, Job, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
 from bench.plan.table import Plan
 from bench.reading.settings import split_paths
@@ -120,13 +122,17 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     if waits and not free:
         print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
         return 0
-    executor = launcher.executor(Launch(free, typed, plan.unique, store)) if free else None
-    make_ready(store)
-    if executor is None:
+    if not free:
         return "0 runs were trained now"
+    executor = launcher.executor(Launch(free, typed, plan.unique, store))
+    make_ready(store)
     if not launcher.submits:
         return _train(executor, plan, free, job)
-    submitted = executor.execute(free, job, lambda event: None)
+    try:
+        submitted = executor.execute(free, job, lambda event: None)
+    except KeyboardInterrupt:
+        print(f"stopped; 'bench status {options.target}' says what was submitted; run the same command again to go on")
+        return 130
     if submitted is not None:
         jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
         print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
@@ -143,16 +149,41 @@ def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Q
     return Queued(jobs, "; ".join(queue.problem for queue in queues if queue.problem))
 
 
+def stopped(done: int, in_training: Sequence[Event]) -> str:
+    """What a launch that was stopped leaves: how many runs it has done, and where those are that were in training."""
+    steps = [f"{event.step} of {event.of}" for event in in_training if event.of]
+    kept = [event for event in in_training if event.message and not event.of]
+    lost = len(in_training) - len(steps) - len(kept)
+    parts = [f"stopped after {done} run{'s' * (done != 1)}"]
+    if steps:
+        listed = " and ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
+        parts.append(f"{len(steps)} in training {'is' if len(steps) == 1 else 'are'} kept at step {listed}")
+    if kept:
+        parts.append(f"{len(kept)} in training {'is' if len(kept) == 1 else 'are'} kept at {kept[0].message}")
+    if lost:
+        parts.append(f"{lost} had not come to a checkpoint")
+    return "; ".join(parts)
+
+
 def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) -> int | str:
     """Train runs while somebody watches; as ``launch``."""
     from bench.commands.progress import Watch
 
     watch = Watch(len(plan.unique), len(plan.unique) - len(runs))
+    in_training: list[Event] = []
+
+    def hear(event: Event) -> None:
+        if event.status == "kept":
+            in_training.append(event)
+        else:
+            watch.event(event)
+
     try:
-        with watch:
-            executor.execute(runs, replace(job, progress=1.0 if watch.terminal else 0.0), watch.event)
-    except KeyboardInterrupt:
-        print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
-        return 130
+        with interrupt.raised(), watch:
+            executor.execute(runs, replace(job, progress=1.0 if watch.terminal else 0.0), hear)
+    except interrupt.Stopped as stop:
+        with contextlib.suppress(OSError):  # a terminal that was closed hears nothing
+            print(f"{stopped(watch.done, in_training)}; run the same command again to go on")
+        return stop.exit_code
     others = f" ({watch.elsewhere} by somebody else)" if watch.elsewhere else ""
     return f"{watch.done} runs were trained now{others}"

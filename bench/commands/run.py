@@ -109,35 +109,45 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
         return outcome
-    return _tell(request, Snapshot(request.results) if todo else store, outcome)
+    code, unwritten = _tell(request, Snapshot(request.results) if todo else store, outcome)
+    if unwritten:
+        say(f"tables and figures could not be written: {unwritten}")
+    return 2 if unwritten and todo else code  # of a finished grid they are printed, and that was all there was to do
 
 
-def _tell(request: Request, store: Snapshot, trained: str) -> int:
-    """Print the tables, write them in every format with their figures, and say where everything lies."""
+def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
+    """Print the tables, write them in every format with their figures, and say where everything lies.
+
+    Gives the exit code, and why something could not be written; empty where all was.
+    """
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
     from bench.tables.compare import fill
     from bench.tables.figures import write_figure
 
-    plan, paths = request.plan, list[Path]()
+    plan, paths, unwritten = request.plan, list[Path](), ""
     look = Look(command=request.command("run"))
     for number, table in enumerate(fill(plan, store)):
         print("\n" * bool(number) + render_sheet(sheet_of(table, look)), end="")
         name = "-".join(filter(None, (table.plan.name.replace("/", "-"), plan.changes)))  # gta-table2, demo-1f3a5c
-        for source in SOURCES if table.plan.is_published else ("",):
-            sheet = sheet_of(table, Look(source, command=look.command))
-            paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
-        if table.finished and not table.plan.is_published and table.has_rates:
-            paths += write_figure(table, store.root / "figures", name)
+        try:
+            for source in SOURCES if table.plan.is_published else ("",):
+                sheet = sheet_of(table, Look(source, command=look.command))
+                paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
+            if table.finished and not table.plan.is_published and table.has_rates:
+                paths += write_figure(table, store.root / "figures", name)
+        except OSError as error:  # what was trained is told all the same
+            unwritten = f"{error.filename or store.root}: {error.strerror or error}"
     progress = state(plan.unique, store)
     failed = f", {len(progress.failed)} failed" if progress.failed else ""
     print(f"\n{trained}, {progress.done} of {progress.runs} are done{failed}")
     print_failed(progress)
-    print("written: " + "\n         ".join(_together(paths)))
+    if paths:
+        print("written: " + "\n         ".join(_together(paths)))
     hints = [f"{request.command('table')} --format latex"] if plan.changes else plan.next
     if hints and not progress.failed:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
-    return 1 if progress.failed else 0
+    return 1 if progress.failed else 0, unwritten
 
 
 def plan_command(options: argparse.Namespace) -> int:

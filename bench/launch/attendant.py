@@ -59,6 +59,8 @@ class Attendant:
                 return None
             self._ready = True
         answer = self._line(process, hopeless)
+        if answer and answer.get("status") == "kept":  # what it says last; it has ended the run's part, and not the run
+            answer = self._line(process, hopeless)
         if answer and answer.get("ends"):
             self.stop()
         return answer

@@ -21,6 +21,14 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True)
+class Queue:
+    """The jobs in a queue: the state of each by its id (``12_0``), and the id without its task (``12``) by its name."""
+
+    states: Mapping[str, str]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a cluster allows: most tasks of an array, and most jobs of the user in the queue; None: nothing says."""
 
@@ -63,10 +71,13 @@ class Cluster:
         # an array's last index is one less than MaxArraySize, and its first one is 0
         return Limits(name, int(config["MaxArraySize"]), min(most, default=None))
 
-    def queue(self, users: Collection[str]) -> dict[str, str]:
-        """The jobs of some users that have not ended: ``{"12_0": "PENDING"}``. Raises ``Unreachable``."""
-        rows = self._call(["squeue", "--noheader", "--array", f"--users={','.join(sorted(users))}", "--format=%i|%T"])
-        return dict(re.findall(r"^\s*([^|\s]+)\|(\S+)", rows, re.MULTILINE))
+    def queue(self, users: Collection[str]) -> Queue:
+        """The jobs of some users that have not ended. Raises ``Unreachable``."""
+        whose = f"--users={','.join(sorted(users))}"
+        text = self._call(["squeue", "--noheader", "--array", whose, "--format=%i|%T|%j"])
+        rows = re.findall(r"^\s*([^|\s]+)\|([^|\s]+)\|?(.*?)\s*$", text, re.MULTILINE)
+        states = {job: state for job, state, _ in rows}
+        return Queue(states, {name: job.partition("_")[0] for job, _, name in rows if name})
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """Cancel jobs. Raises ``Unreachable``."""

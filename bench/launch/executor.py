@@ -35,7 +35,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``."""
+    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
+
+    Of a launch that was asked to stop, a run that was in training is ``"kept"``: at ``step`` of ``of``; without these
+    as its message says, or, where that is empty, not at all.
+    """
 
     run_id: str
     label: str

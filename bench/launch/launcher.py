@@ -81,6 +81,8 @@ class Option:
             return self.read(text) if self.metavar else True
         except ValueError as error:
             raise InputError(f"{self.flag}: {text!r} is not {error}") from None
+        except InputError as error:
+            raise InputError(f"{self.flag}: {error}") from None
 
 
 RESUBMIT = Option("resubmit", "submit what may be in a queue that cannot be asked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -22,14 +23,23 @@ from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
+from bench.launch.limits import cpu_limit, memory_limit
+from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
-from bench.process import close_pipes, last_line, send, start
+from bench.process import close_pipes, send, start
 from bench.records.lease import ClaimWatch
 from bench.records.store import Store, folder_name
+from bench.records.unwritable import writing_to
 from bench.spec import RunSpec, to_json
+
+MEMORY = 2e9
+"""Bytes that a run on the CPU is reckoned to need."""
 
 PATIENCE = 10.0
 """Seconds that runs in training are given to write their checkpoints when a launch is stopped."""
+
+LEEWAY = 2.0
+"""Seconds in which this process is asked to stop, too, where a worker was."""
 
 PAUSE = 1.0
 """Seconds between two looks at the runs that other processes are training."""
@@ -38,14 +48,17 @@ PAUSE = 1.0
 def default_jobs(ranks: int = 1) -> int:
     """One run a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
 
-    So many fewer go at a time as processes (``ranks``) share each.
+    Of cores and memory that counts which the container may use, if this is in one. So many fewer go at a time as
+    processes (``ranks``) share each.
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = [float(cores), cpu_limit(), (memory_limit() or math.inf) / MEMORY]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # memory is not known on every system
-        cores = min(cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2_000_000_000)
-    return max(1, cores // ranks)
+        room.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MEMORY)
+    jobs = int(min(most for most in room if most is not None))
+    return max(1, jobs // ranks)
 
 
 @dataclass(frozen=True)
@@ -62,14 +75,15 @@ class LocalExecutor:
         """Train the runs. A worker that dies is recorded as the failure of its run and replaced.
 
         Runs that other processes are training are waited for at the end, and trained here if they end without a record.
-        Raises ``InputError`` where a worker ends before it is ready, or nothing can be written to the results any more,
-        since then every run would fail for one reason.
+        Raises ``InputError`` where no worker starts, or nothing can be written to the results any more, since then
+        every run would fail for one reason.
         """
-        waiting = list(runs)
+        waiting, store = list(runs), Store(job.results)
         while waiting:
-            failed = Store(job.results).attempts()
-            theirs = self._train(waiting, failed, job, report)
-            waiting = _wait_for_others(theirs, failed, job, report)
+            with writing_to(store.root):
+                failed = store.attempts()
+                theirs = self._train(waiting, failed, job, report)
+                waiting = _wait_for_others(theirs, failed, job, report)
 
     def _train(
         self, runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
@@ -78,16 +92,20 @@ class LocalExecutor:
         theirs: list[RunSpec] = []
         waiting = collections.deque(runs)
         events: Events = queue.Queue()
-        with _stopping() as workers:
+        starts = Starts(_say)
+        with _stopping(events, job, report) as workers:
             workers += [_Worker(number, job, events) for number in range(min(self.jobs, len(waiting)))]
             ended = 0
             while ended < len(runs):
-                worker, answer = _next(events)
+                worker, answer = _next(events, starts.next_due)
+                workers += [_Worker(number, job, events) for number in starts.due() if waiting]
                 if worker not in workers:  # the end of one that was replaced
                     continue
-                if answer is None and not worker.ready:
-                    raise InputError(f"workers cannot start: {last_line(printed(worker.errors))}")
-                worker.ready = True
+                if not worker.is_ready(answer, starts):
+                    workers.remove(worker)
+                    worker.stop()
+                    starts.require(len(workers))
+                    continue
                 if worker.run is not None:
                     ending = answer or worker.death(worker.run, job)
                     if ending["status"] == "unwritable":
@@ -120,6 +138,7 @@ class _Worker:
         self.number = number
         self.run: RunSpec | None = None
         self.ready = False
+        self.kept: dict[str, Any] = {}
         # other machines, and containers with the same process ids, may have workers at the same results
         self.errors = Path(job.results) / "drafts" / f"worker-{uuid.uuid4().hex[:12]}.log"
         self.errors.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +147,17 @@ class _Worker:
         self.process = start(
             "bench.launch.worker", json.dumps(job_to_json(job)), log=self.errors, devices=devices, detached=True
         )
-        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
+        self.listener.start()
+
+    def is_ready(self, answer: dict[str, Any] | None, starts: Starts) -> bool:
+        """Whether it lives or has lived, as its answer says; not where it has ended at its start."""
+        if answer is None and not self.ready:
+            starts.failed(self.number, self.process.wait(), printed(self.errors))
+        elif not self.ready:
+            self.ready = True
+            starts.succeeded()
+        return self.ready
 
     def send(self, run: RunSpec) -> None:
         """Hand over a run."""
@@ -145,45 +174,96 @@ class _Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.listener.join(1.0)
         close_pipes(self.process)
         self.errors.unlink(missing_ok=True)
 
     def death(self, run: RunSpec, job: Job) -> dict[str, Any]:
         """Record a run after which the process ended without an answer."""
-        return died(run, job, death(self.process.wait(), printed(self.errors)))
+        code = self.process.wait()
+        if code in (0, -signal.SIGTERM):
+            time.sleep(LEEWAY)  # who asks every process of a service to stop asks this one, too: then no run has failed
+        return died(run, job, death(code, printed(self.errors)))
 
     def _listen(self, events: Events) -> None:
         assert self.process.stdout is not None
         with contextlib.suppress(ValueError, OSError):
             for line in self.process.stdout:
-                events.put((self, json.loads(line)))
+                answer = json.loads(line)
+                if answer.get("status") == "kept":  # it was asked to stop, and ends
+                    self.kept = answer
+                else:
+                    events.put((self, answer))
         events.put((self, None))
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[list[_Worker]]:
+def _stopping(events: Events, job: Job, report: Callable[[Event], None]) -> Iterator[list[_Worker]]:
+    """The workers, which end with what is done inside; where that was asked to stop, it is told what became of runs."""
     workers: list[_Worker] = []
+    was_asked = False
     try:
         yield workers
+    except KeyboardInterrupt:
+        was_asked = True
+        raise
     finally:
+        try:
+            _end(workers)
+        finally:
+            if was_asked:
+                _tell_kept(workers, events, job, report)
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """End workers, once those in training have had the time to write a checkpoint; at once if this is interrupted."""
+    try:
         for worker in workers:
             worker.ask_to_stop()
         patience = time.monotonic() + PATIENCE
         for worker in workers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, patience - time.monotonic()))
+    finally:
+        for worker in workers:
             worker.stop()
+
+
+def _tell_kept(workers: Sequence[_Worker], events: Events, job: Job, report: Callable[[Event], None]) -> None:
+    """Report how the runs of workers that have ended stand: by what they said last, or else by their checkpoints."""
+    last: dict[_Worker, dict[str, Any]] = {}
+    with contextlib.suppress(queue.Empty):
+        while True:
+            worker, answer = events.get_nowait()
+            last.update({worker: answer} if worker and answer else {})
+    for worker in workers:
+        if (run := worker.run) is None:
+            continue
+        answer = worker.kept or last.get(worker, {})
+        if answer.get("status") in ("done", "failed", "kept"):
+            report(_event(run, answer))
+        elif answer.get("status") != "elsewhere":
+            has_checkpoint = (Path(job.results) / "checkpoints" / run.id / "current.pt").is_file()
+            report(Event(run.id, run.label, "kept", "its last checkpoint" * has_checkpoint))
 
 
 Events: TypeAlias = "queue.Queue[tuple[_Worker, dict[str, Any] | None]]"
 """What workers say, in the order they say it; None: the worker has ended."""
 
 
-def _next(events: Events) -> tuple[_Worker, dict[str, Any] | None]:
-    """Wait for an event in short naps, so that Ctrl-C is heard at once everywhere."""
-    while True:
+def _next(events: Events, until: float) -> tuple[_Worker | None, dict[str, Any] | None]:
+    """Wait for an event in short naps, so that Ctrl-C is heard at once everywhere; none until a moment is None."""
+    while (left := until - time.monotonic()) > 0:
         with contextlib.suppress(queue.Empty):
-            return events.get(timeout=0.5)
+            return events.get(timeout=min(0.5, left))
+    return None, None
+
+
+def _say(line: str) -> None:
+    """Say something beside what is told of runs: above the bar, where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def _wait_for_others(
@@ -193,8 +273,6 @@ def _wait_for_others(
 
     One that has failed more often than ``failed`` says has ended.
     """
-    from tqdm import tqdm
-
     store = Store(job.results)
     held = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
     free: list[RunSpec] = []
@@ -212,8 +290,7 @@ def _wait_for_others(
                 free.append(spec)
         held = still_held
         if held and not waits:
-            # above the bar, where there is one
-            tqdm.write(f"waiting for {len(held)} runs that other processes are training", file=sys.stderr)
+            _say(f"waiting for {len(held)} runs that other processes are training")
         waits = True
         if held:
             time.sleep(PAUSE)

@@ -16,15 +16,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
+from bench.launch.handover import Handover
 from bench.launch.orders import Orders
-from bench.launch.worker import Unwritable, answer, died
+from bench.launch.worker import answer, died
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, writing_to
 from bench.spec import RunSpec, from_json
 
 PATIENCE, PAUSE = 300.0, 10.0
@@ -66,7 +69,8 @@ class Pack:
         try:
             if place.global_rank:
                 return Follower(self, stop, attendant, orders, place.global_rank).train()
-            return Leader(self, stop, attendant, orders).train()
+            with writing_to(self.job.results):
+                return Leader(self, stop, attendant, orders).train()
         finally:
             attendant.stop()
 
@@ -124,7 +128,7 @@ class Leader:
         """Train every run that has not ended; stay a while for those that others have.
 
         Raises:
-            Unwritable: the disk is full or read-only.
+            Unwritable: the folder of results has a fault.
             SystemExit: the job was asked to stop.
         """
         waiting, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
@@ -228,7 +232,7 @@ class Follower:
         self.specs = {spec.id: spec for spec in pack.specs()}
 
     def train(self) -> dict[str, int]:
-        """Take part in each run until the leader says that it was the last one."""
+        """Take part in each run until the leader says that it was the last one. Raises ``Unwritable``, as it does."""
         for number, run, generation in self._new_orders():
             ending = self.attendant.train(self.specs[run], generation, partial(self._hopeless, number))
             if ending is None:
@@ -236,6 +240,8 @@ class Follower:
             elif "failure" in ending:
                 failure = Failure.from_json(ending["failure"])
                 self._lose(number, generation, replace(failure, log=self.attendant.log_tail()))
+            elif ending["status"] == "unwritable":  # the others wait for this process, and end with it
+                raise Unwritable(ending["message"])
         return {}
 
     def _lose(self, number: int, generation: int, failure: Failure) -> None:
@@ -263,10 +269,16 @@ class Follower:
 
 
 def main() -> None:
-    """What SLURM starts: submitit's job, from the bench that submitted it."""
+    """What SLURM starts: submitit's job, from the bench that submitted it, which names its array and its folder."""
     from submitit.core.submission import process_job
+    from submitit.core.utils import JobPaths
+    from submitit.slurm.slurm import SlurmJobEnvironment
 
-    process_job(sys.argv[-1])
+    number, folder = sys.argv[1], Path(sys.argv[-1])
+    if number.isdecimal():  # an older version's jobs, which may still be requeued, name no array
+        paths = JobPaths(folder, SlurmJobEnvironment().job_id)
+        Handover(folder, int(number)).take(int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")), paths.submitted_pickle)
+    process_job(folder)
 
 
 def _wait(seconds: float, event: Callable[[], bool]) -> None:

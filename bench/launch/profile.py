@@ -7,6 +7,8 @@ A profile is a file, or a name: then it lies in ``~/.config/finetune-bench/clust
     gpus_per_run = 1
     setup = ["module load cuda"]
 
+    sbatch = {gres = "gpu:a100:1"}    # any other option of sbatch
+
     [[match]]                 # for the runs that fit; a later table wins over an earlier one
     backbone = "vit_b*"
     gpus_per_run = 4
@@ -26,6 +28,7 @@ from typing import Any
 
 from bench.errors import InputError, Problems, choose
 from bench.launch.launcher import Option, above_zero, count, one_line
+from bench.launch.sbatch import Sbatch, gpus_of_gres, merged, read_sbatch
 from bench.reading.toml import Lines, read_toml
 from bench.spec import RunSpec
 
@@ -44,6 +47,7 @@ class Resources:
         mem: in gigabytes.
         signal_seconds: how long before the time limit a run is asked to write its checkpoint; SLURM may ask up to a
             minute earlier. 0: two minutes, or half of a time limit that is shorter than four.
+        sbatch: other options of sbatch.
     """
 
     partition: str = ""
@@ -61,6 +65,7 @@ class Resources:
     signal_seconds: int = 0
     max_requeues: int = 100
     max_running: int = 0
+    sbatch: Sbatch = ()
 
     @property
     def ranks(self) -> int:
@@ -90,16 +95,23 @@ class Profile:
         """What a run is given. Raises ``InputError`` where it does not fit together."""
         names = {"backbone": spec.backbone.name, "method": spec.method.full_name, "dataset": spec.dataset.name}
         values: dict[str, Any] = {}
+        sbatch: dict[str, str | None] = {}
         for patterns, more in (({}, self.common), *self.matches, ({}, self.typed)):
             if all(fnmatch.fnmatchcase(names[axis], pattern) for axis, pattern in patterns.items()):
                 if more.keys() & PACKING:  # one way to pack takes the place of the other
                     values = {key: value for key, value in values.items() if key not in PACKING}
                 values |= more
+                sbatch = merged(sbatch, more.get("sbatch", {}))
+        values["sbatch"] = tuple(sorted((name, value) for name, value in sbatch.items() if value is not None))
         resources = Resources(**values)
         if resources.signal >= 60 * resources.time:
             raise InputError(
                 f"signal_seconds {resources.signal}: a time limit of {resources.time} minutes ends before that"
             )
+        gpus = gpus_of_gres(resources.sbatch)
+        if gpus is not None and gpus < resources.gpus_per_run:
+            asked = dict(resources.sbatch)["gres"]
+            raise InputError(f"sbatch gres={asked}: {resources.gpus_per_run} GPUs share each run (gpus_per_run)")
         return resources
 
     def over(self, typed: Mapping[str, Any]) -> Profile:
@@ -151,12 +163,15 @@ def _values(table: Mapping[str, Any], number: int, lines: Lines, problems: Probl
     for key, value in table.items():
         place = lines.place(number, key)
         if key not in allowed:
-            problems.add(f"{place}: {choose(key, [*allowed, *(AXES if number else ['match'])], 'key')}")
+            unknown = choose(key, [*allowed, *(AXES if number else ["match"])], "key")
+            problems.add(f"{place}: {unknown}; an option of sbatch is written sbatch = {{{key} = ...}}")
             continue
         try:
             resources[key] = READ[key](value)
         except ValueError as error:
             problems.add(f"{place}: {key}: {value!r} is not {error}")
+        except InputError as error:
+            problems.add(f"{place}: {key}: {error}")
     if resources.keys() >= PACKING:
         problems.add(f"{lines.place(number, 'pack_minutes')}: runs are packed by count (pack) or by minutes, not both")
     return resources
@@ -205,6 +220,13 @@ OPTIONS = (
         above_zero,
     ),
     Option("setup", "a line of shell that comes before; repeatable", "LINE", _lines_of_shell, repeats=True),
+    Option(
+        "sbatch",
+        "any other option of sbatch: gres=gpu:a100:1 in place of --gpus-per-node, reservation=x, exclusive; repeatable",
+        "KEY=VALUE",
+        read_sbatch,
+        repeats=True,
+    ),
 )
 """Keys of a profile that may be typed too; what reads a value says with ``ValueError`` what is expected."""
 

@@ -25,6 +25,7 @@ from bench.process import close_pipes, end_with_parent, send, start
 from bench.records.files import write_file
 from bench.records.lease import claimed
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, writing_to
 from bench.spec import RunSpec, from_json, to_json
 
 
@@ -34,13 +35,13 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
     Raises:
         PartFailed: the run failed here.
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
-        Unwritable: the disk is full or read-only.
+        Unwritable: the folder of results has a fault.
     """
     from bench.device.distributed import agreed, first_rank, join
 
     join()
     store = Store(job.results)
-    with worker.writing_to(store.root), contextlib.ExitStack() as stack:
+    with writing_to(store.root), contextlib.ExitStack() as stack:
         ours = first_rank() and stack.enter_context(claimed(store.root / "claims" / spec.id))
         if not agreed(ours and not store.holds(spec)):
             return worker.answer("elsewhere")
@@ -76,10 +77,14 @@ def start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                 process.kill()
                 process.wait()
                 close_pipes(process)
-        if answer := _answer_of(logs[0]):
+        answer = _answer_of(logs[0])
+        if interrupt.requested() and (answer is None or answer["status"] == "kept"):
+            stop = interrupt.Interrupted(interrupt.requested(), is_kept=answer is not None)
+            if answer is not None:
+                stop.step, stop.of = answer["step"], answer["of"]
+            raise stop
+        if answer is not None and answer["status"] != "kept":
             return answer
-        if interrupt.requested():
-            raise interrupt.Interrupted(interrupt.requested())
         failure = blamed(_failures(codes, logs))
         if Store(job.results).attempts().get(spec.id, 0) > attempts:  # the first one has still written it
             return worker.answer("failed", failure.message)
@@ -129,9 +134,12 @@ def main() -> None:
         if not first:  # the record is written by the first process, or by who started this one
             time.sleep(worker.PATIENCE)
         os._exit(1)
-    except interrupt.Interrupted:
+    except interrupt.Interrupted as stop:
+        if first and stop.is_kept:
+            kept = {**worker.answer("kept"), "step": stop.step, "of": stop.of}
+            write_file(answer_path, json.dumps(kept))
         os._exit(0)
-    except worker.Unwritable as error:
+    except Unwritable as error:
         if not first:
             raise
         write_file(answer_path, json.dumps(worker.answer("unwritable", str(error))))

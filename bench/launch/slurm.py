@@ -8,22 +8,29 @@ import getpass
 import io
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.executor import Event, Job, Submitted
+from bench.launch.handover import Handover
 from bench.launch.pack import Pack
 from bench.launch.packing import Estimate, Group, arrays
 from bench.launch.profile import Profile, Resources
-from bench.launch.submissions import Array, Submission, begin, folder_of, write
+from bench.launch.sbatch import asks_for_gpus, asks_for_memory, flags, in_words
+from bench.launch.submissions import Array, Submission, begin, folder_of, job_name, write
 from bench.process import program
 from bench.records.store import Store
 from bench.spec import RunSpec, to_json
+
+_OF_GPUS = re.compile(r"\bgres\b|gpus|generic resource", re.IGNORECASE)
+"""What sbatch speaks of where it does not take the way in which GPUs are asked for."""
 
 
 @dataclass
@@ -54,22 +61,39 @@ class SlurmExecutor:
         job = dataclasses.replace(job, results=root, plugins=plugins, launcher="slurm")
         failed = Store(root).attempts()
         submission = begin(cluster, job.command)
-        if not groups:
-            return self._submitted(submission)
-        path = write(root, submission)  # before anything is submitted: a disk that is full is noticed now
         for group in groups:
             packs = [_pack(task, job, group.resources, failed) for task in group.tasks]
-            try:
-                job_id = self._submit(packs, group.resources, submission, root)
-            except (RuntimeError, OSError) as error:
-                if not submission.arrays:
-                    path.unlink(missing_ok=True)
-                raise InputError(_refused(error, submission)) from None
-            tasks = tuple(tuple(run.id for run in task) for task in group.tasks)
-            array = Array(job_id, tasks, _stated(group.resources))
-            submission = dataclasses.replace(submission, arrays=(*submission.arrays, array))
-            write(root, submission)
+            with interrupt.postponed():  # between sbatch's answer and what is written of it a job would be lost
+                submission = self._add(submission, group, packs, root)
         return self._submitted(submission)
+
+    def _add(self, submission: Submission, group: Group, packs: list[Pack], root: Path) -> Submission:
+        """Submit an array; gives the submission with it. It is written down first, and again with its job's id."""
+        tasks = tuple(tuple(run.id for run in task) for task in group.tasks)
+        arrays, stated = submission.arrays, _stated(group.resources)
+        asked = dataclasses.replace(submission, arrays=(*arrays, Array("", tasks, stated)))
+        path = write(root, asked)
+        try:
+            job = self._submit(packs, group.resources, submission, root)
+        except (RuntimeError, OSError) as error:
+            refusal = _refused(error, submission)
+            try:  # a controller that answers too late has taken what it was sent
+                job = self._by_name(asked)
+            except Unreachable:
+                raise InputError(f"{refusal}; whether it has taken the jobs, 'bench status' will say") from None
+            if not job:
+                if arrays:
+                    write(root, submission)
+                else:
+                    path.unlink()
+                raise InputError(refusal) from None
+        submission = dataclasses.replace(submission, arrays=(*arrays, Array(job, tasks, stated)))
+        write(root, submission)
+        return submission
+
+    def _by_name(self, submission: Submission) -> str:
+        """The id of the last array's job, by its name; empty where the queue knows none. Raises ``Unreachable``."""
+        return submission.answered(self.cluster.queue({submission.user}).names).arrays[-1].job
 
     def divide(self, runs: Sequence[RunSpec]) -> tuple[str, list[Group]]:
         """Divide runs into the arrays that the cluster takes; those for which there is no room are in ``left``.
@@ -81,7 +105,7 @@ class SlurmExecutor:
             limits = self.cluster.limits(first.account, first.qos)
             room = None
             if limits.submit is not None:
-                room = limits.submit - len(self.cluster.queue({getpass.getuser()}))
+                room = limits.submit - len(self.cluster.queue({getpass.getuser()}).states)
         except Unreachable as error:
             raise InputError(f"SLURM cannot be asked: {error}; --launcher local trains on this machine") from None
         groups, left = arrays(runs, self.profile, limits.array, room, self.estimate)
@@ -104,34 +128,41 @@ class SlurmExecutor:
         return Submitted(sum(map(len, tasks)), len(tasks), tuple(details))
 
     def _submit(self, packs: list[Pack], resources: Resources, submission: Submission, root: Path) -> str:
-        """Submit an array. Returns the job's id."""
+        """Submit the next array of a submission. Returns the job's id."""
         import submitit
 
-        engine = self.engine or submitit.SlurmExecutor
+        engine, number = self.engine or submitit.SlurmExecutor, len(submission.arrays)
+        folder = folder_of(root) / submission.name
         predecessor = submission.arrays[-1].job if resources.max_running and submission.arrays else ""
         with _outside_a_job(), contextlib.redirect_stderr(io.StringIO()):
             executor = engine(
-                folder=folder_of(root) / submission.name,
+                folder=folder,
                 max_num_timeout=resources.max_requeues,
-                python=shlex.join(program("bench.launch.pack")),
+                python=shlex.join([*program("bench.launch.pack"), str(number)]),
             )
-            executor.update_parameters(**parameters(resources, submission.name, predecessor))
-            return str(executor.submit_array(packs)[0].job_id).partition("_")[0]
+            executor.update_parameters(**parameters(resources, job_name(submission.name, number), predecessor))
+            kept = Handover(folder, number)
+            kept.write(packs, resources.time, resources.max_requeues)
+            job = str(executor.submit_array(packs)[0].job_id).partition("_")[0]
+        kept.remove()
+        return job
 
 
 def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[str, Any]:
     """What submitit is told of a job; ``predecessor`` is one that has to end first, so that no more run together."""
     ranks = resources.ranks
     named = {key: getattr(resources, key) for key in ("partition", "account", "qos", "constraint", "exclude")}
+    more = flags(resources.sbatch)
+    waits_for = [more.pop("dependency", ""), f"afterany:{predecessor}" if predecessor else ""]
     optional = {
-        "gpus_per_node": resources.gpus_per_run,
-        "mem": f"{round(resources.mem * 1024)}MB" if resources.mem else "",
+        "gpus_per_node": 0 if asks_for_gpus(resources.sbatch) else resources.gpus_per_run,
+        "mem": f"{round(resources.mem * 1024)}MB" if resources.mem and not asks_for_memory(resources.sbatch) else "",
         "setup": list(resources.setup),
-        "dependency": f"afterany:{predecessor}" if predecessor else "",
+        "dependency": ",".join(filter(None, waits_for)),
         **named,
     }
     return {
-        "job_name": f"bench-{name}",
+        "job_name": name,
         "time": resources.time,
         "nodes": 1,
         "ntasks_per_node": ranks,
@@ -139,7 +170,7 @@ def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[s
         "signal_delay_s": resources.signal,
         # all tasks of a job that share a run end when one does; and a task is given its cores by srun too
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={max(1, resources.cpus_per_run // ranks)}"],
-        "additional_parameters": {"ntasks": ranks, "requeue": True},
+        "additional_parameters": {"ntasks": ranks, "requeue": True, **more},
         "array_parallelism": resources.max_running or 1_000_000,
         "wckey": None,
         **{key: value for key, value in optional.items() if value},
@@ -149,7 +180,7 @@ def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[s
 def _stated(resources: Resources) -> dict[str, Any]:
     """The resources that differ from their default, as plain data."""
     default = Resources()
-    values = dataclasses.asdict(resources)
+    values = {**dataclasses.asdict(resources), "sbatch": in_words(resources.sbatch) or default.sbatch}
     return {key: value for key, value in values.items() if value != getattr(default, key) or key == "time"}
 
 
@@ -168,6 +199,8 @@ def _refused(error: Exception, submission: Submission) -> str:
     reason = next((line for line in lines if "error:" in line), lines[-1])
     count = sum(len(runs) for _, runs in submission.tasks())
     more = f"; {count} runs were submitted before, 'bench run' again submits the rest" if count else ""
+    if _OF_GPUS.search(reason):
+        more = f"; --sbatch gres=gpu:N takes the place of --gpus-per-node, and --gpus-per-run 0 asks for no GPU{more}"
     return f"sbatch refuses: {reason.replace('sbatch: error: ', '').strip()}{more}"
 
 

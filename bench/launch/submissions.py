@@ -1,5 +1,8 @@
 """What was submitted to a cluster, and which of it still waits or runs.
 
+An array is written down before sbatch is called, with its job's id once that is known. Where the answer was lost, for
+its command was killed or the controller spoke too late, the queue knows the job by its name.
+
 RESULTS/submissions/<time>-<id>.json    job ids, the runs of each task, options; written atomically
 RESULTS/submissions/<time>-<id>/        submitit's files and the logs of the jobs
 """
@@ -7,10 +10,11 @@ RESULTS/submissions/<time>-<id>/        submitit's files and the logs of the job
 from __future__ import annotations
 
 import getpass
+import itertools
 import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import InputError
-from bench.launch.cluster import Cluster, Unreachable
+from bench.launch.cluster import Cluster, Queue, Unreachable
 from bench.launch.launcher import Queued
 from bench.records.files import write_file
 from bench.records.store import UNSOUND
@@ -31,7 +35,7 @@ FORM = 1
 class Array:
     """Jobs that one sbatch submits: the run ids of each task, and what each was given.
 
-    ``job`` is the id that SLURM gave it; empty where it never got there.
+    ``job`` is the id that SLURM gave it; empty where that is not known, or it never got there.
     """
 
     job: str
@@ -49,11 +53,34 @@ class Submission:
     command: str = ""
     arrays: tuple[Array, ...] = ()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the ids of all its jobs are known."""
+        return all(array.job for array in self.arrays)
+
+    def runs(self) -> Iterator[str]:
+        """The ids of its runs."""
+        for array in self.arrays:
+            yield from itertools.chain(*array.tasks)
+
+    def answered(self, names: Mapping[str, str]) -> Submission:
+        """With the ids of jobs, by their names, where the answer to its command was lost."""
+        arrays = []
+        for number, array in enumerate(self.arrays):
+            job = array.job or names.get(job_name(self.name, number), "")
+            arrays.append(replace(array, job=job))
+        return replace(self, arrays=tuple(arrays))
+
     def tasks(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Job id and runs of each task that SLURM has taken; of an array with one task, it made no array."""
         for array in self.arrays:
             for number, runs in enumerate(array.tasks if array.job else ()):
                 yield (f"{array.job}_{number}" if len(array.tasks) > 1 else array.job), runs
+
+
+def job_name(submission: str, number: int) -> str:
+    """What the jobs of an array of a submission are called, from the moment they are asked for."""
+    return f"bench-{submission}-{number}"
 
 
 def folder_of(root: Path) -> Path:
@@ -88,26 +115,26 @@ def queued(submissions: Sequence[Submission], runs: Collection[str], cluster: Cl
     Where none of the runs was submitted, nobody is asked.
     """
     wanted = set(runs)
-    tasks = []
-    for submission in submissions:
-        for job, ids in submission.tasks():
-            if not wanted.isdisjoint(ids):
-                tasks.append((submission, job, wanted.intersection(ids)))
-    if not tasks:
+    concerned = [submission for submission in submissions if not wanted.isdisjoint(submission.runs())]
+    if not concerned:
         return Queued()
     try:
         here = cluster.name()
-        users = {submission.user for submission, _, _ in tasks if submission.cluster == here}
-        states = cluster.queue(users) if users else {}
+        users = {submission.user for submission in concerned if submission.cluster == here}
+        queue = cluster.queue(users) if users else Queue({}, {})
     except Unreachable as error:
         return Queued(problem=str(error))
     jobs: dict[str, tuple[str, str]] = {}
-    for submission, job, held in tasks:
-        if submission.cluster == here and job in states:
-            jobs |= dict.fromkeys(held, (job, states[job]))
-    elsewhere = [(submission.cluster, held) for submission, _, held in tasks if submission.cluster != here]
-    unseen = sorted({name for name, held in elsewhere if not held <= jobs.keys()})
-    return Queued(jobs, f"jobs on {', '.join(unseen)} cannot be seen from {here}" if unseen else "")
+    for submission in concerned:
+        for job, ids in submission.answered(queue.names).tasks() if submission.cluster == here else ():
+            if job in queue.states:
+                jobs |= dict.fromkeys(wanted.intersection(ids), (job, queue.states[job]))
+    unseen = {
+        submission.cluster
+        for submission in concerned
+        if submission.cluster != here and not wanted.intersection(submission.runs()) <= jobs.keys()
+    }
+    return Queued(jobs, f"jobs on {', '.join(sorted(unseen))} cannot be seen from {here}" if unseen else "")
 
 
 def _read(path: Path) -> Submission:

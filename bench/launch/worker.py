@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import io
 import json
 import os
@@ -12,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
@@ -21,13 +20,14 @@ import msgspec
 from msgspec import UNSET
 
 from bench.device import interrupt
-from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
 from bench.records.environment import provenance, redacted
+from bench.records.files import named
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, why_unwritable, writing_to
 from bench.spec import RunSpec, from_json, to_json
 
 if TYPE_CHECKING:
@@ -36,43 +36,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds that a process stays whose part of a shared run failed: at its end others fail too, and not of the cause."""
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-class Unwritable(InputError):
-    """Nothing can be written to the results any more: no run is to blame, and no failure could be recorded."""
-
-
-@contextlib.contextmanager
-def writing_to(results: str | Path) -> Iterator[None]:
-    """Inside, a disk that is full or read-only is told as what it is. Raises ``Unwritable`` then."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, Unwritable) or not (reason := no_room(error, results)):
-            raise
-        raise Unwritable(
-            f"{results}: nothing more can be written there: {reason}; what is done is kept: "
-            "make room, then run the same command again"
-        ) from error
-
-
-def no_room(error: BaseException, results: str | Path) -> str:
-    """Why nothing can be written to the results, as the system says it; empty where an error has another cause."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _NO_ROOM:
-            named = isinstance(seen.filename, (str, os.PathLike))
-            if named and Path(results).resolve() not in Path(seen.filename).resolve().parents:
-                return ""
-            return os.strerror(seen.errno)
-        for number in _NO_ROOM:
-            if type(seen).__name__ == "SafetensorError" and f"os error {number})" in str(seen):
-                return os.strerror(number)
-        seen = seen.__cause__ or seen.__context__
-    return ""
-
 
 Tell = Callable[[int, int], None]
 """Is told now and then how many steps of a run are made, and of how many."""
@@ -85,7 +48,7 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
-        Unwritable: the disk is full or read-only. Nothing is recorded, the claim is given back.
+        Unwritable: the folder of results has a fault. Nothing is recorded, the claim is given back.
     """
     if job.ranks > 1:
         from bench.launch import ranks
@@ -110,7 +73,7 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
         except (Exception, SystemExit) as error:  # a method may call sys.exit; the worker has other runs to train
             if job.ranks > 1 and interrupt.requested():  # another process of the run has heard it first, and ended
                 raise interrupt.Interrupted(interrupt.requested()) from error
-            if no_room(error, store.root):
+            if why_unwritable(error, store.root):
                 raise
             failure = failure_of(error)
             print(redacted(failure.trace))
@@ -133,7 +96,9 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
 
 
 def answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
-    """What is said of a run; ``unwritable`` is the status where no failure could be recorded either."""
+    """What is said of a run. The status is ``unwritable`` where no failure could be recorded either, and ``kept``, the
+    last word of a worker that was asked to stop, where its checkpoint has ``step`` steps ``of`` all.
+    """
     return {"status": status, "message": message, "seconds": seconds, "top1": top1}
 
 
@@ -176,8 +141,9 @@ def _trained(
 
     with tracked(job.track, spec, store.root) as observer:
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
-    np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-    log.flush()
+    with named(draft):
+        np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+        log.flush()
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
@@ -210,7 +176,10 @@ def main() -> None:
         if job.ranks == 1 or "RANK" in os.environ:  # else it only starts the processes that train
             prepare()
         _serve(job, answers)
-    except interrupt.Interrupted:
+    except interrupt.Interrupted as stop:
+        if stop.is_kept:
+            answers.write(json.dumps({**answer("kept"), "step": stop.step, "of": stop.of}) + "\n")
+            answers.flush()
         os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
 
 
@@ -229,8 +198,6 @@ def _serve(job: Job, answers: TextIO) -> None:
         try:
             ending = work(from_json(json.loads(line)), job, tell if job.progress else None)
         except Unwritable as error:
-            if "RANK" in os.environ:
-                raise  # the other processes of the run notice that this one ends
             ending = answer("unwritable", str(error))
         except PartFailed as end:
             if os.environ["RANK"] == "0":

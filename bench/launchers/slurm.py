@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -48,10 +49,10 @@ class Slurm(Launcher):
         if not submissions:
             return None
         try:
-            name = cluster.name()
-            tasks = [task for submission in submissions if submission.cluster == name for task in submission.tasks()]
-            states = cluster.queue({user})
-            alive = [(job, ids) for job, ids in tasks if states.get(job, "COMPLETING") != "COMPLETING"]
+            name, queue = cluster.name(), cluster.queue({user})
+            here = [submission.answered(queue.names) for submission in submissions if submission.cluster == name]
+            tasks = [task for submission in here for task in submission.tasks()]
+            alive = [(job, ids) for job, ids in tasks if queue.states.get(job, "COMPLETING") != "COMPLETING"]
             wholly = [job for job, ids in alive if wanted.issuperset(ids)]
             shared = [job for job, ids in alive if job not in wholly and not wanted.isdisjoint(ids)]
             cluster.cancel(wholly)
@@ -62,7 +63,11 @@ class Slurm(Launcher):
     def logs(self, root: Path, run: str) -> Mapping[str, Path]:
         logs: dict[str, Path] = {}
         for submission in read(root):
-            for job, ids in submission.tasks():
+            names: Mapping[str, str] = {}
+            if not submission.is_answered and any(run_id.startswith(run) for run_id in submission.runs()):
+                with contextlib.suppress(Unreachable):
+                    names = Cluster().queue({submission.user}).names
+            for job, ids in submission.answered(names).tasks():
                 log = folder_of(root) / submission.name / f"{job}_0_log.out"
                 logs.update({run_id: log for run_id in ids if run_id.startswith(run)})
         return logs

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +37,17 @@ def write_file(path: Path, content: str | bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Inside, an ``OSError`` that does not say of which file it is, as where a write fails, names this path."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
     """What ``work``, which looks at a file, gives for each item, in order.
 
@@ -61,6 +73,6 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:  # a disk that is full may say so only now
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # as network file systems do for folders
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(handle)

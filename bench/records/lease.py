@@ -24,6 +24,9 @@ from typing import Any, NamedTuple
 BEAT, OLD = 5.0, 60.0
 """Seconds between signs of life, and without one after which an owner counts as dead."""
 
+_STUBBORN = 100
+"""Looks at a claim that is gone each time and yet in the way, after which it is said why it cannot be seen."""
+
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """What a file system without hard links answers."""
 
@@ -33,11 +36,15 @@ def claimed(path: Path, beat: float = BEAT, old: float = OLD) -> Iterator[bool]:
     """Whether the claim is ours inside; it is given back at the end.
 
     Where another has it, this waits for a sign of life: at most a beat (in seconds) if its owner lives, at most until
-    the claim is old if not; then it is taken away. Raises ``OSError``: the claim cannot be written; nothing of it is
-    left.
+    the claim is old if not; then it is taken away. Raises ``OSError``, which names the claim: it cannot be written, or
+    another's cannot be read; nothing of it is left.
     """
     token = uuid.uuid4().hex
-    if not _take(path, token, old):
+    try:
+        ours = _take(path, token, old)
+    except OSError as error:  # what it names was there for a moment only
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if not ours:
         yield False
         return
     ended = threading.Event()
@@ -108,12 +115,16 @@ class ClaimWatch:
 def _take(path: Path, token: str, old: float) -> bool:
     """Create the claim, once that of a dead owner is out of the way; False if its owner lives."""
     watch = ClaimWatch(path, old)
+    unseen = 0
     while not _create(path, token):
         state = watch.look()
         if state == "lives":
             return False
         if state == "dead" and watch.seen:
             _take_away(path, watch.seen, token, old)
+        unseen = unseen + 1 if state == "gone" else 0
+        if unseen > _STUBBORN:
+            path.stat()
         time.sleep(0.1 if state == "unknown" else 0.01)
     return True
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import InputError
-from bench.records.files import in_threads, sync, write_file
+from bench.records.files import in_threads, named, sync, write_file
 from bench.records.index import CURVES, SCORES, Index, RowType
 from bench.records.record import (
     AnyRecord,
@@ -37,6 +37,7 @@ from bench.records.record import (
     record_of,
     schema_of,
 )
+from bench.records.unwritable import FOLDERS, writing_to
 from bench.spec import RunSpec
 
 UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
@@ -122,7 +123,7 @@ class Store:
         shutil.rmtree(self.root / "checkpoints" / spec.id, ignore_errors=True)
 
     def check_writable(self) -> None:
-        """Make the folder. Raises ``InputError`` where nothing can be written in it."""
+        """Make the folder. Raises ``InputError`` where nothing can be written in it, or in a part of it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as file:
@@ -130,6 +131,10 @@ class Store:
                 file.flush()
         except OSError as error:
             raise InputError(f"--results {self.root}: nothing can be written there: {error.strerror}") from None
+        for folder in (self.root / name for name in FOLDERS):
+            if os.path.lexists(folder):
+                with writing_to(self.root), named(folder), tempfile.TemporaryFile(dir=folder) as file:
+                    file.write(b"x")
 
     def set_aside_damaged(self) -> list[str]:
         """Move the damaged records found by ``finished`` to ``damaged/``; their runs count as missing."""
@@ -163,13 +168,15 @@ class Store:
             msgspec.ValidationError: an entry is not as it must be.
         """
         whole = record if isinstance(record, Record) else record_of(spec, record, Record)
-        (draft / "record.json").write_bytes(record_bytes(whole))
-        return self._place(draft, "runs", folder_name(spec))
+        with named(draft):
+            (draft / "record.json").write_bytes(record_bytes(whole))
+            return self._place(draft, "runs", folder_name(spec))
 
     def publish_failure(self, draft: Path, spec: RunSpec, record: FailedRecord | Mapping[str, Any]) -> Path:
         """As ``publish``, for a run that failed; every attempt is kept."""
         whole = record if isinstance(record, FailedRecord) else record_of(spec, record, FailedRecord)
-        (draft / "record.json").write_bytes(record_bytes(whole))
+        with named(draft):
+            (draft / "record.json").write_bytes(record_bytes(whole))
         attempt = self.attempts().get(spec.id, 0)
         while draft.exists():
             attempt += 1

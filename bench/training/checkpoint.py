@@ -89,16 +89,19 @@ class Checkpoint:
         stop = agreed(bool(interrupt.requested()))
         if not stop and not self.due(time.monotonic() - self.written):
             return
+        is_kept = True
         if first_rank():
             try:
                 self._write(stage, number, optimizer, terms)
             except OSError as error:
+                is_kept = False
                 with contextlib.suppress(OSError):  # what is printed goes to the same disk
                     print(f"the checkpoint cannot be written ({error.strerror}); the run goes on", flush=True)
         self.written = time.monotonic()
         if stop:
             together()
-            raise interrupt.Interrupted(interrupt.requested() or "another process of the run was asked to stop")
+            reason = interrupt.requested() or "another process of the run was asked to stop"
+            raise interrupt.Interrupted(reason, is_kept)
 
     def end(self, stage: Stage) -> None:
         """Note that a stage has ended, before the method goes on: its end is kept for going through it again."""

@@ -194,7 +194,11 @@ class Training:
         """A step of a stage was made. Raises ``Interrupted`` where a stop was asked for."""
         self.observer.step(self.span.of_budget(number), self.budget)
         if self.checkpoint:
-            self.checkpoint.step(stage, number, optimizer, terms)
+            try:
+                self.checkpoint.step(stage, number, optimizer, terms)
+            except interrupt.Interrupted as stop:
+                stop.step, stop.of = self.span.of_budget(number), self.budget
+                raise
 
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""

@@ -20,6 +20,7 @@ from bench.launch import make_ready, worker
 from bench.launch.executor import Job
 from bench.records.lease import is_held
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable
 from bench.sheets.view import render
 from bench.spec import RunSpec
 from tests.faults.operations import Act, Operations, kill
@@ -75,7 +76,7 @@ def train(
         if spec.id not in finished:
             try:
                 answers.append(worker.work(spec, Job(results, checkpoint_every=1e-9)))
-            except worker.Unwritable as error:
+            except Unwritable as error:
                 answers.append({"status": "unwritable", "message": str(error)})
                 break
     if told is not None:

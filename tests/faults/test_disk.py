@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,10 @@ import torch
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor, make_ready, untrained
 from bench.launch.status import claimed_runs
-from bench.launch.worker import Unwritable, no_room, writing_to
 from bench.records.files import write_file
 from bench.records.record import SCHEMA
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable, why_unwritable, writing_to
 from bench.spec import RunSpec
 from bench.training.checkpoint import FORM, Checkpoint, _save
 from bench.training.shelf import Shelf, Tensors
@@ -225,11 +226,12 @@ class TestFullDisk:
 
     def test_what_is_full_is_told_apart(self, tmp_path: Path) -> None:
         full = OSError(errno.ENOSPC, "No space left on device")
-        assert no_room(full, tmp_path) == "No space left on device"
-        assert no_room(OSError(errno.EDQUOT, "x", str(tmp_path / "runs" / "x")), tmp_path) == os.strerror(errno.EDQUOT)
-        assert no_room(OSError(errno.ENOSPC, "x", "/elsewhere/file"), tmp_path) == ""
-        assert no_room(OSError(errno.EACCES, "x"), tmp_path) == ""
-        assert no_room(ValueError("No space left on device"), tmp_path) == ""
+        assert "No space left on device" in why_unwritable(full, tmp_path)
+        quota = OSError(errno.EDQUOT, "x", str(tmp_path / "runs" / "x"))
+        assert os.strerror(errno.EDQUOT) in why_unwritable(quota, tmp_path)
+        assert why_unwritable(OSError(errno.ENOSPC, "x", "/elsewhere/file"), tmp_path) == ""
+        assert why_unwritable(OSError(errno.EACCES, "x"), tmp_path) == ""
+        assert why_unwritable(ValueError("No space left on device"), tmp_path) == ""
         hidden = RuntimeError("unexpected pos")
         hidden.__context__ = full
         says = f"{tmp_path}: .*No space left on device; .*run the same command again"
@@ -277,6 +279,17 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
         assert (shown.code, shown.err) == (0, "")
         assert scores(Store(results)) == {run.id: outcome(run).record.curve[0].test["top1"] for run in runs[:2]}
     assert not (tmp_path / "trace").exists()
+
+
+def test_a_finished_grid_on_a_read_only_folder_is_printed(tmp_path: Path) -> None:
+    with unwritable(tmp_path, lambda path: filled(path, grid(2))) as results:
+        done = bench("no interpreter", *command(results, 2))
+        assert done.code == 0, done.err
+        assert "0 runs were trained now, 2 of 2 are done" in done.out
+        assert "Fine-tune" in done.out
+        why = rf"{results}/tables.*: (Read-only file system|Permission denied)"
+        assert re.fullmatch(f"bench: tables and figures could not be written: {why}\n", done.err)
+        assert "written:" not in done.out
 
 
 class TestDamagedRecords:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,12 @@ class Fake:
     def queue(self, *jobs: str, state: str = "PENDING") -> None:
         """What squeue says."""
         self.write("queue", "".join(f"{job}|{state}\n" for job in jobs))
+
+    def named(self, array: str) -> str:
+        """What squeue says of an array of two tasks that the last script asked for; gives the name of its jobs."""
+        (name,) = re.findall(r"#SBATCH --job-name=(\S+)", self.scripts[-1])
+        self.write("queue", "".join(f"{array}_{task}|PENDING|{name}\n" for task in range(2)))
+        return str(name)
 
 
 @pytest.fixture

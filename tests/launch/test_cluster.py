@@ -66,8 +66,10 @@ def test_no_controller() -> None:
 
 
 def test_the_queue_is_asked_once() -> None:
-    answers = Answers(squeue="12_0|PENDING\n12_1|RUNNING\n 15|COMPLETING\n\n")
-    assert Cluster(answers).queue({"you", "me"}) == {"12_0": "PENDING", "12_1": "RUNNING", "15": "COMPLETING"}
+    answers = Answers(squeue="12_0|PENDING|bench-a-0\n12_1|RUNNING|bench-a-0\n 15|COMPLETING|my | job\n\n")
+    queue = Cluster(answers).queue({"you", "me"})
+    assert queue.states == {"12_0": "PENDING", "12_1": "RUNNING", "15": "COMPLETING"}
+    assert queue.names == {"bench-a-0": "12", "my | job": "15"}
     (command,) = answers.asked
     assert "--users=me,you" in command
     assert "--array" in command

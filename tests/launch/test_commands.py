@@ -247,6 +247,50 @@ class TestStatus:
         assert call("status", "demo", *SMALL, "--watch", "0") == 2
 
 
+class TestLostAnswer:
+    """Of a submission whose command was killed between sbatch's answer and what is written of it."""
+
+    TWO = ("--methods", "ce", "--rates", "15", "--seeds", "2")
+
+    def lost(self, fake: Any) -> None:
+        """Submit, and forget the answer; two jobs are in the queue under the name that they were given."""
+        assert call("run", "demo", *self.TWO, *SLURM) == 0
+        (path,) = Path("results/submissions").glob("*.json")
+        told = json.loads(path.read_text(encoding="utf-8"))
+        told["arrays"][0]["job"] = ""
+        path.write_text(json.dumps(told), encoding="utf-8")
+        fake.named("101")
+
+    def test_it_is_seen(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self.lost(fake)
+        capsys.readouterr()
+        assert call("status", "demo", *self.TWO) == 0
+        assert "2 queued, 0 missing" in capsys.readouterr().out
+
+    def test_it_is_not_submitted_again(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self.lost(fake)
+        assert call("run", "demo", *self.TWO, *SLURM) == 0
+        assert "2 runs are in jobs already, and nothing else is missing" in capsys.readouterr().out
+        assert len(fake.scripts) == 1
+        fake.queue()
+        assert call("run", "demo", *self.TWO, *SLURM) == 0
+        assert len(fake.scripts) == 2, "when its jobs have ended with nothing"
+
+    def test_it_is_cancelled(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self.lost(fake)
+        assert call("cancel", "demo", *self.TWO) == 0
+        assert fake.lines("cancelled") == ["101_0", "101_1"]
+
+    def test_its_logs_are_shown(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        self.lost(fake)
+        (submission,) = read(Path("results"))
+        (run, *_) = submission.runs()
+        (Path("results/submissions") / submission.name / "101_0_0_log.out").write_text("at it\n", encoding="utf-8")
+        capsys.readouterr()
+        assert call("logs", run) == 0
+        assert capsys.readouterr().out == "at it\n"
+
+
 class TestCancel:
     def test_only_jobs_all_of_whose_runs_are_the_targets(
         self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]

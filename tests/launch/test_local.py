@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InputError
-from bench.launch import Event, Job, LocalExecutor
+from bench.launch import Event, Job, LocalExecutor, starts
 from bench.launch import run as launch
 from bench.launch.local import default_jobs
 from bench.launchers.local import Local
@@ -42,6 +42,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
     monkeypatch.setattr(sys, "executable", str(script))
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is waited for that was killed."""
+    monkeypatch.setattr(starts, "PAUSES", (0.01, 0.01, 0.01))
+
+
 class TestExecutor:
     """The front process beside workers that only pretend to train."""
 
@@ -49,8 +55,9 @@ class TestExecutor:
         ("code", "says"),
         [
             ("sys.exit('no module named torch')", "no module named torch"),
-            ("sys.exit(3)", "no message"),
-            ("os.kill(os.getpid(), 9)", "no message"),
+            ("sys.exit(3)", "exit code 3: no message"),
+            ("os.kill(os.getpid(), 9)", r"killed by signal 9 \(SIGKILL\): no message"),
+            ("print('bad luck', file=sys.stderr); os.kill(os.getpid(), 11)", "SIGSEGV.: bad luck"),
         ],
     )
     def test_workers_that_cannot_start(
@@ -190,3 +197,72 @@ for line in sys.stdin:
         assert launch(runs, job, LocalExecutor(1)) == [spec(2)]
         assert launch(runs, job, LocalExecutor(1), retry=True) == [spec(1), spec(2)]
         assert launch([spec(0)], job, LocalExecutor(1)) == []
+
+
+class TestStarts:
+    """Workers that end before they are ready."""
+
+    def crowd(self, folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str, code: str) -> None:
+        """Workers that count themselves in a folder, of which those of some numbers, from 1, end at their start."""
+        numbered = f"""
+import pathlib
+folder = pathlib.Path({str(folder / "workers")!r})
+folder.mkdir(exist_ok=True)
+number = next(n for n in range(1, 99) if not (folder / str(n)).exists() and not (folder / str(n)).mkdir())
+if number in {failing}:
+    {code}
+say(ready=True)
+for line in sys.stdin: say(**DONE)
+"""
+        stand_in(monkeypatch, folder / "bin", numbered)
+
+    @pytest.mark.parametrize(
+        ("code", "cause"),
+        [
+            ("os.kill(os.getpid(), 9)", "was killed by signal 9 (SIGKILL) at its start"),
+            ("sys.exit('too many files')", "ended at its start, exit code 1: too many files"),
+        ],
+    )
+    def test_one_that_dies_at_its_start_is_replaced_and_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, cause: str
+    ) -> None:
+        """The second dies when the first is ready, and the one in its place too."""
+        ready = f"while not os.path.exists({str(tmp_path / 'ready')!r}): time.sleep(0.01)\n    {code}"
+        self.crowd(tmp_path, monkeypatch, "(2, 3)", ready)
+        script = tmp_path / "bin" / "python"
+        first = f"say(ready=True)\nif number == 1: open({str(tmp_path / 'ready')!r}, 'w').close()"
+        waits = "\n    while number == 1 and not (folder / '4').exists(): time.sleep(0.01)\n    say(**DONE)"
+        text = script.read_text(encoding="utf-8").replace("say(ready=True)", first)
+        script.write_text(text.replace("for line in sys.stdin: say(**DONE)", f"for line in sys.stdin:{waits}"))
+        events: list[Event] = []
+        runs = [spec(seed) for seed in range(4)]
+        launch(runs, Job(tmp_path / "results"), LocalExecutor(2), events.append)
+        assert {event.run_id: event.status for event in events} == dict.fromkeys((run.id for run in runs), "done")
+        assert Store(tmp_path / "results").failures() == {}
+        told = capsys.readouterr().err.splitlines()
+        assert told == [f"a worker {cause}; started again"] * 2
+
+    def test_all_that_are_killed_are_one_message(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.crowd(tmp_path, monkeypatch, "range(99)", "os.kill(os.getpid(), 9)")
+        with pytest.raises(InputError, match=r"workers cannot start: killed by signal 9 \(SIGKILL\): no message"):
+            launch([spec(seed) for seed in range(5)], Job(tmp_path / "results"), LocalExecutor(2))
+        assert len(list((tmp_path / "workers").iterdir())) == 5, "two, and three more tries"
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 5
+        assert told[-1].endswith("not started again after 3 more tries")
+
+    def test_those_that_live_go_on_without_one_that_cannot_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The first trains until the last try has failed."""
+        self.crowd(tmp_path, monkeypatch, "range(2, 99)", "os.kill(os.getpid(), 9)")
+        script = tmp_path / "bin" / "python"
+        waits = "for line in sys.stdin:\n    while not (folder / '5').exists(): time.sleep(0.01)\n    say(**DONE)"
+        text = script.read_text(encoding="utf-8").replace("for line in sys.stdin: say(**DONE)", waits)
+        script.write_text(text, encoding="utf-8")
+        events: list[Event] = []
+        launch([spec(seed) for seed in range(3)], Job(tmp_path / "results"), LocalExecutor(2), events.append)
+        assert [event.status for event in events] == ["done"] * 3
+        assert "killed by signal 9" in capsys.readouterr().err

@@ -208,6 +208,14 @@ class TestRuns:
         worker = Worker(lambda run: ELSEWHERE if run.seed == 0 else done(tmp_path, run))
         assert lead(tmp_path, worker) == {"done": 3, "elsewhere": 1}
 
+    def test_a_fault_of_the_folder_ends_the_part_of_another_process(self, tmp_path: Path) -> None:
+        """The others wait for it, and end with it."""
+        Orders(tmp_path / "job").give(RUNS[0].id, 0)
+        worker = Worker(lambda run: {**DONE, "status": "unwritable", "message": "no mount"})
+        with pytest.raises(InputError, match="no mount"):
+            Follower(pack_of(tmp_path, ranks=2), Asked(), worker, Orders(tmp_path / "job"), 1).train()
+        assert Orders(tmp_path / "job").lost(0) == []
+
     def test_a_full_disk_ends_the_job(self, tmp_path: Path) -> None:
         worker = Worker(lambda run: {**DONE, "status": "unwritable", "message": "no space left"})
         with pytest.raises(InputError, match="no space left"):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from bench.errors import InputError
-from bench.launch import Job
+from bench.launch import Job, handover
+from bench.launch.handover import Handover
 from bench.launch.pack import Pack
 from bench.launch.profile import Profile, Resources
 from bench.launch.slurm import SlurmExecutor, parameters
@@ -143,6 +145,78 @@ class TestWhatIsWrittenDown:
         assert len(fake.scripts) == 1
         (submission,) = read(tmp_path)
         assert [run for _, ids in submission.tasks() for run in ids] == [run.id for run in runs]
+
+
+class TestLostAnswers:
+    """The job is in the queue, and its command was killed, or told too late that it is."""
+
+    TWO: ClassVar = [spec(0), spec(1)]
+
+    def test_is_written_down_before_sbatch_is_called(self, tmp_path: Path, fake: Any) -> None:
+        fake.write("bin/sbatch", f"#!/bin/sh\ncp '{tmp_path}'/submissions/*.json '{fake.folder}/seen'\nexit 1\n")
+        with pytest.raises(InputError, match="sbatch refuses"):
+            submit(tmp_path, self.TWO)
+        (array,) = json.loads("".join(fake.lines("seen")))["arrays"]
+        assert array["job"] == ""
+        assert array["tasks"] == [[run.id] for run in self.TWO]
+        assert read(tmp_path) == [], "what the queue does not know was not submitted"
+
+    def test_a_job_that_sbatch_says_nothing_of_is_found(self, tmp_path: Path, fake: Any) -> None:
+        """``Socket timed out on send/recv operation``: the controller has it all the same."""
+        said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+        name = 'n=$(sed -n "s/#SBATCH --job-name=//p" "$1"); for t in 0 1; do echo "77_$t|PENDING|$n"; done > queue'
+        fake.write("bin/sbatch", f"#!/bin/sh\ncd '{fake.folder}'\n{name}\necho '{said}' >&2; exit 1\n")
+        submit(tmp_path, self.TWO)
+        (submission,) = read(tmp_path)
+        assert list(submission.tasks()) == [("77_0", (self.TWO[0].id,)), ("77_1", (self.TWO[1].id,))]
+
+    def test_what_its_jobs_train_is_kept_for_them(self, tmp_path: Path, fake: Any) -> None:
+        """submitit gives a job its file after the answer; where that did not come, the job takes it."""
+        fake.write("bin/sbatch", f"#!/bin/sh\ncp '{tmp_path}'/submissions/*/0.packs '{fake.folder}/kept'\nexit 1\n")
+        with pytest.raises(InputError, match="sbatch refuses"):
+            submit(tmp_path, self.TWO)
+        (fake.folder / "kept").rename(tmp_path / "0.packs")
+        handover.PATIENCE, patience = 0.0, handover.PATIENCE
+        try:
+            Handover(tmp_path, 0).take(1, tmp_path / "77_1_submitted.pkl")
+        finally:
+            handover.PATIENCE = patience
+        delayed = pickle.loads((tmp_path / "77_1_submitted.pkl").read_bytes())
+        assert delayed.function.specs() == [self.TWO[1]]
+        assert (delayed._timeout_min, delayed._timeout_countdown) == (60, 100)
+
+    def test_nothing_is_kept_of_what_was_answered(self, tmp_path: Path, fake: Any) -> None:
+        submit(tmp_path, self.TWO)
+        assert not list(tmp_path.rglob("*.packs"))
+
+    def test_a_queue_that_cannot_be_asked_leaves_it_open(self, tmp_path: Path, fake: Any) -> None:
+        fake.write("bin/sbatch", f"#!/bin/sh\n: > '{fake.folder}/down'\necho 'error: timed out' >&2; exit 1\n")
+        with pytest.raises(InputError, match="whether it has taken the jobs, 'bench status' will say"):
+            submit(tmp_path, self.TWO)
+        (submission,) = read(tmp_path)
+        assert (submission.is_answered, list(submission.runs())) == (False, [run.id for run in self.TWO])
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_waits_until_the_answer_is_written(self, tmp_path: Path, fake: Any, number: int) -> None:
+        class Stopped(Exception):
+            pass
+
+        def stop(number: int, frame: object) -> None:
+            raise Stopped
+
+        noted = f"grep SigBlk /proc/self/status > '{fake.folder}/mask'"
+        script = f"#!/bin/bash\n{noted}\nkill -{int(number)} $PPID\necho 'Submitted batch job 55'\n"
+        fake.write("bin/sbatch", script)
+        earlier = signal.signal(number, stop)
+        try:
+            with pytest.raises(Stopped):
+                submit(tmp_path, self.TWO)
+        finally:
+            signal.signal(number, earlier)
+        (submission,) = read(tmp_path)
+        assert [job for job, _ in submission.tasks()] == ["55_0", "55_1"]
+        (mask,) = fake.lines("mask")
+        assert int(mask.split()[1], 16) & 1 << number - 1, "Ctrl-C reaches sbatch too, and must not end it"
 
 
 class TestLimits:

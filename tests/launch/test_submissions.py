@@ -11,7 +11,7 @@ import pytest
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Unreachable
 from bench.launch.launcher import Queued
-from bench.launch.submissions import Array, Submission, begin, queued, read, write
+from bench.launch.submissions import Array, Submission, begin, job_name, queued, read, write
 
 
 def cluster(queue: str = "", name: str = "lab") -> Cluster:
@@ -60,6 +60,30 @@ class TestOnDisk:
     def test_tasks(self) -> None:
         tasks = submission(Array("7", (("a", "b"), ("c",))), Array("8", (("d",),)), Array("", (("e",),))).tasks()
         assert list(tasks) == [("7_0", ("a", "b")), ("7_1", ("c",)), ("8", ("d",))]
+
+
+class TestLostAnswers:
+    """A job has its name before it has its id."""
+
+    LOST = submission(Array("7", (("a",),)), Array("", (("b",), ("c",))), Array("", (("d",),)))
+
+    def test_the_queue_knows_the_jobs_by_their_names(self) -> None:
+        names = {job_name(self.LOST.name, number): job for number, job in ((0, "99"), (1, "8"), (2, "9"))}
+        told = "".join(f"{job}|PENDING|{name}\n" for name, job in names.items() if job != "8")
+        told += f"8_1|RUNNING|{job_name(self.LOST.name, 1)}\n"
+        found = queued([self.LOST], ["a", "b", "c", "d"], cluster(told))
+        assert found == Queued({"c": ("8_1", "RUNNING"), "d": ("9", "PENDING")}), "what was answered stays as it was"
+        assert list(self.LOST.answered(names).tasks()) == [
+            ("7", ("a",)), ("8_0", ("b",)), ("8_1", ("c",)), ("9", ("d",)),
+        ]  # fmt: skip
+
+    def test_what_never_got_there_waits_nowhere(self) -> None:
+        assert queued([self.LOST], ["b"], cluster("8_0|PENDING|bench-another-1\n8|PENDING|\n")) == Queued()
+        assert not self.LOST.is_answered
+        assert [job for job, _ in self.LOST.tasks()] == ["7"]
+
+    def test_a_queue_that_cannot_be_asked_may_have_them(self) -> None:
+        assert queued([self.LOST], ["d"], Cluster(unreachable)).problem == "no controller"
 
 
 class TestQueue:
