@@ -147,7 +147,7 @@ class _Reader:
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
-        datasets = self.cards("datasets", self.registry.dataset)
+        datasets = self.datasets()
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -204,6 +204,12 @@ class _Reader:
                 else:
                     rows.append(MethodRow(str(label), tuple(entries), place))
         return rows
+
+    def datasets(self) -> tuple[DatasetCard, ...]:
+        cards = self.cards("datasets", lambda name: self.overrides.dataset(name, self.registry))
+        if self.overrides.skip_damaged and cards and not any(card.reader == "folder" for card in cards):
+            self.problems.add("--skip-damaged: none of the datasets is a folder of images")
+        return cards
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
         names, place = self.listed(axis, split_list(getattr(self.overrides, axis)))
