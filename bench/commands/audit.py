@@ -20,7 +20,7 @@ examples:
   bench data audit folder:~/pictures --format json     every image, not the first few
 """
 
-SHOWN = 5
+SHOWN = 3
 """Images that are shown of each remark."""
 
 
@@ -54,24 +54,25 @@ def audit_command(options: argparse.Namespace) -> int:
 
 def _audited(card: DatasetCard, options: argparse.Namespace) -> Audited:
     """A dataset with the survey of its images, which is kept where there is a results folder."""
+    kept = options.results if options.results.is_dir() else None
     if card.reader == "folder":
-        return audited_folder(card, look(card, options.results if options.results.is_dir() else None).survey)
+        return audited_folder(card, look(card, kept).survey)
     from bench.data.read import read_data
     from bench.data.surveyed import audited
 
-    kept = options.results if options.results.is_dir() else None
     return audited(read_data(card), card, kept, Decoding(card.name))
 
 
 def _print(card: DatasetCard, data: Audited, remarks: list[Remark]) -> None:
     sizes = ", ".join(f"{split} {len(images):,}" for split, images in data.survey.splits.items())
+    inside = f"{card.path}/" if card.path else ""
     print(f"{card.name}: {len(data.classes):,} classes, {sizes} images")
     for remark in remarks:
         if remark.is_fine:
             continue
         print(f"  odd   {visible(remark.text)}")
         for image in remark.images[:SHOWN]:
-            print(f"          {visible(image)}")
+            print(f"          {visible(image.replace(inside, ''))}")
         if (more := len(remark.images) - SHOWN) > 0:
             print(f"          and {more:,} more (--format json has all)")
     for remark in remarks:

@@ -84,8 +84,8 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
             kind = _kind(name, size, augmentation)
             try:
                 images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
-            except _Unusable as found:
-                unusable += found.images
+            except _Unusable as error:
+                unusable += error.images
                 continue
             splits[name] = replace(split, images=images)
     if unusable:

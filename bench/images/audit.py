@@ -108,7 +108,7 @@ def _alike(data: Audited) -> Remark:
     pairs = [pair for pair in pairs if data.image(pair[0]).sha256 != data.image(pair[1]).sha256]
     text = _between(pairs, "like one of", "in all but details")
     others = sum(data.label(first) != data.label(second) for first, second in pairs)
-    text += f" ({others} of the pairs are of two classes)" if others else ""
+    text += f" ({others:,} of {len(pairs):,} pairs in two classes)" if others else ""
     return _remark("alike", "no two images of different splits look alike", text, [_shown(data, p) for p in pairs])
 
 
@@ -118,17 +118,17 @@ def _between(pairs: Sequence[tuple[Place, Place]], relation: str, how: str) -> s
     for first, second in pairs:
         related.setdefault((second[0], first[0]), set()).add(second)
     parts = []
-    for (split, other), places in related.items():
+    for (split, larger), places in related.items():
         verb = "is" if len(places) == 1 else "are"
-        parts.append(f"{_images(len(places))} of {split} {verb} {relation} {other}")
+        parts.append(f"{_images(len(places))} of {split} {verb} {relation} {larger}")
     return f"{', '.join(parts)} {how}"
 
 
 def _missing_classes(data: Audited) -> Remark:
     missing = []
     for split, images in data.usable.items():
-        there = {data.labels[split][place] for place, _ in images}
-        missing += [f"{split}: {name}" for name in data.classes if name not in there]
+        present = {data.labels[split][place] for place, _ in images}
+        missing += [f"{split}: {name}" for name in data.classes if name not in present]
     lacking = Counter(line.partition(":")[0] for line in missing)
     text = ", ".join(f"{split} lacks {_counted(count, 'class', 'classes')}" for split, count in lacking.items())
     text += f" ({', '.join(line.partition(': ')[2] for line in missing[:3])}{', ...' * (len(missing) > 3)})"
@@ -136,8 +136,7 @@ def _missing_classes(data: Audited) -> Remark:
 
 
 def _conflicting(data: Audited) -> Remark:
-    found = _by_bytes(data)
-    conflicts = [places for places in found if len({data.label(place) for place in places}) > 1]
+    conflicts = [places for places in _by_bytes(data) if len({data.label(place) for place in places}) > 1]
     lines = [" = ".join(f"{data.image(p).path} ({data.label(p)})" for p in places) for places in conflicts]
     text = f"{_images(len(conflicts))} {_is(len(conflicts))} of two classes, byte for byte"
     return _remark("conflicting-labels", "no image has two labels", text, lines)
@@ -163,9 +162,9 @@ def _by_bytes(data: Audited) -> list[list[Place]]:
 
 
 def _counts(data: Audited) -> Remark:
-    found = {split: len(images) for split, images in data.survey.splits.items()}
-    splits = [split for split in {**found, **data.stated} if found.get(split) != data.stated.get(split)]
-    lines = [f"{split}: {found.get(split, 0):,}, its card says {data.stated.get(split, 0):,}" for split in splits]
+    sizes = {split: len(images) for split, images in data.survey.splits.items()}
+    splits = [split for split in {**sizes, **data.stated} if sizes.get(split) != data.stated.get(split)]
+    lines = [f"{split}: {sizes.get(split, 0):,}, its card says {data.stated.get(split, 0):,}" for split in splits]
     return _remark("counts", "there are as many images as its card says", "other counts than its card's", lines)
 
 
@@ -210,8 +209,8 @@ def _images(count: int) -> str:
     return _counted(count, "image", "images")
 
 
-def _counted(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"
+def _counted(count: int, single: str, several: str) -> str:
+    return f"{count:,} {single if count == 1 else several}"
 
 
 def _is(count: int) -> str:

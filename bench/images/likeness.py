@@ -33,8 +33,11 @@ def likeness(colours: npt.NDArray[np.uint8]) -> bytes:
 
     The perceptual hash by the discrete cosine transform (Zauner, "Implementation and Benchmarking of Perceptual Image
     Hash Functions", 2010): which of the low frequencies of the shrunk grey image (uint8 (H, W, 3)) lie above their
-    median. He keeps 8 x 8 frequencies; in photographs of things on plain ground these agree too often.
+    median. He keeps 8 x 8 frequencies; in photographs of things on plain ground these agree too often. Empty too where
+    an image has fewer pixels a side than there are frequencies: many handwritten digits of 8 x 8 are alike.
     """
+    if min(colours.shape[:2]) < WAVES:
+        return b""
     shrunk = Image.fromarray(colours).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     grey = np.asarray(shrunk, dtype=np.float64)
     if grey.std() < FLAT:
@@ -52,16 +55,15 @@ def alike(left: Sequence[bytes], right: Sequence[bytes], within: int = NEAR) -> 
     columns, column_places = _signs(right)
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(rows), _BLOCK):
-        for other in range(0, len(columns), _BLOCK):
-            agreement = rows[start : start + _BLOCK] @ columns[other : other + _BLOCK].T
+        for first in range(0, len(columns), _BLOCK):
+            agreement = rows[start : start + _BLOCK] @ columns[first : first + _BLOCK].T
             for row, column in np.argwhere(agreement >= WAVES * WAVES - 2 * within).tolist():
-                pairs.append((row_places[start + row], column_places[other + column]))
+                pairs.append((row_places[start + row], column_places[first + column]))
     return sorted(pairs)
 
 
 def _signs(hashes: Sequence[bytes]) -> tuple[npt.NDArray[np.float32], list[int]]:
     """The bits of each hash that is not empty as 1 and -1, and its place."""
     places = [place for place, made in enumerate(hashes) if made]
-    packed = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(places), -1)
-    bits = np.unpackbits(packed, axis=1) if places else np.zeros((0, WAVES * WAVES), np.uint8)
-    return bits.astype(np.float32) * 2 - 1, places
+    packed = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(places), WAVES * WAVES // 8)
+    return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1, places

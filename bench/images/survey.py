@@ -114,10 +114,10 @@ def survey(
     for number, image in enumerate(_looks(new, levels), 1):
         seen[image.path] = image
         progress(number, len(new))
-    found = {split: [seen[str(path)] for path in paths] for split, paths in splits.items()}
-    if earlier and earlier.splits == found:
+    surveyed = {split: [seen[str(path)] for path in paths] for split, paths in splits.items()}
+    if earlier and earlier.splits == surveyed:
         return earlier
-    made = Survey(found, _alike(found))
+    made = Survey(surveyed, _alike(surveyed))
     if kept:
         with contextlib.suppress(OSError, UnicodeEncodeError):  # a name need not be UTF-8
             body = msgspec.json.encode(made)
@@ -127,18 +127,18 @@ def survey(
 
 def survey_pixels(splits: Mapping[str, npt.NDArray[np.uint8]]) -> Survey:
     """Look at the images of splits that are in memory, (N, H, W, C)."""
-    found = dict[str, list[Surveyed]]()
+    surveyed = dict[str, list[Surveyed]]()
     for split, images in splits.items():
         height, width, channels = images.shape[1:]
-        found[split] = []
+        surveyed[split] = []
         for place, pixels in enumerate(images):
             sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
             looks = likeness(np.repeat(pixels, 3 // channels, axis=2))
             seen = Surveyed(
                 f"{split}[{place}]", pixels.nbytes, 0, sha256=sha256, width=width, height=height, likeness=looks
             )
-            found[split].append(seen)
-    return Survey(found, _alike(found))
+            surveyed[split].append(seen)
+    return Survey(surveyed, _alike(surveyed))
 
 
 def read_survey(path: Path) -> Survey | None:
