@@ -5,7 +5,6 @@ The suite's own folder and a user's (``--plugin``) have the same shape, so built
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
@@ -16,8 +15,10 @@ import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import read_backbone, timm_backbone
 from bench.cards.code import file_digest
-from bench.cards.dataset import folder_dataset, read_dataset
-from bench.cards.folders import typed_path
+from bench.cards.dataset import read_dataset
+from bench.cards.folder import folder_dataset
+from bench.cards.folders import real_path, typed_path
+from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose, shortened
@@ -153,8 +154,8 @@ class Registry:
 
     def dataset(self, name: str) -> DatasetCard:
         """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``."""
-        if name.startswith("folder:"):
-            return folder_dataset(_real(name.removeprefix("folder:")))
+        if name.startswith(PREFIX):
+            return folder_dataset(name)
         plain = name.partition("@")[0]
         also = f"did you mean folder:{name}?" if _is_folder(name) else "folder:PATH takes your own images"
         return read_dataset(name, self._find(self.dataset_files, plain, "dataset", also), self.reader_files)
@@ -207,7 +208,7 @@ def _paths(roots: Iterable[Path], kind: str) -> list[Path]:
 def _plugin(path: str | Path) -> Path:
     """A plugin's own path, whatever link leads there. Raises ``InputError`` where nothing of it can be used."""
     try:
-        plugin = _real(path)
+        plugin = real_path(path)
     except InputError as error:
         raise InputError(f"--plugin: {error}") from None
     if not (plugin.is_dir() or (plugin.is_file() and plugin.suffix == ".py")):
@@ -224,11 +225,6 @@ def _is_folder(name: str) -> bool:
         return typed_path(name).is_dir()
     except (InputError, OSError):
         return False
-
-
-def _real(path: str | Path) -> Path:
-    """The path that a typed one leads to, which may be printed as well as that one."""
-    return typed_path(os.path.realpath(typed_path(path)))
 
 
 def _load_metric(path: Path) -> Metric:

@@ -15,27 +15,28 @@ them sound, and a card for every variant, which would repeat licence, source and
 from __future__ import annotations
 
 import copy
-import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.cards.backbone import file_sha256
 from bench.cards.code import file_digest
+from bench.cards.content import content_digest
+from bench.cards.folder_options import folder_options
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
+from bench.cards.layout import ImageLayout, find_layout
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose
 from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
-
-_SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
-_SPLITS = tuple(_SPLIT_FOLDERS)
+_SPLITS = ("train", "val", "test")
 _VERIFIED = ("classes", "use", "options", "checksums")
+FOLDER = "folder"
+"""The reader of somebody's own images, whose meaning is their content."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class DatasetCard:
         path: where its files lie, for readers that need a place.
         means: digest of its content.
         code: the file of its reader, where a plug-in brings that.
+        layout: what lies there, of the reader ``folder``; None where nothing does.
     """
 
     name: str
@@ -56,12 +58,17 @@ class DatasetCard:
     facts: dict[str, Any]
     means: str
     code: Path | None = None
+    layout: ImageLayout | None = None
 
     @property
     def named(self) -> Named:
         """What a run's spec keeps of the card. Raises ``InputError`` where a run cannot be about it."""
         if self.task != "classification":
             raise InputError(f"{self.name}: it is for {self.task}; an experiment trains and compares classifiers")
+        if self.reader == FOLDER:
+            self.require_files()
+        if self.facts.get("classes") == 1:
+            raise InputError(f"{self.name}: it has one class, so every answer is right and nothing is compared")
         return Named(self.name, self.means)
 
     @property
@@ -102,6 +109,8 @@ class DatasetCard:
     @property
     def missing(self) -> list[str]:
         """Which of the files and folders that the card expects are not there."""
+        if self.reader == FOLDER and self.layout is None:
+            return ["its images"]
         return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
 
     @property
@@ -114,6 +123,8 @@ class DatasetCard:
         """What the card expects and is not there, and what to do, in words; empty where all is. Nothing is opened."""
         if not self.missing:
             return ""
+        if self.reader == FOLDER:
+            return f"there is no {self.path}; its card says where its images lie ('path', or 'folder' in BENCH_DATA)"
         lack = f"{self.path} lacks" if Path(self.path).is_dir() else f"there is no folder {self.path} with"
         return f"{lack} {', '.join(self.missing)} (BENCH_DATA says where datasets lie); {self.how_to_fetch}"
 
@@ -137,17 +148,42 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
     if variant:
         facts = _varied(facts, variant)
         check_forms(facts)
+    full = f"{plain}@{variant}" if variant else plain
     code = _reader_file(facts, readers or {})
+    if facts.text("reader") == FOLDER:
+        if listed is not None:
+            raise InputError(
+                f"{name}: a list of training images is for datasets of official lists, and this is a folder"
+            )
+        return _folder_card(full, path, facts)
     if code is not None or "official" in facts:
         _check(facts)
         facts["splits"] = {
             split: sum(facts["official"][part] for part in parts) for split, parts in facts["use"].items()
         }
     folder = data_folder() / str(facts.get("folder", plain)) if "official" in facts else ""
-    full = f"{plain}@{variant}" if variant else plain
     means = _meaning(facts, code)
     card = DatasetCard(full, facts.text("title"), facts.text("reader"), str(folder), facts, means, code)
     return card if listed is None else _listed(card, listed)
+
+
+def _folder_card(name: str, file: Path, facts: Section) -> DatasetCard:
+    """The card of somebody's own images that a file describes. Raises ``InputError`` where they are not as it says."""
+    if "path" in facts:
+        path = file.parent / typed_path(facts["path"])
+    else:
+        path = data_folder() / str(facts.get("folder", name.partition("@")[0]))
+    options = folder_options(facts.get("options", {}), facts.place("options"))
+    if options.as_options:
+        facts["options"] = options.as_options
+    card = DatasetCard(name, facts.text("title"), FOLDER, os.path.normpath(path), facts, "")
+    if not path.exists():
+        return card
+    layout = find_layout(path, options, name)
+    for key, seen in (("classes", len(layout.classes)), ("splits", layout.sizes)):
+        if facts.setdefault(key, seen) != seen:
+            raise InputError(f"{facts.place(key)}: '{key}' says {facts[key]}, and {card.path} has {seen}")
+    return replace(card, means=content_digest(layout, options), layout=layout)
 
 
 def absent(cards: Iterable[DatasetCard]) -> dict[str, str]:
@@ -169,7 +205,7 @@ def read_list(path: Path) -> list[str]:
     Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: the list cannot be read: {reason}") from None
@@ -181,53 +217,6 @@ def read_list(path: Path) -> list[str]:
     if count > 1:
         raise InputError(f"{path}: the list names {line} twice")
     return lines
-
-
-def folder_dataset(folder: Path) -> DatasetCard:
-    """The card of a folder of images: ``train/CLASS/*.jpg``, ``test/CLASS/*.jpg`` and, if there is one, ``val``.
-
-    Its meaning is a hash of every image's name and bytes, so that moving the folder changes nothing. Raises
-    ``InputError``: the folder or one of its needed parts is missing or empty; says what is expected.
-    """
-    layout = f"expected {folder}/train/CLASS/IMAGE and {folder}/test/CLASS/IMAGE (val/ is optional)"
-    if not folder.is_dir():
-        raise InputError(f"folder:{folder}: there is no such folder; {layout}")
-    splits = {split: part for split in _SPLIT_FOLDERS if (part := split_folder(folder, split)) is not None}
-    for split in ("train", "test"):
-        if split not in splits:
-            is_split = any(split_folder(folder.parent, above) == folder for above in _SPLITS)
-            hint = f"; did you mean folder:{folder.parent}?" if is_split else ""
-            raise InputError(f"folder:{folder}: it has no folder '{split}'; {layout}{hint}")
-    files = {split: image_files(part) for split, part in splits.items()}
-    for split, images in files.items():
-        if not images:
-            loose = any(path.suffix.lower() in IMAGE_SUFFIXES for path in splits[split].glob("*"))
-            inside = " inside a folder of its class" if loose else ""
-            raise InputError(f"folder:{folder}: '{splits[split].name}' holds no image{inside}; {layout}")
-        if odd := next((path for path in images if not path.is_file()), None):
-            raise InputError(f"folder:{folder}: {odd} is no image file that can be read; remove it")
-    classes = {path.parent.name for path in files["train"]}
-    for split, images in files.items():
-        if unknown := sorted({path.parent.name for path in images} - classes):
-            raise InputError(f"folder:{folder}: '{splits[split].name}' has classes that 'train' lacks: {unknown[:5]}")
-    facts = Section(f"folder:{folder}", 1)
-    sizes = {split: len(images) for split, images in files.items()}
-    facts.update(task="classification", classes=len(classes), splits=sizes)
-    running = hashlib.sha256()
-    for path in [path for images in files.values() for path in images]:
-        running.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
-    means = running.hexdigest()[:12]
-    return DatasetCard(f"folder:{folder}", folder.name, "folder", str(folder), facts, means)
-
-
-def split_folder(folder: Path, split: str) -> Path | None:
-    """The folder of a split (``train``, ``val`` or ``test``) under one of its usual names, if there is one."""
-    return next((part for name in _SPLIT_FOLDERS[split] if (part := folder / name).is_dir()), None)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The images of ``folder/CLASS/*``, sorted by class and name."""
-    return sorted(path for path in folder.glob("*/*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _chosen(text: str, facts: Section, plain: str) -> tuple[str, Path | None]:

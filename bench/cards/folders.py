@@ -40,6 +40,11 @@ def typed_path(text: str | Path) -> Path:
     return path
 
 
+def real_path(path: str | Path) -> Path:
+    """The path that a typed one leads to, which may be printed as well as that one. Raises as ``typed_path``."""
+    return typed_path(os.path.realpath(typed_path(path)))
+
+
 def stays_inside(name: object) -> bool:
     """Whether a name in a card is that of something in a folder: relative, and never up."""
     if not isinstance(name, str) or not name or "\\" in name or "\0" in name or PureWindowsPath(name).drive:

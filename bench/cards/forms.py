@@ -103,6 +103,12 @@ KEYS = (
     Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
     Fact("task", _TEXT, "`classification`, or `segmentation`, which nothing is trained on"),
     Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
+    Fact(
+        "path",
+        _TEXT,
+        "of the reader `folder`: where its images lie, or their table, absolute or from the card's own folder",
+        _is(str),
+    ),
     Fact("expects", _PATHS, "what must be there before it is opened", _list_of(stays_inside), variant=True),
     Fact("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
     Fact("official", "the size of each official list", "the lists that its reader gives", variant=True),

@@ -55,7 +55,8 @@ def audit_command(options: argparse.Namespace) -> int:
 def _audited(card: DatasetCard, options: argparse.Namespace) -> Audited:
     """A dataset with the survey of its images, which is kept where there is a results folder."""
     kept = options.results if options.results.is_dir() else None
-    if card.reader == "folder":
+    card.require_files()
+    if card.layout is not None:
         return audited_folder(card, look(card, kept).survey)
     from bench.data.read import read_data
     from bench.data.surveyed import audited

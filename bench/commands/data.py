@@ -118,7 +118,7 @@ def _report(card: DatasetCard, images: bool) -> int:
     from bench.data.read import read_data, read_masks
 
     dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
-    decodes = images or card.reader == "folder"
+    decodes = images or card.layout is not None
     decoded = _decode(dataset, card) if decodes else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
     print(f"{card.name}: {_place(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")

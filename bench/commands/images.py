@@ -87,7 +87,7 @@ class Seen:
 def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
     """A folder as it is audited."""
     labels = {split: [label for _, label in images] for split, images in folder_files(card).items()}
-    return Audited(survey, sorted({*labels["train"]}), labels, card.splits)
+    return Audited(survey, card.layout.classes if card.layout else [], labels, card.splits)
 
 
 def look(card: DatasetCard, results: Path | None) -> Seen:
@@ -141,4 +141,4 @@ def as_plain(seen: Sequence[Seen]) -> list[Mapping[str, Any]]:
 
 def _folders(runs: Iterable[RunSpec], registry: bench.Registry) -> list[DatasetCard]:
     cards = [registry.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in runs)]
-    return [card for card in cards if card.reader == "folder"]
+    return [card for card in cards if card.layout is not None]

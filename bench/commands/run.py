@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
+from bench.commands.folders import folder_lines
 from bench.commands.images import as_plain, print_images, require_images, surveys
 from bench.commands.launching import add_launching, job_of, launch, launcher_of
 from bench.commands.options import add_format, print_json, say
@@ -103,6 +104,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, request)
+    for line in folder_lines(todo, request.registry):
+        say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
@@ -156,6 +159,8 @@ def plan_command(options: argparse.Namespace) -> int:
     again = f" ({shared} more are shared)" if shared else ""
     counted = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
     print(f"{progress.runs} different runs{again}: {counted}")
+    for line in folder_lines(plan.unique.values(), request.registry):
+        print(line)
     print_cost(request, store, options)
     print_excluded(plan)
     print_missing_data(request)

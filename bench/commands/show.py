@@ -15,6 +15,7 @@ import msgspec
 
 import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
+from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, choose, visible
 from bench.metrics import Metric
@@ -191,11 +192,13 @@ def _dataset(card: DatasetCard) -> Description:
     facts = {"kind": "dataset", "name": card.name, "about": card.title, **rest}
     if "about" in card.facts:
         facts["details"] = card.facts["about"]
+    if seen := sentences(card):
+        facts["seen"] = seen
     if card.path:
         facts["folder"] = card.path
         get = "" if card.name.startswith("folder:") else f" ('bench data prepare {card.name}' gets it, or says how)"
         facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
-    apart = [key for key in ("variants", "papers", "traps", "steps", "download", "checksums") if facts.get(key)]
+    apart = [key for key in ("seen", "variants", "papers", "traps", "steps", "download", "checksums") if facts.get(key)]
     lines = [_listed({key: value for key, value in facts.items() if key not in apart})]
     for key in apart:
         entries = facts[key]

@@ -6,7 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cards.dataset import IMAGE_SUFFIXES, DatasetCard, image_files, split_folder
+from bench.cards.dataset import DatasetCard
+from bench.cards.folder_options import folder_options
+from bench.cards.image_files import is_dropping, is_image
+from bench.cards.layout import find_layout
 from bench.data.dataset import Dataset, Split
 from bench.data.official import Official, file_split, some_of
 from bench.data.subset import take_each
@@ -40,14 +43,14 @@ def read_caltech101(card: DatasetCard) -> Official[Split]:
 
 
 def read_folder(card: DatasetCard) -> Dataset:
-    """Somebody's own: ``train/CLASS/*``, ``test/CLASS/*`` and, where there is one, ``val/CLASS/*``; classes by name."""
-    folders = {name: split_folder(Path(card.path), name) for name in ("train", "val", "test")}
-    files = {name: image_files(folder) for name, folder in folders.items() if folder}
-    classes = sorted({path.parent.name for path in files["train"]})
+    """Somebody's own images, in any layout of ``bench.cards.layout``; classes by name."""
+    card.require_files()
+    layout = find_layout(Path(card.path), folder_options(card.options, card.name), card.name)
+    places = {name: label for label, name in enumerate(layout.classes)}
     splits = {}
-    for name, paths in files.items():
-        splits[name] = file_split(paths, [classes.index(path.parent.name) for path in paths])
-    return Dataset(classes, splits["train"], splits.get("val"), splits["test"])
+    for split, files in layout.files.items():
+        splits[split] = file_split([path for path, _ in files], [places[label] for _, label in files])
+    return Dataset(layout.classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def _by_folder(roots: Sequence[Path], classes: Sequence[str]) -> Split:
@@ -57,16 +60,11 @@ def _by_folder(roots: Sequence[Path], classes: Sequence[str]) -> Split:
     for label, name in enumerate(classes):
         for folder in (str(root / name) for root in roots):
             if os.path.isdir(folder):
-                files = [f"{folder}/{file}" for file in sorted(os.listdir(folder)) if _is_image(file)]
+                files = [f"{folder}/{file}" for file in sorted(os.listdir(folder)) if is_image(file)]
                 paths += files
                 labels += [label] * len(files)
     return file_split(paths, labels)
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _is_image(name: str) -> bool:
-    # a name with a dot in front is what macOS puts beside each file of an archive
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_dropping(entry.name))

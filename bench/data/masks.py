@@ -8,6 +8,7 @@ from pathlib import Path
 from torchvision.datasets import VOCSegmentation
 
 from bench.cards.dataset import DatasetCard
+from bench.cards.image_files import is_dropping
 from bench.data.dataset import FileImages, MaskedSplit, MaskFiles
 from bench.data.official import Official
 
@@ -30,7 +31,9 @@ def read_ade20k(card: DatasetCard) -> Official[MaskedSplit]:
     root, lists = Path(card.path) / "ADEChallengeData2016", {}
     for name in card.lists:
         folder = {"train": "training", "val": "validation"}[name]
-        stems = sorted(f[:-4] for f in os.listdir(root / "images" / folder) if f.endswith(".jpg"))
+        stems = sorted(
+            f[:-4] for f in os.listdir(root / "images" / folder) if f.endswith(".jpg") and not is_dropping(f)
+        )
         images = tuple(f"{root}/images/{folder}/{stem}.jpg" for stem in stems)
         masks = tuple(f"{root}/annotations/{folder}/{stem}.png" for stem in stems)
         lists[name] = MaskedSplit(FileImages(images), MaskFiles(masks, first=1))

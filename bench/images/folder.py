@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.cards.dataset import DatasetCard, image_files, split_folder
+from bench.cards.dataset import DatasetCard
 from bench.images.raster import Levels
 from bench.images.survey import Progress, Survey, read_survey, survey, survey_file
 
@@ -36,7 +36,4 @@ def is_surveyed(card: DatasetCard, results: Path) -> bool:
 
 def folder_files(card: DatasetCard) -> dict[str, list[tuple[Path, str]]]:
     """The images of each split of a folder's card, and their classes."""
-    folders = {split: split_folder(Path(card.path), split) for split in card.splits}
-    return {
-        split: [(path, path.parent.name) for path in image_files(folder)] for split, folder in folders.items() if folder
-    }
+    return card.layout.files if card.layout else {}

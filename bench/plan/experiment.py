@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.dataset import FOLDER
+from bench.cards.folder import told_apart
+from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
@@ -41,7 +44,7 @@ KEYS = (
         "`gta+transmix` and further names are policies",
     ),
     Key("backbones", (list, str), "names, `timm:NAME`, `timm:NAME@none`, `timm:NAME@FILE.safetensors`"),
-    Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH`"),
+    Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH` (see images.md)"),
     Key("rates", (list, int, float), "sampling rates in percent of each class"),
     Key("seeds", (list, int), "how many, or which", default="3"),
     Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
@@ -147,7 +150,7 @@ class _Reader:
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
-        datasets = self.datasets()
+        datasets = told_apart(self.datasets())
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -207,18 +210,19 @@ class _Reader:
 
     def datasets(self) -> tuple[DatasetCard, ...]:
         cards = self.cards("datasets", lambda name: self.overrides.dataset(name, self.registry))
-        if self.overrides.skip_damaged and cards and not any(card.reader == "folder" for card in cards):
+        if self.overrides.skip_damaged and cards and not any(card.reader == FOLDER for card in cards):
             self.problems.add("--skip-damaged: none of the datasets is a folder of images")
         return cards
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
-        names, place = self.listed(axis, split_list(getattr(self.overrides, axis)))
+        typed = getattr(self.overrides, axis)
+        names, place = self.listed(axis, split_names(typed))
         cards: dict[str, T] = {}
         for name in map(str, names):
             try:
                 cards[name] = find(name)
             except InputError as error:
-                self.problems.add(f"{place}: {error}")
+                self.problems.add(f"{place}: {error}{comma_hint(name, typed)}")
         return tuple(cards.values())
 
     def rates(self) -> tuple[float, ...]:

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from bench.cards import DatasetCard
+from bench.cards.dataset import FOLDER
+from bench.cards.layout import PREFIX
+from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
@@ -58,7 +61,7 @@ class Overrides:
                 problems.add(f"--{option}: {choose(typed, allowed, noun)}")
         for axis in ("methods", "backbones", "datasets", "rates", "seeds"):
             typed = getattr(self, axis)
-            if typed and not split_list(typed):
+            if typed and not split_names(typed):
                 problems.add(f"--{axis}: '{typed}' lists nothing")
         reads: tuple[Callable[[], object], ...] = (self.typed_seeds, self.typed_rates, self.typed_settings)
         for read in (*reads, lambda: self.typed_metric(metrics), self.typed_margin):
@@ -92,11 +95,11 @@ class Overrides:
     def dataset(self, name: str, registry: Registry) -> DatasetCard:
         """The card of a dataset, of a folder of images with what is typed for all of them. Raises ``InputError``."""
         card = registry.dataset(name)
-        if not self.skip_damaged or card.reader != "folder" or card.options.get("skip_damaged"):
+        if not self.skip_damaged or card.reader != FOLDER or card.options.get("skip_damaged"):
             return card
-        if not name.startswith("folder:"):
+        if not name.startswith(PREFIX):
             raise InputError(f"--skip-damaged: {name} has a card; let its options say 'skip_damaged: true'")
-        plain = f"folder:{card.path}"
+        plain = f"{PREFIX}{card.path}"
         return registry.dataset(f"{card.name}{'@' if card.name == plain else ','}skip-damaged")
 
     def typed_seeds(self) -> tuple[int, ...]:
@@ -122,7 +125,7 @@ class Overrides:
     @property
     def kept(self) -> dict[str, set[str]]:
         """What a paper's cells must be of to be kept, along each of their axes; nothing typed keeps all."""
-        named = {axis: set(split_list(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
+        named = {axis: set(split_names(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
         return {**named, "rate": {percent(rate).removesuffix(" %") for rate in self.typed_rates()}}
 
     def typed_settings(self) -> dict[str, Any]:

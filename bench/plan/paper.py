@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from bench.cards.names import split_names
 from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
@@ -23,7 +24,6 @@ from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, Tabl
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.reading.syntax import split_list
 from bench.registry import Registry
 from bench.spec import percent
 
@@ -257,7 +257,7 @@ class _Planner:
     def runs(
         self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
     ) -> PlannedCell:
-        typed, declared = split_list(self.overrides.backbones), str(axes["backbone"])
+        typed, declared = split_names(self.overrides.backbones), str(axes["backbone"])
         name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
         dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
         entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.labels.place())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError, choose
+from bench.reading.syntax import split_unless
 
 FILE = "finetune-bench.toml"
 VARIABLES = {"plugin": "BENCH_PLUGIN", "results": "BENCH_RESULTS"}
@@ -41,7 +42,7 @@ def read_settings(folder: Path, variables: Mapping[str, str] = os.environ) -> di
 
 def split_paths(text: str) -> tuple[str, ...]:
     """Paths with commas between them; a comma in the name of something that is there does not part it."""
-    return (text,) if os.path.exists(text) else tuple(text.split(","))
+    return tuple(split_unless(text, os.path.exists)) or ("",)
 
 
 def _in_file(path: Path) -> dict[str, Setting]:

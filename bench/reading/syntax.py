@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from bench.errors import InputError
@@ -12,6 +13,17 @@ from bench.reading.document import parse_document
 def split_list(text: str) -> list[str]:
     """``a, b(c, d)`` as ``["a", "b(c, d)"]``: commas inside parentheses do not split."""
     return _split(text, ",")
+
+
+def split_unless(text: str, *rules: Callable[[str], bool]) -> list[str]:
+    """The parts between commas, but for commas in what a rule says is one; the first rule counts, then the longest."""
+    pieces, parts, start = text.split(","), list[str](), 0
+    while start < len(pieces):
+        tried = {end: ",".join(pieces[start:end]).strip() for end in range(len(pieces), start, -1)}
+        end = next((end for rule in rules for end, part in tried.items() if rule(part)), start + 1)
+        parts.append(",".join(pieces[start:end]).strip())
+        start = end
+    return [part for part in parts if part]
 
 
 def split_chain(text: str) -> list[str]:

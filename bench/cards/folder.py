@@ -1,0 +1,70 @@
+"""Folders of somebody's own images as datasets: ``folder:PATH``, and what is chosen of it after an ``@``."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from bench.cards.content import content_digest
+from bench.cards.dataset import DatasetCard
+from bench.cards.folder_options import GRAMMAR, FolderOptions, looks_chosen, typed_options
+from bench.cards.folders import real_path, typed_path
+from bench.cards.layout import PREFIX, find_layout
+from bench.errors import InputError
+from bench.reading.document import Section
+
+
+def folder_dataset(name: str) -> DatasetCard:
+    """The card of ``folder:PATH``, ``folder:TABLE.csv`` or ``folder:PATH@split=20,seed=3``.
+
+    Its name has the path that a link leads to, and its meaning is that of its content, so that moving or renaming the
+    folder changes nothing. Raises ``InputError``: there is no layout at this path, or what stands behind the @ is no
+    choice; says what is expected.
+    """
+    typed, options = typed_folder(name.removeprefix(PREFIX))
+    path = real_path(typed)
+    plain = f"{PREFIX}{path}"
+    layout = find_layout(path, options, plain)
+    facts = Section(plain, 1)
+    facts.update(task="classification", classes=len(layout.classes), splits=layout.sizes)
+    if options.as_options:
+        facts["options"] = options.as_options
+    full = f"{plain}@{options.typed}" if options.typed else plain
+    means = content_digest(layout, options)
+    return DatasetCard(full, _title(path, 1, options), "folder", str(path), facts, means, layout=layout)
+
+
+def typed_folder(text: str) -> tuple[Path, FolderOptions]:
+    """The path and the choice in ``PATH@CHOICE``. A path that is there is one, whatever characters are in its name.
+
+    Raises ``InputError`` where nothing can have this path, or what stands behind the last @ is no choice.
+    """
+    front, at, back = text.rpartition("@")
+    if not at or os.path.exists(typed_path(text)):
+        return typed_path(text), FolderOptions()
+    if looks_chosen(back):
+        return typed_path(front), typed_options(back, f"{PREFIX}{front}")
+    if front and os.path.exists(typed_path(front)):
+        raise InputError(f"{PREFIX}{front}: '{back}' cannot stand behind the @; what can is {GRAMMAR}")
+    return typed_path(text), FolderOptions()
+
+
+def told_apart(cards: Iterable[DatasetCard]) -> tuple[DatasetCard, ...]:
+    """The cards, each once; folders of one title are called by as much of their paths as tells them apart."""
+    unique = list({card.name: card for card in cards}.values())
+    for depth in range(2, 1 + max((len(Path(card.path).parts) for card in unique), default=0)):
+        titles = Counter(card.title for card in unique)
+        for at, card in enumerate(unique):
+            if titles[card.title] > 1 and card.name.startswith(PREFIX):
+                options = typed_folder(card.name.removeprefix(PREFIX))[1]
+                unique[at] = replace(card, title=_title(Path(card.path), depth, options))
+    return tuple(unique)
+
+
+def _title(path: Path, depth: int, options: FolderOptions) -> str:
+    """The last parts of a path; of a table one more, since many are called labels.csv; and what is chosen."""
+    parts = path.parts[-depth - path.is_file() :]
+    return "/".join(parts) + (f"@{options.typed}" if options.typed else "")

@@ -1,0 +1,109 @@
+"""What may be chosen of a folder of images: after an ``@`` behind its path, or under ``options`` of a card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import InputError, choose
+from bench.reading.syntax import read_value
+
+GRAMMAR = "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1 or skip-damaged"
+"""What may stand behind the @, in words, with commas between."""
+
+_KEYS = ("split", "seed", "range", "skip-damaged")
+_SWITCH = "skip-damaged"
+_ITEM = re.compile(r"\w[\w-]*=[^,=@/]*")
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How a folder of images is read.
+
+    Attributes:
+        split: the share of each class that is for testing, in percent; None where the folder says it itself.
+        seed: of the draw of ``split``.
+        range: the levels that are black and white, of images of 32 bits or of floats; None where nobody said it.
+        skip_damaged: images that cannot be decoded are left out.
+    """
+
+    split: float | None = None
+    seed: int = 0
+    range: tuple[float, float] | None = None
+    skip_damaged: bool = False
+
+    @property
+    def as_options(self) -> dict[str, Any]:
+        """What was chosen, as a card's ``options`` say it."""
+        options: dict[str, Any] = {}
+        if self.split is not None:
+            options |= {"split": _plain(self.split), "seed": self.seed}
+        if self.range is not None:
+            options["range"] = list(self.range)
+        return options | ({"skip_damaged": True} if self.skip_damaged else {})
+
+    @property
+    def typed(self) -> str:
+        """What was chosen, as it is typed behind the @; empty where nothing was."""
+        items = []
+        if self.split is not None:
+            items.append(f"split={_plain(self.split)}")
+            items += [f"seed={self.seed}"] if self.seed else []
+        if self.range is not None:
+            items.append("range=" + ":".join(str(_plain(end)) for end in self.range))
+        return ",".join([*items, *([_SWITCH] if self.skip_damaged else [])])
+
+
+def looks_chosen(text: str) -> bool:
+    """Whether a text has the form of what stands behind the @, right or not."""
+    return all(item.strip().replace("_", "-") == _SWITCH or _ITEM.fullmatch(item.strip()) for item in text.split(","))
+
+
+def typed_options(text: str, name: str) -> FolderOptions:
+    """What ``split=20,seed=3`` chooses. Raises ``InputError`` where it is none of the grammar."""
+    options: dict[str, Any] = {}
+    for item in map(str.strip, text.split(",")):
+        key, equals, value = item.partition("=")
+        key = key.strip().replace("_", "-")
+        if key not in _KEYS or (key == _SWITCH) == bool(equals):
+            raise InputError(f"{name}: '{item}' cannot stand behind the @; what can is {GRAMMAR}")
+        if key.replace("-", "_") in options:
+            raise InputError(f"{name}: {key} stands twice behind the @")
+        if key == "range":
+            options[key] = [read_value(end.strip()) for end in value.split(":")]
+        else:
+            options[key.replace("-", "_")] = read_value(value.strip()) if equals else True
+    return folder_options(options, name)
+
+
+def folder_options(options: Mapping[str, Any], place: str) -> FolderOptions:
+    """The options of a card, checked. Raises ``InputError`` that begins with the place."""
+    for key in options:
+        if key.replace("_", "-") not in _KEYS:
+            raise InputError(f"{place}: {choose(key, [key.replace('-', '_') for key in _KEYS], 'option of a folder')}")
+    split, seed = options.get("split"), options.get("seed", 0)
+    if split is not None and not (_is_number(split) and 0 < split < 100):
+        raise InputError(f"{place}: split={split}: it is the percent of each class to test on, above 0 and below 100")
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise InputError(f"{place}: seed={seed}: a seed is a whole number, at least 0")
+    if "seed" in options and split is None:
+        raise InputError(f"{place}: seed={seed} says nothing without split=20 (percent of each class to test on)")
+    levels, skip = options.get("range"), options.get("skip_damaged", False)
+    if not isinstance(skip, bool):
+        raise InputError(f"{place}: skip_damaged is true or false, not {skip}")
+    if levels is None:
+        return FolderOptions(split, seed, None, skip)
+    if not isinstance(levels, list) or len(levels) != 2 or not all(map(_is_number, levels)) or levels[0] >= levels[1]:
+        raise InputError(f"{place}: range: it is the levels of black and white, the lower one first, such as 0:1")
+    return FolderOptions(split, seed, (float(levels[0]), float(levels[1])), skip)
+
+
+def _plain(number: float) -> float:
+    """A number that is the same however it was typed: ``20`` of ``20.0``."""
+    return int(number) if number == int(number) else number
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -1,0 +1,103 @@
+"""What is said of folders of images before anything is trained on them: what was seen there, and what is not read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+from bench.cards import DatasetCard
+from bench.cards.layout import PREFIX, ImageLayout
+from bench.errors import printable
+from bench.registry import Registry
+from bench.spec import RunSpec
+
+MOST_REASONS = 6
+"""Of why files are not read, in a line."""
+
+
+def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
+    """What there is to say of the folders that some runs are of, each line with the folder's name."""
+    held_out: dict[str, float] = {}
+    for spec in runs:
+        held_out.setdefault(spec.dataset.name, spec.protocol.validation)
+    lines = []
+    for name, share in held_out.items():
+        # of other datasets nothing is said, and they need not be here
+        card = registry.dataset(name)
+        lines += [printable(f"{_short(name)}: {sentence}") for sentence in sentences(card, share)]
+    return lines
+
+
+def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
+    """What there is to say of a folder; nothing of other datasets.
+
+    ``held_out`` is the share of each class of the training split that is for validation where there is no such split.
+    """
+    layout = card.layout
+    if layout is None:
+        return []
+    lines = [_contents(layout), *_unread(layout)]
+    if layout.val_is_test or (held_out and "val" not in layout.splits):
+        lines.append(_validation(layout, held_out))
+    if alone := [label for label, count in layout.counts("train").items() if count == 1 and layout.drawn]:
+        lines.append(f"{_classes(alone)} with a single image: it is for training, and none is for testing")
+    return lines
+
+
+def _contents(layout: ImageLayout) -> str:
+    """Classes, images and the smallest class."""
+    parts = [f"{split} {count:,} ({layout.sources[split]})" for split, count in layout.sizes.items()]
+    label, count = min(layout.counts("train").items(), key=lambda item: (item[1], item[0]))
+    return f"{len(layout.classes):,} classes; images: {', '.join(parts)}; smallest class '{label}': {count:,} in train"
+
+
+def _unread(layout: ImageLayout) -> list[str]:
+    """What is not read of each part of the folder, and why."""
+    lines = []
+    for source in dict.fromkeys([*layout.unread, *layout.empty]):
+        parts = []
+        if reasons := layout.unread.get(source):
+            most = reasons.most_common(MOST_REASONS)
+            listed = [f"{count:,} {reason}" for reason, count in most]
+            if rest := reasons.total() - sum(count for _, count in most):
+                listed.append(f"{rest:,} more")
+            files = "1 file is" if reasons.total() == 1 else f"{reasons.total():,} files are"
+            parts.append(f"{files} not read: {', '.join(listed)}")
+        if empty := layout.empty.get(source):
+            folders = "1 folder" if len(empty) == 1 else f"{len(empty):,} folders"
+            parts.append(f"no class, for want of images: {folders} ({_few(empty)})")
+        lines.append(": ".join(filter(None, (source.rstrip("/"), "; ".join(parts)))))
+    return lines
+
+
+def _validation(layout: ImageLayout, held_out: float) -> str:
+    """What the test and validation splits are made of where one of them is not there."""
+    parts = [f"{layout.sources['test']} is the test split, as no other is there"] if layout.val_is_test else []
+    if held_out:
+        share = Fraction(str(held_out))
+        few = [label for label, count in layout.counts("train").items() if math.floor(share * count) == 0]
+        percent = f"{float(share * 100):g} %"
+        if len(few) == len(layout.classes):
+            parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
+        else:
+            small = f", but of {_classes(few)} with too few images" if few else ""
+            parts.append(f"{percent} of each class of train is held out for validation{small}")
+    return "; ".join(parts)
+
+
+def _classes(labels: list[str]) -> str:
+    """``2 classes (ape, bee)``."""
+    return f"{'1 class' if len(labels) == 1 else f'{len(labels):,} classes'} ({_few(labels)})"
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "")
+
+
+def _short(name: str) -> str:
+    """A folder's name with ~ in the place of the home folder."""
+    home = f"{PREFIX}{Path.home()}/"
+    return f"{PREFIX}~/{name.removeprefix(home)}" if name.startswith(home) else name
