@@ -502,7 +502,9 @@ class TestCommand:
         (tmp_path / "data" / "birds" / "images" / "val" / "owl" / "0.png").write_bytes(b"no image")
         assert call("check", "birds") == 0
         assert call("check", "birds", "--images") == 2
-        assert "image 1 of 'test' cannot be decoded" in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert "images/val/owl/0.png: it is no image" in said.out
+        assert "1 of 6 images cannot be used" in said.err
 
     def test_list(self, birds: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("prepare", "birds") == 0

@@ -262,7 +262,7 @@ class TestBombs:
         header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
         path = tmp_path / "x.png"
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-        with pytest.raises(ValueError, match=r"x\.png: it claims more than 160,000,000 pixels"):
+        with pytest.raises(InputError, match=r"x\.png: it claims more than 160,000,000 pixels"):
             FileImages((path,)).take(torch.zeros(1, dtype=torch.int64).numpy())
 
     def test_a_tensor_that_repeats_one_number(self, tmp_path: Path) -> None:

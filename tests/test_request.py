@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from bench.registry import Registry
 from tests.tables.small import PROTOCOL, TABLE
 
 
-def command(**typed: str) -> str:
+def command(**typed: Any) -> str:
     return Request("demo", Overrides(**typed), Registry(), Path("results")).command("run")
 
 

@@ -1,20 +1,25 @@
-"""The files of datasets: ``data list``, ``data prepare``, ``data check``."""
+"""The files of datasets: ``data list``, ``data prepare``, ``data check``; ``data audit`` is in a file of its own."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards import DatasetCard
 from bench.cards.folders import data_folder
+from bench.commands import audit
+from bench.commands.images import Decoding
 from bench.commands.options import add_command, add_format, add_plugin, print_json
-from bench.errors import InputError
+from bench.errors import InputError, visible
+from bench.images.folder import levels_of
+from bench.images.survey import survey
 
 if TYPE_CHECKING:
     from bench.data import Dataset
-    from bench.data.dataset import SegmentationDataset
+    from bench.data.dataset import MaskedSplit, SegmentationDataset
 
 DATA = """
 Datasets lie in $BENCH_DATA/NAME, or in data/NAME of the current folder. 'bench show NAME' tells all about one.
@@ -23,6 +28,7 @@ examples:
   bench data list
   bench data prepare cub200      downloads it, or says step by step where to get it
   bench data check cub200        opens it and verifies its numbers and checksums
+  bench data audit cub200        what is odd about its images
 """
 LIST = """
 examples:
@@ -38,6 +44,7 @@ CHECK = """
 examples:
   bench data check cub200
   bench data check oxford_flowers102@train --images      and decodes every image
+  bench data check folder:~/pictures                     which is always decoded
 """
 
 
@@ -55,8 +62,9 @@ def add(commands: Any) -> None:
     add_plugin(prepare)
     check = add_command(parts, "check", check_command, "open a dataset and verify it", CHECK)
     check.add_argument("name", metavar="NAME").completer = _names  # type: ignore[attr-defined]
-    check.add_argument("--images", action="store_true", help="decode every image and mask too")
+    check.add_argument("--images", action="store_true", help="decode every image and mask too, as of folders")
     add_plugin(check)
+    audit.add(parts)
 
 
 def data_command(options: argparse.Namespace) -> int:
@@ -110,12 +118,13 @@ def _report(card: DatasetCard, images: bool) -> int:
     from bench.data.read import read_data, read_masks
 
     dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
-    decoded = _decode(dataset) if images else 0
+    decodes = images or card.layout is not None
+    decoded = _decode(dataset, card) if decodes else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
     print(f"{card.name}: {_place(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
     if checksums := card.facts.get("checksums"):
         print(f"verified checksums: {', '.join(checksums)}")
-    if images:
+    if decodes:
         print(f"{decoded:,} images decode")
     return 0
 
@@ -125,23 +134,38 @@ def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
     return {name: split for name, split in splits.items() if split is not None}
 
 
-def _decode(dataset: Dataset | SegmentationDataset) -> int:
-    """Decode every image, and its mask if there is one; returns how many. Raises ``InputError`` at a bad one."""
+def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard) -> int:
+    """Decode every image, and its mask if there is one; returns how many. Prints all bad ones, then raises."""
+    from bench.data.official import files_of
+
+    splits = _splits(dataset)
+    files = {name: files_of(split) for name, split in splits.items()}
+    unusable = survey(files, None, levels_of(card), Decoding(card.name)).unusable
+    lines = [f"{image.path}: {image.problem}" for image in unusable]
+    lines += [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
+    lines = list(dict.fromkeys(lines))
+    for line in lines:
+        print(visible(line))
+    count = sum(map(len, splits.values()))
+    if lines:
+        raise InputError(f"{card.name}: {len(lines):,} of {count:,} images cannot be used")
+    return count
+
+
+def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:
+    """What is wrong with the masks of a split."""
     import numpy as np
     from tqdm import tqdm
 
-    count = 0
-    for name, split in _splits(dataset).items():
-        for index in tqdm(range(len(split)), desc=name, disable=None):
-            try:
-                (image,) = split.images.take(np.array([index]))
-                masks = split.masks.take(np.array([index])) if hasattr(split, "masks") else []
-            except (OSError, ValueError, SyntaxError) as error:
-                raise InputError(f"image {index} of '{name}' cannot be decoded: {error}") from None
-            if any(mask.shape != image.shape[1:] for mask in masks):
-                raise InputError(f"image {index} of '{name}' and its mask differ in size")
-            count += 1
-    return count
+    for index in tqdm(range(len(split)), desc=f"masks of {name}", disable=None):
+        at = np.array([index])
+        try:
+            (image,), (mask,) = split.images.take(at), split.masks.take(at)
+        except InputError as error:
+            yield str(error)
+        else:
+            if mask.shape != image.shape[1:]:
+                yield f"{split.images.paths[index]}: it and its mask differ in size"
 
 
 def _row(card: DatasetCard) -> dict[str, Any]:

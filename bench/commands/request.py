@@ -70,6 +70,7 @@ class Request:
             if option in RULES and "," in value:
                 continue  # several side by side are for tables alone
             words += [f"--{option}", value] if value else []
+        words += ["--skip-damaged"] if typed.skip_damaged else []
         words += [word for setting in typed.settings for word in ("--set", setting)]
         words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
         return shlex.join(words)
@@ -78,7 +79,7 @@ class Request:
 def request_of(options: argparse.Namespace) -> Request:
     """What a command line asks."""
     typed: dict[str, Any] = {field.name: getattr(options, field.name, None) or "" for field in fields(Overrides)}
-    overrides = Overrides(**{**typed, "settings": tuple(options.set)})
+    overrides = Overrides(**{**typed, "settings": tuple(options.set), "skip_damaged": options.skip_damaged})
     settled = getattr(options, "settled", ())
     plugins: tuple[str, ...] = ()
     if "plugin" not in settled:
@@ -100,6 +101,9 @@ def add_target_command(commands: object, name: str, command: Run, about: str, ex
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
     for axis, example in EXAMPLES.items():
         parser.add_argument(f"--{axis}", type=something, metavar="LIST", help=f"in place of the target's: {example}")
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="leave damaged images of folders out of training and test"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
     parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
     parser.add_argument("--split", default="", metavar="SPLIT", help=f"whose scores are shown: {', '.join(SPLITS)}")

@@ -12,7 +12,8 @@ from typing import Any
 from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
 from bench.commands.folders import folder_lines
-from bench.commands.launching import add_launching, job_of, launch
+from bench.commands.images import as_plain, print_images, require_images, surveys
+from bench.commands.launching import add_launching, job_of, launch, launcher_of
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
 from bench.commands.request import Request, add_target_command, add_tests, request_of
@@ -105,6 +106,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     require_data(todo, request)
     for line in folder_lines(todo, request.registry):
         say(line)
+    require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
@@ -155,10 +157,12 @@ def plan_command(options: argparse.Namespace) -> int:
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
     progress = state(plan.unique, store)
+    seen = surveys(plan.unique.values(), request.registry, request.results)
     if options.format == "json":
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
+        data = {"missing_data": missing_data(request), "images": as_plain(seen)}
         estimate = asdict(cost_of(request, store, options))
-        print_json({**counts, **_runs_and_cells(request), "missing_data": missing_data(request), "estimate": estimate})
+        print_json({**counts, **_runs_and_cells(request), **data, "estimate": estimate})
         return 0
     _print_axes(request)
     shared = plan.needed - len(plan.unique)
@@ -170,6 +174,7 @@ def plan_command(options: argparse.Namespace) -> int:
     print_cost(request, store, options)
     print_excluded(plan)
     print_missing_data(request)
+    print_images(seen)
     return 0
 
 

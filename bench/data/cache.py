@@ -30,9 +30,12 @@ import torchvision
 from PIL import features
 from torch import Tensor
 
-from bench.data.ahead import cores
 from bench.data.augment import PHOTO, resized, shrunk
 from bench.data.dataset import Dataset, FileImages, Images, Indices
+from bench.errors import InputError
+from bench.images.raster import Undecodable
+from bench.images.survey import Surveyed, problems_of
+from bench.process import cores
 from bench.records.lease import claimed, wait_for
 from bench.spec import digest
 
@@ -45,7 +48,7 @@ END = struct.Struct("<8sqI")
 MARK = b"pixels\x00\x01"
 
 ROW = np.dtype([("start", "<i8"), ("height", "<i4"), ("width", "<i4"), ("channels", "<i4"), ("crc", "<u4")])
-"""The index: where an image starts, its shape and checksum; height 0 for an image that could not be decoded."""
+"""The index: where an image starts, its shape and checksum."""
 
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 """Python names it since 3.13. Without it a private map may not be larger than the machine's memory."""
@@ -68,15 +71,41 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
 
     Where the folder, which is made if it is missing, cannot be written or is too small, the images are decoded each
     time, and a line says so. ``means`` is the digest of the dataset's content, from its card.
+
+    Raises:
+        InputError: images cannot be decoded; it names them.
+        OSError: the system cannot read one.
     """
 
     splits: dict[str, Any] = {}
-    for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
-        if split is not None and isinstance(split.images, FileImages):
+    unusable: list[Surveyed] = []
+    for name, split in dataset.splits.items():
+        if isinstance(split.images, FileImages):
             kind = _kind(name, size, augmentation)
-            images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
+            try:
+                images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
+            except _Unusable as error:
+                unusable += error.images
+                continue
             splits[name] = replace(split, images=images)
+    if unusable:
+        count = sum(len(split) for split in dataset.splits.values())
+        raise InputError("; ".join(problems_of("", unusable, count, folder / f"images-{means}")))
     return replace(dataset, **splits)
+
+
+class _Unusable(Exception):
+    """Images of a split that cannot be decoded."""
+
+    def __init__(self, images: list[Surveyed]) -> None:
+        self.images = images
+
+
+class _Unreadable(Exception):
+    """The system cannot read an image; that is no fault of the cache's folder."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -129,10 +158,10 @@ class _File:
     sound: npt.NDArray[np.bool_] = field(repr=False)
 
     def read(self, index: int, planar: bool) -> Tensor | None:
-        """An image (C, H, W), kept channel by channel or pixel by pixel; None where it is missing or damaged."""
+        """An image (C, H, W), kept channel by channel or pixel by pixel; None where what is kept is damaged."""
         start, height, width, channels, crc = self.index[index].item()
         stored = self.pixels[start : start + height * width * channels]
-        if not height or not (self.sound[index] or self._is_sound(index, stored, crc)):
+        if not (self.sound[index] or self._is_sound(index, stored, crc)):
             return None
         image = torch.from_numpy(stored)
         if planar:
@@ -156,7 +185,7 @@ def _kind(split: str, size: int, augmentation: str) -> Kind:
     return Kind("original", lambda image: image)
 
 
-def _cached_images(source: Images, label: str, means: list[str], kind: Kind, folder: Path) -> Images:
+def _cached_images(source: FileImages, label: str, means: list[str], kind: Kind, folder: Path) -> Images:
     """The images of a split from their file, which is built where it is missing or damaged."""
     # other versions may decode or resize a grey level off
     versions = [PIL.__version__, features.version("libjpeg_turbo"), torch.__version__, torchvision.__version__]
@@ -175,6 +204,8 @@ def _cached_images(source: Images, label: str, means: list[str], kind: Kind, fol
     except OSError as error:
         print(f"no cache of the {label} in {folder} ({error}): they are decoded each time", flush=True)
         return source
+    except _Unreadable as failure:
+        raise failure.error from None
     return CachedImages(file, kind, source)
 
 
@@ -196,42 +227,54 @@ def _opened(path: Path, count: int) -> _File | None:
         return None
     index = np.frombuffer(rows.tobytes(), ROW)
     used = int((index["height"].astype(np.int64) * index["width"] * index["channels"]).sum())
-    if len(pixels) != used + len(rows) + END.size:
+    if len(pixels) != used + len(rows) + END.size or not index["height"].all():  # 0: once an image was damaged
         return None
     return _open_files.setdefault(path, _File(path, pixels, index, np.zeros(count, dtype=bool)))
 
 
-def _build(path: Path, source: Images, kind: Kind, label: str) -> None:
-    """Decode all images into a file. Raises ``OSError`` where it cannot be written."""
+def _build(path: Path, source: FileImages, kind: Kind, label: str) -> None:
+    """Decode all images into a file.
+
+    Raises:
+        OSError: it cannot be written.
+        _Unusable: images cannot be decoded: nothing is written.
+        _Unreadable: the system cannot read one.
+    """
     for abandoned in path.parent.glob(f".{path.name}.*.draft"):  # by builders that died: the claim is ours
         abandoned.unlink(missing_ok=True)
     _check_space(path.parent, source, kind)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.draft")
-    index = np.zeros(len(source), ROW)
+    index, unusable = np.zeros(len(source), ROW), list[Surveyed]()
     try:
         with draft.open("wb") as file:
             start = 0
             for number, image in enumerate(_prepared(source, kind, label)):
-                if image is not None:
+                if isinstance(image, Undecodable):
+                    unusable.append(Surveyed(str(source.paths[number]), 0, 0, image.reason, image.damaged))
+                elif not unusable:
                     stored = image.contiguous() if kind.one_size else image.permute(1, 2, 0).contiguous()
                     data = stored.numpy().tobytes()
                     channels, height, width = image.shape
                     index[number] = (start, height, width, channels, zlib.crc32(data))
                     start += file.write(data)
+            if unusable:
+                raise _Unusable(unusable)
             file.write(index.tobytes() + END.pack(MARK, len(index), zlib.crc32(index.tobytes())))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | None]:
-    """The images in order, prepared by one thread a core; None for one that cannot be decoded."""
+def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | Undecodable]:
+    """The images in order, prepared by one thread a core; or why one cannot be decoded."""
 
-    def prepare(index: int) -> Tensor | None:
+    def prepare(index: int) -> Tensor | Undecodable:
         try:
             return kind.prepare(_decoded(source, index))
-        except Exception:  # whatever it is, taking the image says it, as without a cache
-            return None
+        except Undecodable as error:
+            return error
+        except OSError as error:
+            raise _Unreadable(error) from error
 
     printed = time.monotonic()
     with ThreadPoolExecutor(cores()) as pool:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
+
+from bench.errors import InputError
+from bench.images.raster import Levels, decoded, open_image
 
 Indices = npt.NDArray[np.int64]
 
 IGNORED = 255
 """The level of a mask's pixels that are of no class and count for nothing."""
-
-MOST_PIXELS = 160_000_000
-"""Of an image: the largest sensors of cameras have 151 million. What claims more in few bytes would fill memory."""
 
 
 class Images(Protocol):
@@ -49,16 +47,21 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, decoded to RGB when they are taken, as they are stored: a rotation in their EXIF is not applied."""
+    """Image files, decoded to RGB when they are taken, as they are stored: a rotation in their EXIF is not applied.
+
+    Attributes:
+        levels: black and white of grey levels of more than 8 bits, where they are declared.
+    """
 
     paths: tuple[str | Path, ...]
+    levels: Levels | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(self, indices: Indices) -> list[Tensor]:
-        """uint8 (3, H, W) each."""
-        return [_decoded(self.paths[index]) for index in indices]
+        """uint8 (3, H, W) each. Raises as ``bench.images.raster.decoded``."""
+        return [_decoded(self.paths[index], self.levels) for index in indices]
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,23 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits of a dataset; ``val`` is None where the dataset has none of its own."""
+    """The splits of a dataset; ``val`` is None where the dataset has none of its own.
+
+    Attributes:
+        left_out: images that were left out of each split since they are damaged.
+    """
 
     classes: Sequence[str]
     train: Split
     val: Split | None
     test: Split
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Those that there are, by name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
 
 
 @dataclass(frozen=True)
@@ -101,10 +115,10 @@ class MaskFiles:
         """uint8 (H, W) each: class indices, or ``IGNORED``."""
         masks = []
         for path in (self.paths[index] for index in indices):
-            with _opened(path) as image:
+            with open_image(path) as image:
                 stored = np.array(image)
             if stored.ndim != 2 or stored.dtype != np.uint8:
-                raise ValueError(f"{path} is no mask: a mask has one channel of 8 bits")
+                raise InputError(f"{path} is no mask: a mask has one channel of 8 bits")
             counted = (stored >= self.first) & (stored != IGNORED)
             masks.append(torch.from_numpy(np.where(counted, stored - np.uint8(self.first), np.uint8(IGNORED))))
         return masks
@@ -131,21 +145,6 @@ class SegmentationDataset:
     test: MaskedSplit
 
 
-def _decoded(path: str | Path) -> Tensor:
-    """uint8 (3, H, W); transparency is dropped, 16-bit grey is scaled to 8 bits (Pillow alone would clip it)."""
-    with _opened(path) as image:
-        if image.mode.startswith("I;16"):
-            grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
-            return torch.from_numpy(grey).expand(3, *grey.shape)
-        opaque = image.convert("RGBA") if image.has_transparency_data else image
-        return torch.from_numpy(np.array(opaque.convert("RGB"))).permute(2, 0, 1)
-
-
-def _opened(path: str | Path) -> Image.Image:
-    """An image file. Raises ``ValueError`` where it claims more than ``MOST_PIXELS``."""
-    with contextlib.suppress(Image.DecompressionBombError):  # Pillow's limit, which may lie below ours one day
-        image = Image.open(path)
-        if image.width * image.height <= MOST_PIXELS:
-            return image
-        image.close()
-    raise ValueError(f"{path}: it claims more than {MOST_PIXELS:,} pixels, as no photograph has")
+def _decoded(path: str | Path, levels: Levels | None = None) -> Tensor:
+    """uint8 (3, H, W)."""
+    return torch.from_numpy(decoded(path, levels)).permute(2, 0, 1)

@@ -72,8 +72,8 @@ def files_of(split: Split | MaskedSplit) -> tuple[str | Path, ...]:
 
 def some_of(split: Split, indices: npt.NDArray[np.int64]) -> Split:
     """Some of a split's image files, in that order."""
-    paths = files_of(split)
-    return file_split([paths[index] for index in indices], split.labels[indices])
+    paths, levels = files_of(split), split.images.levels if isinstance(split.images, FileImages) else None
+    return Split(FileImages(tuple(paths[index] for index in indices), levels), split.labels[indices])
 
 
 def file_checksum(path: Path, algorithm: str) -> str:

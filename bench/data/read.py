@@ -13,6 +13,7 @@ from bench.cards.readers import MASK_READERS, READERS
 from bench.data.dataset import ArrayImages, Dataset, SegmentationDataset, Split
 from bench.data.digits import Arrays
 from bench.data.official import open_dataset, open_segmentation
+from bench.data.surveyed import with_levels
 from bench.errors import InputError, choose
 from bench.reading.loading import load_checked
 
@@ -27,7 +28,7 @@ def read_data(card: DatasetCard) -> Dataset:
         raise InputError(f"{card.name}: it is for {card.task}: it has masks, and no label of an image")
     read = _reader(card, READERS, "reader")
     if card.reader == "folder":
-        dataset: Dataset = read(card)
+        dataset: Dataset = with_levels(read(card), card)
     else:
         dataset = _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}

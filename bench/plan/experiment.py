@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.dataset import FOLDER
 from bench.cards.folder import told_apart
 from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
@@ -149,7 +150,7 @@ class _Reader:
         check_keys(layout, TABLE_KEYS, "key of a table", self.problems)
         methods = self.methods()
         rows, columns = self.layout(layout)
-        datasets = told_apart(self.cards("datasets", self.registry.dataset))
+        datasets = told_apart(self.datasets())
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -206,6 +207,12 @@ class _Reader:
                 else:
                     rows.append(MethodRow(str(label), tuple(entries), place))
         return rows
+
+    def datasets(self) -> tuple[DatasetCard, ...]:
+        cards = self.cards("datasets", lambda name: self.overrides.dataset(name, self.registry))
+        if self.overrides.skip_damaged and cards and not any(card.reader == FOLDER for card in cards):
+            self.problems.add("--skip-damaged: none of the datasets is a folder of images")
+        return cards
 
     def cards(self, axis: str, find: Callable[[str], T]) -> tuple[T, ...]:
         typed = getattr(self.overrides, axis)

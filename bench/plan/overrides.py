@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from bench.cards import DatasetCard
+from bench.cards.dataset import FOLDER
+from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
+from bench.registry import Registry
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest, percent
 
@@ -29,6 +33,7 @@ class Overrides:
         rates: ``"15,100"``, in percent.
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
+        skip_damaged: whether damaged images of folders are left out.
     """
 
     methods: str = ""
@@ -43,6 +48,7 @@ class Overrides:
     across: str = ""
     metric: str = ""
     margin: str = ""
+    skip_damaged: bool = False
 
     def check(self, metrics: Mapping[str, Metric]) -> None:
         """Refuse what no target has. Raises ``InputError`` that names every option with what is allowed."""
@@ -74,7 +80,8 @@ class Overrides:
     @property
     def chooses_runs(self) -> bool:
         """Whether other runs are wanted than the target's own, and not only other questions about them."""
-        return any((self.methods, self.backbones, self.datasets, self.rates, self.seeds, self.settings))
+        axes = (self.methods, self.backbones, self.datasets, self.rates, self.seeds)
+        return any((*axes, self.settings, self.skip_damaged))
 
     @property
     def changes(self) -> str:
@@ -82,8 +89,18 @@ class Overrides:
         if self == Overrides():
             return ""
         # an override that is added later leaves the names of old variants alone
-        later = ("test", "across", "metric", "margin")
+        later = ("test", "across", "metric", "margin", "skip_damaged")
         return digest({key: value for key, value in asdict(self).items() if value or key not in later})[:6]
+
+    def dataset(self, name: str, registry: Registry) -> DatasetCard:
+        """The card of a dataset, of a folder of images with what is typed for all of them. Raises ``InputError``."""
+        card = registry.dataset(name)
+        if not self.skip_damaged or card.reader != FOLDER or card.options.get("skip_damaged"):
+            return card
+        if not name.startswith(PREFIX):
+            raise InputError(f"--skip-damaged: {name} has a card; let its options say 'skip_damaged: true'")
+        plain = f"{PREFIX}{card.path}"
+        return registry.dataset(f"{card.name}{'@' if card.name == plain else ','}skip-damaged")
 
     def typed_seeds(self) -> tuple[int, ...]:
         """The seeds that are typed, none where none are. Raises ``InputError`` where they are no seeds."""

@@ -60,6 +60,8 @@ def plan_paper(target: str, registry: Registry, overrides: Overrides | None = No
     """
     overrides, cards = overrides or Overrides(), Cards(registry)
     overrides.check(registry.metrics)
+    if overrides.skip_damaged:
+        raise InputError(f"--skip-damaged: {target} is a published table, of no folder of images")
     names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
     problems, tables = Problems(), []
     for name in names:

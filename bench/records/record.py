@@ -180,6 +180,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         subset: the training images that were drawn.
         validation_images: how many; 0 where there is no validation split.
         test_images: how many.
+        left_out: damaged images that no split has, by the split that they were in; only where there are some.
         timing: seconds.
         usage: what it took.
         taken_up: how often it went on from a checkpoint.
@@ -192,6 +193,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     subset: Subset | None = None
     validation_images: Count | None = None
     test_images: Count | None = None
+    left_out: dict[str, Count] | UnsetType = UNSET
     timing: Timing
     usage: Usage | None = None
     taken_up: Count = 0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec import UNSET
 from torch import nn
 
 from bench.backbones import Model, build_model
@@ -20,6 +21,7 @@ from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
 from bench.data.dataset import Indices
+from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
@@ -116,7 +118,7 @@ def _trial(
     data_card = registry.dataset(spec.dataset.name)
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
-    dataset = _opened(data_card)
+    dataset = _opened(data_card, keep)
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
     if ranks() > 1 and has_batch_norm(model):
@@ -157,6 +159,7 @@ def _trial(
         subset=Subset(digest(train.tolist()), len(train), len(data.split)),
         validation_images=len(val) if val else 0,
         test_images=len(test),
+        left_out=dict(dataset.left_out) or UNSET,
         timing=Timing(round(run.seconds, 3), round(run.evaluation_seconds, 3)),
         usage=meter.read(),
         taken_up=run.taken_up,
@@ -219,9 +222,9 @@ def _unchanged(planned: Named, card: BackboneCard | DatasetCard) -> None:
 _OPEN: dict[str, Dataset] = {}
 
 
-def _opened(card: DatasetCard) -> Dataset:
+def _opened(card: DatasetCard, keep: Path | None) -> Dataset:
     """The dataset, kept open between the runs of a process."""
     if card.means not in _OPEN:
         _OPEN.clear()
-        _OPEN[card.means] = read_data(card)
+        _OPEN[card.means] = without_damaged(read_data(card), card, keep)
     return _OPEN[card.means]

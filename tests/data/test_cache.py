@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from bench.data import ArrayImages, Dataset, FileImages, Split, cache
 from bench.data.augment import test_view as evaluation_view
 from bench.data.augment import training_view
 from bench.data.cache import CachedImages, cached
+from bench.errors import InputError
+from bench.launch.failures import failure_class
 from tests.faults.nursery import started
 
 SIZES = [(40, 30), (30, 41), (12, 12), (6, 5), (100, 7)]
@@ -300,14 +303,51 @@ def test_a_flipped_bit_is_noticed_when_its_image_is_taken(tmp_path: Path, capsys
         shutil.rmtree(folder)
 
 
-def test_an_image_that_cannot_be_decoded_fails_when_it_is_taken_as_without_a_cache(tmp_path: Path) -> None:
+def test_images_that_cannot_be_decoded_are_named_when_the_dataset_is_opened(tmp_path: Path) -> None:
+    """All of them and of all splits, with the whole list in a file; nothing is kept of a split that has one."""
     plain = dataset(tmp_path / "data", val=False)
     assert isinstance(plain.train.images, FileImages)
-    Path(plain.train.images.paths[4]).write_bytes(b"no image")
+    assert isinstance(plain.test.images, FileImages)
+    bad = [*plain.train.images.paths[:9], *plain.test.images.paths[:2]]
+    for path in bad:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(InputError) as caught:
+        cached(plain, "m", tmp_path / "cache")
+    (problem,) = caught.value.problems
+    listed = tmp_path / "cache" / "images-m.txt"
+    assert problem.startswith(f"11 of 24 images cannot be used; {bad[0]}: it is no image")
+    assert f"and 1 more; {listed} lists all" in problem
+    assert [line.partition("\t")[0] for line in listed.read_text().splitlines()] == list(map(str, bad))
+    assert failure_class(caught.value) == "data"
+    assert pixel_files(tmp_path / "cache") == []
+
+
+def test_what_was_mended_is_decoded_though_an_older_cache_lacks_it(tmp_path: Path) -> None:
+    """Caches had a height of 0 for an image that could not be decoded."""
+    plain = dataset(tmp_path / "data", val=False)
+    cached(plain, "m", tmp_path / "cache")
+    for path in pixel_files(tmp_path / "cache"):
+        content = bytearray(path.read_bytes())
+        rows = np.frombuffer(
+            content, cache.ROW, count=12, offset=len(content) - cache.END.size - 12 * cache.ROW.itemsize
+        )
+        lost = rows.copy()
+        lost[11] = (0, 0, 0, 0, 0)
+        used = int(rows["start"][11])
+        index = lost.tobytes()
+        end = cache.END.pack(cache.MARK, 12, zlib.crc32(index))
+        path.write_bytes(bytes(content[:used]) + index + end)
+    forget()
     kept = cached(plain, "m", tmp_path / "cache").train.images
-    assert len(list(kept.take(np.array([3, 5])))) == 2
-    with pytest.raises(UnidentifiedImageError):
-        kept.take(np.array([4]))
+    assert torch.equal(everything(kept)[11], everything(plain.train.images)[11])
+
+
+def test_an_image_that_the_system_cannot_read_is_no_fault_of_the_caches_folder(tmp_path: Path) -> None:
+    plain = dataset(tmp_path / "data", val=False)
+    assert isinstance(plain.train.images, FileImages)
+    Path(plain.train.images.paths[4]).unlink()
+    with pytest.raises(FileNotFoundError):
+        cached(plain, "m", tmp_path / "cache")
 
 
 # ---- where there can be no cache

@@ -138,7 +138,7 @@ def test_levels_below_the_first_class_are_ignored(tmp_path: Path) -> None:
 
 def test_an_image_of_three_channels_is_no_mask(tmp_path: Path) -> None:
     picture(tmp_path / "mask.png", 0)
-    with pytest.raises(ValueError, match="is no mask"):
+    with pytest.raises(InputError, match="is no mask"):
         MaskFiles((tmp_path / "mask.png",)).take(np.array([0]))
 
 

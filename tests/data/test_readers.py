@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torchvision
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.io import savemat
 
 from bench.cards import DatasetCard
@@ -25,6 +25,7 @@ from bench.cards.readers import MASK_READERS, READERS
 from bench.data import ArrayImages, Dataset, FileImages, Split, read_data
 from bench.data.official import files_of
 from bench.errors import InputError
+from bench.images.raster import Undecodable
 from bench.registry import Registry
 
 REGISTRY = Registry()
@@ -614,7 +615,7 @@ def test_files_are_read_when_they_are_taken(replica: Make) -> None:
     assert isinstance(dataset.train.images, FileImages)
     (made.root / made.rows["train"][0][0]).write_bytes(b"no image any more")
     assert len(dataset.train.images.take(np.array([1]))) == 1
-    with pytest.raises(UnidentifiedImageError):
+    with pytest.raises(Undecodable, match="it is no image"):
         dataset.train.images.take(np.array([0]))
 
 

@@ -48,8 +48,8 @@ def evaluate_few() -> None:
         assert isinstance(split.images, ArrayImages)
         return Split(ArrayImages(split.images.pixels[:EVALUATED]), split.labels[:EVALUATED])
 
-    def shortened(card: DatasetCard) -> Dataset:
-        found = opened(card)
+    def shortened(card: DatasetCard, keep: Path | None) -> Dataset:
+        found = opened(card, keep)
         return replace(found, val=found.val and few(found.val), test=few(found.test))
 
     trial._opened = shortened

@@ -353,7 +353,7 @@ def kept(plan: Plan) -> set[tuple[str, str, str, float, int]]:
         ({"backbones": "micro_vit"}, lambda run: True),
     ],
 )
-def test_axes_of_the_command_line_keep_cells(tmp_path: Path, overrides: dict[str, str], keeps: Any) -> None:
+def test_axes_of_the_command_line_keep_cells(tmp_path: Path, overrides: dict[str, Any], keeps: Any) -> None:
     everything = plan_paper("mini", mini(tmp_path))
     plan = plan_paper("mini", mini(tmp_path), Overrides(**overrides))
     assert kept(plan) == {run for run in kept(everything) if keeps(run)}

@@ -36,7 +36,7 @@ def publish(specs: list[RunSpec], accuracy: Accuracy) -> None:
             store.publish(draft, spec, {"status": "done", "curve": curve, "timing": {"seconds": 3600.0}})
 
 
-def demo(**overrides: str) -> list[RunSpec]:
+def demo(**overrides: Any) -> list[RunSpec]:
     return list(read_plan("demo", Registry(), Overrides(**overrides)).unique.values())
 
 

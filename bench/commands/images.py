@@ -1,0 +1,144 @@
+"""What is said of the images in people's folders before anything is trained on them, from their survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import bench
+from bench.cards import DatasetCard
+from bench.commands.options import say
+from bench.errors import InputError
+from bench.images.audit import Audited, first_doubts
+from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
+from bench.images.survey import Survey, Surveyed, problems_of
+from bench.spec import RunSpec
+
+MANY = 1000
+"""Images from which on it is said that they are decoded, where no bar shows it."""
+
+
+class Decoding:
+    """Shows how far the decoding of a dataset's images is; call it with how many are decoded, and of how many."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+
+    def __call__(self, done: int, count: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=count, desc=f"decoding {self._name}", unit=" images", disable=None, leave=False)
+            if self._bar.disable and count >= MANY:
+                say(f"decoding {count:,} images of {self._name} once")
+        self._bar.update()
+        if done == count:
+            self._bar.close()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A folder's card and the survey of its images."""
+
+    card: DatasetCard
+    survey: Survey
+    kept: Path | None
+
+    @property
+    def refused(self) -> list[Surveyed]:
+        """The images that stand against training."""
+        skips = bool(self.card.options.get("skip_damaged"))
+        return [image for image in self.survey.unusable if not (skips and image.damaged)]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is said of them; nothing where there are none."""
+        count = len(self.survey.images)
+        return problems_of(self.card.name, self.refused, count, self.kept) if self.refused else []
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many damaged images of each split are left out; nothing unless that was chosen."""
+        if not self.card.options.get("skip_damaged"):
+            return {}
+        counts = {split: len(self.survey.damaged(split)) for split in self.survey.splits}
+        return {split: count for split, count in counts.items() if count}
+
+    @property
+    def doubts(self) -> list[str]:
+        """What its splits share, and which classes they lack."""
+        return first_doubts(audited_folder(self.card, self.survey))
+
+    @property
+    def lines(self) -> list[str]:
+        """What is said of a folder on which something can be trained."""
+        lines = []
+        if self.left_out:
+            parts = ", ".join(f"{count:,} of {split}" for split, count in self.left_out.items())
+            lines.append(f"{self.card.name}: damaged images are left out: {parts}")
+        if doubts := self.doubts:
+            lines.append(f"{self.card.name}: {'; '.join(doubts)} ('bench data audit' lists them)")
+        return lines
+
+
+def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
+    """A folder as it is audited."""
+    labels = {split: [label for _, label in images] for split, images in folder_files(card).items()}
+    return Audited(survey, card.layout.classes if card.layout else [], labels, card.splits)
+
+
+def look(card: DatasetCard, results: Path | None) -> Seen:
+    """The survey of a folder's images, with a bar while they are decoded."""
+    return Seen(card, survey_folder(card, results, Decoding(card.name)), kept_survey(card, results))
+
+
+def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: Path, submits: bool) -> None:
+    """Say what is odd about the folders of some runs; raise ``InputError`` that names the images that cannot be used.
+
+    Where the launcher ``submits``, nothing is decoded here, which may be a login node, unless most of it was: the first
+    job does that before its first step.
+    """
+    problems: list[str] = []
+    for card in _folders(runs, registry):
+        if submits and not is_surveyed(card, results):
+            say(f"{card.name}: its images are decoded in the first job; 'bench data check {card.name}' does it here")
+            continue
+        seen = look(card, results)
+        problems += seen.problems
+        for line in () if seen.problems else seen.lines:
+            say(line)
+    if problems:
+        raise InputError(*problems)
+
+
+def surveys(runs: Iterable[RunSpec], registry: bench.Registry, results: Path) -> list[Seen]:
+    """What is seen of the folders of some runs."""
+    return [look(card, results) for card in _folders(runs, registry)]
+
+
+def print_images(seen: Sequence[Seen]) -> None:
+    """What stands against training on folders, and what is odd about them."""
+    for each in seen:
+        for line in each.problems or each.lines:
+            print(line)
+
+
+def as_plain(seen: Sequence[Seen]) -> list[Mapping[str, Any]]:
+    """The same as plain data."""
+    return [
+        {
+            "dataset": each.card.name,
+            "unusable": [{"image": image.path, "problem": image.problem} for image in each.refused],
+            "left_out": each.left_out,
+            "doubts": each.doubts,
+        }
+        for each in seen
+    ]
+
+
+def _folders(runs: Iterable[RunSpec], registry: bench.Registry) -> list[DatasetCard]:
+    cards = [registry.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in runs)]
+    return [card for card in cards if card.layout is not None]

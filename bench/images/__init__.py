@@ -1,0 +1,1 @@
+"""Files of images: opened, decoded, looked through. Nothing here imports torch."""
