@@ -14,7 +14,7 @@ from typing import Any
 import bench
 from bench.commands.options import Parser, plugins_of
 from bench.errors import InputError, choose
-from bench.launch import Executor, Job, make_ready
+from bench.launch import Executor, Job, LocalExecutor, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
 from bench.plan.table import Plan
 from bench.reading.settings import split_paths
@@ -145,12 +145,13 @@ def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Q
 
 def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) -> int | str:
     """Train runs while somebody watches; as ``launch``."""
-    from bench.commands.progress import Watch
+    from bench.commands.progress import Watch, screen
 
-    watch = Watch(len(plan.unique), len(plan.unique) - len(runs))
+    jobs = min(executor.jobs, len(runs)) if isinstance(executor, LocalExecutor) else 0
+    watch = Watch(len(plan.unique), len(plan.unique) - len(runs), jobs, screen())
     try:
         with watch:
-            executor.execute(runs, replace(job, progress=1.0 if watch.terminal else 0.0), watch.event)
+            executor.execute(runs, replace(job, progress=watch.every), watch.event)
     except KeyboardInterrupt:
         print(f"stopped after {watch.done} runs, which are kept; run the same command again to go on")
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
+from bench.plan.table import Plan
 from bench.rules import SOURCES
 from bench.spec import RunSpec, to_json
 
@@ -101,12 +103,31 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
+    if todo:
+        _print_planned(request, store, len(todo))
     require_data(todo, request)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
         return outcome
     return _tell(request, Snapshot(request.results) if todo else store, outcome)
+
+
+def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
+    """Say what will be trained before anything that takes long."""
+    plan = request.plan
+    progress = state(plan.unique, store)
+    counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
+    facts = [f"{count} {what}" for count, what in counts if count]
+    print(
+        f"{plan.name}: {progress.runs} run{'s' * (progress.runs != 1)}: {', '.join([*facts, f'{todo} to train'])}",
+        file=sys.stderr,
+    )
+    axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
+    sizes = [(len(labels), noun) for noun, labels in axes.items()]
+    print(
+        "  " + " × ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes), file=sys.stderr, flush=True
+    )
 
 
 def _tell(request: Request, store: Snapshot, trained: str) -> int:
@@ -176,20 +197,28 @@ def _runs_and_cells(request: Request) -> dict[str, Any]:
 def _print_axes(request: Request) -> None:
     """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
     plan = request.plan
-    if any(table.is_published for table in plan.tables):
+    if _is_published(plan):
         print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
         for table in plan.tables:
             filled = sum(bool(cell.candidates) for _, cell in table.places())
             print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
         return
     print(f"{plan.name}: {plan.title}")
+    for noun, names in _axes(plan).items():
+        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def _is_published(plan: Plan) -> bool:
+    return any(table.is_published for table in plan.tables)
+
+
+def _axes(plan: Plan) -> dict[str, list[str]]:
+    """The labels along each axis of an experiment, each once."""
     (table,) = plan.tables
     cells = [cell for _, cell in table.places()]
     axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
     axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
-    for noun, labels in axes.items():
-        names = list(dict.fromkeys(labels))
-        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+    return {noun: list(dict.fromkeys(labels)) for noun, labels in axes.items()}
 
 
 def _together(paths: Iterable[Path]) -> list[str]:

@@ -59,7 +59,18 @@ SAMPLED = 16
 _open_files: dict[Path, _File] = {}
 
 
-def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentation: str = "") -> Dataset:
+Phase = Callable[[str, int, int], None]
+"""Is told what goes on, of how many images it is done, and of how many in all; 0 of 0 where that is not known."""
+
+
+def cached(
+    dataset: Dataset,
+    means: str,
+    folder: Path,
+    size: int = 0,
+    augmentation: str = "",
+    progress: Phase = lambda what, done, of: None,
+) -> Dataset:
     """The dataset with its image files decoded once. Images in memory are left alone, and so are results.
 
     Kept are the originals. Where the size and the augmentation of a run are given, what every view of it would resize
@@ -67,14 +78,15 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
     and test images as their test view scales them. What a model is given is the same, bit for bit.
 
     Where the folder, which is made if it is missing, cannot be written or is too small, the images are decoded each
-    time, and a line says so. ``means`` is the digest of the dataset's content, from its card.
+    time, and a line says so. ``means`` is the digest of the dataset's content, from its card. ``progress`` is told
+    often how far the decoding is, and now and then that another process is waited for.
     """
 
     splits: dict[str, Any] = {}
     for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
         if split is not None and isinstance(split.images, FileImages):
             kind = _kind(name, size, augmentation)
-            images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
+            images = _cached_images(split.images, f"{name} images", [means, name], kind, folder, progress)
             splits[name] = replace(split, images=images)
     return replace(dataset, **splits)
 
@@ -156,20 +168,25 @@ def _kind(split: str, size: int, augmentation: str) -> Kind:
     return Kind("original", lambda image: image)
 
 
-def _cached_images(source: Images, label: str, means: list[str], kind: Kind, folder: Path) -> Images:
+def _cached_images(source: Images, label: str, means: list[str], kind: Kind, folder: Path, progress: Phase) -> Images:
     """The images of a split from their file, which is built where it is missing or damaged."""
     # other versions may decode or resize a grey level off
     versions = [PIL.__version__, features.version("libjpeg_turbo"), torch.__version__, torchvision.__version__]
     key = digest([FORMAT, *means, kind.name, versions])
     path, claim = folder / f"{kind.name}-{key}.pixels", folder / f"{key}.claim"
+
+    def arrived() -> bool:
+        progress(f"waiting for the {label}", 0, 0)
+        return _opened(path, len(source)) is not None
+
     try:
         while (file := _opened(path, len(source))) is None:
             with claimed(claim) as ours:
                 if ours and _opened(path, len(source)) is None:
-                    _build(path, source, kind, label)
+                    _build(path, source, kind, label, progress)
             if not ours:
                 print(f"another process is decoding the {label}: waiting for it", flush=True)
-                wait_for(lambda: _opened(path, len(source)) is not None, claim)
+                wait_for(arrived, claim)
             if _opened(path, len(source)) is None and (ours or not claim.exists()):
                 raise OSError("the file could not be made" if ours else "the process that was to decode them gave up")
     except OSError as error:
@@ -201,7 +218,7 @@ def _opened(path: Path, count: int) -> _File | None:
     return _open_files.setdefault(path, _File(path, pixels, index, np.zeros(count, dtype=bool)))
 
 
-def _build(path: Path, source: Images, kind: Kind, label: str) -> None:
+def _build(path: Path, source: Images, kind: Kind, label: str, progress: Phase) -> None:
     """Decode all images into a file. Raises ``OSError`` where it cannot be written."""
     for abandoned in path.parent.glob(f".{path.name}.*.draft"):  # by builders that died: the claim is ours
         abandoned.unlink(missing_ok=True)
@@ -211,7 +228,7 @@ def _build(path: Path, source: Images, kind: Kind, label: str) -> None:
     try:
         with draft.open("wb") as file:
             start = 0
-            for number, image in enumerate(_prepared(source, kind, label)):
+            for number, image in enumerate(_prepared(source, kind, label, progress)):
                 if image is not None:
                     stored = image.contiguous() if kind.one_size else image.permute(1, 2, 0).contiguous()
                     data = stored.numpy().tobytes()
@@ -224,7 +241,7 @@ def _build(path: Path, source: Images, kind: Kind, label: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | None]:
+def _prepared(source: Images, kind: Kind, label: str, progress: Phase) -> Iterator[Tensor | None]:
     """The images in order, prepared by one thread a core; None for one that cannot be decoded."""
 
     def prepare(index: int) -> Tensor | None:
@@ -238,6 +255,7 @@ def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | None]
         for start in range(0, len(source), 32 * cores()):
             stop = min(start + 32 * cores(), len(source))
             yield from pool.map(prepare, range(start, stop))
+            progress(f"decoding the {label}", stop, len(source))
             if time.monotonic() - printed > PAUSE:
                 printed = time.monotonic()
                 print(f"decoding {len(source):,} {label} once: {stop / len(source):.0%}", flush=True)

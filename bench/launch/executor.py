@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.records.standing import Standing
 from bench.records.store import Store
 from bench.spec import RunSpec
 
@@ -35,7 +36,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``."""
+    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
+
+    One in training says where it stands.
+    """
 
     run_id: str
     label: str
@@ -43,8 +47,7 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     top1: float = float("nan")
-    step: int = 0
-    of: int = 0
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
+
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
@@ -25,6 +27,7 @@ from bench.launch.gpus import gpus_of, usable_gpus
 from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, last_line, send, start
 from bench.records.lease import ClaimWatch
+from bench.records.standing import Standing
 from bench.records.store import Store, folder_name
 from bench.spec import RunSpec, to_json
 
@@ -193,8 +196,6 @@ def _wait_for_others(
 
     One that has failed more often than ``failed`` says has ended.
     """
-    from tqdm import tqdm
-
     store = Store(job.results)
     held = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
     free: list[RunSpec] = []
@@ -212,8 +213,7 @@ def _wait_for_others(
                 free.append(spec)
         held = still_held
         if held and not waits:
-            # above the bar, where there is one
-            tqdm.write(f"waiting for {len(held)} runs that other processes are training", file=sys.stderr)
+            print(f"waiting for {len(held)} runs that other processes are training", file=sys.stderr, flush=True)
         waits = True
         if held:
             time.sleep(PAUSE)
@@ -226,5 +226,6 @@ def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
-    names = ("status", "message", "seconds", "top1", "step", "of")
-    return Event(spec.id, spec.label, **{name: answer[name] for name in names if name in answer})
+    standing = msgspec.convert(answer.get("standing"), Standing | None)
+    facts = {name: answer[name] for name in ("status", "message", "seconds", "top1")}
+    return Event(spec.id, spec.label, **facts, standing=standing)

@@ -27,6 +27,7 @@ from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_o
 from bench.records.environment import provenance, redacted
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
+from bench.records.standing import EVERY, Standing, StandingFile
 from bench.records.store import Store
 from bench.spec import RunSpec, from_json, to_json
 
@@ -74,8 +75,8 @@ def no_room(error: BaseException, results: str | Path) -> str:
     return ""
 
 
-Tell = Callable[[int, int], None]
-"""Is told now and then how many steps of a run are made, and of how many."""
+Tell = Callable[[Standing], None]
+"""Is told now and then where a run stands."""
 
 
 def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
         from bench.launch import ranks
 
         # SLURM has started the processes of a run, or else they are new ones here
-        return ranks.work_as_rank(spec, job) if "RANK" in os.environ else ranks.start_ranks(spec, job)
+        return ranks.work_as_rank(spec, job) if "RANK" in os.environ else ranks.start_ranks(spec, job, tell)
     store = Store(job.results)
     with writing_to(store.root), claimed(store.root / "claims" / spec.id) as ours:
         return train(spec, job, store, tell) if ours and not store.holds(spec) else answer("elsewhere")
@@ -100,8 +101,8 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
 def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> dict[str, Any]:
     """Train a run whose claim this process has; as ``work``."""
     with (
-        store.draft() as draft,
-        (draft / "log.txt").open("w", encoding="utf-8") as log,
+        store.draft(spec) as draft,
+        (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log,  # by lines: it is read meanwhile
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
@@ -172,14 +173,22 @@ def _trained(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from bench.training.trackers import Pacing, tracked
+    from bench.training.pacing import Pacing
+    from bench.training.trackers import tracked
 
-    with tracked(job.track, spec, store.root) as observer:
-        outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
-    np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-    log.flush()
-    record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
-    store.publish(draft, spec, record)
+    with StandingFile(store.root, spec.id) as file:
+
+        def say(standing: Standing) -> None:
+            file.write(standing)
+            if tell:
+                tell(standing)
+
+        with tracked(job.track, spec, store.root) as observer:
+            outcome = _outcome(spec, job, store, Pacing(observer, say, job.progress or EVERY))
+        np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+        log.flush()
+        record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
+        store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
     return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
 
@@ -221,8 +230,8 @@ def _serve(job: Job, answers: TextIO) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    def tell(step: int, of: int) -> None:
-        say({**answer("training"), "step": step, "of": of})
+    def tell(standing: Standing) -> None:
+        say({**answer("training"), "standing": msgspec.to_builtins(standing)})
 
     say({"ready": True})
     for line in iter(_lines().get, ""):

@@ -143,16 +143,26 @@ class Store:
         return moved
 
     @contextlib.contextmanager
-    def draft(self) -> Iterator[Path]:
-        """A folder to write a record in; gone afterwards unless it was published."""
+    def draft(self, spec: RunSpec | None = None) -> Iterator[Path]:
+        """A folder to write a record in, a run's if it is known; gone afterwards unless it was published."""
         drafts = self.root / "drafts"
         drafts.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=drafts))
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder_name(spec)}." if spec else None, dir=drafts))
         folder.chmod(0o755)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def drafts(self) -> dict[str, Path]:
+        """The last draft of each run that has one, by run id; of processes that were killed, too."""
+        last: dict[str, tuple[float, Path]] = {}
+        for folder in self._folders("drafts"):
+            if match := _ID.search(folder.rpartition(".")[0]):
+                path = self.root / "drafts" / folder
+                with contextlib.suppress(OSError):  # it has just been published
+                    last[match[1]] = max(last.get(match[1], (0.0, path)), (path.stat().st_mtime, path))
+        return {run_id: path for run_id, (_, path) in last.items()}
 
     def publish(self, draft: Path, spec: RunSpec, record: Record | Mapping[str, Any]) -> Path:
         """Make a draft, which holds a run's files, the run's record; if another process was first, that record stays.
