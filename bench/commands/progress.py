@@ -131,7 +131,8 @@ class Watch:
         counts = ((len(training), "in training"), (self.failed, "failed"), (self.elsewhere, "elsewhere"))
         facts = [done, *(f"{count} {what}" for count, what in counts if count)]
         if training or self.ended:
-            facts.append(f"{duration(self.seconds_left())} left")
+            left = self.seconds_left()
+            facts += [f"{duration(left)} left"] if left is not None else []
         else:
             facts.append(f"starting workers{self._at_a_time()}, {duration(time.monotonic() - self.started)}")
         steps = sum(standing.step / standing.of for _, standing in training if standing and standing.of)

@@ -105,9 +105,10 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
         (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log,  # by lines: it is read meanwhile
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
+        StandingFile(store.root, spec.id, tell) as standing_file,
     ):
         try:
-            return _trained(spec, job, store, draft, log, tell)
+            return _trained(spec, job, store, draft, log, standing_file.tell)
         except (Exception, SystemExit) as error:  # a method may call sys.exit; the worker has other runs to train
             if job.ranks > 1 and interrupt.requested():  # another process of the run has heard it first, and ended
                 raise interrupt.Interrupted(interrupt.requested()) from error
@@ -168,27 +169,18 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
     return {**answer("failed", error.message), "class": failure.kind}
 
 
-def _trained(
-    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell | None
-) -> dict[str, Any]:
+def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell) -> dict[str, Any]:
     import numpy as np
 
     from bench.training.pacing import Pacing
     from bench.training.trackers import tracked
 
-    with StandingFile(store.root, spec.id) as file:
-
-        def say(standing: Standing) -> None:
-            file.write(standing)
-            if tell:
-                tell(standing)
-
-        with tracked(job.track, spec, store.root) as observer:
-            outcome = _outcome(spec, job, store, Pacing(observer, say, job.progress or EVERY))
-        np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-        log.flush()
-        record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
-        store.publish(draft, spec, record)
+    with tracked(job.track, spec, store.root) as observer:
+        outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress or EVERY))
+    np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+    log.flush()
+    record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
+    store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
     return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -62,10 +62,15 @@ class StandingFile:
     """The file of one run, while it is trained; a context that leaves nothing behind.
 
     No run is worse off where the file cannot be written: that is not even said.
+
+    Args:
+        root: the results.
+        run_id: the run's.
+        beside: is told, too, and every time.
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
-        self.path = _path(root, run_id)
+    def __init__(self, root: Path, run_id: str, beside: Callable[[Standing], None] | None = None) -> None:
+        self.path, self.beside = _path(root, run_id), beside
         self.written = time.monotonic()
 
     def __enter__(self) -> StandingFile:
@@ -75,8 +80,10 @@ class StandingFile:
     def __exit__(self, *exception: object) -> None:
         self._remove()
 
-    def write(self, standing: Standing) -> None:
-        """Say where the run stands, unless that was done a moment ago."""
+    def tell(self, standing: Standing) -> None:
+        """Say where the run stands; the file says it unless it was written a moment ago."""
+        if self.beside:
+            self.beside(standing)
         if time.monotonic() - self.written >= EVERY:
             self.written = time.monotonic()
             with contextlib.suppress(OSError):

@@ -102,9 +102,7 @@ class Store:
 
         Raises ``InputError``: there is none, or more than one, or it is damaged.
         """
-        paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
-        paths |= {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
-        matching = [path for whole_id, path in paths.items() if whole_id.startswith(run_id)]
+        matching = [path for whole_id, path in self.places().items() if whole_id.startswith(run_id)]
         if len(matching) != 1:
             count = "no record" if not matching else f"{len(matching)} records"
             raise InputError(f"{self.root}: {count} of a run whose id begins with '{run_id}'")
@@ -112,6 +110,11 @@ class Store:
         if record is None:
             raise InputError(f"{matching[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
         return Stored(record, matching[0])
+
+    def places(self) -> dict[str, Path]:
+        """The folder of each run's record, of its last failure where there is no other, by run id; none is opened."""
+        paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
+        return paths | {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
 
     def holds(self, spec: RunSpec) -> bool:
         """Whether there is a record of a run, sound or not; looks at one file."""
@@ -155,7 +158,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def drafts(self) -> dict[str, Path]:
-        """The last draft of each run that has one, by run id; of processes that were killed, too."""
+        """The last folder of each run that a record was begun in, by run id, also by a process that was killed."""
         last: dict[str, tuple[float, Path]] = {}
         for folder in self._folders("drafts"):
             if match := _ID.search(folder.rpartition(".")[0]):
