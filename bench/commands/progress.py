@@ -110,7 +110,8 @@ class Watch:
             self._print(f"{self._place()} in training{more}: {line(label, standing)}")
 
     def _place(self) -> str:
-        return f"[{self.skipped + self.ended}/{self.total}, {duration(self.seconds_left())} left]"
+        left = self.seconds_left()
+        return f"[{self.skipped + self.ended}/{self.total}" + (f", {duration(left)} left]" if left else "]")
 
     def _print(self, text: str) -> None:
         """A line of a log, or one above the picture."""
@@ -132,7 +133,7 @@ class Watch:
         facts = [done, *(f"{count} {what}" for count, what in counts if count)]
         if training or self.ended:
             left = self.seconds_left()
-            facts += [f"{duration(left)} left"] if left is not None else []
+            facts += [f"{duration(left)} left"] if left else []
         else:
             facts.append(f"starting workers{self._at_a_time()}, {duration(time.monotonic() - self.started)}")
         steps = sum(standing.step / standing.of for _, standing in training if standing and standing.of)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import to_builtins
-from rich.console import Console
 
 import bench
 from bench.commands.launching import ask_queues
@@ -184,6 +183,8 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
 def _print_training(rows: Sequence[Row]) -> None:
     """The runs in training: in a terminal as a table of as many as fit, else a line each."""
     if rows and sys.stdout.isatty():
+        from rich.console import Console
+
         console = Console(highlight=False)
         console.print(table(rows, console.width, max(5, console.height - 6)))
     for label, standing in () if sys.stdout.isatty() else rows:

@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Sequence
 from itertools import islice
-
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from bench.errors import printable
 from bench.records.standing import Standing
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = tuple[str, Standing | None]
 """A run's label, and where it stands; None where it has not said so yet."""
@@ -55,6 +56,9 @@ def table(rows: Sequence[Row], width: int, lines: int) -> Table:
 
     Of a narrow terminal speed and loss are left out, and labels are cut.
     """
+    from rich.table import Table  # slow to import, and not needed by most commands
+    from rich.text import Text
+
     with_loss, with_speed = width >= 56, width >= 68
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, expand=True, width=width, header_style="dim")
     grid.add_column("in training", ratio=1, no_wrap=True, overflow="ellipsis")

@@ -176,7 +176,7 @@ def _cached_images(source: Images, label: str, means: list[str], kind: Kind, fol
     path, claim = folder / f"{kind.name}-{key}.pixels", folder / f"{key}.claim"
 
     def arrived() -> bool:
-        progress(f"waiting for the {label}", 0, 0)
+        progress("waiting for images", 0, 0)
         return _opened(path, len(source)) is not None
 
     try:
@@ -255,7 +255,7 @@ def _prepared(source: Images, kind: Kind, label: str, progress: Phase) -> Iterat
         for start in range(0, len(source), 32 * cores()):
             stop = min(start + 32 * cores(), len(source))
             yield from pool.map(prepare, range(start, stop))
-            progress(f"decoding the {label}", stop, len(source))
+            progress("decoding", stop, len(source))
             if time.monotonic() - printed > PAUSE:
                 printed = time.monotonic()
                 print(f"decoding {len(source):,} {label} once: {stop / len(source):.0%}", flush=True)

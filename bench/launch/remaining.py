@@ -35,4 +35,4 @@ def seconds_left(
     if waiting and each is None:
         return None
     work = sum(lefts) + waiting * (each or 0.0)
-    return max([work / max(1, at_a_time), *lefts])
+    return max(work / max(1, at_a_time), *lefts, 0.0)

@@ -31,7 +31,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         of: that budget; 0 until the first step is made.
         loss: all terms together, mean over the last steps; None until it is measured.
         images_per_second: over the last steps, without what lies between them.
-        phase: what it does that is no step, such as ``"evaluating"``; empty while it makes steps.
+        phase: what it does that is no step, such as ``"evaluating"``, in a word or three; empty while it makes steps.
         share: how much of the phase is done, 0 to 1; None where that is not known.
         seconds_left: by what this part of the run has measured; None until there is a measure.
         started: when this part of the run began, in seconds of Unix time.
@@ -92,6 +92,7 @@ class StandingFile:
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             self.path.unlink()
+            self.path.parent.rmdir()  # unless it has those of other runs
 
 
 def read_standings(root: Path, runs: Iterable[str]) -> dict[str, Standing]:

@@ -57,7 +57,7 @@ def train_or_take(
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
     def waiting() -> None:
-        observer.phase("waiting for a shared stage")
+        observer.phase("waiting for stage")
 
     tensors, taken = shelf.get(key, train, meaning, waiting) if shelf else (train(), False)
     for keeper in keepers:  # not before the shelf has the stage
@@ -79,7 +79,7 @@ class _Telling:
         return self.keeper.begin(stage, optimizer, terms) if self.keeper else 0
 
     def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
-        self.observer.phase("training a shared stage", number, stage.recipe.last - stage.recipe.first)
+        self.observer.phase("shared stage", number, stage.recipe.last - stage.recipe.first)
         if self.keeper:
             self.keeper.step(stage, number, optimizer, terms)
 

@@ -116,9 +116,9 @@ def _trial(
     data_card = registry.dataset(spec.dataset.name)
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
-    observer.phase("opening the data")
+    observer.phase("opening data")
     dataset = _opened(data_card)
-    observer.phase("building the model")
+    observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
     if ranks() > 1 and has_batch_norm(model):
