@@ -142,7 +142,8 @@ class Watch:
         grid.add_column(no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(total=self.total, completed=self.skipped + self.ended + steps)
         grid.add_row(bar, Text(", ".join(facts)))
-        return Group(grid, table(training, width, height - 2)) if training else grid
+        runs = [table(training, width, height - 3)] if training else []
+        return Group(grid, *runs, "")  # on a line of its own the ^C that a terminal shows breaks no line of the picture
 
 
 @contextlib.contextmanager

@@ -103,9 +103,9 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
+    require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
-    require_data(todo, request)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
