@@ -16,7 +16,7 @@ import bench
 from bench.commands.options import Parser, plugins_of
 from bench.device import interrupt
 from bench.errors import InputError, choose
-from bench.launch import Event, Executor, Job, make_ready
+from bench.launch import Event, Executor, Job, LocalExecutor, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
 from bench.plan.table import Plan
 from bench.reading.settings import split_paths
@@ -151,8 +151,8 @@ def ask_queues(registry: bench.Registry, root: Path, runs: Collection[str]) -> Q
 
 def stopped(done: int, in_training: Sequence[Event]) -> str:
     """What a launch that was stopped leaves: how many runs it has done, and where those are that were in training."""
-    steps = [f"{event.step} of {event.of}" for event in in_training if event.of]
-    kept = [event for event in in_training if event.message and not event.of]
+    steps = [f"{event.standing.step} of {event.standing.of}" for event in in_training if event.standing]
+    kept = [event for event in in_training if event.message and not event.standing]
     lost = len(in_training) - len(steps) - len(kept)
     parts = [f"stopped after {done} run{'s' * (done != 1)}"]
     if steps:
@@ -167,9 +167,10 @@ def stopped(done: int, in_training: Sequence[Event]) -> str:
 
 def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) -> int | str:
     """Train runs while somebody watches; as ``launch``."""
-    from bench.commands.progress import Watch
+    from bench.commands.progress import Watch, screen
 
-    watch = Watch(len(plan.unique), len(plan.unique) - len(runs))
+    jobs = min(executor.jobs, len(runs)) if isinstance(executor, LocalExecutor) else 0
+    watch = Watch(len(plan.unique), len(plan.unique) - len(runs), jobs, screen())
     in_training: list[Event] = []
 
     def hear(event: Event) -> None:
@@ -180,7 +181,7 @@ def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) ->
 
     try:
         with interrupt.raised(), watch:
-            executor.execute(runs, replace(job, progress=1.0 if watch.terminal else 0.0), hear)
+            executor.execute(runs, replace(job, progress=watch.every), hear)
     except interrupt.Stopped as stop:
         with contextlib.suppress(OSError):  # a terminal that was closed hears nothing
             print(f"{stopped(watch.done, in_training)}; run the same command again to go on")

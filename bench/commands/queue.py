@@ -8,20 +8,26 @@ import gc
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, request_of
+from bench.commands.standings import Row, duration, line, table
 from bench.errors import InputError, printable
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.plan.table import Plan
+from bench.records.lease import ClaimWatch
 from bench.records.record import FailedRecord
+from bench.records.standing import read_standings
+from bench.records.store import slug
 
 STATUS = """
 examples:
@@ -37,7 +43,12 @@ examples:
 LOGS = """
 examples:
   bench logs 3f9a                  by the first digits of a run's id, which 'bench status demo --format json' lists
+  bench logs 'gta micro_vit digits 15 % seed 4'        or by a part of its label
+  bench logs 3f9a --follow         of a run in training what it prints from now on, too
 """
+
+PAUSE = 1.0
+"""Seconds between two looks at a log that is followed."""
 
 
 def add(commands: Any) -> None:
@@ -49,7 +60,8 @@ def add(commands: Any) -> None:
     )
     add_target_command(commands, "cancel", cancel_command, "cancel the jobs of a target", CANCEL)
     logs = add_command(commands, "logs", logs_command, "what a run printed, or its job", LOGS)
-    logs.add_argument("run", metavar="RUN", help="the first digits of a run's id")
+    logs.add_argument("run", metavar="RUN", help="the first digits of a run's id, or a part of its label")
+    logs.add_argument("--follow", action="store_true", help="of a run in training, go on until it has ended")
     add_plugin(logs)
     add_results(logs)
 
@@ -103,11 +115,26 @@ def cancel_command(options: argparse.Namespace) -> int:
 
 
 def logs_command(options: argparse.Namespace) -> int:
-    """Print the log of a run's record, of its job while it has none, or of its failure."""
+    """Print the log of a run in training as far as it is, of its record, of its job while it has none, or its failure.
+
+    Of a run in training it is said where it stands, or with ``--follow`` gone on until it has ended.
+    """
     store = bench.Store(options.results)
-    path = _log_of(store, options.run, bench.Registry(options.plugin))
+    run_id, path = _log_of(store, options.run, bench.Registry(options.plugin))
     print(f"{path}:", file=sys.stderr)
-    sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+    claim = ClaimWatch(store.root / "claims" / run_id)
+    with path.open(encoding="utf-8", errors="replace") as log:
+        is_held = claim.is_held()
+        sys.stdout.write(log.read())
+        while options.follow and is_held:
+            sys.stdout.flush()
+            time.sleep(PAUSE)
+            is_held = claim.is_held()
+            sys.stdout.write(log.read())
+    if is_held:
+        standing = read_standings(store.root, [run_id]).get(run_id)
+        sys.stdout.flush()
+        print(f"in training: {line(run_id, standing)}", file=sys.stderr)
     return 0
 
 
@@ -132,13 +159,19 @@ def print_excluded(plan: Plan) -> None:
 
 def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> None:
     if options.format == "json":
-        facts = {**asdict(progress), "missing": progress.missing}
+        facts = {**asdict(progress), "missing": progress.missing, "seconds_left": progress.seconds_left}
         del facts["seconds"]
+        facts["training"] = [
+            {"run": run_id, "label": plan.unique[run_id].label, **(to_builtins(standing) if standing else {})}
+            for run_id, standing in facts.pop("standings").items()
+        ]
         print_json({"experiment": plan.name, **facts})
         return
     going = [f"{count} {what}" for count, what in ((progress.running, "running"), (progress.queued, "queued")) if count]
     counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing} missing"]
-    print(f"{plan.name}: {progress.runs} runs: {', '.join(counts)}")
+    left = progress.seconds_left
+    print(f"{plan.name}: {progress.runs} runs: {', '.join(counts)}" + f"; {duration(left)} left" * (left is not None))
+    _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])
     print_failed(progress)
     for folder in progress.damaged:
         print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
@@ -147,8 +180,24 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     print_excluded(plan)
 
 
-def _log_of(store: bench.Store, run: str, registry: bench.Registry) -> Path:
-    """The log to look at for a run: of its record, of its failure, or of its job while that has it."""
+def _print_training(rows: Sequence[Row]) -> None:
+    """The runs in training: in a terminal as a table of as many as fit, else a line each."""
+    if rows and sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        console.print(table(rows, console.width, max(5, console.height - 6)))
+    for label, standing in () if sys.stdout.isatty() else rows:
+        print(f"  in training: {line(label, standing)}")
+
+
+def _log_of(store: bench.Store, run: str, registry: bench.Registry) -> tuple[str, Path]:
+    """The run that is meant, and the log to look at: of its training or its job, of its record, or of its failure."""
+    running = claimed_runs(store.root)
+    drafts = {run_id: folder for run_id, folder in store.drafts().items() if run_id in running}
+    run = _whole_id({**store.places(), **drafts}, run)
+    if run in drafts:
+        return run, drafts[run] / "log.txt"
     logs: dict[str, Path] = {}
     for launcher in all_launchers(registry):
         logs.update(launcher.logs(store.root, run))
@@ -157,12 +206,29 @@ def _log_of(store: bench.Store, run: str, registry: bench.Registry) -> Path:
     except InputError:
         if len(logs) != 1:
             raise
-        (path,) = logs.values()
+        ((run_id, path),) = logs.items()
     else:
-        path = folder / "log.txt"
-        if isinstance(record, FailedRecord) and record.id in claimed_runs(store.root):
-            path = logs.get(record.id, path)
+        run_id, path = record.id, folder / "log.txt"
+        if isinstance(record, FailedRecord) and run_id in running:
+            path = logs.get(run_id, path)
     if not path.is_file():
         job = path in logs.values()
         raise InputError(f"{'its job has not printed anything yet' if job else 'there is no log'}: {path}")
-    return path
+    return run_id, path
+
+
+def _whole_id(folders: Mapping[str, Path], run: str) -> str:
+    """The id that begins so, or of the run with such a label; what was typed where there is none.
+
+    Raises ``InputError`` where several have it in their labels.
+    """
+    ids = [run_id for run_id in folders if run_id.startswith(run)]
+    if ids or not (part := slug(run).strip("-.")):
+        return ids[0] if len(ids) == 1 else run
+    labels = {run_id: folder.name.partition(f"-{run_id}")[0] for run_id, folder in folders.items()}
+    named = [run_id for run_id, label in labels.items() if label == part]
+    named = named or [run_id for run_id, label in labels.items() if part in label]
+    if len(named) > 1:
+        listed = ", ".join(f"{labels[run_id]} ({run_id[:6]})" for run_id in named[:5]) + ", ..." * (len(named) > 5)
+        raise InputError(f"{len(named)} runs have '{run}' in their labels: {listed}; name one by its id")
+    return named[0] if named else run

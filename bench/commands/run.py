@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
+from bench.plan.table import Plan
 from bench.rules import SOURCES
 from bench.spec import RunSpec, to_json
 
@@ -104,6 +106,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, request)
+    if todo:
+        _print_planned(request, store, len(todo))
     for line in folder_lines(todo, request.registry):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
@@ -115,6 +119,23 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     if unwritten:
         say(f"tables and figures could not be written: {unwritten}")
     return 2 if unwritten and todo else code  # of a finished grid they are printed, and that was all there was to do
+
+
+def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
+    """Say what will be trained before anything that takes long."""
+    plan = request.plan
+    progress = state(plan.unique, store)
+    counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
+    facts = [f"{count} {what}" for count, what in counts if count]
+    print(
+        f"{plan.name}: {progress.runs} run{'s' * (progress.runs != 1)}: {', '.join([*facts, f'{todo} to train'])}",
+        file=sys.stderr,
+    )
+    axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
+    sizes = [(len(labels), noun) for noun, labels in axes.items()]
+    print(
+        "  " + " × ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes), file=sys.stderr, flush=True
+    )
 
 
 def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
@@ -196,20 +217,28 @@ def _runs_and_cells(request: Request) -> dict[str, Any]:
 def _print_axes(request: Request) -> None:
     """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
     plan = request.plan
-    if any(table.is_published for table in plan.tables):
+    if _is_published(plan):
         print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
         for table in plan.tables:
             filled = sum(bool(cell.candidates) for _, cell in table.places())
             print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
         return
     print(f"{plan.name}: {plan.title}")
+    for noun, names in _axes(plan).items():
+        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def _is_published(plan: Plan) -> bool:
+    return any(table.is_published for table in plan.tables)
+
+
+def _axes(plan: Plan) -> dict[str, list[str]]:
+    """The labels along each axis of an experiment, each once."""
     (table,) = plan.tables
     cells = [cell for _, cell in table.places()]
     axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
     axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
-    for noun, labels in axes.items():
-        names = list(dict.fromkeys(labels))
-        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+    return {noun: list(dict.fromkeys(labels)) for noun, labels in axes.items()}
 
 
 def _together(paths: Iterable[Path]) -> list[str]:

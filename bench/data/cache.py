@@ -62,7 +62,18 @@ SAMPLED = 16
 _open_files: dict[Path, _File] = {}
 
 
-def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentation: str = "") -> Dataset:
+Phase = Callable[[str, int, int], None]
+"""Is told what goes on, of how many images it is done, and of how many in all; 0 of 0 where that is not known."""
+
+
+def cached(
+    dataset: Dataset,
+    means: str,
+    folder: Path,
+    size: int = 0,
+    augmentation: str = "",
+    progress: Phase = lambda what, done, of: None,
+) -> Dataset:
     """The dataset with its image files decoded once. Images in memory are left alone, and so are results.
 
     Kept are the originals. Where the size and the augmentation of a run are given, what every view of it would resize
@@ -70,7 +81,8 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
     and test images as their test view scales them. What a model is given is the same, bit for bit.
 
     Where the folder, which is made if it is missing, cannot be written or is too small, the images are decoded each
-    time, and a line says so. ``means`` is the digest of the dataset's content, from its card.
+    time, and a line says so. ``means`` is the digest of the dataset's content, from its card. ``progress`` is told
+    often how far the decoding is, and now and then that another process is waited for.
 
     Raises:
         InputError: images cannot be decoded; it names them.
@@ -83,7 +95,7 @@ def cached(dataset: Dataset, means: str, folder: Path, size: int = 0, augmentati
         if isinstance(split.images, FileImages):
             kind = _kind(name, size, augmentation)
             try:
-                images = _cached_images(split.images, f"{name} images", [means, name], kind, folder)
+                images = _cached_images(split.images, f"{name} images", [means, name], kind, folder, progress)
             except _Unusable as error:
                 unusable += error.images
                 continue
@@ -185,20 +197,27 @@ def _kind(split: str, size: int, augmentation: str) -> Kind:
     return Kind("original", lambda image: image)
 
 
-def _cached_images(source: FileImages, label: str, means: list[str], kind: Kind, folder: Path) -> Images:
+def _cached_images(
+    source: FileImages, label: str, means: list[str], kind: Kind, folder: Path, progress: Phase
+) -> Images:
     """The images of a split from their file, which is built where it is missing or damaged."""
     # other versions may decode or resize a grey level off
     versions = [PIL.__version__, features.version("libjpeg_turbo"), torch.__version__, torchvision.__version__]
     key = digest([FORMAT, *means, kind.name, versions])
     path, claim = folder / f"{kind.name}-{key}.pixels", folder / f"{key}.claim"
+
+    def arrived() -> bool:
+        progress("waiting for images", 0, 0)
+        return _opened(path, len(source)) is not None
+
     try:
         while (file := _opened(path, len(source))) is None:
             with claimed(claim) as ours:
                 if ours and _opened(path, len(source)) is None:
-                    _build(path, source, kind, label)
+                    _build(path, source, kind, label, progress)
             if not ours:
                 print(f"another process is decoding the {label}: waiting for it", flush=True)
-                wait_for(lambda: _opened(path, len(source)) is not None, claim)
+                wait_for(arrived, claim)
             if _opened(path, len(source)) is None and (ours or not claim.exists()):
                 raise OSError("the file could not be made" if ours else "the process that was to decode them gave up")
     except OSError as error:
@@ -232,7 +251,7 @@ def _opened(path: Path, count: int) -> _File | None:
     return _open_files.setdefault(path, _File(path, pixels, index, np.zeros(count, dtype=bool)))
 
 
-def _build(path: Path, source: FileImages, kind: Kind, label: str) -> None:
+def _build(path: Path, source: FileImages, kind: Kind, label: str, progress: Phase) -> None:
     """Decode all images into a file.
 
     Raises:
@@ -248,7 +267,7 @@ def _build(path: Path, source: FileImages, kind: Kind, label: str) -> None:
     try:
         with draft.open("wb") as file:
             start = 0
-            for number, image in enumerate(_prepared(source, kind, label)):
+            for number, image in enumerate(_prepared(source, kind, label, progress)):
                 if isinstance(image, Undecodable):
                     unusable.append(Surveyed(str(source.paths[number]), 0, 0, image.reason, image.damaged))
                 elif not unusable:
@@ -265,7 +284,7 @@ def _build(path: Path, source: FileImages, kind: Kind, label: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | Undecodable]:
+def _prepared(source: Images, kind: Kind, label: str, progress: Phase) -> Iterator[Tensor | Undecodable]:
     """The images in order, prepared by one thread a core; or why one cannot be decoded."""
 
     def prepare(index: int) -> Tensor | Undecodable:
@@ -281,6 +300,7 @@ def _prepared(source: Images, kind: Kind, label: str) -> Iterator[Tensor | Undec
         for start in range(0, len(source), 32 * cores()):
             stop = min(start + 32 * cores(), len(source))
             yield from pool.map(prepare, range(start, stop))
+            progress("decoding", stop, len(source))
             if time.monotonic() - printed > PAUSE:
                 printed = time.monotonic()
                 print(f"decoding {len(source):,} {label} once: {stop / len(source):.0%}", flush=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.records.standing import Standing
 from bench.records.store import Store
 from bench.spec import RunSpec
 
@@ -37,8 +38,8 @@ class Job:
 class Event:
     """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
 
-    Of a launch that was asked to stop, a run that was in training is ``"kept"``: at ``step`` of ``of``; without these
-    as its message says, or, where that is empty, not at all.
+    Of a launch that was asked to stop, a run that was in training is ``"kept"``: at the step of its standing; without
+    one as its message says, or, where that is empty, not at all. One in training says where it stands.
     """
 
     run_id: str
@@ -47,8 +48,7 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     top1: float = float("nan")
-    step: int = 0
-    of: int = 0
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)

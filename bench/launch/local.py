@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
+
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
@@ -28,6 +30,7 @@ from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, send, start
 from bench.records.lease import ClaimWatch
+from bench.records.standing import Standing
 from bench.records.store import Store, folder_name
 from bench.records.unwritable import writing_to
 from bench.spec import RunSpec, to_json
@@ -260,10 +263,8 @@ def _next(events: Events, until: float) -> tuple[_Worker | None, dict[str, Any] 
 
 
 def _say(line: str) -> None:
-    """Say something beside what is told of runs: above the bar, where there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(line, file=sys.stderr)
+    """Say something beside what is told of runs: above the live lines, where there are any."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _wait_for_others(
@@ -303,5 +304,6 @@ def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
-    names = ("status", "message", "seconds", "top1", "step", "of")
-    return Event(spec.id, spec.label, **{name: answer[name] for name in names if name in answer})
+    standing = msgspec.convert(answer.get("standing"), Standing | None)
+    facts = {name: answer[name] for name in ("status", "message", "seconds", "top1") if name in answer}
+    return Event(spec.id, spec.label, **facts, standing=standing)

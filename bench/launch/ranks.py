@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.launch.gpus import gpus_of
 from bench.process import close_pipes, end_with_parent, send, start
 from bench.records.files import write_file
 from bench.records.lease import claimed
+from bench.records.standing import EVERY, Standing, read_standings
 from bench.records.store import Store
 from bench.records.unwritable import Unwritable, writing_to
 from bench.spec import RunSpec, from_json, to_json
@@ -54,8 +55,10 @@ def work_as_rank(spec: RunSpec, job: Job) -> dict[str, Any]:
     return answer
 
 
-def start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
+def start_ranks(spec: RunSpec, job: Job, tell: worker.Tell | None = None) -> dict[str, Any]:
     """Start the processes of a run and wait for them; one that fails takes the others with it.
+
+    ``tell`` is told where the run stands, as the first process writes it.
 
     Raises ``Interrupted`` where a stop was asked for, and heard by the processes.
     """
@@ -71,7 +74,7 @@ def start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
                 task = {"job": worker.job_to_json(job), "spec": to_json(spec), "answer": str(_answer_path(log))}
                 send(processes[-1], task)
             with interrupt.deferred():
-                codes = _wait(processes, logs)
+                codes = _wait(processes, logs, _relay(spec, job, tell) if tell else lambda: None)
         finally:
             for process in processes:
                 process.kill()
@@ -81,7 +84,7 @@ def start_ranks(spec: RunSpec, job: Job) -> dict[str, Any]:
         if interrupt.requested() and (answer is None or answer["status"] == "kept"):
             stop = interrupt.Interrupted(interrupt.requested(), is_kept=answer is not None)
             if answer is not None:
-                stop.step, stop.of = answer["step"], answer["of"]
+                stop.step, stop.of = answer["standing"]["step"], answer["standing"]["of"]
             raise stop
         if answer is not None and answer["status"] != "kept":
             return answer
@@ -104,7 +107,25 @@ def _failures(codes: Sequence[int | None], logs: Sequence[Path]) -> list[Failure
     return failures or [Failure("its processes ended without an answer")]
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) -> list[int | None]:
+def _relay(spec: RunSpec, job: Job, tell: worker.Tell) -> Callable[[], None]:
+    """What passes on where a run stands, whenever its file says something new; looked at every ``EVERY`` seconds."""
+    root, looked, last = Store(job.results).root, time.monotonic(), Standing()
+
+    def relay() -> None:
+        nonlocal looked, last
+        if time.monotonic() - looked >= EVERY:
+            looked = time.monotonic()
+            standing = read_standings(root, [spec.id]).get(spec.id, last)
+            if standing != last:
+                last = standing
+                tell(standing)
+
+    return relay
+
+
+def _wait(
+    processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path], relay: Callable[[], None] = lambda: None
+) -> list[int | None]:
     """The exit codes once all have ended well or one has failed; a stop that is asked for is passed on to them."""
     stopping = False
     while True:
@@ -116,6 +137,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[Path]) ->
         codes = [process.poll() for process in processes]  # asked last: another's end may be what a part failed of
         if part_failed or any(codes) or None not in codes:
             return codes
+        relay()
         time.sleep(0.05)
 
 
@@ -136,7 +158,7 @@ def main() -> None:
         os._exit(1)
     except interrupt.Interrupted as stop:
         if first and stop.is_kept:
-            kept = {**worker.answer("kept"), "step": stop.step, "of": stop.of}
+            kept = {**worker.answer("kept"), "standing": {"step": stop.step, "of": stop.of}}
             write_file(answer_path, json.dumps(kept))
         os._exit(0)
     except Unwritable as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.launch.launcher import Queued
+from bench.launch.remaining import seconds_left
 from bench.records.lease import is_held
 from bench.records.record import FailedRecord, Stored
+from bench.records.standing import Standing, read_standings
 from bench.records.store import Store
 from bench.spec import RunSpec
 
@@ -35,6 +37,7 @@ class State:
         damaged: folders whose record cannot be read.
         seconds: training time of the finished runs together, where it is known.
         unseen: why a queue could not be asked; empty where it could or there was no need to.
+        standings: where each of the running ones stands, by id, in the plan's order; None where it has not said it.
     """
 
     runs: int
@@ -45,6 +48,15 @@ class State:
     running: int = 0
     queued: int = 0
     unseen: str = ""
+    standings: Mapping[str, Standing | None] = field(default_factory=dict)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until all runs are done, as many at a time as run now; None where none does, or nothing was measured yet."""
+        if not self.running:
+            return None
+        waiting = self.queued + self.missing
+        return seconds_left(self.standings.values(), waiting, self.done, self.seconds, self.running)
 
     @property
     def missing(self) -> int:
@@ -60,6 +72,7 @@ def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None
     running = unfinished & claimed_runs(store.root)
     queued = (unfinished - running) & queue.jobs.keys()
     failed = (unfinished - running - queued) & failures.keys()
+    standings = read_standings(store.root, running)
     return State(
         runs=len(runs),
         done=len(runs) - len(unfinished),
@@ -69,6 +82,7 @@ def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None
         running=len(running),
         queued=len(queued),
         unseen=queue.problem,
+        standings={run_id: standings.get(run_id) for run_id in runs if run_id in running},
     )
 
 

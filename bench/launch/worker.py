@@ -26,6 +26,7 @@ from bench.records.environment import provenance, redacted
 from bench.records.files import named
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
+from bench.records.standing import EVERY, Standing, StandingFile
 from bench.records.store import Store
 from bench.records.unwritable import Unwritable, why_unwritable, writing_to
 from bench.spec import RunSpec, from_json, to_json
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds that a process stays whose part of a shared run failed: at its end others fail too, and not of the cause."""
 
-Tell = Callable[[int, int], None]
-"""Is told now and then how many steps of a run are made, and of how many."""
+Tell = Callable[[Standing], None]
+"""Is told now and then where a run stands."""
 
 
 def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
         from bench.launch import ranks
 
         # SLURM has started the processes of a run, or else they are new ones here
-        return ranks.work_as_rank(spec, job) if "RANK" in os.environ else ranks.start_ranks(spec, job)
+        return ranks.work_as_rank(spec, job) if "RANK" in os.environ else ranks.start_ranks(spec, job, tell)
     store = Store(job.results)
     with writing_to(store.root), claimed(store.root / "claims" / spec.id) as ours:
         return train(spec, job, store, tell) if ours and not store.holds(spec) else answer("elsewhere")
@@ -63,13 +64,14 @@ def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
 def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> dict[str, Any]:
     """Train a run whose claim this process has; as ``work``."""
     with (
-        store.draft() as draft,
-        (draft / "log.txt").open("w", encoding="utf-8") as log,
+        store.draft(spec) as draft,
+        (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log,  # by lines: it is read meanwhile
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
+        StandingFile(store.root, spec.id, tell) as standing_file,
     ):
         try:
-            return _trained(spec, job, store, draft, log, tell)
+            return _trained(spec, job, store, draft, log, standing_file.tell)
         except (Exception, SystemExit) as error:  # a method may call sys.exit; the worker has other runs to train
             if job.ranks > 1 and interrupt.requested():  # another process of the run has heard it first, and ended
                 raise interrupt.Interrupted(interrupt.requested()) from error
@@ -132,15 +134,14 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
     return {**answer("failed", error.message), "class": failure.kind}
 
 
-def _trained(
-    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell | None
-) -> dict[str, Any]:
+def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell) -> dict[str, Any]:
     import numpy as np
 
-    from bench.training.trackers import Pacing, tracked
+    from bench.training.pacing import Pacing
+    from bench.training.trackers import tracked
 
     with tracked(job.track, spec, store.root) as observer:
-        outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
+        outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress or EVERY))
     with named(draft):
         np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
         log.flush()
@@ -178,7 +179,7 @@ def main() -> None:
         _serve(job, answers)
     except interrupt.Interrupted as stop:
         if stop.is_kept:
-            answers.write(json.dumps({**answer("kept"), "step": stop.step, "of": stop.of}) + "\n")
+            answers.write(json.dumps({**answer("kept"), "standing": {"step": stop.step, "of": stop.of}}) + "\n")
             answers.flush()
         os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
 
@@ -190,8 +191,8 @@ def _serve(job: Job, answers: TextIO) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    def tell(step: int, of: int) -> None:
-        say({**answer("training"), "step": step, "of": of})
+    def tell(standing: Standing) -> None:
+        say({**answer("training"), "standing": msgspec.to_builtins(standing)})
 
     say({"ready": True})
     for line in iter(_lines().get, ""):

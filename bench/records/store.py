@@ -103,9 +103,7 @@ class Store:
 
         Raises ``InputError``: there is none, or more than one, or it is damaged.
         """
-        paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
-        paths |= {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
-        matching = [path for whole_id, path in paths.items() if whole_id.startswith(run_id)]
+        matching = [path for whole_id, path in self.places().items() if whole_id.startswith(run_id)]
         if len(matching) != 1:
             count = "no record" if not matching else f"{len(matching)} records"
             raise InputError(f"{self.root}: {count} of a run whose id begins with '{run_id}'")
@@ -113,6 +111,11 @@ class Store:
         if record is None:
             raise InputError(f"{matching[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
         return Stored(record, matching[0])
+
+    def places(self) -> dict[str, Path]:
+        """The folder of each run's record, of its last failure where there is no other, by run id; none is opened."""
+        paths = {failed: self.root / "failed" / folder for failed, folder in self._attempts()}
+        return paths | {done: self.root / "runs" / folder for done, folder in self._ids("runs")}
 
     def holds(self, spec: RunSpec) -> bool:
         """Whether there is a record of a run, sound or not; looks at one file."""
@@ -148,16 +151,26 @@ class Store:
         return moved
 
     @contextlib.contextmanager
-    def draft(self) -> Iterator[Path]:
-        """A folder to write a record in; gone afterwards unless it was published."""
+    def draft(self, spec: RunSpec | None = None) -> Iterator[Path]:
+        """A folder to write a record in, a run's if it is known; gone afterwards unless it was published."""
         drafts = self.root / "drafts"
         drafts.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=drafts))
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder_name(spec)}." if spec else None, dir=drafts))
         folder.chmod(0o755)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def drafts(self) -> dict[str, Path]:
+        """The last folder of each run that a record was begun in, by run id, also by a process that was killed."""
+        last: dict[str, tuple[float, Path]] = {}
+        for folder in self._folders("drafts"):
+            if match := _ID.search(folder.rpartition(".")[0]):
+                path = self.root / "drafts" / folder
+                with contextlib.suppress(OSError):  # it has just been published
+                    last[match[1]] = max(last.get(match[1], (0.0, path)), (path.stat().st_mtime, path))
+        return {run_id: path for run_id, (_, path) in last.items()}
 
     def publish(self, draft: Path, spec: RunSpec, record: Record | Mapping[str, Any]) -> Path:
         """Make a draft, which holds a run's files, the run's record; if another process was first, that record stays.

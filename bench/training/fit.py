@@ -51,6 +51,7 @@ class Terms:
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
+        self.asked = (0.0, 0)
 
     def add(self, terms: dict[str, Tensor]) -> None:
         """Count one step's terms."""
@@ -62,8 +63,13 @@ class Terms:
         """The means, and start anew. Raises ``Diverged`` where one is not finite."""
         self.check()
         means = {name: float(total) / max(1, self.count) for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
+        self.sums, self.count, self.asked = {}, 0, (0.0, 0)
         return means
+
+    def recent(self) -> float:
+        """The mean of all terms together since this was asked before, or they were read; leaves them as they are."""
+        (total, count), self.asked = self.asked, (sum(map(float, self.sums.values())), self.count)
+        return (self.asked[0] - total) / max(1, self.count - count)
 
     def check(self) -> None:
         """Raise ``Diverged`` where the loss has not been finite."""
@@ -231,8 +237,17 @@ def mixed_precision(precision: str, device: torch.device) -> AbstractContextMana
 
 
 @torch.inference_mode()
-def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 64) -> Predictions:
-    """What a model says of every image of a split, in order. Leaves the model in eval mode."""
+def predict(
+    model: Model,
+    split: Split,
+    data: TrainingImages,
+    batch_size: int = 64,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Predictions:
+    """What a model says of every image of a split, in order. Leaves the model in eval mode.
+
+    ``progress`` is told after each batch how many images are through.
+    """
     model.eval()
     parts = []
 
@@ -246,6 +261,7 @@ def predict(model: Model, split: Split, data: TrainingImages, batch_size: int = 
             with mixed_precision(data.protocol.precision, data.device):
                 logits = model(images.to(data.device)).logits
             parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
+            progress(begin + len(images))
     predicted, *exact = torch.cat(parts, 1).numpy()
     classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
     return Predictions(classes, split.labels, compact(*exact))

@@ -17,8 +17,9 @@ from bench.device import interrupt
 from bench.method import Stage
 from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
 from bench.training.checkpoint import Checkpoint
-from bench.training.fit import fit, move
+from bench.training.fit import Terms, fit, move
 from bench.training.shelf import Shelf
+from bench.training.trackers import Observer
 
 _NOT_TRAINING = ("evaluations", "validation", "drop_path")
 """What of a protocol does not decide a stage; how much its own model drops is looked up in the model."""
@@ -31,6 +32,7 @@ def train_or_take(
     shelf: Shelf | None = None,
     checkpoint: Callable[[str], Checkpoint] | None = None,
     parts: int = 1,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
 
@@ -41,6 +43,7 @@ def train_or_take(
     move(stage, data.device)
     meaning = decided_by(stage, spec, data)
     key, seed = digest(meaning), stage.shared.seed
+    observer = observer or Observer()
 
     keepers: list[Checkpoint] = []
 
@@ -49,12 +52,14 @@ def train_or_take(
         images = replace(data, seed=derive("order of a shared stage", seed))
         if checkpoint:
             keepers.append(checkpoint(f"shared-{key}"))
-        keeper = keepers[0] if keepers else None
-        with interrupt.deferred() if keeper else contextlib.nullcontext():
-            fit(stage, images, start=0, keeper=keeper, parts=parts)
+        with interrupt.deferred() if keepers else contextlib.nullcontext():
+            fit(stage, images, start=0, keeper=_Telling(keepers[0] if keepers else None, observer), parts=parts)
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
-    tensors, taken = shelf.get(key, train, meaning) if shelf else (train(), False)
+    def waiting() -> None:
+        observer.phase("waiting for stage")
+
+    tensors, taken = shelf.get(key, train, meaning, waiting) if shelf else (train(), False)
     for keeper in keepers:  # not before the shelf has the stage
         keeper.remove()
     with torch.no_grad():
@@ -62,6 +67,21 @@ def train_or_take(
             tensor.copy_(tensors[name])
     torch.manual_seed(derive("after a shared stage", spec.seeds.order, key))
     return {"key": key, "taken": taken}
+
+
+class _Telling:
+    """Keeps a shared stage, where there is what keeps it, and tells how far it is: its steps are not the run's."""
+
+    def __init__(self, keeper: Checkpoint | None, observer: Observer) -> None:
+        self.keeper, self.observer = keeper, observer
+
+    def begin(self, stage: Stage, optimizer: torch.optim.Optimizer, terms: Terms) -> int:
+        return self.keeper.begin(stage, optimizer, terms) if self.keeper else 0
+
+    def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
+        self.observer.phase("shared stage", number, stage.recipe.last - stage.recipe.first)
+        if self.keeper:
+            self.keeper.step(stage, number, optimizer, terms)
 
 
 def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:

@@ -28,13 +28,25 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def get(self, key: str, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
+    def get(
+        self,
+        key: str,
+        train: Callable[[], Tensors],
+        meaning: Mapping[str, Any],
+        waiting: Callable[[], None] = lambda: None,
+    ) -> tuple[Tensors, bool]:
         """The tensors of a stage, and whether they were there: the stored ones, or those of ``train``, stored now.
 
-        Where another process is training the same stage, its result is waited for. The key is the digest of everything
+        Where another process is training the same stage, its result is waited for, and ``waiting`` called now and then
+        meanwhile. The key is the digest of everything
         that decides the result; its meaning, what it stands for, is kept in the file, for people.
         """
         path, claim = self.path(key), self.root / f"{key}.claim"
+
+        def arrived() -> bool:
+            waiting()
+            return path.is_file()
+
         if ranks() > 1:
             return self._together(path, train, meaning)
         while True:
@@ -47,7 +59,7 @@ class Shelf:
                     return tensors, False
             if not path.is_file():
                 print(f"another run is training the shared stage {key}: waiting for it", flush=True)
-                wait_for(path.is_file, claim)
+                wait_for(arrived, claim)
 
     def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
         """As ``get``, by several processes that share the run and train together: no claim, each has to do its part."""

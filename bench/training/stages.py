@@ -22,6 +22,7 @@ from bench.method import Method, Stage, splittable
 from bench.metrics import scores
 from bench.records import record
 from bench.records.record import Point, finite
+from bench.records.standing import EVALUATING
 from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import StageSpan, fed
@@ -60,6 +61,7 @@ class Training:
         stages: what the record says of each stage that has ended.
         taken_up: how often the run was taken up from a checkpoint.
         batch_size: the most images of a batch so far.
+        images: those of a batch of the stage in training.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Training:
         self.taken_up = earlier.get("taken_up", -1) + 1
         self.parts = max(parts, earlier.get("parts", 1))  # a run that needed more is not made to find out again
         self.splittable, self.budget, self.span = False, 0, StageSpan(0, 0, 0, 0)
-        self.batch_size = 0
+        self.batch_size, self.images = 0, 0
         meter.earlier = msgspec.convert(earlier.get("usage"), record.Usage | None)
 
     @property
@@ -170,7 +172,7 @@ class Training:
         if self.checkpoint and self.checkpoint.enter(number, stage):
             set_modes(stage)  # as training leaves it for what the method does next
             return None  # the stage after it has its moments from the checkpoint
-        self.span = span
+        self.span, self.images = span, data.protocol.batch_size
         with interrupt.deferred() if self.checkpoint else contextlib.nullcontext(), chunked(self.chunks):
             optimizer = fit(
                 stage,
@@ -192,7 +194,7 @@ class Training:
 
     def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
         """A step of a stage was made. Raises ``Interrupted`` where a stop was asked for."""
-        self.observer.step(self.span.of_budget(number), self.budget)
+        self.observer.step(self.span.of_budget(number), self.budget, self.images, terms.recent)
         if self.checkpoint:
             try:
                 self.checkpoint.step(stage, number, optimizer, terms)
@@ -203,9 +205,15 @@ class Training:
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
         with chunked(self.chunks):
-            if not self.storage:
-                return train_or_take(stage, self.spec, data, parts=self.batch_parts)
-            return train_or_take(stage, self.spec, data, self.storage.shelf, self.storage.checkpoint, self.batch_parts)
+            return train_or_take(
+                stage,
+                self.spec,
+                data,
+                self.storage.shelf if self.storage else None,
+                self.storage.checkpoint if self.storage else None,
+                self.batch_parts,
+                self.observer,
+            )
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""
@@ -217,7 +225,11 @@ class Training:
     def evaluate(self, model: Model, progress: Progress) -> None:
         """Add a point to the curve."""
         seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
-        measured = {name: self.score(model, name, split) for name, split in self.splits.items() if split is not None}
+        measured, images = {}, 0
+        for name, split in self.splits.items():
+            if split is not None:
+                measured[name] = self.score(model, name, split, images)
+                images += len(split)
         self.evaluation_seconds += time.perf_counter() - started
         point = Point(
             step=progress.step,
@@ -233,10 +245,16 @@ class Training:
         seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items())
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
-    def score(self, model: Model, name: str, split: Split) -> record.Scores:
-        """Keep what a model says of a split's images; gives its metrics, computed from no more than that."""
+    def score(self, model: Model, name: str, split: Split, earlier: int) -> record.Scores:
+        """Keep what a model says of a split's images; gives its metrics, computed from no more than that.
+
+        ``earlier`` images of other splits are through already.
+        """
+        images = sum(len(each) for each in self.splits.values() if each is not None)
         with chunked(self.parts):
-            predictions = predict(model, split, self.data)
+            predictions = predict(
+                model, split, self.data, progress=lambda done: self.observer.phase(EVALUATING, earlier + done, images)
+            )
         for key, array in (("", predictions.predicted), *predictions.stored.items()):
             self.predictions.setdefault(f"{name}_{key}".strip("_"), []).append(array)
         return {metric: finite(value) for metric, value in scores(predictions).items()}

@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import netrc
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,33 +39,28 @@ def scalars(point: Point) -> dict[str, float]:
     return {name: value for name, value in named.items() if value is not None}
 
 
+def no_loss() -> float:
+    """What stands for a loss where nobody has measured one."""
+    return math.nan
+
+
 class Observer:
     """Is told of a run in training; this one does nothing with it."""
 
     def point(self, point: Point) -> None:
         """A point of the curve was measured."""
 
-    def step(self, step: int, of: int) -> None:
-        """A step was made, of so many over all stages."""
+    def step(self, step: int, of: int, images: int = 0, loss: Callable[[], float] = no_loss) -> None:
+        """A step was made, of so many over all stages, with a batch of so many images.
+
+        ``loss`` gives the mean of the loss since it was asked for before; asking waits for the device.
+        """
+
+    def phase(self, name: str, done: int = 0, of: int = 0) -> None:
+        """Something that is no step goes on, such as an evaluation, of which so much is done."""
 
     def end(self, status: str = "done") -> None:
         """The run, or this part of it, has ended; told again, nothing happens."""
-
-
-class Pacing(Observer):
-    """Passes on the points of the curve, and every so many seconds tells whoever waits the steps made, of all steps."""
-
-    def __init__(self, observer: Observer, tell: Callable[[int, int], None], every: float = 1.0) -> None:
-        self.observer, self.tell, self.every = observer, tell, every
-        self.last_told = time.monotonic()
-
-    def point(self, point: Point) -> None:
-        self.observer.point(point)
-
-    def step(self, step: int, of: int) -> None:
-        if time.monotonic() - self.last_told >= self.every:
-            self.tell(step, of)
-            self.last_told = time.monotonic()
 
 
 def tracker_names(written: str) -> tuple[str, ...]:

@@ -118,7 +118,9 @@ def _trial(
     data_card = registry.dataset(spec.dataset.name)
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
+    observer.phase("opening data")
     dataset = _opened(data_card, keep)
+    observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
     if ranks() > 1 and has_batch_norm(model):
@@ -131,7 +133,7 @@ def _trial(
     model.to(device)
     size = input_size(model)
     if keep:
-        dataset = cached(dataset, data_card.means, keep / "cache", size, spec.protocol.augmentation)
+        dataset = cached(dataset, data_card.means, keep / "cache", size, spec.protocol.augmentation, observer.phase)
     train, val, test = splits(dataset, spec)
     data = TrainingImages(
         split=dataset.train,

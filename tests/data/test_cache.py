@@ -447,5 +447,7 @@ def test_progress_is_told_when_it_takes_long(
     cached(plain, "quick", tmp_path / "cache")
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(cache, "PAUSE", 0.0)
-    cached(plain, "m", tmp_path / "cache")
+    seen: list[tuple[str, int, int]] = []
+    cached(plain, "m", tmp_path / "cache", progress=lambda *told: seen.append(told))
     assert "decoding 12 train images once: 100%" in capsys.readouterr().out
+    assert ("decoding", 12, 12) in seen

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.cli import main
@@ -15,6 +18,7 @@ from bench.launch.submissions import read
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.records.lease import claimed
+from bench.records.standing import Standing
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -49,6 +53,13 @@ def fail(run: RunSpec, kind: str | None = None, message: str = "no") -> None:
     with store.draft() as draft:
         (draft / "log.txt").write_text("it went wrong\n", encoding="utf-8")
         store.publish_failure(draft, run, {"status": "failed", "error": told})
+
+
+def stand(run: RunSpec, **standing: Any) -> None:
+    """Say where a run in training stands, as its process does."""
+    path = Path("results/progress") / f"{run.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(Standing(**standing)))
 
 
 def submitted() -> list[tuple[str, ...]]:
@@ -102,7 +113,8 @@ class TestRun:
         capsys.readouterr()
         assert call("run", "demo", *SMALL, *SLURM) == 2
         captured = capsys.readouterr()
-        assert captured.err.count("\n") == 1
+        assert captured.err.splitlines()[0] == "demo: 4 runs: 4 to train"
+        assert captured.err.count("bench: ") == 1
         assert "the queue cannot be asked (squeue: error: no controller)" in captured.err
         assert "--resubmit" in captured.err
         assert len(submitted()) == 4
@@ -192,6 +204,54 @@ class TestStatus:
         out = capsys.readouterr().out
         assert "4 runs: 1 done, 1 failed, 1 running, 1 queued, 0 missing" in out
         assert "failed (oom): " in out
+
+    def test_where_runs_in_training_stand(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        one, two, three, _ = runs()
+        call("run", "demo", *SMALL, *SLURM)
+        fake.queue("101_0", "101_1", "101_2", "101_3")
+        stand(one, step=300, of=1000, loss=0.4125, images_per_second=812.0, seconds_left=70.0, host="node7")
+        stand(two, step=300, of=1000, phase="evaluating", share=0.4)
+        stand(three, step=1, of=1000)  # left behind by a process that is gone: it waits again
+        with claimed(Path("results/claims") / one.id), claimed(Path("results/claims") / two.id):
+            told = self.status(capsys)
+            assert call("status", "demo", *SMALL) == 0
+        assert [training["run"] for training in told["training"]] == [one.id, two.id]
+        first = told["training"][0]
+        assert (first["step"], first["of"], first["loss"], first["host"]) == (300, 1000, 0.4125, "node7")
+        assert (first["label"], first["seconds_left"]) == (one.label, 70.0)
+        assert told["seconds_left"] == pytest.approx((70 + 3 * 100) / 2), "two at a time, of which one was measured"
+        assert capsys.readouterr().out.splitlines() == [
+            "demo: 4 runs: 0 done, 0 failed, 2 running, 2 queued, 0 missing; 0:03:05 left",
+            f"  in training: {one.label}: step 300/1000, loss 0.4125, 812 images/s, 0:01:10 left",
+            f"  in training: {two.label}: evaluating 40 %, step 300/1000",
+        ]
+
+    def test_a_run_in_training_that_has_said_nothing(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        one, two, *_ = runs()
+        stand(two, step=3, of=8, moment=time.time() - 600)
+        with claimed(Path("results/claims") / one.id), claimed(Path("results/claims") / two.id):
+            told = self.status(capsys)
+            assert call("status", "demo", *SMALL) == 0
+        assert told["seconds_left"] is None
+        assert told["training"][0] == {"run": one.id, "label": one.label}
+        out = capsys.readouterr().out
+        assert "4 runs: 0 done, 0 failed, 2 running, 2 missing\n" in out
+        assert f"in training: {one.label}: it begins\n" in out
+        assert f"in training: {two.label}: step 3/8, silent for 0:10:0" in out
+
+    def test_as_a_table_where_there_is_a_terminal(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, *_ = runs()
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        stand(one, step=300, of=1000, loss=0.4125, images_per_second=812.0, seconds_left=70.0)
+        with claimed(Path("results/claims") / one.id):
+            assert call("status", "demo", *SMALL) == 0
+        _, header, row, *_ = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+        assert "step    loss  images/s     left" in header
+        assert row.endswith("seed 0  300/1000  0.4125       812  0:01:10")
+        assert len(row) == 80
 
     def test_failures_are_grouped(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         one, two, three, four = runs()
@@ -354,6 +414,70 @@ class TestLogs:
         with claimed(Path("results/claims") / two.id):
             assert call("logs", two.id) == 0
         assert capsys.readouterr().out == "again\n"
+
+    def test_of_a_run_in_training(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """Where its job has printed something, and it has failed before, its log is what the run itself prints."""
+        one, *_ = runs()
+        call("run", "demo", *SMALL, *SLURM)
+        fail(one)
+        (submission,) = read(Path("results"))
+        (Path("results/submissions") / submission.name / "101_0_0_log.out").write_text("a job\n", encoding="utf-8")
+        stand(one, step=300, of=1000, seconds_left=70.0)
+        with Store("results").draft(one) as left, Store("results").draft(one) as draft:
+            (left / "log.txt").write_text("by a process that was killed\n", encoding="utf-8")
+            (draft / "log.txt").write_text("step 1: fine\n", encoding="utf-8")
+            os.utime(left, (1.0, 1.0))
+            capsys.readouterr()
+            assert call("logs", one.id[:6]) == 0
+            assert capsys.readouterr().out == "it went wrong\n", "nobody is at it"
+            with claimed(Path("results/claims") / one.id):
+                assert call("logs", one.id[:6]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == "step 1: fine\n"
+        assert captured.err.splitlines() == [
+            f"{draft}/log.txt:",
+            f"in training: {one.id}: step 300/1000, 0:01:10 left",
+        ]
+
+    def test_followed_until_it_has_ended(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, *_ = runs()
+        claim = claimed(Path("results/claims") / one.id)
+        with Store("results").draft(one) as draft:
+            log = draft / "log.txt"
+            log.write_text("step 1\n", encoding="utf-8")
+            waits = iter(["step 2\n", "step 3\n"])
+
+            def sleep(seconds: float) -> None:
+                if (line := next(waits, "")) and not line.startswith("step 3"):
+                    log.write_text(log.read_text(encoding="utf-8") + line, encoding="utf-8")
+                else:
+                    with log.open("a", encoding="utf-8") as file:
+                        file.write(line)
+                    claim.__exit__(None, None, None)
+
+            claim.__enter__()
+            monkeypatch.setattr("bench.commands.queue.time.sleep", sleep)
+            assert call("logs", one.id, "--follow") == 0
+        captured = capsys.readouterr()
+        assert captured.out == "step 1\nstep 2\nstep 3\n"
+        assert "in training" not in captured.err
+
+    def test_by_a_part_of_a_label(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        one, two, *_ = runs()
+        publish(one)
+        fail(two)
+        assert call("logs", "15 % seed 1") == 0
+        assert capsys.readouterr().out == "it went wrong\n"
+        assert call("logs", one.label) == 0
+        assert capsys.readouterr().out == "it went well\n"
+        assert call("logs", "micro_vit") == 2
+        said = capsys.readouterr().err
+        assert "2 runs have 'micro_vit' in their labels: " in said
+        assert f"seed-0 ({one.id[:6]})" in said
+        assert call("logs", "gta") == 2
+        assert "no record of a run whose id begins with 'gta'" in capsys.readouterr().err
 
     def test_of_nothing(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("logs", "abcdef") == 2

@@ -79,7 +79,12 @@ class TestExecutor:
         stand_in(monkeypatch, tmp_path / "bin", "sys.exit('no module named torch')")
         assert main(["run", "demo", "--jobs", "2", "--results", str(tmp_path / "results")]) == 2
         captured = capsys.readouterr()
-        assert captured.err == "bench: workers cannot start: no module named torch\n"
+        assert captured.err.splitlines() == [
+            "demo: 72 runs: 72 to train",
+            "  6 methods × 1 backbone × 1 dataset × 4 rates × 3 seeds",
+            "starting workers: 2 runs at a time",
+            "bench: workers cannot start: no module named torch",
+        ]
         assert captured.out == ""
         assert not (tmp_path / "results" / "failed").exists()
 

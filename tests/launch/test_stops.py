@@ -16,6 +16,7 @@ import pytest
 from bench.commands.launching import stopped
 from bench.device import interrupt
 from bench.launch import Event
+from bench.records.standing import Standing
 from tests.faults.cheap import command, front
 
 WORKER = """#!{python}
@@ -34,7 +35,7 @@ for line in sys.stdin:
         if run["seed"] == 4:
             (folder / "asked").touch()
             time.sleep(600)
-        say(status="kept", step=10 * run["seed"], of=300)
+        say(status="kept", standing=dict(step=10 * run["seed"], of=300))
         os._exit(0)
     signal.signal(signal.SIGTERM, stop)
     (folder / str(run["seed"])).touch()
@@ -107,7 +108,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 
 def event(step: int = 0, of: int = 0, message: str = "") -> Event:
-    return Event("id", "ce", "kept", message, step=step, of=of)
+    return Event("id", "ce", "kept", message, standing=Standing(step=step, of=of) if of else None)
 
 
 @pytest.mark.parametrize(
