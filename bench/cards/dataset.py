@@ -29,6 +29,7 @@ from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose
 from bench.reading.document import Section, read_document
+from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
@@ -169,7 +170,7 @@ def read_list(path: Path) -> list[str]:
     Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_ordinary(path).decode().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: the list cannot be read: {reason}") from None

@@ -134,8 +134,8 @@ def _folder(text: str) -> Path:
 
 
 def say(line: str) -> None:
-    """A line for people beside what a command prints."""
-    print(f"bench: {line}", file=sys.stderr)
+    """A line for people beside what a command prints; whatever names it quotes, it steers no terminal."""
+    print(f"bench: {printable(line)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

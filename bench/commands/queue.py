@@ -16,7 +16,7 @@ from typing import Any
 import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.commands.request import add_target_command, request_of
+from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.errors import InputError, printable
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
@@ -141,7 +141,10 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     print(f"{plan.name}: {progress.runs} runs: {', '.join(counts)}")
     print_failed(progress)
     for folder in progress.damaged:
-        print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
+        named = printable(with_reason(folder, progress.reasons))
+        print(f"  damaged, counts as missing: {named} ('bench run' sets it aside and trains it again)")
+    if progress.newer:
+        print(f"  {printable(in_newer(progress.newer, progress.reasons))}")
     if progress.unseen:
         print(f"  the queue cannot be asked ({progress.unseen}): of the missing runs some may be in it")
     print_excluded(plan)

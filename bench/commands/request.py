@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -135,9 +136,23 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
 
 
 def say_damaged(store: bench.Store) -> None:
-    """Say which of the records that were read count as missing, as they are damaged."""
+    """Say which of the records that were read count as missing, as they are damaged, and which are left out."""
     for folder in store.damaged:
-        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
+        say(f"{with_reason(folder, store.reasons)} is damaged and counts as missing; 'bench run' trains it again")
+    if store.newer:
+        say(in_newer(store.newer, store.reasons))
+
+
+def with_reason(folder: str, reasons: Mapping[str, str]) -> str:
+    """A folder, and in brackets what is known of why its record is not read."""
+    return f"{folder} ({reasons[folder]})" if folder in reasons else folder
+
+
+def in_newer(folders: Sequence[str], reasons: Mapping[str, str]) -> str:
+    """The line for records of newer versions, which are left out."""
+    count = "1 record was" if len(folders) == 1 else f"{len(folders)} records were"
+    listed = ", ".join(with_reason(folder, reasons) for folder in folders[:3]) + (", ..." if len(folders) > 3 else "")
+    return f"{count} written by a newer version, left out and left alone: {listed}; update the suite"
 
 
 def require_one(plan: Plan, option: str) -> None:

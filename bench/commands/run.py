@@ -14,7 +14,15 @@ from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, pr
 from bench.commands.launching import add_launching, job_of, launch
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
-from bench.commands.request import Request, add_target_command, add_tests, request_of
+from bench.commands.request import (
+    Request,
+    add_target_command,
+    add_tests,
+    in_newer,
+    request_of,
+    say_damaged,
+    with_reason,
+)
 from bench.errors import InputError, choose
 from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
@@ -101,6 +109,10 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
+    for folder in store.damaged:
+        say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
+    if store.newer:
+        say(in_newer(store.newer, store.reasons))
     require_data(todo, request)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
@@ -155,6 +167,7 @@ def plan_command(options: argparse.Namespace) -> int:
     print_cost(request, store, options)
     print_excluded(plan)
     print_missing_data(request)
+    say_damaged(store)
     return 0
 
 

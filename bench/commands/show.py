@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ from bench.errors import InputError, choose, visible
 from bench.metrics import Metric
 from bench.reading.document import read_document
 from bench.records.record import Record, Stored, status_of
-from bench.records.store import Store
+from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
 
 KINDS = ("methods", "backbones", "datasets", "metrics", "papers", "tables", "experiments")
@@ -240,6 +241,11 @@ def _run(stored: Stored) -> Description:
         facts["seconds"] = record.timing.seconds
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
+    with contextlib.suppress(*UNSOUND):
+        if (meant := record.run.id) != record.id:
+            facts["doubt"] = (
+                f"its spec is that of another run, {meant}: it was edited, or a version that trains otherwise wrote it"
+            )
     facts |= {"command": record.command or None, "folder": str(folder)}
     return Description(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
 
