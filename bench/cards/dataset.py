@@ -27,7 +27,7 @@ from bench.cards.code import file_digest
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.readers import MASK_READERS, READERS
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, to_type
 from bench.reading.document import Section, read_document
 from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
@@ -108,7 +108,7 @@ class DatasetCard:
     @property
     def how_to_fetch(self) -> str:
         """The end of a message about data that is missing or wrong."""
-        return f"'bench data prepare {self.plain_name}' fetches it or says how"
+        return f"{to_type('data', 'prepare', self.plain_name)} fetches it or says how"
 
     @property
     def absence(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import bench
 from bench.commands.options import Parser, plugins_of
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, printable, to_type
 from bench.launch import Executor, Job, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
 from bench.plan.table import Plan
@@ -118,7 +118,7 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     free = [run for run in runs if run.id not in queue.jobs]
     waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
     if waits and not free:
-        print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
+        print(f"{waits}, and nothing else is missing; {to_type('status', options.target)} says how far they are")
         return 0
     executor = launcher.executor(Launch(free, typed, plan.unique, store)) if free else None
     make_ready(store)
@@ -131,8 +131,9 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
         print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
         for line in submitted.details:
-            print(f"  {line}")
-        print(f"'bench status {options.target}' says how far they are, 'bench cancel {options.target}' ends them")
+            print(f"  {printable(line)}")
+        target = options.target
+        print(f"{to_type('status', target)} says how far they are, {to_type('cancel', target)} ends them")
     return 0
 
 

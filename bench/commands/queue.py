@@ -17,7 +17,7 @@ import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, in_newer, request_of, with_reason
-from bench.errors import InputError, printable
+from bench.errors import InputError, printable, uncoloured
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.plan.table import Plan
@@ -106,8 +106,8 @@ def logs_command(options: argparse.Namespace) -> int:
     """Print the log of a run's record, of its job while it has none, or of its failure."""
     store = bench.Store(options.results)
     path = _log_of(store, options.run, bench.Registry(options.plugin))
-    print(f"{path}:", file=sys.stderr)
-    sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+    print(printable(f"{path}:"), file=sys.stderr)
+    sys.stdout.write(uncoloured(path.read_text(encoding="utf-8", errors="replace")))
     return 0
 
 
@@ -146,7 +146,7 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     if progress.newer:
         print(f"  {printable(in_newer(progress.newer, progress.reasons))}")
     if progress.unseen:
-        print(f"  the queue cannot be asked ({progress.unseen}): of the missing runs some may be in it")
+        print(f"  the queue cannot be asked ({printable(progress.unseen)}): of the missing runs some may be in it")
     print_excluded(plan)
 
 

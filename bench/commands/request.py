@@ -13,7 +13,7 @@ from typing import Any
 import bench
 from bench.commands.options import RESULTS, Parser, add_command, add_plugin, add_results, say, something
 from bench.commands.options import Command as Run
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
@@ -65,15 +65,21 @@ class Request:
     def command(self, name: str, seeds: str = "") -> str:
         """Another command about the same target, with what was typed, or other seeds."""
         typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
-        words = ["bench", name, self.target]
+        return shlex.join(("bench", *self._words(name, typed)))
+
+    def to_type(self, name: str) -> str:
+        """Another command about the same target, within a sentence."""
+        return to_type(*self._words(name, self.overrides))
+
+    def _words(self, name: str, typed: Overrides) -> list[str]:
+        words = [name, self.target]
         for option in ("methods", "backbones", "datasets", "rates", *RULES):
             value = getattr(typed, option)
             if option in RULES and "," in value:
                 continue  # several side by side are for tables alone
             words += [f"--{option}", value] if value else []
         words += [word for setting in typed.settings for word in ("--set", setting)]
-        words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
-        return shlex.join(words)
+        return [*words, *self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
 
 
 def request_of(options: argparse.Namespace) -> Request:
