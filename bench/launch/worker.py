@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import io
 import json
 import os
 import signal
@@ -24,9 +23,10 @@ from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
-from bench.records.environment import provenance, redacted
+from bench.records.environment import provenance
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
+from bench.records.secrets import MaskedLog, redacted
 from bench.records.store import Store
 from bench.spec import RunSpec, from_json, to_json
 
@@ -101,7 +101,7 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
     """Train a run whose claim this process has; as ``work``."""
     with (
         store.draft() as draft,
-        (draft / "log.txt").open("w", encoding="utf-8") as log,
+        contextlib.closing(MaskedLog(draft / "log.txt")) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
@@ -116,7 +116,7 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
             print(redacted(failure.trace))
             if job.ranks > 1 and is_broken(failure):
                 time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
-            log.flush()
+            log.settle()
             (draft / "predictions.npz").unlink(missing_ok=True)
             return _record(spec, job, store, draft, failure, type(error).__name__)
 
@@ -167,9 +167,7 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
     return {**answer("failed", error.message), "class": failure.kind}
 
 
-def _trained(
-    spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell | None
-) -> dict[str, Any]:
+def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog, tell: Tell | None) -> dict[str, Any]:
     import numpy as np
 
     from bench.training.trackers import Pacing, tracked
@@ -177,7 +175,7 @@ def _trained(
     with tracked(job.track, spec, store.root) as observer:
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-    log.flush()
+    log.settle()
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
