@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the order of what is read
+_STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # what JSON leaves as it is
+_SEQUENCES = re.compile(  # ECMA-48: CSI, OSC, other strings, and what is two characters long
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]"
+)
 _LONG = re.compile(r"\S{301,}")
 
 
@@ -51,6 +58,15 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
     return f"no {what} is called '{name}'{hint} (there are: {listed or 'none'})"
 
 
+def to_type(*words: str) -> str:
+    """A command of the suite within a sentence, quoted so that it can be copied into a shell: ``'bench status demo'``.
+
+    Where a word of it needs quotes, none stand around the whole: they would end at the first of those.
+    """
+    line = shlex.join(("bench", *words))
+    return line if "'" in line else f"'{line}'"
+
+
 def hidden(text: str) -> str:
     """The first character of a text that steers a terminal or turns what stands around it; empty where there is none.
 
@@ -62,6 +78,24 @@ def hidden(text: str) -> str:
 def visible(text: str) -> str:
     """A text whose control characters are shown as escapes (``\\x1b``), so that it steers no terminal; lines stay."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(value: Any, allow_nan: bool = False) -> str:
+    """Plain data as JSON for people and programs: in UTF-8, and nothing in it steers a terminal."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=allow_nan)
+    return _STEERING.sub(lambda character: f"\\u{ord(character[0]):04x}", text)
+
+
+def uncoloured(text: str) -> str:
+    """What a process printed, without the sequences that colour it or move a cursor; what steers otherwise is shown."""
+    return harmless(_SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def harmless(text: str) -> str:
+    """A text as ``visible``, but for tabs and line breaks of any kind, which a field of a CSV may have."""
+    if text.isprintable():
+        return text
+    return "".join(visible(c) if c not in "\t\r\n" and hidden(c) else c for c in text)
 
 
 def printable(problem: str) -> str:

@@ -21,7 +21,7 @@ from bench.cards.folders import real_path, typed_path
 from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
-from bench.errors import InputError, choose, shortened
+from bench.errors import InputError, choose, shortened, to_type
 from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
 from bench.reading.loading import load_checked, load_file
@@ -165,7 +165,7 @@ class Registry:
         if target.endswith((".yaml", ".yml")):
             return read_document(typed_path(target))
         if target in self.table_files:
-            raise InputError(f"{target}: a published table; it is shown by 'bench table {target}'")
+            raise InputError(f"{target}: a published table; it is shown by {to_type('table', target)}")
         if target in self.experiment_files:
             return read_document(self.experiment_files[target])
         choices = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]

@@ -26,7 +26,7 @@ from bench.backbones.t2t import T2TViT
 from bench.backbones.weights import load_weights, read_weights
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.device.distributed import draws_apart
-from bench.errors import InputError, shortened
+from bench.errors import InputError, shortened, to_type
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
     "vision_transformer": partial(timm.models.VisionTransformer, num_classes=0),
@@ -257,7 +257,7 @@ def _load(backbone: nn.Module, card: BackboneCard) -> None:
     if card.sha256 and file_sha256(path) != card.sha256:
         raise InputError(f"{card.name}: {path.name} has another checksum than its card says ({card.sha256[:12]}...)")
     plain = card.name.partition("@")[0]
-    hint = f" ('bench convert {plain} {path}' reads published names)" if "convert" in card.facts else ""
+    hint = f" ({to_type('convert', plain, str(path))} reads published names)" if "convert" in card.facts else ""
     load_weights(backbone, read_weights(path)[0], f"{plain}: {path.name}{hint}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.cards.folders import converted_weights, typed_path
 from bench.cards.offers import head_offers, offers_of, timm_offers
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
 
@@ -54,7 +54,7 @@ class BackboneCard:
         """Raise ``InputError`` where the card ships no weights and none were given."""
         if self.weights == TO_BE_GIVEN:
             published = " ".join(self.facts["published"].split())
-            converted = f"what 'bench convert {self.name} CHECKPOINT' makes of the one"
+            converted = f"what {to_type('convert', self.name, 'CHECKPOINT')} makes of the one"
             raise InputError(
                 f"{self.name}: its weights are not shipped; write {self.name}@FILE.safetensors with "
                 f"{converted if 'convert' in self.facts else 'those'} published at {published}, or put that file at "
@@ -137,7 +137,7 @@ def _weights(text: str, name: str, convertible: bool = False) -> tuple[str, str]
         plain = name.partition("@")[0]
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
         if convertible and path.is_file():
-            problem += f"; 'bench convert {plain} {text}' makes one of a published checkpoint"
+            problem += f"; {to_type('convert', plain, text)} makes one of a published checkpoint"
         elif path.is_file() and plain.startswith("timm:"):
             problem += f"; of {text}, safetensors.torch.save_file makes one"
         elif path.suffix == ".safetensors":

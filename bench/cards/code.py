@@ -10,12 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.reading.ordinary import read_ordinary
 
 
 def read_source(path: Path) -> str:
     """The text of a file of Python. Raises ``InputError`` where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_ordinary(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from None

@@ -29,8 +29,9 @@ from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.layout import ImageLayout, find_layout
 from bench.cards.readers import MASK_READERS, READERS
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, to_type
 from bench.reading.document import Section, read_document
+from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
 
 _SPLITS = ("train", "val", "test")
@@ -116,7 +117,7 @@ class DatasetCard:
     @property
     def how_to_fetch(self) -> str:
         """The end of a message about data that is missing or wrong."""
-        return f"'bench data prepare {self.plain_name}' fetches it or says how"
+        return f"{to_type('data', 'prepare', self.plain_name)} fetches it or says how"
 
     @property
     def absence(self) -> str:
@@ -203,7 +204,7 @@ def read_list(path: Path) -> list[str]:
     Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_ordinary(path).decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path}: the list cannot be read: {reason}") from None

@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from bench.reading.ordinary import open_ordinary
+
 _BRANCHES = frozenset({"attention", "ffn", "norms", "embeddings", "position"})
 
 PARTS = _BRANCHES | {"batch_norm", "last_convs"}
@@ -97,7 +99,7 @@ def head_offers(model: str, weights: str) -> frozenset[str]:
 def _entries(path: Path) -> dict[str, object]:
     """The names in a safetensors file; none where it is not one, which is told when it is loaded."""
     try:
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             size = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(min(size, 1 << 26)))
     except (OSError, ValueError, RecursionError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import bench
 from bench.commands.options import add_command, add_plugin
-from bench.errors import InputError
+from bench.errors import InputError, printable
 
 CHECK = """
 examples:
@@ -52,6 +52,6 @@ def check_command(options: argparse.Namespace) -> int:
         broken += bool(problem)
         print(f"  {'broken' if problem else 'kept':7} {promise}")
         if problem:
-            print(f"          {problem}")
+            print(f"          {printable(problem)}")
     print(f"{broken} of its promises are broken" if broken else "all promises are kept")
     return 1 if broken else 0

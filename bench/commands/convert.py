@@ -9,7 +9,7 @@ from typing import Any
 import bench
 from bench.cards.folders import converted_weights, typed_path
 from bench.commands.options import add_command, add_plugin
-from bench.errors import InputError
+from bench.errors import InputError, printable, to_type
 
 CONVERT = """
 Checkpoints are read without running code that lies in them. 'bench show NAME' says where one is published.
@@ -43,7 +43,7 @@ def convert_command(options: argparse.Namespace) -> int:
     checkpoint = typed_path(options.checkpoint)
     out = typed_path(options.out) if options.out else converted_weights(plain)
     if "convert" in card.facts and not checkpoint.is_file():  # before torch is loaded, which takes a while
-        raise InputError(f"{checkpoint}: there is no such file; 'bench show {plain}' says where one is published")
+        raise InputError(f"{checkpoint}: there is no such file; {to_type('show', plain)} says where one is published")
 
     from bench.backbones.convert import convert, require_free, save
 
@@ -68,4 +68,4 @@ def convert_command(options: argparse.Namespace) -> int:
 def _groups(names: tuple[str, ...]) -> str:
     """Names by what they begin with, with how many there are."""
     counts = Counter(name.partition(".")[0] for name in names)
-    return ", ".join(first if count == 1 else f"{first} ({count})" for first, count in counts.items())
+    return printable(", ".join(first if count == 1 else f"{first} ({count})" for first, count in counts.items()))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import bench
 from bench.cards.dataset import absent, absent_together
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.launch import untrained
 from bench.launch.gpus import usable_gpus
 from bench.launch.local import default_jobs
@@ -67,7 +66,7 @@ def _how_prepared(names: Iterable[str], request: Request) -> str:
     """The command that fetches datasets, in words; with the user's folders where one of them is theirs."""
     theirs = {name.partition("@")[0] for name in names} - bench.Registry().dataset_files.keys()
     plugins = request.plugins if theirs else ()
-    return f"'{shlex.join(['bench', 'data', 'prepare', 'NAME', *plugins])}' fetches one or says how"
+    return f"{to_type('data', 'prepare', 'NAME', *plugins)} fetches one or says how"
 
 
 def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Estimate:

@@ -60,7 +60,7 @@ def items_command(options: argparse.Namespace) -> int:
         seed = "" if options.seed is None else f" with seed {options.seed}"
         raise InputError(
             f"{request.target}: no method and its baseline both have a finished run{seed} in {store.root}; "
-            f"'{request.command('run')}' trains them"
+            f"{request.to_type('run')} trains them"
         )
     _print(options, tests, rules.alpha, rules.split)
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 import bench
 from bench.commands.options import Parser, plugins_of
 from bench.device import interrupt
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, printable, to_type
 from bench.launch import Event, Executor, Job, LocalExecutor, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
 from bench.plan.table import Plan
@@ -120,7 +120,7 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     free = [run for run in runs if run.id not in queue.jobs]
     waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
     if waits and not free:
-        print(f"{waits}, and nothing else is missing; 'bench status {options.target}' says how far they are")
+        print(f"{waits}, and nothing else is missing; {to_type('status', options.target)} says how far they are")
         return 0
     if not free:
         return "0 runs were trained now"
@@ -137,8 +137,9 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
         print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
         for line in submitted.details:
-            print(f"  {line}")
-        print(f"'bench status {options.target}' says how far they are, 'bench cancel {options.target}' ends them")
+            print(f"  {printable(line)}")
+        target = options.target
+        print(f"{to_type('status', target)} says how far they are, {to_type('cancel', target)} ends them")
     return 0
 
 

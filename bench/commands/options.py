@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 
 import bench
 from bench.cards.folders import typed_path
-from bench.errors import InputError, printable
+from bench.errors import InputError, json_text, printable
 from bench.reading.settings import read_settings, split_paths
 
 Command = Callable[[argparse.Namespace], int]
@@ -134,10 +133,10 @@ def _folder(text: str) -> Path:
 
 
 def say(line: str) -> None:
-    """A line for people beside what a command prints."""
-    print(f"bench: {line}", file=sys.stderr)
+    """A line for people beside what a command prints; whatever names it quotes, it steers no terminal."""
+    print(f"bench: {printable(line)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
     """Plain data for programs."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json_text(value, allow_nan=True))

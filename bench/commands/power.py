@@ -83,7 +83,7 @@ def power_command(options: argparse.Namespace) -> int:
     if not contrasts:
         raise InputError(
             f"{request.target}: no comparison with a baseline has finished runs on both sides; "
-            f"train them with '{request.command('run')}'"
+            f"train them with {request.to_type('run')}"
         )
     rules = tables[0].plan.rules
     needs = weigh(contrasts, rules.alpha, options.power)

@@ -18,9 +18,9 @@ from msgspec import to_builtins
 import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.commands.request import add_target_command, request_of
+from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
-from bench.errors import InputError, printable
+from bench.errors import InputError, printable, uncoloured
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.plan.table import Plan
@@ -121,16 +121,16 @@ def logs_command(options: argparse.Namespace) -> int:
     """
     store = bench.Store(options.results)
     run_id, path = _log_of(store, options.run, bench.Registry(options.plugin))
-    print(f"{path}:", file=sys.stderr)
+    print(printable(f"{path}:"), file=sys.stderr)
     claim = ClaimWatch(store.root / "claims" / run_id)
     with path.open(encoding="utf-8", errors="replace") as log:
         is_held = claim.is_held()
-        sys.stdout.write(log.read())
+        sys.stdout.write(uncoloured(log.read()))
         while options.follow and is_held:
             sys.stdout.flush()
             time.sleep(PAUSE)
             is_held = claim.is_held()
-            sys.stdout.write(log.read())
+            sys.stdout.write(uncoloured(log.read()))
     if is_held:
         standing = read_standings(store.root, [run_id]).get(run_id)
         sys.stdout.flush()
@@ -174,9 +174,12 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])
     print_failed(progress)
     for folder in progress.damaged:
-        print(f"  damaged, counts as missing: {folder} ('bench run' sets it aside and trains it again)")
+        named = printable(with_reason(folder, progress.reasons))
+        print(f"  damaged, counts as missing: {named} ('bench run' sets it aside and trains it again)")
+    if progress.newer:
+        print(f"  {printable(in_newer(progress.newer, progress.reasons))}")
     if progress.unseen:
-        print(f"  the queue cannot be asked ({progress.unseen}): of the missing runs some may be in it")
+        print(f"  the queue cannot be asked ({printable(progress.unseen)}): of the missing runs some may be in it")
     print_excluded(plan)
 
 

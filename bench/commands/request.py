@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import bench
 from bench.commands.options import RESULTS, Parser, add_command, add_plugin, add_results, say, something
 from bench.commands.options import Command as Run
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
@@ -64,7 +65,14 @@ class Request:
     def command(self, name: str, seeds: str = "") -> str:
         """Another command about the same target, with what was typed, or other seeds."""
         typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
-        words = ["bench", name, self.target]
+        return shlex.join(("bench", *self._words(name, typed)))
+
+    def to_type(self, name: str) -> str:
+        """Another command about the same target, within a sentence."""
+        return to_type(*self._words(name, self.overrides))
+
+    def _words(self, name: str, typed: Overrides) -> list[str]:
+        words = [name, self.target]
         for option in ("methods", "backbones", "datasets", "rates", *RULES):
             value = getattr(typed, option)
             if option in RULES and "," in value:
@@ -72,8 +80,7 @@ class Request:
             words += [f"--{option}", value] if value else []
         words += ["--skip-damaged"] if typed.skip_damaged else []
         words += [word for setting in typed.settings for word in ("--set", setting)]
-        words += [*self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
-        return shlex.join(words)
+        return [*words, *self.plugins, *self.place, *(["--seeds", typed.seeds] if typed.seeds else [])]
 
 
 def request_of(options: argparse.Namespace) -> Request:
@@ -139,9 +146,23 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
 
 
 def say_damaged(store: bench.Store) -> None:
-    """Say which of the records that were read count as missing, as they are damaged."""
+    """Say which of the records that were read count as missing, as they are damaged, and which are left out."""
     for folder in store.damaged:
-        say(f"{folder} is damaged and counts as missing; 'bench run' trains it again")
+        say(f"{with_reason(folder, store.reasons)} is damaged and counts as missing; 'bench run' trains it again")
+    if store.newer:
+        say(in_newer(store.newer, store.reasons))
+
+
+def with_reason(folder: str, reasons: Mapping[str, str]) -> str:
+    """A folder, and in brackets what is known of why its record is not read."""
+    return f"{folder} ({reasons[folder]})" if folder in reasons else folder
+
+
+def in_newer(folders: Sequence[str], reasons: Mapping[str, str]) -> str:
+    """The line for records of newer versions, which are left out."""
+    count = "1 record was" if len(folders) == 1 else f"{len(folders)} records were"
+    listed = ", ".join(with_reason(folder, reasons) for folder in folders[:3]) + (", ..." if len(folders) > 3 else "")
+    return f"{count} written by a newer version, left out and left alone: {listed}; update the suite"
 
 
 def require_one(plan: Plan, option: str) -> None:

@@ -17,7 +17,15 @@ from bench.commands.images import as_plain, print_images, require_images, survey
 from bench.commands.launching import add_launching, job_of, launch, launcher_of
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
-from bench.commands.request import Request, add_target_command, add_tests, request_of
+from bench.commands.request import (
+    Request,
+    add_target_command,
+    add_tests,
+    in_newer,
+    request_of,
+    say_damaged,
+    with_reason,
+)
 from bench.errors import InputError, choose
 from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
@@ -105,6 +113,10 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
+    for folder in store.damaged:
+        say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
+    if store.newer:
+        say(in_newer(store.newer, store.reasons))
     require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
@@ -196,6 +208,7 @@ def plan_command(options: argparse.Namespace) -> int:
     print_excluded(plan)
     print_missing_data(request)
     print_images(seen)
+    say_damaged(store)
     return 0
 
 

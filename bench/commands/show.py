@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import sys
@@ -17,11 +18,11 @@ import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.errors import InputError, choose, visible
+from bench.errors import InputError, choose, to_type, visible
 from bench.metrics import Metric
 from bench.reading.document import read_document
 from bench.records.record import Record, Stored, status_of
-from bench.records.store import Store
+from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
 
 KINDS = ("methods", "backbones", "datasets", "metrics", "papers", "tables", "experiments")
@@ -196,7 +197,8 @@ def _dataset(card: DatasetCard) -> Description:
         facts["seen"] = seen
     if card.path:
         facts["folder"] = card.path
-        get = "" if card.name.startswith("folder:") else f" ('bench data prepare {card.name}' gets it, or says how)"
+        fetch = to_type("data", "prepare", card.name)
+        get = "" if card.name.startswith("folder:") else f" ({fetch} gets it, or says how)"
         facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
     apart = [key for key in ("seen", "variants", "papers", "traps", "steps", "download", "checksums") if facts.get(key)]
     lines = [_listed({key: value for key, value in facts.items() if key not in apart})]
@@ -223,7 +225,7 @@ def _paper(name: str, registry: Registry) -> Description:
         listed = notes if isinstance(notes, list) else [notes]
         lines += ["  notes:", *(f"    - {in_words(note)}" for note in listed)]
     lines += ["  tables:", *(f"    {table}: {title}" for table, title in titles.items())]
-    lines.append(f"  'bench table {name}', 'bench plan {name}', 'bench audit {name}', 'bench claims {name}'")
+    lines.append("  " + ", ".join(to_type(command, name) for command in ("table", "plan", "audit", "claims")))
     return Description("\n".join(lines), {**facts, "protocol": dict(protocol)})
 
 
@@ -243,6 +245,11 @@ def _run(stored: Stored) -> Description:
         facts["seconds"] = record.timing.seconds
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
+    with contextlib.suppress(*UNSOUND):
+        if (meant := record.run.id) != record.id:
+            facts["doubt"] = (
+                f"its spec is that of another run, {meant}: it was edited, or a version that trains otherwise wrote it"
+            )
     facts |= {"command": record.command or None, "folder": str(folder)}
     return Description(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
 

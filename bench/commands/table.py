@@ -260,7 +260,7 @@ def _check_finished(table: Table, request: Request, store: Store) -> None:
     if not table.finished:
         raise InputError(
             f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
-            f"'{request.command('run')}' trains them"
+            f"{request.to_type('run')} trains them"
         )
 
 

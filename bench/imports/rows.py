@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
+from bench.reading.ordinary import open_ordinary
 
 MOST_BYTES = 100_000_000
 """Of a results file: two million lines take less."""
@@ -76,9 +77,7 @@ def read_rows(path: Path, separator: str = "") -> Rows:
 
 def _text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: it is not an ordinary file")
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: it cannot be read: {error.strerror}") from None

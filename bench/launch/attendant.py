@@ -16,6 +16,7 @@ from bench.launch.executor import Job
 from bench.launch.failures import printed
 from bench.launch.worker import job_to_json
 from bench.process import close_pipes, last_line, send, start
+from bench.records.secrets import mask_file
 from bench.spec import RunSpec, to_json
 
 PATIENCE = 5.0
@@ -83,6 +84,8 @@ class Attendant:
         process.kill()
         code = process.wait()
         close_pipes(process)
+        with contextlib.suppress(OSError):
+            mask_file(self._log)
         return code
 
     def log_tail(self) -> str:

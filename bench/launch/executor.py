@@ -92,11 +92,15 @@ def run(
 
 
 def untrained(runs: Iterable[RunSpec], store: Store, *, retry: bool = False) -> list[RunSpec]:
-    """The runs without a record, each once; with ``retry`` a record of a failure is none."""
+    """The runs without a record, each once; with ``retry`` a record of a failure is none.
+
+    One of a newer version is a record: whether its run is done cannot be known here.
+    """
     finished = store.finished()
     failed = {} if retry else store.failures()
+    recorded = {*finished, *failed, *store.left_alone()}
     unique = {spec.id: spec for spec in runs}
-    return [spec for run_id, spec in unique.items() if run_id not in finished and run_id not in failed]
+    return [spec for run_id, spec in unique.items() if run_id not in recorded]
 
 
 def make_ready(store: Store) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.process import how_ended
-from bench.records.environment import redacted
+from bench.records.secrets import redacted
 
 CLASSES = ("oom", "time", "node", "diverged", "code", "data")
 """What a run can fail of: memory, its time limit, the machine, its loss, its code, its data.

@@ -15,8 +15,10 @@ import numpy.typing as npt
 from bench.errors import InputError
 from bench.launch import Job, LocalExecutor
 from bench.launch import run as launch
-from bench.records.record import Newer, Point, Record, Stored, read_record
-from bench.records.store import UNSOUND, Store
+from bench.reading.ordinary import open_ordinary
+from bench.records.record import Newer, Point, Record, Stored
+from bench.records.seal import Unfit
+from bench.records.store import UNSOUND, Store, read_stored
 from bench.registry import Registry
 from bench.spec import MethodSpec, RunSpec
 
@@ -63,11 +65,12 @@ def find_record(name: str, store: Store) -> Stored:
     if not path.is_file():
         raise InputError(f"'{name}' is neither the beginning of a run's id (4 to 12 of 0-9a-f) nor a record.json")
     try:
-        return Stored(read_record(path.read_bytes()), path.parent)
+        return Stored(read_stored(path), path.parent)
     except Newer as newer:
         raise InputError(f"{path}: written by a newer version ({newer}); update the suite") from None
-    except UNSOUND:
-        raise InputError(f"{path}: it is not the record of a run, or it is damaged") from None
+    except UNSOUND as error:
+        why = f" ({error})" if isinstance(error, Unfit) else ""
+        raise InputError(f"{path}: it is not the record of a run, or it is damaged{why}") from None
 
 
 def repeatable(stored: Stored, registry: Registry) -> RunSpec:
@@ -119,7 +122,7 @@ def predictions_of(folder: Path) -> dict[str, npt.NDArray[Any]] | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in sorted(arrays.files)}
     except Exception:  # a damaged archive makes zipfile, zlib and numpy raise what they like
         raise InputError(

@@ -12,7 +12,7 @@ from bench.launch.remaining import seconds_left
 from bench.records.lease import is_held
 from bench.records.record import FailedRecord, Stored
 from bench.records.standing import Standing, read_standings
-from bench.records.store import Store
+from bench.records.store import Store, id_in
 from bench.spec import RunSpec
 
 
@@ -34,7 +34,9 @@ class State:
         running: those that a living process has claimed.
         queued: those that wait in the queue of a cluster, or have been given to a job that runs.
         failed: id, label, message, class and folder of those that failed.
-        damaged: folders whose record cannot be read.
+        damaged: folders whose record cannot be read or is not as it was written.
+        newer: folders of runs whose record is of a newer form; they are left alone.
+        reasons: what is known of why a folder is in one of the two.
         seconds: training time of the finished runs together, where it is known.
         unseen: why a queue could not be asked; empty where it could or there was no need to.
         standings: where each of the running ones stands, by id, in the plan's order; None where it has not said it.
@@ -49,6 +51,8 @@ class State:
     queued: int = 0
     unseen: str = ""
     standings: Mapping[str, Standing | None] = field(default_factory=dict)
+    newer: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds_left(self) -> float | None:
@@ -61,21 +65,22 @@ class State:
     @property
     def missing(self) -> int:
         """Runs that nobody has done, is at, or will be at."""
-        return self.runs - self.done - self.running - self.queued - len(self.failed)
+        return self.runs - self.done - self.running - self.queued - len(self.failed) - len(self.newer)
 
 
 def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None) -> State:
     """How many of some runs, by id, are done, running, in a queue, failed and missing."""
     queue = queue or Queued()
     finished, failures = store.finished(), store.failures()
-    unfinished = runs.keys() - finished.keys()
+    newer = {run_id: folder for folder in store.newer if (run_id := id_in(folder)) in runs.keys() - finished.keys()}
+    unfinished = runs.keys() - finished.keys() - newer.keys()
     running = unfinished & claimed_runs(store.root)
     queued = (unfinished - running) & queue.jobs.keys()
     failed = (unfinished - running - queued) & failures.keys()
     standings = read_standings(store.root, running)
     return State(
         runs=len(runs),
-        done=len(runs) - len(unfinished),
+        done=len(runs) - len(unfinished) - len(newer),
         failed=tuple(_failure(failures[run_id], runs[run_id]) for run_id in runs if run_id in failed),
         damaged=tuple(store.damaged),
         seconds=sum(run.seconds for run_id, run in finished.items() if run_id in runs),
@@ -83,6 +88,8 @@ def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None
         queued=len(queued),
         unseen=queue.problem,
         standings={run_id: standings.get(run_id) for run_id in runs if run_id in running},
+        newer=tuple(newer.values()),
+        reasons=store.reasons,
     )
 
 

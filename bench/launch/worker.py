@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -22,10 +21,11 @@ from msgspec import UNSET
 from bench.device import interrupt
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
-from bench.records.environment import provenance, redacted
+from bench.records.environment import provenance
 from bench.records.files import named
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
+from bench.records.secrets import MaskedLog, redacted
 from bench.records.standing import EVERY, Standing, StandingFile
 from bench.records.store import Store
 from bench.records.unwritable import Unwritable, why_unwritable, writing_to
@@ -65,7 +65,7 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
     """Train a run whose claim this process has; as ``work``."""
     with (
         store.draft(spec) as draft,
-        (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log,  # by lines: it is read meanwhile
+        contextlib.closing(MaskedLog(draft / "log.txt")) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
         StandingFile(store.root, spec.id, tell) as standing_file,
@@ -81,7 +81,7 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
             print(redacted(failure.trace))
             if job.ranks > 1 and is_broken(failure):
                 time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
-            log.flush()
+            log.settle()
             (draft / "predictions.npz").unlink(missing_ok=True)
             return _record(spec, job, store, draft, failure, type(error).__name__)
 
@@ -134,7 +134,7 @@ def _record(spec: RunSpec, job: Job, store: Store, draft: Path, failure: Failure
     return {**answer("failed", error.message), "class": failure.kind}
 
 
-def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOBase, tell: Tell) -> dict[str, Any]:
+def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog, tell: Tell) -> dict[str, Any]:
     import numpy as np
 
     from bench.training.pacing import Pacing
@@ -144,7 +144,7 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: io.TextIOB
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress or EVERY))
     with named(draft):
         np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
-        log.flush()
+        log.settle()
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)

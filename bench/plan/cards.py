@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.cards import BackboneCard
 from bench.entry import MethodEntry, read_entries
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.papers.sample import Samples
 from bench.plan.settings import refuse_unplain
 from bench.registry import Registry
@@ -39,7 +39,7 @@ def unshipped(backbone: BackboneCard) -> str:
         backbone.require_weights()
     except InputError:
         return (
-            f"the weights of {backbone.name} are not here: 'bench show {backbone.name}' says where they are published, "
-            f"'bench convert {backbone.name} CHECKPOINT' puts them in place"
+            f"the weights of {backbone.name} are not here: {to_type('show', backbone.name)} says where they are "
+            f"published, {to_type('convert', backbone.name, 'CHECKPOINT')} puts them in place"
         )
     return ""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.errors import InputError, hidden
+from bench.reading.ordinary import open_ordinary
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_BYTES, MOST_LEVELS = 1_000_000, 50
@@ -57,10 +56,7 @@ def read_document(path: Path) -> Section:
 def read_text(path: Path) -> str:
     """The text of a file that somebody wrote by hand. Raises ``InputError`` where it is none, or too long for that."""
     try:
-        at_once = getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for a writer
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path}: cannot be read: it is no ordinary file")
+        with open_ordinary(path) as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None

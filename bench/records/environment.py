@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.records.secrets import redacted, without_values
 
 PACKAGES = (
     "torch",
@@ -41,22 +42,6 @@ _SLURM = {
     "partition": "SLURM_JOB_PARTITION",
     "tasks": "SLURM_NTASKS",
 }
-_MASK = "***"
-_CREDENTIAL = (
-    r"(?:token|secret|passwords?|passwd|passphrase|credentials?|cookie|authorization"
-    r"|(?:api|access|account|auth|encryption|private|secret|ssh)[_-]?key)"
-)
-_OPTION = re.compile(rf"-{{1,2}}[\w.-]*?{_CREDENTIAL}", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"{_CREDENTIAL}['\"]?\s*[=:]", re.IGNORECASE)
-_VARIABLE = re.compile(rf".*(?:{_CREDENTIAL}|_pass|key)", re.IGNORECASE)
-_HARMLESS = re.compile(r"(?:true|false|none|null|[-+.\d]{1,3})[\s,;)\]}'\"]*", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^\s/?#'\"]*@")
-_WORD = re.compile(r"""(?:'[^'\n]*'|"[^"\n]*"|\S)+""")  # as a shell cuts a command
-_SHAPES = re.compile(
-    r"\b(?:gh[opsur]_|github_pat_|glpat-|hf_|sk-|pypi-|xox[abeprs]-|AKIA|ASIA|AIza|eyJ)[\w.=-]{12,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    re.DOTALL,
-)
 
 
 def provenance(
@@ -65,13 +50,22 @@ def provenance(
     """What a record keeps of where it comes from: ``command`` without secrets, ``repeat`` and ``environment``."""
     paths = tuple(str(plugin) for plugin in plugins)
     repeat = repeat_command(run_id, results, paths)
-    return {"command": redacted(command), "repeat": repeat, "environment": describe(paths, launcher)}
+    return {"command": redacted(command), "repeat": repeat, "environment": _masked(describe(paths, launcher))}
 
 
 def repeat_command(run: str | Path, results: str | Path = "", plugins: Iterable[str | Path] = ()) -> str:
     """The command that trains a finished run, by its id or the path of its record, again and compares."""
     words = ["bench", "rerun", str(run), "--check", *(["--results", str(results)] if str(results) else [])]
     return redacted(shlex.join([*words, *(word for plugin in plugins for word in ("--plugin", str(plugin)))]))
+
+
+def _masked(facts: Any) -> Any:
+    """Plain data without secrets in its texts."""
+    if isinstance(facts, dict):
+        return {name: _masked(value) for name, value in facts.items()}
+    if isinstance(facts, list):
+        return [_masked(value) for value in facts]
+    return without_values(facts) if isinstance(facts, str) else facts
 
 
 @functools.lru_cache(maxsize=8)
@@ -126,41 +120,6 @@ def code_state(path: Path) -> dict[str, Any] | None:
         return None
     digest = hashlib.sha256(changed).hexdigest()[:12] if changed else None
     return {"commit": commit, "changed": bool(changed), "diff": digest}
-
-
-def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """A text, such as a command or a trace, with ``***`` in the place of what looks like a credential.
-
-    Masked are: the value after a name such as ``--api-key``, ``HF_TOKEN=`` or ``"password":``; a login in a URL; what
-    has the form of a known service's token, or of a private key; and, wherever they stand, the values of environment
-    variables (by default of this process) that are named like credentials. Quotes as a shell reads them keep words
-    together.
-    """
-    for name, value in (os.environ if environ is None else environ).items():
-        if len(value) >= 6 and _VARIABLE.fullmatch(name):
-            text = text.replace(value, _MASK)
-    text = _LOGIN.sub(f"{_MASK}@", _SHAPES.sub(_MASK, text))
-    previous = ""
-
-    def masked(match: re.Match[str]) -> str:
-        nonlocal previous
-        word, preceding = match[0], previous
-        previous = preceding + word if word in ("=", ":") else word
-        return _masked_word(word, preceding)
-
-    return _WORD.sub(masked, text)
-
-
-def _masked_word(word: str, preceding: str) -> str:
-    bare = preceding.strip("'\"")
-    opened = _OPTION.fullmatch(bare) and not word.startswith("--")
-    assigns = any(name.end() == len(bare) for name in _ASSIGNED.finditer(bare))
-    if opened or assigns or bare.lower() in ("bearer", "basic"):
-        return word if _HARMLESS.fullmatch(word) else _MASK
-    name = _ASSIGNED.search(word)
-    if name is None or name.end() == len(word) or _HARMLESS.fullmatch(word[name.end() :]):
-        return word
-    return word[: name.end()].replace("'", "").replace('"', "") + _MASK
 
 
 def _version(package: str) -> str | None:

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Meta
 
 from bench.records.record import Count, Point, Record, Timing, TrainedStage, Usage, read_record
+from bench.records.seal import Unfit
 from bench.spec import from_json
 
-FORM = 3
+FORM = 4
 """The form of the indexes; one of another form is not read, and written anew."""
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -96,11 +97,13 @@ class Index(Generic[RowType]):
     Attributes:
         read: the row of a record, from the content of its file, its folder and the file's stamp. Raises one of
             ``bench.records.store.UNSOUND`` where the record is not sound.
+        top1_alone: whether it keeps no other score, so that no other must be proved.
     """
 
     file: str
     rows: msgspec.json.Decoder[RowType]
     read: Callable[[bytes, str, int], RowType]
+    top1_alone: bool
 
     def decode(self, content: bytes) -> list[RowType]:
         """The rows of an index.
@@ -121,7 +124,7 @@ class Index(Generic[RowType]):
 def _row(content: bytes, folder: str, stamp: int) -> Row:
     record = _DONE.decode(content)
     if from_json(record.spec).id != record.id or not folder.endswith(f"-{record.id}"):
-        raise ValueError("the record does not belong to its id")
+        raise Unfit("its spec is not that of its id: it was edited, or a version that trains otherwise wrote it")
     values = tuple([(point.step, point.val.top1 if point.val else None, point.test.top1) for point in record.curve])
     return Row(folder, stamp, record.id, record.timing.seconds, values)
 
@@ -135,5 +138,5 @@ def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
     return ScoredRow(folder, stamp, msgspec.Raw(_WRITER.encode(scored)))
 
 
-CURVES = Index("index.jsonl", msgspec.json.Decoder(Row), _row)
-SCORES = Index("scores.jsonl", msgspec.json.Decoder(ScoredRow), _scored_row)
+CURVES = Index("index.jsonl", msgspec.json.Decoder(Row), _row, top1_alone=True)
+SCORES = Index("scores.jsonl", msgspec.json.Decoder(ScoredRow), _scored_row, top1_alone=False)

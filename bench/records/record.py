@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import RunSpec, from_json, to_json
 
 SCHEMA = 2
@@ -186,6 +187,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         taken_up: how often it went on from a checkpoint.
         ranks: processes that shared it.
         parts: in so many parts each batch was computed.
+        checksum: of all that stands before it (``bench.records.seal``); older records have none.
     """
 
     curve: Annotated[list[Point], Meta(min_length=1)]
@@ -199,6 +201,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     taken_up: Count = 0
     ranks: int | UnsetType = UNSET
     parts: int | UnsetType = UNSET
+    checksum: str | UnsetType = UNSET
 
 
 class Error(Struct, frozen=True):
@@ -256,10 +259,13 @@ def read_record(content: bytes) -> AnyRecord:
     """The record in a file, whatever its schema.
 
     Raises:
+        Unfit: it was changed after it was written.
         ValueError, TypeError, AttributeError, KeyError, msgspec.MsgspecError: it is no sound record.
         Newer: it is of a newer form.
     """
-    if (schema := schema_of(content)) == SCHEMA:
+    schema = schema_of(content)
+    is_sealed(content)
+    if schema == SCHEMA:
         return _RECORDS.decode(content)
     record: AnyRecord = msgspec.convert(upgrade(msgspec.json.decode(content), schema), AnyRecord)
     return record
@@ -269,18 +275,21 @@ def upgrade(record: Mapping[str, Any], schema: int) -> dict[str, Any]:
     """An older record in today's form, as plain data; what it says of its metrics and predictions stays as it is."""
     newer = {**record, "schema": SCHEMA}
     if schema < 2 and "curve" in newer:
-        newer["curve"] = [_without_right(point) for point in newer["curve"]]
+        newer["curve"] = [_without_right(point, newer) for point in newer["curve"]]
     environment = dict(newer.get("environment") or {})
     if "gpu" in environment:  # before several were listed
         environment.setdefault("gpus", [{"name": environment["gpu"]}] if environment["gpu"] else [])
     return {**newer, "environment": environment}
 
 
-def _without_right(point: Mapping[str, Any]) -> dict[str, Any]:
-    splits = {split: point.get(split) for split in ("val", "test")}
-    scored = {split: {**scores} for split, scores in splits.items() if scores is not None}
-    for scores in scored.values():
-        scores.pop("right", None)
+def _without_right(point: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of schema 1 as one of today. Raises ``Unfit`` where its right answers are others than it says."""
+    images = {"val": record.get("validation_images"), "test": record.get("test_images")}
+    scored = {split: {**point[split]} for split in images if point.get(split) is not None}
+    for split, scores in scored.items():
+        right, of = scores.pop("right", None), images[split]
+        if right is not None and of and abs(right - scores["top1"] * of / 100) > 1e-9 * of:
+            raise Unfit(f"{right} right answers of {of} are not {scores['top1']:g} %")
     return {**point, **scored}
 
 
@@ -297,8 +306,11 @@ def status_of(record: AnyRecord) -> str:
 
 
 def record_bytes(record: AnyRecord) -> bytes:
-    """A record as it is written: readable, and in UTF-8."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    """A record as it is written: readable, in UTF-8, and with a checksum if the run finished."""
+    content = msgspec.json.encode(record)
+    if isinstance(record, Record):
+        content = sealed(msgspec.json.encode(msgspec.structs.replace(record, checksum=UNSET)))
+    return msgspec.json.format(content, indent=1) + b"\n"
 
 
 def finite(value: float) -> float | None:

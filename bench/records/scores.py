@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from bench.errors import InputError
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
-from bench.metrics.predictions import ARRAYS
 from bench.records.index import Scored
+from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS
 
-PREDICTIONS = "predictions.npz"
-
 _SCORED = msgspec.json.Decoder(Scored)
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
-"""What a file of predictions that is none, or is damaged, makes NumPy raise."""
 
 
 class Scores:
@@ -134,11 +126,11 @@ class Scores:
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
-        if not path.is_file():
+        if not path.exists():
             raise NotKept("the run kept no predictions")
         try:
             predicted, labels, stored = read_predictions(path, split)
-        except _DAMAGED as error:
+        except UNREADABLE as error:
             raise NotKept(f"{path}: it cannot be read as predictions ({error})") from None
         if any(array.shape != (len(run.values), labels.size) for array in (predicted, *stored.values())):
             raise NotKept(f"{path}: the predictions do not fit the record's curve")
@@ -146,17 +138,6 @@ class Scores:
         return [
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
         ]
-
-
-def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-    """Predicted classes (points, images), labels (images,) and the other arrays of a split, each (points, images).
-
-    Raises:
-        OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile: there is none such, or it is damaged.
-    """
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        stored = {name: np.asarray(arrays[f"{split}_{name}"]) for name in ARRAYS if f"{split}_{name}" in arrays}
-        return np.asarray(arrays[split]), np.asarray(arrays[f"{split}_labels"]), stored
 
 
 def cost_of(record: Record | Scored) -> Cost:

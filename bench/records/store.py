@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import InputError
+from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import in_threads, named, sync, write_file
 from bench.records.index import CURVES, SCORES, Index, RowType
 from bench.records.record import (
@@ -37,6 +38,7 @@ from bench.records.record import (
     record_of,
     schema_of,
 )
+from bench.records.seal import Unfit, is_sealed
 from bench.records.unwritable import FOLDERS, writing_to
 from bench.spec import RunSpec
 
@@ -62,37 +64,62 @@ class Finished(NamedTuple):
 
 
 class Store:
-    """A folder of results; it is made when something is first written."""
+    """A folder of results; it is made when something is first written.
+
+    Attributes:
+        damaged: folders of ``runs/`` whose record cannot be read or is not as it was written; they count as not there.
+        newer: folders whose record is of a newer form; they are left alone.
+        reasons: why a folder is in one of the two, where more is known.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
         self.damaged: list[str] = []
+        self.newer: list[str] = []
+        self.reasons: dict[str, str] = {}
 
     def finished(self) -> dict[str, Finished]:
-        """Every readable record, by run id; what is damaged is listed in ``damaged`` and counts as not there."""
+        """Every sound record, by run id; ``damaged`` and ``newer`` are the others."""
+        self.damaged = []
         rows = self._rows(CURVES)
-        self.damaged = [folder for folder, row in rows.items() if row is None]
-        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items() if row}
+        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items()}
 
     def scored(self) -> dict[str, msgspec.Raw]:
         """All scores and costs of finished runs by folder, each to be parsed as a ``bench.records.index.Scored``."""
-        return {folder: row.scored for folder, row in self._rows(SCORES).items() if row}
+        return {folder: row.scored for folder, row in self._rows(SCORES).items()}
 
     def records(self, folders: Iterable[str]) -> Iterator[tuple[Record, Path]]:
-        """The whole records of finished runs, with where they lie, by the names of their folders; no damaged ones."""
+        """The whole records of runs that ``finished`` gives, with where they lie, by the names of their folders."""
+
+        def record_in(folder: str) -> AnyRecord | None:
+            with contextlib.suppress(Newer, *UNSOUND):  # replaced or removed meanwhile
+                return read_record(read_ordinary(self.root / "runs" / folder / "record.json"))
+            return None
+
         names = list(folders)
-        for folder, record in zip(names, in_threads(lambda name: self._sound("runs", name), names), strict=True):
+        for folder, record in zip(names, in_threads(record_in, names), strict=True):
             if isinstance(record, Record):
                 yield record, self.root / "runs" / folder
 
     def failures(self) -> dict[str, Stored]:
-        """The last readable record of each run that failed, by run id."""
-        attempts = ((run_id, folder, self._sound("failed", folder)) for run_id, folder in self._attempts())
-        return {
-            run_id: Stored(record, self.root / "failed" / folder)
-            for run_id, folder, record in attempts
-            if isinstance(record, FailedRecord)
-        }
+        """The last readable record of each run that failed, by run id; ``newer`` notes those that are."""
+        failures = {}
+        for run_id, folder in self._attempts():
+            place = self.root / "failed" / folder
+            try:
+                record = read_stored(place / "record.json")
+            except Newer as newer:
+                self._leave_alone(folder, newer)
+            except UNSOUND:
+                continue
+            else:
+                if isinstance(record, FailedRecord):
+                    failures[run_id] = Stored(record, place)
+        return failures
+
+    def left_alone(self) -> set[str]:
+        """The ids of the runs in ``newer``: nobody here can say whether they are done."""
+        return {id_in(folder) for folder in self.newer}
 
     def attempts(self) -> dict[str, int]:
         """How often each run has failed, by run id, as the names of the folders say."""
@@ -107,10 +134,7 @@ class Store:
         if len(matching) != 1:
             count = "no record" if not matching else f"{len(matching)} records"
             raise InputError(f"{self.root}: {count} of a run whose id begins with '{run_id}'")
-        record = self._sound(matching[0].parent.name, matching[0].name)
-        if record is None:
-            raise InputError(f"{matching[0]}: the record is damaged; 'bench run' sets it aside and trains it again")
-        return Stored(record, matching[0])
+        return Stored(self._record(matching[0]), matching[0])
 
     def places(self) -> dict[str, Path]:
         """The folder of each run's record, of its last failure where there is no other, by run id; none is opened."""
@@ -143,7 +167,7 @@ class Store:
         """Move the damaged records found by ``finished`` to ``damaged/``; their runs count as missing."""
         target = self.root / "damaged"
         for folder, content in self._contents(self.damaged):
-            if self._row(CURVES, folder, 0, content) is None:  # else another process has trained it again meanwhile
+            if self._is_damaged(folder, content):  # else another process has trained it again meanwhile
                 target.mkdir(exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # another process was quicker
                     (self.root / "runs" / folder).rename(target / f"{folder}.{uuid.uuid4().hex[:6]}")
@@ -240,22 +264,27 @@ class Store:
             if match := _ID.search(folder):
                 yield match[1], folder
 
-    def _record(self, kind: str, folder: str) -> AnyRecord:
-        """A record as it is. Raises one of ``UNSOUND`` where it is not one, ``InputError`` where it is a newer one."""
-        with self._no_newer(kind, folder):
-            return read_record((self.root / kind / folder / "record.json").read_bytes())
-
-    def _sound(self, kind: str, folder: str) -> AnyRecord | None:
-        with contextlib.suppress(*UNSOUND):
-            return self._record(kind, folder)
-        return None
+    def _record(self, place: Path) -> AnyRecord:
+        """The record in a folder. Raises ``InputError`` where it is damaged, or of a newer form."""
+        try:
+            record = read_stored(place / "record.json")
+            if id_in(place.name) != record.id:
+                raise Unfit("its id is not that of its folder")
+        except Newer as newer:
+            raise InputError(f"{place}: written by a newer version ({newer}); update the suite") from None
+        except UNSOUND as error:
+            why = f": {error}" if isinstance(error, Unfit) else ""
+            raise InputError(
+                f"{place}: the record is damaged{why}; 'bench run' sets it aside and trains it again"
+            ) from None
+        return record
 
     def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of finished runs' records; none of one that cannot be read."""
         runs = os.path.join(self.root, "runs")
 
         def content(folder: str) -> bytes:
-            with contextlib.suppress(OSError), open(f"{runs}/{folder}/record.json", "rb", buffering=0) as file:
+            with contextlib.suppress(OSError), open_ordinary(f"{runs}/{folder}/record.json") as file:
                 return file.read()
             return b""
 
@@ -263,12 +292,12 @@ class Store:
             batch = folders[start : start + _READ_TOGETHER]
             yield from zip(batch, in_threads(content, batch), strict=True)
 
-    def _rows(self, index: Index[RowType]) -> dict[str, RowType | None]:
-        """The row of each finished run by folder, None where its record is damaged; the index is brought up to date."""
+    def _rows(self, index: Index[RowType]) -> dict[str, RowType]:
+        """The row of each sound record by folder, in their order; the index is brought up to date."""
         path = self.root / index.file
         indexed: dict[str, RowType] = {}
         with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
-            indexed = {row.folder: row for row in index.decode(path.read_bytes())}
+            indexed = {row.folder: row for row in index.decode(read_ordinary(path))}
         runs, folders = os.path.join(self.root, "runs"), self._folders("runs")
 
         def stamp(folder: str) -> int:
@@ -288,23 +317,61 @@ class Store:
         if sound != indexed:
             with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
                 write_file(path, index.encode(sound.values()))
-        return rows
+        return sound
 
     def _row(self, index: Index[RowType], folder: str, stamp: int, content: bytes) -> RowType | None:
-        """The row of a record; None where it is damaged. Raises ``InputError`` where it is of a newer version."""
-        with contextlib.suppress(*UNSOUND), self._no_newer("runs", folder):
+        """The row of a record; None where it is noted in ``damaged`` or ``newer``."""
+        try:
             schema_of(content)
+            if not is_sealed(content):
+                _prove(content, self.root / "runs" / folder, index.top1_alone)
             return index.read(content, folder, stamp)
+        except Newer as newer:
+            self._leave_alone(folder, newer)
+        except UNSOUND as error:
+            self.damaged.append(folder)
+            if isinstance(error, Unfit):
+                self.reasons[folder] = str(error)
         return None
 
-    @contextlib.contextmanager
-    def _no_newer(self, kind: str, folder: str) -> Iterator[None]:
-        """Inside, a record of a newer schema is an ``InputError`` that says where it lies."""
-        try:
-            yield
-        except Newer as newer:
-            place = self.root / kind / folder
-            raise InputError(f"{place}: written by a newer version ({newer}); update the suite") from None
+    def _leave_alone(self, folder: str, newer: Newer) -> None:
+        if folder not in self.newer:
+            self.newer.append(folder)
+            self.reasons[folder] = str(newer)
+
+    def _is_damaged(self, folder: str, content: bytes) -> bool:
+        looked = Store(self.root)
+        looked._row(CURVES, folder, 0, content)
+        return folder in looked.damaged
+
+
+def read_stored(path: Path) -> AnyRecord:
+    """The record in a file, as it was written; if an older version wrote it, held against the predictions beside it.
+
+    Raises:
+        Newer: it is of a newer form.
+        Unfit, or another of ``UNSOUND``: it was changed, or is not one.
+    """
+    content = read_ordinary(path)
+    record = read_record(content)
+    if not is_sealed(content):
+        _prove(content, path.parent, top1_alone=False)
+    return record
+
+
+def _prove(content: bytes, place: Path, top1_alone: bool) -> None:
+    """Hold a record without a checksum against what else is kept. Raises one of ``UNSOUND`` where it is not sound."""
+    from bench.records.proof import prove  # it needs NumPy, which is imported when something is computed
+
+    record = read_record(content)
+    if isinstance(record, Record):
+        prove(record, place, top1_alone)
+
+
+def id_in(folder: str) -> str:
+    """The run's id in the name of a record's folder; empty where there is none."""
+    match = _ID.search(folder)
+    return match[1] if match else ""
 
 
 def _attempt(folder: str) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from bench.errors import harmless, json_text
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Value
 
 
@@ -23,7 +22,7 @@ def to_json(sheet: Sheet) -> str:
     signs = {BEST: "best", CLOSE: "indistinguishable", SECOND: "second"}
     head = {"name": sheet.name, "title": sheet.title, "notes": sheet.sentences(signs)}
     content = {**head, **sheet.facts, "cells": sheet.records}
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content) + "\n"
 
 
 def to_field(value: Value) -> str:
@@ -34,5 +33,6 @@ def to_field(value: Value) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
+    value = harmless(value)
     guarded = "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
     return '"' + guarded.replace('"', '""') + '"' if any(c in guarded for c in ',"\r\n') else guarded

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import InputError
+from bench.errors import InputError, harmless, json_text
 from bench.metrics import METRICS, Metric
 from bench.notation import none_if_nan
 from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan
@@ -133,14 +132,14 @@ def write_rows(
     if format == "parquet":
         content = _parquet(frame(plan, store, metrics))
     elif format == "json":
-        content = (
-            json.dumps(run_rows(plan, store, metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        ).encode()
+        content = f"{json_text(run_rows(plan, store, metrics))}\n".encode()
     else:
         rows, lines = run_rows(plan, store, metrics), io.StringIO()
         writer = csv.DictWriter(lines, list(rows[0]) if rows else ["id"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {name: harmless(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+        )
         content = lines.getvalue().encode()
     if output is None:
         return content.decode()

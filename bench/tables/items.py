@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from bench.errors import InputError
 from bench.metrics import TOP1
-from bench.records.scores import PREDICTIONS, Scores, read_predictions
+from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
+from bench.records.scores import Scores
 from bench.records.store import Finished
 from bench.stats.family import holm
 from bench.stats.items import mcnemar, paired_bootstrap
@@ -114,7 +114,7 @@ def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> A
         predicted, labels, _ = read_predictions(path, split)
     except KeyError:
         raise InputError(f"{path}: it has no predictions of the {split} split; {again}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: it cannot be read as predictions ({error}); {again}") from None
     if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.values), labels.size):
         shapes = f"{predicted.shape} for {len(run.values)} points and {labels.shape} labels"

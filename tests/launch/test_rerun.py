@@ -127,6 +127,7 @@ def edit(run: Run, change: Callable[[dict[str, Any]], object]) -> None:
     path = run.folder / "record.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     change(record)
+    del record["checksum"]  # as an older version wrote it
     path.write_text(json.dumps(record), encoding="utf-8")
 
 

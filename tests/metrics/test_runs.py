@@ -18,8 +18,9 @@ from bench.cli import main
 from bench.metrics import METRICS
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.records.proof import read_predictions
 from bench.records.record import Record
-from bench.records.scores import Scores, read_predictions
+from bench.records.scores import Scores
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.records import environment
-from bench.records.environment import code_state, describe, provenance, redacted, repeat_command, slurm_job
+from bench.records.environment import code_state, describe, provenance, repeat_command, slurm_job
+from bench.records.secrets import redacted
 
 SECRET = "S3cr3t.Value_9x"
 

@@ -18,9 +18,10 @@ import msgspec
 import pytest
 
 from bench.errors import InputError
+from bench.launch import untrained
 from bench.protocol import Protocol, Recipe
 from bench.records.files import THREADS, in_threads
-from bench.records.record import SCHEMA, Record
+from bench.records.record import SCHEMA, Record, record_bytes, record_of
 from bench.records.store import Finished, Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
@@ -419,9 +420,8 @@ class TestIndex:
         first = store.finished()
         shutil.rmtree(tmp_path / "runs" / first[spec(0).id].folder)
         publish(store, spec(9))
-        record = tmp_path / "runs" / first[spec(1).id].folder / "record.json"
-        text = record.read_text(encoding="utf-8")
-        record.write_text(text.replace('"top1": 51', '"top1": 61'), encoding="utf-8")
+        (tmp_path / "runs" / first[spec(1).id].folder).rename(tmp_path / "elsewhere")
+        publish(store, spec(1), 61)
         second = store.finished()
         assert set(second) == {spec(1).id, spec(2).id, spec(9).id}
         assert second[spec(1).id].values[-1][2] == 61
@@ -452,6 +452,13 @@ def changed(record: dict[str, Any], *keys: Any, value: Any) -> dict[str, Any]:
     for key in keys[:-1]:
         part = part[key]
     part[keys[-1]] = value
+    return record
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """A record as an older version wrote it, without a checksum."""
+    record = dict(json.loads(path.read_text(encoding="utf-8")))
+    del record["checksum"]
     return record
 
 
@@ -535,7 +542,7 @@ class TestDamage:
     def test_what_it_says_cannot_be(self, tmp_path: Path, kind: str) -> None:
         def spoil(folder: Path) -> None:
             path = folder / "record.json"
-            path.write_text(json.dumps(DAMAGE[kind](json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+            path.write_text(json.dumps(DAMAGE[kind](unsealed(path))), encoding="utf-8")
 
         self.check(tmp_path, spoil)
 
@@ -586,16 +593,27 @@ class TestDamage:
     @pytest.mark.parametrize("schema", [SCHEMA + 1, 99])
     def test_a_record_of_a_newer_version_is_never_touched(self, tmp_path: Path, schema: int) -> None:
         store = filled(tmp_path)
-        path = tmp_path / "runs" / store.finished()[spec(1).id].folder / "record.json"
+        folder = store.finished()[spec(1).id].folder
+        path = tmp_path / "runs" / folder / "record.json"
         record = changed(json.loads(path.read_text(encoding="utf-8")), "schema", value=schema)
         path.write_text(json.dumps(record), encoding="utf-8")
         before = files(tmp_path)
-        for read in (store.finished, lambda: as_plain(store.record(spec(1).id))):
-            with pytest.raises(InputError, match=rf"written by a newer version \(schema {schema}\)") as caught:
-                read()
-            assert str(path.parent) in str(caught.value)
+        assert set(store.finished()) == {spec(0).id, spec(2).id}
+        assert (store.damaged, store.newer, store.reasons) == ([], [folder], {folder: f"schema {schema}"})
+        assert untrained([spec(0), spec(1), spec(3)], store) == [spec(3)], "it is not trained over"
+        with pytest.raises(InputError, match=rf"written by a newer version \(schema {schema}\)") as caught:
+            store.record(spec(1).id)
+        assert str(path.parent) in str(caught.value)
         assert store.set_aside_damaged() == []
         assert files(tmp_path) == before
+
+    def test_a_failure_of_a_newer_version_is_left_alone(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        path = fail(store, spec()) / "record.json"
+        path.write_text(path.read_text(encoding="utf-8").replace(f'"schema": {SCHEMA}', '"schema": 99'), "utf-8")
+        assert store.failures() == {}
+        assert store.newer == [path.parent.name]
+        assert untrained([spec()], store) == []
 
 
 class TestDrafts:
@@ -671,15 +689,12 @@ class TestSize:
     def test_thousands_of_records_are_read_quickly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "fsync", lambda handle: None)
         store = Store(tmp_path)
-        one = publish(store, spec())
-        text = (one / "record.json").read_text(encoding="utf-8")
+        publish(store, spec())
         for seed in range(1, 2000):
             run = replace(spec(), seeds=Seeds(seed, seed, seed))
-            record = json.loads(text)
-            record["id"], record["spec"]["seeds"] = run.id, {"subset": seed, "init": seed, "order": seed}
             folder = tmp_path / "runs" / f"gta-{run.id}"
             folder.mkdir()
-            (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+            (folder / "record.json").write_bytes(record_bytes(record_of(run, told(), Record)))
         times = []
         for _ in range(3):
             start = time.process_time()
