@@ -1,6 +1,6 @@
 """What an array's jobs train, kept until submitit has given each job its file, which it does after sbatch has answered.
 
-RESULTS/submissions/<time>-<id>/<number>.packs
+RESULTS/submissions/<time>-<id>/<number>.packs/<task>
 
 Where that was interrupted, the jobs take what is theirs from here.
 """
@@ -8,21 +8,19 @@ Where that was interrupted, the jobs take what is theirs from here.
 from __future__ import annotations
 
 import contextlib
-import pickle
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.records.files import write_file
-
 PATIENCE = 20.0
 """Seconds that a job waits for its file: a short while passes between its start and sbatch's answer."""
 
 
 class Handover:
-    """The file of an array, by the folder of its submission and its number there."""
+    """The files of an array, by the folder of its submission and its number there."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.path = folder / f"{number}.packs"
@@ -31,14 +29,15 @@ class Handover:
         """Keep what each task calls, with its time limit and how often it may be requeued. Raises ``OSError``."""
         from submitit.core.utils import DelayedSubmission
 
-        submissions = [DelayedSubmission(task) for task in tasks]
-        for submission in submissions:
+        self.path.mkdir(parents=True, exist_ok=True)
+        for number, task in enumerate(tasks):
+            submission = DelayedSubmission(task)
             submission.set_timeout(minutes, requeues)
-        write_file(self.path, pickle.dumps(submissions))
+            submission.dump(self.path / str(number))
 
     def remove(self) -> None:
         """Forget it: every job has its file."""
-        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def take(self, task: int, target: Path) -> None:
         """Write a task's file, if submitit does not in a while and what the array trains is kept here."""
@@ -48,7 +47,6 @@ class Handover:
         if target.exists():
             return
         with contextlib.suppress(FileNotFoundError):  # all was well, a moment later
-            submission = pickle.loads(self.path.read_bytes())[task]
             draft = target.with_name(f"{target.name}.{uuid.uuid4().hex[:6]}")
-            submission.dump(draft)
+            shutil.copyfile(self.path / str(task), draft)
             draft.replace(target)

@@ -172,7 +172,7 @@ class TestLostAnswers:
 
     def test_what_its_jobs_train_is_kept_for_them(self, tmp_path: Path, fake: Any) -> None:
         """submitit gives a job its file after the answer; where that did not come, the job takes it."""
-        fake.write("bin/sbatch", f"#!/bin/sh\ncp '{tmp_path}'/submissions/*/0.packs '{fake.folder}/kept'\nexit 1\n")
+        fake.write("bin/sbatch", f"#!/bin/sh\ncp -r '{tmp_path}'/submissions/*/0.packs '{fake.folder}/kept'\nexit 1\n")
         with pytest.raises(InputError, match="sbatch refuses"):
             submit(tmp_path, self.TWO)
         (fake.folder / "kept").rename(tmp_path / "0.packs")
