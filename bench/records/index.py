@@ -18,7 +18,7 @@ from msgspec import Meta
 from bench.records.record import Count, Point, Record, Timing, TrainedStage, Usage, read_record
 from bench.spec import from_json
 
-FORM = 3
+FORM = 4
 """The form of the indexes; one of another form is not read, and written anew."""
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -43,6 +43,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     timing: Timing
     stages: list[TrainedStage] = []
     usage: Usage | None = None
+    parameters: Count | None = None
 
 
 class ScoredRow(msgspec.Struct, array_like=True, gc=False):
@@ -131,7 +132,7 @@ def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
     if not isinstance(record, Record):
         raise ValueError("the run did not finish")
     curve = [msgspec.structs.replace(point, loss={}) for point in record.curve]
-    scored = Scored(curve, record.timing, record.stages, record.usage)
+    scored = Scored(curve, record.timing, record.stages, record.usage, record.parameters)
     return ScoredRow(folder, stamp, msgspec.Raw(_WRITER.encode(scored)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from bench.errors import InputError
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
-from bench.metrics.predictions import ARRAYS
+from bench.metrics.predictions import ARRAYS, CLASS_NAMES
 from bench.records.index import Scored
 from bench.records.record import Record
 from bench.records.store import Finished, Store
@@ -121,7 +122,7 @@ class Scores:
     def _predicted(self, run: Finished, metric: Metric, split: str) -> list[float]:
         """The values computed from the predictions; nan, and a reason, where that cannot be."""
         try:
-            return [metric.of(predictions) for predictions in self._predictions(run, split)]
+            return [metric.of(predictions) for predictions in self.predictions(run, split)]
         except NotKept as lacking:
             self.reasons[run.folder, metric.name, split] = str(lacking)
             return [math.nan] * len(run.values)
@@ -129,7 +130,7 @@ class Scores:
             problem = f"{type(error).__name__}: {error}"
             raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {problem}") from error
 
-    def _predictions(self, run: Finished, split: str) -> list[Predictions]:
+    def predictions(self, run: Finished, split: str) -> list[Predictions]:
         """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
@@ -146,6 +147,13 @@ class Scores:
         return [
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
         ]
+
+    def class_names(self, run: Finished) -> tuple[str, ...]:
+        """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
+        path = self.root / "runs" / run.folder / PREDICTIONS
+        with contextlib.suppress(*_DAMAGED), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return tuple(map(str, arrays[CLASS_NAMES].tolist()))
+        return ()
 
 
 def read_predictions(path: Path, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
@@ -172,6 +180,7 @@ def cost_of(record: Record | Scored) -> Cost:
         memory=_number(memory),
         trained=float(max((stage.trained_weights for stage in record.stages), default=0)) or math.nan,
         energy=_number(energy),
+        parameters=_number(record.parameters),
         curve=tuple((_number(point.seconds), _number((point.val or point.test).get("top1"))) for point in record.curve),
     )
 
