@@ -33,6 +33,7 @@ class Page:
         width: inches.
         across: panels side by side.
         panel_height: inches of each panel's axes.
+        lines: of title and legend, if they stood one below the other.
     """
 
     width: float
@@ -40,6 +41,7 @@ class Page:
     panel_height: float
     drawing: Figure = field(init=False)
     panels: list[Axes] = field(init=False, default_factory=list)
+    lines: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.drawing = Figure(figsize=(self.width, 1.0), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
@@ -78,16 +80,19 @@ class Page:
         """What is drawn, above all panels."""
         folded = [self.fold(one_line(line), self.width - 0.1) for line in lines if line]
         self.drawing.suptitle("\n".join(folded))
+        self.lines += sum(line.count("\n") + 1 for line in folded)
 
     def legend(self, handles: Mapping[str, Any], note: str = "") -> None:
         """Whose marks are whose, below all panels, in as many columns as fit; the note is set above it, or alone."""
         labels = [self.fold(one_line(label), self.width - HANDLE - 0.2, SMALL) for label in handles]
+        note = self.fold(one_line(note), self.width - 0.1, SMALL)
+        self.lines += sum(label.count("\n") + 1 for label in (*labels, note))
         legend = self.drawing.legend(
             list(handles.values()),
             labels,
             loc="outside lower center",
             ncols=self._columns(labels),
-            title=self.fold(one_line(note), self.width - 0.1, SMALL) or None,
+            title=note or None,
             frameon=False,
             columnspacing=APART * 72 / SMALL,
             handlelength=2.2,
@@ -114,7 +119,7 @@ class Page:
             ValueError: it would be higher than ``MOST_HEIGHT``.
         """
         down = math.ceil(len(self.panels) / self.across)
-        height = down * (self.panel_height + 0.4) + 0.6
+        height = down * (self.panel_height + 0.8) + 0.2 * self.lines  # too high at first: what is too low collapses
         for _ in range(6):
             if height > MOST_HEIGHT:
                 raise ValueError(f"a figure of {height:.0f} inches is too high; choose some datasets, rates or methods")

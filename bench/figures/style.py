@@ -19,7 +19,7 @@ SMALL, NORMAL = 7.0, 8.0
 # Okabe and Ito (2008) without the yellow, which is too light on white; blue first
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h", "*")
-DASHES = ("-", "--", ":")
+DASHES = ("-", "--", ":", "-.")
 
 SHADES = "Blues"
 """The colour map of shares: light is little, dark is much, in grey too."""
@@ -56,7 +56,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 
 def look(i: int) -> dict[str, Any]:
-    """Colour, marker and dash of the i-th method; markers repeat later than colours, dashes change when those do."""
+    """Colour, marker and dash of the i-th method: of 30 no two have the same marker and dash, or marker and colour."""
     return {
         "color": COLOURS[i % len(COLOURS)],
         "marker": MARKERS[i % len(MARKERS)],

@@ -473,7 +473,7 @@ def test_figure_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     without = laid([Measured({"method": "CE"}, (1.0,), 1)], Layout("t", ("method",), ()))
     cases = {
         "axis 'rate'": (without, path),
-        "no cell has a value": (laid([cell("CE")], LAYOUT), path),
+        "no run has finished": (laid([cell("CE")], LAYOUT), path),
         "'all' has none": (laid([cell("CE", 1.0, rate="all")], LAYOUT), path),
         "a.bmp": (laid(demo(), LAYOUT), tmp_path / "a.bmp"),
     }
