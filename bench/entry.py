@@ -92,12 +92,12 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
     entries = []
     for point in itertools.product(*(values for _, _, values in lists)):
         candidate = {owner: dict(settings) for owner, settings in parts.items()}
-        values = {}
+        marks: dict[str, Any] = {}
         for (owner, name, _), picked in zip(lists, point, strict=True):
             candidate[owner][name] = picked
-            values[f"{owner}.{name}" if names.count(name) > 1 else name] = picked
+            marks[f"{owner}.{name}" if names.count(name) > 1 else name] = picked
         settings = tuple(candidate.pop(SETTINGS, {}).items())
-        entries.append(_entry(_marked(label, values), [*candidate.items()], settings, place, registry))
+        entries.append(_entry(_marked(label, marks), [*candidate.items()], settings, place, registry))
     return entries
 
 

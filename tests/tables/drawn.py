@@ -122,7 +122,7 @@ def smallest_font(figure: Figure) -> float:
 
 def accuracy(spec: RunSpec, split: str, at: int) -> float:
     """Of a finished run at a point of its curve: best at the second on validation, at the last on test."""
-    weight = dict(spec.method.hyper).get("weight", 1)
+    weight = float(dict(spec.method.hyper).get("weight", 1) or 1)
     shift = 2.0 * (at == 1) if split == "val" else 1.0 * at
     return LEVEL[spec.method.name] - abs(math.log10(weight)) + 0.5 * spec.seed + shift
 
@@ -137,7 +137,7 @@ def finish(spec: RunSpec, store: Store, validation: bool = True, classes: int = 
     labels = np.arange(10 * classes) % classes
     wrong = np.arange(10 * classes) // classes < labels % 10
     predicted = np.where(wrong, (labels + 1) % classes, labels)
-    arrays = {split: np.stack([predicted] * len(STEPS)).astype(np.uint16) for split in splits}
+    arrays: dict[str, Any] = {split: np.stack([predicted] * len(STEPS)).astype(np.uint16) for split in splits}
     arrays |= {f"{split}_labels": labels.astype(np.uint16) for split in splits}
     with store.draft() as draft:
         np.savez_compressed(draft / "predictions.npz", **arrays, **more)

@@ -147,8 +147,8 @@ def _drawing(ranks: Floats, methods: Sequence[str], difference: float, title: st
         axes.plot(ends, [y, y], color="black", linewidth=2.5, solid_capstyle="butt", clip_on=False)
     for side, edge, align in ((sides[0], 1.0, "right"), (sides[1], float(count), "left")):
         for number, i in enumerate(side):
-            place, rank = -bars * (len(groups) + 1) - number - 0.5, float(ranks[i])
-            axes.plot([rank, rank, edge], [0, place, place], color="0.35", linewidth=0.7, clip_on=False)
+            place, at = -bars * (len(groups) + 1) - number - 0.5, float(ranks[i])
+            axes.plot([at, at, edge], [0, place, place], color="0.35", linewidth=0.7, clip_on=False)
             axes.annotate(
                 names[i],
                 (edge, place),
