@@ -19,7 +19,8 @@ from bench.errors import InputError, printable
 GROUPS = {
     "run": ("run", "plan", "status", "cancel", "logs", "retry"),
     "rerun": ("rerun",),
-    "table": ("table", "figure", "items", "runs"),
+    "table": ("table", "items", "runs"),
+    "figure": ("figure",),
     "show": ("list", "show", "completion"),
     "check": ("check-method",),
     "convert": ("convert",),

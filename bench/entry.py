@@ -88,17 +88,28 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
     if spanned > MOST_CANDIDATES:
         most = f"at most {MOST_CANDIDATES:,} are allowed"
         raise InputError(f"{place}: '{label}': its lists span {spanned:,} candidates; {most}")
+    names = [name for owner, settings in parts.items() for name in settings]
     entries = []
     for point in itertools.product(*(values for _, _, values in lists)):
         candidate = {owner: dict(settings) for owner, settings in parts.items()}
-        marks = []
+        marks: dict[str, Any] = {}
         for (owner, name, _), picked in zip(lists, point, strict=True):
             candidate[owner][name] = picked
-            marks.append(f"{name}={picked}")
+            marks[f"{owner}.{name}" if names.count(name) > 1 else name] = picked
         settings = tuple(candidate.pop(SETTINGS, {}).items())
-        marked = f"{label} ({', '.join(marks)})" if marks else label
-        entries.append(_entry(marked, [*candidate.items()], settings, place, registry))
+        entries.append(_entry(_marked(label, marks), [*candidate.items()], settings, place, registry))
     return entries
+
+
+def _marked(label: str, values: Mapping[str, Any]) -> str:
+    """The label of a candidate: with its values in the places that the label has for them, and the others behind it."""
+    rest = []
+    for name, value in values.items():
+        if f"{{{name}}}" in label:
+            label = label.replace(f"{{{name}}}", str(value))
+        else:
+            rest.append(f"{name}={value}")
+    return f"{label} ({', '.join(rest)})" if rest else label
 
 
 def _parts(label: str, value: Any, place: str) -> dict[str, dict[str, Any]]:

@@ -562,8 +562,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "power of nan": (("power", "demo", "--power", "nan"), "--power nan: a share of the gaps"),
     "one seed for a test": (("power", "demo", "--most", "1"), "--most 1: a test needs at least 2 seeds"),
     "seeds without end": (("power", "demo", "--most", str(10**30)), "an experiment has at most 10,000 seeds"),
-    "a figure of no format": (("figure", "demo", "--output", "x.jpg"), "a figure is a .png or a .pdf file"),
-    "a figure without a name": (("figure", "demo", "--output", ""), "a figure is a .png or a .pdf file"),
+    "a figure of no format": (("figure", "demo", "--output", "x.jpg"), "a figure is a .png, .pdf or .svg file"),
+    "a figure without a name": (("figure", "demo", "--output", ""), "a figure is a .png, .pdf or .svg file"),
     "a figure of nothing": (("figure", "demo", "--output", "x.png"), "nothing to draw"),
     "a figure of nothing of a paper": (
         ("figure", "gta/table2"),

@@ -96,9 +96,9 @@ def test_the_claim_of_the_experiment_gives_way_to_the_one_that_is_typed(
         ),
         (["figure", "--kind", "cd", "--source", "published"], "--source published is for the tables of papers"),
         (["figure", "--kind", "gaps", "--source", "published"], "--source published is for the tables of papers"),
-        (["figure", "--kind", "gaps", "--output", "gaps.svg"], "--output gaps.svg: a figure is a .png or a .pdf"),
+        (["figure", "--kind", "gaps", "--output", "gaps.gif"], "--output gaps.gif: a figure is a .png, .pdf or"),
         (["figure", "--source", "ours"], "--source ours is for the tables of papers"),
-        (["figure", "--kind", "cd", "--output", "cd.jpg"], "--output cd.jpg: a figure is a .png or a .pdf file"),
+        (["figure", "--kind", "cd", "--output", "cd.jpg"], "--output cd.jpg: a figure is a .png, .pdf or .svg file"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(
@@ -118,7 +118,7 @@ def test_a_figure_of_gaps(mine: str, capsys: pytest.CaptureFixture[str]) -> None
     assert Path("g.png").read_bytes().startswith(b"\x89PNG")
     assert "No such file" in refused(capsys, "figure", mine, "--kind", "gaps", "--output", "nowhere/g.png")
     Path("plain.yaml").write_text(EXPERIMENT.replace("baseline: CE\n", "").partition("table:")[0], encoding="utf-8")
-    assert "plain: a figure of gaps is of differences to a baseline, and the table names none" in refused(
+    assert "plain.yaml: a figure of gaps is of differences to a baseline, and the table names none" in refused(
         capsys, "figure", "plain.yaml", "--kind", "gaps"
     )
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from bench.commands.options import Parser, add_command, add_plugin, add_sheet_fo
 from bench.commands.power import POWER, facts_of_needs, print_needs
 from bench.commands.table import add_intervals, add_marks, check_layout
 from bench.errors import InputError
+from bench.figures.style import SUFFIXES
 from bench.imports.directions import Directions
 from bench.imports.rows import SEPARATORS
 from bench.plan.table import TableRules
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from bench.tables.compare import Table
 
 SCALES = (1, 100)
+DRAWINGS = ("rates", "gaps", "cd")
+"""The kinds of figures that are about numbers alone, without records behind them."""
+
 MANY = 10_000
 """Values from which a test over datasets takes longer than one waits without a word."""
 
@@ -255,57 +259,24 @@ def _power(options: argparse.Namespace, filled: Sequence[Table]) -> int:
 
 
 def _figure(options: argparse.Namespace, table: Table) -> int:
-    """Draw a figure of a table."""
-    try:
-        paths = DRAWINGS[options.figure](table, options.output)
-    except ValueError as error:
-        raise InputError(f"{options.file}: {error}") from None
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from None
-    print("\n".join(map(str, paths)))
-    return 0
+    """Draw a figure of a table; a file of its own for each diagram where there are several."""
+    from bench.figures.figure import save_sketch, sketches_of
+    from bench.figures.subject import Subject
 
-
-def _draw_rates(table: Table, output: Path) -> list[Path]:
-    """Draw the metric against the sampling rate."""
-    from bench.tables.figure import figure
-
-    figure(table, [output])
-    return [output]
-
-
-def _draw_ranks(table: Table, output: Path) -> list[Path]:
-    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
-    from bench.tables.across import by_dataset
-    from bench.tables.figures import write_diagrams
-
-    values = [[() if not entry.n else (entry.cell.mean,) for entry in line] for line in table.entries]
-    groups = by_dataset(table.plan, values)
-    if not groups:
+    if options.figure == "cd" and not any("dataset" in cell.axes for _, cell in table.plan.places()):
         raise InputError("--figure cd: ranks are over datasets, and no column is one; --columns dataset=NAME")
-    lower = any(entry.planned.metric.lower for _, entry in table.places())
-    paths = list[Path]()
-    for where, group in groups.items():
-        label = re.sub(r"[^\w.]+", "-", "-".join(where)).strip("-")
-        path = output.with_stem(f"{output.stem}-{label}") if len(groups) > 1 else output
-        write_diagrams({where: group}, table.plan.title, output.parent, path, table.plan.rules.alpha, lower)
-        paths.append(path)
-    return paths
-
-
-def _draw_gaps(table: Table, output: Path) -> list[Path]:
-    """Draw the difference of each method to the baseline, with intervals."""
-    from bench.tables.figures import write_gaps
-
-    return write_gaps(table, table.plan.name, output.parent, output)
-
-
-DRAWINGS: Mapping[str, Callable[[Table, Path], list[Path]]] = {
-    "rates": _draw_rates,
-    "gaps": _draw_gaps,
-    "cd": _draw_ranks,
-}
-"""What ``--figure`` draws, by name."""
+    sketches = sketches_of(options.figure, Subject(str(options.file), table))
+    for sketch in sketches:
+        label = re.sub(r"[^\w.]+", "-", "-".join(sketch.part)).strip("-")
+        path = options.output.with_stem(f"{options.output.stem}-{label}") if len(sketches) > 1 else options.output
+        try:
+            remark = save_sketch(sketch, [path], str(options.file))
+        except OSError as error:
+            raise InputError(f"--output {options.output}: {error.strerror}") from None
+        print(path)
+        if remark:
+            say(remark)
+    return 0
 
 
 def _format(options: argparse.Namespace, registry: bench.Registry) -> Format:
@@ -354,8 +325,8 @@ def _check_instead(options: argparse.Namespace) -> None:
     """What does not go with a figure or with ``--power``, which stand in the place of the table."""
     if options.power and (options.figure or options.output or options.format not in ("", "text", "json")):
         raise InputError("--power: it is printed, as text or json, in the place of a table or figure")
-    if options.figure and (options.output is None or options.output.suffix not in (".png", ".pdf")):
-        raise InputError(f"--figure {options.figure}: --output FILE names a .png or a .pdf file")
+    if options.figure and (options.output is None or options.output.suffix not in SUFFIXES):
+        raise InputError(f"--figure {options.figure}: --output FILE names a .png, .pdf or .svg file")
     if options.figure and options.format:
         raise InputError(f"--format {options.format}: a figure is drawn to --output; leave the format away")
     if options.across and (options.figure or options.power):

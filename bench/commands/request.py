@@ -97,13 +97,14 @@ def request_of(options: argparse.Namespace) -> Request:
     return Request(options.target, overrides, bench.Registry(options.plugin), options.results, plugins, place)
 
 
-def add_target_command(commands: object, name: str, command: Run, about: str, examples: str) -> Parser:
-    """The parser of a command about an experiment or paper table."""
+def add_target_command(commands: object, name: str, command: Run, about: str, examples: str, also: str = "") -> Parser:
+    """The parser of a command about an experiment or paper table, or also about something else."""
     parser = add_command(commands, name, command, about, examples)
     target = parser.add_argument(
         "target",
         metavar="TARGET",
-        help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file",
+        help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file"
+        + f"; or {also}" * bool(also),
     )
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
     for axis, example in EXAMPLES.items():

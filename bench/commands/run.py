@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
@@ -34,6 +34,9 @@ from bench.launch.status import Snapshot, state
 from bench.plan.table import Plan
 from bench.rules import SOURCES
 from bench.spec import RunSpec, to_json
+
+if TYPE_CHECKING:
+    from bench.tables.compare import Table
 
 RUN = """
 examples:
@@ -158,7 +161,6 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
     from bench.tables.compare import fill
-    from bench.tables.figures import write_figure
 
     plan, paths, unwritten = request.plan, list[Path](), ""
     look = Look(command=request.command("run"))
@@ -170,7 +172,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
                 sheet = sheet_of(table, Look(source, command=look.command))
                 paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
             if table.finished and not table.plan.is_published and table.has_rates:
-                paths += write_figure(table, store.root / "figures", name)
+                paths += _figure(table, store.root / "figures", name)
         except OSError as error:  # what was trained is told all the same
             unwritten = f"{error.filename or store.root}: {error.strerror or error}"
     progress = state(plan.unique, store)
@@ -183,6 +185,21 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     if hints and not progress.failed:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
     return 1 if progress.failed else 0, unwritten
+
+
+def _figure(table: Table, folder: Path, name: str) -> list[Path]:
+    """Draw a table's usual figure. What cannot be drawn is said: the runs are there all the same."""
+    from bench.figures.figure import USUAL, write_figure
+    from bench.figures.subject import Subject
+
+    try:
+        paths, remark = write_figure(USUAL, Subject(name, table), folder)
+    except InputError as error:
+        say(f"no figure: {error}")
+        return []
+    if remark:
+        say(remark)
+    return paths
 
 
 def plan_command(options: argparse.Namespace) -> int:

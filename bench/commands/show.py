@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import re
 import shutil
 import sys
@@ -19,13 +20,15 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, choose, to_type, visible
-from bench.metrics import Metric
+from bench.figures.figure import KINDS as FIGURES
+from bench.figures.figure import about
+from bench.metrics import Cost, Metric
 from bench.reading.document import read_document
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
 
-KINDS = ("methods", "backbones", "datasets", "metrics", "papers", "tables", "experiments")
+KINDS = ("methods", "backbones", "datasets", "metrics", "figures", "papers", "tables", "experiments")
 
 LIST = """
 examples:
@@ -111,6 +114,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         return [{"name": name, "about": registry.method(name).summary} for name in registry.method_files]
     if kind == "metrics":
         return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
+    if kind == "figures":
+        return [{"name": name, "about": about(name)} for name in FIGURES]
     files = {
         "backbones": registry.backbone_files,
         "datasets": registry.dataset_files,
@@ -236,6 +241,8 @@ def _experiment(name: str, path: Path) -> Description:
 
 
 def _run(stored: Stored) -> Description:
+    from bench.records.scores import cost_of  # NumPy
+
     record, folder = stored
     status = status_of(record)
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
@@ -243,6 +250,7 @@ def _run(stored: Stored) -> Description:
         last = record.curve[-1]
         facts["test top-1"] = f"{last.test['top1']:.2f} % after {last.step} steps"
         facts["seconds"] = record.timing.seconds
+        facts |= _weights(cost_of(record))
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
     with contextlib.suppress(*UNSOUND):
@@ -252,6 +260,15 @@ def _run(stored: Stored) -> Description:
             )
     facts |= {"command": record.command or None, "folder": str(folder)}
     return Description(_listed(facts), {**msgspec.to_builtins(record), "folder": str(folder)})
+
+
+def _weights(cost: Cost) -> dict[str, str]:
+    """How many numbers a model has and how many were trained; a dash where a record does not say it."""
+    counts = {"parameters": cost.parameters, "trained weights": cost.trained}
+    facts = {name: "–" if math.isnan(count) else f"{count:,.0f}" for name, count in counts.items()}
+    if cost.trained <= cost.parameters:  # a method may train heads that the model is not left with
+        facts["trained weights"] += f" ({100 * cost.trained / cost.parameters:.3g} %)"
+    return facts
 
 
 def _metric(metric: Metric) -> Description:

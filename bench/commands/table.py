@@ -1,9 +1,8 @@
-"""What the records say: ``table``, ``figure``, ``runs``."""
+"""What the records say: ``table``, ``runs``."""
 
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,14 @@ from bench.commands.request import Request, add_target_command, add_tests, reque
 from bench.errors import InputError, choose
 from bench.metrics import Metric
 from bench.reading.syntax import split_list
-from bench.records.store import Store
 from bench.rules import MARKS, SELECTIONS, SOURCES
 from bench.sheets.formats import FORMATS, Format, find_format
 
 if TYPE_CHECKING:
     from bench.sheets.sheet import Sheet
     from bench.sheets.view import Look
-    from bench.tables.compare import Entry, Table
+    from bench.tables.compare import Table
 
-KINDS = ("rates", "gaps", "cd")
 ROW_FORMATS = ("csv", "json", "parquet")
 
 TABLE = """
@@ -46,13 +43,6 @@ examples:
   bench table gta/table2 --source both         with a verdict on each published number
   bench table gta/table2 --margin 0.5          what is no difference to it, in points
   bench table gta/table2 --across these        with a claim over its datasets: on these, or on datasets like-these
-"""
-FIGURE = """
-examples:
-  bench figure demo                            RESULTS/figures/demo.png and .pdf
-  bench figure demo --output accuracy.pdf
-  bench figure demo --kind gaps                how far each method is from the baseline, with intervals
-  bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
 """
 RUNS = """
 One row a run: axes, hyper-parameters, settings, metrics on both splits, cost, versions, id.
@@ -79,20 +69,6 @@ def add(commands: Any) -> None:
     table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     add_layout(table)
-    about = "accuracy against sampling rate, differences to the baseline, or mean ranks over datasets"
-    figure = add_target_command(commands, "figure", figure_command, about, FIGURE)
-    figure.add_argument(
-        "--kind",
-        choices=KINDS,
-        default="rates",
-        metavar="KIND",
-        help="rates (default); gaps: the difference of each method to the baseline, with intervals; or cd: a "
-        "critical-difference diagram of mean ranks over 6 datasets or more",
-    )
-    figure.add_argument(
-        "--source", choices=SOURCES[:2], metavar="SOURCE", help="of a paper's table: published or ours (default)"
-    )
-    figure.add_argument("--output", type=Path, metavar="FILE", help="a .png or .pdf file (default: both, in RESULTS)")
     items.add(commands)
     runs = add_target_command(commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS)
     runs.add_argument("--format", choices=ROW_FORMATS, metavar="FORMAT", help="csv (default), json or parquet")
@@ -200,96 +176,6 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
         (table,) = fill(each.plan, request.store, selector)
         tables[name] = summed_up(table, options)
     return by_rule(tables) if option == "selection" else beside(tables, selector, look)
-
-
-def figure_command(options: argparse.Namespace) -> int:
-    """Draw the figure."""
-    from bench.tables.compare import fill
-
-    if options.output is not None and options.output.suffix not in (".png", ".pdf"):
-        raise InputError(f"--output {options.output}: a figure is a .png or a .pdf file")
-    request = request_of(options)
-    require_one(request.plan, f"--kind {options.kind}")
-    if options.source and not request.plan.tables[0].is_published:
-        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
-    if options.source == "published" and options.kind != "cd":
-        raise InputError(
-            f"--source published: it is for diagrams (--kind cd); a figure of {options.kind} is of our runs"
-        )
-    typed = next((name for name in ("metric", "selection", "split") if getattr(options, name)), "")
-    if options.source == "published" and typed:
-        raise InputError(f"--{typed}: published numbers are drawn as printed; it is for --source ours")
-    store = request.store
-    (table,) = fill(request.plan, store)
-    say_damaged(store)
-    draw = {"rates": _draw_rates, "gaps": _draw_gaps, "cd": _draw_diagrams}
-    try:
-        paths = draw[options.kind](table, request, options, store)
-    except ValueError as error:
-        raise InputError(f"{request.target}: {error}") from None
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from None
-    print("\n".join(str(path) for path in paths))
-    return 0
-
-
-def _draw_rates(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
-    """Draw accuracy against sampling rate."""
-    from bench.tables.figure import figure
-    from bench.tables.figures import write_figure
-
-    _check_finished(table, request, store)
-    if options.output is None:
-        store.check_writable()
-        return write_figure(table, store.root / "figures", request.plan.variant.replace("/", "-"))
-    figure(table, [options.output])
-    return [options.output]
-
-
-def _draw_gaps(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
-    """Draw the difference of each method to its baseline."""
-    from bench.tables.figures import write_gaps
-
-    _check_finished(table, request, store)
-    if options.output is None:
-        store.check_writable()
-    return write_gaps(table, request.plan.variant.replace("/", "-"), store.root / "figures", options.output)
-
-
-def _check_finished(table: Table, request: Request, store: Store) -> None:
-    if not table.finished:
-        raise InputError(
-            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
-            f"{request.to_type('run')} trains them"
-        )
-
-
-def _draw_diagrams(table: Table, request: Request, options: argparse.Namespace, store: Store) -> list[Path]:
-    """Draw mean ranks over datasets, a diagram for each backbone and rate."""
-    from bench.tables.across import by_dataset
-    from bench.tables.figures import write_diagrams
-
-    if options.output is None:
-        store.check_writable()
-    published = options.source == "published"
-    values = [[_values(entry, published) for entry in line] for line in table.entries]
-    contests = table.plan.contests
-    signs = {table.at(contest.places[0]).planned.metric.sign for contest in contests}
-    if published:
-        signs = {-1 if contest.lower else 1 for contest in contests}
-    if len(signs) > 1:
-        raise InputError(f"{request.target}: of some columns more is better and of others less; ranks need one metric")
-    source = f"-{options.source or 'ours'}" if table.plan.is_published else ""
-    name, alpha = f"{request.plan.variant.replace('/', '-')}{source}", table.plan.rules.alpha
-    groups = by_dataset(table.plan, values)
-    return write_diagrams(groups, name, store.root / "figures", options.output, alpha, lower=signs == {-1})
-
-
-def _values(entry: Entry, published: bool) -> tuple[float, ...]:
-    if not published:
-        return (entry.cell.mean,) if entry.n else ()
-    number = entry.planned.published
-    return () if math.isnan(number) else (number,)
 
 
 def runs_command(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ METRICS = (
     Metric("hours", "training time", "h", lower=True, low=0, decimals=2, of_run=lambda cost: cost.seconds / 3600),
     Metric("peak_memory", "peak memory", "MB", lower=True, low=0, decimals=0, of_run=lambda cost: cost.memory / 1e6),
     Metric("trainable", "trained weights", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.trained),
+    Metric("parameters", "parameters", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.parameters),
     Metric("energy", "energy", "J", lower=True, low=0, decimals=0, of_run=lambda cost: cost.energy),
 )
 

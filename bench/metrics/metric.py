@@ -24,6 +24,7 @@ class Cost:
         energy: in joules: of the GPUs, where some were used, or else of the processors.
         curve: training seconds and top-1 in percent of each point: on the validation split where there is one, else on
             the test split.
+        parameters: numbers that the trained model has, its head included.
     """
 
     seconds: float
@@ -31,6 +32,7 @@ class Cost:
     trained: float
     energy: float
     curve: tuple[tuple[float, float], ...] = ()
+    parameters: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
 """What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
 
+CLASS_NAMES = "class_names"
+"""What the names of the classes are called beside them, by label; runs from before they were kept have none."""
+
 BYTES = 12
 """Kept of an image at a scored point: the predicted class, and what ``compact`` gives."""
 

@@ -54,7 +54,8 @@ KEYS = (
     Key(
         "sweep",
         (str,),
-        "on which split one of several candidates of a row is chosen; `rows`: every candidate is a row",
+        "on which split one of several candidates of a row is chosen; `rows`: every candidate is a row, "
+        "in whose label `{weight}` stands for its value (`'GTA, λ = {weight}': {gta: {weight: [0.1, 1]}}`)",
         (ROWS, *SWEEPS),
         "best-val",
     ),

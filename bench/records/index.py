@@ -44,6 +44,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     timing: Timing
     stages: list[TrainedStage] = []
     usage: Usage | None = None
+    parameters: Count | None = None
 
 
 class ScoredRow(msgspec.Struct, array_like=True, gc=False):
@@ -134,7 +135,7 @@ def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
     if not isinstance(record, Record):
         raise ValueError("the run did not finish")
     curve = [msgspec.structs.replace(point, loss={}) for point in record.curve]
-    scored = Scored(curve, record.timing, record.stages, record.usage)
+    scored = Scored(curve, record.timing, record.stages, record.usage, record.parameters)
     return ScoredRow(folder, stamp, msgspec.Raw(_WRITER.encode(scored)))
 
 

@@ -178,6 +178,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     Attributes:
         curve: its points, in the order of steps.
         stages: that were trained.
+        parameters: numbers that the trained model has, its head included; null where a record is older than this.
         subset: the training images that were drawn.
         validation_images: how many; 0 where there is no validation split.
         test_images: how many.
@@ -192,6 +193,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
 
     curve: Annotated[list[Point], Meta(min_length=1)]
     stages: list[TrainedStage] = []
+    parameters: Count | None = None
     subset: Subset | None = None
     validation_images: Count | None = None
     test_images: Count | None = None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from bench.errors import InputError
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
+from bench.metrics.predictions import CLASS_NAMES
+from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
@@ -113,7 +117,7 @@ class Scores:
     def _predicted(self, run: Finished, metric: Metric, split: str) -> list[float]:
         """The values computed from the predictions; nan, and a reason, where that cannot be."""
         try:
-            return [metric.of(predictions) for predictions in self._predictions(run, split)]
+            return [metric.of(predictions) for predictions in self.predictions(run, split)]
         except NotKept as lacking:
             self.reasons[run.folder, metric.name, split] = str(lacking)
             return [math.nan] * len(run.values)
@@ -121,7 +125,7 @@ class Scores:
             problem = f"{type(error).__name__}: {error}"
             raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {problem}") from error
 
-    def _predictions(self, run: Finished, split: str) -> list[Predictions]:
+    def predictions(self, run: Finished, split: str) -> list[Predictions]:
         """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
@@ -139,6 +143,13 @@ class Scores:
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
         ]
 
+    def class_names(self, run: Finished) -> tuple[str, ...]:
+        """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
+        path = self.root / "runs" / run.folder / PREDICTIONS
+        with contextlib.suppress(*UNREADABLE), open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
+            return tuple(map(str, arrays[CLASS_NAMES].tolist()))
+        return ()
+
 
 def cost_of(record: Record | Scored) -> Cost:
     usage, timing = record.usage, record.timing
@@ -153,6 +164,7 @@ def cost_of(record: Record | Scored) -> Cost:
         memory=_number(memory),
         trained=float(max((stage.trained_weights for stage in record.stages), default=0)) or math.nan,
         energy=_number(energy),
+        parameters=_number(record.parameters),
         curve=tuple((_number(point.seconds), _number((point.val or point.test).get("top1"))) for point in record.curve),
     )
 

@@ -268,7 +268,7 @@ class _Cells:
             cells=(tuple(planned),),
             baseline=wish.baseline or "",
             rules=wish.rules,
-            notes=tuple(filter(None, [self.measure.remark])),
+            notes=("Shares of 1 are shown times 100.",) if self.measure.remark else (),
         )
         labels = {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in planned)) for axis in axes}
         plan = lay_out(loose, labels)

@@ -62,6 +62,7 @@ class Training:
         taken_up: how often the run was taken up from a checkpoint.
         batch_size: the most images of a batch so far.
         images: those of a batch of the stage in training.
+        parameters: numbers of the model that the last stage left, once it has ended.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Training:
         self.taken_up = earlier.get("taken_up", -1) + 1
         self.parts = max(parts, earlier.get("parts", 1))  # a run that needed more is not made to find out again
         self.splittable, self.budget, self.span = False, 0, StageSpan(0, 0, 0, 0)
-        self.batch_size, self.images = 0, 0
+        self.batch_size = self.parameters = self.images = 0
         meter.earlier = msgspec.convert(earlier.get("usage"), record.Usage | None)
 
     @property
@@ -152,6 +153,7 @@ class Training:
                 self.stages.append(ended)
             done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
         self.forget(done)
+        self.parameters = parameters_of(model)
         self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
 
     def fit(
@@ -264,3 +266,9 @@ class Training:
         small = np.uint16 if self.data.classes < 2**16 else np.int64
         labels = {f"{name}_labels": split.labels.astype(small) for name, split in self.splits.items() if split}
         return {**{name: np.stack(points) for name, points in self.predictions.items()}, **labels}
+
+
+def parameters_of(model: Model) -> int:
+    """Numbers that a model predicts with, its head included; the head that it was pre-trained with is none of them."""
+    source = {*model.source_head.parameters()} if model.source_head else set()
+    return sum(weights.numel() for weights in model.parameters() if weights not in source)

@@ -25,6 +25,7 @@ from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
+from bench.metrics.predictions import CLASS_NAMES
 from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
@@ -40,8 +41,8 @@ class TrainedRun:
     Attributes:
         record: what was measured; where and how it was made is not in it yet.
         predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; ``test_labels``; the
-            arrays of ``bench.metrics.predictions``, as ``test_confidence``; and the ``training_indices`` that were
-            sampled.
+            arrays of ``bench.metrics.predictions``, as ``test_confidence``; the ``training_indices`` that were
+            sampled; and the names of the classes, by label.
     """
 
     record: Record
@@ -158,6 +159,7 @@ def _trial(
         spec=to_json(spec),
         curve=run.curve,
         stages=run.stages,
+        parameters=run.parameters,
         subset=Subset(digest(train.tolist()), len(train), len(data.split)),
         validation_images=len(val) if val else 0,
         test_images=len(test),
@@ -168,7 +170,8 @@ def _trial(
         ranks=ranks(),
         parts=run.parts,
     )
-    return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train})
+    names = np.asarray(dataset.classes, dtype=np.str_)
+    return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train, CLASS_NAMES: names})
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.figures.kinds import cd
+from bench.figures.kinds.cd import diagram
+from bench.figures.subject import Sketch
 from bench.metrics import METRICS, Cost
 from bench.metrics.cost import seconds_to
 from bench.plan.overrides import find_at
@@ -24,7 +27,6 @@ from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.stats.across import mean_ranks
 from bench.stats.two import welch
-from bench.tables import diagram
 from bench.tables.cells import Cell
 from bench.tables.power import Contrast, weigh
 from tests.metrics.scored import EXPERIMENT, TARGETS, curve, nll, publish, set_out
@@ -193,10 +195,11 @@ def test_a_diagram_ranks_the_lowest_first(here: Path, monkeypatch: pytest.Monkey
         publish(spec, curve(spec))
     drawn = dict[str, float]()
 
-    def ranked(scores: Any, methods: list[str], *_: object) -> None:
+    def ranked(scores: Any, methods: list[str], *more: Any) -> Sketch:
         drawn.update(zip(methods, mean_ranks(scores), strict=True))
+        return diagram(scores, methods, *more)
 
-    monkeypatch.setattr(diagram, "diagram", ranked)
+    monkeypatch.setattr(cd, "diagram", ranked)
     assert main(["figure", "six.yaml", "--kind", "cd", "--metric", "nll"]) == 0
     assert drawn == {"GTA": 1, "Fine-tune": 2, "BSS": 3}
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 import yaml
 
+from bench.entry import read_entries
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
 from bench.plan.grid import expand
@@ -95,6 +96,25 @@ def images(folder: Path) -> Path:
     return folder
 
 
+MINE = '''\
+"""Mine: cross-entropy with a rate of its own."""
+
+from dataclasses import dataclass
+
+from bench.method import Method, hyper
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    """Cross-entropy."""
+
+    lr: float = hyper(1.0, low=0, source="our choice")
+
+    def loss(self, model, batch):
+        return {"ce": batch.cross_entropy(model(batch.images))}
+'''
+
+
 class TestExpansion:
     def test_every_combination_once(self, tmp_path: Path) -> None:
         plan = planned(tmp_path)
@@ -170,6 +190,17 @@ class TestSweeps:
         assert labels(rows, "method") == ["B", *self.POINTS]
         assert {len(cell.candidates) for cell in cells(rows)} == {1}
         assert {*rows.unique} == {*planned(tmp_path, methods=self.SWEPT).unique}
+
+    def test_a_row_of_a_sweep_has_its_value_where_its_label_says(self, tmp_path: Path) -> None:
+        swept = {"gta": {"weight": [0.1, 1]}, "settings": {"lr": [0.001]}}
+        rows = planned(tmp_path, methods={"B": "ce", "GTA, λ = {weight}": swept}, sweep="rows")
+        assert labels(rows, "method") == ["B", "GTA, λ = 0.1 (lr=0.001)", "GTA, λ = 1 (lr=0.001)"]
+
+    def test_values_of_one_name_are_told_apart_by_whose_they_are(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+        swept = {"mine": {"lr": [1, 2]}, "settings": {"lr": [0.001]}}
+        entries = read_entries("A", swept, "here", Registry([tmp_path / "mine.py"]))
+        assert [entry.label for entry in entries] == [f"A (mine.lr={lr}, settings.lr=0.001)" for lr in (1, 2)]
 
     def test_the_split_of_a_sweep_is_declared_or_typed(self, tmp_path: Path) -> None:
         assert planned(tmp_path, sweep="best-test").tables[0].rules.sweep == "best-test"

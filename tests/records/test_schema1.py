@@ -68,6 +68,7 @@ def test_becomes_one_of_today_with_what_it_says(old: Path) -> None:
 
 def test_is_shown(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "test top-1: 47.74 % after 12 steps" in said(capsys, "show", DONE[:6])
+    assert "parameters: –\n  trained weights: 78,490\n" in said(capsys, "show", DONE[:6])
     assert "Diverged: the term ce of the loss is nan" in said(capsys, "show", FAILED[:6])
     assert [json.loads(said(capsys, "show", run, "--format", "json"))[0]["id"] for run in (DONE, FAILED)] == [
         DONE,
@@ -90,7 +91,7 @@ def test_is_tabled(old: Path, capsys: pytest.CaptureFixture[str], metric: str, v
     assert cell["n"] == "1"
 
 
-@pytest.mark.parametrize("metric", [*LATER, "seconds_to_40", "energy"])
+@pytest.mark.parametrize("metric", [*LATER, "seconds_to_40", "energy", "parameters"])
 def test_what_it_does_not_hold_has_a_reason(old: Path, capsys: pytest.CaptureFixture[str], metric: str) -> None:
     (cell,) = rows(capsys, "table", "demo", *TYPED, "--metric", metric)
     assert (cell["mean"], cell["n"]) == ("", "0")

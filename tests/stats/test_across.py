@@ -17,6 +17,9 @@ from scipy.stats import friedmanchisquare, ttest_ind
 from scipy.stats import wilcoxon as scipy_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
+from bench.errors import InputError
+from bench.figures.figure import save_sketch
+from bench.figures.kinds.cd import diagram
 from bench.stats.across import (
     MOST_LISTED,
     cliques,
@@ -30,7 +33,6 @@ from bench.stats.across import (
 )
 from bench.stats.reach import OutOfReachError, refusal, smallest_p
 from bench.stats.two import paired_permutation, permutation
-from bench.tables.diagram import diagram
 
 Scores = np.ndarray
 scores = st.integers(6, 9).flatmap(
@@ -342,7 +344,8 @@ class TestDiagram:
         names = ["GTA", "L2-SP", "a_name with $ and %", "ce", "FFN only"]
         for folder in ("a", "b"):
             (tmp_path / folder).mkdir()
-            diagram(drawn(8, 5), names, [tmp_path / folder / "cd.png", tmp_path / folder / "cd.pdf"])
+            files = [tmp_path / folder / name for name in ("cd.png", "cd.pdf")]
+            save_sketch(diagram(drawn(8, 5), names), files, "mine")
         for name in ("cd.png", "cd.pdf"):
             content = (tmp_path / "a" / name).read_bytes()
             assert content == (tmp_path / "b" / name).read_bytes()
@@ -350,14 +353,15 @@ class TestDiagram:
 
     @pytest.mark.parametrize("methods", [2, 9])
     def test_of_few_and_many_methods(self, methods: int, tmp_path: Path) -> None:
-        diagram(drawn(6, methods), [f"method {i}" for i in range(methods)], [tmp_path / "cd.png"])
+        sketch = diagram(drawn(6, methods), [f"method {i}" for i in range(methods)])
+        save_sketch(sketch, [tmp_path / "cd.png"], "mine")
         assert (tmp_path / "cd.png").stat().st_size > 2000
 
     def test_refuses(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="2 labels for 3 methods"):
-            diagram(drawn(6, 3), ["a", "b"], [tmp_path / "cd.png"])
-        with pytest.raises(ValueError, match=r"got .*cd\.svg"):
-            diagram(drawn(6, 2), ["a", "b"], [tmp_path / "cd.svg"])
+            diagram(drawn(6, 3), ["a", "b"])
+        with pytest.raises(InputError, match=r"mine: .*got .*cd\.bmp"):
+            save_sketch(diagram(drawn(6, 2), ["a", "b"]), [tmp_path / "cd.bmp"], "mine")
 
 
 class TestAutorank:

@@ -17,6 +17,8 @@ from scipy.stats import friedmanchisquare
 from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
+from bench.figures.figure import write_figure
+from bench.figures.subject import Subject
 from bench.metrics import METRICS
 from bench.plan.table import PlannedCell
 from bench.sheets.view import render
@@ -26,7 +28,6 @@ from bench.stats.samples import Summary
 from bench.tables.across import Group, Rivals, by_dataset, claimed, complete, is_paired
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
-from bench.tables.figures import write_diagrams
 from tests.tables.laid import Layout, Measured, laid, rules
 
 DATASETS = ("A", "B", "C", "D", "E", "F", "G")
@@ -223,22 +224,25 @@ def test_order_of_methods_and_datasets_changes_no_p(rows: list[tuple[float, ...]
 # ---- the diagram
 
 
+def drawn(table: Table, folder: Path, output: Path | None = None) -> list[str]:
+    """The names of the files that diagrams of a table are written to."""
+    paths, _ = write_figure("cd", Subject("demo", table), folder, output)
+    return [path.name for path in paths]
+
+
 def test_a_diagram_is_written_as_png_and_pdf(tmp_path: Path) -> None:
-    found = groups(laid(cells(THREE), LAYOUT))
-    paths = write_diagrams(found, "demo", tmp_path)
-    assert [path.name for path in paths] == ["demo-cd.png", "demo-cd.pdf"]
-    assert paths[0].read_bytes().startswith(b"\x89PNG")
-    assert paths[1].read_bytes().startswith(b"%PDF")
+    assert drawn(laid(cells(THREE), LAYOUT), tmp_path) == ["demo-cd.png", "demo-cd.pdf"]
+    assert (tmp_path / "demo-cd.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "demo-cd.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_diagram_for_each_rate_or_one_that_is_chosen(tmp_path: Path) -> None:
-    found = groups(laid(cells(THREE, rates=("15 %", "100 %")), LAYOUT))
-    names = [path.name for path in write_diagrams(found, "demo", tmp_path)]
-    assert names == ["demo-cd-15.png", "demo-cd-15.pdf", "demo-cd-100.png", "demo-cd-100.pdf"]
+    two = laid(cells(THREE, rates=("15 %", "100 %")), LAYOUT)
+    assert drawn(two, tmp_path) == ["demo-cd-15.png", "demo-cd-15.pdf", "demo-cd-100.png", "demo-cd-100.pdf"]
     with pytest.raises(InputError, match="there is a diagram for each of 15 %; 100 %; choose one with --rates"):
-        write_diagrams(found, "demo", tmp_path, tmp_path / "one.png")
-    one: dict[tuple[str, ...], Group] = {("15 %",): found["15 %",]}
-    assert write_diagrams(one, "demo", tmp_path, tmp_path / "one.png") == [tmp_path / "one.png"]
+        drawn(two, tmp_path, tmp_path / "one.png")
+    one = laid(cells(THREE, rates=("15 %",)), LAYOUT)
+    assert drawn(one, tmp_path, tmp_path / "one.svg") == ["one.svg"]
 
 
 @pytest.mark.parametrize(
@@ -255,10 +259,11 @@ def test_a_diagram_for_each_rate_or_one_that_is_chosen(tmp_path: Path) -> None:
 def test_too_few_for_a_diagram_are_refused_and_nothing_is_written(
     gaps: dict[str, float], datasets: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=said):
-        write_diagrams(groups(laid(cells(gaps, datasets), LAYOUT)), "demo", tmp_path / "figures")
+    with pytest.raises(InputError, match=f"demo: .*{said}"):
+        drawn(laid(cells(gaps, datasets), LAYOUT), tmp_path / "figures")
+    without = laid([Measured({"method": "ce"}, (1.0,), 1)], Layout("t", ("method",), ()))
     with pytest.raises(InputError, match="nothing to draw"):
-        write_diagrams({}, "demo", tmp_path / "figures")
+        drawn(without, tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 
 

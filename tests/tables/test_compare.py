@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.errors import InputError
+from bench.figures.figure import draw_table
 from bench.notation import fixed, listed, signed
 from bench.sheets.formats import FORMATS
 from bench.sheets.tex import escape
@@ -22,7 +24,6 @@ from bench.stats.two import welch
 from bench.tables.caption import Caption
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table
-from bench.tables.figure import figure
 from tests.tables.laid import Layout, Measured, entries, laid, rules
 
 NASTY = [
@@ -457,11 +458,12 @@ def test_terminal_controls_do_not_reach_the_terminal() -> None:
 
 def test_figure_has_the_same_bytes_again(tmp_path: Path) -> None:
     table = laid(holes(), LAYOUT_HOLES)
-    paths = [tmp_path / name for name in ("a.png", "b.png", "a.pdf", "b.pdf")]
-    figure(table, paths[::2])
-    figure(table, paths[1::2])
+    paths = [tmp_path / name for name in ("a.png", "b.png", "a.pdf", "b.pdf", "a.svg", "b.svg")]
+    draw_table("rates", table, paths[::2])
+    draw_table("rates", table, paths[1::2])
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[2].read_bytes() == paths[3].read_bytes()
+    assert paths[4].read_bytes() == paths[5].read_bytes()
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert paths[2].read_bytes().startswith(b"%PDF")
 
@@ -471,11 +473,11 @@ def test_figure_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     without = laid([Measured({"method": "CE"}, (1.0,), 1)], Layout("t", ("method",), ()))
     cases = {
         "axis 'rate'": (without, path),
-        "no cell has a value": (laid([cell("CE")], LAYOUT), path),
+        "no run has finished": (laid([cell("CE")], LAYOUT), path),
         "'all' has none": (laid([cell("CE", 1.0, rate="all")], LAYOUT), path),
         "a.bmp": (laid(demo(), LAYOUT), tmp_path / "a.bmp"),
     }
     for message, (table, target) in cases.items():
-        with pytest.raises(ValueError, match=message):
-            figure(table, [target])
+        with pytest.raises(InputError, match=message):
+            draw_table("rates", table, [target])
     assert not list(tmp_path.iterdir())

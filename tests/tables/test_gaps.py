@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.errors import InputError
+from bench.figures.figure import draw_table, write_figure
+from bench.figures.kinds.gaps import MOST_LINES, MOST_WIDTH, page_of, sketches
+from bench.figures.saving import styled
+from bench.figures.subject import Subject
 from bench.metrics import METRICS, TOP1, Metric
 from bench.tables.compare import Entry, Table
-from bench.tables.figures import write_gaps
-from bench.tables.gaps import MOST_LINES, MOST_WIDTH, gaps, page_of
 from tests.tables.laid import Layout, Measured, laid
 from tests.tables.small import everything, filled, planned
 
@@ -59,14 +61,12 @@ def with_intervals(table: Table, half: float) -> Table:
 
 
 @pytest.fixture
-def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[[Table], Figure]:
+def draw() -> Callable[[Table], Figure]:
     """The figure itself, which is not written."""
 
     def drawn(table: Table) -> Figure:
-        figures: list[Figure] = []
-        monkeypatch.setattr("bench.tables.gaps.save", lambda paths, drawing, **options: figures.append(drawing()))
-        gaps(table, [])
-        return figures[0]
+        with styled():
+            return sketches(Subject("demo", table))[0].draw()
 
     return drawn
 
@@ -102,8 +102,8 @@ def title(figure: Figure) -> str:
 
 def test_has_the_same_bytes_again(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "a.pdf", "b.pdf")]
-    gaps(made(), paths[::2])
-    gaps(made(), paths[1::2])
+    draw_table("gaps", made(), paths[::2])
+    draw_table("gaps", made(), paths[1::2])
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[2].read_bytes() == paths[3].read_bytes()
     assert paths[0].read_bytes().startswith(b"\x89PNG")
@@ -239,6 +239,10 @@ def test_many_stay_apart_in_panels(methods: int, datasets: int, rates: int, draw
     assert max(box.y1 for box in boxes) < 1
 
 
+def write_gaps(table: Table, name: str, folder: Path, output: Path | None = None) -> list[Path]:
+    return write_figure("gaps", Subject(name, table), folder, output)[0]
+
+
 def test_files_are_written_or_one_that_is_named(tmp_path: Path) -> None:
     paths = write_gaps(made(), "demo", tmp_path / "figures")
     assert [path.name for path in paths] == ["demo-gaps.png", "demo-gaps.pdf"]
@@ -258,13 +262,13 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_is_written(
     for message, table in cases.items():
         with pytest.raises(InputError, match=message):
             write_gaps(table, "demo", tmp_path / "figures")
-    monkeypatch.setattr("bench.tables.gaps.MOST_HEIGHT", 1)
+    monkeypatch.setattr("bench.figures.kinds.gaps.MOST_HEIGHT", 1)
     with pytest.raises(
         InputError, match="demo: 16 differences make a figure 2 inches high, and 1 are the most; choose"
     ):
         write_gaps(made(methods=8), "demo", tmp_path / "figures")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"got a\.bmp"):
-        gaps(made(), [Path("a.bmp")])
+    with pytest.raises(InputError, match=r"got a\.bmp"):
+        draw_table("gaps", made(), [Path("a.bmp")])
     assert not list(tmp_path.iterdir())
     assert page_of(made(methods=3)).gaps[0].baseline == "ce"

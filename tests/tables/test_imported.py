@@ -457,7 +457,7 @@ class TestBadInput:
             (["r.csv", "--folds", "1"], "--folds 1: a cross-validation has 2 folds or more"),
             (["r.csv", "--lower", "a", "--higher", "a"], "--lower and --higher: a metric goes one way"),
             (["r.csv", "--power"], "--power: nothing is compared; --baseline NAME"),
-            (["r.csv", "--figure", "cd"], "--figure cd: --output FILE names a .png or a .pdf file"),
+            (["r.csv", "--figure", "cd"], "--figure cd: --output FILE names a .png, .pdf or .svg file"),
             (["r.csv", "--folds", "3", "--test", "welch"], "--test welch: folds share their training images"),
             (["r.csv", "--folds", "3", "--across", "these"], "--across these: folds share their training images"),
         ],

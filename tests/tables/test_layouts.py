@@ -173,7 +173,7 @@ class TestScale:
         captured = capsys.readouterr()
         assert "acc (%)" in captured.out
         assert "71.8 ± 0.7" in captured.out
-        assert "Values are shares of 1 in the file, and shown times 100." in captured.out
+        assert "Shares of 1 are shown times 100." in captured.out
         assert captured.err.count("times 100") == 1
 
     def test_can_be_left(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

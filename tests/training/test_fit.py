@@ -868,7 +868,7 @@ def test_the_curve_runs_over_all_stages(tmp_path: Path) -> None:
     assert [point["step"] for point in record["curve"]] == [3, 6, 9, 12]
     assert [stage["steps"] for stage in record["stages"]] == [4, 8]
     assert record["stages"][0]["trained_weights"] == 48 * 10 + 10
-    assert record["stages"][1]["trained_weights"] > 48 * 10 + 10
+    assert record["parameters"] == record["stages"][1]["trained_weights"] > 48 * 10 + 10
 
 
 def test_a_run_that_uses_less_than_its_budget_is_evaluated_at_its_end(tmp_path: Path) -> None:
@@ -876,6 +876,7 @@ def test_a_run_that_uses_less_than_its_budget_is_evaluated_at_its_end(tmp_path: 
     made = run_written(registry, "modest")
     assert [point["step"] for point in as_plain(made.record)["curve"]] == [3, 5]
     assert made.predictions["test"].shape == (2, 597)
+    assert made.predictions["class_names"].tolist() == [str(digit) for digit in range(10)]
 
 
 def test_a_method_without_stages_is_the_untrained_model(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
-"""A forest plot: how far each method is from its baseline, with confidence intervals."""
+"""How far each method is from its baseline, with confidence intervals: a forest plot."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any, TypeVar
 
@@ -15,15 +14,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bench.figures.fonts import width_of, wrapped
+from bench.figures.saving import styled
+from bench.figures.style import COLOURS, NORMAL, SMALL, WIDTHS
+from bench.figures.subject import Sketch, Subject
 from bench.metrics import Metric
 from bench.notation import listed, one_line
 from bench.papers.published import Key, telling_labels
 from bench.plan.table import TablePlan
 from bench.tables.compare import Entry, Table
-from bench.tables.figure import COLOURS, save
 
-LINE, LETTER = 0.17, 0.057
-"""Inches between two rows, and of a letter of their labels."""
+LINE, FOLDED = 0.17, 0.117
+"""Inches between two rows, and of a line of their labels where these are folded."""
 
 TITLE, TICKS, LABEL, SPACE = 0.22, 0.25, 0.13, 0.3
 """Inches of a panel's title, of its ticks with numbers, of a line of its label, and between two panels."""
@@ -31,7 +33,10 @@ TITLE, TICKS, LABEL, SPACE = 0.22, 0.25, 0.13, 0.3
 MOST_LINES, MOST_ACROSS = 40, 4
 """Rows of a panel, and panels that share their labels."""
 
-MOST_WIDTH, MOST_HEIGHT = 10.0, 200.0
+LEAST, LABELS = 0.9, 0.45
+"""Inches of a panel, and the share of a figure's width beyond which labels are folded."""
+
+MOST_WIDTH, MOST_HEIGHT = WIDTHS["page"], 200.0
 """Inches of a figure; a page of a PDF is no higher."""
 
 BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
@@ -84,6 +89,7 @@ class Strip:
     panels: tuple[Panel, ...]
     margin: float
     panel_width: float
+    line: float = LINE
 
     @property
     def width(self) -> float:
@@ -91,7 +97,7 @@ class Strip:
 
     @property
     def panel_height(self) -> float:
-        return len(self.lines) * LINE
+        return len(self.lines) * self.line
 
     @property
     def height(self) -> float:
@@ -103,7 +109,7 @@ class Strip:
         unit = "points" if metric.unit == "%" else metric.unit
         what = one_line(f"difference in {metric.title}" + f" ({unit})" * bool(unit))
         better = "← better" if metric.lower else "better →"
-        return [*wrap(what, int(self.panel_width / LETTER), break_on_hyphens=False), better]
+        return [*wrap(what, int(self.panel_width / 0.057), break_on_hyphens=False), better]
 
 
 @dataclass(frozen=True)
@@ -121,27 +127,39 @@ class Page:
     def height(self) -> float:
         return sum(max(strip.height for strip in shelf) for shelf in self.shelves)
 
+    def stretched(self, width: float) -> Page:
+        """The same with panels as wide as it takes to fill so many inches."""
+        panels = max(sum(len(strip.panels) for strip in shelf) for shelf in self.shelves)
+        more = (width - self.width) / panels
+        shelves = [
+            tuple(replace(strip, panel_width=strip.panel_width + more) for strip in shelf) for shelf in self.shelves
+        ]
+        return Page(self.gaps, tuple(shelves))
 
-def gaps(table: Table, paths: Iterable[Path]) -> None:
-    """Draw the difference of every method to its baseline, a panel a column, and say which way is better.
+
+def sketches(subject: Subject) -> list[Sketch]:
+    """One figure: a panel a column, with the difference of every method to its baseline, and which way is better.
 
     An interval is of its difference alone, at 1 - alpha; what is filled is significant in its family. Where an interval
-    is far longer than most, an arrow says that it goes on. The same table gives the same bytes with the same
-    matplotlib.
-
-    Raises:
-        ValueError: as ``page_of``, or a suffix is unknown.
+    is far longer than most, an arrow says that it goes on.
     """
-    page = page_of(table)
-    save(paths, lambda: _drawing(table, page), bbox_inches="tight", pad_inches=0.05)
+    table = subject.table
+    if not table.plan.baseline:
+        raise ValueError("a figure of gaps is of differences to a baseline, and the table names none")
+    if not table.finished:
+        subject.drawn  # noqa: B018 - it says why there is nothing
+    page = page_of(table, subject.width)
+    return [Sketch(lambda: _drawing(table, page, subject.width), subject.labels)]
 
 
-def page_of(table: Table) -> Page:
+def page_of(table: Table, width: str = "") -> Page:
     """What is drawn of a table, and where. Raises ``ValueError`` where there is nothing, or too much for a page."""
     drawn = tuple(_gaps(table))
     if not drawn:
         raise ValueError("there is nothing to draw: no method has finished where its baseline has")
-    page = Page(drawn, tuple(_shelves(_strips(table.plan, drawn))))
+    most = WIDTHS.get(width, MOST_WIDTH)
+    with styled([label for row in table.plan.rows for label in row]):
+        page = Page(drawn, tuple(_shelves(_strips(table.plan, drawn, most), most)))
     if page.height > MOST_HEIGHT:
         raise ValueError(
             f"{len(drawn)} differences make a figure {page.height:.0f} inches high, and {MOST_HEIGHT:.0f} are the "
@@ -158,18 +176,33 @@ def _gaps(table: Table) -> Iterator[Gap]:
             yield Gap(row, (column, entry.planned.metric), entry, baseline)
 
 
-def _strips(plan: TablePlan, drawn: Sequence[Gap]) -> list[Strip]:
-    """All panels, at most ``MOST_LINES`` high and ``MOST_ACROSS`` beside the same labels."""
+def _strips(plan: TablePlan, drawn: Sequence[Gap], most: float) -> list[Strip]:
+    """All panels in so many inches, at most ``MOST_LINES`` high and ``MOST_ACROSS`` beside the same labels."""
     panels = sorted({gap.panel for gap in drawn}, key=lambda panel: (panel[0], panel[1].name))
     blocks = _blocks(_groups(plan, drawn))
-    margin = LETTER * max(len(line.label) for block in blocks for line in block) + 0.1
-    width = 2.4 if len(blocks) > 1 else 3.2
+    blocks, margin, line = _folded(blocks, LABELS * most)
+    width = min(2.4 if len(blocks) > 1 else 3.2, most - margin - SPACE)
     if len(panels) > 1:
-        fitting = (MOST_WIDTH - margin) / min(MOST_ACROSS, len(panels)) - SPACE
-        width = min(2.0, max(1.6, fitting))
-    across = min(MOST_ACROSS, max(1, int((MOST_WIDTH - margin) / (width + SPACE) + 1e-9)))
+        width = min(2.0, max(LEAST, (most - margin) / min(MOST_ACROSS, len(panels)) - SPACE))
+    across = min(MOST_ACROSS, max(1, int((most - margin) / (width + SPACE) + 1e-9)))
     shares = np.array_split(np.arange(len(panels)), math.ceil(len(panels) / across))
-    return [Strip(block, tuple(panels[i] for i in share), margin, width) for block in blocks for share in shares]
+    return [Strip(block, tuple(panels[i] for i in share), margin, width, line) for block in blocks for share in shares]
+
+
+def _folded(blocks: Sequence[tuple[RowLabel, ...]], room: float) -> tuple[list[tuple[RowLabel, ...]], float, float]:
+    """The lines with labels that fit into so many inches, the margin they take, and the height of a line."""
+    ruler = Figure()
+    folded = [tuple(replace(line, label=_fold(line.label, room, ruler)) for line in block) for block in blocks]
+    parts = [part for block in folded for line in block for part in line.label.split("\n")]
+    bold = [part for block in folded for line in block if line.row is None for part in line.label.split("\n")]
+    widths = [width_of(part, SMALL, ruler) * (1.12 if part in bold else 1.0) for part in parts]
+    most = 1 + max(line.label.count("\n") for block in folded for line in block)
+    return folded, max(widths) + 0.12, max(LINE, 0.05 + FOLDED * most)
+
+
+def _fold(label: str, room: float, ruler: Figure) -> str:
+    """A label in lines, none of which ends within its ``n = 3``."""
+    return wrapped(label.replace(" = ", "\u00a0=\u00a0"), room, SMALL, ruler).replace("\u00a0", " ")
 
 
 def _groups(plan: TablePlan, drawn: Sequence[Gap]) -> dict[str, list[RowLabel]]:
@@ -215,25 +248,29 @@ def _blocks(groups: Mapping[str, Sequence[RowLabel]]) -> list[tuple[RowLabel, ..
     return [tuple(block) for block in blocks]
 
 
-def _shelves(strips: Sequence[Strip]) -> list[tuple[Strip, ...]]:
-    """Strips side by side as far as they fit into ``MOST_WIDTH``."""
+def _shelves(strips: Sequence[Strip], most: float) -> list[tuple[Strip, ...]]:
+    """Strips side by side as far as they fit into so many inches."""
     shelves: list[tuple[Strip, ...]] = []
     for strip in strips:
-        if shelves and sum(each.width for each in (*shelves[-1], strip)) <= MOST_WIDTH:
+        if shelves and sum(each.width for each in (*shelves[-1], strip)) <= most:
             shelves[-1] = (*shelves[-1], strip)
         else:
             shelves.append((strip,))
     return shelves
 
 
-def _drawing(table: Table, page: Page) -> Figure:
+def _drawing(table: Table, page: Page, exactly: str = "") -> Figure:
+    """The figure, of the width that is asked for; else as wide as its panels and a title need."""
     limits = {metric: _limits(gaps) for metric, gaps in _by(page.gaps, lambda gap: gap.panel[1]).items()}
     panels = _by(page.gaps, lambda gap: gap.panel)
-    width, top = page.width, page.height
-    title = _title(table, page.gaps, limits, int(14 * max(width, 4.5)))
-    height = top + 0.16 * len(title)
-    drawing = Figure(figsize=(width, height))
-    drawing.suptitle("\n".join(title), y=1, va="top")
+    width, top = WIDTHS.get(exactly) or max(page.width, WIDTHS["column"]), page.height
+    if exactly:
+        page = page.stretched(width)
+    drawing = Figure(figsize=(width, 1.0))
+    title = [wrapped(line, width - 0.1, NORMAL, drawing) for line in _title(table, page.gaps, limits)]
+    height = top + 0.145 * sum(line.count("\n") + 1 for line in title) + 0.06
+    drawing.set_size_inches(width, height)
+    drawing.suptitle("\n".join(title), y=1 - 0.03 / height, va="top")
     for shelf in page.shelves:
         left = 0.0
         for strip in shelf:
@@ -243,8 +280,8 @@ def _drawing(table: Table, page: Page) -> Figure:
                 sides = (start / width, bottom / height, strip.panel_width / width, strip.panel_height / height)
                 axes = drawing.add_axes(sides)
                 axes.set_title(one_line(" / ".join(filter(None, telling_labels(table.plan.columns, panel[0])))), pad=3)
-                axes.set_xlabel("\n".join(strip.label(panel[1])), fontsize=7)
-                _panel(axes, strip.lines, {gap.row: gap for gap in panels[panel]}, limits[panel[1]])
+                axes.set_xlabel("\n".join(strip.label(panel[1])), fontsize=SMALL)
+                _panel(axes, strip.lines, {gap.row: gap for gap in panels[panel]}, limits[panel[1]], strip.panel_width)
                 if at == 0:
                     _label_lines(axes, strip.lines)
             left += strip.width
@@ -259,7 +296,7 @@ def _by(drawn: Iterable[Gap], key: Callable[[Gap], T]) -> dict[T, list[Gap]]:
     return groups
 
 
-def _title(table: Table, drawn: Sequence[Gap], limits: Mapping[Metric, tuple[float, float]], width: int) -> list[str]:
+def _title(table: Table, drawn: Sequence[Gap], limits: Mapping[Metric, tuple[float, float]]) -> list[str]:
     """What is drawn, and what the signs mean."""
     rules = table.plan.rules
     baselines = tuple(dict.fromkeys(one_line(gap.baseline) for gap in drawn))
@@ -273,7 +310,7 @@ def _title(table: Table, drawn: Sequence[Gap], limits: Mapping[Metric, tuple[flo
         notes.append("a point alone has no interval (one seed, or no test)")
     if any(_goes_on(gap, limits[gap.panel[1]]) for gap in drawn):
         notes.append("arrows: the interval goes on")
-    return [*wrap(one_line(table.heading), width), *wrap("; ".join(notes), width, break_on_hyphens=False)]
+    return [one_line(table.heading), "; ".join(notes)]
 
 
 def _limits(drawn: Sequence[Gap]) -> tuple[float, float]:
@@ -292,8 +329,10 @@ def _goes_on(gap: Gap, limits: tuple[float, float]) -> bool:
     return gap.ends is not None and (gap.ends[0] < limits[0] or gap.ends[1] > limits[1])
 
 
-def _panel(axes: Axes, lines: Sequence[RowLabel], inside: Mapping[int, Gap], limits: tuple[float, float]) -> None:
-    """The differences of one column; the n of a cell beside it where its label names another."""
+def _panel(
+    axes: Axes, lines: Sequence[RowLabel], inside: Mapping[int, Gap], limits: tuple[float, float], width: float
+) -> None:
+    """The differences of one column, in so many inches; the n of a cell beside it where its label names another."""
     axes.set_xlim(*limits)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -305,9 +344,11 @@ def _panel(axes: Axes, lines: Sequence[RowLabel], inside: Mapping[int, Gap], lim
             _draw(axes, height, gap, limits)
             if gap.entry.n != line.n:
                 right = min(gap.ends[1] if gap.ends else gap.delta, limits[1])
-                _write(axes, f"n = {gap.entry.n}", (right, height), xytext=(5, 0), ha="left", fontsize=6, bbox=BLANK)
+                _write(
+                    axes, f"n = {gap.entry.n}", (right, height), xytext=(5, 0), ha="left", fontsize=SMALL, bbox=BLANK
+                )
     axes.set_yticks([])
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(min(5, max(2, int(width / 0.33))), steps=[1, 2, 5, 10]))
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
@@ -328,7 +369,7 @@ def _label_lines(axes: Axes, lines: Sequence[RowLabel]) -> None:
     left = axes.get_xlim()[0]
     for height, line in enumerate(lines):
         weight = "bold" if line.row is None else "normal"
-        _write(axes, line.label, (left, height), xytext=(-5, 0), ha="right", fontsize=7, fontweight=weight)
+        _write(axes, line.label, (left, height), xytext=(-5, 0), ha="right", fontsize=SMALL, fontweight=weight)
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], **options: Any) -> None:

@@ -1,0 +1,170 @@
+"""Figures of tables and of runs: ``figure``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bench
+from bench.commands.options import say
+from bench.commands.request import Request, add_target_command, request_of, require_one, say_damaged
+from bench.errors import InputError
+from bench.figures.figure import KINDS, USUAL, USUAL_OF_RUN, about, is_of_run, write_figure
+from bench.figures.style import SUFFIXES, WIDTHS
+from bench.metrics import TOP1, Metric
+from bench.plan.overrides import Overrides
+from bench.plan.single import plan_run
+from bench.plan.table import TableRules
+from bench.records.record import Record
+from bench.rules import SOURCES
+
+if TYPE_CHECKING:
+    from bench.figures.subject import Subject
+
+ASKED_OF_A_RUN = ("selection", "split", "metric")
+"""What may be asked of a run; all else chooses among several."""
+
+FIGURE = """
+{kinds}
+
+examples:
+  bench figure demo                            RESULTS/figures/demo.png and .pdf
+  bench figure demo --width column --output accuracy.svg
+  bench figure demo --kind gaps                how far each method is from the baseline, with intervals
+  bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
+  bench figure demo_weights --kind sweep       what each value of a hyper-parameter scored
+  bench figure demo --kind curves --rates 15   by step, on the validation and the test split
+  bench figure 3f9a1c2b7d10                    the curves of one run, by the beginning of its id
+  bench figure demo --kind confusion --methods gta --rates 15
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    wide = max(map(len, KINDS))
+    kinds = "\n".join(f"  {kind:{wide}}  {about(kind)}" for kind in KINDS)
+    figure = add_target_command(
+        commands,
+        "figure",
+        figure_command,
+        "a table or a run as a figure, for a column or a page of a paper",
+        FIGURE.format(kinds=f"kinds:\n{kinds}"),
+        also="a run, by the beginning of its id",
+    )
+    figure.add_argument(
+        "--kind",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"{', '.join(KINDS)} (default: {USUAL}; of a run: {USUAL_OF_RUN})",
+    )
+    figure.add_argument(
+        "--width", choices=tuple(WIDTHS), metavar="WIDTH", help="column (3.3 inches) or page (6.9); default: what suits"
+    )
+    figure.add_argument(
+        "--source", choices=SOURCES[:2], metavar="SOURCE", help="of a paper's table: published or ours (default)"
+    )
+    figure.add_argument(
+        "--output", type=Path, metavar="FILE", help="a .png, .pdf or .svg file (default: PNG and PDF, in RESULTS)"
+    )
+
+
+def figure_command(options: argparse.Namespace) -> int:
+    """Draw the figure."""
+    if options.output is not None and options.output.suffix not in SUFFIXES:
+        raise InputError(f"--output {options.output}: a figure is a .png, .pdf or .svg file")
+    request = request_of(options)
+    store = request.store
+    if _is_run(request):
+        kind = options.kind or USUAL_OF_RUN
+        subject, stem = _of_run(request, kind, options, store), ""
+    else:
+        kind = options.kind or USUAL
+        subject, stem = _of_target(request, kind, options, store)
+    if options.output is None:
+        store.check_writable()
+    try:
+        paths, remark = write_figure(kind, subject, store.root / "figures", options.output, stem)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    if remark:
+        say(remark)
+    print("\n".join(str(path) for path in paths))
+    return 0
+
+
+def _is_run(request: Request) -> bool:
+    """Whether a target is the beginning of a run's id, and no experiment, table, paper or file of that name."""
+    registry, target = request.registry, request.target
+    names = {*registry.experiment_files, *registry.table_files, *registry.papers}
+    return bool(re.fullmatch(r"[0-9a-f]{4,12}", target)) and target not in names and not Path(target).exists()
+
+
+def _of_run(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> Subject:
+    """A run as what is drawn."""
+    from bench.figures.subject import Subject
+    from bench.tables.compare import fill_table
+    from bench.tables.results import results_of
+
+    if not is_of_run(kind):
+        raise InputError(f"--kind {kind}: it is of a table; of a run there are {', '.join(filter(is_of_run, KINDS))}")
+    typed = [field.name for field in fields(Overrides) if getattr(request.overrides, field.name)]
+    odd = [name for name in (*typed, *(["source"] if options.source else [])) if name not in ASKED_OF_A_RUN]
+    if odd:
+        option = {"settings": "set"}.get(odd[0], odd[0])
+        raise InputError(f"--{option}: {request.target} is one run, of which nothing is to be chosen")
+    request.overrides.check(request.registry.metrics)
+    record, folder = store.record(request.target)
+    if not isinstance(record, Record):
+        raise InputError(f"run {record.id}: nothing to draw: it failed ({folder}/record.json)")
+    spec = record.run
+    metric = request.overrides.typed_metric(request.registry.metrics) or _usual(spec.dataset.name, request)
+    rules = TableRules(**request.overrides.rules)
+    plan = plan_run(spec, metric, rules)
+    results = results_of(plan, store)
+    table = fill_table(plan.tables[0], results)
+    return Subject(spec.id, table, results, options.width or "", options.split, train=record.repeat)
+
+
+def _usual(dataset: str, request: Request) -> Metric:
+    """The usual metric of a dataset; top-1 where its card is not here."""
+    try:
+        usual: Metric = request.registry.metrics.get(request.registry.dataset(dataset).metric, TOP1)
+    except InputError:
+        return TOP1
+    return usual
+
+
+def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Subject, str]:
+    """A table as what is drawn, and what its files are called where that is not usual."""
+    from bench.figures.subject import Subject
+    from bench.tables.compare import fill_table
+    from bench.tables.results import results_of
+
+    require_one(request.plan, f"--kind {kind}")
+    (planned,) = request.plan.tables
+    if options.source and not planned.is_published:
+        raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
+    published = options.source == "published"
+    if published and kind != "cd":
+        raise InputError(f"--source published: it is for diagrams (--kind cd); a figure of {kind} is of our runs")
+    typed = next((name for name in ("metric", "selection", "split") if getattr(options, name)), "")
+    if published and typed:
+        raise InputError(f"--{typed}: published numbers are drawn as printed; it is for --source ours")
+    results = results_of(request.plan, store)
+    table = fill_table(planned, results)
+    say_damaged(store)
+    if not (table.finished or published) and kind != "sweep":
+        raise InputError(
+            f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
+            f"'{request.command('run')}' trains them"
+        )
+    name = request.plan.variant.replace("/", "-")
+    subject = Subject(
+        request.target, table, results, options.width or "", options.split, published, request.command("run")
+    )
+    source = f"-{options.source or 'ours'}" if planned.is_published and kind == "cd" else ""
+    stem = f"{name}{source}" if kind == USUAL else f"{name}{source}-{kind}"
+    return subject, stem

@@ -1,0 +1,149 @@
+"""Learning curves: the metric by step on the validation and the test split, with the points that are selected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bench.figures.page import page_of
+from bench.figures.style import look
+from bench.figures.subject import Sketch, Subject, common_line, mean_std, methods_of, panels_of, seeds_line
+from bench.notation import listed
+from bench.tables.compare import Entry
+
+OF_RUN = True
+"""A run by itself has it, too."""
+SPLITS = {"val": "validation", "test": "test"}
+FEW = 3
+"""Methods up to which each seed is drawn, too; beyond, a band says how far they lie apart."""
+
+CIRCLE: dict[str, Any] = {"markersize": 5.5, "markerfacecolor": "none", "markeredgewidth": 0.7}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of a cell on a split.
+
+    Attributes:
+        steps: of its points, which all its seeds share.
+        seeds: the values of each seed by point; nan where there is none.
+        picked: the point of each seed that the selection rule picks, counted from 0.
+    """
+
+    name: str
+    split: str
+    steps: tuple[int, ...]
+    seeds: tuple[tuple[float, ...], ...]
+    picked: tuple[int, ...]
+
+    @cached_property
+    def spread(self) -> list[tuple[float, float]]:
+        """Mean and deviation over the seeds at each point."""
+        return [mean_std(values) for values in zip(*self.seeds, strict=True)]
+
+
+def sketches(subject: Subject) -> list[Sketch]:
+    """One figure: a panel for each setting and split; of a single method both splits share a panel."""
+    entries = subject.drawn
+    for entry in entries:
+        if not entry.planned.metric.of_curve:
+            raise ValueError(f"{entry.planned.metric.title} is of the whole run and has no curve")
+    splits = [subject.split] if subject.split else list(SPLITS)
+    apart = len(methods_of(entries)) > 1
+    panels: dict[str, list[Curve]] = {}
+    for labels, inside in panels_of(entries).items():
+        for split in splits:
+            title = " / ".join((*labels, SPLITS[split]) if apart and len(splits) > 1 else labels)
+            if curves := [curve for entry in inside for curve in _curves(entry, split, subject)]:
+                panels.setdefault(title, []).extend(curves)
+    curves = [curve for inside in panels.values() for curve in inside]
+    if not curves:
+        raise ValueError(f"nothing to draw: {_why_not(entries, splits, subject)}")
+    if max(len(curve.steps) for curve in curves) < 2:
+        raise ValueError("a curve takes two points, and these runs were scored once ('evaluations' in the protocol)")
+    return [Sketch(lambda: _drawing(subject, entries, panels), subject.labels)]
+
+
+def _curves(entry: Entry, split: str, subject: Subject) -> Iterator[Curve]:
+    """The curve of a cell, one for each row of steps among its seeds; none where no seed has a value."""
+    metric, results, rule = entry.planned.metric, subject.records, subject.table.plan.rules.selection
+    by_steps: dict[tuple[int, ...], list[tuple[tuple[float, ...], int]]] = {}
+    for spec in entry.cell.runs:
+        run = results.finished[spec.id]
+        values = tuple(results.scores.values(run, metric, split))
+        if not all(map(math.isnan, values)):
+            picked = results.scores.point(run, rule, results.picking(metric))
+            by_steps.setdefault(tuple(step for step, _, _ in run.values), []).append((values, picked))
+    for steps, seeds in by_steps.items():
+        yield Curve(entry.planned.name, split, steps, tuple(each for each, _ in seeds), tuple(at for _, at in seeds))
+
+
+def _why_not(entries: Sequence[Entry], splits: Sequence[str], subject: Subject) -> str:
+    """Why no run has a value on some splits."""
+    scores = subject.records.scores
+    for split in splits:
+        for entry in entries:
+            for spec in entry.cell.runs:
+                if reason := scores.why_not(subject.records.finished[spec.id], entry.planned.metric, split):
+                    return reason
+    return "the runs have no validation split" if "val" in splits else f"no run has a value{subject.remedy}"
+
+
+def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[str, Sequence[Curve]]) -> Figure:
+    methods, rule = methods_of(entries), subject.table.plan.rules.selection
+    page = page_of(subject.width, len(panels))
+    metrics = tuple(dict.fromkeys(entry.planned.metric.heading for entry in entries))
+    handles: dict[str, Any] = {}
+    for axes, curves in zip(page.add(list(panels), "step", listed(metrics)), panels.values(), strict=True):
+        for curve in curves:
+            name = curve.name if len(methods) > 1 else SPLITS[curve.split]
+            style = look(methods.index(curve.name) if len(methods) > 1 else [*SPLITS].index(curve.split))
+            handles[name] = _draw(axes, curve, style, len(methods) <= FEW)
+            if len(methods) <= FEW or rule != "last":
+                _circle(axes, curve, style["color"])
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
+        axes.grid(axis="y", color="0.9", linewidth=0.6)
+    alone = f"{methods[0]}: {subject.table.plan.title}" if len(methods) == 1 else subject.table.plan.title
+    page.title(alone, common_line(subject.table))
+    page.legend(
+        {name: handles[name] for name in (*methods, *SPLITS.values()) if name in handles}, _note(subject, entries)
+    )
+    return page.fitted()
+
+
+def _note(subject: Subject, entries: Sequence[Entry]) -> str:
+    rule = subject.table.plan.rules.selection
+    few = len(methods_of(entries)) <= FEW
+    picked = f"circled: what the rule '{rule}' selects{' (an oracle)' * (rule == 'best-test')}"
+    if not few and rule == "last":
+        picked = "the last points are selected"
+    if all(entry.n == 1 for entry in entries):
+        return f"n = 1 seed; {picked}"
+    spread = "thin: each seed" if few else "band: ± sample standard deviation"
+    return f"mean over {seeds_line(entry.n for entry in entries)}; {spread}; {picked}"
+
+
+def _draw(axes: Axes, curve: Curve, style: Mapping[str, Any], with_seeds: bool) -> Any:
+    """Draw a curve; gives what stands for it in the legend."""
+    means = [mean for mean, _ in curve.spread]
+    (line,) = axes.plot(curve.steps, means, markevery=max(1, len(means) // 8), **style)
+    if with_seeds and len(curve.seeds) > 1:
+        for values in curve.seeds:
+            axes.plot(curve.steps, values, color=style["color"], linewidth=0.5, alpha=0.6)
+    elif len(curve.seeds) > 1:
+        low, high = ([mean + side * std for mean, std in curve.spread] for side in (-1, 1))
+        axes.fill_between(curve.steps, low, high, color=style["color"], alpha=0.1, linewidth=0)
+    return line
+
+
+def _circle(axes: Axes, curve: Curve, colour: str) -> None:
+    """Mark the point of each seed that is selected."""
+    for values, at in zip(curve.seeds, curve.picked, strict=True):
+        axes.plot(curve.steps[at], values[at], marker="o", markeredgecolor=colour, **CIRCLE)
