@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.cards.backbone import file_sha256
 from bench.cards.folder_options import FolderOptions
 from bench.cards.layout import ImageLayout
+from bench.errors import InputError
 from bench.spec import digest
 
 MANY_BYTES = 200_000_000
@@ -52,11 +53,15 @@ def content_digest(layout: ImageLayout, options: FolderOptions) -> str:
 
 def _sha256(path: str) -> tuple[str, int]:
     """The SHA-256 of a file, and how many bytes were read for it."""
-    now, seen = time.time_ns(), os.stat(path)
-    stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-    if (earlier := _hashed.get(path)) and earlier[0] == stamp:
-        return earlier[1], 0
-    computed = file_sha256(Path(path))
+    now = time.time_ns()
+    try:
+        seen = os.stat(path)
+        stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        if (earlier := _hashed.get(path)) and earlier[0] == stamp:
+            return earlier[1], 0
+        computed = file_sha256(Path(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if now - max(seen.st_mtime_ns, seen.st_ctime_ns) > _SETTLED:
         _hashed[path] = (stamp, computed)
     return computed, seen.st_size
