@@ -97,7 +97,8 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
         elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
             layout = _by_tables({"": path}, options, name)
         else:
-            raise InputError(f"{name}: there is no such folder or table of labels; {expected}")
+            suffixes = ", ".join(TABLE_SUFFIXES)
+            raise InputError(f"{name}: there is no such folder or table ({suffixes}); {expected}")
     except OSError as error:
         raise InputError(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
     for split, source in layout.sources.items():

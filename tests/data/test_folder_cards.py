@@ -172,16 +172,26 @@ def test_a_plan_says_what_was_seen(here: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_classes_too_small_for_their_parts_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = classes(here / "birds", ape=20, bee=8, cow=1)
+    root = classes(here / "birds", ape=20, bee=8, cow=1, dog=2)
     name = f"folder:{root}@split=20"
     assert plan(capsys, name)[1:] == [
         f"{name}: 10 % of each class of train is held out for validation, "
-        "but of 2 classes (bee, cow) with too few images",
+        "and nothing of 3 classes (bee, cow, dog) with too few images",
         f"{name}: 1 class (cow) with a single image: it is for training, and none is for testing",
     ]
     small = classes(here / "few", ape=3, bee=3)
     lines = plan(capsys, f"folder:{small}@split=20")
     assert lines[1].endswith("the classes are too small to hold out 10 % of train: there is no validation split")
+
+
+def test_folders_without_images_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = classes(here / "birds", ape=5, bee=5)
+    (root / "empty").mkdir()
+    images(root, "unsorted/below/1.png")
+    assert plan(capsys, f"folder:{root}@split=20")[1] == (
+        f"folder:{root}@split=20: 1 file is not read: 1 in folders below a class; "
+        "2 folders without an image that is read (empty, unsorted)"
+    )
 
 
 def test_nothing_is_said_of_a_validation_split_that_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
