@@ -73,8 +73,7 @@ def table(rows: Sequence[Row], width: int, lines: int) -> Table:
     fits = len(rows) if len(rows) <= room else max(1, room - 1)
     for label, standing in islice(rows, fits):
         where = standing or Standing(phase="it begins")
-        name, seed = _split(label)
-        cells = [name, seed, (_silent(where) or _phase(where)) if where.phase or _silent(where) else _steps(where)]
+        cells = [*_split(label), _where(where)]
         cells += [f"{where.loss:.4g}" if where.loss is not None else ""] * with_loss
         cells += [_speed(where) if where.images_per_second is not None else ""] * with_speed
         grid.add_row(*map(Text, cells), Text(duration(where.seconds_left)))
@@ -90,8 +89,11 @@ def _split(label: str) -> tuple[str, str]:
     return (text[: match.start()], match[1]) if match else (text, "")
 
 
-def _steps(standing: Standing) -> str:
-    return f"{standing.step}/{standing.of}"
+def _where(standing: Standing) -> str:
+    """The step or the phase; or that nothing is heard, where something should be."""
+    if standing.phase and standing.share is None:
+        return standing.phase
+    return _silent(standing) or (_phase(standing) if standing.phase else f"{standing.step}/{standing.of}")
 
 
 def _phase(standing: Standing) -> str:

@@ -13,6 +13,7 @@ from bench.launch import Event, Job, LocalExecutor, starts
 from bench.launch import run as launch
 from bench.launch.local import default_jobs
 from bench.launchers.local import Local
+from bench.records.standing import Standing
 from bench.records.store import Store
 from tests.launch.runs import spec
 from tests.scenes import as_plain
@@ -70,6 +71,19 @@ class TestExecutor:
             launch([spec(seed) for seed in range(5)], Job(results), LocalExecutor(2))
         assert Store(results).failures() == {}
         assert not list((results / "drafts").iterdir())
+
+    def test_where_runs_stand_is_told_as_workers_say_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        code = """
+say(ready=True)
+for line in sys.stdin:
+    say(**{**DONE, 'status': 'training', 'standing': {'step': 3, 'of': 8, 'loss': None, 'phase': 'evaluating'}})
+    say(**DONE)
+"""
+        stand_in(monkeypatch, tmp_path / "bin", code)
+        heard: list[Event] = []
+        launch([spec(0)], Job(tmp_path / "results"), LocalExecutor(1), heard.append)
+        assert [event.status for event in heard] == ["training", "done"]
+        assert [event.standing for event in heard] == [Standing(step=3, of=8, phase="evaluating"), None]
 
     def test_through_the_command_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -13,8 +13,10 @@ from bench.launch.failures import Failure, blamed
 from bench.launch.worker import answer_of
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.records.standing import Standing, StandingFile
 from bench.records.store import Store
 from bench.registry import Registry
+from tests.launch.runs import spec
 from tests.scenes import as_plain
 
 BROKEN = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [::1]:2959"
@@ -52,6 +54,18 @@ def test_one_that_crashes_is_told_from_one_that_lost_it(tmp_path: Path) -> None:
     found = sharing._failures([1, -11], logs(tmp_path, f"Traceback ...\n{BROKEN}\n", "the last words"))
     assert [failure.kind for failure in found] == ["node", "code"]
     assert blamed(found) == Failure("process 1 of 2 ended: killed by signal 11 (SIGSEGV)", "code", log="the last words")
+
+
+def test_where_the_run_stands_is_passed_on_when_it_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, heard, run = [0.0], list[int](), spec(0)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    relay = sharing._relay(run, Job(tmp_path), lambda standing: heard.append(standing.step))
+    file = StandingFile(tmp_path, run.id)
+    for step in range(0, 30, 2):
+        now[0] += 2
+        file.tell(Standing(step=step, of=100))
+        relay()
+    assert heard == [4, 10, 16, 22, 28], "one for each time that the first process has written its file"
 
 
 def test_one_that_raises_says_so_itself(tmp_path: Path) -> None:

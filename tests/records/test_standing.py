@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import standing
 from bench.records.standing import EVERY, Standing, StandingFile, read_standings
 
 HALF = Standing(step=50, of=100, loss=0.25, images_per_second=30.0, seconds_left=10.0, host="here")
@@ -15,7 +14,7 @@ HALF = Standing(step=50, of=100, loss=0.25, images_per_second=30.0, seconds_left
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(standing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     return now
 
 

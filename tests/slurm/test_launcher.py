@@ -130,6 +130,31 @@ def test_a_grid_is_split_into_arrays(cluster: Cluster, tmp_path: Path) -> None:
         assert record["environment"]["slurm"]["partition"] == "low"
 
 
+def test_a_run_in_training_says_where_it_stands(cluster: Cluster, tmp_path: Path) -> None:
+    grid = Grid(tmp_path, methods="mine(pause=0.3)", seeds=2, steps=500)
+    grid.submit("--max-running", "1")
+    state: dict[str, Any] = {}
+
+    def stands() -> bool:
+        state.update(grid.status())
+        return any(training.get("seconds_left") for training in state["training"])
+
+    wait_for(stands, "a run that has told what it will still take", 120)
+    assert (state["running"], state["queued"], state["missing"]) == (1, 1, 0)
+    (training,) = state["training"]
+    assert 0 < training["step"] < training["of"] == 500
+    assert training["seconds_left"] > 0.3 * 400
+    assert state["seconds_left"] > training["seconds_left"], "the one that waits takes its time, too"
+    command = [sys.executable, "-m", "bench", "logs", training["run"], "--results", str(tmp_path / "results")]
+    logs = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert logs.stdout.startswith("sees nothing\n")
+    assert "/500, " in logs.stderr
+    grid.bench("cancel")
+    wait_for(lambda: not grid.status()["running"], "the end of the job", 60)
+    assert grid.status()["training"] == []
+    assert not list(tmp_path.glob("results/progress/*.json"))
+
+
 def test_a_failing_run_does_not_stop_its_pack(cluster: Cluster, tmp_path: Path) -> None:
     grid = Grid(tmp_path, methods="mine(crash=1),mine(crash=2),ce,mine")
     assert "submitted 4 runs as 1 job" in grid.submit("--pack", "9")

@@ -11,7 +11,6 @@ from bench.plan.target import read_plan
 from bench.records.record import Point
 from bench.records.standing import Standing
 from bench.registry import Registry
-from bench.training import pacing
 from bench.training.fit import Terms
 from bench.training.pacing import Pacing
 from bench.training.trackers import Observer
@@ -24,7 +23,7 @@ class Run(Pacing):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, every: float = 1.0) -> None:
         self.now, self.standings, self.asked = 100.0, list[Standing](), 0
-        monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
         super().__init__(Observer(), self.standings.append, every)
 
     def make(self, first: int, last: int, seconds: float) -> None:
