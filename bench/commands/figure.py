@@ -22,7 +22,7 @@ from bench.records.record import Record
 from bench.rules import SOURCES
 
 if TYPE_CHECKING:
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
 
 ASKED_OF_A_RUN = ("selection", "split", "metric")
 """What may be asked of a run; all else chooses among several."""
@@ -79,14 +79,14 @@ def figure_command(options: argparse.Namespace) -> int:
     store = request.store
     if _is_run(request):
         kind = options.kind or USUAL_OF_RUN
-        subject, stem = _of_run(request, kind, options, store), ""
+        scene, stem = _of_run(request, kind, options, store), ""
     else:
         kind = options.kind or USUAL
-        subject, stem = _of_target(request, kind, options, store)
+        scene, stem = _of_target(request, kind, options, store)
     if options.output is None:
         store.check_writable()
     try:
-        paths, remark = write_figure(kind, subject, store.root / "figures", options.output, stem)
+        paths, remark = write_figure(kind, scene, store.root / "figures", options.output, stem)
     except OSError as error:
         raise InputError(f"--output {options.output}: {error.strerror}") from None
     if remark:
@@ -102,9 +102,9 @@ def _is_run(request: Request) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{4,12}", target)) and target not in names and not Path(target).exists()
 
 
-def _of_run(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> Subject:
+def _of_run(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> Scene:
     """A run as what is drawn."""
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
     from bench.tables.compare import fill_table
     from bench.tables.results import results_of
 
@@ -125,7 +125,7 @@ def _of_run(request: Request, kind: str, options: argparse.Namespace, store: ben
     plan = plan_run(spec, metric, rules)
     results = results_of(plan, store)
     table = fill_table(plan.tables[0], results)
-    return Subject(spec.id, table, results, options.width or "", options.split, train=record.repeat)
+    return Scene(spec.id, table, results, options.width or "", options.split, train=record.repeat)
 
 
 def _usual(dataset: str, request: Request) -> Metric:
@@ -137,9 +137,9 @@ def _usual(dataset: str, request: Request) -> Metric:
     return usual
 
 
-def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Subject, str]:
+def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Scene, str]:
     """A table as what is drawn, and what its files are called where that is not usual."""
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
     from bench.tables.compare import fill_table
     from bench.tables.results import results_of
 
@@ -162,9 +162,7 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
             f"'{request.command('run')}' trains them"
         )
     name = request.plan.variant.replace("/", "-")
-    subject = Subject(
-        request.target, table, results, options.width or "", options.split, published, request.command("run")
-    )
+    scene = Scene(request.target, table, results, options.width or "", options.split, published, request.command("run"))
     source = f"-{options.source or 'ours'}" if planned.is_published and kind == "cd" else ""
     stem = f"{name}{source}" if kind == USUAL else f"{name}{source}-{kind}"
-    return subject, stem
+    return scene, stem

@@ -261,11 +261,11 @@ def _power(options: argparse.Namespace, filled: Sequence[Table]) -> int:
 def _figure(options: argparse.Namespace, table: Table) -> int:
     """Draw a figure of a table; a file of its own for each diagram where there are several."""
     from bench.figures.figure import save_sketch, sketches_of
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
 
     if options.figure == "cd" and not any("dataset" in cell.axes for _, cell in table.plan.places()):
         raise InputError("--figure cd: ranks are over datasets, and no column is one; --columns dataset=NAME")
-    sketches = sketches_of(options.figure, Subject(str(options.file), table))
+    sketches = sketches_of(options.figure, Scene(str(options.file), table))
     for sketch in sketches:
         label = re.sub(r"[^\w.]+", "-", "-".join(sketch.part)).strip("-")
         path = options.output.with_stem(f"{options.output.stem}-{label}") if len(sketches) > 1 else options.output

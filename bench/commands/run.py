@@ -190,10 +190,10 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
 def _figure(table: Table, folder: Path, name: str) -> list[Path]:
     """Draw a table's usual figure. What cannot be drawn is said: the runs are there all the same."""
     from bench.figures.figure import USUAL, write_figure
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
 
     try:
-        paths, remark = write_figure(USUAL, Subject(name, table), folder)
+        paths, remark = write_figure(USUAL, Scene(name, table), folder)
     except InputError as error:
         say(f"no figure: {error}")
         return []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.figures.subject import Sketch, Subject
+    from bench.figures.scene import Scene, Sketch
     from bench.tables.compare import Table
 
 _FOLDER = Path(__file__).parent / "kinds"
@@ -39,26 +39,26 @@ def is_of_run(kind: str) -> bool:
     return bool(getattr(_module(kind), "OF_RUN", False))
 
 
-def sketches_of(kind: str, subject: Subject) -> list[Sketch]:
-    """What a kind draws of a subject. Raises ``InputError``: there is nothing to draw, or too much."""
+def sketches_of(kind: str, scene: Scene) -> list[Sketch]:
+    """What a kind draws of a scene. Raises ``InputError``: there is nothing to draw, or too much."""
     try:
-        sketches: list[Sketch] = _module(kind).sketches(subject)
+        sketches: list[Sketch] = _module(kind).sketches(scene)
     except ValueError as error:
-        raise InputError(f"{subject.name}: {error}") from None
+        raise InputError(f"{scene.name}: {error}") from None
     return sketches
 
 
 def write_figure(
-    kind: str, subject: Subject, folder: Path, output: Path | None = None, stem: str = ""
+    kind: str, scene: Scene, folder: Path, output: Path | None = None, stem: str = ""
 ) -> tuple[list[Path], str]:
     """Draw a figure and write it.
 
     Args:
         kind: one of ``KINDS``.
-        subject: what it is of.
+        scene: what it is of.
         folder: where PNG and PDF are written; it is made.
         output: one file instead, .png, .pdf or .svg; there must then be one figure, not one for each rate.
-        stem: what the files are called; by default after the subject and the kind.
+        stem: what the files are called; by default after the scene and the kind.
 
     Returns:
         The files, and what people are to be told beside them.
@@ -68,17 +68,17 @@ def write_figure(
             written.
         OSError: a file cannot be written.
     """
-    sketches = sketches_of(kind, subject)
+    sketches = sketches_of(kind, scene)
     if output is not None and len(sketches) > 1:
         places = "; ".join(" / ".join(sketch.part) for sketch in sketches)
         raise InputError(f"--output {output}: there is a diagram for each of {places}; choose one with --rates")
     if output is None:
         folder.mkdir(parents=True, exist_ok=True)
-    stem = stem or (subject.name if kind == USUAL else f"{subject.name}-{kind}")
+    stem = stem or (scene.name if kind == USUAL else f"{scene.name}-{kind}")
     paths, remarks = list[Path](), dict[str, None]()
     for sketch in sketches:
         files = [output] if output else [folder / f"{_named(stem, sketch.part)}{ending}" for ending in ENDINGS]
-        if remark := save_sketch(sketch, files, subject.name):
+        if remark := save_sketch(sketch, files, scene.name):
             remarks[remark] = None
         paths += files
     return paths, "; ".join(remarks)
@@ -86,9 +86,9 @@ def write_figure(
 
 def draw_table(kind: str, table: Table, paths: Iterable[Path], width: str = "") -> str:
     """Draw a table into some files, .png, .pdf or .svg; gives what people are to be told. Raises ``InputError``."""
-    from bench.figures.subject import Subject
+    from bench.figures.scene import Scene
 
-    (sketch,) = sketches_of(kind, Subject(table.plan.name, table, width=width))
+    (sketch,) = sketches_of(kind, Scene(table.plan.name, table, width=width))
     return save_sketch(sketch, [*paths], table.plan.name)
 
 

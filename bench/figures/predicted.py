@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.figures.subject import Subject
+from bench.figures.scene import Scene
 from bench.metrics import NotKept, Predictions
 from bench.tables.compare import Entry
 
 Floats = npt.NDArray[np.float64]
 
 
-def split_of(subject: Subject) -> str:
+def split_of(scene: Scene) -> str:
     """Whose images are meant: those of the split that was asked for, or else of the table's."""
-    return subject.split or subject.table.plan.rules.split
+    return scene.split or scene.table.plan.rules.split
 
 
-def predicted(entry: Entry, subject: Subject) -> list[Predictions]:
+def predicted(entry: Entry, scene: Scene) -> list[Predictions]:
     """The predictions of each seed of a cell.
 
     Raises ``ValueError``: the predictions of a run are lacking or damaged, or no point of it is selected.
     """
-    results, rule = subject.records, subject.table.plan.rules.selection
+    results, rule = scene.records, scene.table.plan.rules.selection
     each = []
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
         at = results.scores.point(run, rule, results.picking(entry.planned.metric))
         try:
-            each.append(results.scores.predictions(run, split_of(subject))[at])
+            each.append(results.scores.predictions(run, split_of(scene))[at])
         except NotKept as lacking:
             raise ValueError(f"run {spec.id}: {lacking}") from None
     return each
@@ -60,12 +60,12 @@ def accuracy_of(predictions: Predictions, classes: int) -> Floats:
 
 def classes_of(each: list[Predictions]) -> int:
     """How many classes some predictions are about: as many as the highest label needs."""
-    return 1 + max(int(max(one.labels.max(initial=0), one.predicted.max(initial=0))) for one in each)
+    return 1 + max(int(max(seed.labels.max(initial=0), seed.predicted.max(initial=0))) for seed in each)
 
 
-def class_labels(entry: Entry, subject: Subject, classes: int, most: int = 26) -> list[str]:
+def class_labels(entry: Entry, scene: Scene, classes: int, most: int = 26) -> list[str]:
     """The names of the classes where a run kept them, with the middle of long ones left out; else their numbers."""
-    results = subject.records
+    results = scene.records
     kept = (results.scores.class_names(results.finished[spec.id]) for spec in entry.cell.runs)
     names = next(filter(None, kept), ())
     if len(names) < classes:

@@ -94,7 +94,7 @@ class _Planner:
         self.read = cache(self.read_settings)
         self.typed_metric = overrides.typed_metric(cards.registry.metrics)
         self.metric: Metric | None = None
-        self.unlabelled: set[int] = set()
+        self.unlabelled: dict[tuple[int, int], str] = {}
 
     def plan(self) -> TablePlan:
         table, rules, baselines = self.table, self.rules(), list[str]()
@@ -110,8 +110,10 @@ class _Planner:
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
-        if len(self.unlabelled) == len(table.rows):
-            self.problems.add(f"{table.place}: no row has a method; give labels or axes")
+        own_runs = {(row, at) for row, line in enumerate(cells) for at, cell in enumerate(line) if not cell.averages}
+        printed = {(row, at) for row, at in own_runs if table.cells[row][at].value}
+        if self.unlabelled and self.unlabelled.keys() == printed:
+            self.problems.add(next(iter(self.unlabelled.values())))  # what no cell has was forgotten
         self.problems.stop()
         note = " ".join(str(self.declared.get("note") or "").split())
         heading = table.metric_as_printed or (self.metric.heading if self.metric else "")
@@ -243,10 +245,6 @@ class _Planner:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
-        if "method" not in axes and (labels := self.unassigned(row)):
-            self.unlabelled.add(row)
-            why = f"no label says what method '{' / '.join(labels)}' is: it is shown as published"
-            return dataclasses.replace(cell, reason=why)
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
             averages = tuple((row, column) for column in self.table.alike(at))
@@ -255,7 +253,12 @@ class _Planner:
             )
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
-            self.problems.add(f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes")
+            problem = f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes"
+            if labels := self.unassigned(row, at):
+                self.unlabelled[row, at] = problem
+                why = f"no label says what '{' / '.join(labels)}' is: it is shown as published"
+                return dataclasses.replace(cell, reason=why)
+            self.problems.add(problem)
             return cell
         with noted(self.problems):
             return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
@@ -344,10 +347,11 @@ class _Planner:
         """What a label of a column is assigned; a row of that name may mean something else."""
         return self.columns.get(label) or self.labels.get(label) or {}
 
-    def unassigned(self, row: int) -> list[str]:
-        """The labels of a row that are assigned nothing, alone or together with others."""
-        assigned_labels = {label for key in self.labels for label in key.split(TOGETHER)}
-        return [label for label in self.table.rows[row] if label and label not in assigned_labels]
+    def unassigned(self, row: int, at: int) -> list[str]:
+        """The labels of a cell that are assigned nothing, alone or together with others."""
+        assigned_labels = {label for key in (*self.labels, *self.columns) for label in key.split(TOGETHER)}
+        labels = (*self.table.rows[row], *self.table.columns[at])
+        return [label for label in labels if label and label not in assigned_labels]
 
     def name(self, row: int) -> str:
         within = self.table.group_of(row)

@@ -16,7 +16,7 @@ import pytest
 from bench.cli import main
 from bench.figures.kinds import cd
 from bench.figures.kinds.cd import diagram
-from bench.figures.subject import Sketch
+from bench.figures.scene import Sketch
 from bench.metrics import METRICS, Cost
 from bench.metrics.cost import seconds_to
 from bench.plan.overrides import find_at

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from bench.figures.figure import sketches_of
 from bench.figures.saving import styled
-from bench.figures.subject import Subject
+from bench.figures.scene import Scene
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.records.store import Store
@@ -40,7 +40,7 @@ CLASSES, IMAGES = 4, 40
 LEVEL = {"ce": 60.0, "bss": 65.0, "gta": 70.0}
 
 
-def drawing(kind: str, subject: Subject) -> Figure:
+def drawing(kind: str, subject: Scene) -> Figure:
     """The only figure of a kind, laid out as it is saved."""
     (sketch,) = sketches_of(kind, subject)
     with styled(sketch.labels):
@@ -51,7 +51,7 @@ def drawing(kind: str, subject: Subject) -> Figure:
 
 def drawn(kind: str, table: Table, width: str = "") -> Figure:
     """A figure of numbers alone."""
-    return drawing(kind, Subject("demo", table, width=width))
+    return drawing(kind, Scene("demo", table, width=width))
 
 
 def inches(text: Text, figure: Figure) -> Bbox:
@@ -152,7 +152,7 @@ def scene(
     width: str = "",
     split: str = "",
     **overrides: str,
-) -> Subject:
+) -> Scene:
     """An experiment whose runs have finished."""
     (folder / "mine.yaml").write_text(text, encoding="utf-8")
     store = Store(folder / "results")
@@ -161,4 +161,4 @@ def scene(
         if made is not None and not store.holds(spec):
             made(spec, store)
     results = results_of(plan, store)
-    return Subject("mine", fill_table(plan.tables[0], results), results, width, split, train="bench run mine")
+    return Scene("mine", fill_table(plan.tables[0], results), results, width, split, train="bench run mine")

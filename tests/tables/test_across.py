@@ -18,7 +18,7 @@ from scipy.stats import wilcoxon as scipy_wilcoxon
 
 from bench.errors import InputError
 from bench.figures.figure import write_figure
-from bench.figures.subject import Subject
+from bench.figures.scene import Scene
 from bench.metrics import METRICS
 from bench.plan.table import PlannedCell
 from bench.sheets.view import render
@@ -226,7 +226,7 @@ def test_order_of_methods_and_datasets_changes_no_p(rows: list[tuple[float, ...]
 
 def drawn(table: Table, folder: Path, output: Path | None = None) -> list[str]:
     """The names of the files that diagrams of a table are written to."""
-    paths, _ = write_figure("cd", Subject("demo", table), folder, output)
+    paths, _ = write_figure("cd", Scene("demo", table), folder, output)
     return [path.name for path in paths]
 
 

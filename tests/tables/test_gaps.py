@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.figures.figure import draw_table, write_figure
 from bench.figures.kinds.gaps import MOST_LINES, MOST_WIDTH, page_of, sketches
 from bench.figures.saving import styled
-from bench.figures.subject import Subject
+from bench.figures.scene import Scene
 from bench.metrics import METRICS, TOP1, Metric
 from bench.tables.compare import Entry, Table
 from tests.tables.laid import Layout, Measured, laid
@@ -66,7 +66,7 @@ def draw() -> Callable[[Table], Figure]:
 
     def drawn(table: Table) -> Figure:
         with styled():
-            return sketches(Subject("demo", table))[0].draw()
+            return sketches(Scene("demo", table))[0].draw()
 
     return drawn
 
@@ -240,7 +240,7 @@ def test_many_stay_apart_in_panels(methods: int, datasets: int, rates: int, draw
 
 
 def write_gaps(table: Table, name: str, folder: Path, output: Path | None = None) -> list[Path]:
-    return write_figure("gaps", Subject(name, table), folder, output)[0]
+    return write_figure("gaps", Scene(name, table), folder, output)[0]
 
 
 def test_files_are_written_or_one_that_is_named(tmp_path: Path) -> None:

@@ -431,21 +431,21 @@ def test_an_order_that_contradicts_the_metric_is_refused(tmp_path: Path) -> None
 def test_a_row_that_no_label_explains_is_shown_as_published_and_stops_nothing(tmp_path: Path) -> None:
     plan = planned(tmp_path, ("    BSS: {method: bss}\n", ""))
     sheet = ours(plan, {})
-    assert "no label says what method 'BSS' is: it is shown as published" in " ".join(said(sheet))
+    assert "no label says what 'BSS' is: it is shown as published" in " ".join(said(sheet))
     assert {cell.reason for line in plan.cells for cell in line if cell.name == "BSS" and cell.printed} == {
-        "no label says what method 'BSS' is: it is shown as published"
+        "no label says what 'BSS' is: it is shown as published"
     }
     assert any(cell.candidates for line in plan.cells for cell in line if cell.name == "GTA")
     published = sheet_of(filled(plan, {}), Look("published"))
     assert [cell.value for cell in published.cells[1]] == ["90.5", "95.30", "92.9"]
 
 
-def test_a_table_of_which_no_row_has_a_method_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_which_no_cell_has_a_method_is_refused(tmp_path: Path) -> None:
     rows = (
         "    Fine-tune: {method: ce}\n",
         "    BSS: {method: bss}\n",
         "    GTA: {method: {gta: {weight: [0.1, 1]}}}\n",
     )
     changes = [(row, "") for row in rows] + [("    Quoted: {not_run: quoted from another paper}\n", "")]
-    with pytest.raises(InputError, match="no row has a method; give labels or axes"):
+    with pytest.raises(InputError, match="the cell Digits / Fine-tune / 15% has no method; give labels or axes"):
         planned(tmp_path, *changes, ("  baseline: Fine-tune\n", ""))

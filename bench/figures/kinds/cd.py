@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from bench.figures.fonts import width_of, wrapped
+from bench.figures.scene import Scene, Sketch
 from bench.figures.style import NORMAL, SMALL, WIDTHS
-from bench.figures.subject import Sketch, Subject
 from bench.notation import one_line
 from bench.papers.published import Key
 from bench.stats.across import cliques, critical_difference, mean_ranks
@@ -28,14 +28,14 @@ USUAL_WIDTH, LABELS = 5.5, 0.31
 """Inches of a figure unless others are asked for, and the share of them that labels may take on either side."""
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One diagram for each backbone and rate, of the methods that have finished on all datasets."""
-    table = subject.table
-    groups = by_dataset(table.plan, [[_values(entry, subject.published) for entry in line] for line in table.entries])
-    return diagrams(groups, subject, lower=_is_lower(table, subject.published))
+    table = scene.table
+    groups = by_dataset(table.plan, [[_values(entry, scene.published) for entry in line] for line in table.entries])
+    return diagrams(groups, scene, lower=_is_lower(table, scene.published))
 
 
-def diagrams(groups: Mapping[Key, Group], subject: Subject, lower: bool = False) -> list[Sketch]:
+def diagrams(groups: Mapping[Key, Group], scene: Scene, lower: bool = False) -> list[Sketch]:
     """A diagram for each group: the values by method and dataset, by the labels that it has in common.
 
     Raises:
@@ -44,7 +44,7 @@ def diagrams(groups: Mapping[Key, Group], subject: Subject, lower: bool = False)
     completed = {where: complete(group) for where, group in groups.items()}
     if not completed:
         raise ValueError("nothing to draw: there are no numbers of methods on datasets")
-    alpha = subject.table.plan.rules.alpha
+    alpha = scene.table.plan.rules.alpha
     for where, (methods, common, _) in completed.items():
         place = f"{' / '.join(where)}: " if where else ""
         if len(methods) < 2:
@@ -56,7 +56,7 @@ def diagrams(groups: Mapping[Key, Group], subject: Subject, lower: bool = False)
             )
     several = len(completed) > 1
     return [
-        diagram(-means if lower else means, methods, alpha, subject.width, where if several else ())
+        diagram(-means if lower else means, methods, alpha, scene.width, where if several else ())
         for where, (methods, _, means) in completed.items()
     ]
 

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.figures.page import page_of
 from bench.figures.predicted import Floats, accuracy_of, class_labels, classes_of, predicted, split_of
+from bench.figures.scene import Scene, Sketch, common_line, methods_of, panels_of, seeds_line
 from bench.figures.style import look
-from bench.figures.subject import Sketch, Subject, common_line, methods_of, panels_of, seeds_line
 from bench.notation import one_line
 from bench.papers.published import Key
 from bench.tables.compare import Entry
@@ -53,16 +53,16 @@ class ClassPanel:
     by: str
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each setting, a line for each class."""
-    entries = subject.drawn
-    panels = {labels: _panel_of(inside, subject) for labels, inside in panels_of(entries).items()}
+    entries = scene.drawn
+    panels = {labels: _panel_of(inside, scene) for labels, inside in panels_of(entries).items()}
     labels = [label for panel in panels.values() for label in panel.labels]
-    return [Sketch(lambda: _drawing(subject, entries, panels), [*subject.labels, *labels])]
+    return [Sketch(lambda: _drawing(scene, entries, panels), [*scene.labels, *labels])]
 
 
-def _panel_of(entries: Sequence[Entry], subject: Subject) -> ClassPanel:
-    each = {entry.planned.name: predicted(entry, subject) for entry in entries}
+def _panel_of(entries: Sequence[Entry], scene: Scene) -> ClassPanel:
+    each = {entry.planned.name: predicted(entry, scene) for entry in entries}
     classes = max(map(classes_of, each.values()))
     accuracies = {name: np.stack([accuracy_of(seed, classes) for seed in seeds]) for name, seeds in each.items()}
     means = {name: stacked.mean(axis=0) for name, stacked in accuracies.items()}
@@ -70,8 +70,8 @@ def _panel_of(entries: Sequence[Entry], subject: Subject) -> ClassPanel:
         name: stacked.std(axis=0, ddof=1) if len(stacked) > 1 else np.full(classes, np.nan)
         for name, stacked in accuracies.items()
     }
-    order, cut, by = _ordered(means, subject.table.plan.baseline)
-    return ClassPanel(class_labels(entries[0], subject, classes), means, deviations, order, cut, by)
+    order, cut, by = _ordered(means, scene.table.plan.baseline)
+    return ClassPanel(class_labels(entries[0], scene, classes), means, deviations, order, cut, by)
 
 
 def _ordered(means: Mapping[str, Floats], baseline: str) -> tuple[list[int], int, str]:
@@ -93,17 +93,17 @@ def _ordered(means: Mapping[str, Floats], baseline: str) -> tuple[list[int], int
     return [*order[:half].tolist(), *order[-half:].tolist()], half, by
 
 
-def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[Key, ClassPanel]) -> Figure:
+def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, ClassPanel]) -> Figure:
     methods = methods_of(entries)
     lines = max(len(panel.order) + bool(panel.cut) for panel in panels.values())
     line = min(max(LINE, 0.06 + 0.03 * len(methods)), max(LINE, MOST_HEIGHT / lines))
-    page = page_of(subject.width, len(panels), max(0.6, line * lines + 0.1), most_across=3)
-    split = {"val": "validation accuracy (%)", "test": "accuracy (%)"}[split_of(subject)]
+    page = page_of(scene.width, len(panels), max(0.6, line * lines + 0.1), most_across=3)
+    split = {"val": "validation accuracy (%)", "test": "accuracy (%)"}[split_of(scene)]
     handles: dict[str, Any] = {}
     titles = [" / ".join(labels) for labels in panels]
     for axes, panel in zip(page.add(titles, split, ""), panels.values(), strict=True):
         handles |= _panel(axes, panel, methods, lines)
-    page.title(subject.table.plan.title, common_line(subject.table))
+    page.title(scene.table.plan.title, common_line(scene.table))
     page.legend({method: handles[method] for method in methods if method in handles}, _note(panels, entries))
     return page.fitted()
 

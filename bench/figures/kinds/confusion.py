@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.figures.page import Page, page_of
 from bench.figures.predicted import Floats, class_labels, classes_of, predicted, shares_of, split_of
+from bench.figures.scene import Scene, Sketch, common_line, methods_of, panels_of, seeds_line
 from bench.figures.style import COLOURS, SHADES, SMALL
-from bench.figures.subject import Sketch, Subject, common_line, methods_of, panels_of, seeds_line
 from bench.notation import one_line
 from bench.papers.published import Key
 from bench.tables.compare import Entry
@@ -51,34 +51,34 @@ class Confusion:
         return mean
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each setting of one method."""
-    entries = subject.drawn
+    entries = scene.drawn
     methods = methods_of(entries)
     if len(methods) > 1:
         names = f"{', '.join(methods[:6])}{', ...' * (len(methods) > 6)}"
         raise ValueError(f"a confusion matrix is of one method: --methods NAME chooses it ({names})")
-    panels = {labels: _confusion(inside[0], subject) for labels, inside in panels_of(entries).items()}
+    panels = {labels: _confusion(inside[0], scene) for labels, inside in panels_of(entries).items()}
     labels = [label for panel in panels.values() for label in panel.labels]
-    return [Sketch(lambda: _drawing(subject, entries, panels), [*subject.labels, *labels])]
+    return [Sketch(lambda: _drawing(scene, entries, panels), [*scene.labels, *labels])]
 
 
-def _confusion(entry: Entry, subject: Subject) -> Confusion:
-    each = predicted(entry, subject)
+def _confusion(entry: Entry, scene: Scene) -> Confusion:
+    each = predicted(entry, scene)
     classes = classes_of(each)
-    labels = class_labels(entry, subject, classes, most=18)
+    labels = class_labels(entry, scene, classes, most=18)
     classes = max(classes, len(labels))
     return Confusion(labels, np.stack([shares_of(seed, classes) for seed in each]))
 
 
-def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[Key, Confusion]) -> Figure:
+def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Confusion]) -> Figure:
     names = [len(panel.labels) for panel in panels.values()]
-    page = page_of(subject.width, len(panels), 1.0, most_across=2)
+    page = page_of(scene.width, len(panels), 1.0, most_across=2)
     longest = max(len(label) for panel in panels.values() for label in panel.labels)
     side = page.width / page.across - 0.55 - 0.07 * min(longest, 18) - 0.5 / page.across
     is_matrix = max(names) <= min(MOST_CLASSES, int(side / LETTER))
     page.panel_height = side if is_matrix else 0.15 * PAIRS + 0.1
-    split = {"val": "validation", "test": "test"}[split_of(subject)]
+    split = {"val": "validation", "test": "test"}[split_of(scene)]
     titles = [" / ".join(labels) for labels in panels]
     if is_matrix:
         every = page.add(titles, "predicted class", "true class")
@@ -91,7 +91,7 @@ def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[Key, Co
             _pairs(axes, panel)
         many = f"of {max(names)} classes, whose matrix cannot be read at this width, the {PAIRS} pairs confused most"
         note = f"true → predicted: {many}"
-    page.title(f"{entries[0].planned.name}: {subject.table.plan.title}", common_line(subject.table))
+    page.title(f"{entries[0].planned.name}: {scene.table.plan.title}", common_line(scene.table))
     page.legend({}, f"{note}; mean over {seeds_line(entry.n for entry in entries)}")
     return page.fitted()
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.figures.page import page_of
+from bench.figures.scene import Scene, Sketch, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.figures.style import look
-from bench.figures.subject import Sketch, Subject, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.notation import listed
 from bench.tables.compare import Entry
 
@@ -49,31 +49,31 @@ class Curve:
         return [mean_std(values) for values in zip(*self.seeds, strict=True)]
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each setting and split; of a single method both splits share a panel."""
-    entries = subject.drawn
+    entries = scene.drawn
     for entry in entries:
         if not entry.planned.metric.of_curve:
             raise ValueError(f"{entry.planned.metric.title} is of the whole run and has no curve")
-    splits = [subject.split] if subject.split else list(SPLITS)
+    splits = [scene.split] if scene.split else list(SPLITS)
     apart = len(methods_of(entries)) > 1
     panels: dict[str, list[Curve]] = {}
     for labels, inside in panels_of(entries).items():
         for split in splits:
             title = " / ".join((*labels, SPLITS[split]) if apart and len(splits) > 1 else labels)
-            if curves := [curve for entry in inside for curve in _curves(entry, split, subject)]:
+            if curves := [curve for entry in inside for curve in _curves(entry, split, scene)]:
                 panels.setdefault(title, []).extend(curves)
     curves = [curve for inside in panels.values() for curve in inside]
     if not curves:
-        raise ValueError(f"nothing to draw: {_why_not(entries, splits, subject)}")
+        raise ValueError(f"nothing to draw: {_why_not(entries, splits, scene)}")
     if max(len(curve.steps) for curve in curves) < 2:
         raise ValueError("a curve takes two points, and these runs were scored once ('evaluations' in the protocol)")
-    return [Sketch(lambda: _drawing(subject, entries, panels), subject.labels)]
+    return [Sketch(lambda: _drawing(scene, entries, panels), scene.labels)]
 
 
-def _curves(entry: Entry, split: str, subject: Subject) -> Iterator[Curve]:
+def _curves(entry: Entry, split: str, scene: Scene) -> Iterator[Curve]:
     """The curve of a cell, one for each row of steps among its seeds; none where no seed has a value."""
-    metric, results, rule = entry.planned.metric, subject.records, subject.table.plan.rules.selection
+    metric, results, rule = entry.planned.metric, scene.records, scene.table.plan.rules.selection
     by_steps: dict[tuple[int, ...], list[tuple[tuple[float, ...], int]]] = {}
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
@@ -85,20 +85,20 @@ def _curves(entry: Entry, split: str, subject: Subject) -> Iterator[Curve]:
         yield Curve(entry.planned.name, split, steps, tuple(each for each, _ in seeds), tuple(at for _, at in seeds))
 
 
-def _why_not(entries: Sequence[Entry], splits: Sequence[str], subject: Subject) -> str:
+def _why_not(entries: Sequence[Entry], splits: Sequence[str], scene: Scene) -> str:
     """Why no run has a value on some splits."""
-    scores = subject.records.scores
+    scores = scene.records.scores
     for split in splits:
         for entry in entries:
             for spec in entry.cell.runs:
-                if reason := scores.why_not(subject.records.finished[spec.id], entry.planned.metric, split):
+                if reason := scores.why_not(scene.records.finished[spec.id], entry.planned.metric, split):
                     return reason
-    return "the runs have no validation split" if "val" in splits else f"no run has a value{subject.remedy}"
+    return "the runs have no validation split" if "val" in splits else f"no run has a value{scene.remedy}"
 
 
-def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[str, Sequence[Curve]]) -> Figure:
-    methods, rule = methods_of(entries), subject.table.plan.rules.selection
-    page = page_of(subject.width, len(panels))
+def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[str, Sequence[Curve]]) -> Figure:
+    methods, rule = methods_of(entries), scene.table.plan.rules.selection
+    page = page_of(scene.width, len(panels))
     metrics = tuple(dict.fromkeys(entry.planned.metric.heading for entry in entries))
     handles: dict[str, Any] = {}
     for axes, curves in zip(page.add(list(panels), "step", listed(metrics)), panels.values(), strict=True):
@@ -110,16 +110,16 @@ def _drawing(subject: Subject, entries: Sequence[Entry], panels: Mapping[str, Se
                 _circle(axes, curve, style["color"])
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
         axes.grid(axis="y", color="0.9", linewidth=0.6)
-    alone = f"{methods[0]}: {subject.table.plan.title}" if len(methods) == 1 else subject.table.plan.title
-    page.title(alone, common_line(subject.table))
+    alone = f"{methods[0]}: {scene.table.plan.title}" if len(methods) == 1 else scene.table.plan.title
+    page.title(alone, common_line(scene.table))
     page.legend(
-        {name: handles[name] for name in (*methods, *SPLITS.values()) if name in handles}, _note(subject, entries)
+        {name: handles[name] for name in (*methods, *SPLITS.values()) if name in handles}, _note(scene, entries)
     )
     return page.fitted()
 
 
-def _note(subject: Subject, entries: Sequence[Entry]) -> str:
-    rule = subject.table.plan.rules.selection
+def _note(scene: Scene, entries: Sequence[Entry]) -> str:
+    rule = scene.table.plan.rules.selection
     few = len(methods_of(entries)) <= FEW
     picked = f"circled: what the rule '{rule}' selects{' (an oracle)' * (rule == 'best-test')}"
     if not few and rule == "last":

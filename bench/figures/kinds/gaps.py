@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.figures.fonts import width_of, wrapped
 from bench.figures.saving import styled
+from bench.figures.scene import Scene, Sketch
 from bench.figures.style import COLOURS, NORMAL, SMALL, WIDTHS
-from bench.figures.subject import Sketch, Subject
 from bench.metrics import Metric
 from bench.notation import listed, one_line
 from bench.papers.published import Key, telling_labels
@@ -113,7 +113,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Page:
+class GapsPage:
     """What a figure holds, and its panels on shelves from top to bottom."""
 
     gaps: tuple[Gap, ...]
@@ -127,39 +127,39 @@ class Page:
     def height(self) -> float:
         return sum(max(strip.height for strip in shelf) for shelf in self.shelves)
 
-    def stretched(self, width: float) -> Page:
+    def stretched(self, width: float) -> GapsPage:
         """The same with panels as wide as it takes to fill so many inches."""
         panels = max(sum(len(strip.panels) for strip in shelf) for shelf in self.shelves)
         more = (width - self.width) / panels
         shelves = [
             tuple(replace(strip, panel_width=strip.panel_width + more) for strip in shelf) for shelf in self.shelves
         ]
-        return Page(self.gaps, tuple(shelves))
+        return GapsPage(self.gaps, tuple(shelves))
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel a column, with the difference of every method to its baseline, and which way is better.
 
     An interval is of its difference alone, at 1 - alpha; what is filled is significant in its family. Where an interval
     is far longer than most, an arrow says that it goes on.
     """
-    table = subject.table
+    table = scene.table
     if not table.plan.baseline:
         raise ValueError("a figure of gaps is of differences to a baseline, and the table names none")
     if not table.finished:
-        subject.drawn  # noqa: B018 - it says why there is nothing
-    page = page_of(table, subject.width)
-    return [Sketch(lambda: _drawing(table, page, subject.width), subject.labels)]
+        scene.drawn  # noqa: B018 - it says why there is nothing
+    page = page_of(table, scene.width)
+    return [Sketch(lambda: _drawing(table, page, scene.width), scene.labels)]
 
 
-def page_of(table: Table, width: str = "") -> Page:
+def page_of(table: Table, width: str = "") -> GapsPage:
     """What is drawn of a table, and where. Raises ``ValueError`` where there is nothing, or too much for a page."""
     drawn = tuple(_gaps(table))
     if not drawn:
         raise ValueError("there is nothing to draw: no method has finished where its baseline has")
     most = WIDTHS.get(width, MOST_WIDTH)
     with styled([label for row in table.plan.rows for label in row]):
-        page = Page(drawn, tuple(_shelves(_strips(table.plan, drawn, most), most)))
+        page = GapsPage(drawn, tuple(_shelves(_strips(table.plan, drawn, most), most)))
     if page.height > MOST_HEIGHT:
         raise ValueError(
             f"{len(drawn)} differences make a figure {page.height:.0f} inches high, and {MOST_HEIGHT:.0f} are the "
@@ -259,7 +259,7 @@ def _shelves(strips: Sequence[Strip], most: float) -> list[tuple[Strip, ...]]:
     return shelves
 
 
-def _drawing(table: Table, page: Page, exactly: str = "") -> Figure:
+def _drawing(table: Table, page: GapsPage, exactly: str = "") -> Figure:
     """The figure, of the width that is asked for; else as wide as its panels and a title need."""
     limits = {metric: _limits(gaps) for metric, gaps in _by(page.gaps, lambda gap: gap.panel[1]).items()}
     panels = _by(page.gaps, lambda gap: gap.panel)

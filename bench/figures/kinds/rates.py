@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.figures.page import page_of
+from bench.figures.scene import Scene, Sketch, common_line, deviation_line, methods_of, panels_of
 from bench.figures.style import BARS, look
-from bench.figures.subject import Sketch, Subject, common_line, deviation_line, methods_of, panels_of
 from bench.notation import listed
 from bench.papers.published import Key
 from bench.tables.compare import Entry
@@ -21,27 +21,27 @@ RATE = "rate"
 LOG_FROM = 20  # a ratio of the largest to the smallest rate from which a linear axis crowds the small ones
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for the labels beside method and rate, its methods shifted a little so that none is hidden.
 
     The cells need the axis "rate", with a number in every label, such as "15 %".
     """
-    entries = subject.drawn
-    if not subject.table.has_rates:
+    entries = scene.drawn
+    if not scene.table.has_rates:
         raise ValueError(f"a figure needs the axis '{RATE}'; there are {', '.join(entries[0].planned.axes)}")
     rates = {entry.planned.axes[RATE]: _number(entry.planned.axes[RATE]) for entry in entries}
-    return [Sketch(lambda: _drawing(subject, entries, rates), subject.labels)]
+    return [Sketch(lambda: _drawing(scene, entries, rates), scene.labels)]
 
 
-def _drawing(subject: Subject, entries: Sequence[Entry], rates: Mapping[str, float]) -> Figure:
+def _drawing(scene: Scene, entries: Sequence[Entry], rates: Mapping[str, float]) -> Figure:
     panels, methods = panels_of(entries, without=[RATE]), methods_of(entries)
-    page = page_of(subject.width, len(panels))
+    page = page_of(scene.width, len(panels))
     metrics = tuple(dict.fromkeys(entry.planned.metric.heading for entry in entries))
     every = page.add([" / ".join(labels) for labels in panels], _rate_name(rates), listed(metrics))
     handles: dict[str, object] = {}
     for axes, inside in zip(every, panels.values(), strict=True):
         handles |= _panel(axes, inside, methods, rates)
-    page.title(subject.table.plan.title, common_line(subject.table))
+    page.title(scene.table.plan.title, common_line(scene.table))
     page.legend({method: handles[method] for method in methods}, deviation_line([entry.n for entry in entries]))
     return page.fitted()
 

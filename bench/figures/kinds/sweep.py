@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.figures.page import page_of
+from bench.figures.scene import Scene, Sketch, common_line, deviation_line, mean_std
 from bench.figures.style import BARS, look
-from bench.figures.subject import Sketch, Subject, common_line, deviation_line, mean_std
 from bench.notation import listed, one_line
 from bench.plan.table import Candidate, PlannedCell
 from bench.spec import RunSpec, written
@@ -60,40 +60,40 @@ class Line:
     points: tuple[tuple[Any, float, float, int], ...]
 
 
-def sketches(subject: Subject) -> list[Sketch]:
+def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each method with candidates and each setting."""
-    sweeps = [*_swept_cells(subject), *_swept_rows(subject)]
+    sweeps = [*_swept_cells(scene), *_swept_rows(scene)]
     if not sweeps:
         raise ValueError(
             "nothing is swept: no method has a list of values; 'methods: {GTA: {gta: {weight: [0.1, 1, 10]}}}' in an "
             "experiment has"
         )
-    lines = {at: _lines(sweep, subject) for at, sweep in enumerate(sweeps)}
+    lines = {at: _lines(sweep, scene) for at, sweep in enumerate(sweeps)}
     if not any(lines.values()):
-        raise ValueError(f"nothing to draw: {_why_not(sweeps, subject)}")
-    if not subject.split and not any(line.split == "val" for each in lines.values() for line in each):
+        raise ValueError(f"nothing to draw: {_why_not(sweeps, scene)}")
+    if not scene.split and not any(line.split == "val" for each in lines.values() for line in each):
         raise ValueError(
             "there is no validation split to choose on ('validation' in the protocol holds some images out); "
             "--split test draws what the test split says, by which nothing may be chosen"
         )
     drawn = {at: each for at, each in lines.items() if each}
-    return [Sketch(lambda: _drawing(subject, sweeps, drawn), [*subject.labels, *(s.title for s in sweeps)])]
+    return [Sketch(lambda: _drawing(scene, sweeps, drawn), [*scene.labels, *(s.title for s in sweeps)])]
 
 
-def _swept_cells(subject: Subject) -> Iterator[Sweep]:
+def _swept_cells(scene: Scene) -> Iterator[Sweep]:
     """Cells with several candidates."""
-    table = subject.table
+    table = scene.table
     bases = {place: base for contest in table.plan.contests for place, base in contest.pairs}
     for place, entry in table.places():
         if len(entry.planned.candidates) > 1:
             base = table.at(bases[place]) if place in bases else None
             candidates = entry.planned.candidates
-            yield from _sweeps(subject, entry.planned.name, candidates, entry.cell.chosen, entry, base)
+            yield from _sweeps(scene, entry.planned.name, candidates, entry.cell.chosen, entry, base)
 
 
-def _swept_rows(subject: Subject) -> Iterator[Sweep]:
+def _swept_rows(scene: Scene) -> Iterator[Sweep]:
     """Rows of a contest that train one method with different values."""
-    table = subject.table
+    table = scene.table
     for contest in table.plan.contests:
         bases = {place: base for place, base in contest.pairs}
         alike: dict[str, list[Entry]] = {}
@@ -109,11 +109,11 @@ def _swept_rows(subject: Subject) -> Iterator[Sweep]:
                 candidates = [Candidate(entry.planned.name, entry.planned.candidates[0].runs) for entry in entries]
                 heads = {entry.planned.name.partition(" (")[0] for entry in entries}
                 head = heads.pop() if len(heads) == 1 else name
-                yield from _sweeps(subject, head, candidates, "", entries[0], base_of[name])
+                yield from _sweeps(scene, head, candidates, "", entries[0], base_of[name])
 
 
 def _sweeps(
-    subject: Subject,
+    scene: Scene,
     method: str,
     candidates: Sequence[Candidate],
     chosen: str,
@@ -126,7 +126,7 @@ def _sweeps(
     tried = {name: {repr(each.get(name)) for each in settings} for name in names}
     varied = sorted((name for name in names if len(tried[name]) > 1), key=lambda name: -len(tried[name]))
     if varied:
-        planned = [each.planned for line in subject.table.entries for each in line if each.planned.axes]
+        planned = [each.planned for line in scene.table.entries for each in line if each.planned.axes]
         title = " / ".join([method, *_setting(entry.planned, planned)])
         pairs = tuple(zip(candidates, settings, strict=True))
         yield Sweep(title, varied[0], tuple(varied[1:]), pairs, chosen, entry, baseline)
@@ -151,15 +151,15 @@ def _setting(cell: PlannedCell, planned: Sequence[PlannedCell]) -> Iterator[str]
             yield label
 
 
-def _lines(sweep: Sweep, subject: Subject) -> list[Line]:
+def _lines(sweep: Sweep, scene: Scene) -> list[Line]:
     """What the runs of a sweep scored, by split and by what else varies."""
-    results, rules = subject.records, subject.table.plan.rules
+    results, rules = scene.records, scene.table.plan.rules
     metric = sweep.entry.planned.metric
     lines: dict[tuple[str, str], list[tuple[Any, float, float, int]]] = {}
     for candidate, settings in sweep.candidates:
         finished = [spec for spec in candidate.runs if spec.id in results.finished]
         label = ", ".join(f"{name} {_written(settings.get(name))}" for name in sweep.others)
-        for split in [subject.split] if subject.split else SPLITS:
+        for split in [scene.split] if scene.split else SPLITS:
             scores = [results.score(spec, metric, rules.selection, split) for spec in finished]
             if numbers := [score for score in scores if not math.isnan(score)]:
                 point = (settings.get(sweep.name), *mean_std(numbers), len(numbers))
@@ -167,19 +167,19 @@ def _lines(sweep: Sweep, subject: Subject) -> list[Line]:
     return [Line(label, split, tuple(points)) for (label, split), points in lines.items()]
 
 
-def _why_not(sweeps: Sequence[Sweep], subject: Subject) -> str:
+def _why_not(sweeps: Sequence[Sweep], scene: Scene) -> str:
     """Why no run of some sweeps has a score."""
-    results, rules = subject.records, subject.table.plan.rules
+    results, rules = scene.records, scene.table.plan.rules
     for sweep in sweeps:
         runs = [spec for candidate, _ in sweep.candidates for spec in candidate.runs]
         if finished := [spec for spec in runs if spec.id in results.finished]:
-            split = subject.split or "test"
+            split = scene.split or "test"
             return results.why_not(finished, sweep.entry.planned.metric, rules, split, "to be scored on")
-    return f"no run of what is swept has finished{subject.remedy}"
+    return f"no run of what is swept has finished{scene.remedy}"
 
 
-def _drawing(subject: Subject, sweeps: Sequence[Sweep], lines: Mapping[int, Sequence[Line]]) -> Figure:
-    page = page_of(subject.width, len(lines))
+def _drawing(scene: Scene, sweeps: Sequence[Sweep], lines: Mapping[int, Sequence[Line]]) -> Figure:
+    page = page_of(scene.width, len(lines))
     metrics = tuple(dict.fromkeys(sweeps[at].entry.planned.metric.heading for at in lines))
     names = tuple(dict.fromkeys(sweeps[at].name for at in lines))
     titles = [sweeps[at].title for at in lines]
@@ -187,23 +187,23 @@ def _drawing(subject: Subject, sweeps: Sequence[Sweep], lines: Mapping[int, Sequ
     handles: dict[str, Any] = {}
     looks: dict[str, int] = {}
     for axes, (at, inside) in zip(every, lines.items(), strict=True):
-        handles |= _panel(axes, sweeps[at], inside, looks, subject)
+        handles |= _panel(axes, sweeps[at], inside, looks, scene)
         if len(names) > 1 or axes.get_xlabel():
             axes.set_xlabel(page.fold(_axis_name(sweeps[at]), page.room), labelpad=2)
-    head = subject.table.plan.title
-    page.title(f"{titles[0]}: {head}" if len(titles) == 1 else head, common_line(subject.table))
+    head = scene.table.plan.title
+    page.title(f"{titles[0]}: {head}" if len(titles) == 1 else head, common_line(scene.table))
     counts = [n for inside in lines.values() for line in inside for *_, n in line.points]
-    page.legend(handles, _note(subject, [sweeps[at] for at in lines], counts))
+    page.legend(handles, _note(scene, [sweeps[at] for at in lines], counts))
     return page.fitted()
 
 
-def _panel(axes: Axes, sweep: Sweep, lines: Sequence[Line], looks: dict[str, int], subject: Subject) -> dict[str, Any]:
+def _panel(axes: Axes, sweep: Sweep, lines: Sequence[Line], looks: dict[str, int], scene: Scene) -> dict[str, Any]:
     """Draw a sweep; gives what stands for each line in the legend."""
     values = list(dict.fromkeys(settings.get(sweep.name) for _, settings in sweep.candidates))
     places = places_of(values)
     handles: dict[str, Any] = {}
-    if sweep.baseline is not None and sweep.baseline.mean is not None and subject.split != "val":
-        name = f"{sweep.baseline.planned.name}, {subject.table.plan.rules.split}"
+    if sweep.baseline is not None and sweep.baseline.mean is not None and scene.split != "val":
+        name = f"{sweep.baseline.planned.name}, {scene.table.plan.rules.split}"
         handles[name] = axes.axhline(sweep.baseline.mean, color="0.45", linewidth=0.9, linestyle=(0, (1, 1)))
     span = max(places.values()) - min(places.values()) or 1.0
     for number, line in enumerate(lines):
@@ -227,8 +227,8 @@ def _panel(axes: Axes, sweep: Sweep, lines: Sequence[Line], looks: dict[str, int
     return handles
 
 
-def _note(subject: Subject, sweeps: Sequence[Sweep], counts: Sequence[int]) -> str:
-    rules = subject.table.plan.rules
+def _note(scene: Scene, sweeps: Sequence[Sweep], counts: Sequence[int]) -> str:
+    rules = scene.table.plan.rules
     notes = [deviation_line(counts)]
     if any(sweep.chosen for sweep in sweeps):
         oracle = rules.sweep == "best-test"

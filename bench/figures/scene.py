@@ -18,7 +18,7 @@ METHOD = "method"
 
 
 @dataclass(frozen=True)
-class Subject:
+class Scene:
     """A table that is drawn, or a run in the form of one.
 
     Attributes:
