@@ -11,10 +11,11 @@ import bench
 from bench.cards import DatasetCard
 from bench.cards.folders import data_folder
 from bench.commands import audit
-from bench.commands.images import Decoding
+from bench.commands.images import Decoding, refused
 from bench.commands.options import add_command, add_format, add_plugin, print_json
 from bench.errors import InputError, visible
 from bench.images.folder import levels_of
+from bench.images.raster import DECLARE, Undecodable
 from bench.images.survey import survey
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _report(card: DatasetCard, images: bool) -> int:
     if checksums := card.facts.get("checksums"):
         print(f"verified checksums: {', '.join(checksums)}")
     if decodes:
-        print(f"{decoded:,} images decode")
+        left_out = sum(map(len, _splits(dataset).values())) - decoded
+        print(f"{decoded:,} images decode" + (f"; {left_out:,} damaged ones are left out" if left_out else ""))
     return 0
 
 
@@ -135,21 +137,21 @@ def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
 
 
 def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard) -> int:
-    """Decode every image, and its mask if there is one; returns how many. Prints all bad ones, then raises."""
+    """Decode every image, and its mask if there is one; gives how many can be used. Prints all others, then raises."""
     from bench.data.official import files_of
 
     splits = _splits(dataset)
-    files = {name: files_of(split) for name, split in splits.items()}
-    unusable = survey(files, None, levels_of(card), Decoding(card.name)).unusable
-    lines = [f"{image.path}: {image.problem}" for image in unusable]
-    lines += [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
-    lines = list(dict.fromkeys(lines))
-    for line in lines:
+    seen = survey({name: files_of(split) for name, split in splits.items()}, None, levels_of(card), Decoding(card.name))
+    for image in seen.unusable:
+        print(visible(f"{image.path}: {image.problem}"))
+    masks = [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
+    for line in masks:
         print(visible(line))
     count = sum(map(len, splits.values()))
-    if lines:
-        raise InputError(f"{card.name}: {len(lines):,} of {count:,} images cannot be used")
-    return count
+    if bad := len(refused(card, seen)) + len(masks):
+        hint = () if all(image.damaged for image in seen.unusable) else (DECLARE,)
+        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *hint)
+    return count - len(seen.unusable)
 
 
 def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:
@@ -160,7 +162,11 @@ def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:
     for index in tqdm(range(len(split)), desc=f"masks of {name}", disable=None):
         at = np.array([index])
         try:
-            (image,), (mask,) = split.images.take(at), split.masks.take(at)
+            (mask,) = split.masks.take(at)
+            (image,) = split.images.take(at)
+        except Undecodable as error:
+            if error.path != str(split.images.paths[index]):  # that was said
+                yield str(error)
         except InputError as error:
             yield str(error)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from tqdm import tqdm
 import bench
 from bench.cards import DatasetCard
 from bench.commands.options import say
-from bench.errors import InputError
+from bench.errors import InputError, printable
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
 from bench.images.survey import Survey, Surveyed, problems_of
@@ -50,8 +51,7 @@ class Seen:
     @property
     def refused(self) -> list[Surveyed]:
         """The images that stand against training."""
-        skips = bool(self.card.options.get("skip_damaged"))
-        return [image for image in self.survey.unusable if not (skips and image.damaged)]
+        return refused(self.card, self.survey)
 
     @property
     def problems(self) -> list[str]:
@@ -80,8 +80,15 @@ class Seen:
             parts = ", ".join(f"{count:,} of {split}" for split, count in self.left_out.items())
             lines.append(f"{self.card.name}: damaged images are left out: {parts}")
         if doubts := self.doubts:
-            lines.append(f"{self.card.name}: {'; '.join(doubts)} ('bench data audit' lists them)")
+            listing = shlex.join(["bench", "data", "audit", self.card.name])
+            lines.append(f"{self.card.name}: {'; '.join(doubts)} ('{listing}' lists them)")
         return lines
+
+
+def refused(card: DatasetCard, survey: Survey) -> list[Surveyed]:
+    """The images that stand against training: those that cannot be used, but for damaged ones that are left out."""
+    skips = bool(card.options.get("skip_damaged"))
+    return [image for image in survey.unusable if not (skips and image.damaged)]
 
 
 def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
@@ -104,12 +111,13 @@ def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: P
     problems: list[str] = []
     for card in _folders(runs, registry):
         if submits and not is_surveyed(card, results):
-            say(f"{card.name}: its images are decoded in the first job; 'bench data check {card.name}' does it here")
+            check = shlex.join(["bench", "data", "check", card.name])
+            say(f"{card.name}: its images are decoded in the first job; '{check}' does it here")
             continue
         seen = look(card, results)
         problems += seen.problems
         for line in () if seen.problems else seen.lines:
-            say(line)
+            say(printable(line))
     if problems:
         raise InputError(*problems)
 
@@ -123,7 +131,7 @@ def print_images(seen: Sequence[Seen]) -> None:
     """What stands against training on folders, and what is odd about them."""
     for each in seen:
         for line in each.problems or each.lines:
-            print(line)
+            print(printable(line))
 
 
 def as_plain(seen: Sequence[Seen]) -> list[Mapping[str, Any]]:

@@ -31,18 +31,22 @@ _DEEP_AS_INTEGERS = ("PNG", "PPM")
 _BITS, _WHITE_IS, _SIGNS = 258, 262, 339
 """Tags of a TIFF: bits of a level; 0 where level 0 is white; 1, also where it lacks, for levels without a sign."""
 
+DECLARE = "folder:PATH@range=LO:HI says which grey levels are black and white"
+"""What to do about levels that mean nothing by themselves."""
+
 
 class Undecodable(InputError):
     """A file is no image that can be used.
 
     Attributes:
-        reason: in a few words, without the file's name.
+        path: the file's.
+        reason: in a few words.
         damaged: whether the file is to blame; False where it lacks only a declaration of what its levels mean.
     """
 
     def __init__(self, path: str | Path, reason: str, damaged: bool = True) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.reason, self.damaged = reason, damaged
+        super().__init__(f"{path}: {reason}" + ("" if damaged else f"; {DECLARE}"))
+        self.path, self.reason, self.damaged = str(path), reason, damaged
 
 
 @contextlib.contextmanager
@@ -118,8 +122,7 @@ def _levels(image: Image.Image, declared: Levels | None, path: str | Path) -> Le
         black, white = 0, 65535
     else:
         kind = "floats" if image.mode == "F" else "32-bit integers"
-        reason = f"its grey levels are {kind} (mode {image.mode}), and which are black and white is not known"
-        raise Undecodable(path, f"{reason}; folder:PATH@range=LO:HI declares them", damaged=False)
+        raise Undecodable(path, f"its grey levels are {kind} (mode {image.mode}) of no declared range", damaged=False)
     return (white, black) if tags.get(_WHITE_IS) == 0 else (black, white)
 
 

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image
 
 from bench.cards.backbone import file_sha256
 from bench.images.likeness import alike, likeness
-from bench.images.raster import Levels, Undecodable, colours, open_image
+from bench.images.raster import DECLARE, Levels, Undecodable, colours, open_image
 from bench.process import cores
 from bench.records.files import write_file
 from bench.spec import digest
@@ -163,6 +163,8 @@ def problems_of(name: str, unusable: Sequence[Surveyed], count: int, kept: Path 
     if more > 0:
         place = _listed(unusable, kept) if kept else ""
         lines.append(f"and {more:,} more" + (f"; {place} lists all" if place else ""))
+    if not all(image.damaged for image in unusable):
+        lines.append(DECLARE)
     if any(image.damaged for image in unusable):
         lines.append("mend or remove the damaged ones, or leave them out of training and test with --skip-damaged")
     return lines

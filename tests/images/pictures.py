@@ -14,10 +14,13 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def scene(seed: int, height: int = 48, width: int = 64) -> Pixels:
-    """Something like a photograph: colours that change slowly, uint8 (H, W, 3)."""
+    """Something like a photograph: shapes of several sizes, uint8 (H, W, 3)."""
     state = np.random.RandomState(seed)
-    coarse = Image.fromarray(state.randint(0, 256, (6, 8, 3)).astype(np.uint8))
-    return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    mixed = np.zeros((height, width, 3))
+    for side, share in ((4, 0.4), (8, 0.3), (16, 0.3)):
+        shapes = Image.fromarray(state.randint(0, 256, (side, side, 3)).astype(np.uint8))
+        mixed += share * np.asarray(shapes.resize((width, height), Image.Resampling.BICUBIC))
+    return mixed.astype(np.uint8)
 
 
 def save(path: Path, seed: int = 0, height: int = 48, width: int = 64) -> Path:
