@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from bench.device.limits import memory_limit, usable_cores
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
-from bench.launch.limits import cpu_limit, memory_limit
 from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, send, start
@@ -53,12 +53,10 @@ def default_jobs(ranks: int = 1) -> int:
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = [float(cores), cpu_limit(), (memory_limit() or math.inf) / MEMORY]
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # memory is not known on every system
-        room.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MEMORY)
-    jobs = int(min(most for most in room if most is not None))
-    return max(1, jobs // ranks)
+    memory = memory_limit() or math.inf
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # what the machine has is not known on every system
+        memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(1, int(min(usable_cores(), memory / MEMORY)) // ranks)
 
 
 @dataclass(frozen=True)
