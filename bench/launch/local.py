@@ -233,16 +233,20 @@ def _tell_kept(workers: Sequence[_Worker], events: Events, job: Job, report: Cal
     with contextlib.suppress(queue.Empty):
         while True:
             worker, answer = events.get_nowait()
-            last.update({worker: answer} if worker and answer else {})
+            if answer:
+                last[worker] = answer
     for worker in workers:
         if (run := worker.run) is None:
             continue
-        answer = worker.kept or last.get(worker, {})
-        if answer.get("status") in ("done", "failed", "kept"):
-            report(_event(run, answer))
-        elif answer.get("status") != "elsewhere":
-            has_checkpoint = (Path(job.results) / "checkpoints" / run.id / "current.pt").is_file()
-            report(Event(run.id, run.label, "kept", "its last checkpoint" * has_checkpoint))
+        status = last.get(worker, {}).get("status")
+        if status in ("done", "failed"):
+            report(_event(run, last[worker]))
+        elif worker.kept.get("of"):
+            report(_event(run, worker.kept))
+        elif status != "elsewhere":  # in a stage that runs share nobody counts the run's steps
+            checkpoint = Path(job.results) / "checkpoints" / run.id / "current.pt"
+            is_kept = bool(worker.kept) or checkpoint.is_file()
+            report(Event(run.id, run.label, "kept", "its last checkpoint" if is_kept else ""))
 
 
 Events: TypeAlias = "queue.Queue[tuple[_Worker, dict[str, Any] | None]]"
