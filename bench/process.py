@@ -105,8 +105,3 @@ def last_line(text: str) -> str:
 def how_ended(code: int) -> str:
     """An exit code in words: ``exit code 7``, ``killed by signal 9 (SIGKILL)``."""
     return f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,10 +32,10 @@ from torch import Tensor
 
 from bench.data.augment import PHOTO, resized, shrunk
 from bench.data.dataset import Dataset, FileImages, Images, Indices
+from bench.device.limits import usable_cores
 from bench.errors import InputError
 from bench.images.raster import Undecodable
 from bench.images.survey import Surveyed, problems_of
-from bench.process import cores
 from bench.records.lease import claimed, wait_for
 from bench.spec import digest
 
@@ -296,9 +296,9 @@ def _prepared(source: Images, kind: Kind, label: str, progress: Phase) -> Iterat
             raise _Unreadable(error) from error
 
     printed = time.monotonic()
-    with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, len(source), 32 * cores()):
-            stop = min(start + 32 * cores(), len(source))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, len(source), 32 * usable_cores()):
+            stop = min(start + 32 * usable_cores(), len(source))
             yield from pool.map(prepare, range(start, stop))
             progress("decoding", stop, len(source))
             if time.monotonic() - printed > PAUSE:

@@ -23,9 +23,9 @@ import PIL
 from PIL import ExifTags, Image
 
 from bench.cards.backbone import file_sha256
+from bench.device.limits import usable_cores
 from bench.images.likeness import alike, likeness
 from bench.images.raster import DECLARE, Levels, Undecodable, colours, open_image
-from bench.process import cores
 from bench.records.files import write_file
 from bench.spec import digest
 
@@ -183,10 +183,10 @@ def _listed(unusable: Sequence[Surveyed], kept: Path) -> str:
 
 def _looks(paths: Sequence[str], levels: Levels | None) -> Iterator[Surveyed]:
     """Each file once it was looked at, in order; by one thread a core, since decoders let others compute meanwhile."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(usable_cores()) as pool:
         warnings.simplefilter("ignore")  # of metadata that are odd: what matters is whether there are pixels
-        for start in range(0, len(paths), 32 * cores()):
-            yield from pool.map(lambda path: _look(path, levels), paths[start : start + 32 * cores()])
+        for start in range(0, len(paths), 32 * usable_cores()):
+            yield from pool.map(lambda path: _look(path, levels), paths[start : start + 32 * usable_cores()])
 
 
 def _look(path: str, levels: Levels | None) -> Surveyed:

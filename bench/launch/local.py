@@ -21,11 +21,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from bench.device.limits import memory_limit, usable_cores
 from bench.errors import InputError
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
-from bench.launch.limits import cpu_limit, memory_limit
 from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
 from bench.process import close_pipes, send, start
@@ -56,12 +56,10 @@ def default_jobs(ranks: int = 1) -> int:
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = [float(cores), cpu_limit(), (memory_limit() or math.inf) / MEMORY]
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # memory is not known on every system
-        room.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MEMORY)
-    jobs = int(min(most for most in room if most is not None))
-    return max(1, jobs // ranks)
+    memory = memory_limit() or math.inf
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # what the machine has is not known on every system
+        memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(1, int(min(usable_cores(), memory / MEMORY)) // ranks)
 
 
 @dataclass(frozen=True)
@@ -238,16 +236,20 @@ def _tell_kept(workers: Sequence[_Worker], events: Events, job: Job, report: Cal
     with contextlib.suppress(queue.Empty):
         while True:
             worker, answer = events.get_nowait()
-            last.update({worker: answer} if worker and answer else {})
+            if answer:
+                last[worker] = answer
     for worker in workers:
         if (run := worker.run) is None:
             continue
-        answer = worker.kept or last.get(worker, {})
-        if answer.get("status") in ("done", "failed", "kept"):
-            report(_event(run, answer))
-        elif answer.get("status") != "elsewhere":
-            has_checkpoint = (Path(job.results) / "checkpoints" / run.id / "current.pt").is_file()
-            report(Event(run.id, run.label, "kept", "its last checkpoint" * has_checkpoint))
+        status = last.get(worker, {}).get("status")
+        if status in ("done", "failed"):
+            report(_event(run, last[worker]))
+        elif worker.kept.get("of"):
+            report(_event(run, worker.kept))
+        elif status != "elsewhere":  # in a stage that runs share nobody counts the run's steps
+            checkpoint = Path(job.results) / "checkpoints" / run.id / "current.pt"
+            is_kept = bool(worker.kept) or checkpoint.is_file()
+            report(Event(run.id, run.label, "kept", "its last checkpoint" if is_kept else ""))
 
 
 Events: TypeAlias = "queue.Queue[tuple[_Worker, dict[str, Any] | None]]"

@@ -6,7 +6,6 @@ A profile is a file, or a name: then it lies in ``~/.config/finetune-bench/clust
     time = "4:00:00"
     gpus_per_run = 1
     setup = ["module load cuda"]
-
     sbatch = {gres = "gpu:a100:1"}    # any other option of sbatch
 
     [[match]]                 # for the runs that fit; a later table wins over an earlier one

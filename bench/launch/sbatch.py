@@ -66,22 +66,22 @@ def read_sbatch(value: object) -> dict[str, str | None]:
 
 
 def merged(earlier: Mapping[str, str | None], later: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Options with later ones over them: of ways to ask for the same thing, the later one takes its place."""
+    """Options with later ones over them: of ways to ask for GPUs, or for memory, the later one takes the place."""
     kept = dict(earlier)
-    for alike in (_GPUS, _MEMORY):
-        if not later.keys().isdisjoint(alike):
-            kept = {name: value for name, value in kept.items() if name not in alike}
+    for is_one in (_is_of_gpus, _is_of_memory):
+        if any(is_one(name, value) for name, value in later.items()):
+            kept = {name: value for name, value in kept.items() if not is_one(name, value)}
     return {**kept, **later}
 
 
 def asks_for_gpus(options: Sbatch) -> bool:
     """Whether they ask for GPUs, in whatever way, so that the suite must not ask in its own."""
-    return any(name in _GPUS or (name in _GENERIC and _GPU.search(value)) for name, value in options)
+    return any(_is_of_gpus(name, value) for name, value in options)
 
 
 def asks_for_memory(options: Sbatch) -> bool:
     """Whether they say how much memory a job is given."""
-    return any(name in _MEMORY for name, _ in options)
+    return any(_is_of_memory(name, value) for name, value in options)
 
 
 def gpus_of_gres(options: Sbatch) -> int | None:
@@ -100,6 +100,14 @@ def flags(options: Sbatch) -> dict[str, Any]:
 def in_words(options: Sbatch) -> str:
     """As they would be typed."""
     return " ".join(f"{name}={value}" if value else name for name, value in options)
+
+
+def _is_of_gpus(name: str, value: str | None) -> bool:
+    return name in _GPUS or (name in _GENERIC and _GPU.search(value or "") is not None)
+
+
+def _is_of_memory(name: str, value: str | None) -> bool:
+    return name in _MEMORY
 
 
 def _name(written: str) -> str:

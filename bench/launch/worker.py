@@ -178,9 +178,10 @@ def main() -> None:
             prepare()
         _serve(job, answers)
     except interrupt.Interrupted as stop:
-        if stop.is_kept:
-            answers.write(json.dumps({**answer("kept"), "standing": {"step": stop.step, "of": stop.of}}) + "\n")
-            answers.flush()
+        with contextlib.suppress(OSError):  # nobody may be there any more
+            if stop.is_kept:
+                answers.write(json.dumps({**answer("kept"), "standing": {"step": stop.step, "of": stop.of}}) + "\n")
+                answers.flush()
         os._exit(0)  # a thread still reads standard input, which an orderly end would wait for
 
 

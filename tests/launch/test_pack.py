@@ -481,6 +481,12 @@ class TestAttendant:
         answers = [attendant.train(run, 0, lambda: False) for run in RUNS[:2]]
         assert len({answer["pid"] for answer in answers if answer}) == 2
 
+    def test_its_last_word_is_no_answer_to_a_run(self, start: Callable[[str], Attendant]) -> None:
+        """A worker that was asked to stop says where its run is kept, and ends: the run has not ended."""
+        attendant = start("say(ready=True)\nsys.stdin.readline()\nsay(status='kept', step=3, of=8)\nos._exit(0)")
+        assert attendant.train(RUNS[0], 0, lambda: False) is None
+        assert attendant.stop() == 0
+
     def test_one_that_died_while_it_waited(self, start: Callable[[str], Attendant]) -> None:
         attendant = start("say(ready=True)\nsys.stdin.readline()\nsay(done=True)\nos._exit(7)")
         assert attendant.train(RUNS[0], 0, lambda: False)

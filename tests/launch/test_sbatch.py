@@ -89,6 +89,8 @@ def test_of_two_ways_to_ask_for_the_same_the_later_one_counts() -> None:
     common, typed = read_sbatch({"gpus-per-task": 1, "mem-per-gpu": "1G"}), read_sbatch(["gpus=2", "mem-per-cpu=1G"])
     found = Profile({"sbatch": common}).over({"sbatch": typed}).resources(spec(0)).sbatch
     assert dict(found) == {"gpus": "2", "mem-per-cpu": "1G"}
+    other = Profile({"sbatch": {"gres": "gpu:1"}}).over({"sbatch": typed}).resources(spec(0)).sbatch
+    assert dict(other) == {"gpus": "2", "mem-per-cpu": "1G"}
 
 
 def test_a_dependency_of_ones_own_stays_beside_that_of_max_running() -> None:

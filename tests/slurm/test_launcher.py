@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -283,3 +285,59 @@ def test_accounting_stops_in_mid_run(cluster: Cluster, tmp_path: Path) -> None:
     finally:
         launch(cluster, "slurmdbd")
     assert (state["done"], state["missing"], state["unseen"]) == (2, 0, "")
+
+
+def test_options_of_ones_own_reach_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    """A value is what was written, whatever stands in it; GPUs are asked for in one way."""
+    odd = 'it\'s # "50 %" of $HOME, a\\b'
+    profile = tmp_path / "lab.toml"
+    profile.write_text(f"sbatch = {{comment = {json.dumps(odd)}, nice = 7}}\n", encoding="utf-8")
+    grid = Grid(tmp_path, methods="mine(pause=0.5)", steps=1000)
+    said = grid.submit(
+        "--cluster", str(profile), "--gpus-per-run", "1", "--sbatch", "gres=gpu:1", "--sbatch", "exclusive"
+    )
+    job = re.findall(r"job (\d+): 1 task", said)[0]
+    told = run(cluster, "scontrol", "show", "job", job)
+    (comment,) = re.findall(r"Comment=(.*)", told)
+    assert comment.rstrip() == odd
+    assert "OverSubscribe=NO" in told, "exclusive"
+    assert re.search(r"TresPer\w+=gres[/:]gpu:1\b", told)
+    script = next(tmp_path.glob("results/submissions/*/*_submission.sh")).read_text()
+    assert "--gpus-per-node" not in script
+    assert "cancelled 1 job" in grid.bench("cancel")
+
+
+def test_jobs_of_a_submission_that_was_killed_are_found_and_train(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command dies when SLURM has the jobs, and before it has the answer."""
+    grid = Grid(tmp_path, methods="ce,mine(pause=0.01)")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    script = f'#!/bin/bash\n"{shutil.which("sbatch")}" "$@" > "{tmp_path}/answer"\nkill -9 $PPID\n'
+    (programs / "sbatch").write_text(script, encoding="utf-8")
+    (programs / "sbatch").chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        with pytest.raises(AssertionError):
+            grid.submit()
+    assert "Submitted batch job" in (tmp_path / "answer").read_text()
+    state = grid.status()
+    assert (state["queued"] + state["running"], state["missing"]) == (2, 0)
+    assert "2 runs are in jobs already, and nothing else is missing" in grid.submit()
+    state = grid.wait()
+    assert (state["done"], state["missing"], state["failed"]) == (2, 0, [])
+    grid.submit()
+    (path,) = tmp_path.glob("results/submissions/*.json")
+    assert [array["job"] for array in json.loads(path.read_text())["arrays"]] == [""]
+
+
+def test_jobs_of_a_submission_that_was_killed_are_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    grid = Grid(tmp_path, methods="mine(pause=0.5)", seeds=2, steps=1000)
+    grid.submit()
+    (path,) = tmp_path.glob("results/submissions/*.json")
+    submission = json.loads(path.read_text())
+    submission["arrays"][0]["job"] = ""
+    path.write_text(json.dumps(submission))
+    assert "cancelled 2 jobs" in grid.bench("cancel")
+    assert grid.wait(60)["missing"] == 2

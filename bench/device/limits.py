@@ -7,6 +7,7 @@ it, too, so the least of all of them counts. In a container its own group is oft
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,12 @@ ROOT = Path("/")
 
 _UNLIMITED = 1 << 60
 """Version 1 says in bytes that there is no limit: about 2 to the power of 63."""
+
+
+def usable_cores() -> int:
+    """The cores whose time this process has, by its affinity and by its groups: at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, cpu_limit() or cores)))
 
 
 def cpu_limit(root: Path | None = None) -> float | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import limits, local
-from bench.launch.limits import cpu_limit, memory_limit
+from bench.device import limits
+from bench.device.limits import cpu_limit, memory_limit, usable_cores
+from bench.launch import local
 
 GB = 10**9
 V1 = "12:memory:{0}\n4:cpu,cpuacct:{0}\n1:name=systemd:/elsewhere\n"
@@ -77,21 +78,21 @@ def test_where_there_are_no_groups(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpus", "memory", "jobs"),
+    ("cpus", "memory", "cores", "jobs"),
     [
-        ("max 100000", "max", 16),
-        ("350000 100000", "max", 3),
-        ("50000 100000", "max", 1),
-        ("max 100000", str(9 * GB), 4),
-        ("1600000 100000", str(GB), 1),
+        ("max 100000", "max", 16, 16),
+        ("350000 100000", "max", 3, 3),
+        ("50000 100000", "max", 1, 1),
+        ("max 100000", str(9 * GB), 16, 4),
+        ("6400000 100000", str(GB), 16, 1),
     ],
 )
 def test_so_many_runs_go_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: str, memory: str, jobs: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: str, memory: str, cores: int, jobs: int
 ) -> None:
     """On a machine of 16 cores with plenty of memory."""
     monkeypatch.setattr(limits, "ROOT", tree(tmp_path, "0::/\n", {"cpu.max": cpus, "memory.max": memory}))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10**8, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert local.default_jobs() == jobs
+    assert (usable_cores(), local.default_jobs()) == (cores, jobs)
