@@ -36,10 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
-
-    One in training says where it stands.
-    """
+    """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``."""
 
     run_id: str
     label: str
@@ -47,7 +44,10 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     top1: float = float("nan")
+    step: int = 0
+    of: int = 0
     standing: Standing | None = None
+    """Of a run in training; its step is the event's, too."""
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,6 @@ def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
+    names = ("status", "message", "seconds", "top1", "step", "of")
     standing = msgspec.convert(answer.get("standing"), Standing | None)
-    facts = {name: answer[name] for name in ("status", "message", "seconds", "top1")}
-    return Event(spec.id, spec.label, **facts, standing=standing)
+    return Event(spec.id, spec.label, **{name: answer[name] for name in names if name in answer}, standing=standing)

@@ -223,7 +223,8 @@ def _serve(job: Job, answers: TextIO) -> None:
         answers.flush()
 
     def tell(standing: Standing) -> None:
-        say({**answer("training"), "standing": msgspec.to_builtins(standing)})
+        step = {"step": standing.step, "of": standing.of}
+        say({**answer("training"), **step, "standing": msgspec.to_builtins(standing)})
 
     say({"ready": True})
     for line in iter(_lines().get, ""):
