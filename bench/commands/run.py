@@ -136,23 +136,6 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     return 2 if unwritten and todo else code  # of a finished grid they are printed, and that was all there was to do
 
 
-def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
-    """Say what will be trained before anything that takes long."""
-    plan = request.plan
-    progress = state(plan.unique, store)
-    counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
-    facts = [f"{count} {what}" for count, what in counts if count]
-    print(
-        f"{plan.name}: {progress.runs} run{'s' * (progress.runs != 1)}: {', '.join([*facts, f'{todo} to train'])}",
-        file=sys.stderr,
-    )
-    axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
-    sizes = [(len(labels), noun) for noun, labels in axes.items()]
-    print(
-        "  " + " × ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes), file=sys.stderr, flush=True
-    )
-
-
 def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     """Print the tables, write them in every format with their figures, and say where everything lies.
 
@@ -256,6 +239,23 @@ def _print_axes(request: Request) -> None:
     print(f"{plan.name}: {plan.title}")
     for noun, names in _axes(plan).items():
         print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
+    """Say what will be trained before anything that takes long."""
+    plan = request.plan
+    progress = state(plan.unique, store)
+    counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
+    facts = [f"{count} {what}" for count, what in counts if count]
+    print(
+        f"{plan.name}: {progress.runs} run{'s' * (progress.runs != 1)}: {', '.join([*facts, f'{todo} to train'])}",
+        file=sys.stderr,
+    )
+    axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
+    sizes = [(len(labels), noun) for noun, labels in axes.items()]
+    print(
+        "  " + " × ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes), file=sys.stderr, flush=True
+    )
 
 
 def _is_published(plan: Plan) -> bool:
