@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.commands.keeping import add_keep
 from bench.commands.options import Parser, plugins_of
 from bench.errors import InputError, choose
 from bench.launch import Executor, Job, make_ready
@@ -31,6 +32,7 @@ def add_launching(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=float, default=300.0, metavar="S", help="seconds between a run's checkpoints (300)"
     )
+    add_keep(parser)
     parser.prepare = _add_options
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
+from bench.commands.keeping import add_keep, disk_of, keep_of, print_disk, require_choice, say_unkept
 from bench.commands.launching import add_launching, job_of, launch
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
@@ -30,6 +31,7 @@ examples:
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
+  bench run demo --keep last                          and keep the trained models (bench export, bench predict)
   bench run demo --launcher slurm --partition gpu --time 4:00:00 --gpus-per-run 1 --pack 10
   bench run demo --launcher slurm --cluster lab        a profile: ~/.config/finetune-bench/clusters/lab.toml
 Run it again to do only what is missing.
@@ -56,6 +58,7 @@ def add(commands: Any) -> None:
     plan = add_target_command(commands, "plan", plan_command, "what would be run, without running it", PLAN)
     add_format(plan, ("text", "json"))
     add_cost(plan)
+    add_keep(plan)
     queue.add(commands)
     retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
     retry.add_argument(
@@ -100,10 +103,13 @@ def retry_command(options: argparse.Namespace) -> int:
 def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
+    keep = keep_of(options, request.plan)
     todo = untrained(runs, store, retry=retry)
+    require_choice(keep, todo, request.registry)
     require_data(todo, request)
     require_backbones(todo, request.registry, say)
-    outcome = launch(request.plan, todo, job, options, store)
+    outcome = launch(request.plan, todo, replace(job, keep=str(keep)), options, store)
+    say_unkept(keep, runs, Snapshot(request.results) if todo else store)
     if isinstance(outcome, int):
         return outcome
     return _tell(request, Snapshot(request.results) if todo else store, outcome)
@@ -145,7 +151,9 @@ def plan_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
         estimate = asdict(cost_of(request, store, options))
-        print_json({**counts, **_runs_and_cells(request), "missing_data": missing_data(request), "estimate": estimate})
+        models = disk_of(options, plan, request.registry, store)
+        more = {"missing_data": missing_data(request), "estimate": estimate, "models": models}
+        print_json({**counts, **_runs_and_cells(request), **more})
         return 0
     _print_axes(request)
     shared = plan.needed - len(plan.unique)
@@ -153,6 +161,7 @@ def plan_command(options: argparse.Namespace) -> int:
     counted = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
     print(f"{progress.runs} different runs{again}: {counted}")
     print_cost(request, store, options)
+    print_disk(disk_of(options, plan, request.registry, store))
     print_excluded(plan)
     print_missing_data(request)
     return 0

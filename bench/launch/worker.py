@@ -25,6 +25,8 @@ from bench.errors import InputError
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
 from bench.records.environment import provenance, redacted
+from bench.records.files import place_also
+from bench.records.kept import read_keep
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
 from bench.records.store import Store
@@ -117,7 +119,8 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
             if job.ranks > 1 and is_broken(failure):
                 time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
             log.flush()
-            (draft / "predictions.npz").unlink(missing_ok=True)
+            for path in (draft / "predictions.npz", *draft.glob("model-*.safetensors")):
+                path.unlink(missing_ok=True)
             return _record(spec, job, store, draft, failure, type(error).__name__)
 
 
@@ -177,6 +180,8 @@ def _trained(
     with tracked(job.track, spec, store.root) as observer:
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress) if tell else observer)
     np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+    for model in outcome.models:  # they stay with the checkpoint until the record is there
+        place_also(model, draft / model.name)
     log.flush()
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
@@ -192,7 +197,13 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return run_trial(
-        spec, Registry(job.plugins), device, store.root, checkpoint_every=job.checkpoint_every, observer=observer
+        spec,
+        Registry(job.plugins),
+        device,
+        store.root,
+        checkpoint_every=job.checkpoint_every,
+        observer=observer,
+        models=read_keep(job.keep, "keep"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -34,6 +35,14 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def place_also(source: Path, target: Path) -> None:
+    """Have a file under a second name too: without a copy, where the file system can. Raises ``OSError``."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
