@@ -40,8 +40,8 @@ def require_choice(keep: Keep, runs: Iterable[RunSpec], registry: bench.Registry
     for name in sorted(unvalidated):
         if "val" not in registry.dataset(name).splits:
             raise InputError(
-                f"--keep best-val: {name} has no validation split; --set validation=0.1 holds one out (that makes other "
-                "runs), or keep the last model"
+                f"--keep best-val: {name} has no validation split; --set validation=0.1 holds one out, which makes "
+                "other runs; or keep the last model"
             )
 
 

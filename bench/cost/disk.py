@@ -1,4 +1,4 @@
-"""What kept models take on disk. One short process builds each backbone without values, so that a plan needs no torch."""
+"""What kept models take on disk; a short process builds each backbone without values, so that a plan needs no torch."""
 
 from __future__ import annotations
 

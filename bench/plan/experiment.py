@@ -18,7 +18,7 @@ from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.reading.syntax import split_list
-from bench.records.kept import KEEPS, WAYS, Keep, read_keep
+from bench.records.kept import KEEPS, NOTHING, WAYS, Keep, read_keep
 from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, PAIRED, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
@@ -60,7 +60,7 @@ KEYS = (
     Key(
         "keep",
         (str,),
-        f"which trained models lie beside the records: {', '.join(KEEPS)}; smaller with {', '.join(WAYS)} behind a comma",
+        f"trained models beside the records: {', '.join(KEEPS)}; {' and '.join(WAYS)} make them smaller: `last,half`",
         default="none",
     ),
     Key("next", (list,), "commands that `bench run` names at its end"),
@@ -311,7 +311,7 @@ class _Reader:
     def keep(self) -> Keep:
         with noted(self.problems):
             return read_keep(str(self.text.get("keep", "none")), self.text.place("keep"))
-        return Keep()
+        return NOTHING
 
     def layout(self, layout: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
         axes = {"rows": ["dataset", "backbone", "method"], "columns": ["rate"]}

@@ -56,6 +56,9 @@ class Keep:
         return [point.step] if self and point else []
 
 
+NOTHING = Keep()
+
+
 class ModelFacts(Struct, frozen=True, kw_only=True):
     """What a file with a trained model says of itself.
 

@@ -23,7 +23,7 @@ from bench.data.dataset import Indices
 from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
-from bench.records.kept import Keep, ModelFacts, validation_metric
+from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
@@ -59,7 +59,7 @@ def run_trial(
     checkpoint_every: float = math.inf,
     parts: int = 1,
     observer: Observer | None = None,
-    models: Keep = Keep(),
+    models: Keep = NOTHING,
 ) -> TrainedRun:
     """Train and evaluate one run, from where it was if it has a checkpoint.
 
