@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from bench.cards.offers import HEADS
 from bench.errors import InputError
 from bench.process import environment, last_line, program
 from bench.records.kept import Keep
@@ -48,13 +51,36 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
         points = spec.protocol.evaluations if keep.points == "all" else 1
         networks[Network(spec.backbone.name, spec.protocol.image_size, classes)] += points
         files += points
-    weights = _weights(list(networks), registry) if networks else []
+    weights = {network: _in_file(network, registry) for network in networks}
+    if unknown := [network for network, count in weights.items() if count is None]:
+        weights |= zip(unknown, _in_process(unknown, registry), strict=True)
     width = 2 if keep.half else 4
-    sizes = (count * (width * each + SAID_OF_ITSELF) for count, each in zip(networks.values(), weights, strict=True))
+    sizes = (count * (width * (weights[network] or 0) + SAID_OF_ITSELF) for network, count in networks.items())
     return ModelsOnDisk(files, sum(sizes))
 
 
-def _weights(networks: list[Network], registry: Registry) -> list[int]:
+def _in_file(network: Network, registry: Registry) -> int | None:
+    """The numbers in the file of a backbone's weights and in a head; None where it has no file, or one without a head.
+
+    They are those of the network, but for a position embedding that is resized.
+    """
+    path = Path(registry.backbone(network.backbone).weights)
+    if not path.is_file():
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        names = file.keys()
+        shapes = {name: file.get_slice(name).get_shape() for name in names}
+    heads = {name: shape for name, shape in shapes.items() if name.rpartition(".")[0] in HEADS}
+    width = next((shape[-1] for shape in heads.values() if len(shape) == 2), None)
+    if width is None:
+        return None
+    backbone = sum(math.prod(shape) for name, shape in shapes.items() if name not in heads)
+    return backbone + (int(width) + 1) * network.classes
+
+
+def _in_process(networks: list[Network], registry: Registry) -> list[int]:
     """The numbers in each network, as the process says."""
     task = {"plugins": [str(plugin) for plugin in registry.plugins], "networks": [asdict(each) for each in networks]}
     done = subprocess.run(

@@ -19,10 +19,10 @@ def write(export: Export, path: Path) -> Written:
     words = [repr(built.architecture), f"num_classes={export.model.classes}", f"checkpoint_path={str(path)!r}"]
     words += [f"{name}={value!r}" for name, value in built.arguments.items()]
     usage = (
-        "import json, timm\n\n"
+        "import json, pathlib, timm\n\n"
         f"model = timm.create_model({', '.join(words)}).eval()\n"
-        f"view = json.load(open({str(with_end(path, 'json'))!r}))['pretrained_cfg']\n"
-        "transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=view))\n"
+        f"facts = json.loads(pathlib.Path({str(with_end(path, 'json'))!r}).read_text(encoding='utf-8'))\n"
+        "transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=facts['pretrained_cfg']))\n"
     )
     return Written(usage, config(export, built))
 
