@@ -19,6 +19,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.errors import InputError, choose, visible
 from bench.metrics import Metric
 from bench.reading.document import read_document
+from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import Store
 from bench.registry import Registry
@@ -238,6 +239,8 @@ def _run(stored: Stored) -> Description:
         last = record.curve[-1]
         facts["test top-1"] = f"{last.test['top1']:.2f} % after {last.step} steps"
         facts["seconds"] = record.timing.seconds
+        if kept := kept_models(folder):
+            facts["trained models"] = f"after {', '.join(map(str, kept))} steps (bench export, bench predict)"
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
     facts |= {"command": record.command or None, "folder": str(folder)}

@@ -22,7 +22,8 @@ def write(export: Export, path: Path) -> Written:
         "import json, pathlib, timm\n\n"
         f"model = timm.create_model({', '.join(words)}).eval()\n"
         f"facts = json.loads(pathlib.Path({str(with_end(path, 'json'))!r}).read_text(encoding='utf-8'))\n"
-        "transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=facts['pretrained_cfg']))\n"
+        "view = timm.data.resolve_data_config(pretrained_cfg=facts['pretrained_cfg'])\n"
+        "transform = timm.data.create_transform(**view)\n"
     )
     return Written(usage, config(export, built))
 
