@@ -34,7 +34,11 @@ def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "what a trained model says of images: accuracy where their classes are named, and a CSV"
     predict = add_command(commands, "predict", predict_command, about, PREDICT)
-    predict.add_argument("model", metavar="RUN|FILE", help="the beginning of a run's id, or what 'bench export' wrote")
+    predict.add_argument(
+        "model",
+        metavar="RUN|FILE",
+        help="the beginning of a run's id, the folder of its record, or what 'bench export' wrote",
+    )
     predict.add_argument("images", metavar="IMAGES", help="folder:PATH, or a dataset")
     predict.add_argument("--point", default="", metavar="POINT", help="of a run: last, best-val or a step")
     predict.add_argument("--output", default="", metavar="FILE", help="a CSV with a line for each image")
@@ -76,13 +80,16 @@ def predict_command(options: argparse.Namespace) -> int:
 
 def _model(options: argparse.Namespace, registry: bench.Registry) -> tuple[Scorer, ModelFacts]:
     """The model that is named. Raises ``InputError`` where there is none."""
-    if not re.fullmatch(r"[0-9a-f]{4,12}", options.model):
+    is_run = re.fullmatch(r"[0-9a-f]{4,12}", options.model) or (typed_path(options.model) / "record.json").is_file()
+    if not is_run:
         from bench.models.reading import load_scorer
 
         if options.point:
             raise InputError(f"--point {options.point}: a file holds one model; it is for a run's id")
         return load_scorer(typed_path(options.model), registry)
-    stored = bench.Store(options.results).record(options.model)
+    from bench.launch.rerun import find_record
+
+    stored = find_record(options.model, bench.Store(options.results))
 
     from bench.models.reading import load_scorer
     from bench.models.source import choose_point

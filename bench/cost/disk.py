@@ -76,7 +76,7 @@ def _in_file(network: Network, registry: Registry) -> int | None:
     width = next((shape[-1] for shape in heads.values() if len(shape) == 2), None)
     if width is None:
         return None
-    backbone = sum(math.prod(shape) for name, shape in shapes.items() if name not in heads)
+    backbone: int = sum(math.prod(shape) for name, shape in shapes.items() if name not in heads)
     return backbone + (int(width) + 1) * network.classes
 
 

@@ -27,7 +27,10 @@ def model_card(export: Export, record: Record, registry: Registry, notes: tuple[
     title = dataset.title if dataset else short_name(spec.dataset.name)
     point = next(point for point in record.curve if point.step == facts.step)
     lines = [f"# {plain(facts.label)}", ""]
-    lines += [f"{plain(export.backbone.title)}, fine-tuned for the {len(facts.classes)} classes of {plain(title)}."]
+    method, classes = plain(spec.method.full_name), len(facts.classes)
+    lines += [
+        f"Trained with {method} from {plain(export.backbone.title)}, for the {classes} classes of {plain(title)}."
+    ]
     lines += [f"Run `{record.id}` of finetune-bench, after {point.step} of {record.curve[-1].step} steps.", ""]
     lines += [*notes, *[""] * bool(notes)]
     lines += ["## Accuracy", "", *_accuracy(record, point), ""]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.launch.preflight import require_backbones
 from bench.launch.rerun import Comparison, NotRepeated, compare, predictions_of, repeat, repeatable
 from bench.models.kept import dataset_of
 from bench.records.kept import Keep, best, kept_models, validation_metric
@@ -83,7 +84,8 @@ def source_of(
         return
     spec = repeatable(stored, registry)
     folder = results / "drafts" / f"export-{spec.id}-{choice.keep}"
-    say(f"no model of it was kept: training it again (it took {record.timing.seconds:,.0f} s)")
+    say(f"no model of it was kept: training it again (it took {record.timing.seconds:,.1f} s)")
+    require_backbones([spec], registry, say)
     Store(results).check_writable()
     try:
         again, place = repeat(spec, registry, folder, command, str(Keep(choice.keep)))

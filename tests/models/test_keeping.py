@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import textwrap
@@ -21,7 +22,7 @@ from bench.data import read_data
 from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch import Job
-from bench.launch.worker import work
+from bench.launch.worker import Unwritable, work
 from bench.metrics import METRICS, TOP1
 from bench.models.kept import load_model, read_tensors
 from bench.plan.overrides import Overrides
@@ -311,3 +312,28 @@ class TestCommands:
         )
         assert main(["run", "mine.yaml"]) == 0
         assert "no model" not in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_fault_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bench.training.keeping.save_file", full)
+    with pytest.raises(Unwritable, match="make room"):
+        work(planned(), Job(tmp_path, keep="last"))
+    assert not Store(tmp_path).failures()
+
+
+def test_show_names_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record, _ = train(planned(), tmp_path)
+    assert main(["show", record.id, "--results", str(tmp_path)]) == 0
+    assert "trained models: after 2, 4 steps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_run_keep_one_model(tmp_path: Path) -> None:
+    spec = planned()
+    assert work(spec, Job(tmp_path, keep="last", ranks=2))["status"] == "done"
+    folder = Store(tmp_path).record(spec.id).folder
+    predicted, _ = confidences(folder, 4, spec)
+    assert np.array_equal(predicted, recorded(folder)["test"][-1])

@@ -57,7 +57,7 @@ def digits() -> Split:
 def picture(path: Path, place: int) -> None:
     """A test image of the run as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(digits().images.take(np.array([place]))[0, 0].numpy()).save(path)
+    Image.fromarray(digits().images.take(np.array([place]))[0][0].numpy()).save(path)
 
 
 def rows(path: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.data import read_data
+from bench.data import TrainingImages, read_data
 from bench.launch import Job
 from bench.launch.worker import prepare, work
 from bench.models.kept import load_model
@@ -20,7 +20,6 @@ from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.fit import predict
-from bench.training.trial import TrainingImages
 
 USUAL = ("steps=4", "warmup=1", "evaluations=2", "batch_size=8")
 CPU = torch.device("cpu")
