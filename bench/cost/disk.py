@@ -46,8 +46,11 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     backbone cannot be built.
     """
     networks, files = Counter[Network](), 0
-    for spec in runs if keep else ():
-        classes = int(registry.dataset(spec.dataset.name).facts.get("classes", 0))
+    wanted = list(runs) if keep else []
+    names = dict.fromkeys(spec.dataset.name for spec in wanted)
+    classes_of = {name: int(registry.dataset(name).facts.get("classes", 0)) for name in names}
+    for spec in wanted:
+        classes = classes_of[spec.dataset.name]
         points = spec.protocol.evaluations if keep.points == "all" else 1
         networks[Network(spec.backbone.name, spec.protocol.image_size, classes)] += points
         files += points

@@ -82,11 +82,9 @@ def find_form(name: str) -> ModuleType:
 
 def beside(out: Path, name: str) -> tuple[Path, Path]:
     """Where the facts and the card of what is written lie."""
-    return (
-        (out / "config.json", out / "README.md")
-        if find_form(name).FOLDER
-        else (with_end(out, "json"), with_end(out, "md"))
-    )
+    if find_form(name).FOLDER:
+        return out / "config.json", out / "README.md"
+    return with_end(out, "json"), with_end(out, "md")
 
 
 def with_end(out: Path, end: str) -> Path:
@@ -116,8 +114,9 @@ def write(export: Export, out: Path, name: str, card: str) -> Written:
         written: Written = form.write(export, draft / out.name)
         config = json.dumps({**config_of(export), **written.config}, indent=1, ensure_ascii=False) + "\n"
         usage = written.usage.replace(f"{draft}/", "" if out.parent == Path() else f"{out.parent}/")
-        for path, text in zip(beside(draft / out.name, name), (config, card.replace("{usage}", usage)), strict=True):
-            path.write_text(text, encoding="utf-8")
+        facts_path, card_path = beside(draft / out.name, name)
+        facts_path.write_text(config, encoding="utf-8")
+        card_path.write_text(card.replace("{usage}", usage.rstrip()), encoding="utf-8")
         for path in (path for path in draft.rglob("*") if path.is_file()):
             sync(path)
         for path in sorted(draft.iterdir(), key=lambda path: path.name == out.name):  # the model itself comes last

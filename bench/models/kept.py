@@ -18,6 +18,7 @@ from bench.data import TrainingImages, read_data
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
 from bench.records.kept import ModelFacts
+from bench.records.store import UNSOUND
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json
 from bench.training.fit import move
@@ -33,7 +34,11 @@ def load_model(path: Path, facts: ModelFacts, registry: Registry) -> Model:
 
     Raises ``InputError``: the file is damaged, or what its network is built with is not here or no longer the same.
     """
-    spec, tensors = from_json(facts.spec), read_tensors(path)
+    try:
+        spec = from_json(facts.spec)
+    except UNSOUND:
+        raise InputError(f"{path}: what it says of its run cannot be read") from None
+    tensors = read_tensors(path)
     with draws_apart():
         model = _built(spec, facts, registry, source=bool(facts.left_out))
         if facts.left_out:
@@ -63,6 +68,15 @@ def dataset_of(name: str, registry: Registry) -> DatasetCard | None:
     with contextlib.suppress(InputError):
         return registry.dataset(name)
     return None
+
+
+def tensor_names(path: Path) -> list[str]:
+    """The names of the tensors in a file. Raises ``InputError`` where it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: it cannot be read as safetensors: {error}") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -14,11 +14,8 @@ from bench.launch.rerun import Comparison, NotRepeated, compare, predictions_of,
 from bench.models.kept import dataset_of
 from bench.records.kept import Keep, best, kept_models, validation_metric
 from bench.records.record import Record, Stored
-from bench.records.store import Store
+from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
-
-SELECTED = ("last", "best-val")
-"""The points of a curve that have a name."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,10 @@ def choose_point(asked: str, stored: Stored, registry: Registry) -> Choice:
     if not isinstance(record, Record):
         raise InputError(f"{stored.folder}: the run did not finish, so it has no trained model")
     steps = [point.step for point in record.curve]
-    card = dataset_of(record.run.dataset.name, registry)
+    try:
+        card = dataset_of(record.run.dataset.name, registry)
+    except UNSOUND:
+        raise InputError(f"{stored.folder}: the record is damaged: its spec cannot be read") from None
     chosen = best(record.curve, validation_metric(card.metric if card else ""))
     asked = asked or ("last" if steps[-1] in kept or len(kept) != 1 else str(next(iter(kept))))
     if asked == "best-val" and chosen is None:

@@ -13,6 +13,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import nn
 
 from bench.backbones import Model
+from bench.backbones.build import input_size
 from bench.cards import BackboneCard
 from bench.device.distributed import draws_apart
 from bench.models.export import TOLERANCE, refused
@@ -74,15 +75,15 @@ def _calls(model: Model, card: BackboneCard, image_size: int) -> Iterator[Call]:
     name = card.model.partition(".")[0]
     arguments = {key: value for key, value in card.arguments.items() if key != "weight_init"}
     sized = {**arguments, "img_size": image_size} if image_size else arguments
-    if isinstance(backbone, Beit):
-        yield "beit_base_patch16_224", {**_sizes(backbone, backbone.blocks[0]), **_of_beit(backbone)}
-    if isinstance(backbone, SwinTransformerV2):
-        yield "swinv2_tiny_window8_256", {**_sizes(backbone, backbone.layers[0].blocks[0]), **_of_swin(backbone)}
     if card.model == "vision_transformer":
         yield "vit_tiny_patch16_224", sized
     elif timm.is_model(name):
         yield name, sized
         yield name, arguments  # a network that takes images of any size is not told one
+    if isinstance(backbone, Beit):  # what a method may train in the backbone's place (``bench.backbones.student``)
+        yield "beit_base_patch16_224", {**_sizes(backbone, backbone.blocks[0]), **_of_beit(backbone)}
+    if isinstance(backbone, SwinTransformerV2):
+        yield "swinv2_tiny_window8_256", {**_sizes(backbone, backbone.layers[0].blocks[0]), **_of_swin(backbone)}
 
 
 def _sizes(backbone: Any, block: Any) -> dict[str, Any]:
@@ -138,14 +139,8 @@ def _filled(network: nn.Module, classifier: str, model: Model) -> str:
         return f"has other weights ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)})"
     network.load_state_dict(tensors)
     network.eval()
-    images = probe_images(len(model.mean), _side(model))
+    images = probe_images(len(model.mean), input_size(model))
     with torch.inference_mode():
         expected, logits = model.head(model.backbone(images)), network(images)
     gap = float((expected - logits).abs().max()) / max(1.0, float(expected.abs().max()))
     return "" if gap <= TOLERANCE else f"gives other logits (they differ by {gap:.2g})"
-
-
-def _side(model: Model) -> int:
-    from bench.backbones.build import input_size
-
-    return input_size(model)

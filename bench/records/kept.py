@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bench.errors import InputError, choose
 from bench.metrics import METRICS, TOP1, Metric
@@ -79,14 +79,20 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     label: str
     spec: dict[str, Any]
     step: int
-    classes: list[str]
-    image_size: int
+    classes: Annotated[list[str], Meta(min_length=1)]
+    image_size: Annotated[int, Meta(ge=1, le=10_000)]
     mean: list[float]
     std: list[float]
     augmentation: str
     precision: str
     half: bool = False
     left_out: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError("mean and std have a number for each channel")
+        if not all(map(math.isfinite, self.mean)) or not all(map(_is_deviation, self.std)):
+            raise ValueError("mean and std are finite numbers, and no deviation is 0")
 
     @property
     def channels(self) -> int:
@@ -149,13 +155,18 @@ def parse_facts(text: str | bytes, path: Path) -> ModelFacts:
     """Facts as a file has them. Raises ``InputError`` where they are none, or of a newer form."""
     try:
         facts = msgspec.json.decode(text, type=ModelFacts)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError) as error:
+        problem = f" ({error})" if text else ""
         raise InputError(
-            f"{path}: it does not say of which run its model is; 'bench export' writes such files"
+            f"{path}: it does not say of which run its model is{problem}; 'bench export' writes such files"
         ) from None
     if facts.form > FORM:
         raise InputError(f"{path}: written by a newer version (form {facts.form}); update the suite")
     return facts
+
+
+def _is_deviation(value: float) -> bool:
+    return math.isfinite(value) and value > 0
 
 
 def _validated(point: Point, metric: Metric) -> float | None:

@@ -17,7 +17,9 @@ import pytest
 import timm
 import torch
 
-from bench.backbones import build_model
+from bench.backbones import Model, build_model
+from bench.backbones.families import family_of
+from bench.backbones.student import build_student
 from bench.cli import main
 from bench.data import read_data
 from bench.data.augment import test_view as as_scored
@@ -158,6 +160,19 @@ class TestTimm:
         built = timm_network(model, card, 64, "a run")
         assert built.architecture == name
         assert built.network.get_classifier().out_features == 7  # type: ignore[operator]
+
+    @pytest.mark.parametrize("kind", ["SwinTransformer", "VisionTransformer", "Beit"])
+    def test_the_students_of_many_teachers(self, kind: str) -> None:
+        sizes: dict[str, Any] = {"img_size": 32, "patch_size": 4, "num_classes": 0, "embed_dim": 24}
+        if kind == "SwinTransformer":
+            sizes |= {"depths": (1, 1), "num_heads": (2, 2), "window_size": 4}
+        else:
+            sizes |= {"depth": 2, "num_heads": 2}
+        backbone = getattr(timm.models, kind)(**sizes)
+        teacher = Model(backbone, family_of(backbone), backbone.num_features, 5, [0.5] * 3, [0.5] * 3)
+        student = build_student(teacher).eval()
+        built = timm_network(student, Registry().backbone("vit_small@none"), 32, "a run")
+        assert built.architecture.startswith("swinv2" if kind == "SwinTransformer" else "beit")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("method", ["feature_distillation", "feature_distillation(unshare=no)"])

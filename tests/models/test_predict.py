@@ -119,6 +119,11 @@ class TestOfAFile:
             ({"architecture": "hf-hub:somebody/else"}, "timm has no architecture 'hf-hub:somebody/else'"),
             ({"model_args": {"depth": 2}}, "it does not fit m.json"),
             ({"bench": 3}, "does not say of which run its model is"),
+            ({"bench": {"std": [0.0]}}, "no deviation is 0"),
+            ({"bench": {"std": [0.5] * 3, "mean": [0.5] * 3}}, "it does not fit m.json"),
+            ({"bench": {"classes": []}}, "it does not say of which run"),
+            ({"bench": {"image_size": 10**9}}, "image_size"),
+            ({"bench": {"form": 2}}, "written by a newer version (form 2)"),
             ({"model_args": 3}, "is not what 'bench export' writes"),
         ],
     )
@@ -132,6 +137,8 @@ class TestOfAFile:
     ) -> None:
         assert main(["export", folder.name[-12:], "m.safetensors", "--results", str(folder.parent.parent)]) == 0
         config = json.loads(Path("m.json").read_text(encoding="utf-8"))
+        if isinstance(facts := change.get("bench"), dict):
+            change = {"bench": {**config["bench"], **facts}}
         Path("m.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
         assert predict("digits", model="m.safetensors") == 2
         assert problem in capsys.readouterr().err
