@@ -24,6 +24,8 @@ GROUPS = {
     "show": ("list", "show", "completion"),
     "check": ("check-method",),
     "convert": ("convert",),
+    "export": ("export",),
+    "predict": ("predict",),
     "data": ("data",),
     "papers": ("audit", "claims"),
     "power": ("power",),

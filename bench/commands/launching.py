@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.commands.keeping import add_keep
 from bench.commands.options import Parser, plugins_of
 from bench.device import interrupt
 from bench.errors import InputError, choose, printable, to_type
@@ -33,6 +34,7 @@ def add_launching(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=float, default=300.0, metavar="S", help="seconds between a run's checkpoints (300)"
     )
+    add_keep(parser)
     parser.prepare = _add_options
 
 

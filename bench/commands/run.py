@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from bench.commands import queue
 from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
 from bench.commands.folders import folder_lines
 from bench.commands.images import as_plain, print_images, require_images, surveys
+from bench.commands.keeping import add_keep, disk_of, keep_of, print_disk, require_choice, say_unkept
 from bench.commands.launching import add_launching, job_of, launch, launcher_of
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import print_excluded, print_failed
@@ -45,6 +46,7 @@ examples:
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
+  bench run demo --keep last                          and keep the trained models (bench export, bench predict)
   bench run demo --launcher slurm --partition gpu --time 4:00:00 --gpus-per-run 1 --pack 10
   bench run demo --launcher slurm --cluster lab        a profile: ~/.config/finetune-bench/clusters/lab.toml
 Run it again to do only what is missing.
@@ -71,6 +73,7 @@ def add(commands: Any) -> None:
     plan = add_target_command(commands, "plan", plan_command, "what would be run, without running it", PLAN)
     add_format(plan, ("text", "json"))
     add_cost(plan)
+    add_keep(plan)
     queue.add(commands)
     retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
     retry.add_argument(
@@ -115,11 +118,13 @@ def retry_command(options: argparse.Namespace) -> int:
 def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
     store = Snapshot(request.results)
+    keep = keep_of(options, request.plan)
     todo = untrained(runs, store, retry=retry)
     for folder in store.damaged:
         say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
     if store.newer:
         say(in_newer(store.newer, store.reasons))
+    require_choice(keep, todo, request.registry)
     require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
@@ -127,7 +132,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_backbones(todo, request.registry, say)
-    outcome = launch(request.plan, todo, job, options, store)
+    outcome = launch(request.plan, todo, replace(job, keep=str(keep)), options, store)
+    say_unkept(keep, runs, Snapshot(request.results) if todo else store)
     if isinstance(outcome, int):
         return outcome
     code, unwritten = _tell(request, Snapshot(request.results) if todo else store, outcome)
@@ -195,6 +201,7 @@ def plan_command(options: argparse.Namespace) -> int:
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
         data = {"missing_data": missing_data(request), "images": as_plain(seen)}
         estimate = asdict(cost_of(request, store, options))
+        data["models"] = disk_of(options, plan, request.registry, store)
         print_json({**counts, **_runs_and_cells(request), **data, "estimate": estimate})
         return 0
     _print_axes(request)
@@ -205,6 +212,7 @@ def plan_command(options: argparse.Namespace) -> int:
     for line in folder_lines(plan.unique.values(), request.registry):
         print(line)
     print_cost(request, store, options)
+    print_disk(disk_of(options, plan, request.registry, store))
     print_excluded(plan)
     print_missing_data(request)
     print_images(seen)

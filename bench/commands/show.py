@@ -24,6 +24,7 @@ from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.metrics import Cost, Metric
 from bench.reading.document import read_document
+from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
 from bench.registry import Registry
@@ -251,6 +252,8 @@ def _run(stored: Stored) -> Description:
         facts["test top-1"] = f"{last.test['top1']:.2f} % after {last.step} steps"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
+        if kept := kept_models(folder):
+            facts["trained models"] = f"after {', '.join(map(str, kept))} steps (bench export, bench predict)"
     else:
         facts["error"] = f"{record.error.kind}: {record.error.message}"
     with contextlib.suppress(*UNSOUND):

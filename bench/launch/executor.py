@@ -22,6 +22,7 @@ class Job:
         ranks: processes, one a GPU, that share each run (data parallel).
         track: names of the trackers that are told of each run's curve.
         progress: seconds between a worker's tellings of how far its run is; 0: none are wanted.
+        keep: which trained models lie beside the records (``bench.records.kept.read_keep``).
     """
 
     results: str | Path
@@ -32,6 +33,7 @@ class Job:
     launcher: str = "local"
     track: tuple[str, ...] = ()
     progress: float = 0.0
+    keep: str = "none"
 
 
 @dataclass(frozen=True)

@@ -104,12 +104,16 @@ def repeatable(stored: Stored, registry: Registry) -> RunSpec:
     return spec
 
 
-def repeat(spec: RunSpec, registry: Registry, folder: Path, command: str = "") -> tuple[Record, Path]:
+def repeat(
+    spec: RunSpec, registry: Registry, folder: Path, command: str = "", keep: str = "none"
+) -> tuple[Record, Path]:
     """Train a run in a worker of its own, with nothing of an earlier one; gives the new record and its folder.
+
+    ``keep`` says which trained models lie in that folder.
 
     Raises ``NotRepeated`` where it fails.
     """
-    launch([spec], Job(folder, registry.plugins, command), LocalExecutor(jobs=1))
+    launch([spec], Job(folder, registry.plugins, command, keep=keep), LocalExecutor(jobs=1))
     record, place = Store(folder).record(spec.id)
     if not isinstance(record, Record):
         raise NotRepeated(f"{record.error.kind}: {record.error.message}")

@@ -22,7 +22,8 @@ from bench.device import interrupt
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
 from bench.records.environment import provenance
-from bench.records.files import named
+from bench.records.files import named, place_also
+from bench.records.kept import read_keep
 from bench.records.lease import claimed
 from bench.records.record import Error, FailedRecord
 from bench.records.secrets import MaskedLog, redacted
@@ -82,7 +83,8 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
             if job.ranks > 1 and is_broken(failure):
                 time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
             log.settle()
-            (draft / "predictions.npz").unlink(missing_ok=True)
+            for path in (draft / "predictions.npz", *draft.glob("model-*.safetensors")):
+                path.unlink(missing_ok=True)
             return _record(spec, job, store, draft, failure, type(error).__name__)
 
 
@@ -144,6 +146,8 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog,
         outcome = _outcome(spec, job, store, Pacing(observer, tell, job.progress or EVERY))
     with named(draft):
         np.savez_compressed(draft / "predictions.npz", **outcome.predictions)  # type: ignore[arg-type]
+        for model in outcome.models:  # they stay with the checkpoint until the record is there
+            place_also(model, draft / model.name)
         log.settle()
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
@@ -159,7 +163,13 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return run_trial(
-        spec, Registry(job.plugins), device, store.root, checkpoint_every=job.checkpoint_every, observer=observer
+        spec,
+        Registry(job.plugins),
+        device,
+        store.root,
+        checkpoint_every=job.checkpoint_every,
+        observer=observer,
+        models=read_keep(job.keep, "keep"),
     )
 
 

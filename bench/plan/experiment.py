@@ -21,6 +21,7 @@ from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.reading.syntax import split_list
+from bench.records.kept import KEEPS, NOTHING, WAYS, Keep, read_keep
 from bench.registry import Registry
 from bench.rules import ACROSS, FAMILIES, PAIRED, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import AXES, percent
@@ -60,6 +61,12 @@ KEYS = (
         "best-val",
     ),
     Key("table", (dict,), "how it is laid out and tested (see below)"),
+    Key(
+        "keep",
+        (str,),
+        f"trained models beside the records: {', '.join(KEEPS)}; {' and '.join(WAYS)} make them smaller: `last,half`",
+        default="none",
+    ),
     Key("next", (list,), "commands that `bench run` names at its end"),
 )
 TABLE_KEYS = (
@@ -111,6 +118,7 @@ class Experiment:
     metrics: Mapping[str, Metric]
     rules: TableRules
     changes: str
+    keep: Keep
     next: tuple[str, ...]
 
     @property
@@ -169,6 +177,7 @@ class _Reader:
             metrics=self.metrics(layout, datasets),
             rules=self.rules(layout),
             changes=self.overrides.changes,
+            keep=self.keep(),
             next=tuple(str(line) for line in self.text.get("next") or ()),
         )
         self.refuse_twins("datasets", [card.title for card in datasets])
@@ -309,6 +318,11 @@ class _Reader:
             problem = choose(str(name), [row.label for row in methods], "method of this experiment")
             self.problems.add(f"{self.text.place('baseline')}: {problem}")
         return labels[0] if labels else ""
+
+    def keep(self) -> Keep:
+        with noted(self.problems):
+            return read_keep(str(self.text.get("keep", "none")), self.text.place("keep"))
+        return NOTHING
 
     def layout(self, layout: Section) -> tuple[tuple[str, ...], tuple[str, ...]]:
         axes = {"rows": ["dataset", "backbone", "method"], "columns": ["rate"]}

@@ -51,7 +51,7 @@ def expand(experiment: Experiment) -> Plan:
     )
     # axes with one label are said in the heading, but for the methods
     table = lay_out(loose, {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in AXES[:4]})
-    plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next)
+    plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next, experiment.keep)
     if not plan.unique:
         raise InputError(f"{experiment.name}: nothing is left to run: {'; '.join(plan.reasons)}")
     _refuse_equal_seeds(experiment.name, cells)

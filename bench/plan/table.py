@@ -10,6 +10,7 @@ from functools import cached_property
 
 from bench.metrics import TOP1, Metric
 from bench.papers.published import Key, Printed, telling_labels
+from bench.records.kept import NOTHING, Keep
 from bench.rules import AUTO
 from bench.spec import RunSpec
 
@@ -177,7 +178,8 @@ class TablePlan:
 class Plan:
     """The tables that a command line names, with all their runs; what several cells need is trained once.
 
-    ``changes`` is a digest of what the command line changed, empty where it changed nothing.
+    ``changes`` is a digest of what the command line changed, empty where it changed nothing; ``keep`` says which
+    trained models lie beside the records.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Plan:
     tables: tuple[TablePlan, ...]
     changes: str = ""
     next: tuple[str, ...] = ()
+    keep: Keep = NOTHING
 
     @property
     def variant(self) -> str:

@@ -47,6 +47,7 @@ class Checkpoint:
         self.due = due or (lambda seconds: seconds >= every)
         self.number = 0
         self.kept_by_run: Callable[[], Kept] = dict
+        self.after_writing: Callable[[], None] = lambda: None
         self.ends: dict[int, Kept] = {}
         self.current = self._read()
         self.written = time.monotonic()
@@ -130,6 +131,7 @@ class Checkpoint:
             "run": self.kept_by_run(),
         }
         _save(self.folder / "current.pt", self._headed(current))
+        self.after_writing()
 
     def _read(self) -> Kept | None:
         """The state as it was written; nothing, and in words, where it cannot be used."""

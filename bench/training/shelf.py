@@ -86,7 +86,7 @@ class Shelf:
             with safe_open(path, "pt") as file:
                 checksum = (file.metadata() or {}).get("crc32")
             tensors = load_file(path)
-            if checksum in (None, str(_checksum(tensors))):
+            if checksum in (None, str(checksum_of(tensors))):
                 return tensors
         except FileNotFoundError:  # another process has set it aside
             return None
@@ -102,7 +102,7 @@ class Shelf:
         try:
             contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             stage = json.dumps(meaning, sort_keys=True)
-            save_file(contiguous, draft, {"stage": stage, "crc32": str(_checksum(contiguous))})
+            save_file(contiguous, draft, {"stage": stage, "crc32": str(checksum_of(contiguous))})
             with draft.open("rb") as file:
                 os.fsync(file.fileno())  # on disk before it has its name
             draft.replace(path)
@@ -110,7 +110,7 @@ class Shelf:
             draft.unlink(missing_ok=True)
 
 
-def _checksum(tensors: Tensors) -> int:
+def checksum_of(tensors: Tensors) -> int:
     """Of names and contents, in an order that does not matter to the file."""
     running = 0
     for name in sorted(tensors):

@@ -27,6 +27,7 @@ from bench.spec import RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
+from bench.training.keeping import Keeping
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -55,6 +56,7 @@ class Training:
         meter: of what the run takes; its earlier parts are added to it.
         storage: has what was kept of the run, and what runs share.
         parts: each batch is computed in so many parts, as memory is short.
+        keeping: is told of each model that was scored, and keeps some.
 
     Attributes:
         curve: the points measured so far, as the record has them.
@@ -76,9 +78,10 @@ class Training:
         meter: Meter,
         storage: Storage | None = None,
         parts: int = 1,
+        keeping: Keeping | None = None,
     ) -> None:
         self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
-        self.observer, self.meter, self.storage = observer, meter, storage
+        self.observer, self.meter, self.storage, self.keeping = observer, meter, storage, keeping
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
         self.curve = msgspec.convert(earlier.get("curve", []), list[Point])
@@ -130,6 +133,9 @@ class Training:
         """
         if self.checkpoint:
             self.checkpoint.kept_by_run = self.state
+            if self.keeping:
+                keeping = self.keeping
+                self.checkpoint.after_writing = lambda: keeping.forget_beaten(self.curve)
         recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
         if recipe.warmup >= recipe.steps > 0:
             why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
@@ -154,7 +160,7 @@ class Training:
             done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
         self.forget(done)
         self.parameters = parameters_of(model)
-        self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}))
+        self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}), ended=True)
 
     def fit(
         self, number: int, stage: Stage, data: TrainingImages, span: StageSpan, previous: torch.optim.Optimizer | None
@@ -224,8 +230,8 @@ class Training:
             for points in self.predictions.values():
                 del points[-1:]
 
-    def evaluate(self, model: Model, progress: Progress) -> None:
-        """Add a point to the curve."""
+    def evaluate(self, model: Model, progress: Progress, ended: bool = False) -> None:
+        """Add a point to the curve; with ``ended`` it is the last one."""
         seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
         measured, images = {}, 0
         for name, split in self.splits.items():
@@ -242,6 +248,8 @@ class Training:
             seconds=round(seconds, 3),
         )
         self.curve.append(point)
+        if self.keeping:
+            self.keeping.measured(model, self.curve, ended)
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items())

@@ -26,9 +26,11 @@ from bench.device.distributed import ranks
 from bench.errors import InputError
 from bench.method import Method
 from bench.metrics.predictions import CLASS_NAMES
+from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
+from bench.training.keeping import Keeping
 from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
 from bench.training.usage import Meter
@@ -43,10 +45,12 @@ class TrainedRun:
         predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; ``test_labels``; the
             arrays of ``bench.metrics.predictions``, as ``test_confidence``; the ``training_indices`` that were
             sampled; and the names of the classes, by label.
+        models: files of the trained models that are to lie beside the record.
     """
 
     record: Record
     predictions: dict[str, npt.NDArray[Any]]
+    models: tuple[Path, ...] = ()
 
 
 def run_trial(
@@ -58,13 +62,14 @@ def run_trial(
     checkpoint_every: float = math.inf,
     parts: int = 1,
     observer: Observer | None = None,
+    models: Keep = NOTHING,
 ) -> TrainedRun:
     """Train and evaluate one run, from where it was if it has a checkpoint.
 
     In the folder ``keep`` lies what runs share, trained stages and decoded images, and a checkpoint every so many
     seconds; without it a run does everything itself, in one go. Each batch is computed in so many parts: one after the
     other where the method is ``per_image``, else in the model alone, so that the loss has the whole batch
-    (``bench.device.chunks``).
+    (``bench.device.chunks``). ``models`` says which trained models are kept, in that folder too.
 
     Raises:
         InputError: something is no longer what the spec was planned with.
@@ -74,13 +79,24 @@ def run_trial(
     method = build_method(spec, registry)
     try:
         with Meter() as meter:
-            return _trial(spec, registry, method, device, keep, checkpoint_every, parts, observer or Observer(), meter)
+            return _trial(
+                spec, registry, method, device, keep, checkpoint_every, parts, observer or Observer(), meter, models
+            )
     except _TooLarge as error:
         parts = 2 * error.parts  # all that is kept of it: its frames hold the GPU's memory
     gc.collect()
     torch.cuda.empty_cache()
     print(f"out of memory: each batch is computed in {parts} parts from here on", flush=True)
-    return run_trial(spec, registry, device, keep, checkpoint_every=checkpoint_every, parts=parts, observer=observer)
+    return run_trial(
+        spec,
+        registry,
+        device,
+        keep,
+        checkpoint_every=checkpoint_every,
+        parts=parts,
+        observer=observer,
+        models=models,
+    )
 
 
 def has_batch_norm(model: Model) -> bool:
@@ -114,6 +130,7 @@ def _trial(
     parts: int,
     observer: Observer,
     meter: Meter,
+    models: Keep,
 ) -> TrainedRun:
     card = registry.backbone(spec.backbone.name)
     data_card = registry.dataset(spec.dataset.name)
@@ -146,7 +163,12 @@ def _trial(
         device=device,
     )
     storage = Storage(keep, checkpoint_every) if keep else None
-    run = Training(spec, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts)
+    keeping = None
+    if keep and models:
+        metric = validation_metric(data_card.metric)
+        folder = keep / "checkpoints" / spec.id
+        keeping = Keeping(models, folder, _facts(spec, model, dataset, size), metric, model)
+    run = Training(spec, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts, keeping=keeping)
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
@@ -171,7 +193,24 @@ def _trial(
         parts=run.parts,
     )
     names = np.asarray(dataset.classes, dtype=np.str_)
-    return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train, CLASS_NAMES: names})
+    kept = keeping.files(run.curve) if keeping else ()
+    return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train, CLASS_NAMES: names}, kept)
+
+
+def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int) -> ModelFacts:
+    """What the files of a run's trained models say of themselves, whatever point they are of."""
+    return ModelFacts(
+        run=spec.id,
+        label=spec.label,
+        spec=to_json(spec),
+        step=0,
+        classes=list(dataset.classes),
+        image_size=size,
+        mean=model.mean.flatten().tolist(),
+        std=model.std.flatten().tolist(),
+        augmentation=spec.protocol.augmentation,
+        precision=spec.protocol.precision,
+    )
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:

@@ -1,0 +1,1 @@
+"""Trained models taken out of the suite: read, trained again where they were not kept, exported, used."""

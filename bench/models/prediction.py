@@ -1,0 +1,124 @@
+"""What a trained model says of images, and how often it is right."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.data.augment import test_view
+from bench.errors import printable
+from bench.models.pictures import Pictures
+from bench.models.scorer import Scorer, as_channels
+from bench.records.kept import ModelFacts
+from bench.training.fit import mixed_precision
+
+BATCH = 64
+"""Images at a time, as in the evaluation of a run."""
+
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What decoding a damaged image raises."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image.
+
+    Attributes:
+        label: the name of its class, as somebody says it; empty where nobody does.
+        predicted: the name of the class that the model takes it for; empty where it cannot be read.
+        confidence: the probability of that class.
+        problem: why it cannot be read.
+    """
+
+    name: str
+    label: str
+    predicted: str = ""
+    confidence: float = 0.0
+    problem: str = ""
+
+
+@torch.inference_mode()
+def answers(scorer: Scorer, facts: ModelFacts, pictures: Pictures, device: torch.device) -> list[Answer]:
+    """What a model says of each image, in order; damaged ones are among them, with the reason."""
+    scorer.to(device)
+    result: list[Answer] = []
+    batches = range(0, len(pictures.names), BATCH)
+    for start in tqdm(batches, desc="images", unit="batch", disable=None, leave=False):
+        places = range(start, min(start + BATCH, len(pictures.names)))
+        read = {place: _decoded(pictures, place) for place in places}
+        images = {place: image for place, image in read.items() if isinstance(image, Tensor)}
+        scores = _scores(scorer, facts, list(images.values()), device) if images else {}
+        rows = dict(zip(images, scores, strict=True))
+        for place in places:
+            name, label = pictures.names[place], pictures.classes[place]
+            if place in rows:
+                best, confidence = rows[place]
+                result.append(Answer(name, label, facts.classes[best], confidence))
+            else:
+                result.append(Answer(name, label, problem=str(read[place])))
+    return result
+
+
+def _decoded(pictures: Pictures, place: int) -> Tensor | str:
+    """An image, uint8 (C, H, W), or why it cannot be read."""
+    try:
+        return pictures.images.take(np.array([place]))[0]
+    except UNREADABLE as error:
+        return printable(f"{type(error).__name__}: {error}")
+
+
+def _scores(scorer: Scorer, facts: ModelFacts, images: list[Tensor], device: torch.device) -> list[tuple[int, float]]:
+    """Of each image the class with the largest logit, and its probability."""
+    view = as_channels(test_view(images, facts.image_size, facts.augmentation), facts.channels)
+    with mixed_precision(facts.precision, device):
+        logits = scorer(view.to(device))
+    confidence = logits.double().softmax(1).amax(1)
+    return list(zip(logits.argmax(1).tolist(), confidence.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often a model is right, over all and of each class that has images."""
+
+    right: int
+    images: int
+    classes: dict[str, tuple[int, int]]
+
+
+def tally(scored: list[Answer], facts: ModelFacts) -> Tally | None:
+    """How often a model is right of the images that can be read; None where no image has a class.
+
+    Raises ``KeyError`` with a class that the model does not know.
+    """
+    labelled = [answer for answer in scored if answer.label and not answer.problem]
+    for answer in labelled:
+        if answer.label not in facts.classes:
+            raise KeyError(answer.label)
+    images = Counter(answer.label for answer in labelled)
+    right = Counter(answer.label for answer in labelled if answer.predicted == answer.label)
+    classes = {name: (right[name], images[name]) for name in facts.classes if images[name]}
+    return Tally(right.total(), images.total(), classes) if labelled else None
+
+
+def as_csv(scored: list[Answer]) -> str:
+    """A line an image: its path, its class where one is named, what it is taken for and how surely, or the problem."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "class", "predicted", "confidence", "problem"])
+    writer.writerows(_rows(scored))
+    return text.getvalue()
+
+
+def _rows(scored: list[Answer]) -> Iterator[list[str]]:
+    for answer in scored:
+        confidence = "" if answer.problem else f"{answer.confidence:.6g}"
+        yield [answer.name, answer.label, answer.predicted, confidence, answer.problem]
