@@ -171,8 +171,8 @@ class Store:
         """A folder to write a record in; gone afterwards unless it was published."""
         drafts = self.root / "drafts"
         drafts.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=drafts))
-        folder.chmod(0o755)
+        folder = drafts / uuid.uuid4().hex
+        folder.mkdir()  # not by tempfile: who may read and write it is for the umask to say
         try:
             yield folder
         finally:

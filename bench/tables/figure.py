@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from bench.notation import listed, one_line
 from bench.papers.published import Key
+from bench.records.files import write_file
 from bench.tables.compare import Entry, Table
 
 METHOD, RATE = "method", "rate"
@@ -54,14 +56,21 @@ def figure(table: Table, paths: Iterable[Path]) -> None:
 
 
 def save(paths: Iterable[Path], draw: Callable[[], Figure], **options: Any) -> None:
-    """Draw in the style of all figures and save it at each path, .png or .pdf; else ``ValueError``."""
+    """Draw in the style of all figures and save it at each path, whole or not at all.
+
+    Raises:
+        ValueError: a path ends neither in .png nor in .pdf.
+        OSError: it cannot be written; names it.
+    """
     paths = [Path(path) for path in paths]
     if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
         raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
     with style.context(["default", STYLE]):
         drawing = draw()
         for path in paths:
-            drawing.savefig(path, dpi=300, metadata=METADATA[path.suffix], **options)
+            content = io.BytesIO()
+            drawing.savefig(content, format=path.suffix[1:], dpi=300, metadata=METADATA[path.suffix], **options)
+            write_file(path, content.getvalue())
 
 
 def _drawing(table: Table) -> Figure:
