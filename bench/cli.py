@@ -40,7 +40,44 @@ MOST_PROBLEMS = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0 done, 1 some runs failed, 2 bad input, 130 stopped by Ctrl-C."""
-    words = sys.argv[1:] if arguments is None else arguments
+    _replace_closed_streams()
+    try:
+        try:
+            return _command(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()  # what cannot be written is told here, and not by a traceback at the end
+            sys.stderr.flush()
+    except BrokenPipeError:
+        _print_nowhere()  # the reader of a pipe has gone: nothing is wrong
+        return 0
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _refuse([f"what is printed cannot be written: {error.strerror}"])
+            sys.stderr.flush()
+        _print_nowhere()
+        return 2
+
+
+def _replace_closed_streams() -> None:
+    """Open the standard streams that are closed (``>&-``), so that no file gets their number, and nobody their text."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _print_nowhere() -> None:
+    """Let what is still to be written vanish, so that it does not fail again when Python ends."""
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def _command(words: Sequence[str]) -> int:
     parser = build_parser("" if "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
     with contextlib.suppress(ImportError):
         import argcomplete
@@ -62,12 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("bench: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of a pipe has gone: nothing is wrong
-        return 0
+        raise
     except OSError as error:  # a disk that is full, a name too long, a file that may not be read: nobody's bug
-        if error.strerror is None:
+        if error.strerror is None or error.filename is None:
             raise
-        return _refuse([f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror])
+        return _refuse([f"{error.filename}: {error.strerror}"])
 
 
 def _meant(parser: argparse.ArgumentParser, word: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -68,13 +69,18 @@ def save(converted: Converted, card: BackboneCard, checkpoint: Path, out: Path) 
     """Write the weights as safetensors, with what they were made of; half-written files never get the name.
 
     Raises:
-        InputError: the file exists, or its folder does not.
+        InputError: the file exists, or its folder does not, or it cannot be written.
     """
     require_free(out)
     origin = {"made_of": checkpoint.name, "made_of_sha256": file_sha256(checkpoint), "entry": converted.entry}
     draft = out.with_name(f"{out.name}.part")
-    save_file(converted.weights, draft, metadata={"format": "pt", "backbone": card.name, **origin})
-    draft.replace(out)
+    try:
+        save_file(converted.weights, draft, metadata={"format": "pt", "backbone": card.name, **origin})
+        draft.replace(out)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{out}: it cannot be written: {error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def require_free(out: Path) -> None:

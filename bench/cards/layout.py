@@ -108,6 +108,12 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
     return layout
 
 
+def divided(path: Path, name: str) -> bool:
+    """Whether a folder is divided into splits: it has one for training, and another."""
+    folders = _split_folders(path, name) if path.is_dir() else {}
+    return "train" in folders and len(folders) > 1
+
+
 def drawn_count(count: int, share: float) -> int:
     """How many of a class's images a drawn test split has: the share, in percent, rounded; at least one of several."""
     rounded = int(Fraction(str(share)) * count / 100 + Fraction(1, 2))
@@ -116,16 +122,15 @@ def drawn_count(count: int, share: float) -> int:
 
 def _of_folder(path: Path, options: FolderOptions, name: str, expected: str) -> ImageLayout:
     folders = _split_folders(path, name)
-    divided = "train" in folders and len(folders) > 1
     if options.split is not None:
-        if divided:
+        if divided(path, name):
             listed = ", ".join(f"{folder.name}/" for folder in folders.values())
             raise InputError(f"{name}: it is divided already ({listed}); leave split={options.split:g} away")
         seen = _classes_of(path, path, name)
         if not seen.images:
             raise InputError(f"{name}: it holds no image inside a folder of its class{_meant(path, name)}")
         return _drawn(path, seen.images, options, {"": seen})
-    if divided:
+    if divided(path, name):
         return _by_folders(path, folders, name, expected)
     lists = _split_tables(path, name)
     if "train" in lists and len(lists) > 1:

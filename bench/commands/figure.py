@@ -85,10 +85,7 @@ def figure_command(options: argparse.Namespace) -> int:
         scene, stem = _of_target(request, kind, options, store)
     if options.output is None:
         store.check_writable()
-    try:
-        paths, remark = write_figure(kind, scene, store.root / "figures", options.output, stem)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from None
+    paths, remark = write_figure(kind, scene, store.root / "figures", options.output, stem)
     if remark:
         say(remark)
     print("\n".join(str(path) for path in paths))

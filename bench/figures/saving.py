@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from matplotlib.figure import Figure
 from bench.figures.fonts import fonts_for, remark_on
 from bench.figures.style import METADATA, STYLE, SUFFIXES
 from bench.notation import listed
+from bench.records.files import write_file
 
 DPI = 300
 """Of a PNG; what is measured while a figure is laid out is measured at the same."""
 
 
 def save(paths: Iterable[Path], draw: Callable[[], Figure], labels: Iterable[str] = ()) -> str:
-    """Draw in the style of all figures and save it at each path.
+    """Draw in the style of all figures and save it at each path, whole or not at all.
 
     Args:
         paths: .png, .pdf or .svg; else ``ValueError``.
@@ -28,6 +30,9 @@ def save(paths: Iterable[Path], draw: Callable[[], Figure], labels: Iterable[str
 
     Returns:
         What people are to be told: which letters no installed font has; empty where all is well.
+
+    Raises:
+        OSError: a file cannot be written; names it.
     """
     paths = [Path(path) for path in paths]
     if unknown := [str(path) for path in paths if path.suffix not in SUFFIXES]:
@@ -35,7 +40,9 @@ def save(paths: Iterable[Path], draw: Callable[[], Figure], labels: Iterable[str
     with styled(labels) as boxes:
         drawing = draw()
         for path in paths:
-            drawing.savefig(path, dpi=DPI, metadata=METADATA[path.suffix])
+            content = io.BytesIO()
+            drawing.savefig(content, format=path.suffix[1:], dpi=DPI, metadata=METADATA[path.suffix])
+            write_file(path, content.getvalue())
     return remark_on(boxes)
 
 

@@ -179,8 +179,9 @@ class Store:
         """A folder to write a record in, a run's if it is known; gone afterwards unless it was published."""
         drafts = self.root / "drafts"
         drafts.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{folder_name(spec)}." if spec else None, dir=drafts))
-        folder.chmod(0o755)
+        prefix = f"{folder_name(spec)}." if spec else ""
+        folder = drafts / f"{prefix}{uuid.uuid4().hex}"
+        folder.mkdir()  # not by tempfile: who may read and write it is for the umask to say
         try:
             yield folder
         finally:

@@ -6,7 +6,7 @@ import errno
 import json
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from bench.data import read_data
 from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch import Job
-from bench.launch.worker import Unwritable, work
+from bench.launch.worker import work
 from bench.metrics import METRICS, TOP1
 from bench.models.kept import load_model, read_tensors
 from bench.plan.overrides import Overrides
@@ -30,11 +30,12 @@ from bench.plan.target import read_plan
 from bench.records.kept import Keep, ModelFacts, kept_models, read_facts, read_keep
 from bench.records.record import Point
 from bench.records.store import Store
+from bench.records.unwritable import Unwritable
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
 from bench.training.keeping import Keeping, halved
 from bench.training.shelf import checksum_of
-from bench.training.trackers import Observer
+from bench.training.trackers import Observer, no_loss
 from bench.training.trial import TrainedRun, _facts, run_trial
 from tests.models.trained import CPU, confidences, planned, recorded, train
 
@@ -76,12 +77,12 @@ FALLING = ("steps=8", "evaluations=4", "lr=0.03", "warmup=0")
 """A rate that is too high, so that the best point is not the last one."""
 
 
-def killed_at(step: int) -> Observer:
+def killed_at(last: int) -> Observer:
     """Is told of each step, and has the process killed at one of them."""
 
     class Killing(Observer):
-        def step(self, made: int, of: int) -> None:
-            if made == step:
+        def step(self, step: int, of: int, images: int = 0, loss: Callable[[], float] = no_loss) -> None:
+            if step == last:
                 raise KeyboardInterrupt
 
     return Killing()

@@ -151,7 +151,7 @@ def scene(
     made: Callable[[RunSpec, Store], object] | None = finish,
     width: str = "",
     split: str = "",
-    **overrides: str,
+    **overrides: Any,
 ) -> Scene:
     """An experiment whose runs have finished."""
     (folder / "mine.yaml").write_text(text, encoding="utf-8")
