@@ -205,7 +205,7 @@ def classes(root: Path, **counts: int) -> Path:
 
 def test_classes_without_splits_are_asked_about(tmp_path: Path) -> None:
     problem = refused(classes(tmp_path, ape=3, bee=12))
-    assert "2 classes with 3 to 12 images each are there (15 in all)" in problem
+    assert "looks like 2 classes of 3 to 12 images (15 in all)" in problem
     assert "write folder:X@split=20 to test on 20 %" in problem
 
 
@@ -270,6 +270,14 @@ def test_a_train_folder_alone_can_be_divided(tmp_path: Path) -> None:
 def test_a_folder_around_the_dataset_is_noticed(tmp_path: Path) -> None:
     root = make(tmp_path / "download", *(f"pets/{name}" for name in PLAIN), "README.md")
     assert refused(root).endswith(f"did you mean folder:{root}/pets?")
+
+
+def test_a_hint_is_found_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may name a home folder; nobody waits until everything below it is counted."""
+    monkeypatch.setattr(os, "walk", None)
+    root = make(tmp_path, "ape/1.png", "ape/2.png", "docs/deep/down/1.png", "bee/s/1.png")
+    (root / "ape" / "3.png").symlink_to("nowhere")
+    assert "looks like 1 class of 3 images (3 in all)" in refused(root)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
