@@ -2,44 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.cards.backbone import file_sha256
 from bench.cards.folder_options import FolderOptions
 from bench.cards.layout import ImageLayout
+from bench.errors import InputError
 from bench.spec import digest
+
+MANY_BYTES = 200_000_000
+"""Of images that were hashed: from here on, what was computed is kept for other processes."""
 
 _SETTLED = 2e9
 """Nanoseconds after which a file that is written once more has another time on every file system."""
 
-_hashed: dict[str, tuple[tuple[int, ...], str]] = {}
+_Stamp = tuple[int, ...]
+_hashed: dict[str, tuple[_Stamp, str]] = {}
+_looked_up = set[Path]()
 
 
 def content_digest(layout: ImageLayout, options: FolderOptions) -> str:
     """12 hexadecimal digits of the images' names and bytes, of labels that stand in tables, and of what was chosen.
 
-    Raises ``InputError`` where a file cannot be read.
+    A file is hashed once for as long as it is the same by what the system says: its inode, size and times. Raises
+    ``InputError`` where one cannot be read.
     """
-    running = hashlib.sha256()
+    file = _file_of(layout.root)
+    if layout.root not in _looked_up:
+        _looked_up.add(layout.root)
+        _hashed.update(_kept(file))
+    running, computed = hashlib.sha256(), 0
     for split, images in layout.splits.items():
         for image in images:
+            sha256, size = _sha256(f"{layout.root}/{image.name}")
+            computed += size
             stated = f"{split}\0{image.label}\0" if layout.from_tables else ""
-            line = f"{stated}{image.name}\0{_sha256(layout.root / image.name)}\n"
-            running.update(line.encode(errors="surrogateescape"))  # a name may be no UTF-8
+            # a name may be no UTF-8
+            running.update(f"{stated}{image.name}\0{sha256}\n".encode(errors="surrogateescape"))
+    if computed >= MANY_BYTES:
+        _keep(file, (f"{layout.root}/{image.name}" for images in layout.splits.values() for image in images))
     means = running.hexdigest()[:12]
     return digest([means, options.as_options]) if options.as_options else means
 
 
-def _sha256(path: Path) -> str:
-    """The SHA-256 of a file, computed once in a process for as long as the file is the same by what the system says."""
-    now, seen = time.time_ns(), os.stat(path)
-    stamp = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-    if (kept := _hashed.get(str(path))) and kept[0] == stamp:
-        return kept[1]
-    computed = file_sha256(path)
+def _sha256(path: str) -> tuple[str, int]:
+    """The SHA-256 of a file, and how many bytes were read for it."""
+    now = time.time_ns()
+    try:
+        seen = os.stat(path)
+        stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        if (earlier := _hashed.get(path)) and earlier[0] == stamp:
+            return earlier[1], 0
+        computed = file_sha256(Path(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if now - max(seen.st_mtime_ns, seen.st_ctime_ns) > _SETTLED:
-        _hashed[str(path)] = (stamp, computed)
-    return computed
+        _hashed[path] = (stamp, computed)
+    return computed, seen.st_size
+
+
+def _file_of(root: Path) -> Path:
+    """Where what was computed of a folder is kept: in the user's cache, which may be deleted at any time."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(folder) / "finetune-bench" / "digests" / f"{digest(str(root))}.json"
+
+
+def _kept(file: Path) -> dict[str, tuple[_Stamp, str]]:
+    """What a process computed; nothing where it cannot be read."""
+    try:
+        return {path: (tuple(stamp), sha256) for path, (stamp, sha256) in json.loads(file.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep(file: Path, paths: Iterable[str]) -> None:
+    """Keep what was computed of some files, if the cache can be written."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}.draft")
+        draft.write_text(json.dumps({path: _hashed[path] for path in paths if path in _hashed}), encoding="utf-8")
+        draft.replace(file)

@@ -152,9 +152,7 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
     code = _reader_file(facts, readers or {})
     if facts.text("reader") == FOLDER:
         if listed is not None:
-            raise InputError(
-                f"{name}: a list of training images is for datasets of official lists, and this is a folder"
-            )
+            raise InputError(f"{name}: a file that lists training images is for official lists, and {plain} has none")
         return _folder_card(full, path, facts)
     if code is not None or "official" in facts:
         _check(facts)

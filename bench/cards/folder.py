@@ -25,7 +25,8 @@ def folder_dataset(name: str) -> DatasetCard:
     choice; says what is expected.
     """
     typed, options = typed_folder(name.removeprefix(PREFIX))
-    path = real_path(typed)
+    # a table may be a link: its rows are relative to where it is called so
+    path = real_path(typed.parent) / typed.name if typed.is_file() else real_path(typed)
     plain = f"{PREFIX}{path}"
     layout = find_layout(path, options, plain)
     facts = Section(plain, 1)

@@ -4,6 +4,7 @@ tables of paths and labels.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +98,8 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
         elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
             layout = _by_tables({"": path}, options, name)
         else:
-            raise InputError(f"{name}: there is no such folder or table of labels; {expected}")
+            suffixes = ", ".join(TABLE_SUFFIXES)
+            raise InputError(f"{name}: there is no such folder or table ({suffixes}); {expected}")
     except OSError as error:
         raise InputError(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
     for split, source in layout.sources.items():
@@ -260,7 +262,8 @@ def _by_tables(tables: Mapping[str, Path], options: FolderOptions, name: str) ->
         raise InputError(f"{name}: no image is named there that can be read")
     if "" in parts:
         if options.split is None:
-            raise InputError(f"{name}: no column says the split (train, val, test); {_ask_for_draw(parts[''], name)}")
+            asked = _ask_for_draw(Counter(image.label for image in parts[""]), name)
+            raise InputError(f"{name}: no column says the split (train, val, test); {asked}")
         return replace(_drawn(root, parts[""], options, seen), from_tables=True)
     if options.split is not None:
         raise InputError(f"{name}: it is divided already ({', '.join(parts)}); leave split={options.split:g} away")
@@ -304,28 +307,40 @@ def _by_class(image: Labelled) -> tuple[str, str]:
 
 
 def _meant(path: Path, name: str) -> str:
-    """What somebody may have meant by a folder that is no layout: one beside it, or a draw."""
+    """What somebody may have meant by a folder that is no layout: one above or below it, or a draw."""
     names = {called for split in _NAMES.values() for called in split}
-    if path.name.lower() in names:
-        above = f"; did you mean folder:{path.parent}?"
-        if len(_split_folders(path.parent, name)) > 1:
-            return above
-    else:
-        above = ""
+    above = f"; did you mean {PREFIX}{path.parent}?" if path.name.lower() in names else ""
+    if above and _is_divided(path.parent):
+        return above
     folders = [Path(entry.path) for entry in _entries(path) if entry.is_dir()]
-    if len(inner := [folder for folder in folders if len(_split_folders(folder, name)) > 1]) == 1:
-        return f"; did you mean folder:{inner[0]}?"
+    if len(divided := [folder for folder in folders if _is_divided(folder)]) == 1:
+        return f"; did you mean {PREFIX}{divided[0]}?"
     for folder in (path, *(folder for folder in folders if folder.name.lower() in names)):
-        asked = name if folder == path else f"{PREFIX}{folder}"
-        if images := _classes_of(folder, folder, name).images:
-            return f"; {_ask_for_draw(images, asked)}{above}"
+        if counts := _class_sizes(folder):
+            asked = name if folder == path else f"{PREFIX}{folder}"
+            return f"; {_ask_for_draw(counts, asked)}{above}"
     return above
 
 
-def _ask_for_draw(images: Iterable[Labelled], name: str) -> str:
+def _is_divided(folder: Path) -> bool:
+    with contextlib.suppress(OSError, InputError):
+        return len(_split_folders(folder, "")) > 1
+    return False
+
+
+def _class_sizes(folder: Path) -> Counter[str]:
+    """How many images ``FOLDER/CLASS/*`` seem to be, at a glance: it may be anybody's home folder."""
+    counts = Counter[str]()
+    for entry in _entries(folder):
+        with contextlib.suppress(OSError):
+            counts[entry.name] = sum(not why_unread(file.name) for file in _entries(entry.path))
+    return +counts
+
+
+def _ask_for_draw(counts: Counter[str], name: str) -> str:
     """What to write so that images without splits are divided by a draw."""
-    counts = Counter(image.label for image in images)
     sizes = [f"{size:,}" for size in sorted({min(counts.values()), max(counts.values())})]
     how = f"write {name}@split=20" if name.startswith(PREFIX) else "let its options say 'split: 20'"
-    seen = f"{len(counts):,} classes with {' to '.join(sizes)} images each are there ({counts.total():,} in all)"
+    classes = "1 class" if len(counts) == 1 else f"{len(counts):,} classes"
+    seen = f"what is there looks like {classes} of {' to '.join(sizes)} images ({counts.total():,} in all)"
     return f"{seen}: {how} to test on 20 % of each, drawn by a seed (seed=0)"

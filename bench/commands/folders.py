@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from fractions import Fraction
-from pathlib import Path
 
 from bench.cards import DatasetCard
 from bench.cards.layout import PREFIX, ImageLayout
@@ -41,7 +41,7 @@ def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
     lines = [_contents(layout), *_unread(layout)]
     if layout.val_is_test or (held_out and "val" not in layout.splits):
         lines.append(_validation(layout, held_out))
-    if alone := [label for label, count in layout.counts("train").items() if count == 1 and layout.drawn]:
+    if layout.drawn and (alone := list(layout.counts("train").keys() - layout.counts("test").keys())):
         lines.append(f"{_classes(alone)} with a single image: it is for training, and none is for testing")
     return lines
 
@@ -67,7 +67,7 @@ def _unread(layout: ImageLayout) -> list[str]:
             parts.append(f"{files} not read: {', '.join(listed)}")
         if empty := layout.empty.get(source):
             folders = "1 folder" if len(empty) == 1 else f"{len(empty):,} folders"
-            parts.append(f"no class, for want of images: {folders} ({_few(empty)})")
+            parts.append(f"{folders} without an image that is read ({_few(empty)})")
         lines.append(": ".join(filter(None, (source.rstrip("/"), "; ".join(parts)))))
     return lines
 
@@ -82,7 +82,7 @@ def _validation(layout: ImageLayout, held_out: float) -> str:
         if len(few) == len(layout.classes):
             parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
         else:
-            small = f", but of {_classes(few)} with too few images" if few else ""
+            small = f", and nothing of {_classes(few)} with too few images" if few else ""
             parts.append(f"{percent} of each class of train is held out for validation{small}")
     return "; ".join(parts)
 
@@ -99,5 +99,5 @@ def _few(names: Iterable[str]) -> str:
 
 def _short(name: str) -> str:
     """A folder's name with ~ in the place of the home folder."""
-    home = f"{PREFIX}{Path.home()}/"
+    home = f"{PREFIX}{os.path.expanduser('~')}/"
     return f"{PREFIX}~/{name.removeprefix(home)}" if name.startswith(home) else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.cards import DatasetCard
+from bench.cards import DatasetCard, content
 from bench.cards import image_files as image_files_module
+from bench.cards.backbone import file_sha256
 from bench.cards.folder_options import FolderOptions
 from bench.cards.image_files import why_unread
 from bench.cards.layout import BELOW, LOOSE, ImageLayout, drawn_count, find_layout
@@ -203,7 +205,7 @@ def classes(root: Path, **counts: int) -> Path:
 
 def test_classes_without_splits_are_asked_about(tmp_path: Path) -> None:
     problem = refused(classes(tmp_path, ape=3, bee=12))
-    assert "2 classes with 3 to 12 images each are there (15 in all)" in problem
+    assert "looks like 2 classes of 3 to 12 images (15 in all)" in problem
     assert "write folder:X@split=20 to test on 20 %" in problem
 
 
@@ -268,6 +270,14 @@ def test_a_train_folder_alone_can_be_divided(tmp_path: Path) -> None:
 def test_a_folder_around_the_dataset_is_noticed(tmp_path: Path) -> None:
     root = make(tmp_path / "download", *(f"pets/{name}" for name in PLAIN), "README.md")
     assert refused(root).endswith(f"did you mean folder:{root}/pets?")
+
+
+def test_a_hint_is_found_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may name a home folder; nobody waits until everything below it is counted."""
+    monkeypatch.setattr(os, "walk", None)
+    root = make(tmp_path, "ape/1.png", "ape/2.png", "docs/deep/down/1.png", "bee/s/1.png")
+    (root / "ape" / "3.png").symlink_to("nowhere")
+    assert "looks like 1 class of 3 images (3 in all)" in refused(root)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -364,6 +374,13 @@ def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     assert "labels.csv:2: it is not UTF-8; save it as UTF-8" in refused(path)
 
 
+def test_a_table_that_is_a_link(tmp_path: Path) -> None:
+    path = table(tmp_path / "a", ROWS, *FOUR)
+    path.rename(tmp_path / "kept.csv")
+    path.symlink_to(tmp_path / "kept.csv")
+    assert card(path).splits == {"train": 2, "val": 1, "test": 1}
+
+
 def test_lists_of_training_and_test_images(tmp_path: Path) -> None:
     root = make(tmp_path, *FOUR, "img/with blank.jpg")
     table(root, "img/1.jpg 0\r\nimg/2.jpg 1\r\n\r\nimg/with blank.jpg 10\r\n", name="train.txt", encoding="utf-8-sig")
@@ -408,8 +425,6 @@ def test_images_and_labels_are_those_of_the_table(tmp_path: Path) -> None:
 
 
 def test_a_file_is_hashed_anew_when_it_changes(tmp_path: Path) -> None:
-    import os
-
     root = make(tmp_path, *PLAIN)
     path = root / "train" / "ape" / "1.png"
     os.utime(path, (1, 1))
@@ -419,9 +434,42 @@ def test_a_file_is_hashed_anew_when_it_changes(tmp_path: Path) -> None:
     assert card(root).means != first
 
 
-def test_names_that_are_no_utf8(tmp_path: Path) -> None:
-    import os
+def test_what_was_hashed_is_kept_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is believed of a file only while the system says that it is the same."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(content, "_SETTLED", -1)
+    root = make(tmp_path / "pets", *PLAIN)
 
+    def anew() -> tuple[str, list[str]]:
+        """The meaning as another process finds it, and which files it reads."""
+        read: list[str] = []
+
+        def hashed(path: Path) -> str:
+            read.append(path.name)
+            return file_sha256(path)
+
+        monkeypatch.setattr(content, "_hashed", {})
+        monkeypatch.setattr(content, "_looked_up", set())
+        monkeypatch.setattr(content, "file_sha256", hashed)
+        return card(root).means, read
+
+    first, read = anew()
+    assert len(read) == 5
+    assert not (tmp_path / "cache").exists(), "of few bytes nothing is kept"
+    monkeypatch.setattr(content, "MANY_BYTES", 1)
+    assert anew() == (first, read)
+    assert anew() == (first, [])
+    (root / "train" / "bee" / "1.png").write_bytes(b"train/BEE/1.png")
+    changed, read = anew()
+    assert changed != first
+    assert read == ["1.png"]
+    (kept,) = (tmp_path / "cache" / "finetune-bench" / "digests").iterdir()
+    for damage in (b"", b"[]", b'{"a": 1}', kept.read_bytes()[:-9]):
+        kept.write_bytes(damage)
+        assert anew()[0] == changed
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     root = make(tmp_path, *PLAIN)
     first = card(root).means
     with open(os.fsencode(root / "train" / "ape") + b"/\xe9.png", "wb") as file:

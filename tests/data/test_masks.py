@@ -95,7 +95,9 @@ def test_voc(tmp_path: Path) -> None:
 
 
 def test_ade20k_counts_its_classes_from_1_and_ours_from_0(tmp_path: Path) -> None:
-    dataset = read_masks(ade(tmp_path))
+    card = ade(tmp_path)
+    (tmp_path / "ADEChallengeData2016" / "images" / "training" / "._ADE_train_00000001.jpg").write_bytes(b"x")
+    dataset = read_masks(card)
     assert list(dataset.classes) == ["wall", "bed", "sea, ocean"]
     assert pairs(dataset.train) == [(f"ADE_train_0000000{n}", f"ADE_train_0000000{n}") for n in (1, 2)]
     (mask,) = dataset.train.masks.take(np.array([1]))

@@ -593,6 +593,22 @@ def test_caltech101_is_that_of_torchvision(replica: Make) -> None:
     assert {path for path in found if not path.startswith("BACKGROUND")} == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [("imagenet1k", ("train", "val")), ("caltech101", ("caltech101/101_ObjectCategories",))],
+)
+def test_what_systems_leave_behind_is_no_class(replica: Make, name: str, folders: tuple[str, ...]) -> None:
+    card, made = replica(name)
+    clean = read_data(card)
+    for folder in folders:
+        for dropping in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "#recycle"):
+            made.text(f"{folder}/{dropping}/x.jpg", ["no image"])
+    dirty = read_data(card)
+    assert list(dirty.classes) == list(clean.classes)
+    assert rows_of(dirty.train, made.root) == rows_of(clean.train, made.root)
+    assert rows_of(dirty.test, made.root) == rows_of(clean.test, made.root)
+
+
 def test_files_are_read_when_they_are_taken(replica: Make) -> None:
     card, made = replica("cub200")
     dataset = read_data(card)

@@ -89,7 +89,7 @@ def protocols(plan: Plan) -> Iterator[Protocol]:
 
 
 def images(folder: Path) -> Path:
-    for name in ("train/a/1.png", "test/a/1.png"):
+    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
     return folder
@@ -406,6 +406,11 @@ class TestOverrides:
         plan = self.plan(tmp_path, datasets=f"digits,folder:{folder}")
         assert labels(plan, "dataset") == ["Digits", "my é pictures"]
 
+    def test_a_folder_that_is_called_as_a_dataset(self, tmp_path: Path) -> None:
+        folder = images(tmp_path / "a" / "Digits")
+        plan = self.plan(tmp_path, datasets=f"digits,folder:{folder}")
+        assert labels(plan, "dataset") == ["Digits", "a/Digits"]
+
     def test_rates(self, tmp_path: Path) -> None:
         assert labels(self.plan(tmp_path, rates="5, 0.5,1e1"), "rate") == ["5 %", "0.5 %", "10 %"]
 
@@ -540,7 +545,7 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
     @pytest.mark.parametrize(
         ("overrides", "option"),
         [
-            ({"datasets": "digits,folder:FOLDER/a/Digits"}, "--datasets"),
+            ({"datasets": "digits,folder:FOLDER/a/none"}, "--datasets"),
             ({"settings": ("warmup=20",)}, "--set"),
             ({"settings": ("steps=0",)}, "--set"),
             ({"methods": ","}, "--methods"),
@@ -549,7 +554,6 @@ table: {rows: [methd], family: rows, alpha: 2, colums: [rate]}
     def test_what_was_typed_is_not_blamed_on_the_file(
         self, tmp_path: Path, overrides: dict[str, Any], option: str
     ) -> None:
-        images(tmp_path / "a" / "Digits")
         given = {
             key: value.replace("FOLDER", str(tmp_path)) if isinstance(value, str) else value
             for key, value in overrides.items()
