@@ -89,9 +89,9 @@ def decoded(path: str | Path, levels: Levels | None = None) -> npt.NDArray[np.ui
 def colours(image: Image.Image, path: str | Path, levels: Levels | None = None) -> npt.NDArray[np.uint8]:
     """The colours of an opened image as it is stored, uint8 (H, W, 3); of several frames, the first.
 
-    Transparency is dropped, and what it hid is shown; a rotation in the EXIF is not applied. Grey of 16 bits is scaled
-    to 8, from 0 to 65,535 or else between ``levels``; colours of 16 bits lose their lower ones. Raises ``Undecodable``
-    for grey levels of 32 bits, integers or floats, where no levels are declared.
+    Transparency is dropped, and what it hid is shown. A rotation in the EXIF is not applied, but for TIFF, which Pillow
+    turns. Grey of 16 bits is scaled to 8, from 0 to 65,535 or else between ``levels``; colours of 16 bits lose their
+    lower ones. Raises ``Undecodable`` for grey levels of 32 bits, integers or floats, where no levels are declared.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         grey = _scaled(_deep(image), _levels(image, levels, path), path)

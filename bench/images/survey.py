@@ -166,7 +166,9 @@ def problems_of(name: str, unusable: Sequence[Surveyed], count: int, kept: Path 
     if not all(image.damaged for image in unusable):
         lines.append(DECLARE)
     if any(image.damaged for image in unusable):
-        lines.append("mend or remove the damaged ones, or leave them out of training and test with --skip-damaged")
+        lines.append(
+            "mend or remove the damaged ones; of a folder, --skip-damaged leaves them out of training and test"
+        )
     return lines
 
 
@@ -212,7 +214,9 @@ def _look(path: str, levels: Levels | None) -> Surveyed:
 
 
 def _rotation(image: Image.Image) -> int:
-    """EXIF's orientation; 1 where there is none that could be read."""
+    """EXIF's orientation; 1 where there is none that could be read, and of TIFF, which Pillow turns as it says."""
+    if image.format == "TIFF":
+        return 1
     try:
         rotation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # anybody's metadata: what matters is whether there are pixels

@@ -45,6 +45,13 @@ def test_what_is_seen_of_an_image(tmp_path: Path) -> None:
     assert len(image.likeness) == 32
 
 
+def test_a_tiff_is_turned_as_it_says_and_so_is_upright(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(scene(0, 40, 70)).save(path, tiffinfo={274: 6})
+    (image,) = survey({"train": [path]}).images
+    assert (image.width, image.height, image.rotation) == (40, 70, 1)
+
+
 def test_what_cannot_be_used_is_seen_beside_what_can(tmp_path: Path) -> None:
     root = folder(tmp_path / "d")
     (root / "train" / "a" / "1.png").write_bytes(b"")
