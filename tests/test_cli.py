@@ -30,7 +30,19 @@ from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "runs", "list", "show"),
-    *("completion", "check-method", "convert", "data", "audit", "claims", "power", "import", "reference"),
+    *(
+        "completion",
+        "check-method",
+        "convert",
+        "export",
+        "predict",
+        "data",
+        "audit",
+        "claims",
+        "power",
+        "import",
+        "reference",
+    ),
 ]
 BENCH = Path(sys.executable).with_name("bench")
 
@@ -484,7 +496,7 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate"}
+        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate", "models"}
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec"}
