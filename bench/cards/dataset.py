@@ -28,7 +28,7 @@ from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose
-from bench.reading.document import Section, read_document
+from bench.reading.document import Section, decoded, read_document
 from bench.spec import Named, digest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
@@ -169,10 +169,10 @@ def read_list(path: Path) -> list[str]:
     Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: the list cannot be read: {reason}") from None
+        text = decoded(path.read_bytes(), f"{path}: the list")
+    except OSError as error:
+        raise InputError(f"{path}: the list cannot be read: {error.strerror}") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if odd := next((line for line in lines if not line.isprintable()), None):
         raise InputError(f"{path}: the list has a line that is no path: {odd[:80]}")
     if not lines:

@@ -20,6 +20,7 @@ from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
+from bench.plan.soundness import require_sound
 from bench.rules import SOURCES
 from bench.spec import RunSpec, to_json
 
@@ -72,8 +73,6 @@ def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
     job, request = job_of(options), request_of(options)
     runs = request.plan.unique.values()
-    if options.rates and all(spec.rate <= 1 for spec in runs):
-        say(f"--rates {options.rates}: in percent, so a share of 0.15 is 15")
     if not runs:
         raise InputError(f"{request.plan.name}: there is nothing to run: {'; '.join(request.plan.reasons)}")
     return _launch(request, runs, job, options, options.retry)
@@ -102,6 +101,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, request)
+    require_sound(todo, request.registry, say)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
@@ -141,6 +141,7 @@ def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
+    require_sound(plan.unique.values(), request.registry, say)
     progress = state(plan.unique, store)
     if options.format == "json":
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
