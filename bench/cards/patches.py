@@ -8,8 +8,8 @@ from bench.cards.backbone import BackboneCard
 from bench.cards.offers import OWN_OFFERS, RESNET_OFFERS, timm_offers
 
 _PATCH = re.compile(r"_patch(\d+)(?=_|$)")
-_USUAL = 16
-"""Pixels a side of a patch of timm's VisionTransformer, where nothing is said."""
+_USUAL, _OF_SWIN = 16, 4
+"""Pixels a side of a patch of timm's VisionTransformer, where nothing is said, and of its Swins."""
 
 
 def patch_size(card: BackboneCard) -> int:
@@ -18,8 +18,9 @@ def patch_size(card: BackboneCard) -> int:
         return int(written)
     if is_own(card):
         return _USUAL if card.model == "vision_transformer" else 0
-    match = _PATCH.search(card.model.partition(".")[0])
-    return int(match[1]) if match else 0
+    model = card.model.partition(".")[0]
+    match = _PATCH.search(model)
+    return int(match[1]) if match else _OF_SWIN if model.startswith("swin") else 0
 
 
 def is_understood(card: BackboneCard) -> bool:
@@ -38,12 +39,11 @@ def unseen(card: BackboneCard, image_size: int) -> str:
     patch = patch_size(card)
     if not image_size or not patch or not image_size % patch:
         return ""
-    low = image_size - image_size % patch
-    sizes = f"{low} or {low + patch}" if low else f"{patch}"
-    lost = f"the last {image_size % patch} rows and columns would not be seen"
+    rest, low = image_size % patch, image_size - image_size % patch
     if not low:
-        lost = "there would be not one"
+        return f"{card.name}: image_size = {image_size} is less than a patch of it, {patch} pixels; take {patch}"
+    lost = f"the last {rest} rows and columns" if rest > 1 else "the last row and column"
     return (
-        f"{card.name}: image_size = {image_size} is no multiple of its patches, of {patch} pixels a side: {lost}; "
-        f"take {sizes}"
+        f"{card.name}: image_size = {image_size} is no multiple of its patches, of {patch} pixels: {lost} would not be "
+        f"seen; take {low} or {low + patch}"
     )
