@@ -1,6 +1,6 @@
 """The networks in a checkpoint that a training script wrote: where they lie, and what stands before their names.
 
-Whoever trains writes the names of a network in a wrapping of one's own: ``module.`` (DistributedDataParallel),
+Whoever trains writes the names of a network in a wrapping of one's inner: ``module.`` (DistributedDataParallel),
 ``_orig_mod.`` (torch.compile), ``model.`` (Lightning), ``backbone.``, ``encoder_q.``, and puts a moving average beside
 it. Nothing of it is looked for by name: a network is what has the backbone's own names behind one prefix.
 """
@@ -27,6 +27,9 @@ LEFT_OUT = re.compile(
 
 _INSIDE = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What wraps modules inside of a network; no network has modules of these names."""
+
+_TRANSFORMERS = re.compile(r"(^|\.)embeddings\.patch_embeddings\.(projection\.)?weight$")
+"""In names of vision transformers that the library transformers wrote."""
 
 _HALF = 0.5
 """Of the backbone's names, how many a prefix must have behind it to be that of such a network."""
@@ -106,8 +109,8 @@ def find_network(content: Mapping[str, object], expected: Collection[str], wante
     if wanted and wanted not in names:
         raise InputError(f"{source}: {choose(wanted, names, 'network in it')}")
     if not wanted and len(networks) > 1:
-        told = ", ".join(map(_place, networks))
-        raise InputError(f"{source} holds {len(networks)} networks; choose by --network NAME: {told}")
+        listing = ", ".join(map(_place, networks))
+        raise InputError(f"{source} holds {len(networks)} networks; choose by --network NAME: {listing}")
     return next(network for network in networks if wanted in ("", network.name))
 
 
@@ -134,16 +137,16 @@ def unwrappings(weights: Mapping[str, Tensor]) -> Iterator[tuple[State, str]]:
 
 def _networks(content: Mapping[str, object], required: Collection[str]) -> list[Network]:
     """Every place of a checkpoint that has most of the names."""
-    found: list[Network] = []
+    networks: list[Network] = []
     for entry, state in dictionaries(content):
         written = {_INSIDE.sub("", name): name for name in state}
         for prefix, count in _prefixes(written, required).items():
             if count >= _HALF * len(required):
-                own = [name for name in written if name.startswith(prefix)]
-                weights = {name.removeprefix(prefix): state[written[name]] for name in own}
+                inner = [name for name in written if name.startswith(prefix)]
+                weights = {name.removeprefix(prefix): state[written[name]] for name in inner}
                 others = tuple(_beside(name, prefix) for name in written if not name.startswith(prefix))
-                found.append(Network("", entry, _written(written, own, prefix), weights, others))
-    return found
+                networks.append(Network("", entry, _written(written, inner, prefix), weights, others))
+    return networks
 
 
 def dictionaries(content: Mapping[str, object], entry: str = "", level: int = 0) -> Iterator[tuple[str, State]]:
@@ -170,10 +173,10 @@ def _prefixes(names: Collection[str], required: Collection[str]) -> Counter[str]
     return counts
 
 
-def _written(written: Mapping[str, str], own: Sequence[str], prefix: str) -> str:
+def _written(written: Mapping[str, str], inner: Sequence[str], prefix: str) -> str:
     """A prefix of some names as it is written, with what wraps modules inside of it."""
-    behind = own[0].removeprefix(prefix)
-    return written[own[0]].removesuffix(behind) if written[own[0]].endswith(behind) else prefix
+    behind = inner[0].removeprefix(prefix)
+    return written[inner[0]].removesuffix(behind) if written[inner[0]].endswith(behind) else prefix
 
 
 def _beside(name: str, prefix: str) -> str:
@@ -194,6 +197,8 @@ def _reason(content: Mapping[str, object], required: Collection[str]) -> str:
     names = [name for _, state in dictionaries(content) for name in state]
     if not names:
         return f"holds no tensors by name; it has {listed(content)}"
+    if any(_TRANSFORMERS.search(name) for name in names):
+        return "is in the names of Hugging Face's transformers, which are not read; take the model in timm's names"
     wanted = ", ".join(sorted(required)[:3])
     return (
         f"is of another network: {most} of the {len(required)} weights of the backbone are in it{where}; "

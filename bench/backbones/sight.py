@@ -27,9 +27,9 @@ def unseen_pixels(model: Model, side: int, channels: int) -> int:
     """
     lost = [0]
 
-    def look(layer: nn.Module, given: tuple[Any, ...]) -> None:
+    def look(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(layer, nn.Conv2d)
-        height, stride = given[0].shape[-2], layer.stride[0]
+        height, stride = inputs[0].shape[-2], layer.stride[0]
         if layer.kernel_size[0] == stride > 1 and layer.padding in ((0, 0), "valid"):
             lost.append(height % stride * round(side / height))
 

@@ -102,7 +102,9 @@ def _is_resizable(name: str, shape: tuple[int, ...], expected: tuple[int, ...] |
     if name == "pos_embed" and len(shape) == 3:
         places = shape[1] - _prefix_tokens(backbone)
         return places > 0 and math.isqrt(places) ** 2 == places
-    return name.endswith(_TABLE) and len(shape) == 2 and math.isqrt(shape[0]) ** 2 == shape[0]
+    # BEiT's tables have three rows more, for distances from and to the class token
+    squares = (math.isqrt(rows) ** 2 == rows for rows in (shape[0], shape[0] - 3) if rows > 0)
+    return name.endswith(_TABLE) and len(shape) == 2 and any(squares)
 
 
 def _prefix_tokens(backbone: Any) -> int:

@@ -87,12 +87,12 @@ def architectures(say: Callable[[str], None]) -> Architectures:
 def _installed() -> tuple[str, Path]:
     """The version of timm, and the file in which its names are kept; another timm has another file."""
     try:
-        version, found = metadata.version("timm"), importlib.util.find_spec("timm")
+        version, package = metadata.version("timm"), importlib.util.find_spec("timm")
     except (metadata.PackageNotFoundError, ImportError):
-        version, found = "", None
-    if found is None or found.origin is None:
+        version, package = "", None
+    if package is None or package.origin is None:
         raise InputError("timm is not installed, which backbones are built with: pip install timm")
-    listing = Path(found.origin).parent / "models"
+    listing = Path(package.origin).parent / "models"
     changed = listing.stat().st_mtime_ns if listing.is_dir() else 0
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     with contextlib.suppress(RuntimeError):  # nobody's home folder

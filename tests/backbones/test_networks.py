@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import transformers as hugging_face
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,6 +27,7 @@ from bench.errors import InputError
 from bench.registry import Registry
 
 NAME = "timm:test_vit"
+transformers: Any = hugging_face
 State = dict[str, Tensor]
 
 
@@ -162,6 +164,15 @@ class TestOneNetwork:
             f"{NAME}: c.pth.tar is of another network: 0 of the 78 weights of the backbone are in"
         )
         assert "it has state_dict; expected are blocks.0" in problem
+
+    def test_names_of_transformers_are_refused_as_such(self, tmp_path: Path) -> None:
+        sizes: dict[str, Any] = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3}
+        config = transformers.ViTConfig(**sizes, intermediate_size=48, image_size=32, patch_size=8)
+        transformers.ViTModel(config).save_pretrained(tmp_path)
+        with pytest.raises(
+            InputError, match=r"model\.safetensors is in the names of Hugging Face's transformers, which"
+        ):
+            convert(Registry().backbone(f"{NAME}@none"), tmp_path / "model.safetensors")
 
     def test_no_network_at_all(self, tmp_path: Path) -> None:
         assert "c.pth.tar holds no tensors by name; it has epoch" in refused({"epoch": 3}, tmp_path)

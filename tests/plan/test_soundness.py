@@ -97,13 +97,14 @@ class TestWhatTimmSays:
         self.answering(monkeypatch, self.ANSWER)
         said: list[str] = []
         first = architectures.architectures(said.append)
-        assert (first.tags, first.fetched) == ({"a": ("b",)}, {"a"})
+        assert first.tags == {"a": ("b",)}
+        assert first.fetched == {"a"}
         assert said == [f"asking timm {first.version} for the names of its models, once"]
         self.answering(monkeypatch, "raise SystemExit(3)")
         architectures.architectures.cache_clear()
         assert architectures.architectures(said.append) == first
         assert len(said) == 1
-        monkeypatch.setattr(architectures.metadata, "version", lambda name: "0.0.1")
+        monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
         architectures.architectures.cache_clear()
         with pytest.raises(InputError, match="timm cannot be imported: exit code 3"):
             architectures.architectures(said.append)
