@@ -185,7 +185,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
 
 FILES: dict[str, tuple[bytes, Said]] = {
     "nul.yaml": (b"title: a\0b\n", "nul.yaml:1: malformed YAML"),
-    "utf16.yaml": ("rates: [15]\n".encode("utf-16"), "utf16.yaml: cannot be read: it is not UTF-8 text"),
+    "utf16.yaml": ("rates: [15]\n".encode("utf-16"), "utf16.yaml: cannot be read: it is UTF-16 text; save it as UTF-8"),
     "latin.yaml": (b"title: \xe9\n", "latin.yaml: cannot be read: it is not UTF-8 text"),
     "binary.yaml": (bytes(range(256)) * 40, "binary.yaml: cannot be read: it is not UTF-8 text"),
     "escape.yaml": (b"title: \x1b[2J\n", "escape.yaml:1: malformed YAML"),
@@ -519,7 +519,23 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a class that is not trained": ((*PLAN, "--datasets", "folder:strange"), "has classes that 'train' lacks: ['b']"),
     "a rate 1e999": ((*PLAN, "--rates", "1e999"), "--rates: the rate inf is not allowed"),
     "a rate in hexadecimal": ((*PLAN, "--rates", "0x10"), "--rates: the rate 0x10 is not allowed"),
-    "a rate with its sign": ((*PLAN, "--rates", "15%"), "--rates: the rate 15% is not allowed; it is in percent"),
+    "a rate with another sign": ((*PLAN, "--rates", "15$"), "--rates: the rate 15$ is not allowed"),
+    "shares for rates": (
+        (*PLAN, "--rates", "0.15,1"),
+        "--rates: rates are in percent, and none is above 1: write 15, 100",
+    ),
+    "a size between patches": (
+        (*PLAN, "--set", "image_size=13"),
+        "micro_vit: image_size = 13 is no multiple of its patches, of 2 pixels: the last row and column would not be",
+    ),
+    "a batch of one for a contrast": (
+        (*PLAN, "--methods", "ce,scl", "--set", "batch_size=1"),
+        "scl: its loss is over the images of a batch, and batch_size = 1 leaves it none to compare",
+    ),
+    "a checkpoint for weights": (
+        (*PLAN, "--backbones", "micro_vit@byte.pth"),
+        "'bench convert micro_vit byte.pth OUT.safetensors' makes one of a checkpoint",
+    ),
     "a rate in other digits": ((*PLAN, "--rates", "١٥"), "--rates: the rate ١٥ is not allowed"),
     "a rate too small for a number": ((*PLAN, "--rates", "1e-400"), "--rates: the rate 0.0 is not allowed"),
     "rates with semicolons": ((*PLAN, "--rates", "15;30"), "--rates: the rate 15;30 is not allowed"),
