@@ -55,7 +55,35 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.65)
     hint = f"; did you mean '{small[near[0]]}'?" if near else ""
     listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-    return f"no {what} is called '{name}'{hint} (there are: {listed or 'none'})"
+    return f"no {what} is called '{name}'{odd_characters(name)}{hint} (there are: {listed or 'none'})"
+
+
+_BLANKS = frozenset("\u00a0\u2007\u202f\u3000\ufeff\u200b\u2060\u00ad")  # look like a blank, or like nothing
+_QUOTES = frozenset("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb")
+
+
+def odd_characters(text: str) -> str:
+    """What in a name nobody sees, or what looks like a quote and is none, in brackets; empty where all is plain.
+
+    Word processors, chats and web pages put such characters in the place of those that are typed.
+    """
+    odd = dict.fromkeys(c for c in text if c in _BLANKS or c in _QUOTES)
+    if not odd:
+        return ""
+    names = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'no name').lower()}" for c in odd)
+    advice = "type plain quotes" if _QUOTES & odd.keys() else "type a plain blank or none"
+    return f" (it holds {names}: {advice})"
+
+
+def nearest(written: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a name that is not known: up to five that look like it or begin nearly like it."""
+    small = {name.lower(): name for name in names}
+    text = written.lower()
+    close = difflib.get_close_matches(text, small, n=3, cutoff=0.65)
+    begins = difflib.get_close_matches(text, {name[: len(text)] for name in small}, n=1, cutoff=0.85)
+    longer = [name for name in small if begins and name.startswith(begins[0])]
+    near = list(dict.fromkeys([*close, *longer]))[:5]
+    return f"; the nearest names: {', '.join(small[name] for name in near)}" if near else "; none has a name like it"
 
 
 def to_type(*words: str) -> str:

@@ -75,12 +75,16 @@ def hyper(
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices, "source": source})
 
 
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}
+"""What is taken for true or false where one of the two is needed; elsewhere these are words."""
+
+
 def _convert(value: object, type_name: str) -> Value:
     """The value in the declared type, or None where it has another one."""
     if isinstance(value, bool):
         return value if type_name == "bool" else None
     if isinstance(value, str):
-        return value if type_name == "str" else None
+        return value if type_name == "str" else _WORDS.get(value.lower()) if type_name == "bool" else None
     if type_name not in ("int", "float") or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
         return None
     if type_name == "int":

@@ -41,7 +41,7 @@ SOUND = {
 EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a misspelt key": ({"metods": "[ce]"}, (":7: ", "did you mean 'methods'?")),
     "a key that is a number": ({"5": "6"}, ":7: no key of an experiment is called '5'"),
-    "a key that is null": ({"null": "6"}, ":7: no key of an experiment is called 'None'"),
+    "a key that is null": ({"null": "6"}, ":7: no key of an experiment is called 'null'"),
     "a key twice": ({"rates ": "[30]"}, ":7: 'rates' is written twice (first on line 4)"),
     "a title that is a number": ({"title": "5"}, ":7: 'title' must be a text, not 5"),
     "a title that clears the screen": ({"title": r'"\e[2J"'}, (":7: ", "U+001B, which cannot be printed")),
@@ -96,7 +96,10 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a dataset with a long path": ({"datasets": f"['folder:{LONG}']"}, "a path cannot be so long"),
     "a dataset of nobody": ({"datasets": "['folder:~nobody-here/x']"}, (":3: ", "there is no such user")),
     "a dataset that is a loop": ({"datasets": "['folder:loop']"}, "there is no such folder"),
-    "rates that are null": ({"rates": "null"}, ":4: 'rates' must be a list or a whole number or a number, not None"),
+    "rates that are null": (
+        {"rates": "null"},
+        ":4: 'rates' must be a list or a whole number or a number or a text, ",
+    ),
     "rates that are a mapping": ({"rates": "{a: 1}"}, ":4: 'rates' must be a list"),
     "a rate that is a word": ({"rates": "[few]"}, ":4: the rate few is not allowed"),
     "a rate that is a list": ({"rates": "[[15]]"}, ":4: the rate [15] is not allowed"),
@@ -104,7 +107,24 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a rate of nan": ({"rates": "[.nan]"}, ":4: the rate nan is not allowed"),
     "a rate of minus nothing": ({"rates": "[-0.0]"}, ":4: the rate -0.0 is not allowed"),
     "a rate a little above all": ({"rates": "[100.0000001]"}, ":4: the rate 100.0000001 is not allowed"),
-    "a rate that is true": ({"rates": "[yes]"}, ":4: the rate True is not allowed"),
+    "a rate that is true": ({"rates": "[yes]"}, ":4: the rate yes is not allowed"),
+    "shares in the place of rates": (
+        {"rates": "[0.15, 0.5, 1]"},
+        ":4: rates are in percent, and none is above 1: write 15, 50, 100 if shares are meant, or 0.15%, 0.5%, 1%",
+    ),
+    "a share of all": ({"rates": "1"}, "write 100 if shares are meant, or 1%"),
+    "a rate with a 0 before it": (
+        {"rates": "[015]"},
+        ":4: the rate 015 is not allowed; it is in percent, above 0 and up",
+    ),
+    "a name in curly quotes": (
+        {"datasets": "[\u201cdigits\u201d]"},
+        (":3: ", "U+201C left double quotation mark", "type plain quotes", "did you mean 'digits'?"),
+    ),
+    "a name with a blank that is none": (
+        {"backbones": "[micro_vit\u00a0]"},
+        (":2: ", "U+00A0 no-break space: type a plain blank or none"),
+    ),
     "a rate in sixties": ({"rates": "[0:30]"}, ":4: the rate 0:30 is not allowed"),
     "a rate with an underscore": ({"rates": "[1_5]"}, ":4: the rate 1_5 is not allowed"),
     "a seed below 0": ({"seeds": "[-1]"}, ":5: seeds are how many (3) or which (0,1,2), not [-1]"),
@@ -165,7 +185,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
 
 FILES: dict[str, tuple[bytes, Said]] = {
     "nul.yaml": (b"title: a\0b\n", "nul.yaml:1: malformed YAML"),
-    "utf16.yaml": ("rates: [15]\n".encode("utf-16"), "utf16.yaml: cannot be read: it is not UTF-8 text"),
+    "utf16.yaml": ("rates: [15]\n".encode("utf-16"), "utf16.yaml: cannot be read: it is UTF-16 text; save it as UTF-8"),
     "latin.yaml": (b"title: \xe9\n", "latin.yaml: cannot be read: it is not UTF-8 text"),
     "binary.yaml": (bytes(range(256)) * 40, "binary.yaml: cannot be read: it is not UTF-8 text"),
     "escape.yaml": (b"title: \x1b[2J\n", "escape.yaml:1: malformed YAML"),
@@ -503,7 +523,23 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a class that is not trained": ((*PLAN, "--datasets", "folder:strange"), "has classes that 'train' lacks: ['b']"),
     "a rate 1e999": ((*PLAN, "--rates", "1e999"), "--rates: the rate inf is not allowed"),
     "a rate in hexadecimal": ((*PLAN, "--rates", "0x10"), "--rates: the rate 0x10 is not allowed"),
-    "a rate with its sign": ((*PLAN, "--rates", "15%"), "--rates: the rate 15% is not allowed; it is in percent"),
+    "a rate with another sign": ((*PLAN, "--rates", "15$"), "--rates: the rate 15$ is not allowed"),
+    "shares for rates": (
+        (*PLAN, "--rates", "0.15,1"),
+        "--rates: rates are in percent, and none is above 1: write 15, 100",
+    ),
+    "a size between patches": (
+        (*PLAN, "--set", "image_size=13"),
+        "micro_vit: image_size = 13 is no multiple of its patches, of 2 pixels: the last row and column would not be",
+    ),
+    "a batch of one for a contrast": (
+        (*PLAN, "--methods", "ce,scl", "--set", "batch_size=1"),
+        "scl: its loss is over the images of a batch, and batch_size = 1 leaves it none to compare",
+    ),
+    "a checkpoint for weights": (
+        (*PLAN, "--backbones", "micro_vit@byte.pth"),
+        "'bench convert micro_vit byte.pth OUT.safetensors' makes one of a checkpoint",
+    ),
     "a rate in other digits": ((*PLAN, "--rates", "١٥"), "--rates: the rate ١٥ is not allowed"),
     "a rate too small for a number": ((*PLAN, "--rates", "1e-400"), "--rates: the rate 0.0 is not allowed"),
     "rates with semicolons": ((*PLAN, "--rates", "15;30"), "--rates: the rate 15;30 is not allowed"),
@@ -623,16 +659,28 @@ WITH_TORCH: dict[str, tuple[tuple[str, ...], Said]] = {
     "a checkpoint of one byte": (("convert", "ibot_vit_small", "byte.pth", "out.safetensors"), "cannot be read as a"),
     "an empty checkpoint": (("convert", "ibot_vit_small", "empty.pth", "out.safetensors"), "empty.pth: cannot be read"),
     "a checkpoint that no one may read": (
-        ("convert", "ibot_vit_small", "memory.pth", "o"),
+        ("convert", "ibot_vit_small", "memory.pth", "o.safetensors"),
         "memory.pth: cannot be rea",
     ),
     "a checkpoint with no place": (("convert", "ibot_vit_small", "byte.pth"), "byte.pth: cannot be read"),
-    "weights in a folder that is not there": (("convert", "ibot_vit_small", "byte.pth", "no/x"), "there is no folder"),
-    "weights in the place of a file": (("convert", "ibot_vit_small", "byte.pth", "sound.csv"), "exists already"),
-    "safetensors of one byte": (("convert", "ibot_vit_small", "byte.safetensors", "o"), "read as safetensors"),
-    "safetensors with a head of 60,000 levels": (("convert", "ibot_vit_small", "head.safetensors", "o"), "safetensors"),
-    "another network": (("convert", "ibot_vit_small", "byte.pth", "o", "--network", "x"), "no network of a checkpoint"),
-    "nothing known to convert": (("convert", "micro_vit", "byte.pth", "o"), "no published checkpoint of it is known"),
+    "weights in a folder that is not there": (
+        ("convert", "ibot_vit_small", "byte.pth", "no/x.safetensors"),
+        "there is no folder",
+    ),
+    "weights in the place of a file": (("convert", "ibot_vit_small", "byte.pth", "byte.safetensors"), "exists already"),
+    "safetensors of one byte": (
+        ("convert", "ibot_vit_small", "byte.safetensors", "o.safetensors"),
+        "read as safetensors",
+    ),
+    "safetensors with a head of 60,000 levels": (
+        ("convert", "ibot_vit_small", "head.safetensors", "o.safetensors"),
+        "safetensors",
+    ),
+    "weights of another suffix": (("convert", "micro_vit", "byte.pth", "o"), "must be called something.safetensors"),
+    "weights without a place": (
+        ("convert", "micro_vit", "byte.pth"),
+        "OUT is missing: bench convert micro_vit byte.pth OUT.safetensors",
+    ),
     "images that are none": (("data", "check", "folder:images", "--images"), "image 0 of 'train' cannot be decoded"),
     "data that is not there": (("data", "check", "cub200"), "there is no folder"),
     "a method that raises": (("check-method", "sound/bang.py"), "bang.py:2: running the file ends in RuntimeError: x"),

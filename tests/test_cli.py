@@ -183,7 +183,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "weights of another format": (["run", "demo", "--backbones", "micro_vit@file"], "existing .safetensors file"),
     "weights of another suffix": (
         ["run", "demo", "--backbones", "timm:resnet18@file"],
-        "; of file, safetensors.torch.save_file makes one",
+        "; 'bench convert timm:resnet18 file OUT.safetensors' makes one of a checkpoint",
     ),
     "weights of another folder": (
         ["run", "demo", "--backbones", "timm:resnet18@gone/x.safetensors"],

@@ -57,8 +57,16 @@ class TestValues:
         assert found == expected
         assert type(found) is type(expected) or isinstance(found, Section)
 
+    @pytest.mark.parametrize("word", ["no", "No", "yes", "on", "OFF", "null", "1.50", "010", "1e3", "0x10"])
+    def test_a_key_is_the_word_that_is_written(self, word: str) -> None:
+        assert parse_document(f"{word}: ce\n", "f") == {word: "ce"}
+
+    @pytest.mark.parametrize("word", ["no", "Yes", "on", "OFF", "y", "n"])
+    def test_words_that_yaml_takes_for_truths_are_words(self, word: str) -> None:
+        assert value(word) == word
+
     def test_keys_are_texts(self) -> None:
-        assert list(parse_document("1: a\ntrue: b\n2.5: c\n", "f")) == ["1", "True", "2.5"]
+        assert list(parse_document("1: a\ntrue: b\n2.5: c\n", "f")) == ["1", "true", "2.5"]
 
     def test_many_lines_of_text(self) -> None:
         assert parse_document("a: >-\n  one\n  two\nb: |\n  one\n  two\n", "f") == {"a": "one two", "b": "one\ntwo\n"}
@@ -117,6 +125,15 @@ class TestRefused:
         problem = refused(text)
         assert problem.startswith(f"file.yaml:{line}: ")
         assert "malformed YAML" in problem
+
+    def test_a_tab_is_called_so(self) -> None:
+        problem = "malformed YAML: the line begins with a tab; indent with blanks"
+        assert refused("a:\n\tb: 2\n") == f"file.yaml:2: {problem}"
+
+    def test_a_quote_that_is_none_is_called_so(self) -> None:
+        assert "odd character (it holds U+201C left double quotation mark, U+201D " in refused(
+            "a: {\u201cb\u201d: [}\n"
+        )
 
     def test_keys_written_twice(self) -> None:
         assert refused("a: 1\nb: 2\na: 3\n") == "file.yaml:3: 'a' is written twice (first on line 1)"
@@ -236,7 +253,12 @@ class TestFiles:
         (tmp_path / "file").write_text("x", encoding="utf-8")
         assert "cannot be read" in self.problem(tmp_path / "file" / "x.yaml")
 
-    @pytest.mark.parametrize("content", [b"a: \xff\n", "a: é\n".encode("latin-1"), "a: 1\n".encode("utf-16")])
+    def test_utf16_is_called_so(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.yaml"
+        path.write_bytes("a: 1\n".encode("utf-16"))
+        assert self.problem(path) == f"{path}: cannot be read: it is UTF-16 text; save it as UTF-8"
+
+    @pytest.mark.parametrize("content", [b"a: \xff\n", "a: é\n".encode("latin-1")])
     def test_not_utf8(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "x.yaml"
         path.write_bytes(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable
@@ -23,10 +22,10 @@ from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
-from bench.backbones.weights import load_weights, read_weights
+from bench.backbones.weights import load_weights, read_weights, require_fit
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.device.distributed import draws_apart
-from bench.errors import InputError, shortened, to_type
+from bench.errors import InputError, nearest, shortened, to_type
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
     "vision_transformer": partial(timm.models.VisionTransformer, num_classes=0),
@@ -233,7 +232,7 @@ def _require_known(card: BackboneCard) -> None:
     model, _, tag = card.model.partition(".")
     if not timm.is_model(model):
         problem = f"timm {timm.__version__} has no model '{shortened(model)}'"
-        raise InputError(f"{card.name}: {problem}{_nearest(model, timm.list_models())}")
+        raise InputError(f"{card.name}: {problem}{nearest(model, timm.list_models())}")
     try:
         timm.get_pretrained_cfg(card.model)
     except RuntimeError:
@@ -242,13 +241,9 @@ def _require_known(card: BackboneCard) -> None:
         raise InputError(f"{card.name}: {problem}; it has {', '.join(tags) or 'none'}") from None
 
 
-def _nearest(written: str, names: list[str]) -> str:
-    """The end of a sentence about a name that is not known: up to five that look like it or begin with it."""
-    small = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(written.lower(), small, n=3, cutoff=0.65)
-    longer = [name for name in small if written and name.startswith(written.lower())]
-    near = list(dict.fromkeys([*close, *longer]))[:5]
-    return f"; the nearest names: {', '.join(small[name] for name in near)}" if near else "; none has a name like it"
+def require_weights_fit(card: BackboneCard, backbone: nn.Module) -> None:
+    """Raise ``InputError`` where the file of weights of a card is none of its backbone; no value of it is read."""
+    require_fit(backbone, Path(card.weights), _source(card))
 
 
 def _load(backbone: nn.Module, card: BackboneCard) -> None:
@@ -256,9 +251,14 @@ def _load(backbone: nn.Module, card: BackboneCard) -> None:
     path = Path(card.weights)
     if card.sha256 and file_sha256(path) != card.sha256:
         raise InputError(f"{card.name}: {path.name} has another checksum than its card says ({card.sha256[:12]}...)")
-    plain = card.name.partition("@")[0]
-    hint = f" ({to_type('convert', plain, str(path))} reads published names)" if "convert" in card.facts else ""
-    load_weights(backbone, read_weights(path)[0], f"{plain}: {path.name}{hint}")
+    load_weights(backbone, read_weights(path)[0], _source(card))
+
+
+def _source(card: BackboneCard) -> str:
+    """A card's file of weights, with what makes one that fits of another file, for messages."""
+    plain, path = card.name.partition("@")[0], Path(card.weights)
+    out = [] if "published" in card.facts else ["OUT.safetensors"]
+    return f"{plain}: {path.name} ({to_type('convert', plain, str(path), *out)} reads other names)"
 
 
 def _lay_out_position(backbone: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.cards.folders import converted_weights, typed_path
 from bench.cards.offers import head_offers, offers_of, timm_offers
-from bench.errors import InputError, to_type
+from bench.errors import InputError, odd_characters, to_type
 from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
 
@@ -79,7 +79,7 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     file = converted_weights(name) if "published" in facts and not shipped.is_file() else shipped
     weights, sha256 = str(file), ""
     if chooses:
-        weights, sha256 = _weights(weights_text, name, "convert" in facts)
+        weights, sha256 = _weights(weights_text, name, "published" in facts)
     elif "weights" in facts:
         if facts["weights"] != "timm":
             raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
@@ -103,7 +103,8 @@ def timm_backbone(name: str) -> BackboneCard:
     model = plain.removeprefix("timm:")
     if not _TIMM_NAME.fullmatch(model):
         raise InputError(
-            f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them{_meant(model)}"
+            f"{plain}: a timm model's name holds letters, digits, '_' and '.' only, at most 200 of them"
+            f"{odd_characters(model)}{_meant(model)}"
         )
     weights, sha256 = _weights(weights_text, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
@@ -128,7 +129,7 @@ def _meant(model: str) -> str:
     return f"; did you mean timm:{last}{'@' + weights if weights else ''}?"
 
 
-def _weights(text: str, name: str, convertible: bool = False) -> tuple[str, str]:
+def _weights(text: str, name: str, has_place: bool = False) -> tuple[str, str]:
     """The weights written after ``@`` (``none`` or a safetensors file) and that file's checksum."""
     if text == "none":
         return "none", ""
@@ -136,10 +137,9 @@ def _weights(text: str, name: str, convertible: bool = False) -> tuple[str, str]
     if path.suffix != ".safetensors" or not path.is_file():
         plain = name.partition("@")[0]
         problem = f"{name}: after @ stands 'none' (random weights) or an existing .safetensors file"
-        if convertible and path.is_file():
-            problem += f"; {to_type('convert', plain, text)} makes one of a published checkpoint"
-        elif path.is_file() and plain.startswith("timm:"):
-            problem += f"; of {text}, safetensors.torch.save_file makes one"
+        if path.is_file():
+            out = [] if has_place else ["OUT.safetensors"]
+            problem += f"; {to_type('convert', plain, text, *out)} makes one of a checkpoint"
         elif path.suffix == ".safetensors":
             problem += f"; there is no file {path}"
         elif text and not path.exists():

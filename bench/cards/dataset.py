@@ -30,7 +30,7 @@ from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.layout import ImageLayout, find_layout
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose, to_type
-from bench.reading.document import Section, read_document
+from bench.reading.document import Section, decoded, read_document
 from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
 
@@ -204,10 +204,10 @@ def read_list(path: Path) -> list[str]:
     Raises ``InputError``: it cannot be read, is empty, names an image twice, or has a line that is no path.
     """
     try:
-        lines = [line.strip() for line in read_ordinary(path).decode("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path}: the list cannot be read: {reason}") from None
+        text = decoded(read_ordinary(path), f"{path}: the list")
+    except OSError as error:
+        raise InputError(f"{path}: the list cannot be read: {error.strerror}") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if odd := next((line for line in lines if not line.isprintable()), None):
         raise InputError(f"{path}: the list has a line that is no path: {odd[:80]}")
     if not lines:

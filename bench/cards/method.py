@@ -23,6 +23,19 @@ LOSSES = Path(__file__).parent.parent / "losses.py"
 
 _TYPES = ("float", "int", "bool", "str")
 
+
+def _is_set_of_texts(value: Any) -> bool:
+    return isinstance(value, (set, tuple, list)) and all(isinstance(item, str) for item in value)
+
+
+_CONSTANTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "paper": (lambda value: isinstance(value, str), "a text"),
+    "needs": (_is_set_of_texts, "a set of texts"),
+    "uses": (_is_set_of_texts, "a set of texts"),
+    "per_image": (lambda value: isinstance(value, bool), "True or False"),
+}
+"""What a method's class may say of itself, each with what it must be."""
+
 Finder = Callable[[str], Path]
 """Gives the file of a method by its name; raises ``InputError`` where there is none."""
 
@@ -38,6 +51,7 @@ class MethodCard:
         means: digest of the code, without comments and docstrings.
         parent: the method that this one derives from, if it is not ``Method`` itself.
         policy: whether it acts on another method (``Policy``).
+        per_image: whether it says that every loss of it is a mean over images, so that none compares those of a batch.
     """
 
     name: str
@@ -52,6 +66,7 @@ class MethodCard:
     means: str
     parent: str | None
     policy: bool
+    per_image: bool = False
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -99,6 +114,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         means=code_digest(text, (inherited.means if inherited else "") + losses),
         parent=parent,
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
+        per_image=constants.get("per_image", inherited.per_image if inherited else False),
     )
 
 
@@ -179,12 +195,11 @@ def _constants(node: ast.ClassDef, path: Path) -> dict[str, Any]:
     for statement in node.body:
         target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
         value = getattr(statement, "value", None)
-        if isinstance(target, ast.Name) and target.id in ("paper", "needs", "uses") and value is not None:
-            place, is_text = f"{path}:{statement.lineno}", target.id == "paper"
+        if isinstance(target, ast.Name) and target.id in _CONSTANTS and value is not None:
+            place, (holds, form) = f"{path}:{statement.lineno}", _CONSTANTS[target.id]
             literal = _literal(value, target.id, place)
-            forms = (str,) if is_text else (set, tuple, list)
-            if not isinstance(literal, forms) or not all(isinstance(item, str) for item in literal):
-                raise InputError(f"{place}: {target.id} must be {'a text' if is_text else 'a set of texts'}")
+            if not holds(literal):
+                raise InputError(f"{place}: {target.id} must be {form}")
             constants[target.id] = literal
     return constants
 

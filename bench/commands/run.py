@@ -32,6 +32,7 @@ from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
+from bench.plan.soundness import require_sound
 from bench.plan.table import Plan
 from bench.rules import SOURCES
 from bench.spec import RunSpec, to_json
@@ -90,8 +91,6 @@ def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
     job, request = job_of(options), request_of(options)
     runs = request.plan.unique.values()
-    if options.rates and all(spec.rate <= 1 for spec in runs):
-        say(f"--rates {options.rates}: in percent, so a share of 0.15 is 15")
     if not runs:
         raise InputError(f"{request.plan.name}: there is nothing to run: {'; '.join(request.plan.reasons)}")
     return _launch(request, runs, job, options, options.retry)
@@ -128,6 +127,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
+    require_sound(todo, request.registry, say)
     for line in folder_lines(todo, request.registry):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
@@ -195,6 +195,7 @@ def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
+    require_sound(plan.unique.values(), request.registry, say)
     progress = state(plan.unique, store)
     seen = surveys(plan.unique.values(), request.registry, request.results)
     if options.format == "json":

@@ -1,11 +1,12 @@
-"""What is asked once before any run is started or submitted: can the backbones be built, are their weights here?
+"""What is asked once before any run is started or submitted: can the backbones be built, are their weights here, do
+files of weights fit, is the whole of an image seen?
 
 One short process answers, so that the one that launches imports no torch. It builds every backbone without values,
 which takes neither memory nor weights, and fetches the weights that timm has into timm's own cache: from there every
 worker reads them, on nodes without internet too, and no two workers fetch the same file.
 
-Nothing is asked of what is known: the suite's own cards with weights that are shipped, given as a file or random, and
-timm's architectures that they name.
+Nothing is asked of what is known: the suite's own cards with weights that are shipped or random, and timm's
+architectures that they name.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import bench
 from bench.cards import BackboneCard
 from bench.cards.offers import OWN_OFFERS
+from bench.cards.patches import is_understood
 from bench.errors import InputError, Problems
 from bench.launch.failures import failure_of, printed
 from bench.process import close_pipes, end_with_parent, how_ended, last_line, send, start
@@ -46,9 +48,10 @@ class Build:
 
 
 def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
-    """Have every backbone of some runs ready to be trained: it can be built, and timm's weights of it are fetched.
+    """Have every backbone of some runs ready to be trained: it can be built, and its weights are here and fit.
 
-    What takes long to fetch is said. Raises ``InputError`` that tells of each that cannot be built, or fetched.
+    What takes long to fetch is said, and what of an image is not seen. Raises ``InputError`` that tells of each that
+    cannot be built, or fetched, or does not fit.
     """
     builds = builds_of(runs, registry)
     if not builds:
@@ -58,7 +61,7 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
         if "problem" in answer:
             problems.add(answer["problem"])
         else:
-            say(answer["fetching"])
+            say(answer.get("fetching") or answer["note"])
     problems.stop()
 
 
@@ -69,12 +72,15 @@ def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
     )
     backbones = {build.backbone for build in builds}
     unknown = {name for name in backbones if _is_open(name, registry)}
-    return [build for build in builds if build.backbone in unknown]
+    unclear = {name for name in backbones if not is_understood(registry.backbone(name))}
+    return [build for build in builds if build.backbone in unknown or (build.image_size and build.backbone in unclear)]
 
 
 def _is_open(name: str, registry: Registry) -> bool:
-    """Whether it is still to be found out if a backbone can be built, and its weights be had."""
-    plain, chooses, _ = name.partition("@")
+    """Whether it is still to be found out if a backbone can be built, and its weights be had and fit."""
+    plain, chooses, weights = name.partition("@")
+    if chooses and weights != "none":
+        return True
     if plain.startswith("timm:"):  # the suite's own cards name architectures with the tag of the weights, and without
         models = [read_document(path).text("model") for path in _own_cards(registry)]
         names = {*models, *(model.partition(".")[0] for model in models)} - OWN_OFFERS.keys()
@@ -122,16 +128,42 @@ def main() -> None:
     fetching = _Fetching(answers)
     for build in (Build(**values) for values in task["builds"]):
         try:
-            from bench.backbones.build import sketch
-
-            card = registry.backbone(build.backbone)
-            backbone = sketch(card, build.image_size, build.drop_path).backbone
-            if card.weights == "pretrained":
-                fetching.fetch(card, backbone)
+            _answer(build, registry.backbone(build.backbone), fetching, answers)
         except InputError as error:
             _say(answers, problem=str(error))
         except Exception as error:
             _say(answers, problem=f"{build.backbone}: it cannot be built: {failure_of(error).message}")
+
+
+def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: TextIO) -> None:
+    """What there is to tell of a backbone. Raises whatever building it does."""
+    from bench.backbones.build import require_weights_fit, sketch
+
+    model = sketch(card, build.image_size, build.drop_path)
+    if card.weights == "pretrained":
+        fetching.fetch(card, model.backbone)
+    elif "@" in card.name and card.weights != "none":
+        require_weights_fit(card, model.backbone)
+    if build.image_size and not is_understood(card) and (lost := _unseen(build, card, model)):
+        last = f"the last {lost} rows and columns" if lost > 1 else "the last row and column"
+        _say(answers, note=f"{card.name}: of images of {build.image_size} pixels a side it does not see {last}")
+
+
+def _unseen(build: Build, card: BackboneCard, model: Any) -> int:
+    """How many rows and columns of an image a network does not see. Raises ``InputError`` where it takes none."""
+    from bench.backbones.build import build_model
+    from bench.backbones.sight import unseen_pixels
+
+    channels = int(model.backbone.pretrained_cfg["input_size"][0])
+    try:
+        return unseen_pixels(model, build.image_size, channels)
+    except Exception:  # a network may need values to run
+        model = build_model(replace(card, weights="none"), 1, build.image_size)
+    try:
+        return unseen_pixels(model, build.image_size, channels)
+    except Exception as error:
+        reason = failure_of(error).message
+        raise InputError(f"{card.name}: it takes no images of {build.image_size} pixels a side: {reason}") from error
 
 
 class _Fetching:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
-from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds
+from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds, refuse_shares
 from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
@@ -46,7 +47,11 @@ KEYS = (
     ),
     Key("backbones", (list, str), "names, `timm:NAME`, `timm:NAME@none`, `timm:NAME@FILE.safetensors`"),
     Key("datasets", (list, str), "names, `NAME@VARIANT`, `NAME@LISTFILE`, `folder:PATH` (see images.md)"),
-    Key("rates", (list, int, float), "sampling rates in percent of each class"),
+    Key(
+        "rates",
+        (list, int, float, str),
+        "sampling rates in percent of each class: `[15, 30]`; `[0.5%, 1%]` where none is above 1",
+    ),
     Key("seeds", (list, int), "how many, or which", default="3"),
     Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
     Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
@@ -240,6 +245,9 @@ class _Reader:
         with noted(self.problems):
             typed = self.overrides.typed_rates()
         written, place = self.listed("rates", list(typed))
+        if not typed:
+            with noted(self.problems):
+                refuse_shares(written, place)
         rates: list[float] = []
         for rate in written:
             with noted(self.problems):
@@ -286,7 +294,9 @@ class _Reader:
             axes = [axis for axis in rule if axis != "because"]
             self.check_axes(axes, CELL_AXES, rule.place())
             listed = [rule[axis] if isinstance(rule[axis], list) else [rule[axis]] for axis in axes]
-            names = [tuple(map(_as_in_cells, values)) for values in listed]
+            names = [
+                tuple(_as_in_cells(name, axis) for name in values) for axis, values in zip(axes, listed, strict=True)
+            ]
             rules.append(Exclusion(tuple(zip(axes, names, strict=True)), rule["because"], rule.place()))
         return tuple(rules)
 
@@ -388,6 +398,9 @@ class _Reader:
             self.problems.add(f"{place}: two of the {axis} are called '{label}'")
 
 
-def _as_in_cells(name: object) -> str:
+def _as_in_cells(name: object, axis: str) -> str:
     """A name or rate of an exclusion as cells have it."""
+    if isinstance(name, str) and axis == "rate":
+        with contextlib.suppress(InputError):  # whatever is none is told as a stranger
+            name = read_rate(name, "")
     return percent(name) if isinstance(name, (int, float)) else str(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
 from bench.cards import DatasetCard
@@ -20,6 +22,9 @@ from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest, percent
 
 T = TypeVar("T")
+
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%")
+_ZEROS = re.compile(r"0+[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,9 @@ class Overrides:
 
     def typed_rates(self) -> tuple[float, ...]:
         """The rates that are typed, in percent. Raises ``InputError`` that names all that are none."""
-        rates = _each(lambda written: read_rate(read_value(written), "--rates"), split_list(self.rates))
+        texts = split_list(self.rates)
+        rates = _each(lambda written: read_rate(read_value(written), "--rates"), texts)
+        refuse_shares([read_value(text) for text in texts], "--rates")
         return tuple(dict.fromkeys(rates))
 
     def typed_metric(self, metrics: Mapping[str, Metric]) -> Metric | None:
@@ -173,7 +180,23 @@ def read_margin(written: object, place: str) -> float:
 
 
 def read_rate(written: object, place: str) -> float:
-    """A sampling rate in percent. Raises ``InputError`` where it is none."""
-    if isinstance(written, (int, float)) and not isinstance(written, bool) and 0 < written <= 100:
-        return float(written)
-    raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100")
+    """A sampling rate in percent, as a number or with a percent sign. Raises ``InputError`` where it is none."""
+    value = written
+    if isinstance(written, str) and (match := _PERCENT.fullmatch(written)):
+        value = float(match[1])
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
+        return float(value)
+    plain = f"; write {written.lstrip('0')}" if isinstance(written, str) and _ZEROS.fullmatch(written) else ""
+    raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100{plain}")
+
+
+def refuse_shares(written: Sequence[object], place: str) -> None:
+    """Raise ``InputError`` where rates may be shares: none is above 1, and none says by a % that it is in percent."""
+    numbers = [rate for rate in written if isinstance(rate, (int, float)) and not isinstance(rate, bool)]
+    if written and len(numbers) == len(written) and all(0 < rate <= 1 for rate in numbers):
+        exact = (Fraction(str(rate)) * 100 for rate in numbers)
+        shares = ", ".join(f"{float(share):g}" for share in exact)
+        small = ", ".join(f"{float(rate):g}%" for rate in numbers)
+        raise InputError(
+            f"{place}: rates are in percent, and none is above 1: write {shares} if shares are meant, or {small}"
+        )

@@ -18,7 +18,7 @@ from bench.plan import deviations
 from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
-from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds, refuse_shares
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
@@ -107,6 +107,7 @@ class _Planner:
             with noted(self.problems):  # settings are wrong or right whatever else a cell lacks
                 self.settings(section_of(self.declared, "settings"), (), typed=True)
             self.check_values(section_of(self.declared, "axes"))
+            self.check_rates()
             baselines = self.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
@@ -186,6 +187,13 @@ class _Planner:
         for key in [key for key in readers if key in values]:
             with noted(self.problems):
                 readers[key](values[key], values.place(key))
+
+    def check_rates(self) -> None:
+        """The rates of a table are in percent, all of them together."""
+        owners = [section_of(self.declared, "axes"), *self.labels.values(), *self.columns.values()]
+        rates = [owner["rate"] for owner in owners if isinstance(owner, Section) and "rate" in owner]
+        with noted(self.problems):
+            refuse_shares(rates, self.declared.place("labels"))
 
     def baselines(self) -> list[str]:
         declared = self.declared.get("baseline") or []

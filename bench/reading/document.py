@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.errors import InputError, hidden
+from bench.errors import InputError, hidden, odd_characters
 from bench.reading.ordinary import open_ordinary
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -24,6 +24,7 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9]\d*)|[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?|[
 """Numbers as people mean them: YAML 1.1 reads 010 as eight, 1:30 as ninety and 1_5 as fifteen; here they are texts."""
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TRUTH = "tag:yaml.org,2002:bool"
 _BREAKS = str.maketrans("", "", "\n\t")  # in a text of several lines they are what they are
 
 
@@ -62,10 +63,20 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MOST_BYTES:
         raise InputError(f"{path}: cannot be read: it has more than {MOST_BYTES:,} bytes")
+    return decoded(content, f"{path}:")
+
+
+def decoded(content: bytes, source: str) -> str:
+    """The text in a file's bytes, without the mark at its beginning that some systems write.
+
+    Raises ``InputError`` where it is not UTF-8, which begins with ``source``; says what it seems to be.
+    """
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: cannot be read: it is not UTF-8 text") from None
+        is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        problem = "it is UTF-16 text; save it as UTF-8" if is_wide else "it is not UTF-8 text"
+        raise InputError(f"{source} cannot be read: {problem}") from None
 
 
 def parse_document(text: str, source: str) -> Section:
@@ -78,7 +89,7 @@ def parse_document(text: str, source: str) -> Section:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
-        raise InputError(f"{source}:{line}: malformed YAML: {error.problem}") from None
+        raise InputError(f"{source}:{line}: malformed YAML: {_cause(text, line) or error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{source}:1: malformed YAML: {str(error).splitlines()[0]}") from None
     finally:
@@ -86,6 +97,15 @@ def parse_document(text: str, source: str) -> Section:
     if not isinstance(value, Section):
         raise InputError(f"{source}:1: the file must hold keys and values (name: value), not a {type(value).__name__}")
     return value
+
+
+def _cause(text: str, line: int) -> str:
+    """What a person would see in a line that YAML cannot read; empty where it is nothing of the kind."""
+    lines = text.split("\n")
+    written = lines[line - 1] if line <= len(lines) else ""
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        return "the line begins with a tab; indent with blanks"
+    return f"the line has an odd character{odd}" if (odd := odd_characters(written)) else ""
 
 
 def _refuse_traps(text: str, source: str) -> None:
@@ -110,7 +130,7 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
     if isinstance(node, yaml.MappingNode):
         mapping = Section(source, line)
         for key_node, value_node in node.value:
-            key, key_line = str(_plain(key_node, source, loader)), _line(key_node)
+            key, key_line = _key(key_node, source, loader), _line(key_node)
             if key in mapping:
                 raise InputError(f"{source}:{key_line}: '{key}' is written twice (first on line {mapping.lines[key]})")
             mapping[key], mapping.lines[key] = _plain(value_node, source, loader), key_line
@@ -119,6 +139,8 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
         return [_plain(item, source, loader) for item in node.value]
     if isinstance(node, yaml.ScalarNode) and not node.style and _FLOAT.fullmatch(node.value):
         return float(node.value)
+    if node.tag == _TRUTH and node.value.lower() not in ("true", "false"):
+        return node.value  # yes, no, on and off are words; whoever needs a truth takes them for one
     odd_number = node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value)
     if odd_number or node.tag == "tag:yaml.org,2002:timestamp":  # a date is a text here: JSON has none
         return node.value
@@ -126,6 +148,13 @@ def _plain(node: yaml.Node, source: str, loader: Any) -> Any:
     if isinstance(value, str) and (odd := hidden(value.translate(_BREAKS))):
         raise InputError(f"{source}:{line}: a text holds the character U+{ord(odd):04X}, which cannot be printed")
     return value
+
+
+def _key(node: yaml.Node, source: str, loader: Any) -> str:
+    """A key as it is written: ``no`` is a word, ``null`` and ``1.50`` are what they look like."""
+    value = _plain(node, source, loader)
+    is_plain = isinstance(node, yaml.ScalarNode) and not node.style
+    return str(node.value if is_plain else value)
 
 
 def _line(part: yaml.Node | yaml.Event) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, odd_characters
 from bench.reading.document import read_text
 
 if sys.version_info >= (3, 11):
@@ -26,8 +26,9 @@ def read_toml(path: Path, tables: str = "") -> tuple[dict[str, Any], Lines]:
         return tomllib.loads(text), Lines(text, str(path), tables)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"\(at line (\d+)", str(error))
-        place = line[1] if line else len(text.splitlines())
-        raise InputError(f"{path}:{place}: malformed TOML: {str(error).partition(' (at ')[0]}") from None
+        number = int(line[1]) if line else len(text.splitlines())
+        odd = odd_characters("".join(text.splitlines()[number - 1 : number]))
+        raise InputError(f"{path}:{number}: malformed TOML: {str(error).partition(' (at ')[0]}{odd}") from None
     except RecursionError:
         raise InputError(f"{path}:1: malformed TOML: brackets within brackets without end") from None
 

@@ -117,7 +117,7 @@ class TestRefusals:
         with pytest.raises(InputError) as caught:
             build_model(Registry().backbone(f"deit_small@{file}"), 3)
         (problem,) = caught.value.problems
-        hint = f"('bench convert deit_small {file}' reads published names)"
+        hint = f"('bench convert deit_small {file} OUT.safetensors' reads other names)"
         assert problem.startswith(f"deit_small: w.safetensors {hint} does not fit; missing: ")
 
     @pytest.mark.parametrize("content", [b"weights", b"", b"\xff" * 100])

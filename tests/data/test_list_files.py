@@ -92,7 +92,12 @@ def test_a_line_that_is_not_one_training_image(birds: Path, lines: list[str], sa
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [(b"\n \n", "the list is empty"), (b"a.jpg\nb.jpg\na.jpg\n", "names a.jpg twice"), (b"\xff\xfe", "cannot be read")],
+    [
+        (b"\n \n", "the list is empty"),
+        (b"a.jpg\nb.jpg\na.jpg\n", "names a.jpg twice"),
+        (b"\xff\xfe\x00", "the list cannot be read: it is UTF-16 text"),
+        (b"\xff", "it is not UTF-8"),
+    ],
 )
 def test_a_list_that_cannot_be_one(birds: Path, text: bytes, says: str) -> None:
     (birds / "list.txt").write_bytes(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import timm
+import torch
 from safetensors.torch import save
 
 from bench import process
@@ -91,9 +93,10 @@ class TestWhatIsAsked:
         monkeypatch.setattr(subprocess, "Popen", refuse)
         require_backbones(runs(name), Registry(), print)
 
-    def test_nothing_about_a_file_of_weights_for_a_known_backbone(self, here: Path) -> None:
+    def test_whether_a_file_of_weights_fits_a_known_backbone(self, here: Path) -> None:
         Path("w.safetensors").write_bytes(b"x")
-        assert builds_of(runs("micro_vit@w.safetensors,timm:resnet50@w.safetensors"), Registry()) == []
+        names = "micro_vit@w.safetensors,timm:resnet50@w.safetensors"
+        assert [build.backbone for build in builds_of(runs(names), Registry())] == names.split(",")
 
     @pytest.mark.parametrize(
         "name",
@@ -199,6 +202,61 @@ class TestAnswers:
         assert sorted(here.rglob("*")) == before
 
 
+class TestWhatIsFound:
+    """What the process tells of a backbone once it is built without values."""
+
+    def told(self, name: str, image_size: int = 0) -> list[dict[str, str]]:
+        answers = io.StringIO()
+        card = Registry().backbone(name)
+        preflight._answer(Build(name, image_size, 0.0), card, preflight._Fetching(answers), answers)
+        return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+    def file(self, **changes: Any) -> str:
+        """A file of weights of the small ViT, with some changed; None: without them."""
+        weights = {**timm.create_model("test_vit").state_dict(), **changes}
+        Path("w.safetensors").write_bytes(save({name: value for name, value in weights.items() if value is not None}))
+        return "timm:test_vit@w.safetensors"
+
+    def test_a_file_that_fits(self, here: Path) -> None:
+        assert self.told(self.file()) == []
+
+    def test_places_that_are_resized_to_the_images(self, here: Path) -> None:
+        assert self.told(self.file(), 64) == []
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({"norm.weight": None}, "missing: norm.weight"),
+            ({"blocks.9.odd": torch.zeros(1)}, "unexpected: blocks.9.odd"),
+            ({"norm.bias": torch.zeros(5)}, "of another shape: norm.bias is (5,), not (64,)"),
+            ({"pos_embed": torch.zeros(1, 92, 64)}, "of another shape: pos_embed is (1, 92, 64), not (1, 101, 64)"),
+        ],
+    )
+    def test_a_file_that_does_not_fit(self, here: Path, changes: dict[str, Any], told: str) -> None:
+        name = self.file(**changes)
+        with pytest.raises(InputError) as caught:
+            self.told(name)
+        (problem,) = caught.value.problems
+        assert problem.startswith("timm:test_vit: w.safetensors ('bench convert timm:test_vit ")
+        assert problem.endswith(f"reads other names) does not fit; {told}")
+
+    def test_a_file_that_is_none(self, here: Path) -> None:
+        Path("w.safetensors").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"w\.safetensors: cannot be read as safetensors: "):
+            self.told("micro_vit@w.safetensors")
+
+    def test_rows_that_are_not_seen(self, here: Path) -> None:
+        (note,) = self.told("timm:test_convnext@none", 33)
+        assert note == {
+            "note": "timm:test_convnext@none: of images of 33 pixels a side it does not see the last row and column"
+        }
+        assert self.told("timm:test_convnext@none", 64) == []
+
+    def test_a_size_that_a_network_does_not_take(self, here: Path) -> None:
+        with pytest.raises(InputError, match=r"timm:test_vit@none: it takes no images of 33 pixels a side: .*patch"):
+            self.told("timm:test_vit@none", 33)
+
+
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``bench`` in a process of its own, as somebody types it."""
     return subprocess.run([BENCH, *arguments], capture_output=True, text=True, check=False)
@@ -209,16 +267,19 @@ class TestInAProcess:
     def test_names_that_timm_does_not_have_and_cards_of_ones_own(self, here: Path) -> None:
         plugin(here, "title: Mine\nmodel: vision_transformer\narguments: {patch_sise: 4}\n")
         before = sorted(here.rglob("*"))
-        names = "timm:vit_tinny_patch16_224@none,timm:resnet18@none,timm:vit_tiny_patch16_224.augreg,mine@none"
-        done = bench("run", "demo", "--plugin", "own", "--methods", "ce", "--backbones", names)
+        names = "timm:vit_tinny_patch16_224@none,timm:resnet18@none,timm:vit_tiny_patch16_224.augreg"
+        done = bench("run", "demo", "--methods", "ce", "--backbones", names, "--set", "image_size=0")
         assert (done.returncode, done.stdout) == (2, "")
-        wrong, tag, own = done.stderr.splitlines()
+        wrong, tag = done.stderr.splitlines()[-2:]
         assert wrong.startswith("bench: timm:vit_tinny_patch16_224@none: timm ")
         assert "has no model 'vit_tinny_patch16_224'; the nearest names: vit_tiny_patch16_224, " in wrong
         assert tag == (
             "bench: timm:vit_tiny_patch16_224.augreg: timm's vit_tiny_patch16_224 has no weights 'augreg'; "
             "it has augreg_in21k, augreg_in21k_ft_in1k"
         )
+        done = bench("run", "demo", "--plugin", "own", "--methods", "ce", "--backbones", "mine@none")
+        assert (done.returncode, done.stdout) == (2, "")
+        (own,) = done.stderr.splitlines()
         assert own.startswith("bench: mine@none: it cannot be built: TypeError: ")
         assert "patch_sise" in own
         assert sorted(here.rglob("*")) == before

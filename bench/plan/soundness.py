@@ -1,0 +1,70 @@
+"""What is refused of runs that could be trained, and would not be what was meant; nothing here imports torch.
+
+Asked where runs are planned or trained, and not where they are shown: records of such runs stay readable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from bench.cards import BackboneCard
+from bench.cards.patches import unseen
+from bench.errors import Problems
+from bench.plan.architectures import require_known_models
+from bench.plan.settings import noted
+from bench.registry import Registry
+from bench.spec import RunSpec, percent
+
+
+def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
+    """Refuse what of some runs cannot have been meant, and say what may not have been.
+
+    Raises ``InputError`` that tells of each: a model that timm does not have, an image size that its patches do not
+    divide, a batch of one for a loss that is over the images of a batch.
+    """
+    problems, runs = Problems(), list(runs)
+    backbone = cache(registry.backbone)
+    with noted(problems):
+        require_known_models({spec.backbone.name: backbone(spec.backbone.name) for spec in runs}.values(), say)
+    for name, size in dict.fromkeys((spec.backbone.name, spec.protocol.image_size) for spec in runs):
+        if problem := unseen(backbone(name), size):
+            problems.add(problem)
+    lone = [spec for spec in runs if spec.protocol.batch_size == 1]
+    for method in dict.fromkeys(spec.method.full_name for spec in lone):
+        cards = [registry.method(part) for part in method.split("+")]
+        if strict := [card.name for card in cards if not card.per_image]:
+            problems.add(
+                f"{'+'.join(strict)}: its loss is over the images of a batch, and batch_size = 1 leaves it none to "
+                "compare; take 2 or more (a loss that is a mean over images says so: per_image = True)"
+            )
+    problems.stop()
+    for line in [*_lone_norms(lone, backbone), *_repeats(runs, registry)]:
+        say(line)
+
+
+def _lone_norms(lone: Iterable[RunSpec], backbone: Callable[[str], BackboneCard]) -> list[str]:
+    """Of runs with batches of one image, those whose batch norms would see it alone."""
+    names = [name for name in dict.fromkeys(spec.backbone.name for spec in lone) if _has_batch_norm(backbone(name))]
+    return [
+        f"{name}: with batch_size = 1 its batch norms see one image at a time, whose places are all that they average"
+        for name in names
+    ]
+
+
+def _has_batch_norm(card: BackboneCard) -> bool:
+    return "batch_norm" in card.offers
+
+
+def _repeats(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
+    """Of batches that are larger than the images to train on: each would hold some of them twice or more."""
+    lines: dict[str, None] = {}
+    for name, rate, batch in dict.fromkeys((run.dataset.name, run.rate, run.protocol.batch_size) for run in runs):
+        card = registry.dataset(name)
+        images, classes = card.splits.get("train", 0), int(card.facts.get("classes") or 0)
+        most = min(images, math.ceil(images * rate / 100) + classes)  # a share of each class is rounded up
+        if 0 < most < batch:
+            line = f"{card.title} at {percent(rate)} has at most {most:,} images to train on"
+            lines[f"{line}: a batch of {batch:,} holds some of them more than once"] = None
+    return list(lines)
