@@ -27,7 +27,7 @@ from bench.commands.request import (
     say_damaged,
     with_reason,
 )
-from bench.errors import InputError, choose
+from bench.errors import InputError, choose, printable
 from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
@@ -256,15 +256,11 @@ def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
     progress = state(plan.unique, store)
     counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
     facts = [f"{count} {what}" for count, what in counts if count]
-    print(
-        f"{plan.name}: {progress.runs} run{'s' * (progress.runs != 1)}: {', '.join([*facts, f'{todo} to train'])}",
-        file=sys.stderr,
-    )
+    runs = f"{progress.runs} run{'s' * (progress.runs != 1)}"
     axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
-    sizes = [(len(labels), noun) for noun, labels in axes.items()]
-    print(
-        "  " + " × ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in sizes), file=sys.stderr, flush=True
-    )
+    sizes = [f"{len(labels)} {noun}{'s' * (len(labels) != 1)}" for noun, labels in axes.items()]
+    print(printable(f"{plan.name}: {runs}: {', '.join([*facts, f'{todo} to train'])}"), file=sys.stderr)
+    print(f"  {' × '.join(sizes)}", file=sys.stderr, flush=True)
 
 
 def _is_published(plan: Plan) -> bool:
