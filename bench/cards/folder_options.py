@@ -13,7 +13,7 @@ from bench.reading.syntax import read_value
 GRAMMAR = "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1 or skip-damaged"
 """What may stand behind the @, in words, with commas between."""
 
-_KEYS = ("split", "seed", "range", "skip-damaged")
+_KEYS = ("split", "seed", "range", "skip_damaged")
 _SWITCH = "skip-damaged"
 _ITEM = re.compile(r"\w[\w-]*=[^,=@/]*")
 
@@ -66,23 +66,23 @@ def typed_options(text: str, name: str) -> FolderOptions:
     options: dict[str, Any] = {}
     for item in map(str.strip, text.split(",")):
         key, equals, value = item.partition("=")
-        key = key.strip().replace("_", "-")
-        if key not in _KEYS or (key == _SWITCH) == bool(equals):
+        key = key.strip().replace("-", "_")
+        if key not in _KEYS or (key == "skip_damaged") == bool(equals):
             raise InputError(f"{name}: '{item}' cannot stand behind the @; what can is {GRAMMAR}")
-        if key.replace("-", "_") in options:
+        if key in options:
             raise InputError(f"{name}: {key} stands twice behind the @")
         if key == "range":
             options[key] = [read_value(end.strip()) for end in value.split(":")]
         else:
-            options[key.replace("-", "_")] = read_value(value.strip()) if equals else True
+            options[key] = read_value(value.strip()) if equals else True
     return folder_options(options, name)
 
 
 def folder_options(options: Mapping[str, Any], place: str) -> FolderOptions:
     """The options of a card, checked. Raises ``InputError`` that begins with the place."""
     for key in options:
-        if key.replace("_", "-") not in _KEYS:
-            raise InputError(f"{place}: {choose(key, [key.replace('-', '_') for key in _KEYS], 'option of a folder')}")
+        if key not in _KEYS:
+            raise InputError(f"{place}: {choose(key, _KEYS, 'option of a folder')}")
     split, seed = options.get("split"), options.get("seed", 0)
     if split is not None and not (_is_number(split) and 0 < split < 100):
         raise InputError(f"{place}: split={split}: it is the percent of each class to test on, above 0 and below 100")

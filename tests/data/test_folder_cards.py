@@ -100,6 +100,7 @@ def test_where_it_lies(mine: Path, line: str, place: str) -> None:
         ("classes: 3", "birds.yaml:4: 'classes' says 3, and"),
         ("options: {split: 20, sed: 3}", "birds.yaml:4: no option of a folder is called 'sed'"),
         ("options: {split: 200}", "birds.yaml:4: split=200: it is the percent"),
+        ("options: {skip-damaged: true}", "birds.yaml:4: no option of a folder is called 'skip-damaged'; did you mean"),
         ("options: {skip_damaged: 1}", "birds.yaml:4: skip_damaged is true or false"),
         ("options: {range: [1, 0]}", "birds.yaml:4: range: it is the levels"),
         ("options: {seed: 1}", "birds.yaml:4: seed=1 says nothing without split"),
