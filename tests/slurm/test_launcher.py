@@ -341,3 +341,17 @@ def test_jobs_of_a_submission_that_was_killed_are_cancelled(cluster: Cluster, tm
     path.write_text(json.dumps(submission))
     assert "cancelled 2 jobs" in grid.bench("cancel")
     assert grid.wait(60)["missing"] == 2
+
+
+@pytest.mark.parametrize("gpus", ["0", "2"])
+def test_a_fault_of_the_folder_ends_the_job_and_blames_no_run(cluster: Cluster, tmp_path: Path, gpus: str) -> None:
+    grid = Grid(tmp_path, methods="ce,mine")
+    grid.submit("--pack", "2", "--gpus-per-run", gpus)
+    (tmp_path / "results" / "claims").touch()
+    state = grid.wait()
+    assert (state["done"], state["missing"], state["failed"]) == (0, 2, [])
+    errors = "".join(path.read_text() for path in tmp_path.glob("results/submissions/*/*_log.err"))
+    assert f"{tmp_path}/results/claims: a file is in the place of this folder; no run is to blame" in errors
+    (tmp_path / "results" / "claims").unlink()
+    assert "submitted 2 runs as 1 job" in grid.submit("--pack", "2")
+    assert grid.wait()["done"] == 2
