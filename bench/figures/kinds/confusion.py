@@ -86,7 +86,7 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Confus
         _bar(page, images)
         note = f"percent of the {split} images of each true class"
     else:
-        every = page.add(titles, f"percent of the {split} images of the true class", "")
+        every = page.add(titles, f"{split} images of the true class (%)", "")
         for axes, panel in zip(every, panels.values(), strict=True):
             _pairs(axes, panel)
         many = f"of {max(names)} classes, whose matrix cannot be read at this width, the {PAIRS} pairs confused most"
