@@ -19,8 +19,7 @@ from bench.errors import InputError, printable
 GROUPS = {
     "run": ("run", "plan", "status", "cancel", "logs", "retry"),
     "rerun": ("rerun",),
-    "table": ("table", "items", "runs"),
-    "figure": ("figure",),
+    "table": ("table", "figure", "items", "runs"),
     "show": ("list", "show", "completion"),
     "check": ("check-method",),
     "convert": ("convert",),

@@ -34,6 +34,7 @@ class Page:
         across: panels side by side.
         panel_height: inches of each panel's axes.
         lines: of title and legend, if they stood one below the other.
+        words: what stands above each panel, and below it.
     """
 
     width: float
@@ -42,6 +43,7 @@ class Page:
     drawing: Figure = field(init=False)
     panels: list[Axes] = field(init=False, default_factory=list)
     lines: int = field(init=False, default=0)
+    words: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.drawing = Figure(figsize=(self.width, 1.0), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
@@ -62,11 +64,9 @@ class Page:
             raise ValueError(f"{len(titles)} panels are too many for a figure; choose some datasets, rates or methods")
         for place, title in enumerate(titles, 1):
             axes = self.drawing.add_subplot(down, self.across, place)
-            axes.set_title(self.fold(one_line(title), self.room), pad=3)
-            if place > len(titles) - self.across:
-                axes.set_xlabel(self.fold(one_line(x), self.room), labelpad=2)
+            self.words.append((one_line(title), one_line(x) if place > len(titles) - self.across else ""))
             if place % self.across == 1 or self.across == 1:
-                axes.set_ylabel(self.fold(one_line(y), self.panel_height), labelpad=2)
+                axes.set_ylabel(self.fold(one_line(y), self.panel_height))
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
             self.panels.append(axes)
@@ -119,14 +119,20 @@ class Page:
             ValueError: it would be higher than ``MOST_HEIGHT``.
         """
         down = math.ceil(len(self.panels) / self.across)
+        rooms = [self.room] * len(self.panels)
         height = down * (self.panel_height + 0.8) + 0.2 * self.lines  # too high at first: what is too low collapses
         for _ in range(6):
             if height > MOST_HEIGHT:
                 raise ValueError(f"a figure of {height:.0f} inches is too high; choose some datasets, rates or methods")
+            for axes, (title, x), room in zip(self.panels, self.words, rooms, strict=True):
+                axes.set_title(self.fold(title, room))
+                axes.set_xlabel(self.fold(x, room))
             self.drawing.set_size_inches(self.width, height)
             self.drawing.draw_without_rendering()
+            wide = rooms
+            rooms = [axes.get_position().width * self.width for axes in self.panels]
             lowest = min(axes.get_position().height for axes in self.panels) * height
-            if abs(lowest - self.panel_height) < 0.01:
+            if abs(lowest - self.panel_height) < 0.01 and np.allclose(wide, rooms, atol=0.02):
                 break
             height += (self.panel_height - lowest) * down
         for axes in self.panels:

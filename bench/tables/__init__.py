@@ -1,1 +1,1 @@
-"""From a plan and records to tables: cells, which candidate counts, comparisons, verdicts, captions, figures."""
+"""From a plan and records to tables: cells, which candidate counts, comparisons, verdicts, captions."""

@@ -186,6 +186,16 @@ def test_of_many_classes_the_pairs_confused_most_are_drawn_and_it_is_told(tmp_pa
     assert on_one_another(figure) == []
 
 
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize(("kind", "classes"), [("confusion", 30), ("confusion", 60), ("classes", 60)])
+def test_long_names_of_many_classes_fit(kind: str, classes: int, width: str, tmp_path: Path) -> None:
+    names = np.array([f"{label:03d}.Black_footed_Albatross_of_the_North" for label in range(classes)])
+    made = partial(finish, classes=classes, class_names=names)
+    figure = drawing(kind, scene(tmp_path, WIDE, made=made, methods="GTA", width=width))
+    assert off_the_page(figure) == []
+    assert on_one_another(figure) == []
+
+
 # ---- what cannot be drawn
 
 

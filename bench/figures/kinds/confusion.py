@@ -73,10 +73,12 @@ def _confusion(entry: Entry, scene: Scene) -> Confusion:
 
 def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Confusion]) -> Figure:
     names = [len(panel.labels) for panel in panels.values()]
-    page = page_of(scene.width, len(panels), 1.0, most_across=2)
     longest = max(len(label) for panel in panels.values() for label in panel.labels)
-    side = page.width / page.across - 0.55 - 0.07 * min(longest, 18) - 0.5 / page.across
-    is_matrix = max(names) <= min(MOST_CLASSES, int(side / LETTER))
+    pages = [page_of(scene.width, len(panels), 1.0, most_across=most) for most in (2, 1)]
+    sides = [page.width / page.across - 0.55 - 0.07 * min(longest, 18) - 0.5 / page.across for page in pages]
+    fits = [max(names) <= min(MOST_CLASSES, int(side / LETTER)) for side in sides]
+    is_matrix, choice = any(fits), fits.index(True) if any(fits) else 0
+    page, side = pages[choice], sides[choice]
     page.panel_height = side if is_matrix else 0.15 * PAIRS + 0.1
     split = {"val": "validation", "test": "test"}[split_of(scene)]
     titles = [" / ".join(labels) for labels in panels]
@@ -86,7 +88,7 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Confus
         _bar(page, images)
         note = f"percent of the {split} images of each true class"
     else:
-        every = page.add(titles, f"percent of the {split} images of the true class", "")
+        every = page.add(titles, f"{split} images of the true class (%)", "")
         for axes, panel in zip(every, panels.values(), strict=True):
             _pairs(axes, panel)
         many = f"of {max(names)} classes, whose matrix cannot be read at this width, the {PAIRS} pairs confused most"

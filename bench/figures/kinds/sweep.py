@@ -186,10 +186,10 @@ def _drawing(scene: Scene, sweeps: Sequence[Sweep], lines: Mapping[int, Sequence
     every = page.add(titles if len(titles) > 1 else [""], names[0], listed(metrics))
     handles: dict[str, Any] = {}
     looks: dict[str, int] = {}
-    for axes, (at, inside) in zip(every, lines.items(), strict=True):
+    for place, (axes, (at, inside)) in enumerate(zip(every, lines.items(), strict=True)):
+        title, x = page.words[place]
+        page.words[place] = (title, _axis_name(sweeps[at]) if x or len(names) > 1 else "")
         handles |= _panel(axes, sweeps[at], inside, looks, scene)
-        if len(names) > 1 or axes.get_xlabel():
-            axes.set_xlabel(page.fold(_axis_name(sweeps[at]), page.room), labelpad=2)
     head = scene.table.plan.title
     page.title(f"{titles[0]}: {head}" if len(titles) == 1 else head, common_line(scene.table))
     counts = [n for inside in lines.values() for line in inside for *_, n in line.points]
