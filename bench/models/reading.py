@@ -43,9 +43,9 @@ def load_scorer(path: Path, registry: Registry) -> tuple[Scorer, ModelFacts]:
 def _exported(weights: Path, config: Path) -> tuple[Scorer, ModelFacts]:
     """The model that timm builds by a config; nothing that it says is fetched or run."""
     try:
-        told: Any = json.loads(config.read_text(encoding="utf-8"))
-        facts = parse_facts(msgspec.json.encode(told["bench"]), config)
-        architecture, arguments = str(told["architecture"]), dict(told["model_args"])
+        content: Any = json.loads(config.read_text(encoding="utf-8"))
+        facts = parse_facts(msgspec.json.encode(content["bench"]), config)
+        architecture, arguments = str(content["architecture"]), dict(content["model_args"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{config}: it is not what 'bench export' writes beside a file of weights") from None
     if odd := sorted({*arguments} & {*_REFUSED}):

@@ -19,7 +19,7 @@ from bench.registry import Registry
 
 
 @dataclass(frozen=True)
-class Choice:
+class WantedPoint:
     """A point of a run's curve whose model is wanted: the step, and what has to be kept so that it is there."""
 
     step: int
@@ -39,7 +39,7 @@ class Source:
     comparison: Comparison | None = None
 
 
-def choose_point(asked: str, stored: Stored, registry: Registry) -> Choice:
+def choose_point(asked: str, stored: Stored, registry: Registry) -> WantedPoint:
     """The point that is asked for: ``last``, ``best-val``, a step; nothing: the one that is kept, or else the last.
 
     Raises ``InputError`` where the run has no such point.
@@ -64,13 +64,13 @@ def choose_point(asked: str, stored: Stored, registry: Registry) -> Choice:
             f"--point {asked}: write last, best-val or a step at which {record.label} was scored: {listed}"
         )
     if step == steps[-1]:
-        return Choice(step, "last")
-    return Choice(step, "best-val" if chosen and step == chosen.step else "all")
+        return WantedPoint(step, "last")
+    return WantedPoint(step, "best-val" if chosen and step == chosen.step else "all")
 
 
 @contextlib.contextmanager
 def source_of(
-    stored: Stored, choice: Choice, registry: Registry, results: Path, command: str, say: Callable[[str], None]
+    stored: Stored, choice: WantedPoint, registry: Registry, results: Path, command: str, say: Callable[[str], None]
 ) -> Iterator[Source]:
     """The model's file; inside, it is there. Where it was not kept, the run is trained again, in a worker of its own.
 

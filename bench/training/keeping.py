@@ -62,13 +62,13 @@ class Keeping:
 
     def files(self, curve: Sequence[Point]) -> tuple[Path, ...]:
         """The files of a finished run; what is lacking, as its point was measured before anything was kept, is said."""
-        there, wanted = kept_models(self.folder), self.keep.steps(curve, self.metric)
-        if lacking := [str(step) for step in wanted if step not in there]:
+        written, wanted = kept_models(self.folder), self.keep.steps(curve, self.metric)
+        if lacking := [str(step) for step in wanted if step not in written]:
             steps = ", ".join(lacking)
             print(f"no model is kept of step {steps}: the run was begun without --keep {self.keep}", flush=True)
         if not wanted:
             print("no model is kept: the run has no validation split to choose by", flush=True)
-        return tuple(there[step] for step in wanted if step in there)
+        return tuple(written[step] for step in wanted if step in written)
 
     def _write(self, model: Model, step: int) -> None:
         tensors, left_out = dict[str, Tensor](), dict[str, str]()

@@ -24,15 +24,19 @@ from bench.cli import main
 from bench.data import read_data
 from bench.data.augment import test_view as as_scored
 from bench.errors import InputError
+from bench.launch import rerun
+from bench.launch.worker import work
 from bench.models.export import form_names
 from bench.models.kept import load_model
 from bench.models.reading import load_scorer
 from bench.models.scorer import Scorer, scorer_of
 from bench.models.timm_network import timm_network
-from bench.records.kept import kept_models, read_facts
+from bench.records.kept import Keep, kept_models, read_facts
 from bench.records.record import Record
 from bench.registry import Registry
-from tests.models.trained import planned, recorded, train
+from bench.training.trackers import Observer
+from bench.training.trial import run_trial
+from tests.models.trained import CPU, planned, recorded, train
 
 Tensor = torch.Tensor
 
@@ -307,8 +311,6 @@ def unkept(trained: Trained, tmp_path: Path) -> Trained:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are trained in this process: a worker of its own takes seconds to start."""
-    from bench.launch import rerun
-    from bench.launch.worker import work
 
     def launch(runs: list[Any], job: Any, executor: object) -> None:
         for spec in runs:
@@ -339,6 +341,29 @@ class TestTrainedAgain:
         assert "The run was trained again" not in Path("again.md").read_text(encoding="utf-8")
         assert not list((unkept.results / "drafts").glob("export-*"))
         assert not kept_models(unkept.folder)
+
+    def test_one_that_is_stopped_goes_on_where_it_was(
+        self, unkept: Trained, export: Exporter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken_up = []
+
+        class Killing(Observer):
+            def step(self, made: int, of: int) -> None:
+                if made == 3:
+                    raise KeyboardInterrupt
+
+        def launch(runs: list[Any], job: Any, executor: object) -> None:
+            (spec,), folder = runs, Path(job.results)
+            if not folder.exists():
+                run_trial(spec, Registry(), CPU, folder, checkpoint_every=0, observer=Killing(), models=Keep(job.keep))
+            work(spec, job)
+            taken_up.append(json.loads(next(folder.glob("runs/*/record.json")).read_text())["taken_up"])
+
+        monkeypatch.setattr(rerun, "launch", launch)
+        assert export(unkept, "again.safetensors") == 130
+        assert not list(Path().iterdir())
+        assert export(unkept, "again.safetensors") == 0
+        assert taken_up == [1]
 
     def test_other_numbers_are_told(
         self, unkept: Trained, worker: None, export: Exporter, capsys: pytest.CaptureFixture[str]
