@@ -199,8 +199,8 @@ def _log_of(store: bench.Store, run: str, registry: bench.Registry) -> tuple[str
     running = claimed_runs(store.root)
     drafts = {run_id: folder for run_id, folder in store.drafts().items() if run_id in running}
     run = _whole_id({**store.places(), **drafts}, run)
-    if run in drafts:
-        return run, drafts[run] / "log.txt"
+    if run in drafts and (path := drafts[run] / "log.txt").is_file():
+        return run, path
     logs: dict[str, Path] = {}
     for launcher in all_launchers(registry):
         logs.update(launcher.logs(store.root, run))

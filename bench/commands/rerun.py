@@ -94,6 +94,7 @@ def _facts(record: AnyRecord) -> dict[str, Any]:
 
 
 def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace) -> int:
+    from bench.commands.progress import Watch, screen
     from bench.launch.rerun import NotRepeated, compare, predictions_of, repeat, repeatable
 
     spec, record = repeatable(stored, registry), stored.record
@@ -101,9 +102,11 @@ def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace
     predictions = predictions_of(stored.folder)
     require_backbones([spec], registry, say)
     print(printable(f"training again: {spec.label} (it took {record.timing.seconds} s)"), file=sys.stderr, flush=True)
+    command = shlex.join(["bench", *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         try:
-            again, folder_again = repeat(spec, registry, Path(folder), shlex.join(["bench", *sys.argv[1:]]))
+            with Watch(1, 0, 1, screen()) as watch:
+                again, folder_again = repeat(spec, registry, Path(folder), command, watch.event, watch.every)
         except NotRepeated as error:
             print(printable(f"different: it failed now: {error}"))
             return 1

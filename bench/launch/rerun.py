@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import InputError
-from bench.launch import Job, LocalExecutor
+from bench.launch import Event, Job, LocalExecutor
 from bench.launch import run as launch
 from bench.reading.ordinary import open_ordinary
 from bench.records.record import Newer, Point, Record, Stored
@@ -105,15 +105,23 @@ def repeatable(stored: Stored, registry: Registry) -> RunSpec:
 
 
 def repeat(
-    spec: RunSpec, registry: Registry, folder: Path, command: str = "", keep: str = "none"
+    spec: RunSpec,
+    registry: Registry,
+    folder: Path,
+    command: str = "",
+    keep: str = "none",
+    report: Callable[[Event], None] = lambda event: None,
+    every: float = 0.0,
 ) -> tuple[Record, Path]:
     """Train a run in a worker of its own, with nothing of an earlier one; gives the new record and its folder.
 
-    ``keep`` says which trained models lie in that folder.
+    ``keep`` says which trained models lie in that folder. ``report`` is told every so many seconds where the run
+    stands, and how it ended; after 0, of its end alone.
 
     Raises ``NotRepeated`` where it fails.
     """
-    launch([spec], Job(folder, registry.plugins, command, keep=keep), LocalExecutor(jobs=1))
+    job = Job(folder, registry.plugins, command, progress=every, keep=keep)
+    launch([spec], job, LocalExecutor(jobs=1), report)
     record, place = Store(folder).record(spec.id)
     if not isinstance(record, Record):
         raise NotRepeated(f"{record.error.kind}: {record.error.message}")
