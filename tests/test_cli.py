@@ -483,7 +483,7 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate"}
+        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate", "notes"}
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec"}

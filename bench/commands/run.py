@@ -101,7 +101,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     store = Snapshot(request.results)
     todo = untrained(runs, store, retry=retry)
     require_data(todo, request)
-    require_sound(todo, request.registry, say)
+    for line in require_sound(todo, request.registry, say):
+        say(line)
     require_backbones(todo, request.registry, say)
     outcome = launch(request.plan, todo, job, options, store)
     if isinstance(outcome, int):
@@ -141,12 +142,20 @@ def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
-    require_sound(plan.unique.values(), request.registry, say)
+    notes = require_sound(plan.unique.values(), request.registry, say)
     progress = state(plan.unique, store)
     if options.format == "json":
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
         estimate = asdict(cost_of(request, store, options))
-        print_json({**counts, **_runs_and_cells(request), "missing_data": missing_data(request), "estimate": estimate})
+        print_json(
+            {
+                **counts,
+                **_runs_and_cells(request),
+                "missing_data": missing_data(request),
+                "estimate": estimate,
+                "notes": notes,
+            }
+        )
         return 0
     _print_axes(request)
     shared = plan.needed - len(plan.unique)
@@ -156,6 +165,8 @@ def plan_command(options: argparse.Namespace) -> int:
     print_cost(request, store, options)
     print_excluded(plan)
     print_missing_data(request)
+    for line in notes:
+        print(line)
     return 0
 
 
