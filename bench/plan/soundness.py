@@ -21,7 +21,7 @@ from bench.spec import RunSpec, percent
 def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> list[str]:
     """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
-    That timm is asked, which takes seconds, is said at once. Raises ``InputError`` that tells of each: a model that timm
+    That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
     does not have, an image size that its patches do not divide, a batch of one for a loss over the images of a batch.
     """
     problems, runs = Problems(), list(runs)
