@@ -496,7 +496,8 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        assert set(told) == {"target", "needed", "runs", "excluded", "done", "missing_data", "estimate", "models"}
+        keys = {"target", "needed", "runs", "excluded", "done", "missing_data", "images", "estimate", "models", "notes"}
+        assert set(told) == keys
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
 from bench.backbones.weights import load_weights, read_weights, require_fit
 from bench.cards.backbone import BackboneCard, file_sha256
+from bench.cards.patches import unseen
 from bench.device.distributed import draws_apart
 from bench.errors import InputError, nearest, shortened, to_type
 
@@ -41,7 +43,7 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
     """The card's backbone with its weights, and a head of so many classes drawn from torch's global generator.
 
     The image size is in pixels a side; 0: the backbone's own. Position embeddings are resampled to it; convolutional
-    networks take any.
+    networks take any. Where its patches do not divide it, a warning says what would not be seen.
 
     Raises:
         InputError: timm does not know the model, an image is smaller than a patch, or the weights cannot be had or do
@@ -55,6 +57,8 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
         arguments["drop_path_rate"] = drop_path
     backbone = _create(card, arguments)
     _require_patches(card, backbone, image_size)
+    if problem := unseen(card, image_size):  # plans refuse it; a run of a record can be repeated
+        warnings.warn(problem, stacklevel=2)
     facts = getattr(backbone, "pretrained_cfg", None)
     if image_size and facts:  # networks that are built alike for every size, as convolutional ones are, must be told
         backbone.pretrained_cfg = {**facts, "input_size": (facts["input_size"][0], image_size, image_size)}

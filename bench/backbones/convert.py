@@ -114,10 +114,10 @@ def save(converted: Converted, card: BackboneCard, checkpoint: Path, out: Path) 
     """
     require_free(out)
     origin = {"made_of": checkpoint.name, "made_of_sha256": file_sha256(checkpoint), "entry": converted.entry}
-    origin |= {"network": converted.network, "prefix": converted.prefix}
+    origin |= {"network": converted.network, "prefix": converted.prefix, "backbone": card.name.partition("@")[0]}
     draft = out.with_name(f"{out.name}.part")
     try:
-        save_file(converted.weights, draft, metadata={"format": "pt", "backbone": card.name, **origin})
+        save_file(converted.weights, draft, metadata={"format": "pt", **origin})
         draft.replace(out)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{out}: it cannot be written: {error}") from None

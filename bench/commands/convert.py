@@ -45,8 +45,7 @@ def add(commands: Any) -> None:
 def convert_command(options: argparse.Namespace) -> int:
     """Write the file and say what became of every weight."""
     plain = options.name.partition("@")[0]
-    registry = bench.Registry(options.plugin)
-    card = registry.backbone(f"{plain}@none")
+    card = bench.Registry(options.plugin).backbone(f"{plain}@none")
     checkpoint = typed_path(options.checkpoint)
     is_looked_for = "published" in card.facts
     if not options.out and not is_looked_for:
@@ -66,7 +65,7 @@ def convert_command(options: argparse.Namespace) -> int:
     converted = convert(card, checkpoint, options.network)
     if not options.out:
         out.parent.mkdir(parents=True, exist_ok=True)
-    save(converted, registry.backbone(plain) if is_looked_for else card, checkpoint, out)
+    save(converted, card, checkpoint, out)
     head = converted.weights.get("head.weight")
     where = f" (under {converted.entry})" if converted.entry else ""
     print(f"{out}: {len(converted.weights)} weights of {checkpoint.name}{where}")

@@ -106,7 +106,9 @@ def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         try:
             with Watch(1, 0, 1, screen()) as watch:
-                again, folder_again = repeat(spec, registry, Path(folder), command, watch.event, watch.every)
+                again, folder_again = repeat(
+                    spec, registry, Path(folder), command, report=watch.event, every=watch.every
+                )
         except NotRepeated as error:
             print(printable(f"different: it failed now: {error}"))
             return 1

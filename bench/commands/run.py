@@ -127,8 +127,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
-    require_sound(todo, request.registry, say)
-    for line in folder_lines(todo, request.registry):
+    for line in (*require_sound(todo, request.registry, say), *folder_lines(todo, request.registry)):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_backbones(todo, request.registry, say)
@@ -195,14 +194,14 @@ def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
-    require_sound(plan.unique.values(), request.registry, say)
+    notes = require_sound(plan.unique.values(), request.registry, say)
     progress = state(plan.unique, store)
     seen = surveys(plan.unique.values(), request.registry, request.results)
     if options.format == "json":
         counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
         data = {"missing_data": missing_data(request), "images": as_plain(seen)}
         estimate = asdict(cost_of(request, store, options))
-        data["models"] = disk_of(options, plan, request.registry, store)
+        data |= {"models": disk_of(options, plan, request.registry, store), "notes": notes}
         print_json({**counts, **_runs_and_cells(request), **data, "estimate": estimate})
         return 0
     _print_axes(request)
@@ -217,6 +216,8 @@ def plan_command(options: argparse.Namespace) -> int:
     print_excluded(plan)
     print_missing_data(request)
     print_images(seen)
+    for line in notes:
+        print(line)
     say_damaged(store)
     return 0
 

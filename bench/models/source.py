@@ -88,7 +88,7 @@ def source_of(
     require_backbones([spec], registry, say)
     Store(results).check_writable()
     try:
-        again, place = repeat(spec, registry, folder, command, str(Keep(choice.keep)))
+        again, place = repeat(spec, registry, folder, command, keep=str(Keep(choice.keep)))
     except NotRepeated as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"{record.label}: it failed when it was trained again: {error}") from None

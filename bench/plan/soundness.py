@@ -18,11 +18,11 @@ from bench.registry import Registry
 from bench.spec import RunSpec, percent
 
 
-def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
-    """Refuse what of some runs cannot have been meant, and say what may not have been.
+def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> list[str]:
+    """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
-    Raises ``InputError`` that tells of each: a model that timm does not have, an image size that its patches do not
-    divide, a batch of one for a loss that is over the images of a batch.
+    That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
+    does not have, an image size that its patches do not divide, a batch of one for a loss over the images of a batch.
     """
     problems, runs = Problems(), list(runs)
     backbone = cache(registry.backbone)
@@ -40,8 +40,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
                 "compare; take 2 or more (a loss that is a mean over images says so: per_image = True)"
             )
     problems.stop()
-    for line in [*_lone_norms(lone, backbone), *_repeats(runs, registry)]:
-        say(line)
+    return [*_lone_norms(lone, backbone), *_repeats(runs, registry)]
 
 
 def _lone_norms(lone: Iterable[RunSpec], backbone: Callable[[str], BackboneCard]) -> list[str]:

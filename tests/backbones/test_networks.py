@@ -225,7 +225,8 @@ class TestCommand:
         assert torch.equal(build_source_head(card).weight, network(1)["head.weight"])
         with safe_open(out, "pt") as opened:
             told = opened.metadata()
-        assert (told["network"], told["entry"], told["prefix"]) == ("ema", "state_dict_ema", "")
+        assert (told["backbone"], told["network"], told["entry"]) == (NAME, "ema", "state_dict_ema")
+        assert (told["made_of"], told["prefix"]) == ("c.pth.tar", "")
         assert len(told["made_of_sha256"]) == 64
         assert sorted(path.name for path in tmp_path.iterdir()) == ["c.pth.tar", "of mine.safetensors"]
 

@@ -21,6 +21,7 @@ NAMES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.* is no multiple of its patches:UserWarning")
 @pytest.mark.parametrize("name", NAMES)
 class TestUnseen:
     def test_it_is_told_without_values(self, name: str) -> None:
@@ -45,6 +46,11 @@ class TestUnseen:
         card = Registry().backbone(name)
         if is_understood(card):
             assert bool(unseen(card, size)) == bool(lost)
+
+
+def test_whoever_builds_a_model_is_warned() -> None:
+    with pytest.warns(UserWarning, match="the last row and column would not be seen; take 12 or 14"):
+        build_model(Registry().backbone("micro_vit"), 2, 13)
 
 
 class TestPatches:

@@ -43,9 +43,7 @@ def refused(registry: Registry | None = None, **overrides: object) -> tuple[str,
 
 
 def told(**overrides: object) -> list[str]:
-    lines: list[str] = []
-    require_sound(runs(**overrides), Registry(), lines.append)
-    return lines
+    return require_sound(runs(**overrides), Registry(), print)
 
 
 class TestNamesOfTimm:
@@ -194,6 +192,12 @@ class TestCommands:
         assert captured.out == ""
         assert [line.split()[1] for line in captured.err.splitlines()] == ["timm:vit_tyny:", "scl:"]
         assert not list(here.iterdir())
+
+    def test_what_may_not_be_meant_stands_in_the_plan(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["plan", "digits", "--rates", "15", "--set", "batch_size=512"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out.splitlines()[-1].endswith("a batch of 512 holds some of them more than once")
+        assert captured.err == ""
 
     def test_a_table_of_what_was_trained_is_shown(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ("--methods", "scl", "--rates", "15", "--seeds", "1", "--set", "batch_size=1")
