@@ -227,6 +227,10 @@ def figure_command(options: argparse.Namespace) -> int:
         paths = draw[options.kind](table, request, options, store)
     except ValueError as error:
         raise InputError(f"{request.target}: {error}") from None
+    except OSError as error:
+        if options.output is None:
+            raise  # it names a file of the results
+        raise InputError(f"--output {options.output}: {error.strerror}") from None
     print("\n".join(str(path) for path in paths))
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, pairwise
@@ -65,6 +67,9 @@ def save(paths: Iterable[Path], draw: Callable[[], Figure], **options: Any) -> N
     paths = [Path(path) for path in paths]
     if unknown := [str(path) for path in paths if path.suffix not in METADATA]:
         raise ValueError(f"a figure is saved as {listed(tuple(METADATA))}; got {', '.join(unknown)}")
+    for path in paths:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with style.context(["default", STYLE]):
         drawing = draw()
         for path in paths:
