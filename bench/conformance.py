@@ -6,7 +6,7 @@ import dataclasses
 import math
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed
-from bench.training.fit import StageLoss, fit, gradients, set_modes, trained
+from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
 
 CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
@@ -150,6 +150,8 @@ def loss_is_finite(subject: Subject) -> None:
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 terms = stage.loss(stage.model, images.batch(0, stage.views))
+            if not isinstance(terms, Mapping) or not all(isinstance(term, Tensor) for term in terms.values()):
+                raise Broken(no_terms(stage.loss, terms))
             place = f"stage {number}, {precision}"
             if not terms or not all(isinstance(name, str) and name for name in terms):
                 raise Broken(f"{place}: a loss gives a dictionary of named terms, such as {{'ce': ...}}")

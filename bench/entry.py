@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cards import MethodCard
-from bench.errors import InputError, choose
+from bench.errors import InputError
 from bench.hyper import Value
 from bench.reading.syntax import split_call, split_chain
-from bench.registry import Registry
+from bench.registry import Registry, unknown
 from bench.spec import MethodSpec
 
 MOST_CANDIDATES = 1000
@@ -144,7 +144,7 @@ def _entry(
 ) -> MethodEntry:
     for name, _ in calls:
         if name not in registry.method_files:
-            raise InputError(f"{place}: {choose(name, registry.method_files, 'method')}")
+            raise InputError(f"{place}: {unknown(name, registry.method_files, 'method')}")
     cards = [registry.method(name) for name, _ in calls]
     for card in cards[1:]:
         if not card.policy:

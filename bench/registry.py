@@ -194,11 +194,32 @@ class Registry:
 
     def _find(self, files: dict[str, Path], name: str, what: str, also: str = "") -> Path:
         if name not in files:
+            if in_this_folder(name, what):
+                raise InputError(unknown(name, files, what))
             # where it is plain what was meant, a list of what there is would only stand before it
             lacking = f"no {what} is called '{shortened(name)}'"
             problem = lacking if "did you mean" in also else choose(name, files, what)
             raise InputError(problem + (f"; {also}" if also else ""))
         return files[name]
+
+
+def unknown(name: str, choices: Iterable[str], what: str) -> str:
+    """As ``choose``, of what a plug-in may bring: where a file here has that name, it asks whether that is meant."""
+    nearby = in_this_folder(name, what)
+    return f"no {what} is called '{name}': {nearby}" if nearby else choose(name, choices, what)
+
+
+def in_this_folder(name: str, what: str) -> str:
+    """The question whether a file of the current folder is meant, which no plug-in names; empty where there is none."""
+    kind = f"{what}s"
+    if not NAME.fullmatch(name) or kind not in _PATTERNS:
+        return ""
+    inside = Path(kind, name + Path(_PATTERNS[kind]).suffix)
+    alone = Path(f"{name}.py")
+    if kind == "methods":
+        path = next(filter(Path.is_file, (alone, inside)), None)
+        return f"is it in ./{path}? add --plugin {path}" if path else ""
+    return f"is it in ./{inside}? add --plugin ." if inside.is_file() else ""
 
 
 def _paths(roots: Iterable[Path], kind: str) -> list[Path]:

@@ -637,7 +637,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "claims of a table nobody has": (("claims", "gta/table99"), "no paper or table is called 'gta/table99'"),
     "claims of nobody": (("claims", LONG), "no paper or table is called 'xxx"),
     "results that are not there": (("import", "none.csv"), "none.csv: it cannot be read: "),
-    "results that are a folder": (("import", "folder.csv"), "folder.csv: it cannot be read: it is no ordinary file"),
+    "results that are a folder": (("import", "folder.csv"), "folder.csv: it cannot be read: Is a directory"),
     "results that no one may read": (("import", "memory.csv"), "memory.csv"),
     "a level of 0": ((*IMPORT, "--alpha", "0"), "--alpha 0.0: a level between 0 and 1"),
     "a level of 1": ((*IMPORT, "--alpha", "1"), "--alpha 1.0: a level between 0 and 1"),

@@ -9,6 +9,7 @@ import pytest
 from bench.cli import main
 from bench.conformance import CHECKS, examine, find_subject
 from bench.errors import InputError
+from bench.notices import counts, look_at, notices
 from bench.registry import Registry
 
 SOUND = '''
@@ -151,3 +152,78 @@ def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
 def test_the_command_refuses_what_is_not_there(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-method", given]) == 2
     assert capsys.readouterr().err.startswith("bench: ")
+
+
+def noticed(path: Path) -> tuple[list[str], list[str]]:
+    registry = Registry([path])
+    subject = find_subject(registry.method("mine"), registry)
+    looks = look_at(subject)
+    return list(counts(looks)), list(notices(subject, looks))
+
+
+STAGE = "        yield Stage(model, self.loss, recipe)"
+AUX = (
+    "        aux = torch.nn.Linear(model.dim, 10)\n"
+    "        def loss(model, batch):\n"
+    "            out = model(batch.images)\n"
+    "            return {'ce': batch.cross_entropy(out), 'aux': aux(out.features).square().mean()}\n"
+    "        yield Stage(model, loss, recipe"
+)
+EMPTY = STAGE[:-1] + ", train=(model.head, torch.nn.ParameterList([])))"
+UNUSED = STAGE[:-1] + ", train=(model, torch.nn.Linear(3, 3)))"
+NOTICED = {
+    "a head that no stage trains": (AUX + ")", "no stage trains aux.weight, aux.bias, though the loss depends on it"),
+    "an adapter that matches no module": (EMPTY, "stage 1 lists a ParameterList without weights: what it was to adapt"),
+    "a linear probe in disguise": (EMPTY, "every stage trains the head alone: on this backbone it is a linear probe"),
+    "weights that nothing uses": (UNUSED, "stage 1 lists a Linear of 12 weights on which its loss does not depend"),
+}
+CLEAN = {
+    "a head that is trained": AUX + ", train=(model, aux))",
+    "a head that is kept": AUX + ", state=(aux,))",
+    "a head that an earlier stage trained": (
+        AUX + ".window(0, 0.5), train=(model, aux))\n        yield Stage(model, loss, recipe.window(0.5, 1))"
+    ),
+    "a part of the model without weights": STAGE[:-1] + ", train=(model, model.backbone.pos_drop))",
+}
+
+
+@pytest.mark.parametrize("kind", NOTICED)
+def test_what_may_not_be_meant_is_noticed(kind: str, tmp_path: Path) -> None:
+    stages, notice = NOTICED[kind]
+    _, found = noticed(broken(tmp_path, STAGE, stages))
+    assert any(sentence.startswith(notice) for sentence in found)
+
+
+@pytest.mark.parametrize("kind", CLEAN)
+def test_what_is_meant_is_not_noticed(kind: str, tmp_path: Path) -> None:
+    assert noticed(broken(tmp_path, STAGE, CLEAN[kind]))[1] == []
+
+
+def test_how_many_weights_each_stage_trains_is_told_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights of micro_vit as its own parameters count them; ten classes on 48 features are 490."""
+    told, _ = noticed(broken(tmp_path, STAGE, AUX + ", train=(model, aux))"))
+    assert told == ["stage 1 trains 78,980 weights: backbone 78,000, head 490, its own 490"]
+    stages = f"{STAGE[:-1]}.window(0, 0.5))\n{STAGE[:-1]}.window(0.5, 1))"
+    assert main(["check-method", str(broken(tmp_path, STAGE, stages))]) == 0
+    assert "  stages 1 to 2 train 78,490 weights: backbone 78,000, head 490\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gives", ["batch.cross_entropy(model(batch.images))", "{'ce': 0.5}", "None"])
+def test_a_loss_that_gives_no_terms_is_one_line_with_its_place(
+    gives: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = broken(tmp_path, '{"ce": self.weight * batch.cross_entropy(model(batch.images))}', gives)
+    assert main(["check-method", str(path)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "a loss gives a dictionary" in line]
+    assert len([line for line in lines if "notice" not in line]) == 1
+    line = next(at for at, text in enumerate(SOUND.splitlines(), start=1) if "def loss" in text)
+    assert f"{path}:{line}: a loss gives a dictionary of named terms" in lines[0]
+
+
+@pytest.mark.slow
+def test_nothing_of_the_suites_own_methods_is_noticed() -> None:
+    registry = Registry()
+    for name in registry.method_files:
+        subject = find_subject(registry.method(name), registry)
+        looks = look_at(subject)
+        assert (name, list(notices(subject, looks))) == (name, [])

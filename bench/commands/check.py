@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_plugin
 from bench.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from bench.conformance import Subject
 
 CHECK = """
 examples:
@@ -47,11 +50,28 @@ def check_command(options: argparse.Namespace) -> int:
         raise InputError(f"{place}: running the file ends in {type(error).__name__}: {error}") from None
     subject = find_subject(card, registry, options.backbone)
     print(f"{card.name} on {subject.backbone.name}: {card.path}")
-    broken = 0
+    count, problems = 0, list[str]()
     for promise, problem in examine(subject):
-        broken += bool(problem)
+        count += bool(problem)
         print(f"  {'broken' if problem else 'kept':7} {promise}")
-        if problem:
+        if problem and not any(problem.endswith(earlier) for earlier in problems):  # what breaks several is told once
             print(f"          {printable(problem)}")
-    print(f"{broken} of its promises are broken" if broken else "all promises are kept")
-    return 1 if broken else 0
+            problems.append(problem)
+    _print_trained(subject)
+    print(f"{count} of its promises are broken" if count else "all promises are kept")
+    return 1 if count else 0
+
+
+def _print_trained(subject: Subject) -> None:
+    """Print how many weights each stage trains, and what may not be meant."""
+    from bench.notices import counts, look_at, notices
+
+    try:
+        looks = look_at(subject)
+    except Exception as error:  # it has broken a promise, mostly, and why is told already
+        print(f"  notice  what it trains cannot be told: {printable(f'{type(error).__name__}: {error}')[:80]}")
+        return
+    for line in counts(looks):
+        print(f"          {line}")
+    for line in notices(subject, looks):
+        print(f"  notice  {printable(line)}")

@@ -27,7 +27,7 @@ from bench.reading.document import read_document
 from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
-from bench.registry import Registry
+from bench.registry import Registry, in_this_folder
 
 KINDS = ("methods", "backbones", "datasets", "metrics", "figures", "papers", "tables", "experiments")
 
@@ -152,6 +152,9 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
         names |= {*declared, *registry.papers}
+        for what in ("method", "dataset", "backbone", "metric"):
+            if nearby := in_this_folder(name, what):
+                raise InputError(f"no {what} is called '{name}': {nearby}")
         raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, experiment or run"))
     return cards
 

@@ -17,7 +17,7 @@ from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
-from bench.registry import Registry
+from bench.registry import Registry, unknown
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
 from bench.spec import digest, percent
 
@@ -154,7 +154,7 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:
-        raise InputError(f"{place}: {choose(name, [*metrics, 'seconds_to_N'], 'metric')}")
+        raise InputError(f"{place}: {unknown(name, [*metrics, 'seconds_to_N'], 'metric')}")
     return metric
 
 

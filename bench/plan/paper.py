@@ -24,7 +24,7 @@ from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, Tabl
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
-from bench.registry import Registry
+from bench.registry import Registry, unknown
 from bench.spec import percent
 
 AXES = ("method", "backbone", "dataset", "rate")
@@ -174,7 +174,7 @@ class _Planner:
             if not isinstance(values, dict):
                 self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
             elif name not in self.cards.registry.method_files:
-                self.problems.add(f"{place}: {choose(str(name), self.cards.registry.method_files, 'method')}")
+                self.problems.add(f"{place}: {unknown(str(name), self.cards.registry.method_files, 'method')}")
 
     def check_values(self, values: Section) -> None:
         check_keys(values, ASSIGNABLE, "axis", self.problems)

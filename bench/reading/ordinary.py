@@ -13,7 +13,10 @@ def open_ordinary(path: str | Path) -> BinaryIO:
     """Open a file for reading, without a buffer of its own. Raises ``OSError`` where it is none, or no ordinary one."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
         return os.fdopen(handle, "rb", buffering=0)
     except BaseException:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -169,7 +170,20 @@ class StageLoss(nn.Module):
             self.weights_beside = nn.ParameterList(item for item in stage.items if isinstance(item, nn.Parameter))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return dict(self.stage.loss(self.stage.model, batch))
+        terms = self.stage.loss(self.stage.model, batch)
+        if not isinstance(terms, Mapping) or not all(isinstance(term, Tensor) for term in terms.values()):
+            raise TypeError(no_terms(self.stage.loss, terms))
+        return dict(terms)
+
+
+def no_terms(loss: Callable[..., object], value: object) -> str:
+    """The sentence for what a loss gave that is no mapping of named tensors, with the place of the loss."""
+    code = getattr(inspect.unwrap(loss), "__code__", None)
+    place = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+    what = f"a {type(value).__name__}"
+    if isinstance(value, Mapping):
+        what = ", ".join(f"{name}: a {type(term).__name__}" for name, term in value.items())
+    return f"{place}a loss gives a dictionary of named terms, tensors such as {{'ce': ...}}; this one gave {what}"
 
 
 def gradients(

@@ -124,9 +124,17 @@ class TestPublish:
         assert (tmp_path / "runs" / found.folder / "record.json").is_file()
         assert [tuple(point) for point in found.values] == [(4, None, 40.0), (8, 51.0, 50.0)]
 
-    def test_other_users_may_read_it(self, tmp_path: Path) -> None:
-        folder = publish(Store(tmp_path), spec())
-        assert folder.stat().st_mode & 0o055 == 0o055
+    @pytest.mark.parametrize(("mask", "folders", "kept"), [(0o077, 0o700, 0o600), (0o002, 0o775, 0o664)])
+    def test_who_may_read_and_write_it_is_for_the_umask_to_say(
+        self, tmp_path: Path, mask: int, folders: int, kept: int
+    ) -> None:
+        before = os.umask(mask)
+        try:
+            folder = publish(Store(tmp_path / "results"), spec())
+        finally:
+            os.umask(before)
+        assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {folders}
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {kept}
 
     def test_a_second_one_of_the_same_run_changes_nothing(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
