@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bench.launch import LocalExecutor
 from bench.reading.settings import VARIABLES
+
+# pytest -n has a process a core: threads of torch beside it only wait for each other. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -14,10 +15,18 @@ from bench.cli import build_parser, main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    """The commands of a page's blocks, and of the table in which the README says what to type."""
+    lines = [line.split("#")[0] for block in blocks("bash", page) for line in block.splitlines()]
+    lines += [code for row in re.findall(r"^\|.*\|$", page, re.MULTILINE) for code in re.findall(r"`(.+?)`", row)]
+    return [line[line.index("bench ") :].strip() for line in lines if re.search(r"(^|bin/)bench ", line)]
 
 
 METHOD, SESSION = blocks("python")
@@ -51,13 +60,24 @@ def test_the_experiment_shown_is_read(tmp_path: Path) -> None:
     assert [len(cell.candidates) for _, cell in plan.tables[0].places()] == [1, 1, 3, 3, 2, 2] * 2
 
 
-def test_the_commands_shown_exist() -> None:
+@pytest.mark.parametrize("page", [README, COMMANDS], ids=["README", "commands.md"])
+def test_the_commands_shown_exist(page: str) -> None:
     parser = build_parser()
-    lines = [line.split("#")[0] for block in blocks("bash") for line in block.splitlines()]
-    shown = [line[line.index("bench ") :] for line in lines if re.search(r"(^|bin/)bench ", line)]
-    assert len(shown) >= 8
-    for command in shown:
+    lines = commands(page)
+    assert len(lines) >= 20
+    for command in lines:
         parser.parse_args(shlex.split(command)[1:])
+
+
+def test_every_command_is_on_the_page_of_commands() -> None:
+    (names,) = [action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    assert set(names) - set(re.findall(r"bench ([a-z-]+)", COMMANDS)) == set()
+
+
+def test_the_files_that_the_readme_links_to_are_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert len(links) >= 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_python_interface_is_whole() -> None:

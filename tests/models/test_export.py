@@ -34,7 +34,7 @@ from bench.models.timm_network import timm_network
 from bench.records.kept import Keep, kept_models, read_facts
 from bench.records.record import Record
 from bench.registry import Registry
-from bench.training.trackers import Observer
+from bench.training.trackers import Observer, no_loss
 from bench.training.trial import run_trial
 from tests.models.trained import CPU, planned, recorded, train
 
@@ -348,8 +348,8 @@ class TestTrainedAgain:
         taken_up = []
 
         class Killing(Observer):
-            def step(self, made: int, of: int) -> None:
-                if made == 3:
+            def step(self, step: int, of: int, images: int = 0, loss: Callable[[], float] = no_loss) -> None:
+                if step == 3:
                     raise KeyboardInterrupt
 
         def launch(runs: list[Any], job: Any, executor: object) -> None:
