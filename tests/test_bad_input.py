@@ -633,7 +633,7 @@ WITH_TORCH: dict[str, tuple[tuple[str, ...], Said]] = {
     "safetensors with a head of 60,000 levels": (("convert", "ibot_vit_small", "head.safetensors", "o"), "safetensors"),
     "another network": (("convert", "ibot_vit_small", "byte.pth", "o", "--network", "x"), "no network of a checkpoint"),
     "nothing known to convert": (("convert", "micro_vit", "byte.pth", "o"), "no published checkpoint of it is known"),
-    "images that are none": (("data", "check", "folder:images", "--images"), "image 0 of 'train' cannot be decoded"),
+    "images that are none": (("data", "check", "folder:images", "--images"), "train/a/1.png: it is no image"),
     "data that is not there": (("data", "check", "cub200"), "there is no folder"),
     "a method that raises": (("check-method", "sound/bang.py"), "bang.py:2: running the file ends in RuntimeError: x"),
     "a method that leaves": (("check-method", "sound/bye.py"), "running the file ends the process: sys.exit(3)"),
