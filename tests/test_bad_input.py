@@ -681,7 +681,7 @@ WITH_TORCH: dict[str, tuple[tuple[str, ...], Said]] = {
         ("convert", "micro_vit", "byte.pth"),
         "OUT is missing: bench convert micro_vit byte.pth OUT.safetensors",
     ),
-    "images that are none": (("data", "check", "folder:images", "--images"), "image 0 of 'train' cannot be decoded"),
+    "images that are none": (("data", "check", "folder:images", "--images"), "train/a/1.png: it is no image"),
     "data that is not there": (("data", "check", "cub200"), "there is no folder"),
     "a method that raises": (("check-method", "sound/bang.py"), "bang.py:2: running the file ends in RuntimeError: x"),
     "a method that leaves": (("check-method", "sound/bye.py"), "running the file ends the process: sys.exit(3)"),

@@ -503,7 +503,7 @@ class TestCommand:
         assert call("check", "birds") == 0
         assert call("check", "birds", "--images") == 2
         said = capsys.readouterr()
-        assert "images/val/owl/0.png: it is no image" in said.out
+        assert "images/val/owl/0.png: it is no image" in said.err
         assert "1 of 6 images cannot be used" in said.err
 
     def test_list(self, birds: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

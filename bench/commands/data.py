@@ -137,20 +137,19 @@ def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
 
 
 def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard) -> int:
-    """Decode every image, and its mask if there is one; gives how many can be used. Prints all others, then raises."""
+    """Decode every image, and its mask if there is one; says how many can be used, or raises."""
     from bench.data.official import files_of
 
     splits = _splits(dataset)
     seen = survey({name: files_of(split) for name, split in splits.items()}, None, levels_of(card), Decoding(card.name))
-    for image in seen.unusable:
-        print(visible(f"{image.path}: {image.problem}"))
+    lines = [f"{image.path}: {image.problem}" for image in seen.unusable]
     masks = [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
-    for line in masks:
-        print(visible(line))
     count = sum(map(len, splits.values()))
     if bad := len(refused(card, seen)) + len(masks):
         hint = () if all(image.damaged for image in seen.unusable) else (DECLARE,)
-        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *hint)
+        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *hint, *lines, *masks)
+    for line in lines:
+        print(visible(line))
     return count - len(seen.unusable)
 
 
