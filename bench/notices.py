@@ -27,7 +27,7 @@ _PROBE = re.compile(r"linear[\s_-]+(prob|eval|classif)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Look:
+class StageLook:
     """What was seen of a stage.
 
     Attributes:
@@ -43,7 +43,7 @@ class Look:
     listed: set[Tensor] = field(default_factory=set)
 
 
-def look_at(subject: Subject) -> list[Look]:
+def look_at(subject: Subject) -> list[StageLook]:
     """What each stage of a short training trains, with the method's defaults."""
     parts, data, done, looks = {name for name, _ in subject.model().named_parameters()}, subject.data(), 0, []
     for planned in subject.stages(subject.model(), data):
@@ -54,7 +54,7 @@ def look_at(subject: Subject) -> list[Look]:
     return looks
 
 
-def counts(looks: list[Look]) -> Iterator[str]:
+def counts(looks: list[StageLook]) -> Iterator[str]:
     """How many weights each stage trains, by part; stages in a row that train as many are one sentence."""
     numbered = enumerate(looks, start=1)
     for weights, group in itertools.groupby(numbered, lambda pair: pair[1].weights):
@@ -64,7 +64,7 @@ def counts(looks: list[Look]) -> Iterator[str]:
         yield f"{stages} {weights.total():,} weights: {parts or 'none'}"
 
 
-def notices(subject: Subject, looks: list[Look]) -> Iterator[str]:
+def notices(subject: Subject, looks: list[StageLook]) -> Iterator[str]:
     """What may not be meant, a sentence each."""
     for number, look in enumerate(looks, start=1):
         yield from (f"stage {number} {sentence}" for sentence in look.idle)
@@ -84,7 +84,7 @@ def notices(subject: Subject, looks: list[Look]) -> Iterator[str]:
         yield "every stage trains the head alone: on this backbone it is a linear probe, whatever else it adds"
 
 
-def _look(stage: Stage, images: TrainingImages, parts: set[str]) -> Look:
+def _look(stage: Stage, images: TrainingImages, parts: set[str]) -> StageLook:
     set_modes(stage)
     terms = StageLoss(stage)(images.batch(0, stage.views))
     reached = {*_leaves(torch.stack(list(terms.values())).sum())}
@@ -96,7 +96,7 @@ def _look(stage: Stage, images: TrainingImages, parts: set[str]) -> Look:
     called = dict(_names(stage))
     stray = {leaf: called.get(leaf, f"a weight of shape {tuple(leaf.shape)}") for leaf in reached - {*named.values()}}
     stray = {leaf: name for leaf, name in stray.items() if leaf not in kept}
-    return Look(weights, [*_idle(stage, reached)], stray, {*named.values(), *kept})
+    return StageLook(weights, [*_idle(stage, reached)], stray, {*named.values(), *kept})
 
 
 def _idle(stage: Stage, reached: set[Tensor]) -> Iterator[str]:

@@ -87,7 +87,9 @@ def publish(store: Store, run: RunSpec, changed: Mapping[str, Any] | None = None
 def make_older(folder: Path, changed: Mapping[str, Any]) -> None:
     """Write a record as one of schema 1 with other entries."""
     path = folder / "record.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1, **changed}), encoding="utf-8")
+    record = {**json.loads(path.read_text()), "schema": 1, **changed}
+    del record["checksum"]
+    path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def from_records(store: Store) -> list[StepTime]:
