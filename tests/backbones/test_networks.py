@@ -243,7 +243,7 @@ class TestCommand:
     def test_a_checkpoint_as_weights_is_sent_here(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         Path("my c.pth.tar").write_bytes(b"x")
         assert main(["plan", "demo", "--backbones", f"{NAME}@my c.pth.tar"]) == 2
-        hint = f"'bench convert {NAME} 'my c.pth.tar' OUT.safetensors' makes one of a checkpoint"
+        hint = f"; bench convert {NAME} 'my c.pth.tar' OUT.safetensors makes one of a checkpoint"
         assert hint in capsys.readouterr().err
 
     @pytest.mark.parametrize("wrap", ["_orig_mod.", "module._orig_mod.", "model."])
