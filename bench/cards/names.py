@@ -38,8 +38,8 @@ def _is_there(name: str) -> bool:
     try:
         if name.startswith(PREFIX):
             return os.path.exists(typed_folder(name.removeprefix(PREFIX))[0])
-        front, *_ = name.split("@")
-        tails = [name.split("@", number)[-1] for number in range(1, name.count("@") + 1)]
-        return "," not in front and any(os.path.isfile(typed_path(tail)) for tail in tails if tail)
+        parts = name.split("@")
+        files = ["@".join(parts[at:]) for at in range(1, len(parts)) if "," not in "".join(parts[:at])]
+        return any(os.path.isfile(typed_path(file)) for file in files if file)
     except InputError:
         return False

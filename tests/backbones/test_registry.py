@@ -108,7 +108,7 @@ class TestCards:
         torch.save({}, file)
         with pytest.raises(InputError, match=r"existing \.safetensors file; 'bench convert dino_vit_small .*c\.pth OUT"):
             Registry().backbone(f"dino_vit_small@{file}")
-        with pytest.raises(InputError, match=r"existing \.safetensors file$"):
+        with pytest.raises(InputError, match=r"existing \.safetensors file; 'bench convert micro_vit .*c\.pth OUT"):
             Registry().backbone(f"micro_vit@{file}")
 
 

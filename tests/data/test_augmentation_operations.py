@@ -110,7 +110,7 @@ def test_moves_are_torchvisions(name: str, channels: int) -> None:
     """But for the few pixels whose place lies between two others to the last bit of a float."""
     images = photographs(channels)
     expected = [moved_by_torchvision(image, name, value) for image, value in zip(images, MOVED[name], strict=True)]
-    assert_close(together(name, MOVED[name], images), expected, levels=0, astray=0.001)
+    assert_close(together(name, MOVED[name], images), expected, levels=0, astray=0.002)
 
 
 # ---- timm, which works on Pillow's images

@@ -25,6 +25,7 @@ class Cheap:
 
     record: Record
     predictions: dict[str, Any]
+    models: tuple[Path, ...] = ()
 
 
 def outcome(spec: RunSpec) -> Cheap:

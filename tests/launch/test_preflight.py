@@ -197,7 +197,9 @@ class TestAnswers:
         classes = ("--class", "code") if command == "retry" else ()
         assert main([command, *chosen, *classes, *launcher]) == 2
         captured = capsys.readouterr()
-        assert (captured.out, captured.err) == ("", "bench: deit_small: no\n")
+        *planned, refused = captured.err.splitlines()
+        assert (captured.out, refused) == ("", "bench: deit_small: no")
+        assert planned[0].startswith("demo: 1 run: ")
         assert fake.scripts == []
         assert sorted(here.rglob("*")) == before
 

@@ -170,7 +170,7 @@ class TestRefusals:
 
     def test_what_is_no_text(self, tmp_path: Path) -> None:
         (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
-        with pytest.raises(InputError, match="it is not UTF-8 text"):
+        with pytest.raises(InputError, match="it is UTF-16 text; save it as UTF-8"):
             read_profile(str(tmp_path / "x.toml"))
         (tmp_path / "folder.toml").mkdir()
         with pytest.raises(InputError, match="cannot be read"):
