@@ -207,7 +207,7 @@ os.link = spoil
     words = [*command(tmp_path / "results", 4), "--jobs", jobs]
     done = subprocess.run(front(str(script), *words), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
-    (said,) = (line for line in done.stderr.splitlines() if not line.startswith("["))
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("bench: "))
     folder = tmp_path / "results" / "claims"
     assert said.startswith(f"bench: {folder}: this user may not write there: Permission denied; no run is to blame, ")
     assert not (tmp_path / "results" / "failed").exists()
