@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tqdm import tqdm
 import bench
 from bench.cards import DatasetCard
 from bench.commands.options import say
-from bench.errors import InputError, printable
+from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
 from bench.images.survey import Survey, Surveyed, problems_of
@@ -80,8 +79,8 @@ class Seen:
             parts = ", ".join(f"{count:,} of {split}" for split, count in self.left_out.items())
             lines.append(f"{self.card.name}: damaged images are left out: {parts}")
         if doubts := self.doubts:
-            listing = shlex.join(["bench", "data", "audit", self.card.name])
-            lines.append(f"{self.card.name}: {'; '.join(doubts)} ('{listing}' lists them)")
+            listing = to_type("data", "audit", self.card.name)
+            lines.append(f"{self.card.name}: {'; '.join(doubts)} ({listing} lists them)")
         return lines
 
 
@@ -111,8 +110,8 @@ def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: P
     problems: list[str] = []
     for card in _folders(runs, registry):
         if submits and not is_surveyed(card, results):
-            check = shlex.join(["bench", "data", "check", card.name])
-            say(f"{card.name}: its images are decoded in the first job; '{check}' does it here")
+            check = to_type("data", "check", card.name)
+            say(f"{card.name}: its images are decoded in the first job; {check} does it here")
             continue
         seen = look(card, results)
         problems += seen.problems

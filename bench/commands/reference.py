@@ -50,13 +50,13 @@ def _blocks() -> list[str]:
     from bench.launch import profile
     from bench.metrics import METRICS
     from bench.papers import audit, claim_keys, protocol, published
-    from bench.plan import experiment, paper
+    from bench.plan import experiment, experiment_keys, paper
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
     from bench.spec import AXES
     from bench.tables.testing import DRAWS
 
-    axes = _code(experiment.CELL_AXES)
+    axes = _code(experiment_keys.CELL_AXES)
     draws = [(f"`{draw}`", DRAWS[draw], f"`[{', '.join(along)}]`") for draw, along in experiment.VARY.items()]
     settings = {**declared(Recipe), **declared(Protocol)}.values()
     named_once = {
@@ -72,10 +72,10 @@ def _blocks() -> list[str]:
         "declarations by which the files are read, and by which mistakes in them are told.",
         "## An experiment",
         "A YAML file: `bench run mine.yaml`, or `experiments/NAME.yaml` in a plug-in folder: `bench run NAME`.",
-        _keys(experiment.KEYS),
+        _keys(experiment_keys.KEYS),
         "### `table` of an experiment",
         f"The axes of `rows` and `columns` are {axes}, each once.",
-        _keys(experiment.TABLE_KEYS),
+        _keys(experiment_keys.TABLE_KEYS),
         "### `vary` of an experiment",
         f"By draw, the axes along which it changes: some of {_code(AXES)}.",
         _table(("key", "what is drawn", "if left out"), draws),
