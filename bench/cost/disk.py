@@ -23,7 +23,7 @@ SAID_OF_ITSELF = 8_000
 
 
 @dataclass(frozen=True)
-class Shape:
+class SizedBackbone:
     """A backbone as a run builds it, with a head of so many classes."""
 
     backbone: str
@@ -45,14 +45,14 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     A method that trains another network than the backbone's is counted as if it did not. Raises ``InputError`` where a
     backbone cannot be built.
     """
-    networks, files = Counter[Shape](), 0
+    networks, files = Counter[SizedBackbone](), 0
     wanted = list(runs) if keep else []
     names = dict.fromkeys(spec.dataset.name for spec in wanted)
     classes_of = {name: int(registry.dataset(name).facts.get("classes", 0)) for name in names}
     for spec in wanted:
         classes = classes_of[spec.dataset.name]
         points = spec.protocol.evaluations if keep.points == "all" else 1
-        networks[Shape(spec.backbone.name, spec.protocol.image_size, classes)] += points
+        networks[SizedBackbone(spec.backbone.name, spec.protocol.image_size, classes)] += points
         files += points
     weights = {network: _in_file(network, registry) for network in networks}
     if unknown := [network for network, count in weights.items() if count is None]:
@@ -62,7 +62,7 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     return ModelsOnDisk(files, sum(sizes))
 
 
-def _in_file(network: Shape, registry: Registry) -> int | None:
+def _in_file(network: SizedBackbone, registry: Registry) -> int | None:
     """The numbers in the file of a backbone's weights and in a head; None where it has no file, or one without a head.
 
     They are those of the network, but for a position embedding that is resized.
@@ -83,7 +83,7 @@ def _in_file(network: Shape, registry: Registry) -> int | None:
     return backbone + (int(width) + 1) * network.classes
 
 
-def _in_process(networks: list[Shape], registry: Registry) -> list[int]:
+def _in_process(networks: list[SizedBackbone], registry: Registry) -> list[int]:
     """The numbers in each network, as the process says."""
     task = {"plugins": [str(plugin) for plugin in registry.plugins], "networks": [asdict(each) for each in networks]}
     done = subprocess.run(
@@ -104,7 +104,7 @@ def main() -> None:
     task = json.load(sys.stdin)
     registry, weights = Registry(task["plugins"]), []
     try:
-        for network in (Shape(**each) for each in task["networks"]):
+        for network in (SizedBackbone(**each) for each in task["networks"]):
             model = sketch(registry.backbone(network.backbone), network.image_size)
             backbone = sum(tensor.numel() for tensor in model.backbone.state_dict().values())
             weights.append(backbone + (model.dim + 1) * network.classes)
