@@ -75,6 +75,8 @@ def figure_command(options: argparse.Namespace) -> int:
     """Draw the figure."""
     if options.output is not None and options.output.suffix not in SUFFIXES:
         raise InputError(f"--output {options.output}: a figure is a .png, .pdf or .svg file")
+    if options.output is not None and not options.output.parent.is_dir():
+        raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
     request = request_of(options)
     store = request.store
     if _is_run(request):
