@@ -244,7 +244,7 @@ def _tell_kept(workers: Sequence[_Worker], events: Events, job: Job, report: Cal
         status = last.get(worker, {}).get("status")
         if status in ("done", "failed"):
             report(_event(run, last[worker]))
-        elif worker.kept.get("of"):
+        elif worker.kept.get("standing", {}).get("of"):
             report(_event(run, worker.kept))
         elif status != "elsewhere":  # in a stage that runs share nobody counts the run's steps
             checkpoint = Path(job.results) / "checkpoints" / run.id / "current.pt"
