@@ -518,7 +518,19 @@ class TestForPrograms:
         (store.root / "runs" / "x-000000000000").mkdir()
         arguments = ("status", "demo", "--methods", "ce", "--rates", "15")
         told = json.loads(output(capsys, *arguments, "--format", "json"))
-        counted = {"runs", "done", "running", "queued", "missing", "failed", "damaged", "unseen", "newer", "reasons"}
+        counted = {
+            "runs",
+            "done",
+            "running",
+            "queued",
+            "missing",
+            "failed",
+            "damaged",
+            "unseen",
+            "newer",
+            "reasons",
+            "closed",
+        }
         assert set(told) == {"experiment", *counted, "training", "seconds_left"}
         assert (told["runs"], told["done"], told["missing"]) == (3, 1, 1)
         (failure,) = told["failed"]

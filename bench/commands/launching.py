@@ -133,7 +133,8 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     try:
         submitted = executor.execute(free, job, lambda event: None)
     except KeyboardInterrupt:
-        print(f"stopped; 'bench status {options.target}' says what was submitted; run the same command again to go on")
+        hint = f"{to_type('status', options.target)} says what was submitted"
+        print(f"stopped; {hint}; run the same command again to go on")
         return 130
     if submitted is not None:
         jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
@@ -162,7 +163,8 @@ def stopped(done: int, in_training: Sequence[Event]) -> str:
         listed = " and ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
         parts.append(f"{len(steps)} in training {'is' if len(steps) == 1 else 'are'} kept at step {listed}")
     if kept:
-        parts.append(f"{len(kept)} in training {'is' if len(kept) == 1 else 'are'} kept at {kept[0].message}")
+        where = f"is kept at {kept[0].message}" if len(kept) == 1 else "are kept at their last checkpoints"
+        parts.append(f"{len(kept)} in training {where}")
     if lost:
         parts.append(f"{lost} had not come to a checkpoint")
     return "; ".join(parts)

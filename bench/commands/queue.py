@@ -28,6 +28,7 @@ from bench.records.lease import ClaimWatch
 from bench.records.record import FailedRecord
 from bench.records.standing import read_standings
 from bench.records.store import slug
+from bench.records.unwritable import OPEN_IT
 
 STATUS = """
 examples:
@@ -174,8 +175,11 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])
     print_failed(progress)
     for folder in progress.damaged:
-        named = printable(with_reason(folder, progress.reasons))
-        print(f"  damaged, counts as missing: {named} ('bench run' sets it aside and trains it again)")
+        named, is_closed = printable(with_reason(folder, progress.reasons)), folder in progress.closed
+        kind, advice = (
+            ("closed", OPEN_IT) if is_closed else ("damaged", "'bench run' sets it aside and trains it again")
+        )
+        print(f"  {kind}, counts as missing: {named} ({advice})")
     if progress.newer:
         print(f"  {printable(in_newer(progress.newer, progress.reasons))}")
     if progress.unseen:

@@ -17,6 +17,7 @@ from bench.errors import InputError, to_type
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
+from bench.records.unwritable import OPEN_IT
 from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
 
 EXAMPLES = {
@@ -149,7 +150,10 @@ def add_tests(parser: argparse.ArgumentParser) -> None:
 def say_damaged(store: bench.Store) -> None:
     """Say which of the records that were read count as missing, as they are damaged, and which are left out."""
     for folder in store.damaged:
-        say(f"{with_reason(folder, store.reasons)} is damaged and counts as missing; 'bench run' trains it again")
+        if store.is_closed(folder):
+            say(f"{with_reason(folder, store.reasons)} counts as missing: {OPEN_IT}")
+        else:
+            say(f"{with_reason(folder, store.reasons)} is damaged and counts as missing; 'bench run' trains it again")
     if store.newer:
         say(in_newer(store.newer, store.reasons))
 

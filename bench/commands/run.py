@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -119,7 +120,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     store = Snapshot(request.results)
     keep = keep_of(options, request.plan)
     todo = untrained(runs, store, retry=retry)
-    for folder in store.damaged:
+    for folder in itertools.filterfalse(store.is_closed, store.damaged):
         say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
     if store.newer:
         say(in_newer(store.newer, store.reasons))

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bench.errors import InputError
+from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.record import Record
 from bench.records.store import UNSOUND, Finished, Store, slug
@@ -101,7 +102,7 @@ def read_times(store: Store) -> list[StepTime]:
     """What ``--measure`` kept. Raises ``InputError`` where the file is damaged."""
     path = store.root / "step_times.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[StepTime])
+        return msgspec.json.decode(read_ordinary(path), type=list[StepTime])
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (msgspec.MsgspecError, OSError) as error:

@@ -35,6 +35,7 @@ class State:
         queued: those that wait in the queue of a cluster, or have been given to a job that runs.
         failed: id, label, message, class and folder of those that failed.
         damaged: folders whose record cannot be read or is not as it was written.
+        closed: those of them that cannot be read by this user, or for now, and may be sound.
         newer: folders of runs whose record is of a newer form; they are left alone.
         reasons: what is known of why a folder is in one of the two.
         seconds: training time of the finished runs together, where it is known.
@@ -52,6 +53,7 @@ class State:
     unseen: str = ""
     standings: Mapping[str, Standing | None] = field(default_factory=dict)
     newer: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -89,6 +91,7 @@ def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None
         unseen=queue.problem,
         standings={run_id: standings.get(run_id) for run_id in runs if run_id in running},
         newer=tuple(newer.values()),
+        closed=tuple(filter(store.is_closed, store.damaged)),
         reasons=store.reasons,
     )
 

@@ -24,6 +24,7 @@ import msgspec
 from bench.errors import InputError
 from bench.launch.cluster import Cluster, Queue, Unreachable
 from bench.launch.launcher import Queued
+from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.store import UNSOUND
 
@@ -139,7 +140,7 @@ def queued(submissions: Sequence[Submission], runs: Collection[str], cluster: Cl
 
 def _read(path: Path) -> Submission:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_ordinary(path))
         if content["form"] > FORM:
             raise InputError(f"{path}: written by a newer version; update the suite")
         return msgspec.convert({**content, "name": path.stem}, Submission)

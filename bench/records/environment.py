@@ -13,6 +13,7 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,20 +75,18 @@ def describe(plugins: tuple[str, ...] = (), launcher: str = "local") -> dict[str
 
     The machine's name is left out, not digested: it decides no number, a digest of so short a name is undone by trying
     names, and whoever owns the cluster finds the node by the job's number. Of a plug-in's path the last part is kept.
+    What torch knows is left out where this process has not imported it: the process in front of the runs records the
+    death of a worker, and would stand still for seconds meanwhile, and take a gigabyte.
     """
-    import torch
-
     checkout = Path(bench.__file__).parent.parent
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory(),
-        "threads": torch.get_num_threads(),
-        **_gpus(),
+        **(_of_torch() if "torch" in sys.modules else {}),
         # an environment may lie inside somebody else's checkout
         "git": code_state(checkout) if (checkout / ".git").exists() else None,
         "plugins": [{"name": Path(plugin).name, "git": code_state(Path(plugin))} for plugin in plugins],
@@ -142,6 +141,14 @@ def _memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not known on every system
         return None
+
+
+def _of_torch() -> dict[str, Any]:
+    """Instructions and threads that torch uses, and the GPUs that it finds."""
+    import torch
+
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"instructions": instructions, "threads": torch.get_num_threads(), **_gpus()}
 
 
 def _gpus() -> dict[str, Any]:

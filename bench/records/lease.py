@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.reading.ordinary import read_ordinary
+
 BEAT, OLD = 5.0, 60.0
 """Seconds between signs of life, and without one after which an owner counts as dead."""
 
@@ -170,7 +172,7 @@ def _sight(path: Path) -> _Sight | None:
     except OSError:
         return None
     with contextlib.suppress(OSError):
-        return _Sight(path.read_bytes(), touched)
+        return _Sight(read_ordinary(path), touched)
     return _Sight(b"", touched)
 
 

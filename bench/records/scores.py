@@ -138,6 +138,9 @@ class Scores:
             raise NotKept(f"{path}: it cannot be read as predictions ({error})") from None
         if any(array.shape != (len(run.values), labels.size) for array in (predicted, *stored.values())):
             raise NotKept(f"{path}: the predictions do not fit the record's curve")
+        top1 = [test if split == "test" else val for _, val, test in run.values]
+        if not np.allclose(100 * (predicted == labels).mean(axis=1), np.asarray(top1, dtype=float), rtol=0, atol=1e-6):
+            raise NotKept(f"{path}: the predictions are not those of the record, by its top-1")
         points = range(len(run.values))
         return [
             Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points

@@ -140,8 +140,11 @@ class MaskedLog(io.TextIOBase):
 
 
 def _whole(text: str) -> int:
-    """How much of a text can be judged: up to its last line break, but not into a key that has not ended."""
+    """How much of a text can be judged: up to its last line break, but not into a key or value that has not ended."""
     end = text.rfind("\n") + 1
+    for beginning in _beginnings(tuple(os.environ.items())):
+        if text.endswith(beginning, 0, end):
+            end = text.rfind("\n", 0, end - len(beginning)) + 1
     begun = text.rfind(_KEY_BEGINS, 0, end)
     if begun >= 0 and _KEY_ENDS not in text[begun:]:
         end = text.rfind("\n", 0, begun) + 1
@@ -167,6 +170,14 @@ def _secrets(variables: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True)))) if written else None
 
 
+@functools.lru_cache(maxsize=4)
+def _beginnings(variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Of secrets of several lines the first line, the first two, and so on without the last one; the longest first."""
+    values = [value.rstrip("\n").split("\n") for name, value in variables if _is_secret(name, value)]
+    texts = ["\n".join([*lines[:number], ""]) for lines in values for number in range(1, len(lines))]
+    return tuple(sorted(texts, key=len, reverse=True))
+
+
 def _is_secret(name: str, value: str) -> bool:
     if len(value) < _SHORTEST or name in _PLACES or not _VARIABLE.search(name) or _HARMLESS.fullmatch(value):
         return False
@@ -174,10 +185,11 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _forms(value: str) -> Iterable[str]:
-    """A value as it is, as Python and JSON write it, and as in a URL."""
+    """A value as it is, as Python (text or bytes) and JSON write it, and as in a URL."""
     return (
         value,
         repr(value)[1:-1],
+        repr(os.fsencode(value))[2:-1],
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         urllib.parse.quote(value),

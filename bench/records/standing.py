@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 
 EVERY = 5.0
@@ -100,7 +101,7 @@ def read_standings(root: Path, runs: Iterable[str]) -> dict[str, Standing]:
     standings = {}
     for run_id in runs:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            standings[run_id] = msgspec.json.decode(_path(root, run_id).read_bytes(), type=Standing)
+            standings[run_id] = msgspec.json.decode(read_ordinary(_path(root, run_id)), type=Standing)
     return standings
 
 

@@ -39,7 +39,7 @@ from bench.records.record import (
     schema_of,
 )
 from bench.records.seal import Unfit, is_sealed
-from bench.records.unwritable import FOLDERS, writing_to
+from bench.records.unwritable import CLOSED, FOLDERS, NOT_NOW, closed, writing_to
 from bench.spec import RunSpec
 
 UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
@@ -164,15 +164,21 @@ class Store:
                     file.write(b"x")
 
     def set_aside_damaged(self) -> list[str]:
-        """Move the damaged records found by ``finished`` to ``damaged/``; their runs count as missing."""
+        """Move the damaged records found by ``finished`` to ``damaged/``. Raises ``Unwritable`` where one is closed."""
         target = self.root / "damaged"
         for folder, content in self._contents(self.damaged):
+            if self.is_closed(folder):
+                raise closed(self.root / "runs" / folder, self.reasons[folder])
             if self._is_damaged(folder, content):  # else another process has trained it again meanwhile
                 target.mkdir(exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # another process was quicker
                     (self.root / "runs" / folder).rename(target / f"{folder}.{uuid.uuid4().hex[:6]}")
         moved, self.damaged = self.damaged, []
         return moved
+
+    def is_closed(self, folder: str) -> bool:
+        """Whether a folder in ``damaged`` may well be sound, but cannot be read by this user, or for now."""
+        return self.reasons.get(folder, "").startswith(CLOSED)
 
     @contextlib.contextmanager
     def draft(self, spec: RunSpec | None = None) -> Iterator[Path]:
@@ -285,9 +291,13 @@ class Store:
         runs = os.path.join(self.root, "runs")
 
         def content(folder: str) -> bytes:
-            with contextlib.suppress(OSError), open_ordinary(f"{runs}/{folder}/record.json") as file:
-                return file.read()
-            return b""
+            try:
+                with open_ordinary(f"{runs}/{folder}/record.json") as file:
+                    return file.read()
+            except OSError as error:
+                if error.errno in NOT_NOW:
+                    self.reasons[folder] = f"{CLOSED}: {error.strerror}"
+                return b""
 
         for start in range(0, len(folders), _READ_TOGETHER):
             batch = folders[start : start + _READ_TOGETHER]

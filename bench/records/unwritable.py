@@ -21,10 +21,25 @@ _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
 _NO_ANSWER = (errno.EIO, errno.ESTALE)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 _FAULTS = (*_NO_FOLDER, *_NO_ANSWER, *_NOT_ALLOWED)
+NOT_NOW = (*_NO_ANSWER, *_NOT_ALLOWED)
+"""What says nothing of a file's content: that it may not be read, or that its file system fails."""
+
+
+CLOSED = "it cannot be read"
+"""How the reason begins of a record that may be sound, but that this user may not read, or its file system does not."""
+
+OPEN_IT = "have its owner change that ('ls -ld' says who it is), or see to its disk"
 
 
 class Unwritable(InputError):
     """Nothing can be written to the results, or to a part of them: no run is to blame."""
+
+
+def closed(folder: Path, reason: str) -> Unwritable:
+    """The error where a record is closed: a sound one must neither be moved away nor be trained again."""
+    return Unwritable(
+        f"{folder}: {reason}; nothing is trained in its place: {OPEN_IT}, then run the same command again"
+    )
 
 
 @contextlib.contextmanager

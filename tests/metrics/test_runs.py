@@ -105,6 +105,7 @@ def test_cost_is_in_the_record_and_seconds_of_training_grow(trained: Path) -> No
         (lambda path: path.unlink(), "the run kept no predictions"),
         (lambda path: path.write_bytes(path.read_bytes()[:100]), "it cannot be read as predictions"),
         (lambda path: np.savez(path, test=np.zeros((1, 9)), test_labels=np.zeros(9)), "do not fit the record's curve"),
+        (lambda path: save_other_answers(path), "the predictions are not those of the record, by its top-1"),
     ],
 )
 def test_predictions_that_cannot_be_used_are_a_reason_and_no_crash(
@@ -123,6 +124,12 @@ def test_predictions_that_cannot_be_used_are_a_reason_and_no_crash(
     scores, (finished,) = Scores(root), Store(root).finished().values()
     assert all(map(math.isnan, scores.values(finished, again)))
     assert why in scores.why_not(finished, again)
+
+
+def save_other_answers(path: Path) -> None:
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    np.savez(path, **{**kept, "test": (kept["test"] + 1) % 10})
 
 
 def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:

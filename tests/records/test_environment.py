@@ -8,10 +8,12 @@ import re
 import shlex
 import string
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401  (what it knows is told where it is imported)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,3 +196,10 @@ def test_whatever_a_password_holds_nothing_of_it_is_left(secret: str) -> None:
         shown = redacted(shlex.join(["bench", *words]), {})
         assert "S3" not in shown
         assert shown.startswith("bench ")
+
+
+def test_torch_is_not_imported_for_it() -> None:
+    """The process in front of the runs records the death of a worker, and would stand still meanwhile."""
+    code = "import sys; from bench.records.environment import describe; describe(); print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench.records import lease as claim
-from bench.records.lease import ClaimWatch, claimed, is_held, wait_for
+from bench.records.lease import OLD, ClaimWatch, claimed, is_held, wait_for
 
 HERE = claim._this_process()
 
@@ -302,6 +302,11 @@ class TestTakingOver:
         with claimed(path) as ours:
             assert ours
         assert list(path.parent.iterdir()) == []
+
+    def test_a_pipe_in_its_place_is_not_waited_for(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        assert ClaimWatch(path, OLD).look() == "unknown"
 
     def test_what_killed_ones_left_is_removed_when_it_is_old(self, path: Path) -> None:
         put(path, pid=dead_pid())

@@ -118,3 +118,23 @@ def test_signs_that_join_words_take_no_long_time() -> None:
     redacted("= " * 100_000, {})
     redacted("password : " * 50_000, {})
     assert time.process_time() - started < 5
+
+
+def test_a_value_of_several_lines_is_masked_whole_with_its_short_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "short\nand a longer line of it\nthird"
+    monkeypatch.setenv("MY_SECRET", secret)
+    path = tmp_path / "log.txt"
+    with contextlib.closing(MaskedLog(path)) as log:
+        print("it is", secret, file=log)
+        for character in f"{secret}\n":
+            log.write(character)
+        log.write("short\n")
+        log.write("of another text\n")
+    assert path.read_text(encoding="utf-8") == "it is ***\n***\nshort\nof another text\n"
+
+
+def test_the_bytes_of_a_secret_are_masked_as_python_prints_them() -> None:
+    secret = "ключ-ä-geheim"
+    assert redacted(f"it is {secret.encode()!r}", {"MY_KEY": secret}) == "it is b'***'"

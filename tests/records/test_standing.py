@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,9 @@ def test_a_whole_run_takes_what_it_would_at_this_speed() -> None:
     assert HALF.whole_seconds == 20
     assert Standing(step=100, of=100, seconds_left=3.0).whole_seconds is None
     assert Standing(phase="opening data").whole_seconds is None
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "progress").mkdir()
+    os.mkfifo(tmp_path / "progress" / "abc.json")
+    assert read_standings(tmp_path, ["abc"]) == {}

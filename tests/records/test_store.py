@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
@@ -20,9 +21,11 @@ import pytest
 from bench.errors import InputError
 from bench.launch import untrained
 from bench.protocol import Protocol, Recipe
+from bench.reading.ordinary import open_ordinary
 from bench.records.files import THREADS, in_threads
 from bench.records.record import SCHEMA, Record, record_bytes, record_of
-from bench.records.store import Finished, Store
+from bench.records.store import Finished, Store, folder_name
+from bench.records.unwritable import Unwritable
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json
 from tests.scenes import as_plain
 
@@ -589,6 +592,27 @@ class TestDamage:
             store.finished()
             store.set_aside_damaged()
         assert len(list((tmp_path / "damaged").iterdir())) == 2
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+    def test_one_that_cannot_be_read_may_be_sound_and_is_not_moved(
+        self, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        filled(tmp_path)
+        folder = folder_name(spec(1))
+
+        def opened(path: str) -> BinaryIO:
+            if folder in str(path):
+                raise OSError(number, os.strerror(number), str(path))
+            return open_ordinary(path)
+
+        monkeypatch.setattr("bench.records.store.open_ordinary", opened)
+        store = Store(tmp_path)
+        assert set(store.finished()) == {spec(0).id, spec(2).id}
+        assert store.damaged == [folder]
+        assert store.is_closed(folder)
+        with pytest.raises(Unwritable, match=f"{folder}: it cannot be read: .*; nothing is trained in its place"):
+            store.set_aside_damaged()
+        assert (tmp_path / "runs" / folder / "record.json").is_file()
 
     def test_files_that_are_no_records(self, tmp_path: Path) -> None:
         store = filled(tmp_path)
