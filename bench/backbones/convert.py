@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.backbones.build import build_model
@@ -16,7 +15,7 @@ from bench.backbones.checkpoints import read_checkpoint, tensors
 from bench.backbones.layouts import LAYOUTS, Layout
 from bench.backbones.model import Model
 from bench.backbones.networks import Stranger, find_network, unwrappings
-from bench.backbones.weights import COUNTERS, State, listed, load_weights
+from bench.backbones.weights import COUNTERS, State, listed, load_weights, save_tensors
 from bench.cards.backbone import BackboneCard, file_sha256
 from bench.cards.offers import HEADS
 from bench.device.distributed import draws_apart
@@ -117,7 +116,7 @@ def save(converted: Converted, card: BackboneCard, checkpoint: Path, out: Path) 
     origin |= {"network": converted.network, "prefix": converted.prefix, "backbone": card.name.partition("@")[0]}
     draft = out.with_name(f"{out.name}.part")
     try:
-        save_file(converted.weights, draft, metadata={"format": "pt", **origin})
+        save_tensors(converted.weights, draft, {"format": "pt", **origin})
         draft.replace(out)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{out}: it cannot be written: {error}") from None

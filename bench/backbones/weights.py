@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.backbones.checkpoints import read_safetensors, read_shapes
@@ -34,6 +36,14 @@ def read_weights(path: Path) -> tuple[State, State]:
     weights, prefixes = read_safetensors(path), tuple(f"{prefix}." for prefix in HEADS)
     head = {name: value for name, value in weights.items() if name.startswith(prefixes)}
     return {name: value for name, value in weights.items() if name not in head}, head
+
+
+def save_tensors(tensors: State, path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file; who may read it is for the umask to say, and not for the library (600)."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    save_file(tensors, path, metadata)
+    path.chmod(mode)
 
 
 def load_weights(backbone: nn.Module, weights: Mapping[str, Tensor], source: str, fresh: str = "") -> None:

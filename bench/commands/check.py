@@ -57,18 +57,20 @@ def check_command(options: argparse.Namespace) -> int:
         if problem and not any(problem.endswith(earlier) for earlier in problems):  # what breaks several is told once
             print(f"          {printable(problem)}")
             problems.append(problem)
-    _print_trained(subject)
+    _print_trained(subject, broken=count > 0)
     print(f"{count} of its promises are broken" if count else "all promises are kept")
     return 1 if count else 0
 
 
-def _print_trained(subject: Subject) -> None:
+def _print_trained(subject: Subject, broken: bool) -> None:
     """Print how many weights each stage trains, and what may not be meant."""
     from bench.notices import counts, look_at, notices
 
     try:
         looks = look_at(subject)
     except Exception as error:  # it has broken a promise, mostly, and why is told already
+        if broken:
+            return
         print(f"  notice  what it trains cannot be told: {printable(f'{type(error).__name__}: {error}')[:80]}")
         return
     for line in counts(looks):

@@ -61,11 +61,13 @@ def export_command(options: argparse.Namespace) -> int:
     with source_of(stored, choice, registry, options.results, command, say) as source:
         export = _read(source, registry)
         notes = _notes(source, export)
-        written = write(export, out, options.to, model_card(export, source.record, registry, notes))
+        written = write(
+            export, out, options.to, lambda usage: model_card(export, source.record, registry, usage, notes)
+        )
     for note in notes:
         say(note)
     _tell(out, options.to, export, source.record)
-    print("\n".join(f"  {line}" for line in written.usage.strip().splitlines() if line))
+    print("\n".join(f"  {line}" for line in written.usage(out).strip().splitlines() if line))
     return 0
 
 

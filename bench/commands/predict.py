@@ -26,6 +26,9 @@ examples:
 A folder holds images, or CLASS/IMAGE: then it is counted how often the model is right, if it knows these classes.
 """
 
+MOST_NAMED = 20
+"""Images that cannot be read, each in a line."""
+
 MOST_LINES = 60
 """Classes that are listed one a line; of more, those that the model tells worst."""
 
@@ -56,7 +59,7 @@ def predict_command(options: argparse.Namespace) -> int:
     import torch
 
     from bench.models.pictures import read_pictures
-    from bench.models.prediction import answers, as_csv
+    from bench.models.prediction import answers
 
     pictures = read_pictures(options.images, registry)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -73,8 +76,10 @@ def predict_command(options: argparse.Namespace) -> int:
         _print_counts(scored, counted)
         if output:
             print(printable(f"written: {output}"))
-    for answer in damaged:
+    for answer in damaged[:MOST_NAMED]:
         say(printable(f"{answer.name}: it cannot be read: {answer.problem}"))
+    if len(damaged) > MOST_NAMED:
+        say(f"and {len(damaged) - MOST_NAMED:,} more; --output FILE or --format json has all")
     return 1 if damaged else 0
 
 
@@ -130,6 +135,21 @@ def _print_counts(scored: list[Answer], counted: Tally | None) -> None:
         print(f"of {len(counted.classes)} classes, those that it tells worst (--format json has all):")
     for name, (right, images) in rows:
         print(printable(f"  {100 * right / images:6.1f} %  {right:5,} of {images:<5,} {name}"))
+
+
+def as_csv(scored: list[Answer]) -> str:
+    """A line an image: its path, its class where one is named, what it is taken for and how surely, or the problem.
+
+    Names are written as in the CSV of a table, so that no spreadsheet takes one for a formula.
+    """
+    from bench.sheets.records import to_field
+
+    lines = ["path,class,predicted,confidence,problem"]
+    for answer in scored:
+        confidence = "" if answer.problem else f"{answer.confidence:.6g}"
+        fields = (answer.name, answer.label, answer.predicted, confidence, answer.problem)
+        lines.append(",".join(map(to_field, fields)))
+    return "\n".join(lines) + "\n"
 
 
 def _as_plain(scored: list[Answer], counted: Tally | None, facts: ModelFacts) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 
@@ -10,6 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bench.figures.style import FONT
+
+_GAP = re.compile(" (?!%|/ |/$)")
+"""Where a line may end."""
 
 
 def fonts_for(texts: Iterable[str]) -> tuple[list[str], str]:
@@ -42,11 +46,14 @@ def width_of(text: str, size: float, drawing: Figure) -> float:
 
 
 def wrapped(text: str, room: float, size: float, drawing: Figure) -> str:
-    """A text in as many lines as it takes that none is wider than so many inches; words that are too long are cut."""
+    """A text in as many lines as it takes that none is wider than so many inches; words that are too long are cut.
+
+    A number stays with its percent sign, and a slash between two parts with the first of them.
+    """
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = ""
-        for word in paragraph.split(" "):
+        for word in _GAP.split(paragraph):
             longer = f"{line} {word}" if line else word
             if width_of(longer, size, drawing) <= room:
                 line = longer

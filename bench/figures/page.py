@@ -140,11 +140,19 @@ class Page:
         return self.drawing
 
 
-def page_of(width: str, panels: int, panel_height: float = 0.0, most_across: int = 4) -> Page:
-    """A page for so many panels: by default a column for one panel, and else a page."""
+def page_of(width: str, panels: int, panel_height: float = 0.0, most_across: int = 4, together: int = 1) -> Page:
+    """A page for so many panels: by default a column for one panel, and else a page.
+
+    So many panels as belong together, one after the other, stand in one row.
+    """
     inches = WIDTHS[width or ("column" if panels == 1 else "page")]
     most = min(most_across, 4 if inches > 5 else 2)
-    across = panels if panels <= min(3, most) else min(most, math.ceil(panels**0.5) if panels != 4 else 4)
+    across = panels
+    if panels == 4:
+        across = 4 if most == 4 else min(2, most)
+    elif panels > min(3, most):
+        across = math.ceil(panels**0.5)
+    across = min(most, math.ceil(across / together) * together)
     return Page(inches, max(1, across), panel_height or (1.7 if across == 1 else 1.3))
 
 

@@ -7,7 +7,7 @@ import json
 import pkgutil
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -53,11 +53,11 @@ class Written:
     """What a form has written.
 
     Attributes:
-        usage: how it is loaded, in Python.
+        usage: how it is loaded, in Python, from where it lies.
         config: what a program that loads it must be told, beside what every form says.
     """
 
-    usage: str
+    usage: Callable[[Path], str]
     config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,29 +101,37 @@ def require_out(out: Path, name: str) -> None:
             raise InputError(f"{path}: exists already; name another file, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
+    try:
+        draft_folder(out).rmdir()  # a run that is trained again for it may take hours
+    except OSError as error:
+        raise InputError(f"{out}: nothing can be written in {out.parent}: {error.strerror}") from None
 
 
-def write(export: Export, out: Path, name: str, card: str) -> Written:
-    """Write a model in a form, with its facts and the Markdown of its card; all of it or nothing.
+def draft_folder(out: Path) -> Path:
+    """A new folder beside what is to be written, for drafts of it. Raises ``OSError``."""
+    return Path(tempfile.mkdtemp(prefix=".export-", dir=out.absolute().parent))
 
-    ``{usage}`` in the card becomes how it is loaded. Raises ``InputError`` where the form cannot hold the model.
+
+def write(export: Export, out: Path, name: str, card: Callable[[str], str]) -> Written:
+    """Write a model in a form, with its facts and its card; all of it or nothing.
+
+    ``card`` makes Markdown of how the model is loaded. Raises ``InputError`` where the form cannot hold the model.
     """
     form = find_form(name)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+    draft = draft_folder(out)
     try:
         written: Written = form.write(export, draft / out.name)
         config = json.dumps({**config_of(export), **written.config}, indent=1, ensure_ascii=False) + "\n"
-        usage = written.usage.replace(f"{draft}/", "" if out.parent == Path() else f"{out.parent}/")
         facts_path, card_path = beside(draft / out.name, name)
         facts_path.write_text(config, encoding="utf-8")
-        card_path.write_text(card.replace("{usage}", usage.rstrip()), encoding="utf-8")
+        card_path.write_text(card(written.usage(Path(out.name)).rstrip()), encoding="utf-8")
         for path in (path for path in draft.rglob("*") if path.is_file()):
             sync(path)
         for path in sorted(draft.iterdir(), key=lambda path: path.name == out.name):  # the model itself comes last
             path.replace(out.absolute().parent / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Written(usage, written.config)
+    return written
 
 
 def config_of(export: Export) -> dict[str, Any]:

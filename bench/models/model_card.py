@@ -17,8 +17,8 @@ from bench.spec import MethodSpec, RunSpec, from_json, percent, short_name, to_j
 NOT_STATED = "not stated"
 
 
-def model_card(export: Export, record: Record, registry: Registry, notes: tuple[str, ...] = ()) -> str:
-    """Markdown, with ``{usage}`` where it is said how the model is loaded.
+def model_card(export: Export, record: Record, registry: Registry, usage: str, notes: tuple[str, ...] = ()) -> str:
+    """Markdown, with the lines of Python that load the model.
 
     ``record`` is that of the run whose model it is; ``notes`` are further sentences about the model.
     """
@@ -34,7 +34,7 @@ def model_card(export: Export, record: Record, registry: Registry, notes: tuple[
     lines += [f"Run `{record.id}` of finetune-bench, after {point.step} of {record.curve[-1].step} steps.", ""]
     lines += [*notes, *[""] * bool(notes)]
     lines += ["## Accuracy", "", *_accuracy(record, point), ""]
-    lines += ["## Use", "", "```python", "{usage}", "```", "", *_view(export), ""]
+    lines += ["## Use", "", "```python", usage, "```", "", *_view(export), ""]
     lines += ["## Data", "", *_data(record, title, dataset), ""]
     lines += ["## Method", "", *_methods(spec.method, registry), ""]
     lines += ["## Backbone", "", *_backbone(export.backbone), ""]

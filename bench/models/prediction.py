@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from bench.data.augment import test_view
 from bench.errors import printable
+from bench.images.raster import Undecodable
 from bench.models.pictures import Pictures
 from bench.models.scorer import Scorer, as_channels
 from bench.records.kept import ModelFacts
@@ -24,7 +22,7 @@ from bench.training.fit import mixed_precision
 BATCH = 64
 """Images at a time, as in the evaluation of a run."""
 
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (OSError, Undecodable)
 """What decoding a damaged image raises."""
 
 
@@ -34,9 +32,9 @@ class Answer:
 
     Attributes:
         label: the name of its class, as somebody says it; empty where nobody does.
-        predicted: the name of the class that the model takes it for; empty where it cannot be read.
+        predicted: the name of the class that the model takes it for; empty where it cannot be told.
         confidence: the probability of that class.
-        problem: why it cannot be read.
+        problem: why it cannot be read, or told.
     """
 
     name: str
@@ -60,11 +58,14 @@ def answers(scorer: Scorer, facts: ModelFacts, pictures: Pictures, device: torch
         rows = dict(zip(images, scores, strict=True))
         for place in places:
             name, label = pictures.names[place], pictures.classes[place]
-            if place in rows:
-                best, confidence = rows[place]
-                result.append(Answer(name, label, facts.classes[best], confidence))
-            else:
+            if place not in rows:
                 result.append(Answer(name, label, problem=str(read[place])))
+                continue
+            best, confidence = rows[place]
+            if not math.isfinite(confidence):
+                result.append(Answer(name, label, problem="the model's logits of it are not finite"))
+                continue
+            result.append(Answer(name, label, facts.classes[best], confidence))
     return result
 
 
@@ -73,7 +74,7 @@ def _decoded(pictures: Pictures, place: int) -> Tensor | str:
     try:
         return pictures.images.take(np.array([place]))[0]
     except UNREADABLE as error:
-        return printable(f"{type(error).__name__}: {error}")
+        return printable(error.reason if isinstance(error, Undecodable) else f"{type(error).__name__}: {error}")
 
 
 def _scores(scorer: Scorer, facts: ModelFacts, images: list[Tensor], device: torch.device) -> list[tuple[int, float]]:
@@ -107,18 +108,3 @@ def tally(scored: list[Answer], facts: ModelFacts) -> Tally | None:
     right = Counter(answer.label for answer in labelled if answer.predicted == answer.label)
     classes = {name: (right[name], images[name]) for name in facts.classes if images[name]}
     return Tally(right.total(), images.total(), classes) if labelled else None
-
-
-def as_csv(scored: list[Answer]) -> str:
-    """A line an image: its path, its class where one is named, what it is taken for and how surely, or the problem."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "class", "predicted", "confidence", "problem"])
-    writer.writerows(_rows(scored))
-    return text.getvalue()
-
-
-def _rows(scored: list[Answer]) -> Iterator[list[str]]:
-    for answer in scored:
-        confidence = "" if answer.problem else f"{answer.confidence:.6g}"
-        yield [answer.name, answer.label, answer.predicted, confidence, answer.problem]

@@ -63,6 +63,7 @@ def _exported(weights: Path, config: Path) -> tuple[Scorer, ModelFacts]:
     except InputError:
         raise
     except Exception as error:  # whatever timm raises of arguments that do not fit
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        reason = " ".join(lines[:2])  # torch heads a list of what does not fit with a line that says nothing
         raise InputError(f"{weights}: it does not fit {config.name}: {reason}") from None
     return scorer, facts

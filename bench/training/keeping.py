@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.backbones.weights import save_tensors
 from bench.device.distributed import first_rank
 from bench.metrics import Metric
 from bench.records.kept import Keep, ModelFacts, best, kept_models, kept_name
@@ -88,7 +88,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, facts: ModelFacts) -> 
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     metadata = {"format": "pt", "bench": msgspec.json.encode(facts).decode(), "crc32": str(checksum_of(tensors))}
     try:
-        save_file(tensors, draft, metadata)
+        save_tensors(tensors, draft, metadata)
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         draft.replace(path)

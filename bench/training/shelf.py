@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from bench.backbones.weights import save_tensors
 from bench.device.distributed import agreed, first_rank, ranks, together
 from bench.records.lease import claimed, wait_for
 
@@ -102,7 +103,7 @@ class Shelf:
         try:
             contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             stage = json.dumps(meaning, sort_keys=True)
-            save_file(contiguous, draft, {"stage": stage, "crc32": str(checksum_of(contiguous))})
+            save_tensors(contiguous, draft, {"stage": stage, "crc32": str(checksum_of(contiguous))})
             with draft.open("rb") as file:
                 os.fsync(file.fileno())  # on disk before it has its name
             draft.replace(path)

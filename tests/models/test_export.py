@@ -267,6 +267,19 @@ class TestCard:
             assert str(trained.results) not in text
             assert str(Path().absolute()) not in text
 
+    @pytest.mark.parametrize("form", ["timm", "torchscript", "transformers"])
+    def test_names_no_folder_that_was_typed(
+        self, form: str, trained: Trained, export: Exporter, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = Path("it's secret").absolute()
+        folder.mkdir()
+        name = "a'b{usage}" + {"timm": ".safetensors", "torchscript": ".pt", "transformers": ""}[form]
+        assert export(trained, str(folder / name), "--to", form) == 0
+        assert repr(str(folder / name)) in capsys.readouterr().out  # what is printed can be run from here
+        card = (folder / name / "README.md" if form == "transformers" else folder / "a'b{usage}.md").read_text("utf-8")
+        assert repr(name) in card
+        assert "secret" not in card
+
 
 class TestRefuses:
     @pytest.mark.parametrize(
@@ -292,6 +305,21 @@ class TestRefuses:
         assert export(trained, "model.safetensors") == 2
         assert "model.md: exists already" in capsys.readouterr().err
         assert [path.name for path in Path().iterdir()] == ["model.md"]
+
+    def test_to_begin_where_nothing_can_be_written(
+        self,
+        trained: Trained,
+        export: Exporter,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def refuse(**_: object) -> str:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("tempfile.mkdtemp", refuse)
+        monkeypatch.setattr("bench.models.source.source_of", None)  # no model is read, and none trained again
+        assert export(trained, "model.safetensors") == 2
+        assert "model.safetensors: nothing can be written in .: Permission denied" in capsys.readouterr().err
 
     def test_every_form_says_what_it_writes(self) -> None:
         assert form_names() == ["onnx", "timm", "torchscript", "transformers"]

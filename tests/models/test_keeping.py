@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
+import stat
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench.backbones import build_model
+from bench.backbones.weights import save_tensors
 from bench.cli import main
 from bench.data import read_data
 from bench.device import interrupt
@@ -219,6 +222,15 @@ class TestWords:
         assert Keep("best-val").steps(curve, TOP1) == [4]
         assert Keep("best-val").steps(curve, METRICS["nll"]) == [6]
         assert Keep("best-val").steps([Point(step=2, test={"top1": 0.0})], TOP1) == []
+
+
+def test_who_may_read_a_model_is_for_the_umask_to_say(tmp_path: Path) -> None:
+    usual = os.umask(0o027)
+    try:
+        save_tensors({"x": torch.zeros(2)}, tmp_path / "x.safetensors", {})
+    finally:
+        os.umask(usual)
+    assert stat.S_IMODE((tmp_path / "x.safetensors").stat().st_mode) == 0o640
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from bench.cli import main
 from bench.data import read_data
 from bench.data.dataset import Split
 from bench.models.accuracy import interval
-from bench.models.pictures import Pictures
-from bench.models.prediction import answers
+from bench.models.pictures import Pictures, read_pictures
+from bench.models.prediction import answers, tally
 from bench.models.reading import load_scorer
 from bench.records.kept import kept_models
 from bench.registry import Registry
@@ -210,6 +210,34 @@ class TestFolders:
         stored = recorded(folder)["test"][-1]
         assert told["2.png"]["predicted"] == str(stored[2])
         assert (told["1.png"]["predicted"], bool(told["1.png"]["problem"])) == ("", True)
+
+    def test_many_damaged_images_fit_a_screen(self, predict: Predict, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("photos").mkdir()
+        for place in range(60):
+            Path(f"photos/{place}.png").write_bytes(b"")
+        assert predict("folder:photos", "--output", "said.csv") == 1
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) <= 22
+        assert said[-1] == "bench: and 40 more; --output FILE or --format json has all"
+        assert len(rows("said.csv")) == 60
+
+    def test_a_spreadsheet_takes_no_name_for_a_formula(self, predict: Predict) -> None:
+        picture(Path("photos/=1+1/a,b.png"), 0)
+        picture(Path('photos/@SUM/"q".png'), 0)
+        assert predict("folder:photos", "--output", "said.csv") == 0
+        assert [(row["path"], row["class"]) for row in rows("said.csv")] == [
+            ("'=1+1/a,b.png", "'=1+1"),
+            ('\'@SUM/"q".png', "'@SUM"),
+        ]
+
+    def test_of_a_model_that_gives_no_numbers_are_not_counted(self, folder: Path, here: Path) -> None:
+        picture(Path("photos/1/a.png"), 0)
+        scorer, facts = load_scorer(kept_models(folder)[4], Registry())
+        for weights in scorer.parameters():
+            weights.fill_(torch.nan)
+        (said,) = answers(scorer, facts, read_pictures("folder:photos", Registry()), CPU)
+        assert (said.predicted, said.problem) == ("", "the model's logits of it are not finite")
+        assert tally([said], facts) is None
 
     def test_without_images_are_refused(self, predict: Predict, capsys: pytest.CaptureFixture[str]) -> None:
         Path("photos/.hidden").mkdir(parents=True)

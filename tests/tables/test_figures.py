@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from bench.errors import InputError
 from bench.figures.figure import KINDS, about, draw_table, save_sketch
-from bench.figures.fonts import fonts_for, remark_on
+from bench.figures.fonts import fonts_for, remark_on, wrapped
 from bench.figures.kinds.cd import diagram
-from bench.figures.page import MOST_HEIGHT
+from bench.figures.page import MOST_HEIGHT, page_of
 from bench.figures.saving import styled
 from bench.figures.style import WIDTHS, look
 from bench.tables.compare import Table
@@ -162,3 +163,20 @@ def test_the_same_bytes_again_in_every_form(tmp_path: Path) -> None:
         for file in files:
             save_sketch(sketch, [file], "mine")
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("panels", range(2, 26, 2))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_panels_that_belong_together_stand_in_one_row(width: str, panels: int) -> None:
+    assert page_of(width, panels, together=2).across % 2 == 0
+
+
+def test_four_panels_make_a_row_or_two_whole_ones() -> None:
+    assert [page_of("page", 4, most_across=most).across for most in (4, 3, 2, 1)] == [4, 2, 2, 1]
+
+
+def test_no_line_begins_with_a_percent_sign_or_a_slash() -> None:
+    for room in np.linspace(0.3, 2.5, 23):
+        lines = wrapped("Cluttered digits / 100 % / validation", float(room), 8, Figure()).split("\n")
+        whole = [line for line in lines if line.strip("/% ")]
+        assert not [line for line in whole if line.startswith(("%", "/"))], lines

@@ -98,7 +98,8 @@ def _why_not(entries: Sequence[Entry], splits: Sequence[str], scene: Scene) -> s
 
 def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[str, Sequence[Curve]]) -> Figure:
     methods, rule = methods_of(entries), scene.table.plan.rules.selection
-    page = page_of(scene.width, len(panels))
+    splits = {curve.split for curves in panels.values() for curve in curves} if len(methods) > 1 else {""}
+    page = page_of(scene.width, len(panels), together=len(splits))
     metrics = tuple(dict.fromkeys(entry.planned.metric.heading for entry in entries))
     handles: dict[str, Any] = {}
     for axes, curves in zip(page.add(list(panels), "step", listed(metrics)), panels.values(), strict=True):

@@ -45,10 +45,13 @@ def write(export: Export, path: Path) -> Written:
     (logits,) = session.run(None, {"images": images.numpy()})
     with torch.inference_mode():
         require_same(scorer(images), torch.from_numpy(logits), "--to onnx")
-    usage = (
-        "import onnxruntime\n\n"
-        f"session = onnxruntime.InferenceSession({str(path)!r})\n"
-        "(logits,) = session.run(None, {'images': images})  "
-        f"# float32 (B, {facts.channels}, {facts.image_size}, {facts.image_size}) in 0..1, not normalised\n"
-    )
+
+    def usage(path: Path) -> str:
+        return (
+            "import onnxruntime\n\n"
+            f"session = onnxruntime.InferenceSession({str(path)!r})\n"
+            "(logits,) = session.run(None, {'images': images})  "
+            f"# float32 (B, {facts.channels}, {facts.image_size}, {facts.image_size}) in 0..1, not normalised\n"
+        )
+
     return Written(usage)

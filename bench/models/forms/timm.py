@@ -16,15 +16,18 @@ def write(export: Export, path: Path) -> Written:
     """Raises ``InputError`` where timm builds no such network."""
     built = network_of(export)
     write_tensors(contiguous(built), path, without_places(export.facts))
-    words = [repr(built.architecture), f"num_classes={export.model.classes}", f"checkpoint_path={str(path)!r}"]
-    words += [f"{name}={value!r}" for name, value in built.arguments.items()]
-    usage = (
-        "import json, pathlib, timm\n\n"
-        f"model = timm.create_model({', '.join(words)}).eval()\n"
-        f"facts = json.loads(pathlib.Path({str(with_end(path, 'json'))!r}).read_text(encoding='utf-8'))\n"
-        "view = timm.data.resolve_data_config(pretrained_cfg=facts['pretrained_cfg'])\n"
-        "transform = timm.data.create_transform(**view)\n"
-    )
+
+    def usage(path: Path) -> str:
+        words = [repr(built.architecture), f"num_classes={export.model.classes}", f"checkpoint_path={str(path)!r}"]
+        words += [f"{name}={value!r}" for name, value in built.arguments.items()]
+        return (
+            "import json, pathlib, timm\n\n"
+            f"model = timm.create_model({', '.join(words)}).eval()\n"
+            f"facts = json.loads(pathlib.Path({str(with_end(path, 'json'))!r}).read_text(encoding='utf-8'))\n"
+            "view = timm.data.resolve_data_config(pretrained_cfg=facts['pretrained_cfg'])\n"
+            "transform = timm.data.create_transform(**view)\n"
+        )
+
     return Written(usage, config(export, built))
 
 

@@ -25,10 +25,13 @@ def write(export: Export, path: Path) -> Written:
         except Exception as error:  # tracing raises what the network's own code does
             raise refused("torchscript", facts.label, error, ("onnx", "timm")) from error
         require_same(scorer(images), traced(images), "--to torchscript")
-    usage = (
-        "import torch\n\n"
-        f"model = torch.jit.load({str(path)!r})\n"
-        f"logits = model(images)  # float32 (B, {facts.channels}, {facts.image_size}, {facts.image_size}) in 0..1, "
-        "not normalised\n"
-    )
+
+    def usage(path: Path) -> str:
+        return (
+            "import torch\n\n"
+            f"model = torch.jit.load({str(path)!r})\n"
+            f"logits = model(images)  # float32 (B, {facts.channels}, {facts.image_size}, {facts.image_size}) in 0..1, "
+            "not normalised\n"
+        )
+
     return Written(usage)

@@ -16,10 +16,13 @@ def write(export: Export, path: Path) -> Written:
     built = network_of(export)
     path.mkdir()
     write_tensors(contiguous(built), path / "model.safetensors", without_places(export.facts))
-    usage = (
-        "from transformers import AutoImageProcessor, AutoModelForImageClassification\n\n"
-        f"model = AutoModelForImageClassification.from_pretrained({str(path)!r}).eval()\n"
-        f"processor = AutoImageProcessor.from_pretrained({str(path)!r})\n"
-        f"# or: timm.create_model({f'local-dir:{path}'!r}, pretrained=True)\n"
-    )
+
+    def usage(path: Path) -> str:
+        return (
+            "from transformers import AutoImageProcessor, AutoModelForImageClassification\n\n"
+            f"model = AutoModelForImageClassification.from_pretrained({str(path)!r}).eval()\n"
+            f"processor = AutoImageProcessor.from_pretrained({str(path)!r})\n"
+            f"# or: timm.create_model({f'local-dir:{path}'!r}, pretrained=True)\n"
+        )
+
     return Written(usage, config(export, built))
