@@ -84,7 +84,7 @@ def _validation(layout: ImageLayout, held_out: float) -> str:
             parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
         else:
             small = f", but none of {_classes(few)}" if few else ""
-            parts.append(f"{percent} of each class of train is held out for validation{small}")
+            parts.append(f"{percent} of each class is held out for validation{small}")
     return "; ".join(parts)
 
 

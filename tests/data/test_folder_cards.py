@@ -169,8 +169,8 @@ def test_a_plan_says_what_was_seen(here: Path, capsys: pytest.CaptureFixture[str
     (root / "Train" / "a" / "clip.mp4").write_bytes(b"")
     assert plan(capsys, f"folder:{root}", "digits") == [
         f"folder:{root}: 2 classes; images: train 25 (Train/), test 6 (val/); smallest class 'a': 12 in train",
-        f"  Train: 3 files are not read: 2 in folders below a class, 1 *.mp4",
-        "  val/ is the test split, as no other is there; 10 % of each class of train is held out for validation",
+        "  Train: 3 files are not read: 2 in folders below a class, 1 *.mp4",
+        "  val/ is the test split, as no other is there; 10 % of each class is held out for validation",
     ]
 
 
@@ -178,7 +178,7 @@ def test_classes_too_small_for_their_parts_are_named(here: Path, capsys: pytest.
     root = classes(here / "birds", ape=20, bee=8, cow=1, dog=2)
     name = f"folder:{root}@split=20"
     assert plan(capsys, name)[1:] == [
-        "  10 % of each class of train is held out for validation, but none of 3 classes (bee, cow, dog)",
+        "  10 % of each class is held out for validation, but none of 3 classes (bee, cow, dog)",
         "  1 class (cow) with a single image: it is for training, and none is for testing",
     ]
     small = classes(here / "few", ape=3, bee=3)
