@@ -250,7 +250,7 @@ def test_broken_links_are_left_out_where_that_is_asked_for(
     assert "train/a/x.png is no image file that can be read (and 1 more are none); " in said
     assert "--skip-damaged leaves it out" in said
     main(["run", *TINY, "--datasets", "folder:d", "--skip-damaged"])
-    assert "  train: 2 files are not read: 2 broken links or pipes" in capsys.readouterr().err
+    assert "  train: 2 files are not read: 2 behind broken links or in pipes" in capsys.readouterr().err
     assert launched == [f"folder:{images}@skip-damaged"]
     assert card("folder:d@skip-damaged").splits == {"train": 20, "test": 8}
 

@@ -29,7 +29,7 @@ _NAMES = {
 PREFIX = "folder:"
 """In front of the path of somebody's own images, where datasets are named."""
 
-BELOW, LOOSE, BROKEN = "in folders below a class", "outside of a class's folder", "broken links or pipes"
+BELOW, LOOSE, BROKEN = "in folders below a class", "outside of a class's folder", "behind broken links or in pipes"
 
 
 class Labelled(NamedTuple):

@@ -194,7 +194,8 @@ def problems_of(
         place = _listed(unusable, kept) if kept else ""
         lines.append(f"and {more:,} more" + (f"; {place} lists all" if place else ""))
     if not all(image.damaged for image in unusable):
-        lines.append(DECLARE)
+        alone = not any(image.damaged for image in unusable)
+        lines.append(DECLARE + "; or remove them, which are not damaged" * alone)
     if any(image.damaged for image in unusable):
         lines.append("mend or remove damaged ones; of a folder, --skip-damaged leaves them out")
     return lines
