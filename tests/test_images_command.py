@@ -67,24 +67,24 @@ def test_a_run_is_refused_before_anything_is_launched(damaged: Path, capsys: pyt
     refused = [line for line in said if "cannot be used" in line or ".png" in line]
     assert refused == [
         f"bench: folder:{damaged}: 4 of 28 images cannot be used",
-        f"bench: {damaged}/train/a/1.png: it is empty",
-        f"bench: {damaged}/train/b/2.png: it is damaged (image file is truncated)",
-        f"bench: {damaged}/test/a/3.png: it is no image (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, AVIF)",
-        f"bench: {damaged}/test/b/0.png: it claims more than 160,000,000 pixels, as no photograph has",
+        "bench: train/a/1.png: it is empty",
+        "bench: train/b/2.png: it is damaged (image file is truncated)",
+        "bench: test/a/3.png: it is no image (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, AVIF)",
+        "bench: test/b/0.png: it claims more than 160,000,000 pixels, as no photograph has",
     ]
     assert "--skip-damaged" in said[-1]
     assert not Path("results/failed").exists()
     assert not Path("results/runs").exists()
 
 
-def test_many_are_told_by_the_first_ten_and_a_file(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_are_told_by_the_first_five_and_a_file(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (images / "train").glob("*/[0-6].png"):
         path.write_bytes(b"no image")
     assert main(["run", *TINY, "--datasets", "folder:d"]) == 2
     said = capsys.readouterr().err
-    assert said.count("it is no image") == 10
+    assert said.count("it is no image") == 5
     listed = survey_file(Path("results"), str(images), None).with_suffix(".txt")
-    assert f"and 4 more; {listed} lists all" in said
+    assert f"and 9 more; {listed} lists all" in said
     assert len(listed.read_text().splitlines()) == 14
 
 
@@ -115,9 +115,7 @@ def test_what_was_decoded_once_is_not_decoded_by_the_next_command(
 
 def test_a_plan_tells_and_goes_on(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *TINY, "--datasets", "folder:d"]) == 0
-    assert f"folder:{damaged}: 4 of 28 images cannot be used\n{damaged}/train/a/1.png: it is empty" in (
-        capsys.readouterr().out
-    )
+    assert f"folder:{damaged}: 4 of 28 images cannot be used\ntrain/a/1.png: it is empty" in (capsys.readouterr().out)
     assert main(["plan", *TINY, "--datasets", "folder:d", "--format", "json"]) == 0
     (seen,) = json.loads(capsys.readouterr().out)["images"]
     assert seen["dataset"] == f"folder:{damaged}"
@@ -242,6 +240,33 @@ def test_where_nothing_would_be_left_it_is_refused(images: Path, pattern: str, p
         without_damaged(read_data(card("folder:d")), card("folder:d@skip-damaged"))
 
 
+def test_broken_links_are_left_out_where_that_is_asked_for(
+    images: Path, launched: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x.png", "y.png"):
+        (images / "train" / "a" / name).symlink_to("nowhere")
+    assert main(["plan", *TINY, "--datasets", "folder:d"]) == 2
+    said = capsys.readouterr().err
+    assert "train/a/x.png is no image file that can be read (and 1 more are none); " in said
+    assert "--skip-damaged leaves it out" in said
+    main(["run", *TINY, "--datasets", "folder:d", "--skip-damaged"])
+    assert "  train: 2 files are not read: 2 behind broken links or in pipes" in capsys.readouterr().err
+    assert launched == [f"folder:{images}@skip-damaged"]
+    assert card("folder:d@skip-damaged").splits == {"train": 20, "test": 8}
+
+
+def test_what_is_said_of_a_dirty_folder_fits_a_screen(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be used is told alone: what training would cost is told once it can be trained."""
+    for path in (images / "train").glob("*/[0-6].png"):
+        path.write_bytes(b"no image")
+    (images / "train" / "a" / "session").mkdir()
+    (images / "train" / "a" / "session" / "1.png").write_bytes(b"")
+    assert main(["plan", *TINY, "--datasets", "folder:d"]) == 0
+    out = capsys.readouterr().out
+    assert "core or GPU-hours" not in out
+    assert len(out.splitlines()) <= 20
+
+
 # ---- data check, data audit
 
 
@@ -249,14 +274,31 @@ def test_check_decodes_a_folder(damaged: Path, capsys: pytest.CaptureFixture[str
     assert main(["data", "check", "folder:d"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    headline, *named = said.err.splitlines()
+    headline, *named, remedy = said.err.splitlines()
     assert [line.split(": ")[1] for line in named] == [
-        f"{damaged}/{name}" for name in ("train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/0.png")
+        "train/a/1.png",
+        "train/b/2.png",
+        "test/a/3.png",
+        "test/b/0.png",
     ]
+    assert "--skip-damaged" in remedy
     assert headline == f"bench: folder:{damaged}: 4 of 28 images cannot be used"
     assert main(["data", "check", "folder:d@skip-damaged"]) == 0
     assert "24 images decode; 4 damaged ones are left out" in capsys.readouterr().out
     assert not Path("results").exists()
+
+
+def test_check_names_every_image_and_uses_the_survey_of_a_results_folder(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (images / "train" / "a").iterdir():
+        path.write_bytes(b"")
+    Path("r").mkdir()
+    assert main(["data", "check", "folder:d", "--results", "r"]) == 2
+    assert capsys.readouterr().err.count("it is empty") == 10
+    monkeypatch.setattr(surveys, "_look", None)
+    assert main(["data", "check", "folder:d", "--results", "r"]) == 2
+    assert main(["plan", *TINY, "--datasets", "folder:d", "--results", "r"]) == 0
 
 
 def test_audit_of_a_folder(images: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.cards.backbone import file_sha256
 from bench.cards.folder_options import FolderOptions
+from bench.cards.folders import user_cache
 from bench.cards.layout import ImageLayout
 from bench.errors import InputError
 from bench.spec import digest
@@ -69,8 +70,7 @@ def _sha256(path: str) -> tuple[str, int]:
 
 def _file_of(root: Path) -> Path:
     """Where what was computed of a folder is kept: in the user's cache, which may be deleted at any time."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(folder) / "finetune-bench" / "digests" / f"{digest(str(root))}.json"
+    return user_cache() / "digests" / f"{digest(str(root))}.json"
 
 
 def _kept(file: Path) -> dict[str, tuple[_Stamp, str]]:

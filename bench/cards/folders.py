@@ -14,6 +14,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("BENCH_DATA") or "data").expanduser().absolute()
 
 
+def user_cache() -> Path:
+    """What may be deleted at any time and is no result: ``finetune-bench`` in the user's cache.
+
+    As the standard says, an ``$XDG_CACHE_HOME`` that is relative counts for nothing.
+    """
+    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (stated if stated.is_absolute() else Path(os.path.expanduser("~/.cache"))) / "finetune-bench"
+
+
 def converted_weights(name: str) -> Path:
     """Where the converted weights of a backbone lie: ``weights/NAME.safetensors`` in the data folder."""
     return data_folder() / "weights" / f"{name}.safetensors"

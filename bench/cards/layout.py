@@ -29,7 +29,7 @@ _NAMES = {
 PREFIX = "folder:"
 """In front of the path of somebody's own images, where datasets are named."""
 
-BELOW, LOOSE = "in folders below a class", "outside of a class's folder"
+BELOW, LOOSE, BROKEN = "in folders below a class", "outside of a class's folder", "behind broken links or in pipes"
 
 
 class Labelled(NamedTuple):
@@ -127,12 +127,12 @@ def _of_folder(path: Path, options: FolderOptions, name: str, expected: str) -> 
         if divided(path, name):
             listed = ", ".join(f"{folder.name}/" for folder in folders.values())
             raise InputError(f"{name}: it is divided already ({listed}); leave split={options.split:g} away")
-        seen = _classes_of(path, path, name)
+        seen = _classes_of(path, path, name, options.skip_damaged)
         if not seen.images:
             raise InputError(f"{name}: it holds no image inside a folder of its class{_meant(path, name)}")
         return _drawn(path, seen.images, options, {"": seen})
     if divided(path, name):
-        return _by_folders(path, folders, name, expected)
+        return _by_folders(path, folders, name, expected, options.skip_damaged)
     lists = _split_tables(path, name)
     if "train" in lists and len(lists) > 1:
         return _by_tables(lists, options, name)
@@ -172,9 +172,14 @@ class _Seen(NamedTuple):
     empty: list[str]
 
 
-def _classes_of(folder: Path, root: Path, name: str) -> _Seen:
-    """The images of ``FOLDER/CLASS/*``. Raises ``InputError`` where one is no file, as a broken link."""
+def _classes_of(folder: Path, root: Path, name: str, skips: bool) -> _Seen:
+    """The images of ``FOLDER/CLASS/*``.
+
+    What is called as an image and is no file, as a broken link, counts as unread where damaged images are left out;
+    else raises ``InputError``.
+    """
     seen = _Seen([], Counter(), [])
+    broken: list[str] = []
     above = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -189,9 +194,15 @@ def _classes_of(folder: Path, root: Path, name: str) -> _Seen:
             elif file.is_file():
                 seen.images.append(Labelled(f"{above}{entry.name}/{file.name}", entry.name))
             else:
-                raise InputError(f"{name}: {file.path} is no image file that can be read; remove it")
+                broken.append(file.path)
         if len(seen.images) == first:
             seen.empty.append(entry.name)
+    if broken and not skips:
+        more = f" (and {len(broken) - 1:,} more are none)" if len(broken) > 1 else ""
+        remedy = "remove what is a broken link or a pipe, or --skip-damaged leaves it out"
+        raise InputError(f"{name}: {broken[0]} is no image file that can be read{more}; {remedy}")
+    if broken:
+        seen.unread[BROKEN] += len(broken)
     return seen
 
 
@@ -210,16 +221,17 @@ def _files_below(folder: str) -> int:
     return count
 
 
-def _by_folders(path: Path, folders: Mapping[str, Path], name: str, expected: str) -> ImageLayout:
+def _by_folders(path: Path, folders: Mapping[str, Path], name: str, expected: str, skips: bool) -> ImageLayout:
     """``train/CLASS/*``, ``test/CLASS/*`` and, if there is one, ``val/CLASS/*``."""
     # as timm, torchvision and MAE have it: where no folder is for testing, the one for validation is
     val_is_test = "test" not in folders
     served = {"train": folders["train"], "test": folders["val"]} if val_is_test else folders
-    seen = {split: _classes_of(folder, path, name) for split, folder in served.items()}
+    seen = {split: _classes_of(folder, path, name, skips) for split, folder in served.items()}
     for split, part in seen.items():
         if not part.images:
             inside = " inside a folder of its class" if part.unread[LOOSE] else ""
-            raise InputError(f"{name}: '{served[split].name}' holds no image{inside}; {expected}")
+            remedy = "; remove it, if there is no validation split" if split == "val" else ""
+            raise InputError(f"{name}: '{served[split].name}' holds no image{inside}{remedy}; {expected}")
     sources = {split: f"{folder.name}/" for split, folder in served.items()}
     splits = {split: part.images for split, part in seen.items()}
     layout = _layout(path, splits, sources, {sources[split]: part for split, part in seen.items()})

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cards import DatasetCard
 from bench.cards.folders import data_folder
 from bench.commands import audit
-from bench.commands.images import Decoding, refused
-from bench.commands.options import add_command, add_format, add_plugin, print_json
+from bench.commands.images import Decoding, look
+from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
-from bench.images.folder import levels_of
-from bench.images.raster import DECLARE, Undecodable
-from bench.images.survey import survey
+from bench.images.raster import Undecodable
+from bench.images.survey import Survey, survey
 
 if TYPE_CHECKING:
     from bench.data import Dataset
@@ -65,6 +65,7 @@ def add(commands: Any) -> None:
     check.add_argument("name", metavar="NAME").completer = _names  # type: ignore[attr-defined]
     check.add_argument("--images", action="store_true", help="decode every image and mask too, as of folders")
     add_plugin(check)
+    add_results(check)
     audit.add(parts)
 
 
@@ -106,21 +107,22 @@ def prepare_command(options: argparse.Namespace) -> int:
         print(f"{card.name}: into {card.path} ({card.facts.get('size', 'size not known')})")
         print(f"licence: {card.facts['licence']}", flush=True)
         fetch(card, options.keep)
-    return _report(card, images=False)
+    return _report(card, images=False, results=None)
 
 
 def check_command(options: argparse.Namespace) -> int:
     """Open a dataset; all that is wrong is an error."""
-    return _report(bench.Registry(options.plugin).dataset(options.name), options.images)
+    results = options.results if options.results.is_dir() else None
+    return _report(bench.Registry(options.plugin).dataset(options.name), options.images, results)
 
 
-def _report(card: DatasetCard, images: bool) -> int:
-    """Open a dataset and print what it is made of."""
+def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
+    """Open a dataset and print what it is made of. What was decoded of a folder is kept where there are ``results``."""
     from bench.data.read import read_data, read_masks
 
     dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
     decodes = images or card.layout is not None
-    decoded = _decode(dataset, card) if decodes else 0
+    decoded = _decode(dataset, card, results) if decodes else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
     print(f"{card.name}: {_place(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
     if checksums := card.facts.get("checksums"):
@@ -136,21 +138,30 @@ def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
     return {name: split for name, split in splits.items() if split is not None}
 
 
-def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard) -> int:
+def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard, results: Path | None) -> int:
     """Decode every image, and its mask if there is one; says how many can be used, or raises."""
+    if card.layout is not None:
+        seen = look(card, results)
+        if seen.refused:
+            raise InputError(*seen.problem_lines(named=len(seen.refused)))
+        return _usable(seen.survey)
     from bench.data.official import files_of
 
     splits = _splits(dataset)
-    seen = survey({name: files_of(split) for name, split in splits.items()}, None, levels_of(card), Decoding(card.name))
-    lines = [f"{image.path}: {image.problem}" for image in seen.unusable]
+    surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
+    lines = [f"{image.path}: {image.problem}" for image in surveyed.unusable]
     masks = [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
     count = sum(map(len, splits.values()))
-    if bad := len(refused(card, seen)) + len(masks):
-        hint = () if all(image.damaged for image in seen.unusable) else (DECLARE,)
-        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *hint, *lines, *masks)
-    for line in lines:
-        print(visible(line))
-    return count - len(seen.unusable)
+    if bad := len(lines) + len(masks):
+        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *lines, *masks)
+    return count
+
+
+def _usable(seen: Survey) -> int:
+    """How many images can be used; the others are printed."""
+    for image in seen.unusable:
+        print(visible(f"{image.path}: {image.problem}"))
+    return len(seen.images) - len(seen.unusable)
 
 
 def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:

@@ -18,7 +18,7 @@ MOST_REASONS = 6
 
 
 def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
-    """What there is to say of the folders that some runs are of, each line with the folder's name."""
+    """What there is to say of the folders that some runs are of, the first line with its name."""
     held_out: dict[str, float] = {}
     for spec in runs:
         held_out.setdefault(spec.dataset.name, spec.protocol.validation)
@@ -26,7 +26,8 @@ def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
     for name, share in held_out.items():
         # of other datasets nothing is said, and they need not be here
         card = registry.dataset(name)
-        lines += [printable(f"{_short(name)}: {sentence}") for sentence in sentences(card, share)]
+        for number, sentence in enumerate(sentences(card, share)):
+            lines.append(printable(f"  {sentence}" if number else f"{_short(name)}: {sentence}"))
     return lines
 
 
@@ -82,8 +83,8 @@ def _validation(layout: ImageLayout, held_out: float) -> str:
         if len(few) == len(layout.classes):
             parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
         else:
-            small = f", and nothing of {_classes(few)} with too few images" if few else ""
-            parts.append(f"{percent} of each class of train is held out for validation{small}")
+            small = f", but none of {_classes(few)}" if few else ""
+            parts.append(f"{percent} of each class is held out for validation{small}")
     return "; ".join(parts)
 
 

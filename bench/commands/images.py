@@ -15,7 +15,7 @@ from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
-from bench.images.survey import Survey, Surveyed, problems_of
+from bench.images.survey import NAMED, Survey, Surveyed, problems_of
 from bench.spec import RunSpec
 
 MANY = 1000
@@ -55,8 +55,12 @@ class Seen:
     @property
     def problems(self) -> list[str]:
         """What is said of them; nothing where there are none."""
-        count = len(self.survey.images)
-        return problems_of(self.card.name, self.refused, count, self.kept) if self.refused else []
+        return self.problem_lines(NAMED) if self.refused else []
+
+    def problem_lines(self, named: int) -> list[str]:
+        """The same, with so many images named."""
+        root = self.card.layout.root if self.card.layout else None
+        return problems_of(self.card.name, self.refused, len(self.survey.images), self.kept, root, named)
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -212,8 +212,9 @@ def plan_command(options: argparse.Namespace) -> int:
     print(f"{progress.runs} different runs{again}: {counted}")
     for line in folder_lines(plan.unique.values(), request.registry):
         print(line)
-    print_cost(request, store, options)
-    print_disk(disk_of(options, plan, request.registry, store))
+    if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
+        print_cost(request, store, options)
+        print_disk(disk_of(options, plan, request.registry, store))
     print_excluded(plan)
     print_missing_data(request)
     print_images(seen)

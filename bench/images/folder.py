@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.cards.dataset import DatasetCard
 from bench.images.raster import Levels
-from bench.images.survey import Progress, Survey, read_survey, survey, survey_file
+from bench.images.survey import PART, Progress, Survey, read_survey, survey, survey_file
 
 
 def levels_of(card: DatasetCard) -> Levels | None:
@@ -29,9 +29,10 @@ def kept_survey(card: DatasetCard, results: Path | None) -> Path | None:
 
 
 def is_surveyed(card: DatasetCard, results: Path) -> bool:
-    """Whether a survey of a dataset's files is kept; some of them may have changed since."""
+    """Whether a whole survey of a dataset's files is kept; some of them may have changed since."""
     kept = kept_survey(card, results)
-    return kept is not None and read_survey(kept) is not None
+    seen = read_survey(kept) if kept else None
+    return seen is not None and PART not in seen.splits
 
 
 def folder_files(card: DatasetCard) -> dict[str, list[tuple[Path, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -30,6 +31,9 @@ _DEEP_AS_INTEGERS = ("PNG", "PPM")
 
 _BITS, _WHITE_IS, _SIGNS = 258, 262, 339
 """Tags of a TIFF: bits of a level; 0 where level 0 is white; 1, also where it lacks, for levels without a sign."""
+
+_REST = re.compile(r" \(\d+ bytes not processed\)$")
+"""What Pillow adds to its word on a cut JPEG, which tells nobody anything."""
 
 DECLARE = "folder:PATH@range=LO:HI says which grey levels are black and white"
 """What to do about levels that mean nothing by themselves."""
@@ -76,7 +80,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     except Exception as error:  # anybody's file: Pillow raises what its parts raise
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        words = " ".join(str(error).split()) or type(error).__name__
+        words = _REST.sub("", " ".join(str(error).split())) or type(error).__name__
         raise Undecodable(path, f"it is damaged ({words})") from error
 
 

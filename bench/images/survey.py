@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,8 +33,14 @@ from bench.spec import digest
 FORMAT = 1
 """Raised when something else is kept of an image, or is found out in another way."""
 
-NAMED = 10
+NAMED = 5
 """Of the images that cannot be used, those that are named where people read; a file has all."""
+
+PART = ""
+"""The split of a survey that was interrupted: what was looked at until then, whatever its splits."""
+
+KEPT_EVERY = 60.0
+"""Seconds of looking after which what was seen is kept, so that a kill costs no more."""
 
 Progress = Callable[[int, int], None]
 """Is told how many images are decoded, and of how many."""
@@ -104,6 +111,7 @@ def survey(
 ) -> Survey:
     """Look at the images of splits: decode all that are not as they were when the ``kept`` file was written.
 
+    What was seen is kept once a minute and when that is interrupted too, so that the next one goes on from there.
     ``levels`` are black and white of grey levels of more than 8 bits, where they are declared. Where the file cannot be
     written, nothing is kept. Raises ``OSError``: the system cannot read an image; no image is to blame for that.
     """
@@ -111,18 +119,32 @@ def survey(
     seen = {image.path: image for image in earlier.images} if earlier else {}
     wanted = list(dict.fromkeys(str(path) for paths in splits.values() for path in paths))
     new = [path for path in wanted if path not in seen or _stamp(path) != (seen[path].size, seen[path].changed)]
-    for number, image in enumerate(_looks(new, levels), 1):
-        seen[image.path] = image
-        progress(number, len(new))
+    written, number = time.monotonic(), 0
+    try:
+        for number, image in enumerate(_looks(new, levels), 1):
+            seen[image.path] = image
+            progress(number, len(new))
+            if time.monotonic() - written > KEPT_EVERY:
+                _keep(kept, Survey({PART: list(seen.values())}, []))
+                written = time.monotonic()
+    except KeyboardInterrupt:
+        if number:
+            _keep(kept, Survey({PART: list(seen.values())}, []))
+        raise
     surveyed = {split: [seen[str(path)] for path in paths] for split, paths in splits.items()}
     if earlier and earlier.splits == surveyed:
         return earlier
     made = Survey(surveyed, _alike(surveyed))
+    _keep(kept, made)
+    return made
+
+
+def _keep(kept: Path | None, seen: Survey) -> None:
+    """Write a survey, where there is a place for it that can be written."""
     if kept:
         with contextlib.suppress(OSError, UnicodeEncodeError):  # a name need not be UTF-8
-            body = msgspec.json.encode(made)
+            body = msgspec.json.encode(seen)
             write_file(kept, _checksum(body) + b"\n" + body)
-    return made
 
 
 def survey_pixels(splits: Mapping[str, npt.NDArray[np.uint8]]) -> Survey:
@@ -150,25 +172,32 @@ def read_survey(path: Path) -> Survey | None:
         return None
 
 
-def problems_of(name: str, unusable: Sequence[Surveyed], count: int, kept: Path | None = None) -> list[str]:
+def problems_of(
+    name: str,
+    unusable: Sequence[Surveyed],
+    count: int,
+    kept: Path | None = None,
+    root: Path | None = None,
+    named: int = NAMED,
+) -> list[str]:
     """What is said of a dataset's images that cannot be used: how many, the first of them, and where all are listed.
 
     ``count`` is the number of the dataset's images, and the name may be empty. Where there are more than are named, and
-    a survey is ``kept``, a file beside it lists all.
+    a survey is ``kept``, a file beside it lists all. Paths are those from the ``root``, if it is in the name.
     """
     images = f"{count:,} image{'s' * (count != 1)}"
     lines = [f"{name}{': ' * bool(name)}{len(unusable):,} of {images} cannot be used"]
-    lines += [f"{image.path}: {image.problem}" for image in unusable[:NAMED]]
-    more = len(unusable) - NAMED
+    inside = f"{root}/" if root else ""
+    lines += [f"{image.path.removeprefix(inside)}: {image.problem}" for image in unusable[:named]]
+    more = len(unusable) - named
     if more > 0:
         place = _listed(unusable, kept) if kept else ""
         lines.append(f"and {more:,} more" + (f"; {place} lists all" if place else ""))
     if not all(image.damaged for image in unusable):
-        lines.append(DECLARE)
+        alone = not any(image.damaged for image in unusable)
+        lines.append(DECLARE + "; or remove them, which are not damaged" * alone)
     if any(image.damaged for image in unusable):
-        lines.append(
-            "mend or remove the damaged ones; of a folder, --skip-damaged leaves them out of training and test"
-        )
+        lines.append("mend or remove damaged ones; of a folder, --skip-damaged leaves them out")
     return lines
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.cards import BackboneCard
+from bench.cards.folders import user_cache
 from bench.cards.offers import OWN_OFFERS
 from bench.errors import InputError, Problems, nearest, shortened
 from bench.process import environment, program
@@ -94,10 +94,7 @@ def _installed() -> tuple[str, Path]:
         raise InputError("timm is not installed, which backbones are built with: pip install timm")
     listing = Path(package.origin).parent / "models"
     changed = listing.stat().st_mtime_ns if listing.is_dir() else 0
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    with contextlib.suppress(RuntimeError):  # nobody's home folder
-        folder = folder.expanduser()
-    return version, folder / "finetune-bench" / f"timm-{version}-{digest([str(listing), changed])}.json"
+    return version, user_cache() / f"timm-{version}-{digest([str(listing), changed])}.json"
 
 
 def _read(file: Path) -> dict[str, dict[str, list[str]]] | None:

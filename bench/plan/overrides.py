@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
 from bench.cards import DatasetCard
 from bench.cards.dataset import FOLDER
+from bench.cards.folder import typed_folder
 from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose
@@ -99,13 +100,18 @@ class Overrides:
 
     def dataset(self, name: str, registry: Registry) -> DatasetCard:
         """The card of a dataset, of a folder of images with what is typed for all of them. Raises ``InputError``."""
-        card = registry.dataset(name)
+        card = registry.dataset(self._typed(name) if self.skip_damaged else name)
         if not self.skip_damaged or card.reader != FOLDER or card.options.get("skip_damaged"):
             return card
+        raise InputError(f"--skip-damaged: {name} has a card; let its options say 'skip_damaged: true'")
+
+    @staticmethod
+    def _typed(name: str) -> str:
+        """A folder's name with the choice to leave damaged images out; other names as they are."""
         if not name.startswith(PREFIX):
-            raise InputError(f"--skip-damaged: {name} has a card; let its options say 'skip_damaged: true'")
-        plain = f"{PREFIX}{card.path}"
-        return registry.dataset(f"{card.name}{'@' if card.name == plain else ','}skip-damaged")
+            return name
+        path, options = typed_folder(name.removeprefix(PREFIX))
+        return f"{PREFIX}{path}@{replace(options, skip_damaged=True).typed}"
 
     def typed_seeds(self) -> tuple[int, ...]:
         """The seeds that are typed, none where none are. Raises ``InputError`` where they are no seeds."""

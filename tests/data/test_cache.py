@@ -316,7 +316,7 @@ def test_images_that_cannot_be_decoded_are_named_when_the_dataset_is_opened(tmp_
     (problem,) = caught.value.problems
     listed = tmp_path / "cache" / "images-m.txt"
     assert problem.startswith(f"11 of 24 images cannot be used; {bad[0]}: it is no image")
-    assert f"and 1 more; {listed} lists all" in problem
+    assert f"and 6 more; {listed} lists all" in problem
     assert [line.partition("\t")[0] for line in listed.read_text().splitlines()] == list(map(str, bad))
     assert failure_class(caught.value) == "data"
     assert pixel_files(tmp_path / "cache") == []

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,9 @@ def test_a_list_of_training_images_is_for_official_lists(mine: Path) -> None:
 def plan(capsys: pytest.CaptureFixture[str], *names: str) -> list[str]:
     """The lines about folders."""
     assert call(*PLAN, "--datasets", ",".join(names)) == 0
-    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("folder:")]
+    said = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(said) if line.startswith("folder:"))
+    return list(takewhile(lambda line: line.startswith(("folder:", "  ")), said[first:]))
 
 
 def test_a_plan_says_what_was_seen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,19 +169,17 @@ def test_a_plan_says_what_was_seen(here: Path, capsys: pytest.CaptureFixture[str
     (root / "Train" / "a" / "clip.mp4").write_bytes(b"")
     assert plan(capsys, f"folder:{root}", "digits") == [
         f"folder:{root}: 2 classes; images: train 25 (Train/), test 6 (val/); smallest class 'a': 12 in train",
-        f"folder:{root}: Train: 3 files are not read: 2 in folders below a class, 1 *.mp4",
-        f"folder:{root}: val/ is the test split, as no other is there; "
-        "10 % of each class of train is held out for validation",
+        "  Train: 3 files are not read: 2 in folders below a class, 1 *.mp4",
+        "  val/ is the test split, as no other is there; 10 % of each class is held out for validation",
     ]
 
 
 def test_classes_too_small_for_their_parts_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = classes(here / "birds", ape=20, bee=8, cow=1, dog=2)
     name = f"folder:{root}@split=20"
-    assert plan(capsys, name)[1:3] == [
-        f"{name}: 10 % of each class of train is held out for validation, "
-        "and nothing of 3 classes (bee, cow, dog) with too few images",
-        f"{name}: 1 class (cow) with a single image: it is for training, and none is for testing",
+    assert plan(capsys, name)[1:] == [
+        "  10 % of each class is held out for validation, but none of 3 classes (bee, cow, dog)",
+        "  1 class (cow) with a single image: it is for training, and none is for testing",
     ]
     small = classes(here / "few", ape=3, bee=3)
     lines = plan(capsys, f"folder:{small}@split=20")
@@ -190,8 +191,7 @@ def test_folders_without_images_are_named(here: Path, capsys: pytest.CaptureFixt
     (root / "empty").mkdir()
     images(root, "unsorted/below/1.png")
     assert plan(capsys, f"folder:{root}@split=20")[1] == (
-        f"folder:{root}@split=20: 1 file is not read: 1 in folders below a class; "
-        "2 folders without an image that is read (empty, unsorted)"
+        "  1 file is not read: 1 in folders below a class; 2 folders without an image that is read (empty, unsorted)"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from bench.cards.dataset import read_list
 from bench.cards.folder import told_apart, typed_folder
 from bench.cards.folder_options import FolderOptions, folder_options, typed_options
+from bench.cards.folders import user_cache
 from bench.cards.names import split_names
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
@@ -222,3 +223,16 @@ def test_names_for_folders_of_results() -> None:
 def test_a_list_as_windows_writes_it(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "list.txt").write_bytes(text)
     assert read_list(tmp_path / "list.txt") == ["a/1.jpg", "b/2.jpg"]
+
+
+@pytest.mark.parametrize("stated", ["relative", "", None])
+def test_a_relative_cache_folder_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if stated is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", stated)
+    assert user_cache() == tmp_path / ".cache" / "finetune-bench"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    assert user_cache() == tmp_path / "c" / "finetune-bench"

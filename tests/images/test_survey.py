@@ -91,6 +91,37 @@ def test_only_what_changed_is_decoded_again(tmp_path: Path, looked: list[str]) -
     assert seen == survey(files(root))
 
 
+def test_a_survey_that_is_stopped_goes_on_where_it_was(tmp_path: Path, looked: list[str]) -> None:
+    root, kept = folder(tmp_path / "d"), tmp_path / "images.json"
+
+    def stop(done: int, count: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(files(root), kept, progress=stop)
+    looked.clear()
+    told: list[int] = []
+    seen = survey(files(root), kept, progress=lambda done, count: told.append(count))
+    assert told == [7] * 7
+    assert len(looked) == 7
+    assert seen == survey(files(root))
+    assert read_survey(kept) == seen
+
+
+def test_what_was_seen_is_kept_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, kept = folder(tmp_path / "d"), tmp_path / "images.json"
+    monkeypatch.setattr(surveys, "KEPT_EVERY", -1.0)
+    parts: list[int] = []
+
+    def count_kept(done: int, count: int) -> None:
+        part = read_survey(kept)
+        parts.append(len(part.images) if part else 0)
+
+    survey(files(root), kept, progress=count_kept)
+    assert parts == list(range(12))
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b"00000000\n{}", None])
 def test_a_damaged_survey_is_none(tmp_path: Path, looked: list[str], damage: bytes | None) -> None:
     root, kept = folder(tmp_path / "d"), tmp_path / "images.json"
@@ -115,7 +146,7 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     assert survey({"train": [path]}, tmp_path / "k.json").unusable == []
     Path(path).write_bytes(b"")
     bad = survey({"train": [path]}, tmp_path / "k.json").unusable * 20
-    assert problems_of("x", bad, 20, tmp_path / "k.json")[-2] == f"and 10 more; {tmp_path}/k.txt lists all"
+    assert problems_of("x", bad, 20, tmp_path / "k.json")[-2] == f"and 15 more; {tmp_path}/k.txt lists all"
     assert b"/\xff.png\tit is empty" in (tmp_path / "k.txt").read_bytes()
 
 
@@ -158,7 +189,7 @@ def test_problems_are_told_in_a_few_lines(tmp_path: Path) -> None:
     lines = problems_of("folder:d", seen.unusable, 24, tmp_path / "cache" / "images.json")
     assert lines[0] == "folder:d: 13 of 24 images cannot be used"
     assert lines[1 : 1 + NAMED] == [f"{path}: {seen.unusable[0].problem}" for path in wanted["train"][:NAMED]]
-    assert lines[-2] == f"and 3 more; {tmp_path}/cache/images.txt lists all"
+    assert lines[-2] == f"and 8 more; {tmp_path}/cache/images.txt lists all"
     assert "--skip-damaged" in lines[-1]
     assert len((tmp_path / "cache" / "images.txt").read_text().splitlines()) == 13
     assert len(problems_of("folder:d", seen.unusable[:1], 1)) == 3
