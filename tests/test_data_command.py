@@ -392,7 +392,7 @@ class TestCommand:
         assert call("check", "birds", "--images") == 0
         out = capsys.readouterr().out
         assert "verified checksums: names.txt" in out
-        assert "6 images decode" in out
+        assert "6 images decoded" in out
 
     def test_prepare_again_fetches_nothing(self, birds: Server, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("prepare", "birds") == 0

@@ -255,7 +255,7 @@ def test_check_decodes_a_folder(damaged: Path, capsys: pytest.CaptureFixture[str
     ]
     assert headline == f"bench: folder:{damaged}: 4 of 28 images cannot be used"
     assert main(["data", "check", "folder:d@skip-damaged"]) == 0
-    assert "24 images decode; 4 damaged ones are left out" in capsys.readouterr().out
+    assert "24 images decoded; 4 damaged ones are left out" in capsys.readouterr().out
     assert not Path("results").exists()
 
 

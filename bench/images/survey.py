@@ -26,6 +26,7 @@ from bench.cards.backbone import file_sha256
 from bench.device.limits import usable_cores
 from bench.images.likeness import alike, likeness
 from bench.images.raster import DECLARE, Levels, Undecodable, colours, open_image
+from bench.notation import counted
 from bench.records.files import write_file
 from bench.spec import digest
 
@@ -156,7 +157,7 @@ def problems_of(name: str, unusable: Sequence[Surveyed], count: int, kept: Path 
     ``count`` is the number of the dataset's images, and the name may be empty. Where there are more than are named, and
     a survey is ``kept``, a file beside it lists all.
     """
-    images = f"{count:,} image{'s' * (count != 1)}"
+    images = counted(count, "image")
     lines = [f"{name}{': ' * bool(name)}{len(unusable):,} of {images} cannot be used"]
     lines += [f"{image.path}: {image.problem}" for image in unusable[:NAMED]]
     more = len(unusable) - NAMED
