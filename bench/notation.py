@@ -30,3 +30,8 @@ def one_line(label: str) -> str:
 def listed(words: tuple[str, ...]) -> str:
     """Words as English lists them: "dataset, backbone and rate"."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """How many there are: "1 run", "2 runs", "1,430 images"; a noun has an s in the plural, if no other is stated."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -501,6 +501,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "weights that are a loop": ((*PLAN, "--backbones", "micro_vit@loop.safetensors"), "after @ stands 'none'"),
     "no timm model": ((*PLAN, "--backbones", "timm:"), "a timm model's name holds letters"),
     "a timm model without a name": ((*PLAN, "--backbones", "timm:@none"), "a timm model's name holds letters"),
+    "two settings in one": ((*PLAN, "--set", "steps=50,lr=1e-3"), "--set steps=50 --set lr=1e-3"),
     "a timm model that is too long": ((*PLAN, "--backbones", f"timm:{LONG}"), "at most 200 of them"),
     "weights to be given": ((*PLAN, "--backbones", "ibot_vit_small"), "'bench convert ibot_vit_small CHECKPOINT'"),
     "nothing chosen": ((*PLAN, "--datasets", "digits@"), "digits: after @ stands what is chosen of it"),

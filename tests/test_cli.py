@@ -549,7 +549,7 @@ class TestForPrograms:
         fail(Store("results"), spec, "x")
         (path,) = here.glob("results/failed/*/record.json")
         path.write_text(record, encoding="utf-8")
-        assert "1 runs" in output(capsys, "status", "demo", "--methods", "ce", "--rates", "15", "--seeds", "1")
+        assert "demo: 1 run: " in output(capsys, "status", "demo", "--methods", "ce", "--rates", "15", "--seeds", "1")
 
     def test_show_of_a_damaged_run(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         spec = next(iter(demo(methods="ce", rates="15", seeds="1").unique.values()))

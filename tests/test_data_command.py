@@ -392,7 +392,7 @@ class TestCommand:
         assert call("check", "birds", "--images") == 0
         out = capsys.readouterr().out
         assert "verified checksums: names.txt" in out
-        assert "6 images decode" in out
+        assert "6 images decoded" in out
 
     def test_prepare_again_fetches_nothing(self, birds: Server, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("prepare", "birds") == 0
@@ -529,7 +529,7 @@ class TestCommand:
         assert main(["plan", *asked]) == 0
         captured = capsys.readouterr()
         assert "2 datasets are not on this machine: birds, secret (" in captured.out
-        assert captured.out.endswith("\n  'bench data prepare NAME --plugin plugin' fetches one or says how\n")
+        assert "\n  'bench data prepare NAME --plugin plugin' fetches one or says how\n" in captured.out
         assert main(["run", *asked]) == 2
         assert captured.err == ""
         assert "'bench data prepare NAME --plugin plugin' fetches one" in capsys.readouterr().err

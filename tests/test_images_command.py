@@ -284,7 +284,9 @@ def test_check_decodes_a_folder(damaged: Path, capsys: pytest.CaptureFixture[str
     assert "--skip-damaged" in remedy
     assert headline == f"bench: folder:{damaged}: 4 of 28 images cannot be used"
     assert main(["data", "check", "folder:d@skip-damaged"]) == 0
-    assert "24 images decode; 4 damaged ones are left out" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "24 images decoded; 4 damaged ones are left out" in said.out
+    assert "card" not in said.out, "a folder has none"
     assert not Path("results").exists()
 
 

@@ -76,6 +76,7 @@ def test_every_command_is_on_the_page_of_commands() -> None:
 
 def test_the_files_that_the_readme_links_to_are_there() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    links += re.findall(r'<img src="([^"]+)"', README)
     assert len(links) >= 10
     assert [link for link in links if not (ROOT / link).exists()] == []
 

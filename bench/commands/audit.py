@@ -12,6 +12,7 @@ from bench.commands.images import Decoding, audited_folder, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
 from bench.images.audit import Audited, Remark, audit
+from bench.notation import counted
 
 AUDIT = """
 examples:
@@ -67,7 +68,7 @@ def _audited(card: DatasetCard, options: argparse.Namespace) -> Audited:
 def _print(card: DatasetCard, data: Audited, remarks: list[Remark]) -> None:
     sizes = ", ".join(f"{split} {len(images):,}" for split, images in data.survey.splits.items())
     inside = f"{card.path}/" if card.path else ""
-    print(f"{card.name}: {len(data.classes):,} classes, {sizes} images")
+    print(f"{card.name}: {counted(len(data.classes), 'class', 'classes')}, {sizes} images")
     for remark in remarks:
         if remark.is_fine:
             continue

@@ -11,6 +11,7 @@ import bench
 from bench.cards.folders import converted_weights, typed_path
 from bench.commands.options import add_command, add_plugin, say
 from bench.errors import InputError, printable, to_type
+from bench.notation import counted
 from bench.plan.architectures import require_known_models
 
 CONVERT = """
@@ -75,7 +76,7 @@ def convert_command(options: argparse.Namespace) -> int:
         print(f"  left out: {_groups(converted.dropped)}")
     if converted.fresh:
         print(f"  not in it, as in a new network: {_groups(converted.fresh)}")
-    print(f"  classifier of the pre-training: {f'{len(head)} classes' if head is not None else 'none'}")
+    print(f"  classifier of the pre-training: {counted(len(head), 'class', 'classes') if head is not None else 'none'}")
     print(f"  to be written as: {shlex.quote(f'{plain}@{out}') if options.out else plain}")
     return 0
 

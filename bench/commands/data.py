@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 import bench
 from bench.cards import DatasetCard
 from bench.cards.folders import data_folder
+from bench.cards.layout import PREFIX
 from bench.commands import audit
 from bench.commands.images import Decoding, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
+<<<<<<< HEAD
 from bench.images.raster import Undecodable
 from bench.images.survey import Survey, survey
+=======
+from bench.images.folder import levels_of
+from bench.images.raster import DECLARE, Undecodable
+from bench.images.survey import survey
+from bench.notation import counted
+>>>>>>> newcomer
 
 if TYPE_CHECKING:
     from bench.data import Dataset
@@ -124,12 +132,18 @@ def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
     decodes = images or card.layout is not None
     decoded = _decode(dataset, card, results) if decodes else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
-    print(f"{card.name}: {_place(card)}: {len(dataset.classes)} classes, {sizes} images, as its card says")
+    made_of = f"{counted(len(dataset.classes), 'class', 'classes')}, {sizes} images"
+    if card.name.startswith(PREFIX):
+        print(f"{card.name}: {made_of}")
+    else:
+        print(f"{card.name}: {_place(card)}: {made_of}, as its card says")
     if checksums := card.facts.get("checksums"):
         print(f"verified checksums: {', '.join(checksums)}")
     if decodes:
         left_out = sum(map(len, _splits(dataset).values())) - decoded
-        print(f"{decoded:,} images decode" + (f"; {left_out:,} damaged ones are left out" if left_out else ""))
+        print(
+            f"{counted(decoded, 'image')} decoded" + (f"; {left_out:,} damaged ones are left out" if left_out else "")
+        )
     return 0
 
 

@@ -11,11 +11,17 @@ from tqdm import tqdm
 
 import bench
 from bench.cards import DatasetCard
+from bench.cards.layout import PREFIX
 from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
+<<<<<<< HEAD
 from bench.images.survey import NAMED, Survey, Surveyed, problems_of
+=======
+from bench.images.survey import Survey, Surveyed, problems_of
+from bench.notation import counted
+>>>>>>> newcomer
 from bench.spec import RunSpec
 
 MANY = 1000
@@ -33,7 +39,7 @@ class Decoding:
         if self._bar is None:
             self._bar = tqdm(total=count, desc=f"decoding {self._name}", unit=" images", disable=None, leave=False)
             if self._bar.disable and count >= MANY:
-                say(f"decoding {count:,} images of {self._name} once")
+                say(f"decoding {counted(count, 'image')} of {self._name} once")
         self._bar.update()
         if done == count:
             self._bar.close()
@@ -97,7 +103,9 @@ def refused(card: DatasetCard, survey: Survey) -> list[Surveyed]:
 def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
     """A folder as it is audited."""
     labels = {split: [label for _, label in images] for split, images in folder_files(card).items()}
-    return Audited(survey, card.layout.classes if card.layout else [], labels, card.splits)
+    return Audited(
+        survey, card.layout.classes if card.layout else [], labels, {} if card.name.startswith(PREFIX) else card.splits
+    )
 
 
 def look(card: DatasetCard, results: Path | None) -> Seen:

@@ -330,4 +330,4 @@ def _check_instead(options: argparse.Namespace) -> None:
     if options.figure and options.format:
         raise InputError(f"--format {options.format}: a figure is drawn to --output; leave the format away")
     if options.across and (options.figure or options.power):
-        raise InputError(f"--across {options.across}: it is a claim below a table")
+        raise InputError(f"--across {options.across}: its claims stand below a table; leave --figure and --power away")

@@ -10,6 +10,7 @@ import bench
 from bench.commands.options import say
 from bench.errors import InputError
 from bench.launch import untrained
+from bench.notation import counted
 from bench.plan.table import Plan
 from bench.records.kept import KEEPS, WAYS, Keep, kept_models, read_keep
 from bench.spec import RunSpec
@@ -62,7 +63,8 @@ def print_disk(disk: dict[str, Any]) -> None:
     """The same in a line."""
     if disk:
         most = "at most " if "changes" in disk["keep"] else ""
-        print(f"trained models (--keep {disk['keep']}): {disk['files']} files, {most}{in_bytes(disk['bytes'])} on disk")
+        files = counted(disk["files"], "file")
+        print(f"trained models (--keep {disk['keep']}): {files}, {most}{in_bytes(disk['bytes'])} on disk")
 
 
 def in_bytes(count: int) -> str:

@@ -19,6 +19,7 @@ from bench.device import interrupt
 from bench.errors import InputError, choose, printable, to_type
 from bench.launch import Event, Executor, Job, LocalExecutor, make_ready
 from bench.launch.launcher import Launch, Launcher, Queued, all_launchers, find_launcher
+from bench.notation import counted
 from bench.plan.table import Plan
 from bench.reading.settings import split_paths
 from bench.spec import RunSpec
@@ -120,7 +121,8 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
             "--resubmit submits them again"
         )
     free = [run for run in runs if run.id not in queue.jobs]
-    waits = f"{len(queue.jobs)} runs are in jobs already" if queue.jobs else ""
+    be = "is" if len(queue.jobs) == 1 else "are"
+    waits = f"{counted(len(queue.jobs), 'run')} {be} in jobs already" if queue.jobs else ""
     if waits and not free:
         print(f"{waits}, and nothing else is missing; {to_type('status', options.target)} says how far they are")
         return 0
@@ -137,8 +139,8 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         print(f"stopped; {hint}; run the same command again to go on")
         return 130
     if submitted is not None:
-        jobs = f"{submitted.jobs} job{'s' * (submitted.jobs != 1)}"
-        print(f"submitted {submitted.runs} runs as {jobs}" + (f"; {waits}" if waits else ""))
+        jobs = counted(submitted.jobs, "job")
+        print(f"submitted {counted(submitted.runs, 'run')} as {jobs}" + (f"; {waits}" if waits else ""))
         for line in submitted.details:
             print(f"  {printable(line)}")
         target = options.target
@@ -192,4 +194,5 @@ def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) ->
             print(f"{stopped(watch.done, in_training)}; run the same command again to go on")
         return stop.exit_code
     others = f" ({watch.elsewhere} by somebody else)" if watch.elsewhere else ""
-    return f"{watch.done} runs were trained now{others}"
+    were = "was" if watch.done == 1 else "were"
+    return f"{counted(watch.done, 'run')} {were} trained now{others}"

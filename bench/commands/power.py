@@ -11,7 +11,7 @@ from bench.commands.options import add_format, print_json
 from bench.commands.request import add_target_command, add_test, request_of, say_damaged
 from bench.errors import InputError
 from bench.launch.status import state
-from bench.notation import one_line, signed
+from bench.notation import counted, one_line, signed
 from bench.plan.table import TableRules
 from bench.rules import MOST_SEEDS, PAIRED
 
@@ -109,7 +109,7 @@ def power_command(options: argparse.Namespace) -> int:
         print(f"{beyond} {need} more than {options.most} seeds (--most) and {be} not planned for")
     if command:
         time = f", about {hours:.2g} hours of one core or GPU" if not math.isnan(hours) else ""
-        print(f"{more} more runs{time}:\n  {command}")
+        print(f"{counted(more, 'more run')}{time}:\n  {command}")
     return 0
 
 

@@ -10,6 +10,7 @@ import bench
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json, say
 from bench.errors import InputError, printable
+from bench.notation import counted
 from bench.records.files import write_file
 from bench.records.kept import kept_models
 
@@ -65,15 +66,16 @@ def predict_command(options: argparse.Namespace) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scored = answers(scorer, facts, pictures, device)
     damaged = [answer for answer in scored if answer.problem]
-    counted = _counted(scored, facts)
+    tallied = _tally(scored, facts)
     if output:
         write_file(output, as_csv(scored))
     if options.format == "json":
-        print_json(_as_plain(scored, counted, facts))
+        print_json(_as_plain(scored, tallied, facts))
     else:
-        print(printable(f"{facts.label} (run {facts.run}), the model after {facts.step} steps"))
-        print(printable(f"{pictures.title}: {len(scored):,} images, {len(damaged)} of them cannot be read"))
-        _print_counts(scored, counted)
+        print(printable(f"{facts.label} (run {facts.run}), the model after {counted(facts.step, 'step')}"))
+        unread = f", {len(damaged):,} of them cannot be read" if damaged else ""
+        print(printable(f"{pictures.title}: {counted(len(scored), 'image')}{unread}"))
+        _print_counts(scored, tallied)
         if output:
             print(printable(f"written: {output}"))
     for answer in damaged[:MOST_NAMED]:
@@ -102,13 +104,13 @@ def _model(options: argparse.Namespace, registry: bench.Registry) -> tuple[Score
     choice = choose_point(options.point, stored, registry)
     if (path := kept_models(stored.folder).get(choice.step)) is None:
         raise InputError(
-            f"{stored.record.label}: its model after {choice.step} steps was not kept (bench run --keep); "
+            f"{stored.record.label}: its model after {counted(choice.step, 'step')} was not kept (bench run --keep); "
             f"'bench export {stored.record.id} model.safetensors' trains it again, and predict takes that file"
         )
     return load_scorer(path, registry)
 
 
-def _counted(scored: list[Answer], facts: ModelFacts) -> Tally | None:
+def _tally(scored: list[Answer], facts: ModelFacts) -> Tally | None:
     """How often the model is right; None, and said, where that cannot be told."""
     from bench.models.prediction import tally
 
@@ -120,19 +122,19 @@ def _counted(scored: list[Answer], facts: ModelFacts) -> Tally | None:
         return None
 
 
-def _print_counts(scored: list[Answer], counted: Tally | None) -> None:
+def _print_counts(scored: list[Answer], tallied: Tally | None) -> None:
     from bench.models.accuracy import share_in_words
 
-    if counted is None:
+    if tallied is None:
         taken = sorted({answer.predicted for answer in scored if not answer.problem})
         for name in taken[:MOST_LINES]:
             print(printable(f"  {sum(answer.predicted == name for answer in scored):6,}  taken for {name}"))
         return
-    print(f"top-1: {share_in_words(counted.right, counted.images)}")
-    rows = list(counted.classes.items())
+    print(f"top-1: {share_in_words(tallied.right, tallied.images)}")
+    rows = list(tallied.classes.items())
     if len(rows) > MOST_LINES:
         rows = sorted(rows, key=lambda row: row[1][0] / row[1][1])[:MOST_LINES]
-        print(f"of {len(counted.classes)} classes, those that it tells worst (--format json has all):")
+        print(f"of {len(tallied.classes)} classes, those that it tells worst (--format json has all):")
     for name, (right, images) in rows:
         print(printable(f"  {100 * right / images:6.1f} %  {right:5,} of {images:<5,} {name}"))
 
@@ -152,13 +154,13 @@ def as_csv(scored: list[Answer]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_plain(scored: list[Answer], counted: Tally | None, facts: ModelFacts) -> dict[str, Any]:
+def _as_plain(scored: list[Answer], tallied: Tally | None, facts: ModelFacts) -> dict[str, Any]:
     from bench.models.accuracy import interval
 
     plain: dict[str, Any] = {"run": facts.run, "label": facts.label, "step": facts.step, "images": len(scored)}
     plain["unreadable"] = {answer.name: answer.problem for answer in scored if answer.problem}
-    if counted:
-        low, high = interval(counted.right, counted.images)
-        plain["top1"] = {"right": counted.right, "images": counted.images, "low": low, "high": high}
-        plain["classes"] = {name: {"right": right, "images": of} for name, (right, of) in counted.classes.items()}
+    if tallied:
+        low, high = interval(tallied.right, tallied.images)
+        plain["top1"] = {"right": tallied.right, "images": tallied.images, "low": low, "high": high}
+        plain["classes"] = {name: {"right": right, "images": of} for name, (right, of) in tallied.classes.items()}
     return plain

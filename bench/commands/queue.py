@@ -23,6 +23,7 @@ from bench.commands.standings import Row, duration, line, table
 from bench.errors import InputError, printable, uncoloured
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
+from bench.notation import counted
 from bench.plan.table import Plan
 from bench.records.lease import ClaimWatch
 from bench.records.record import FailedRecord
@@ -171,7 +172,10 @@ def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> N
     going = [f"{count} {what}" for count, what in ((progress.running, "running"), (progress.queued, "queued")) if count]
     counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing} missing"]
     left = progress.seconds_left
-    print(f"{plan.name}: {progress.runs} runs: {', '.join(counts)}" + f"; {duration(left)} left" * (left is not None))
+    print(
+        f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join(counts)}"
+        + f"; {duration(left)} left" * (left is not None)
+    )
     _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])
     print_failed(progress)
     for folder in progress.damaged:

@@ -113,7 +113,9 @@ def add_target_command(commands: object, name: str, command: Run, about: str, ex
     parser.add_argument(
         "--skip-damaged", action="store_true", help="leave damaged images of folders out of training and test"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a protocol setting: steps=100; repeatable"
+    )
     parser.add_argument("--selection", default="", metavar="RULE", help=", ".join(SELECTIONS))
     parser.add_argument("--split", default="", metavar="SPLIT", help=f"whose scores are shown: {', '.join(SPLITS)}")
     parser.add_argument(

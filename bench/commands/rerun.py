@@ -17,6 +17,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.commands.show import in_words
 from bench.errors import InputError, printable, visible
 from bench.launch.preflight import require_backbones
+from bench.notation import counted
 from bench.records.environment import repeat_command
 from bench.records.record import AnyRecord, Record, Stored, status_of
 
@@ -123,8 +124,8 @@ def _check(stored: Stored, registry: bench.Registry, options: argparse.Namespace
 def _print_comparison(comparison: Comparison) -> None:
     if comparison.equal:
         arrays = comparison.arrays
-        predictions = f"{arrays} arrays of predictions" if arrays else "no predictions lie beside the record"
-        print(f"equal to the last bit: {comparison.points} points of the curve, {predictions}")
+        predictions = f"{counted(arrays, 'array')} of predictions" if arrays else "no predictions lie beside the record"
+        print(f"equal to the last bit: {counted(comparison.points, 'point')} of the curve, {predictions}")
     else:
         print("different:\n" + "\n".join(printable(f"  {line}") for line in comparison.numbers))
     if comparison.environment:

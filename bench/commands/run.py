@@ -33,6 +33,7 @@ from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
+from bench.notation import counted
 from bench.plan.soundness import require_sound
 from bench.plan.table import Plan
 from bench.rules import SOURCES
@@ -208,8 +209,8 @@ def plan_command(options: argparse.Namespace) -> int:
     _print_axes(request)
     shared = plan.needed - len(plan.unique)
     again = f" ({shared} more are shared)" if shared else ""
-    counted = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
-    print(f"{progress.runs} different runs{again}: {counted}")
+    states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
+    print(f"{counted(progress.runs, 'different run')}{again}: {states}")
     for line in folder_lines(plan.unique.values(), request.registry):
         print(line)
     if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
@@ -243,7 +244,7 @@ def _print_axes(request: Request) -> None:
     """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
     plan = request.plan
     if _is_published(plan):
-        print(f"{plan.name}: {len(plan.tables)} table{'s' * (len(plan.tables) != 1)}")
+        print(f"{plan.name}: {counted(len(plan.tables), 'table')}")
         for table in plan.tables:
             filled = sum(bool(cell.candidates) for _, cell in table.places())
             print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
@@ -259,10 +260,12 @@ def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
     progress = state(plan.unique, store)
     counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
     facts = [f"{count} {what}" for count, what in counts if count]
-    runs = f"{progress.runs} run{'s' * (progress.runs != 1)}"
     axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
-    sizes = [f"{len(labels)} {noun}{'s' * (len(labels) != 1)}" for noun, labels in axes.items()]
-    print(printable(f"{plan.name}: {runs}: {', '.join([*facts, f'{todo} to train'])}"), file=sys.stderr)
+    sizes = [counted(len(labels), noun) for noun, labels in axes.items()]
+    print(
+        printable(f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join([*facts, f'{todo} to train'])}"),
+        file=sys.stderr,
+    )
     print(f"  {' × '.join(sizes)}", file=sys.stderr, flush=True)
 
 

@@ -23,6 +23,7 @@ from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.metrics import Cost, Metric
+from bench.notation import counted
 from bench.reading.document import read_document
 from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
@@ -252,7 +253,7 @@ def _run(stored: Stored) -> Description:
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
     if isinstance(record, Record):
         last = record.curve[-1]
-        facts["test top-1"] = f"{last.test['top1']:.2f} % after {last.step} steps"
+        facts["test top-1"] = f"{last.test['top1']:.2f} % after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
         if kept := kept_models(folder):

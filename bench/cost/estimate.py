@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bench.cards import DatasetCard
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
 from bench.metrics.predictions import BYTES
+from bench.notation import counted
 from bench.spec import RunSpec
 
 RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
@@ -144,7 +145,7 @@ def _in_words(basis: str, times: Sequence[StepTime]) -> str:
 
 
 def _runs(count: int) -> str:
-    return f"{count} finished run{'s' * (count != 1)}"
+    return counted(count, "finished run")
 
 
 def _nearest(

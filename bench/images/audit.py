@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.images.survey import Survey, Surveyed
+from bench.notation import counted
 
 LONGEST = 4.0
 """Times that one side of an image may be as long as the other before it is odd."""
@@ -23,7 +24,7 @@ class Audited:
     Attributes:
         classes: their names.
         labels: the class of each image, by split.
-        stated: how many images of each split its card promises.
+        stated: how many images of each split its card promises; empty where no card does.
     """
 
     survey: Survey
@@ -130,7 +131,7 @@ def _missing_classes(data: Audited) -> Remark:
         present = {data.labels[split][place] for place, _ in images}
         missing += [f"{split}: {name}" for name in data.classes if name not in present]
     lacking = Counter(line.partition(":")[0] for line in missing)
-    text = ", ".join(f"{split} lacks {_counted(count, 'class', 'classes')}" for split, count in lacking.items())
+    text = ", ".join(f"{split} lacks {counted(count, 'class', 'classes')}" for split, count in lacking.items())
     text += f" ({', '.join(line.partition(': ')[2] for line in missing[:3])}{', ...' * (len(missing) > 3)})"
     return _remark("missing-classes", "every split has images of every class", text, missing)
 
@@ -163,6 +164,8 @@ def _by_bytes(data: Audited) -> list[list[Place]]:
 
 def _counts(data: Audited) -> Remark:
     sizes = {split: len(images) for split, images in data.survey.splits.items()}
+    if not data.stated:
+        return _remark("counts", "no card says how many images there should be", "", ())
     splits = [split for split in {**sizes, **data.stated} if sizes.get(split) != data.stated.get(split)]
     lines = [f"{split}: {sizes.get(split, 0):,}, its card says {data.stated.get(split, 0):,}" for split in splits]
     return _remark("counts", "there are as many images as its card says", "other counts than its card's", lines)
@@ -171,7 +174,8 @@ def _counts(data: Audited) -> Remark:
 def _one_class(data: Audited) -> Remark:
     names = data.classes if len(data.classes) == 1 else ()
     text = "all images are of one class: whatever is trained is right"
-    return _remark("one-class", f"there are {len(data.classes):,} classes", text, names)
+    fine = f"there {_is(len(data.classes))} {counted(len(data.classes), 'class', 'classes')}"
+    return _remark("one-class", fine, text, names)
 
 
 def _small(data: Audited, size: int) -> Remark:
@@ -206,11 +210,7 @@ def _shown(data: Audited, pair: tuple[Place, Place]) -> str:
 
 
 def _images(count: int) -> str:
-    return _counted(count, "image", "images")
-
-
-def _counted(count: int, single: str, several: str) -> str:
-    return f"{count:,} {single if count == 1 else several}"
+    return counted(count, "image")
 
 
 def _is(count: int) -> str:

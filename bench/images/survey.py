@@ -27,6 +27,7 @@ from bench.cards.backbone import file_sha256
 from bench.device.limits import usable_cores
 from bench.images.likeness import alike, likeness
 from bench.images.raster import DECLARE, Levels, Undecodable, colours, open_image
+from bench.notation import counted
 from bench.records.files import write_file
 from bench.spec import digest
 
@@ -185,7 +186,7 @@ def problems_of(
     ``count`` is the number of the dataset's images, and the name may be empty. Where there are more than are named, and
     a survey is ``kept``, a file beside it lists all. Paths are those from the ``root``, if it is in the name.
     """
-    images = f"{count:,} image{'s' * (count != 1)}"
+    images = counted(count, "image")
     lines = [f"{name}{': ' * bool(name)}{len(unusable):,} of {images} cannot be used"]
     inside = f"{root}/" if root else ""
     lines += [f"{image.path.removeprefix(inside)}: {image.problem}" for image in unusable[:named]]

@@ -28,6 +28,7 @@ from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
 from bench.launch.starts import Starts
 from bench.launch.worker import died, job_to_json
+from bench.notation import counted
 from bench.process import close_pipes, send, start
 from bench.records.lease import ClaimWatch
 from bench.records.standing import Standing
@@ -293,7 +294,7 @@ def _wait_for_others(
                 free.append(spec)
         held = still_held
         if held and not waits:
-            _say(f"waiting for {len(held)} runs that other processes are training")
+            _say(f"waiting for {counted(len(held), 'run')} that other processes are training")
         waits = True
         if held:
             time.sleep(PAUSE)

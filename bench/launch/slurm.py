@@ -25,6 +25,7 @@ from bench.launch.packing import Estimate, Group, arrays
 from bench.launch.profile import Profile, Resources
 from bench.launch.sbatch import asks_for_gpus, asks_for_memory, flags, in_words
 from bench.launch.submissions import Array, Submission, begin, folder_of, job_name, write
+from bench.notation import counted
 from bench.process import program
 from bench.records.store import Store
 from bench.spec import RunSpec, to_json
@@ -119,11 +120,11 @@ class SlurmExecutor:
         for array in submission.arrays:
             stated = ", ".join(f"{key} {value}" for key, value in array.resources.items())
             count = len(array.tasks)
-            details.append(f"job {array.job}: {count} task{'s' * (count != 1)}, {stated}")
+            details.append(f"job {array.job}: {counted(count, 'task')}, {stated}")
         if self.left:
             details.append(
-                f"{len(self.left)} runs were not submitted: the account may have no more jobs in the queue; "
-                "run the same command again later, or put more runs in a job with --pack"
+                f"{counted(len(self.left), 'run')} could not be submitted: the account may have no more jobs in the "
+                "queue; run the same command again later, or put more runs in a job with --pack"
             )
         return Submitted(sum(map(len, tasks)), len(tasks), tuple(details))
 
@@ -198,7 +199,9 @@ def _refused(error: Exception, submission: Submission) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     reason = next((line for line in lines if "error:" in line), lines[-1])
     count = sum(len(runs) for _, runs in submission.tasks())
-    more = f"; {count} runs were submitted before, 'bench run' again submits the rest" if count else ""
+    more = (
+        f"; before it, {counted(count, 'run')} had been submitted, 'bench run' again submits the rest" if count else ""
+    )
     if _OF_GPUS.search(reason):
         more = f"; --sbatch gres=gpu:N takes the place of --gpus-per-node, and --gpus-per-run 0 asks for no GPU{more}"
     return f"sbatch refuses: {reason.replace('sbatch: error: ', '').strip()}{more}"

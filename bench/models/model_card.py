@@ -10,6 +10,7 @@ from bench.errors import visible
 from bench.models.accuracy import share_in_words
 from bench.models.export import Export, view_in_words
 from bench.models.kept import dataset_of
+from bench.notation import counted
 from bench.records.record import Point, Record
 from bench.registry import Registry
 from bench.spec import MethodSpec, RunSpec, from_json, percent, short_name, to_json, written
@@ -31,7 +32,10 @@ def model_card(export: Export, record: Record, registry: Registry, usage: str, n
     lines += [
         f"Trained with {method} from {plain(export.backbone.title)}, for the {classes} classes of {plain(title)}."
     ]
-    lines += [f"Run `{record.id}` of finetune-bench, after {point.step} of {record.curve[-1].step} steps.", ""]
+    lines += [
+        f"Run `{record.id}` of finetune-bench, after {point.step} of {counted(record.curve[-1].step, 'step')}.",
+        "",
+    ]
     lines += [*notes, *[""] * bool(notes)]
     lines += ["## Accuracy", "", *_accuracy(record, point), ""]
     lines += ["## Use", "", "```python", usage, "```", "", *_view(export), ""]
@@ -121,8 +125,8 @@ def _protocol(record: Record, spec: RunSpec) -> Iterator[str]:
     names = [*(name for name in main if name in everything), *(name for name in set_here if name not in main)]
     yield "- " + ", ".join(f"{name} = {plain(everything[name])}" for name in names)
     for number, stage in enumerate(record.stages, 1):
-        trained = f"{stage.trained_weights:,} weights trained"
-        yield f"- stage {number}: {stage.steps} steps of {stage.batch_size} images, {trained}"
+        trained = f"{counted(stage.trained_weights, 'weight')} trained"
+        yield f"- stage {number}: {counted(stage.steps, 'step')} of {counted(stage.batch_size, 'image')}, {trained}"
     yield "- settings that are not named have the suite's defaults (docs/reference.md)"
 
 

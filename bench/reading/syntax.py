@@ -48,6 +48,8 @@ def split_setting(text: str, option: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"{option}: '{text}' is not of the form key=value")
+    if several := re.fullmatch(r"([^(\[,]*),\s*(\w+=.*)", value):
+        raise InputError(f"{option}: '{text}' is more than one: {option} {key}={several[1]} {option} {several[2]}")
     return key.strip(), read_value(value.strip())
 
 

@@ -83,7 +83,7 @@ def test_is_trained_on(reader: Path, capsys: pytest.CaptureFixture[str], monkeyp
     typed = [*(word for setting in settings for word in ("--set", setting)), "--methods", "ce", "--seeds", "1"]
     target = ("demo", "--datasets", "dots", "--rates", "100", *typed, *MINE)
     assert call("run", *target, "--jobs", "1") == 0
-    assert "1 runs were trained now, 1 of 1 are done" in capsys.readouterr().out
+    assert "1 run was trained now, 1 of 1 are done" in capsys.readouterr().out
     assert call("runs", *target, "--format", "json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["dataset"], row["status"]) == ("dots", "done")

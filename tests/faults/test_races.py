@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_five_launchers_on_500_runs(tmp_path: Path) -> None:
     ends = [out.partition("\n\n")[0] for out, _ in told]
     assert all("500 of 500 are done" in out for out, _ in told)
     assert len(set(ends)) == 1, "all print the same table"
-    trained = [int(out.split(" runs were trained now")[0].rpartition("\n")[2]) for out, _ in told]
+    trained = [int(count) for out, _ in told for count in re.findall(r"(\d+) runs? w(?:as|ere) trained now", out)]
     assert sum(trained) == 500
 
 
@@ -135,7 +136,7 @@ def test_the_same_command_in_two_shells(tmp_path: Path) -> None:
         told = [launcher.communicate(timeout=300) for launcher in launchers]
     assert [launcher.returncode for launcher in launchers] == [0, 0], told
     assert all("4 of 4 are done" in out for out, _ in told)
-    trained = [int(out.split(" runs were trained now")[0].rpartition("\n")[2]) for out, _ in told]
+    trained = [int(count) for out, _ in told for count in re.findall(r"(\d+) runs? w(?:as|ere) trained now", out)]
     assert sum(trained) == 4
     assert len(Store(tmp_path / "results é").finished()) == 4
 
@@ -176,7 +177,7 @@ class TestWaiting:
         thread.join(60)
         assert not thread.is_alive()
         assert [(event.run_id, event.status) for event in events] == [(first.id, "done"), (theirs.id, "elsewhere")]
-        assert capfd.readouterr().err.count("waiting for 1 runs that other processes are training") == 1
+        assert capfd.readouterr().err.count("waiting for 1 run that other processes are training") == 1
 
     def test_until_another_has_failed(self, results: Path) -> None:
         (theirs,) = grid(1)

@@ -89,7 +89,7 @@ class TestRun:
         fake.queue("101_2")
         assert call("run", "demo", *SMALL, *SLURM) == 0
         assert submitted()[4:] == [(four.id,)]
-        assert "1 runs are in jobs already" in capsys.readouterr().out
+        assert "1 run is in jobs already" in capsys.readouterr().out
         fake.queue("101_2", "102")
         assert call("run", "demo", *SMALL, *SLURM, "--retry") == 0
         assert submitted()[5:] == [(two.id,)]
@@ -137,7 +137,7 @@ class TestRun:
         assert call("run", "demo", *SMALL, *SLURM) == 0
         out = capsys.readouterr().out
         assert "submitted 3 runs" in out
-        assert "1 runs were not submitted" in out
+        assert "1 run could not be submitted" in out
 
 
 class TestRefusals:

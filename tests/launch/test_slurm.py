@@ -255,7 +255,7 @@ class TestRefusals:
         """What was submitted before is written down, so that it is not submitted again."""
         fake.configure(MaxArraySize=2)
         fake.write("allow", "102")
-        with pytest.raises(InputError, match="no more jobs; 4 runs were submitted before"):
+        with pytest.raises(InputError, match="no more jobs; before it, 4 runs had been submitted"):
             submit(tmp_path, [spec(seed) for seed in range(9)])
         (submission,) = read(tmp_path)
         assert len(list(submission.tasks())) == 4

@@ -250,7 +250,7 @@ def test_one_job_of_many_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
     run(cluster, "scancel", f"{job}_1")
     state = grid.wait()
     assert (state["done"], state["missing"], state["failed"]) == (2, 1, [])
-    assert "submitted 1 runs as 1 job" in grid.submit()
+    assert "submitted 1 run as 1 job" in grid.submit()
     assert grid.wait()["done"] == 3
     assert "cancelled 0 jobs" in grid.bench("cancel")
 
@@ -280,7 +280,7 @@ def test_accounting_stops_in_mid_run(cluster: Cluster, tmp_path: Path) -> None:
     grid.wait_for_training()
     kill(cluster, "slurmdbd")
     try:
-        assert "submitted 1 runs" in grid.submit()
+        assert "submitted 1 run as" in grid.submit()
         state = grid.wait()
     finally:
         launch(cluster, "slurmdbd")
