@@ -16,15 +16,9 @@ from bench.commands import audit
 from bench.commands.images import Decoding, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
-<<<<<<< HEAD
 from bench.images.raster import Undecodable
 from bench.images.survey import Survey, survey
-=======
-from bench.images.folder import levels_of
-from bench.images.raster import DECLARE, Undecodable
-from bench.images.survey import survey
 from bench.notation import counted
->>>>>>> newcomer
 
 if TYPE_CHECKING:
     from bench.data import Dataset

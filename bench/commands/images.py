@@ -16,12 +16,8 @@ from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
-<<<<<<< HEAD
 from bench.images.survey import NAMED, Survey, Surveyed, problems_of
-=======
-from bench.images.survey import Survey, Surveyed, problems_of
 from bench.notation import counted
->>>>>>> newcomer
 from bench.spec import RunSpec
 
 MANY = 1000
