@@ -775,6 +775,17 @@ class TestTable:
         assert capsys.readouterr().err.startswith("bench: --output nowhere/accuracy.pdf: ")
 
 
+    def test_a_figure_of_a_split_that_no_run_has(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ("demo", "--methods", "ce", "--rates", "15", "--seeds", "1")
+        (spec,) = demo(methods="ce", rates="15", seeds="1").unique.values()
+        with Store("results").draft() as draft:
+            points = [{"step": step, "val": None, "test": {"top1": 50.0}} for step in (150, 300)]
+            entries = {"status": "done", "curve": points, "timing": {"seconds": 2.0}}
+            Store("results").publish(draft, spec, entries)
+        assert call(["figure", *words, "--kind", "curves", "--split", "val"]) == 2
+        assert capsys.readouterr().err == "bench: demo: nothing to draw: its runs have no score on the val split\n"
+
+
 class TestPlugins:
     def test_one_of_ones_own(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (here / "mine.py").write_text(PLUGIN, encoding="utf-8")

@@ -156,9 +156,11 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
     table = fill_table(planned, results)
     say_damaged(store)
     if not (table.finished or published) and kind != "sweep":
+        if options.split and request.plan.unique.keys() & store.finished().keys():
+            raise InputError(f"{request.target}: nothing to draw: its runs have no score on the {options.split} split")
         raise InputError(
             f"{request.target}: nothing to draw: {store.root} has no finished run of it; "
-            f"'{request.command('run')}' trains them"
+            f"{request.to_type('run')} trains them"
         )
     name = request.plan.variant.replace("/", "-")
     scene = Scene(request.target, table, results, options.width or "", options.split, published, request.command("run"))

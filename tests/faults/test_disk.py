@@ -368,7 +368,7 @@ class TestDamagedRecords:
         assert done.code == 0
         (line,) = [line for line in done.err.splitlines() if "newer version" in line]
         assert newer.parent.name in line
-        assert "1 runs were trained now, 3 of 4 are done" in done.out
+        assert "1 run was trained now, 3 of 4 are done" in done.out
         assert len(trace.read_text(encoding="utf-8").splitlines()) == 1, "nothing else is trained, nor that over again"
         after = files(results / "runs")
         assert {name: after[name] for name in before} == before
