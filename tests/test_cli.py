@@ -774,7 +774,6 @@ class TestTable:
         assert call(["figure", "demo", "--output", "nowhere/accuracy.pdf"]) == 2
         assert capsys.readouterr().err.startswith("bench: --output nowhere/accuracy.pdf: ")
 
-
     def test_a_figure_of_a_split_that_no_run_has(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ("demo", "--methods", "ce", "--rates", "15", "--seeds", "1")
         (spec,) = demo(methods="ce", rates="15", seeds="1").unique.values()

@@ -119,18 +119,21 @@ def _csv_rows(path: Path, text: str, separator: str) -> Rows:
 def _fields(path: Path, header: Sequence[str], reader: Any, skipped: int) -> tuple[list[list[str]], list[int]]:
     """The rows below a header that are not blank, and the line that each begins in."""
     width, fields, starts, wrong = len(header), list[list[str]](), list[int](), list[str]()
-    start = reader.line_num + 1 + skipped
+    start, is_wide = reader.line_num + 1 + skipped, False
     for row in reader:
         if len(row) == width and (row[0] or any(row)):
             fields.append(row)
             starts.append(start)
         elif any(map(str.strip, row)):
             names = ", ".join(header[:8]) + ", ..." * (width > 8)
+            is_wide = is_wide or len(row) > width
             wrong.append(f"{path}:{start}: {len(row)} fields for the {width} columns {names}")
         start = reader.line_num + 1 + skipped
     if wrong:
-        more = [f"{path}: and {len(wrong) - 5} more lines like that"] if len(wrong) > 6 else []
-        raise InputError(*(wrong[:5] + more if more else wrong))
+        more = [f"{path}: and {len(wrong) - 2} more lines like that"] if len(wrong) > 3 else []
+        if is_wide and reader.dialect.delimiter == ",":
+            more.append(f"{path}: a value with a comma in it, as 80,1, needs quotes, or semicolons between the columns")
+        raise InputError(*(wrong[:2] if len(wrong) > 3 else wrong), *more)
     return fields, starts
 
 
