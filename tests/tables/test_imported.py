@@ -391,7 +391,7 @@ class TestBadInput:
             (b"method,dataset,seed,value\na,X,0,1\na,X,0\n", r"r\.csv:3: 3 fields for the 4 columns"),
             (
                 b"method,dataset,seed,value\na,X,0,80,1\n",
-                r"r\.csv: a value with a comma in it, as 80,1, needs quotes, or",
+                r"r\.csv: a value with a comma in it, as 80,1, needs quotes",
             ),
             (
                 b"method,dataset,seed,value\na,X,0,1\n\na,X,0,2\n",
