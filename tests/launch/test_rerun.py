@@ -137,7 +137,7 @@ class TestCheck:
         before = files(run.results)
         said = rerun(run.id[:6], "--check", "--results", run.results, "--plugin", run.plugin)
         assert said.code == 0
-        assert said.out.splitlines()[0] == "equal to the last bit: 2 points of the curve, 13 arrays of predictions"
+        assert said.out.splitlines()[0] == "equal to the last bit: 2 points of the curve, 14 arrays of predictions"
         assert files(run.results) == before
 
     def test_a_record_that_was_handed_over(self, run: Run, rerun: Rerun, tmp_path: Path) -> None:
