@@ -300,7 +300,7 @@ def unkept(trained: Trained, tmp_path: Path) -> Trained:
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are trained in this process: a worker of its own takes seconds to start."""
 
-    def launch(runs: list[Any], job: Any, executor: object) -> None:
+    def launch(runs: list[Any], job: Any, executor: object, report: object) -> None:
         for spec in runs:
             work(spec, job)
 
@@ -340,7 +340,7 @@ class TestTrainedAgain:
                 if step == 3:
                     raise KeyboardInterrupt
 
-        def launch(runs: list[Any], job: Any, executor: object) -> None:
+        def launch(runs: list[Any], job: Any, executor: object, report: object) -> None:
             (spec,), folder = runs, Path(job.results)
             if not folder.exists():
                 run_trial(spec, Registry(), CPU, folder, checkpoint_every=0, observer=Killing(), models=Keep(job.keep))

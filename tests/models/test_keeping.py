@@ -299,9 +299,9 @@ class TestCommands:
         assert "mine.yaml:8: no choice of models to keep is called 'lst'" in capsys.readouterr().err
 
     def test_the_best_point_needs_a_validation_split(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for split in ("train", "test"):
-            (here / "photos" / split / "a").mkdir(parents=True)
-            Image.new("RGB", (8, 8)).save(here / "photos" / split / "a" / "1.png")
+        for folder in ("train/a", "train/b", "test/a", "test/b"):
+            (here / "photos" / folder).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(here / "photos" / folder / "1.png")
         self.write("best-val")
         typed = ["run", "mine.yaml", "--datasets", "folder:photos", "--rates", "100", "--set", "validation=0"]
         assert main(typed) == 2
@@ -331,7 +331,7 @@ def test_a_full_disk_is_no_fault_of_the_run(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.training.keeping.save_file", full)
+    monkeypatch.setattr("bench.training.keeping.save_tensors", full)
     with pytest.raises(Unwritable, match="make room"):
         work(planned(), Job(tmp_path, keep="last"))
     assert not Store(tmp_path).failures()
