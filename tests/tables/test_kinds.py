@@ -31,6 +31,7 @@ from tests.tables.drawn import (
     off_the_page,
     on_one_another,
     scene,
+    score,
 )
 from tests.tables.test_gaps import ends
 
@@ -72,7 +73,7 @@ def test_every_kind_fits(kind: str, width: str, tmp_path: Path) -> None:
 
 
 def test_curves_are_means_over_seeds_by_step_on_each_split(tmp_path: Path) -> None:
-    subject = scene(tmp_path, selection="best-val")
+    subject = scene(tmp_path, made=score, selection="best-val")
     figure = drawing("curves", subject)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["15 % / validation", "15 % / test", "100 % / validation", "100 % / test"]
@@ -85,7 +86,7 @@ def test_curves_are_means_over_seeds_by_step_on_each_split(tmp_path: Path) -> No
 
 def test_the_selected_point_of_each_seed_is_circled(tmp_path: Path) -> None:
     for rule, at in (("best-val", 1), ("last", 2)):
-        subject = scene(tmp_path, WIDE, selection=rule, methods="Fine-tune")
+        subject = scene(tmp_path, WIDE, made=score, selection=rule, methods="Fine-tune")
         (axes,) = drawing("curves", subject).axes
         circles = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
         drawn = {place for line in circles for place in ends(line)}
@@ -94,12 +95,12 @@ def test_the_selected_point_of_each_seed_is_circled(tmp_path: Path) -> None:
 
 
 def test_curves_of_a_run_without_validation_are_of_the_test_split(tmp_path: Path) -> None:
-    subject = scene(tmp_path, WIDE, made=partial(finish, validation=False), methods="Fine-tune", seeds="1")
+    subject = scene(tmp_path, WIDE, made=partial(score, validation=False), methods="Fine-tune", seeds="1")
     (axes,) = drawing("curves", subject).axes
     (spec,) = runs_of(subject, "Fine-tune")
     assert points(axes)[0] == [(step, accuracy(spec, "test", at)) for at, step in enumerate(STEPS)]
     assert "no validation split" in refusal(
-        "curves", tmp_path, WIDE, made=partial(finish, validation=False), methods="Fine-tune", split="val"
+        "curves", tmp_path, WIDE, made=partial(score, validation=False), methods="Fine-tune", split="val"
     )
 
 
@@ -107,7 +108,7 @@ def test_curves_of_a_run_without_validation_are_of_the_test_split(tmp_path: Path
 
 
 def test_a_sweep_shows_every_value_and_the_one_chosen(tmp_path: Path) -> None:
-    subject = scene(tmp_path, WIDE)
+    subject = scene(tmp_path, WIDE, made=score)
     (axes,) = drawing("sweep", subject).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "1", "10"]
     assert axes.get_xlabel() == "weight (log scale)"
@@ -214,7 +215,7 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_sweep_without_validation_is_drawn_on_the_test_split_when_asked(tmp_path: Path) -> None:
-    made = partial(finish, validation=False)
+    made = partial(score, validation=False)
     assert "no validation split to choose on" in refusal("sweep", tmp_path, WIDE, made=made)
     (axes,) = drawing("sweep", scene(tmp_path, WIDE, made=made, split="test")).axes
     assert [line for line in axes.lines if line.get_linewidth() == 4] == []

@@ -35,7 +35,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "a split": (("--split", "nonsense"), "no split is called 'nonsense' (there are: test, val)"),
     "a metric": (("--metric", "top2"), "no metric is called 'top2'; did you mean 'top"),
     "a metric in prose": (("--metric", "mean per class"), "no metric is called 'mean per class'; did you mean"),
-    "a share for a rate": (("--rates", "15%"), "the rate 15% is not allowed; it is in percent"),
+    "a share for a rate": (("--rates", "0.15"), "rates are in percent"),
     "a rate of nothing": (("--rates", "0"), "the rate 0 is not allowed"),
     "a rate above all": (("--rates", "15,101"), "the rate 101 is not allowed"),
     "no rates": (("--rates", " , "), "' , ' lists nothing"),
