@@ -91,7 +91,11 @@ def to_type(*words: str) -> str:
 
     Where a word of it needs quotes, none stand around the whole: they would end at the first of those.
     """
-    line = shlex.join(("bench", *words))
+    return in_sentence(shlex.join(("bench", *words)))
+
+
+def in_sentence(line: str) -> str:
+    """A command line within a sentence, as ``to_type``."""
     return line if "'" in line else f"'{line}'"
 
 

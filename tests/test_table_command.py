@@ -116,7 +116,9 @@ def test_a_figure_of_gaps(mine: str, capsys: pytest.CaptureFixture[str]) -> None
     ]
     assert told(capsys, "figure", mine, "--kind", "gaps", "--rates", "15", "--output", "g.png") == "g.png\n"
     assert Path("g.png").read_bytes().startswith(b"\x89PNG")
-    assert "No such file" in refused(capsys, "figure", mine, "--kind", "gaps", "--output", "nowhere/g.png")
+    assert "there is no folder nowhere" in refused(
+        capsys, "figure", mine, "--kind", "gaps", "--output", "nowhere/g.png"
+    )
     Path("plain.yaml").write_text(EXPERIMENT.replace("baseline: CE\n", "").partition("table:")[0], encoding="utf-8")
     assert "plain.yaml: a figure of gaps is of differences to a baseline, and the table names none" in refused(
         capsys, "figure", "plain.yaml", "--kind", "gaps"

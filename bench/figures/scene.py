@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.errors import in_sentence
 from bench.papers.published import Key
 from bench.tables.compare import Entry, Table
 from bench.tables.results import Results
@@ -56,7 +57,7 @@ class Scene:
     @property
     def remedy(self) -> str:
         """The end of a message about runs that are missing."""
-        return f"; '{self.train}' trains them" if self.train else ""
+        return f"; {in_sentence(self.train)} trains them" if self.train else ""
 
     @property
     def labels(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.errors import in_sentence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.rules import PAIRED
@@ -171,7 +172,7 @@ class Caption:
         lacking = [entry.cell.lacking for entry in missing if not entry.is_average]
         if missing and not (lacking and all(lacking)):
             state = "not run, or not finished" if self.table.finished else "no run has finished"
-            remedy = f"; '{command}' trains what is missing" if command else ""
+            remedy = f"; {in_sentence(command)} trains what is missing" if command else ""
             yield f"{MISSING}: {state}{remedy}."
         for reason, count in Counter(filter(None, lacking)).items():
             yield f"{MISSING}: {reason} ({count} cell{'s' * (count > 1)})."
