@@ -370,6 +370,17 @@ class TestQuoted:
 
 
 class TestBadInput:
+    def test_commas_within_values_are_asked_about(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "r.csv"
+        path.write_text("method,dataset,seed,value\n" + "".join(f"a,X,{seed},80,{seed}\n" for seed in range(9)))
+        assert main(["import", str(path)]) == 2
+        *rows, more, remedy = capsys.readouterr().err.splitlines()
+        assert [row.partition(": ")[2] for row in rows] == [
+            f"{path}:{line}: 5 fields for the 4 columns method, dataset, seed, value" for line in (2, 3)
+        ]
+        assert more == f"bench: {path}: and 7 more lines like that"
+        assert remedy.endswith("a value with a comma in it, as 80,1, needs quotes, or semicolons between the columns")
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [
