@@ -401,10 +401,6 @@ class TestBadInput:
             (b"method,dataset,seed,value,value\na,X,0,1,1\n", r"r\.csv:1: a column stands there twice: value"),
             (b"method,dataset,seed,value\na,X,0,1\na,X,0\n", r"r\.csv:3: 3 fields for the 4 columns"),
             (
-                b"method,dataset,seed,value\na,X,0,80,1\n",
-                r"r\.csv: a value with a comma in it, as 80,1, needs quotes",
-            ),
-            (
                 b"method,dataset,seed,value\na,X,0,1\n\na,X,0,2\n",
                 r"r\.csv:4: a second value of X, a, seed 0; .* line 2; --duplicates mean, first or last",
             ),
