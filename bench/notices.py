@@ -71,7 +71,7 @@ def notices(subject: Subject, looks: list[StageLook]) -> Iterator[str]:
     listed = {weights for look in looks for weights in look.listed}
     stray = {weights: name for look in looks for weights, name in look.stray.items() if weights not in listed}
     if stray:
-        names = ", ".join(itertools.islice(dict.fromkeys(stray.values()), 4))
+        names = ", ".join(sorted({*stray.values()})[:4])
         more = ", ..." if len({*stray.values()}) > 4 else ""
         yield (
             f"no stage trains {names}{more}, though the loss depends on it: it stays as it was drawn; list it in a "

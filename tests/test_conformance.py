@@ -172,7 +172,7 @@ AUX = (
 EMPTY = STAGE[:-1] + ", train=(model.head, torch.nn.ParameterList([])))"
 UNUSED = STAGE[:-1] + ", train=(model, torch.nn.Linear(3, 3)))"
 NOTICED = {
-    "a head that no stage trains": (AUX + ")", "no stage trains aux.weight, aux.bias, though the loss depends on it"),
+    "a head that no stage trains": (AUX + ")", "no stage trains aux.bias, aux.weight, though the loss depends on it"),
     "an adapter that matches no module": (EMPTY, "stage 1 lists a ParameterList without weights: what it was to adapt"),
     "a linear probe in disguise": (EMPTY, "every stage trains the head alone: on this backbone it is a linear probe"),
     "weights that nothing uses": (UNUSED, "stage 1 lists a Linear of 12 weights on which its loss does not depend"),
