@@ -11,10 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.backbones import Model, build_model
-from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, DatasetCard
-from bench.cards.method import takes_source_head
-from bench.data import TrainingImages, read_data
+from bench.data import read_data
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
 from bench.records.kept import ModelFacts
@@ -24,7 +22,7 @@ from bench.spec import RunSpec, from_json
 from bench.training.fit import move
 from bench.training.keeping import digest_of
 from bench.training.shelf import checksum_of
-from bench.training.trial import build_method, splits
+from bench.training.trial import build_method, give_source_head, splits, training_images
 
 CPU = torch.device("cpu")
 
@@ -126,20 +124,9 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     card.require_files()
     dataset = read_data(card)
     train, _, _ = splits(dataset, spec)
-    data = TrainingImages(
-        split=dataset.train,
-        indices=train,
-        classes=model.classes,
-        protocol=spec.protocol,
-        size=input_size(model),
-        seed=spec.seeds.order,
-        device=CPU,
-    )
+    data = training_images(spec, dataset, train, model, CPU)
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
-    methods = [registry.method(entry.name) for entry in (spec.method, *spec.method.policies)]
-    backbone = registry.backbone(spec.backbone.name)
-    if takes_source_head(methods, backbone):
-        model.source_head = build_source_head(backbone)
+    give_source_head(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):
         move(stage, CPU)
         model = stage.model

@@ -146,22 +146,13 @@ def _trial(
             f"{card.name}: it has batch norm, which would see a part of the batch where processes share a run; "
             "give the run one GPU"
         )
-    if takes_source_head([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card):
-        model.source_head = build_source_head(card)
+    give_source_head(model, card, spec, registry)
     model.to(device)
     size = input_size(model)
     if keep:
         dataset = cached(dataset, data_card.means, keep / "cache", size, spec.protocol.augmentation, observer.phase)
     train, val, test = splits(dataset, spec)
-    data = TrainingImages(
-        split=dataset.train,
-        indices=train,
-        classes=model.classes,
-        protocol=spec.protocol,
-        size=size,
-        seed=spec.seeds.order,
-        device=device,
-    )
+    data = training_images(spec, dataset, train, model, device)
     storage = Storage(keep, checkpoint_every) if keep else None
     keeping = None
     if keep and models:
@@ -210,6 +201,27 @@ def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int) -> ModelFac
         std=model.std.flatten().tolist(),
         augmentation=spec.protocol.augmentation,
         precision=spec.protocol.precision,
+    )
+
+
+def give_source_head(model: Model, card: BackboneCard, spec: RunSpec, registry: Registry) -> None:
+    """Give a model the head of its pre-training where the run's method takes it, and its backbone has one."""
+    if takes_source_head([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card):
+        model.source_head = build_source_head(card)
+
+
+def training_images(
+    spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
+) -> TrainingImages:
+    """The images that a run trains on, as a model is given them."""
+    return TrainingImages(
+        split=dataset.train,
+        indices=indices,
+        classes=model.classes,
+        protocol=spec.protocol,
+        size=input_size(model),
+        seed=spec.seeds.order,
+        device=device,
     )
 
 

@@ -86,8 +86,6 @@ def _ordered(means: Mapping[str, Floats], baseline: str) -> tuple[list[int], int
     if baseline in means and len(names) > 1:
         others = np.mean([mean for name, mean in means.items() if name != baseline], axis=0)
         ranked, by = others - means[baseline], f"that gain and lose most against {baseline}"
-    elif len(names) > 1:
-        by = f"with the highest and lowest accuracy of {first}"
     order = has[np.argsort(-ranked[has], kind="stable")]
     half = MOST_CLASSES // 2
     return [*order[:half].tolist(), *order[-half:].tolist()], half, by
