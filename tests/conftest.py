@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 from bench.launch import LocalExecutor
+from bench.plan.architectures import architectures
 from bench.reading.settings import VARIABLES
 
 # pytest -n has a process a core: threads of torch beside it only wait for each other. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def timm_was_asked() -> None:
+    """timm's names are kept for this machine, so that no test prints that they are asked for, whichever is first."""
+    architectures(print)
 
 
 @pytest.fixture
