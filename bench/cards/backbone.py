@@ -75,6 +75,9 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     arguments, offers = facts.get("arguments", {}), facts.get("offers", sorted(offers_of(model)))
     if not isinstance(arguments, dict) or not isinstance(offers, list) or any(type(it) is not str for it in offers):
         raise InputError(f"{path}:1: 'arguments' must be a mapping and 'offers' a list of texts")
+    for key in ("parameters", "width"):
+        if type(facts.get(key, 1)) is not int or facts.get(key, 1) < 1:
+            raise InputError(f"{facts.place(key)}: '{key}' is a number of weights without a head, or of features")
     shipped = path.with_suffix(".safetensors")
     file = converted_weights(name) if "published" in facts and not shipped.is_file() else shipped
     weights, sha256 = str(file), ""

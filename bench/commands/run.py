@@ -94,7 +94,8 @@ def run_command(options: argparse.Namespace) -> int:
     job, request = job_of(options), request_of(options)
     runs = request.plan.unique.values()
     if not runs:
-        raise InputError(f"{request.plan.name}: there is nothing to run: {'; '.join(request.plan.reasons)}")
+        why = "; ".join(request.plan.reasons) or f"its numbers are counted, and {request.to_type('table')} has them"
+        raise InputError(f"{request.plan.name}: there is nothing to run: {why}")
     return _launch(request, runs, job, options, options.retry)
 
 
@@ -247,7 +248,9 @@ def _print_axes(request: Request) -> None:
         print(f"{plan.name}: {counted(len(plan.tables), 'table')}")
         for table in plan.tables:
             filled = sum(bool(cell.candidates) for _, cell in table.places())
-            print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
+            cards_have = sum(bool(cell.counted) for _, cell in table.places())
+            count = f", {cards_have:4} counted" if cards_have else ""
+            print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs{count}")
         return
     print(f"{plan.name}: {plan.title}")
     for noun, names in _axes(plan).items():

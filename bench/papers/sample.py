@@ -54,7 +54,7 @@ class Samples:
             return Sample(images, runs, f"{images} images as declared for {table.name}; {who}", reason)
         if axes.get("not_run"):
             return Sample(reason=str(axes["not_run"]))
-        if axes.get("average") or "dataset" not in axes:
+        if axes.get("average") or "fact" in axes or "dataset" not in axes:
             return Sample(reason="it is not the accuracy on one dataset")
         if axes.get("metric") not in (None, "top1"):
             return Sample(reason=f"it is no accuracy but the metric {axes['metric']}")
@@ -83,7 +83,7 @@ class Samples:
         setting = (shared, sorted((settings | axes["settings"]).items()))
         labels = table.runs.get("labels") or {}
         names = [label for label in (*row, *column) if {"method", "not_run"} & {*(labels.get(label) or ())}]
-        trained = "method" in axes and not axes.get("not_run")
+        trained = "method" in axes and not (axes.get("not_run") or "fact" in axes)
         method = f"{self._method(axes['method'], axes['hyper'])} {setting}" if trained else ""
         return f"{names} {setting}" if names else "", method
 

@@ -11,12 +11,14 @@ from bench.cards.names import split_names
 from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
+from bench.notation import listed
 from bench.papers.labels import TOGETHER, assigned, method_parts
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
 from bench.plan import deviations
 from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
+from bench.plan.facts import FACTS, counted_cell
 from bench.plan.grid import run_specs, unserved
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds, refuse_shares
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
@@ -45,6 +47,7 @@ ASSIGNABLE = (
     Key("settings", (dict,), "settings of the protocol"),
     Key("seeds", (int,), "how many"),
     Key("metric", (str,), "what is measured (`bench list metrics`)", default="the table's"),
+    Key("fact", (str,), f"a number that needs no run, as cards have it: {listed(tuple(FACTS))}"),
     Key("average", (bool,), "the mean of the row's other cells of its kind"),
     Key("not_run", (str,), "why nothing is run for it"),
 )
@@ -233,7 +236,7 @@ class _Planner:
         printed_metric = self.metric or TOP1
         metric = self.typed_metric or printed_metric
         of: dict[str, str] = {}
-        if not axes.get("average"):
+        if not (axes.get("average") or "fact" in axes):
             of = {axis: str(axes[axis]) for axis in ("dataset", "backbone") if axis in axes}
             of |= {"rate": percent(read_rate(axes["rate"], self.labels.place()))} if "rate" in axes else {}
         if "metric" in axes:
@@ -253,6 +256,10 @@ class _Planner:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
+        if "fact" in axes:
+            with noted(self.problems):
+                return counted_cell(cell, axes, self.cards, self.table.paper, self.labels.place())
+            return cell
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
             averages = tuple((row, column) for column in self.table.alike(at))

@@ -44,6 +44,14 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """A number that needs no run, as cards have it; ``note`` is what they say of the paper's."""
+
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class PlannedCell:
     """How a cell is obtained, and what it is called.
 
@@ -52,6 +60,7 @@ class PlannedCell:
         where: the labels that a claim over datasets holds equal.
         candidates: one, or several of which the best one counts (values that are swept).
         averages: the cells that it is the mean of; none where it has runs of its own.
+        counted: the number, where it needs no run.
         reason: why there is nothing to run; empty where there is.
         quoted: the published number is all there is, and stands in its place.
         unlike: another metric is measured than what is printed, so that their difference says nothing.
@@ -63,6 +72,7 @@ class PlannedCell:
     where: Key = ()
     candidates: tuple[Candidate, ...] = ()
     averages: tuple[Place, ...] = ()
+    counted: Counted | None = None
     reason: str = ""
     metric: Metric = TOP1
     decimals: int = 1

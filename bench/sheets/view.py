@@ -59,7 +59,8 @@ def default_source(tables: Sequence[Table]) -> str:
     if all(not table.plan.is_published or _is_quoted_alone(table) for table in tables):
         return OURS
     entries = [entry for table in tables for _, entry in table.places() if not entry.is_average]
-    has_ours = any(entry.n or entry.cell.lacking for entry in entries)
+    run = [entry for entry in entries if entry.planned.candidates]  # what is counted is there without asking
+    has_ours = any(entry.n or entry.cell.lacking for entry in run or entries)
     return BOTH if has_ours else PUBLISHED
 
 

@@ -40,7 +40,9 @@ class Caption:
 
     def count(self, entry: Entry) -> str:
         """``n=2/3!`` (2 of 3 planned seeds finished, some failed) where n is not the usual one; else empty."""
-        if not entry.n or not entry.cell.has_n or (entry.n == self.usual and not entry.cell.failed):
+        if not entry.n or not entry.cell.has_n or entry.planned.counted:
+            return ""
+        if entry.n == self.usual and not entry.cell.failed:
             return ""
         planned = f"/{entry.cell.planned}" if entry.cell.planned > entry.n else ""
         return f"n={entry.n}{planned}" + "!" * bool(entry.cell.failed)
@@ -103,7 +105,9 @@ class Caption:
         """What ± is, over how many seeds, and what stands where they are fewer."""
         entries = self.table.finished
         if not entries:
-            explained = any(entry.cell.lacking or entry.planned.quoted for _, entry in self.table.places())
+            every = [entry for _, entry in self.table.places()]
+            explained = any(entry.cell.lacking or entry.planned.quoted for entry in every)
+            explained = explained or any(entry.planned.counted for entry in every)
             return "" if explained else "No run has finished."
         if all(entry.cell.stated for entry in entries):
             return self._stated(entries)

@@ -123,6 +123,8 @@ def average(cells: Cells, places: Sequence[Place]) -> Cell:
 
 
 def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
+    if planned.counted:
+        return Cell(stated=Summary(planned.counted.value, math.nan, 1))
     if not planned.candidates:
         return Cell(reason=planned.reason)
     every = [spec for candidate in planned.candidates for spec in candidate.runs]

@@ -106,7 +106,7 @@ class Table:
     @cached_property
     def finished(self) -> tuple[Entry, ...]:
         """Entries of runs with at least one value."""
-        return tuple(entry for _, entry in self.places() if entry.n and not entry.is_average)
+        return tuple(entry for _, entry in self.places() if entry.n and not (entry.is_average or entry.planned.counted))
 
     @property
     def heading(self) -> str:
@@ -181,7 +181,9 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     for family in families:
         _correct(entries, family, plan.rules.alpha)
     groups = tuple(filter(None, (_mark_near(entries, contest, plan) for contest in plan.contests)))
-    if any(planned.candidates or cells[row][column].values for (row, column), planned in plan.places()):
+    if any(
+        planned.candidates or planned.counted or cells[row][column].values for (row, column), planned in plan.places()
+    ):
         for place, verdict in verdicts_on(plan, cells).items():
             entries[place] = replace(entries[place], verdict=verdict)
         for contest in plan.contests:

@@ -40,7 +40,8 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
     The test-set noise of an average is at most that of one accuracy as high as the average on as many images as the
     smallest of the test sets has, however the averaged columns hang together.
     """
-    printed = {place: cell for place, cell in plan.places() if not (cell.quoted or math.isnan(cell.published))}
+    every = {place: cell for place, cell in plan.places() if not (cell.quoted or math.isnan(cell.published))}
+    printed = {place: cell for place, cell in every.items() if not cell.counted}
     grounds = {place: _averaged(cell, plan) if cell.averages else cell.ground for place, cell in printed.items()}
     claims = {place: _claimed(cell, grounds[place].runs) for place, cell in printed.items()}
     spreads = dict[tuple[str, int], list[Spread]]()
@@ -53,7 +54,8 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
         for kind, each in spreads.items()
     }
     margins = margins_of(plan)
-    return {
+    of_counts = {place: _on_count(cell) for place, cell in every.items() if cell.counted}
+    return of_counts | {
         (row, column): judge(
             cells[row][column].summary,
             claims[row, column],
@@ -65,6 +67,17 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
         )
         for (row, column), planned in printed.items()
     }
+
+
+def _on_count(planned: PlannedCell) -> Verdict:
+    """What is counted has no noise: it is the same where it prints alike."""
+    assert planned.counted is not None and planned.printed is not None
+    value, gap = planned.counted.value, planned.counted.value - planned.published
+    ours = fixed(value, planned.decimals)
+    if ours == planned.printed.digits:
+        return Verdict(SAME, f"counted, and {ours} as printed", gap)
+    note = f" ({planned.counted.note})" if planned.counted.note else ""
+    return Verdict(DIFFERS, f"counted, and {ours} where {planned.printed.digits} is printed{note}", gap)
 
 
 def _claimed(planned: PlannedCell, runs: int) -> Claimed:

@@ -10,7 +10,7 @@ from bench.notation import fixed, none_if_nan
 from bench.papers.published import Key
 from bench.plan.table import Contest
 from bench.stats.agreement import Agreement, rank_agreement
-from bench.stats.verdict import CANNOT_TELL, LEVEL, NOT_COMPARABLE, NOT_RUN, Verdict, summary
+from bench.stats.verdict import CANNOT_TELL, DIFFERS, LEVEL, NOT_COMPARABLE, NOT_RUN, Verdict, summary
 from bench.tables.compare import Entry, Table
 from bench.tables.gains import IS_THERE, REVERSED, Gain
 from bench.tables.judging import SIGNS
@@ -28,6 +28,7 @@ def verdict_sentences(table: Table) -> Iterator[str]:
     if judged:
         yield _margin(table, judged)
     yield f"Verdicts: {summary(verdicts)}."
+    yield from _counts(table)
     yield from _open(table, verdicts)
     why = Counter(verdict.reason for verdict in verdicts if verdict.word == NOT_COMPARABLE)
     if why:
@@ -49,6 +50,21 @@ def verdict_facts(entry: Entry) -> dict[str, str | float | None]:
         "claimed_gain": gain.printed if gain else None,
         "claim": gain.word if gain else None,
     }
+
+
+def _counts(table: Table) -> Iterator[str]:
+    """Of numbers that need no run, which are not those in print, and what the cards say of them."""
+    counts = {place: entry for place, entry in table.places() if entry.planned.counted and entry.verdict}
+    if not counts:
+        return
+    clauses = [
+        f"{table.plan.cell_name(place)}, {entry.verdict.reason.removeprefix('counted, and ')}"
+        for place, entry in counts.items()
+        if entry.verdict and entry.verdict.word == DIFFERS
+    ]
+    differ = f"; {'; '.join(clauses)}" if clauses else ""
+    numbers = f"{len(counts)} numbers need" if len(counts) > 1 else "One number needs"
+    yield f"{numbers} no run: counted, as cards have it, and = where it prints alike{differ}."
 
 
 def _margin(table: Table, judged: Sequence[Verdict]) -> str:

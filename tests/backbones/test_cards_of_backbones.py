@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.backbones import build_model
+from bench.backbones.build import sketch
 from bench.cards.backbone import TO_BE_GIVEN, file_sha256
 from bench.commands.show import describe
 from bench.errors import InputError
@@ -93,3 +94,28 @@ class TestTheFormat:
 
     def test_a_card_that_says_nothing_of_its_weights_lacks_their_checksum(self, tmp_path: Path) -> None:
         assert "'sha256' is missing" in refused(lambda: card_file(tmp_path).backbone("mine"))
+
+
+def distinct() -> list[str]:
+    """One card of each architecture."""
+    names: dict[str, str] = {}
+    for name, path in Registry().backbone_files.items():
+        card = read_document(path)
+        names.setdefault(repr((card["model"].partition(".")[0], card.get("arguments"), card["parameters"])), name)
+    return list(names.values())
+
+
+@pytest.mark.parametrize("name", distinct())
+def test_a_card_counts_the_weights_and_features_of_its_network(name: str) -> None:
+    plain = Registry().backbone(f"{name}@none" if name not in ("micro_vit", "micro_resnet") else name)
+    built = sketch(plain)
+    head = sum(weight.numel() for weight in built.head.parameters())
+    weights = sum(weight.numel() for weight in built.parameters()) - head
+    assert (weights, built.dim) == (plain.facts["parameters"], plain.facts["width"])
+
+
+@pytest.mark.parametrize("value", ["many", "0", "1.5"])
+def test_a_count_that_is_none_is_refused_with_its_line(value: str, tmp_path: Path) -> None:
+    registry = card_file(tmp_path, f"parameters: {value}")
+    problem = refused(lambda: registry.backbone("mine"))
+    assert "mine.yaml:3: 'parameters' is " in problem

@@ -465,7 +465,7 @@ def test_every_cell_of_every_results_table_is_planned_or_has_a_reason(paper: str
     for table in plan.tables:
         printed = published_table(table.name, registry).cells
         for (row, column), cell in table.places():
-            ways = [bool(cell.candidates), bool(cell.averages), bool(cell.reason)]
+            ways = [bool(cell.candidates), bool(cell.averages), bool(cell.counted), bool(cell.reason)]
             assert sum(ways) == bool(printed[row][column].value), table.name
             assert cell.printed == (printed[row][column] if any(ways) else None)
 
