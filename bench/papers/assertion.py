@@ -8,6 +8,8 @@ compares (its ``rank: {within: ...}``), such as two methods on one dataset. On i
 - ``Monotone``: values or gaps rise or fall along the columns ("the less data, the larger the gain");
 - ``Amount``: their maximum, mean, count, ... is, exceeds or stays below a number, or another such number ("by up to
   10.78", "on 9 of 10 datasets", "a smaller gain than");
+- ``Significant``: over datasets, which are the columns, the gaps of each pair of rows are no accident ("significantly
+  improves"; Wilcoxon's signed-rank test, so it is about datasets like these);
 - ``Every`` and ``Negated`` put these together, and ``Unprinted`` stands for what no table can show.
 
 Best is no statement of its own, as it is Better than the best of the others; deltas need none, as they are gaps.
@@ -25,6 +27,9 @@ from statistics import fmean
 
 from bench.notation import fixed
 from bench.papers.quantity import Item, Matrix, Quantity, Untestable, items
+from bench.stats.across import wilcoxon
+from bench.stats.family import holm
+from bench.stats.reach import refusal
 
 TAKES = {
     "each": "the number is",
@@ -80,6 +85,14 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class Significant:
+    """Of each pair of rows the first is better, by a test over the columns, which are datasets."""
+
+    quantity: Quantity
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True)
 class Every:
     """All parts hold."""
 
@@ -100,7 +113,7 @@ class Unprinted:
     reason: str
 
 
-Assertion = Better | Monotone | Amount | Every | Negated | Unprinted
+Assertion = Better | Monotone | Amount | Significant | Every | Negated | Unprinted
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,8 @@ def check(assertion: Assertion, matrices: Mapping[str, Matrix], exact: bool = Tr
         return _monotone(assertion, matrices[assertion.quantity.table])
     if isinstance(assertion, Amount):
         return _amount(assertion, matrices, exact)
+    if isinstance(assertion, Significant):
+        return _significant(assertion, matrices[assertion.quantity.table])
     if isinstance(assertion, Every):
         parts = [check(part, matrices, exact) for part in assertion.parts]
         against = tuple(cell for part in parts for cell in part.against)
@@ -191,6 +206,24 @@ def _amount(assertion: Amount, matrices: Mapping[str, Matrix], exact: bool) -> E
         failing = [item for item in every if not _related(item, relation, bounds[0], exact)]
     against = _cells([item for item in failing if item.place and take != "count"], matrix)
     return Evidence(not failing, computed, against, firm)
+
+
+def _significant(assertion: Significant, matrix: Matrix) -> Evidence:
+    compared, alpha = items(assertion.quantity, matrix), assertion.alpha
+    for gaps in compared:
+        if why_not := refusal("wilcoxon", len(gaps), alpha=alpha, comparisons=len(compared)):
+            raise Untestable(why_not, gaps[0].rows)
+    corrected = holm([wilcoxon([gap.value for gap in gaps]) for gaps in compared])
+    clauses, failing = list[str](), list[Item]()
+    for gaps, p in zip(compared, corrected, strict=True):
+        mean = Item(gaps[0].rows, fmean(map(_value, gaps)), 0.0)
+        clauses.append(f"{mean.place} {_signed(mean, matrix)} over {len(gaps)} datasets (p = {p:.3g})")
+        if p > alpha or mean.value < _EPS:
+            failing.append(mean)
+    over = f", Holm-corrected over {len(compared)} comparisons" if len(compared) > 1 else ""
+    test = f"by Wilcoxon's signed-rank test at {alpha:g}{over}"
+    about = "it is about datasets like these, and not about the seeds on any of them"
+    return Evidence(not failing, f"{'; '.join(clauses)}, {test}; {about}", _cells(failing, matrix))
 
 
 def _take(assertion: Amount, matrix: Matrix) -> list[Item]:

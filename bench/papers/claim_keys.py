@@ -23,6 +23,7 @@ STATEMENTS = (
     Key("best", (dict,), "better than the best other row"),
     Key("monotone", (dict,), "values or gaps rise or fall along the columns that are named"),
     Key("number", (dict,), "a number taken of values or gaps is, exceeds or stays below another"),
+    Key("significant", (dict,), "better by a test over the columns, which are datasets (Wilcoxon's, Holm-corrected)"),
     Key("all", (list,), "statements that all hold"),
     Key("not", (dict,), "a statement that does not hold"),
     Key("unprinted", (str,), "why no table can show it"),
@@ -40,7 +41,7 @@ QUANTITY = (
     Key("across", (bool,), "pair rows that the table itself does not compare"),
     Key("table", (str,), "another table of the paper than the claim's"),
 )
-"""What `better`, `best`, `monotone` and `number` take."""
+"""What `better`, `best`, `monotone`, `number` and `significant` take."""
 
 _ABOUT_RELATIONS = {
     "is": "equal to it as printed; of our runs: reached",
@@ -53,6 +54,7 @@ _ABOUT_RELATIONS = {
 OWN = {
     "better": (Key("or_equal", (bool,), "a gap may be 0"),),
     "best": (Key("alone", (bool,), "no other row may be as good"),),
+    "significant": (Key("alpha", (float,), "the level of the test", default="0.05"),),
     "monotone": (Key("order", (str,), "which way", ("rising", "falling")),),
     "number": (
         Key("take", (str,), "which number of them", tuple(TAKES)),

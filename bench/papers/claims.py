@@ -27,11 +27,12 @@ from bench.papers.assertion import (
     Every,
     Monotone,
     Negated,
+    Significant,
     Unprinted,
     check,
 )
 from bench.papers.claim_keys import CLAIM, OWN, QUANTITY, STATEMENTS
-from bench.papers.labels import matches
+from bench.papers.labels import assigned, matches
 from bench.papers.published import PublishedTable, published_table
 from bench.papers.quantity import OTHERS, Matrix, Quantity, Untestable
 from bench.reading.document import Section, read_document
@@ -207,6 +208,8 @@ class _Reader:
             return self.amount(statement, table, relation=True)
         self.keys(statement, (*QUANTITY, *OWN[kind]), f"key of {kind}")
         quantity = self.quantity(statement, table, best=kind == "best")
+        if kind == "significant":
+            return self.significant(statement, quantity)
         if kind == "monotone":
             order = statement.get("order")
             if order not in ("rising", "falling"):
@@ -215,6 +218,21 @@ class _Reader:
                 self.problems.add(f"{statement.place()}: monotone names its columns, in their order")
             return Monotone(quantity, order == "rising")
         return Better(quantity, bool(statement.get("or_equal")) or (kind == "best" and not statement.get("alone")))
+
+    def significant(self, statement: Section, quantity: Quantity) -> Significant:
+        alpha, table = statement.get("alpha", 0.05), self.tables[quantity.table]
+        if type(alpha) is not float or not 0 < alpha < 1:
+            self.problems.add(f"{statement.place('alpha')}: alpha is a number between 0 and 1, not {alpha!r}")
+            alpha = 0.05
+        if not all(than for _, than in quantity.pairs):
+            self.problems.add(f"{statement.place()}: significant compares rows; 'than' or 'pairs' says with which")
+        selectors = quantity.columns
+        meant = [each for each in table.columns if not selectors or any(matches(each, at) for at in selectors)]
+        strange = [column for column in meant if "dataset" not in assigned(table, (), column)]
+        if strange or quantity.transposed:
+            which = "rows" if quantity.transposed else " / ".join(strange[0])
+            self.problems.add(f"{statement.place()}: significant is tested over columns of datasets, and not {which}")
+        return Significant(quantity, alpha)
 
     def every(self, parts: Any, place: str, table: str) -> Every:
         assertions = list[Assertion]()

@@ -85,12 +85,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Item:
-    """A number with the cell it is of, how far the rounding of what was printed can move it, and how far seeds can."""
+    """A number with the cell it is of, how far the rounding of what was printed can move it, and how far seeds can.
+
+    ``rows`` are those of a gap, whatever its column.
+    """
 
     place: str
     value: float
     slack: float
     noise: float = 0.0
+    rows: str = ""
 
 
 def items(quantity: Quantity, matrix: Matrix) -> list[list[Item]]:
@@ -159,4 +163,5 @@ def _item(matrix: Matrix, row: int, rivals: Sequence[int] | None, column: int) -
     rival = min(gaps, key=gaps.__getitem__)
     labels = " / ".join(label for label in matrix.rows[rival] if label and label not in matrix.rows[row])
     noise = math.hypot(noise, matrix.noise_at(rival, column))
-    return [Item(f"{place} against {labels}", gaps[rival], slack + matrix.slack[rival][column], noise)]
+    rows = f"{' / '.join(filter(None, matrix.rows[row]))} against {labels}"
+    return [Item(f"{place} against {labels}", gaps[rival], slack + matrix.slack[rival][column], noise, rows)]

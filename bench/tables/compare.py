@@ -181,9 +181,7 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
     for family in families:
         _correct(entries, family, plan.rules.alpha)
     groups = tuple(filter(None, (_mark_near(entries, contest, plan) for contest in plan.contests)))
-    if any(
-        planned.candidates or planned.counted or cells[row][column].values for (row, column), planned in plan.places()
-    ):
+    if any(each.candidates or each.counted or cells[row][column].values for (row, column), each in plan.places()):
         for place, verdict in verdicts_on(plan, cells).items():
             entries[place] = replace(entries[place], verdict=verdict)
         for contest in plan.contests:

@@ -71,7 +71,8 @@ def verdicts_on(plan: TablePlan, cells: Cells) -> dict[Place, Verdict]:
 
 def _on_count(planned: PlannedCell) -> Verdict:
     """What is counted has no noise: it is the same where it prints alike."""
-    assert planned.counted is not None and planned.printed is not None
+    assert planned.counted is not None
+    assert planned.printed is not None
     value, gap = planned.counted.value, planned.counted.value - planned.published
     ours = fixed(value, planned.decimals)
     if ours == planned.printed.digits:

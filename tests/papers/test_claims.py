@@ -29,6 +29,7 @@ from bench.papers.quantity import Untestable
 from bench.registry import Registry
 
 REGISTRY = Registry()
+KINDS = "better, best, monotone, number, significant, all, not, unprinted"
 PAPERS = ("coin", "drloc", "fd", "gta", "lacvit")
 
 TABLE = """
@@ -143,6 +144,70 @@ def judged(folder: Path, statement: str, table: str = "table1") -> Judgement:
 )
 def test_a_statement_holds_or_not(folder: Path, statement: str, holds: bool) -> None:
     assert judged(folder, statement).verdict == (BORNE_OUT if holds else CONTRADICTED)
+
+
+DATASETS = ("birds", "cars", "dogs", "pets", "planes", "flowers")
+
+
+def over_datasets(folder: Path, gains: list[float], statement: str) -> Judgement:
+    """What is said of two methods on six datasets, which are columns, by how much the second is the better."""
+    names = DATASETS[: len(gains)]
+    labels = "".join(f"    {name}: {{dataset: digits}}\n" for name in names)
+    rows = (f'["{name}"]' for name in names)
+    cells = [[f'"{50 + sign * gain:.1f}"' for gain in gains] for sign in (0, 1)]
+    (folder / "paper_tables" / "mini" / "table3.yaml").write_text(
+        f"title: t\nkind: results\nmetric: top1\nstub: [m]\ncolumns: [{', '.join(rows)}]\nruns:\n  labels:\n{labels}"
+        f"rows:\n  - {{label: [base], cells: [{', '.join(cells[0])}]}}\n"
+        f"  - {{label: [ours], cells: [{', '.join(cells[1])}]}}\n",
+        encoding="utf-8",
+    )
+    return judged(folder, statement, "table3")
+
+
+SIGNIFICANT = "significant: {row: ours, than: base}"
+
+
+@pytest.mark.parametrize(
+    ("gains", "statement", "verdict", "p"),
+    [
+        ([1, 2, 3, 4, 5, 6], SIGNIFICANT, BORNE_OUT, "0.0312"),  # two ways of 2^6
+        ([1, 2, 3, 4, 5, -6], SIGNIFICANT, CONTRADICTED, "0.438"),
+        ([-1, -2, -3, -4, -5, -6], SIGNIFICANT, CONTRADICTED, "0.0312"),  # worse for sure
+        ([-1, 2, 3, 4, 5, 6], "significant: {row: ours, than: base, alpha: 0.1}", BORNE_OUT, "0.0625"),
+    ],
+)
+def test_significance_over_datasets(folder: Path, gains: list[float], statement: str, verdict: str, p: str) -> None:
+    judgement = over_datasets(folder, gains, statement)
+    assert judgement.verdict == verdict
+    assert f"over 6 datasets (p = {p}), by Wilcoxon's signed-rank test at " in judgement.computed
+    assert judgement.computed.endswith("it is about datasets like these, and not about the seeds on any of them")
+
+
+def test_significance_out_of_reach_is_not_testable_with_the_arithmetic(folder: Path) -> None:
+    judgement = over_datasets(folder, [1, 2, 3, 4, 5], SIGNIFICANT)
+    assert judgement.verdict == NOT_TESTABLE
+    assert "the smallest possible p of the Wilcoxon signed-rank test is 0.0625" in judgement.computed
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("significant: {row: ours, than: base}", "significant is tested over columns of datasets, and not 15%"),
+        ("significant: {row: ours}", "significant compares rows; 'than' or 'pairs' says with which"),
+        ("significant: {row: ours, than: base, alpha: 5}", "alpha is a number between 0 and 1, not 5"),
+    ],
+)
+def test_significance_of_something_else_is_refused(folder: Path, statement: str, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        claim_of(folder, statement)
+    assert any(problem in each for each in caught.value.problems)
+
+
+def test_what_lacvit_calls_significant_is_so_over_its_datasets_by_our_test() -> None:
+    (verdict,) = [verdict for text, verdict in verdicts("lacvit").items() if "statistically significant" in text]
+    assert verdict.verdict == BORNE_OUT
+    assert "CE +3.56 over 7 datasets (p = 0.0234)" in verdict.computed
+    assert "Holm-corrected over 3 comparisons" in verdict.computed
 
 
 def test_a_contradiction_names_its_cells_with_their_numbers(folder: Path) -> None:
@@ -273,11 +338,11 @@ def test_a_claim_about_what_was_not_run_is_not_testable(folder: Path) -> None:
         ("claims:\n  - claim: c\n    section: 1\n    table: table1\n", "3: 'section' is missing or is not a text"),
         (
             "claims:\n  - claim: c\n    section: '1'\n    table: table1\n",
-            "2: a claim has one of better, best, monotone, number, all, not, unprinted; this one has none",
+            f"2: a claim has one of {KINDS}; this one has none",
         ),
         (
             "claims:\n  - claim: c\n    section: '1'\n    table: table1\n    best: {row: ours}\n    not: {}\n",
-            "2: a claim has one of better, best, monotone, number, all, not, unprinted; this one has ['best', 'not']",
+            f"2: a claim has one of {KINDS}; this one has ['best', 'not']",
         ),
     ],
 )
@@ -310,8 +375,14 @@ def test_a_malformed_file_is_refused_with_its_line(folder: Path, text: str, prob
             "number: {row: ours, take: max, above: {row: base, take: max, is: 3}}",
             "a number has no relation of its own; it has ['is']",
         ),
-        ("all: [ours]", "each part is a mapping with one key of better, best, monotone, number, all, not, unprinted"),
-        ("not: {}", "each part is a mapping with one key of better, best, monotone, number, all, not, unprinted"),
+        (
+            "all: [ours]",
+            f"each part is a mapping with one key of {KINDS}",
+        ),
+        (
+            "not: {}",
+            f"each part is a mapping with one key of {KINDS}",
+        ),
         ("best: {row: ours, table: table3}", "no table of mini is called 'table3'"),
     ],
 )
@@ -389,6 +460,7 @@ def test_what_the_papers_say_is_mostly_borne_out_and_sometimes_not() -> None:
         ("lacvit", "SimMIM gains 2.74 points on average over the datasets", CONTRADICTED, "the mean is 2.78"),
         ("drloc", "with the loss ResNet-50 is better on 9 of 10 datasets", BORNE_OUT, "it is so in 9 of 10"),
         ("fd", "all listed models gain 1.0 to 2.0 points on ImageNet-1K", CONTRADICTED, "the smallest is 0.2"),
+        ("fd", "distilling MAE gains 0.2 points, from 83.6 to 83.8", BORNE_OUT, "the number is 0.2"),
         ("coin", "COIN always has the lowest S_Dbw", BORNE_OUT, "10 of 10"),
         (
             "gta",
