@@ -14,6 +14,7 @@ from bench.metrics import TOP1, Metric
 from bench.papers.labels import TOGETHER, assigned, method_parts
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
+from bench.papers.stated import OTHERS
 from bench.plan import deviations
 from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
@@ -41,12 +42,13 @@ KEYS = (
 )
 ASSIGNABLE = (
     *(Key(axis, (str, dict) if axis == "method" else (str, int, float), f"the {axis}") for axis in AXES),
-    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}`"),
-    Key("settings", (dict,), "settings of the protocol"),
+    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}` (see *Values*)"),
+    Key("settings", (dict,), "settings of the protocol (see *Values*)"),
     Key("seeds", (int,), "how many"),
     Key("metric", (str,), "what is measured (`bench list metrics`)", default="the table's"),
     Key("average", (bool,), "the mean of the row's other cells of its kind"),
     Key("not_run", (str,), "why nothing is run for it"),
+    *OTHERS,
 )
 
 
