@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.notation import listed
+from bench.papers.stated import LabelValue, read_runs
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key as Declared
 from bench.reading.keys import check_keys, names
@@ -102,7 +103,8 @@ class Ranking:
 class PublishedTable:
     """A table of a paper, named ``paper/table``, as ``KEYS`` says; what is not written is empty.
 
-    Cells are by row, then by column; ``ranking`` is None where cells are not compared.
+    Cells are by row, then by column; ``ranking`` is None where cells are not compared. ``runs`` have plain values;
+    ``values`` says who states each, and ``others`` why a label is ``as: other``, by the part of ``runs`` and the label.
     """
 
     name: str
@@ -120,6 +122,8 @@ class PublishedTable:
     place: str
     audit: Mapping[str, Any] = field(default_factory=dict)
     metric_place: str = ""
+    values: tuple[LabelValue, ...] = ()
+    others: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def paper(self) -> str:
@@ -205,6 +209,7 @@ def read_published(name: str, section: Section) -> PublishedTable:
     if len({len(column) for column in columns}) > 1:
         problems.add(f"{section.place('columns')}: all columns must have as many levels of labels")
     ranking = _ranking(section, stub, columns, problems)
+    runs = read_runs(section.get("runs"), problems)
     problems.stop()
     return PublishedTable(
         name=name,
@@ -218,10 +223,12 @@ def read_published(name: str, section: Section) -> PublishedTable:
         rows=tuple(rows),
         cells=tuple(cells),
         ranking=ranking,
-        runs=section.get("runs") or {},
+        runs=runs.plain,
         place=section.source,
         audit=section.get("audit") or {},
         metric_place=section.place("metric"),
+        values=runs.values,
+        others=runs.others,
     )
 
 

@@ -15,6 +15,7 @@ from bench.notation import listed
 from bench.papers.labels import TOGETHER, assigned, method_parts
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
+from bench.papers.stated import OTHERS
 from bench.plan import deviations
 from bench.plan.cards import Cards, unshipped
 from bench.plan.experiment import VARY
@@ -43,13 +44,14 @@ KEYS = (
 )
 ASSIGNABLE = (
     *(Key(axis, (str, dict) if axis == "method" else (str, int, float), f"the {axis}") for axis in AXES),
-    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}`"),
-    Key("settings", (dict,), "settings of the protocol"),
+    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}` (see *Values*)"),
+    Key("settings", (dict,), "settings of the protocol (see *Values*)"),
     Key("seeds", (int,), "how many"),
     Key("metric", (str,), "what is measured (`bench list metrics`)", default="the table's"),
     Key("fact", (str,), f"a number that needs no run, as cards have it: {listed(tuple(FACTS))}"),
     Key("average", (bool,), "the mean of the row's other cells of its kind"),
     Key("not_run", (str,), "why nothing is run for it"),
+    *OTHERS,
 )
 
 
