@@ -15,9 +15,10 @@ from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
+from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds, refuse_shares
-from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer
+from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer, untyped
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
 from bench.reading.document import Section
@@ -150,23 +151,39 @@ class _Reader:
         return tuple(rows)
 
     def declared_methods(self) -> list[MethodRow]:
-        """``methods``: a list of names, or labels with a name, or labels with {name: {hyper-parameter: value(s)}}."""
+        """``methods``: ``all``, names, or labels with a name or with {name: {hyper-parameter: value(s)}}."""
         methods = self.text.get("methods")
-        pairs = [(name, name) for name in methods] if isinstance(methods, list) else list((methods or {}).items())
+        if isinstance(methods, str) and methods != ALL:
+            self.problems.add(f"{self.text.place('methods')}: 'methods' must be a list or a mapping, or all")
+            return []
+        pairs = list(methods.items()) if isinstance(methods, dict) else [(name, name) for name in as_list(methods)]
         if not pairs and not self.overrides.methods:
             self.problems.add(f"{self.text.place('methods')}: 'methods' must list at least one method")
-        rows: list[MethodRow] = []
+        rows, rest, at = list[MethodRow](), None, 0
         for label, value in pairs:
             place = methods.place(label) if isinstance(methods, Section) else self.text.place("methods")
+            if stands_for_all(label, value) and not isinstance(methods, list):
+                rest, at = (value, place), len(rows)
+            else:
+                rows += self.method_rows(label, value, place)
+        if rest:
+            value, place = rest
             with noted(self.problems):
-                if isinstance(label, dict):
-                    raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
-                entries = refuse_unplain(read_entries(str(label), value, place, self.registry), place)
-                if self.text.get("sweep") == ROWS:
-                    rows += [MethodRow(entry.label, (entry,), place) for entry in entries]
-                else:
-                    rows.append(MethodRow(str(label), tuple(entries), place))
+                every = list(every_method(self.registry, value, rows, place))
+                rows[at:at] = [row for label, value in every for row in self.method_rows(label, value, place)]
         return rows
+
+    def method_rows(self, label: object, value: object, place: str) -> list[MethodRow]:
+        """The row of a label, or of each of its candidates; none where it is wrong, which is noted."""
+        with noted(self.problems):
+            if isinstance(label, dict):
+                raise InputError(f"{place}: a list of methods holds names; 'LABEL: {{name: {{...}}}}' has settings")
+            written = untyped(value, typed_layer(self.overrides.settings, Problems()))
+            entries = refuse_unplain(read_entries(str(label), written, place, self.registry), place)
+            if self.text.get("sweep") == ROWS:
+                return [MethodRow(entry.label, (entry,), place) for entry in entries]
+            return [MethodRow(str(label), tuple(entries), place)]
+        return []
 
     def datasets(self) -> tuple[DatasetCard, ...]:
         cards = self.cards("datasets", lambda name: self.overrides.dataset(name, self.registry))
@@ -323,8 +340,7 @@ class _Reader:
         """The values along an axis, the command line's if it has some, and where they stand."""
         if getattr(self.overrides, axis):
             return typed, f"--{axis}"
-        value, place = self.text.get(axis, []), self.text.place(axis)
-        values = value if isinstance(value, list) else [value]
+        values, place = as_list(self.text.get(axis, [])), self.text.place(axis)
         if not values:
             self.problems.add(f"{place}: '{axis}' must list at least one; or give --{axis}")
         return values, place
@@ -341,6 +357,11 @@ class _Reader:
         place = f"--{axis}" if getattr(self.overrides, axis) else self.text.place(axis)
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             self.problems.add(f"{place}: two of the {axis} are called '{label}'")
+
+
+def as_list(value: object) -> list[Any]:
+    """What is listed, one thing alone as a list of it; none where there is nothing."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _as_in_cells(name: object, axis: str) -> str:

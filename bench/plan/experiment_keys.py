@@ -16,8 +16,9 @@ KEYS = (
     Key("about", (str,), "what it is for, as `bench show` prints it"),
     Key(
         "methods",
-        (list, dict),
-        "what is compared: names, or `LABEL: name`, or `LABEL: {name: {hyper-parameter: value}}`; a list of values is "
+        (list, dict, str),
+        "what is compared: `all`, every method that is found (`all: {settings: {lr: [...]}}`: those of no other row); "
+        "or names, or `LABEL: name`, or `LABEL: {name: {hyper-parameter: value}}`; a list of values is "
         "swept; `settings: {lr: [...]}` beside the name gives the row settings of its own, swept likewise; "
         "`gta+transmix` and further names are policies",
     ),

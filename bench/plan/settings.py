@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.entry import Chosen, MethodEntry
+from bench.entry import SETTINGS, Chosen, MethodEntry
 from bench.errors import InputError, Problems
 from bench.protocol import RIVALS
 from bench.reading.document import Section
@@ -46,6 +46,14 @@ def typed_layer(texts: Sequence[str], problems: Problems) -> dict[str, tuple[obj
             key, value = split_setting(text, "--set")
             layer[key] = (value, "--set")
     return layer
+
+
+def untyped(method: Any, typed: Mapping[str, object]) -> Any:
+    """A method as it is written, without settings of its own that are typed: what is typed is no longer swept."""
+    if not isinstance(method, dict) or not isinstance(method.get(SETTINGS), dict) or not typed:
+        return method
+    gone = {*typed, *(RIVALS[key] for key in typed if key in RIVALS)}
+    return {**method, SETTINGS: {key: value for key, value in method[SETTINGS].items() if key not in gone}}
 
 
 def refuse_unplain(entries: Sequence[MethodEntry], place: str) -> Sequence[MethodEntry]:

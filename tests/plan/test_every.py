@@ -1,0 +1,115 @@
+"""``all`` among the methods of an experiment: every method found, also one that is dropped in; what does not apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench.errors import InputError
+from bench.plan.experiment import read_experiment
+from bench.plan.grid import expand
+from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
+from bench.plan.target import read_plan
+from bench.registry import Registry
+
+METHOD = """\
+from dataclasses import dataclass
+
+from bench.method import Method
+from bench.hyper import hyper
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    \"\"\"Cross-entropy under another name.\"\"\"
+
+    paper = "none"
+    strength: float = hyper(1.0, low=0, source="our choice")
+"""
+
+
+def mine(folder: Path, methods: Any, *plugins: Path, **overrides: Any) -> Plan:
+    keys = {"methods": methods, "backbones": ["micro_vit"], "datasets": ["digits"], "rates": [100], "seeds": 1}
+    keys["protocol"] = {"steps": 10}
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(keys, sort_keys=False), encoding="utf-8")
+    return expand(read_experiment(str(file), Registry(plugins), Overrides(**overrides)))
+
+
+def rows(plan: Plan) -> dict[str, list[str]]:
+    """The labels of the rows, with those of their candidates."""
+    (table,) = plan.tables
+    return {cell.name: [each.label for each in cell.candidates] for _, cell in table.places()}
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    (table,) = plan.tables
+    return {cell.name: cell.reason for _, cell in table.places() if cell.reason}
+
+
+def test_all_is_every_method_and_each_policy_on_plain_fine_tuning(tmp_path: Path) -> None:
+    registry = Registry()
+    policies = {name for name in registry.method_files if registry.method(name).policy}
+    assert policies
+    expected = {f"ce+{name}" if name in policies else name for name in registry.method_files}
+    assert {*rows(mine(tmp_path, "all"))} == expected
+
+
+def test_a_method_that_is_dropped_in_is_compared_without_a_change_to_the_experiment(tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "mine.py").write_text(METHOD, encoding="utf-8")
+    for experiment in ("all", None):
+        if experiment:
+            plan = read_plan(experiment, Registry([tmp_path]), Overrides(backbones="micro_vit", datasets="digits"))
+        else:
+            plan = mine(tmp_path, "all", tmp_path)
+        assert "mine" in rows(plan)
+
+
+def test_settings_of_all_are_those_of_every_row_and_other_rows_have_their_own(tmp_path: Path) -> None:
+    swept = {"settings": {"lr": [1e-3, 1e-2]}}
+    planned = rows(mine(tmp_path, {"Plain": {"ce": {}, "settings": {"lr": 1e-4}}, "all": swept, "Guide": "gta"}))
+    assert planned["Plain"] == ["Plain"]
+    assert planned["l2sp"] == ["l2sp (lr=0.001)", "l2sp (lr=0.01)"]
+    assert planned["ce+transmix"] == ["ce+transmix (lr=0.001)", "ce+transmix (lr=0.01)"]
+    assert next(iter(planned)) == "Plain"
+    assert [*planned][-1] == "Guide"
+    assert not {"ce", "gta"} & {*planned}
+
+
+def test_a_method_called_all_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "all.py").write_text(METHOD, encoding="utf-8")
+    with pytest.raises(InputError, match=r"'all' is every method, and .*all\.py is called so, too"):
+        mine(tmp_path, "all", tmp_path)
+    assert [*rows(mine(tmp_path, ["all", "ce"], tmp_path))] == ["all", "ce"]
+
+
+def test_a_typed_setting_takes_the_place_of_what_rows_sweep(tmp_path: Path) -> None:
+    methods = {"Plain": {"ce": {}, "settings": {"lr": [1e-3, 1e-2], "weight_decay": [0, 0.1]}}}
+    planned = mine(tmp_path, methods, settings=("lr=0.5",))
+    assert rows(planned) == {"Plain": ["Plain (weight_decay=0)", "Plain (weight_decay=0.1)"]}
+    assert {spec.protocol.recipe.lr for spec in planned.unique.values()} == {0.5}
+
+
+@pytest.mark.parametrize("backbone", ["micro_vit", "micro_resnet@none", "timm:vit_small_patch16_224.dino"])
+def test_the_experiment_all_leaves_out_with_its_reason_what_a_backbone_cannot_serve(backbone: str) -> None:
+    plan = read_plan("all", Registry(), Overrides(backbones=backbone, datasets="digits"))
+    (table,) = plan.tables
+    left_out = reasons(plan)
+    assert all("needs" in reason and f"{backbone} offers" in reason for reason in left_out.values())
+    assert ("gta" in left_out) == (backbone == "micro_resnet@none")
+    assert ("stochnorm" in left_out) == (backbone != "micro_resnet@none")
+    assert {len(cell.candidates) for _, cell in table.places() if not cell.reason} == {3}
+
+
+def test_the_experiment_all_chooses_nothing_by_the_test_split() -> None:
+    plan = read_plan("all", Registry(), Overrides(backbones="micro_vit", datasets="digits"))
+    (table,) = plan.tables
+    assert (table.rules.selection, table.rules.sweep, table.rules.split) == ("best-val", "best-val", "test")
+    assert {spec.protocol.validation for spec in plan.unique.values()} == {0.2}
+    assert table.baseline == "Fine-tune (baseline)"
