@@ -22,6 +22,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
+from bench.hyper import Hyper
 from bench.metrics import Cost, Metric
 from bench.notation import counted
 from bench.reading.document import read_document
@@ -168,7 +169,7 @@ def _method(card: MethodCard) -> Description:
         lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
     lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
     for hyper in card.hypers.values():
-        lines += [f"    {hyper.name} = {hyper.default}  ({hyper.allowed})", f"      from: {hyper.source}"]
+        lines += [f"    {hyper.name} = {_default(hyper)}  ({hyper.allowed})", f"      from: {hyper.source}"]
     lines.append(f"  file: {card.path}")
     facts = {
         "kind": "method",
@@ -181,6 +182,13 @@ def _method(card: MethodCard) -> Description:
         "file": str(card.path),
     }
     return Description("\n".join(lines), facts)
+
+
+def _default(hyper: Hyper) -> str:
+    """What is used where nothing is written: ``1.0``, or ``1.0 with variant=paper, 4.0 with variant=released``."""
+    if not hyper.by:
+        return str(hyper.default)
+    return ", ".join(f"{default} with {hyper.by}={value}" for value, default in hyper.defaults.items())
 
 
 def _backbone(card: BackboneCard) -> Description:
