@@ -58,7 +58,7 @@ class LaCViT(Method):
         def first(model: Model, batch: Batch) -> Terms:
             features = model(batch.images.flatten(0, 1)).features
             z = F.normalize(at_least_float32(projector(features)), dim=1)
-            return {"con": scale * self.contrast(z.unflatten(0, batch.images.shape[:2]), batch.labels)}
+            return {"con": scale * self.contrast(z.reshape(*batch.images.shape[:2], -1), batch.labels)}
 
         yield Stage(
             model,
