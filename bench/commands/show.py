@@ -23,6 +23,7 @@ from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
+from bench.hyper import Hyper
 from bench.metrics import Cost, Metric
 from bench.notation import counted
 from bench.papers.values import counts_in_words, values_of
@@ -170,7 +171,7 @@ def _method(card: MethodCard) -> Description:
         lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
     lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
     for hyper in card.hypers.values():
-        lines += [f"    {hyper.name} = {hyper.default}  ({hyper.allowed})", f"      from: {hyper.source}"]
+        lines += [f"    {hyper.name} = {_default(hyper)}  ({hyper.allowed})", f"      from: {hyper.source}"]
     lines.append(f"  file: {card.path}")
     facts = {
         "kind": "method",
@@ -183,6 +184,13 @@ def _method(card: MethodCard) -> Description:
         "file": str(card.path),
     }
     return Description("\n".join(lines), facts)
+
+
+def _default(hyper: Hyper) -> str:
+    """What is used where nothing is written: ``1.0``, or ``1.0 with variant=paper, 4.0 with variant=released``."""
+    if not hyper.by:
+        return str(hyper.default)
+    return ", ".join(f"{default} with {hyper.by}={value}" for value, default in hyper.defaults.items())
 
 
 def _backbone(card: BackboneCard) -> Description:
