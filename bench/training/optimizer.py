@@ -63,12 +63,15 @@ def _groups(
     stage_recipe: Recipe,
     recipes: Mapping[nn.Parameter, Recipe],
 ) -> list[dict[str, Any]]:
-    """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
+    """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT.
+
+    The classifier is ``model.head``; it has its recipe's ``head_lr``, and no layer decay.
+    """
     groups: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         plain = parameter.ndim <= 1 or name.rpartition(".")[2] in NO_DECAY or ".cpb_mlp." in name
         recipe = recipes.get(parameter, stage_recipe)
-        factor = _factor(model, name, recipe.layer_decay)
+        factor = recipe.head_lr if name.startswith("head.") else _factor(model, name, recipe.layer_decay)
         groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
     return [
         {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}
