@@ -200,6 +200,7 @@ class TestGolden:
             "min_lr": 0.0,
             "clip_norm": 0.0,
             "layer_decay": 1.0,
+            "head_lr": 1.0,
             "first": 0,
             "last": -1,
         }
