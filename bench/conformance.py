@@ -133,7 +133,9 @@ def card_is_class(subject: Subject) -> None:
 def hypers_survive_yaml(subject: Subject) -> None:
     """Hyper-parameters written into an experiment come back with their values and types."""
     card = subject.card
-    for values in ({}, {key: another(hyper) for key, hyper in card.hypers.items()}):
+    others = {key: another(hyper) for key, hyper in card.hypers.items()}
+    deciding = {hyper.by: others[hyper.by] for hyper in card.hypers.values() if hyper.by}
+    for values in ({}, deciding, others):
         resolved = card.resolve(dict(values))
         text = yaml.safe_dump({card.name: dict(resolved)})
         again = card.resolve(dict(parse_document(text, "experiment")[card.name]))
@@ -261,7 +263,7 @@ def another(hyper: Hyper) -> Value:
     """An allowed value that is not the default, where there is one; small numbers are what YAML gets wrong."""
     if hyper.choices is not None:
         return next((choice for choice in hyper.choices if choice != hyper.default), hyper.default)
-    default: Any = hyper.default
+    default: Any = next(iter(hyper.defaults.values())) if hyper.by else hyper.default
     if hyper.type == "bool":
         return not default
     if hyper.type == "str":
@@ -283,7 +285,7 @@ def _gradients(subject: Subject, parts: int, alone: bool) -> list[dict[str, Tens
 
 def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tensor]:
     set_modes(stage)
-    for module in _modules(stage):
+    for module in {*_modules(stage), *stage.model.modules()}:
         if isinstance(module, (nn.Dropout, DropPath, nn.modules.batchnorm._BatchNorm)):
             module.eval()  # it draws, or looks at the whole batch, whatever the loss
     named = dict(trained(stage))

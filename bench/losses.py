@@ -14,7 +14,13 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def supervised_contrastive(
-    z: Tensor, labels: Tensor, temperature: float, *, self_positive: bool = False, over_batch: bool = False
+    z: Tensor,
+    labels: Tensor,
+    temperature: float,
+    *,
+    self_positive: bool = False,
+    over_batch: bool = False,
+    paired_only: bool = False,
 ) -> Tensor:
     """Supervised contrastive loss, the form with the sum outside of the logarithm (Khosla et al., 2020, eq. 2).
 
@@ -30,11 +36,13 @@ def supervised_contrastive(
         temperature: τ.
         self_positive: count the anchor among its positives, but still not among its candidates (COIN's code).
         over_batch: divide by N in the place of |P(i)| (COIN's code).
+        paired_only: leave anchors without a positive out of the mean (pytorch-metric-learning).
 
     Returns:
-        (), in nats: the mean of ℓ_i over the anchors that have a positive; 0 with a zero gradient, still part of the
-        graph, where none has one (and for a single row, which has no candidates). Rows that are all alike give
-        log(N − 1). Computed in float32 at least, under autocast too.
+        (), in nats: the mean of ℓ_i over all N anchors, of which those without a positive count as 0 (COIN, eq. 1;
+        SupContrast since December 2023; before, they gave NaN). Where none has one it is 0 with a zero gradient, still
+        part of the graph (and for a single row, which has no candidates). Rows that are all alike, each with a
+        positive, give log(N − 1). Computed in float32 at least, under autocast too.
 
     Raises:
         ValueError: ``z`` is not (N, D) or ``labels`` is not (N,).
@@ -53,7 +61,7 @@ def supervised_contrastive(
         positive = positive & ~itself
     found = positive.sum(1)
     anchors = -log_share.where(positive, 0.0).sum(1) / (len(z) if over_batch else found.clamp(min=1))
-    return anchors.sum() / (found > 0).sum().clamp(min=1)
+    return anchors.sum() / ((found > 0).sum().clamp(min=1) if paired_only else len(z))
 
 
 def squared_norm(weights: Sequence[Tensor]) -> Tensor:

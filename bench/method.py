@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.device.distributed import draws_apart
-from bench.hyper import Value, hyper
-from bench.protocol import Recipe
+from bench.hyper import Value, completed, hyper
+from bench.protocol import Recipe, declared
 
 if TYPE_CHECKING:
     from bench.backbones import Model, Output
@@ -91,6 +91,8 @@ class Stage:
         recipe: optimiser, schedule and steps.
         train: modules and parameters that are trained, backbone and head by default; the rest of the model is frozen,
             in eval mode.
+        frozen_drops: what is frozen is in training mode like what is trained, so that it drops paths and units; its
+            batch norms keep to eval mode.
         state: further modules that the loss keeps (a queue, a momentum encoder): moved and saved with the run,
             never trained.
         views: augmented views of each image.
@@ -105,6 +107,7 @@ class Stage:
     loss: Loss
     recipe: Recipe
     train: Collection[nn.Module | nn.Parameter] = ()
+    frozen_drops: bool = False
     state: Collection[nn.Module] = ()
     views: int = 1
     continues: bool = False
@@ -134,6 +137,13 @@ class Method:
     per_image: ClassVar[bool] = False
     """Whether every loss is a mean over images, so that a batch may be computed in parts where memory is short. Not for
     one that compares the images of a batch or draws random numbers for it."""
+
+    def __post_init__(self) -> None:
+        """Gives what is not written its default where another hyper-parameter decides it."""
+        declaration = declared(type(self))
+        written = {name: getattr(self, name) for name in declaration if getattr(self, name) is not None}
+        for name, value in completed(written, declaration).items():
+            object.__setattr__(self, name, value)
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The phases of training, in order; the code before the first ``yield`` runs once, at the start.

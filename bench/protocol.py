@@ -51,6 +51,12 @@ class Recipe:
     min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
     clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
     layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
+    head_lr: float = hyper(
+        1.0,
+        low=0,
+        source="factor on the classifier's learning rate alone: not on the backbone's, nor on what a method adds "
+        "(TLlib, Co-Tuning, StochNorm: 10, for their baselines too)",
+    )
     first: int = 0
     last: int = -1
 

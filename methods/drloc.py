@@ -150,21 +150,36 @@ class DRLoc(Method):
     paper has the sum, and a weight that ramps up and decays. Both pool fine grids only (T2T, CvT), not those of 7 × 7
     (Swin, ResNet). The grid is what the released code takes: before the final norm of a Swin or CvT, after that of a
     T2T-ViT. Lambda depends on the backbone; for ResNets none is published.
+
+    The paper writes its lambda beside the normalised targets and the code has the same number beside the raw ones,
+    where it is k/2 times as much: 0.5 in the code is 1.75 in the paper's form on a grid of 7 × 7.
     """
 
     paper = "Liu et al., 'Efficient Training of Visual Transformers with Small Datasets', NeurIPS 2021, eq. 1 and 2"
     needs = {"grid"}
 
-    weight: float = hyper(0.5, low=0, source="lambda; paper section 5: 0.5 for Swin, 0.1 for T2T and CvT")
+    weight: float = hyper(
+        0.5, low=0, source="lambda; paper section 5 and released code: 0.5 for Swin, 0.1 for T2T and CvT, in both forms"
+    )
     m: int = hyper(64, low=1, source="pairs an image; paper section 5, Table 2 (a)")
     variant: str = hyper(
         "paper", choices=("paper", "released"), source="targets, pooling, reduction and weight schedule"
     )
-    target: str = hyper("variant", choices=("variant", "normalised", "raw"), source="paper: normalised; released: raw")
+    target: str = hyper(
+        {"paper": "normalised", "released": "raw"},
+        by="variant",
+        choices=("normalised", "raw"),
+        source="paper eq. 1: divided by k; released: in steps of the grid",
+    )
     pooling: str = hyper(
         "variant", choices=("variant", "2x2", "3x3", "none"), source="paper: 2x2 of 14 x 14 grids; released: 3x3"
     )
-    schedule: str = hyper("variant", choices=("variant", "constant", "ramp"), source="paper: constant; released: ramp")
+    schedule: str = hyper(
+        {"paper": "constant", "released": "ramp"},
+        by="variant",
+        choices=("constant", "ramp"),
+        source="of lambda; paper: none is named; released: up over 20 of 300 epochs, then down to 0",
+    )
     signed: bool = hyper(False, source="paper: absolute distances; signed in its first version's ablation")
     form: str = hyper("l1", choices=("l1", "ce", "cbr"), source="paper: l1; the others in its first version's ablation")
     hidden: int = hyper(512, low=1, source="released code")
@@ -172,9 +187,6 @@ class DRLoc(Method):
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage that trains the model and the localisation MLP."""
-        released = self.variant == "released"
-        target = ("raw" if released else "normalised") if self.target == "variant" else self.target
-        ramps = released if self.schedule == "variant" else self.schedule == "ramp"
         with torch.no_grad():  # a copy in eval mode: batch norms must not notice that they are looked at
             some = frozen(model).probe(next(iter(data.plain(1))).images, "grid")
         pooling = chosen_pooling(self.pooling, self.variant, some.shape[-1])
@@ -188,15 +200,15 @@ class DRLoc(Method):
             places = torch.randint(side, (2, len(grid), self.m, 2)).to(grid.device)
             tokens = [grid[torch.arange(len(grid))[:, None], :, place[..., 0], place[..., 1]] for place in places]
             guessed = locator(torch.cat(tokens, -1))
-            weight = self.weight * (ramp_and_decay(batch.progress) if ramps else 1.0)
-            return {"ce": batch.cross_entropy(output), "drloc": weight * self.error(guessed, places, side, target)}
+            weight = self.weight * (ramp_and_decay(batch.progress) if self.schedule == "ramp" else 1.0)
+            return {"ce": batch.cross_entropy(output), "drloc": weight * self.error(guessed, places, side)}
 
         yield Stage(model, loss, recipe, train=(model, locator))
 
-    def error(self, guessed: Tensor, places: Tensor, side: int, target: str) -> Tensor:
+    def error(self, guessed: Tensor, places: Tensor, side: int) -> Tensor:
         """The chosen form of the loss for guesses about pairs of ``places`` (2, B, m, 2)."""
         if self.form == "l1":
-            distance = l1_distance(guessed, distance_targets(places[0], places[1], side, target, self.signed))
+            distance = l1_distance(guessed, distance_targets(places[0], places[1], side, self.target, self.signed))
             return distance / 2 if self.variant == "released" else distance
         steps = distance_targets(places[0], places[1], side, "raw", self.signed).long()
         steps = steps + (side - 1 if self.signed else 0)

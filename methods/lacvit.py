@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.data import TrainingImages
@@ -55,15 +55,14 @@ class LaCViT(Method):
         projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
         scale = self.temperature / 0.07 if self.variant == "released" else 1.0
 
-        def contrast(model: Model, batch: Batch) -> Terms:
+        def first(model: Model, batch: Batch) -> Terms:
             features = model(batch.images.flatten(0, 1)).features
             z = F.normalize(at_least_float32(projector(features)), dim=1)
-            labels = batch.labels.repeat(len(batch.images))
-            return {"con": scale * supervised_contrastive(z, labels, self.temperature)}
+            return {"con": scale * self.contrast(z.reshape(*batch.images.shape[:2], -1), batch.labels)}
 
         yield Stage(
             model,
-            contrast,
+            first,
             recipe.share(self.share),
             train=(model.backbone, projector),
             views=2,
@@ -71,3 +70,7 @@ class LaCViT(Method):
         )
         tuned = model.head if self.variant == "released" else model
         yield Stage(model, self.loss, recipe.rest(self.share), train=(tuned,))
+
+    def contrast(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Eq. 1 over all views z (V, B, D), of unit length, of images with labels (B,): a scalar, in nats."""
+        return supervised_contrastive(z.flatten(0, 1), labels.repeat(len(z)), self.temperature)

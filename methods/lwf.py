@@ -51,14 +51,21 @@ class LwF(Method):
     copy of the model in memory. Paper and TLlib record one prediction an image before training instead, of the plain
     image and of one augmented view, and compare it with that of other views; that saves the pass, costs a table of
     images by source classes, and asks for the same answer on different pictures.
+
+    Lambda and T belong together, since the divergence is not multiplied by T²: the authors have 1 and 2, TLlib, which
+    leaves the source head as it is, has 4 and 3.
     """
 
     paper = "Li and Hoiem, 'Learning without Forgetting', ECCV 2016, arXiv:1606.09282, eq. 1 to 3"
     needs = {"source_head"}
     per_image = True
 
-    weight: float = hyper(4.0, low=0, source="lambda; released code (TLlib): 4; authors' code: 1")
-    temperature: float = hyper(3.0, low=0.01, source="T; released code (TLlib): 3; paper: 2")
+    weight: float = hyper(
+        {"paper": 1.0, "released": 4.0}, by="variant", low=0, source="lambda; authors' code: 1; released (TLlib): 4"
+    )
+    temperature: float = hyper(
+        {"paper": 2.0, "released": 3.0}, by="variant", low=0.01, source="T; paper: 2; released (TLlib): 3"
+    )
     variant: str = hyper(
         "paper",
         choices=("paper", "released"),
@@ -68,7 +75,7 @@ class LwF(Method):
         0.0,
         low=0,
         high=0.9,
-        source="share of the steps that train the new head alone first; TLlib: 0; authors' code: 0.5",
+        source="share of the steps that train the new head alone first; our choice, as TLlib; authors' code: 0.5",
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:

@@ -19,26 +19,39 @@ from bench.protocol import Recipe
 class SCL(Method):
     """Cross-entropy plus lambda times the supervised contrastive loss of projected features; one view.
 
-    The form is that of COIN (section 3.2), which is COIN without its first stage. Gunel et al. weigh cross-entropy with
-    1 − lambda (their lambda of 0.9 is a ratio of 9, not of 0.1) and contrast the encoder's output itself:
-    ``scl(weighting=convex, weight=0.9, projector=false)``. They sum over the anchors of a batch; here it is a mean.
+    The form is that of COIN (section 3.2), which is COIN without its first stage; of its lambda in the paper and in the
+    released code the card of COIN tells. Gunel et al. weigh cross-entropy with 1 − lambda (their lambda of 0.9 is a
+    ratio of 9, not of 0.1) and contrast the encoder's output itself: ``scl(weighting=convex)``. They write a sum over
+    the anchors of a batch beside a mean of cross-entropies and published no code; here both are means.
     """
 
     paper = "Gunel et al., arXiv:2011.01403, in the form of COIN (Pan et al.), section 3.2, L = L_ce + lambda L_con"
 
-    weight: float = hyper(0.1, low=0, source="lambda; COIN 4.2")
+    weight: float = hyper(
+        {"added": 0.1, "convex": 0.9},
+        by="weighting",
+        low=0,
+        source="lambda; COIN 4.2 for added; Gunel et al. for convex: most often their best",
+    )
     weighting: str = hyper(
         "added",
         choices=("added", "convex"),
         source="added: COIN 3.2, CE + lambda SCL; convex: Gunel et al., (1 - lambda) CE + lambda SCL",
     )
-    projector: bool = hyper(True, source="COIN's released code; Gunel et al.: none")
+    projector: bool = hyper(
+        {"added": True, "convex": False}, by="weighting", source="COIN's released code; Gunel et al.: none"
+    )
     temperature: float = hyper(0.3, low=0.01, source="tau; COIN 4.2")
     projection: int = hyper(256, low=1, source="width of the projector's output; COIN's released code")
     variant: str = hyper(
         "paper",
         choices=("paper", "released"),
         source="released: COIN's code has the anchor among its positives and divides by the batch, not by |P_i|",
+    )
+    anchors: str = hyper(
+        "all",
+        choices=("all", "paired"),
+        source="of what eq. 1 of COIN is the mean: all n images; paired: those with a positive in it, our choice",
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
@@ -47,7 +60,8 @@ class SCL(Method):
         Raises:
             ValueError: lambda is above 1 where cross-entropy is weighed with 1 − lambda.
         """
-        released, convex = self.variant == "released", self.weighting == "convex"
+        released, paired = self.variant == "released", self.anchors == "paired"
+        convex = self.weighting == "convex"
         if convex and self.weight > 1:
             raise ValueError(f"scl: weight is {self.weight}; with weighting=convex it must be at most 1")
         projector: nn.Module = nn.Identity()
@@ -58,7 +72,7 @@ class SCL(Method):
             output = model(batch.images)
             z = F.normalize(at_least_float32(projector(output.features)), dim=1)
             contrast = supervised_contrastive(
-                z, batch.labels, self.temperature, self_positive=released, over_batch=released
+                z, batch.labels, self.temperature, self_positive=released, over_batch=released, paired_only=paired
             )
             ce = batch.cross_entropy(output)
             return {"ce": (1 - self.weight) * ce if convex else ce, "con": self.weight * contrast}

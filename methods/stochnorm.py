@@ -73,6 +73,10 @@ class StochNorm(Method):
 
     p is the probability of the batch's statistics, as in the released code: 1 is plain fine-tuning, and at 0 all
     channels keep to the running statistics. For evaluation the model is the same network as before.
+
+    Its gradient is not that of any published run. The authors' code and TLlib's normalise both branches with the same
+    buffers, which the second branch updates before the backward pass, so the gradient of the running branch is taken at
+    statistics that its output was not made with: some per cent off. Here it is the gradient of the formula.
     """
 
     paper = "Kou, You, Long and Wang, 'Stochastic Normalization', NeurIPS 2020, section 3"

@@ -70,7 +70,12 @@ class MixedBatch(Batch):
 
 @dataclass(frozen=True)
 class TransMix(Policy):
-    """Each batch is mixed with itself in reverse, by Mixup or by CutMix; CutMix's labels follow the attention."""
+    """Each batch is mixed with itself in reverse, by Mixup or by CutMix; CutMix's labels follow the attention.
+
+    The share of the pasted image's label is the mean of its share of the attention and of its share of the area: so the
+    paper's experiments were trained (section 4.1, as its authors say) and so the released code computes it. Eq. 3 is of
+    the attention's share alone: ``transmix(labels=attention)``.
+    """
 
     paper = "Chen et al., 'TransMix: Attend to Mix for Vision Transformers', CVPR 2022, eq. 3"
     needs = {"cls_attention_map"}
@@ -78,10 +83,10 @@ class TransMix(Policy):
     mixup_alpha: float = hyper(0.8, low=0.001, source="released DeiT-S and DeiT-B configurations")
     cutmix_alpha: float = hyper(1.0, low=0.001, source="released DeiT-S and DeiT-B configurations")
     switch: float = hyper(0.5, low=0, high=1, source="share of CutMix; released DeiT-S run (its file says 0.8)")
-    variant: str = hyper(
-        "paper",
-        choices=("paper", "released"),
-        source="paper: attention alone (eq. 3); released: its mean with the area (section 4.1, say its authors)",
+    labels: str = hyper(
+        "mean",
+        choices=("mean", "attention"),
+        source="mean of attention and area: paper 4.1, say its authors, and released code; attention: eq. 3 alone",
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
@@ -103,7 +108,7 @@ class TransMix(Policy):
             mask = torch.zeros(images.shape[-2:], device=images.device)
             mask[rows, columns] = 1
             pasted = torch.where(mask.bool(), swapped, images)
-            halved = self.variant == "released"
+            halved = self.labels == "mean"
             cut = MixedBatch(pasted, batch.labels, targets, batch.progress, others=others, mask=mask, halved=halved)
             with model.watching("cls_attention_map"):
                 return inner(model, cut)

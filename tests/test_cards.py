@@ -95,7 +95,7 @@ class TestBuiltIn:
         card = registry.method(name)
         method = registry.load_method(card)
         value = method()
-        assert {key: getattr(value, key) for key in card.hypers} == {k: h.default for k, h in card.hypers.items()}
+        assert {key: getattr(value, key) for key in card.hypers} == dict(card.resolve({}))
         assert method.paper == card.paper
         assert frozenset(method.needs) == card.needs
 
@@ -210,6 +210,60 @@ class TestMethodFile:
             assert error.problems[0].startswith(f"{path}:{FIELD_LINE - 2}:")  # noqa: PT017
         else:
             assert needs == {"tokens"}
+
+
+DECIDED = METHOD.replace("hyper(1.0, low=0,", 'hyper({"a": 1, "b": 0.5}, by="form", low=0,') + (
+    '    form: str = hyper("a", choices=("a", "b"), source="s")\n'
+)
+"""A method whose weight belongs to its form."""
+
+
+class TestDecidedDefaults:
+    def test_the_default_follows_the_deciding_value(self, tmp_path: Path) -> None:
+        card = card_of(method_file(tmp_path, DECIDED))
+        assert card.hypers["weight"].defaults == {"a": 1.0, "b": 0.5}
+        assert dict(card.resolve({})) == {"form": "a", "weight": 1.0}
+        assert dict(card.resolve({"form": "b"})) == {"form": "b", "weight": 0.5}
+        assert dict(card.resolve({"form": "b", "weight": 1})) == {"form": "b", "weight": 1.0}
+
+    def test_what_is_written_is_what_is_left_out_where_both_are_the_default(self, tmp_path: Path) -> None:
+        card = card_of(method_file(tmp_path, DECIDED))
+        assert card.resolve({"form": "b", "weight": 0.5}) == card.resolve({"form": "b"})
+        values = [*dict(card.resolve({})).values(), *dict(card.resolve({"weight": 1})).values()]
+        assert [type(value) for value in values] == [str, float] * 2  # 1 and 1.0 would be two runs
+
+    def test_the_class_agrees(self, tmp_path: Path) -> None:
+        registry = Registry([method_file(tmp_path, DECIDED)])
+        mine = registry.load_method(registry.method("mine"))
+        assert (mine().weight, mine(form="b").weight, mine(form="b", weight=2.0).weight) == (1.0, 0.5, 2.0)
+
+    def test_a_method_that_derives_may_decide_anew(self, tmp_path: Path) -> None:
+        method_file(tmp_path / "methods", DECIDED)
+        child = DECIDED.replace("class Mine(Method)", "class Child(Mine)").replace("0.5", "0.25")
+        child = child.replace("from bench.method import", "from bench.methods.mine import Mine\nfrom bench.method import")
+        registry = Registry([tmp_path, method_file(tmp_path, child, "child")])
+        assert dict(registry.method("child").resolve({"form": "b"}))["weight"] == 0.25
+        assert registry.load_method(registry.method("child"))(form="b").weight == 0.25
+
+    @pytest.mark.parametrize(
+        ("before", "after", "says"),
+        [
+            ('by="form", ', "", "a default for each value of another one is hyper({...}, by='its name')"),
+            ('{"a": 1, "b": 0.5}', "1.0", "a default for each value of another one is hyper({...}, by='its name')"),
+            ('{"a": 1, "b": 0.5}', "{}", "a default for each value of another one is hyper({...}, by='its name')"),
+            (', "b": 0.5', "", "there must be a default for each value of form: a, b"),
+            ('"b": 0.5', '"b": 0.5, "c": 1', "there must be a default for each value of form: a, b"),
+            ('"b": 0.5', '"b": -1', "weight = -1 is not allowed; it must be a number of at least 0"),
+            ('by="form"', 'by="shape"', "by = 'shape' must be a hyper-parameter of the same method with choices"),
+            ('by="form"', 'by="weight"', "by = 'weight' must be a hyper-parameter of the same method with choices"),
+            ('by="form"', "by=5", "by = 5 has the wrong type"),
+        ],
+    )
+    def test_what_cannot_be_decided_is_refused(self, tmp_path: Path, before: str, after: str, says: str) -> None:
+        path = method_file(tmp_path, DECIDED.replace(before, after))
+        problem = refused(lambda: card_of(path))
+        assert says in problem
+        assert re.match(rf"{re.escape(str(path))}:[0-9]+: ", problem)
 
 
 class TestDerived:

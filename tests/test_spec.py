@@ -200,6 +200,7 @@ class TestGolden:
             "min_lr": 0.0,
             "clip_norm": 0.0,
             "layer_decay": 1.0,
+            "head_lr": 1.0,
             "first": 0,
             "last": -1,
         }
@@ -270,11 +271,14 @@ class TestDoesNotMatter:
 
     @pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.py")))
     def test_method_defaults_written_out(self, tmp_path: Path, name: str) -> None:
-        defaults = {key: hyper.default for key, hyper in Registry().method(name).hypers.items()}
+        """Under each value that decides a default, too."""
+        card = Registry().method(name)
         served: dict[str, Any] = {"backbones": [serving(name)]}
-        assert one(tmp_path, methods={"row": {name: defaults}}, **served) == one(
-            tmp_path, methods={"row": name}, **served
-        )
+        deciding = {(hyper.by, value) for hyper in card.hypers.values() for value in hyper.defaults}
+        for chosen in ({}, *({by: value} for by, value in sorted(deciding))):
+            defaults = dict(card.resolve(chosen))
+            written_out = one(tmp_path, methods={"row": {name: defaults}}, **served)
+            assert written_out == one(tmp_path, methods={"row": {name: chosen}}, **served)
 
     def test_one_or_one_point_zero(self, tmp_path: Path) -> None:
         whole = one(tmp_path, methods={"row": {"gta": {"weight": 1}}}, rates=[15], protocol={"steps": 10, "lr": 1})
@@ -357,8 +361,8 @@ class TestMatters:
         served: dict[str, Any] = {"backbones": [serving(name)]}
         plain = one(tmp_path, methods={"row": name}, **served)
         changed = {
-            key: one(tmp_path, methods={"row": {name: {key: another(hyper, hyper.default)}}}, **served)
-            for key, hyper in card.hypers.items()
+            key: one(tmp_path, methods={"row": {name: {key: another(card.hypers[key], default)}}}, **served)
+            for key, default in card.resolve({})
         }
         assert len({plain, *changed.values()}) == 1 + len(card.hypers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -89,9 +89,19 @@ class Family:
 
     Attributes:
         lacks: probes and parts that other kinds have and this one cannot, each with the reason.
+        undecayed: last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin
+            V2's lists.
     """
 
     lacks: ClassVar[Mapping[str, str]] = {}
+    undecayed: ClassVar[Collection[str]] = (
+        "cls_token",
+        "pos_embed",
+        "reg_token",
+        "dist_token",
+        "relative_position_bias_table",
+        "logit_scale",
+    )
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """A probe by its name. Raises ``KeyError``, with the reason, where the family has none of that name."""

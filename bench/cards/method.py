@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.cards.backbone import BackboneCard
 from bench.cards.code import code_digest, parse_source, read_source
 from bench.errors import InputError, Problems, choose
-from bench.hyper import Hyper, Value
+from bench.hyper import Hyper, Value, completed
 
-_KEYWORDS = {"low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
+_KEYWORDS = {"by": (str,), "low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
 LOSSES = Path(__file__).parent.parent / "losses.py"
 """The formulas that methods share: part of what those mean that use them."""
 
@@ -74,7 +74,7 @@ class MethodCard:
         Raises ``InputError``: an unknown name, a wrong type or a value out of range.
         """
         problems, owner = Problems(), f"{where}: {self.name}" if where else self.name
-        values = {name: declared.default for name, declared in self.hypers.items()}
+        values: dict[str, Value] = {}
         for name, value in changes.items():
             try:
                 if name not in self.hypers:
@@ -83,7 +83,7 @@ class MethodCard:
             except InputError as error:
                 problems.add(error)
         problems.stop()
-        return tuple(sorted(values.items()))
+        return tuple(sorted(completed(values, self.hypers).items()))
 
 
 def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> MethodCard:
@@ -97,6 +97,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
     node, parent = _method_class(tree, path)
     inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
     hypers = {**(inherited.hypers if inherited else {}), **_hypers(node, path)}
+    _check_dependence(hypers, f"{path}:{node.lineno}")
     constants = _constants(node, path)
     uses_losses = any(isinstance(part, ast.ImportFrom) and part.module == "bench.losses" for part in tree.body)
     losses = code_digest(LOSSES.read_text(encoding="utf-8")) if uses_losses else ""
@@ -174,7 +175,8 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
         raise InputError(f"{place}: the field {name} must be declared as {name}: float = hyper(1.0, source='...')")
     if annotation not in _TYPES:
         raise InputError(f"{place}: {name} has type {annotation}; a hyper-parameter is one of {', '.join(_TYPES)}")
-    arguments: dict[str, Any] = {"default": _literal(call.args[0], name, place)}
+    default = _literal(call.args[0], name, place)
+    arguments: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg not in _KEYWORDS:
             raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
@@ -185,9 +187,30 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
             raise InputError(f"{place}: {name}: {keyword.arg} = {value!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
-    declared = Hyper(name, annotation, **arguments)
-    declared.check(declared.default, f"{place}: the default of")
+    is_table = isinstance(default, dict) and bool(default)
+    if is_table is not bool(arguments.get("by")):
+        raise InputError(f"{place}: {name}: a default for each value of another one is hyper({{...}}, by='its name')")
+    declared = Hyper(name, annotation, None if is_table else default, **arguments)
+    owner = f"{place}: the default of"
+    if is_table:
+        return replace(declared, defaults={value: declared.check(its, owner) for value, its in default.items()})
+    declared.check(default, owner)
     return declared
+
+
+def _check_dependence(hypers: Mapping[str, Hyper], place: str) -> None:
+    """Raise ``InputError`` where a default depends on what has no list of values, or is missing for one of them."""
+    for name, declared in hypers.items():
+        if not declared.by:
+            continue
+        deciding = hypers.get(declared.by)
+        values = (False, True) if deciding and deciding.type == "bool" else deciding.choices if deciding else None
+        if deciding is None or deciding.by or values is None:
+            must = "a hyper-parameter of the same method with choices and a default of its own"
+            raise InputError(f"{place}: {name}: by = '{declared.by}' must be {must}")
+        if {*declared.defaults} != {*values}:
+            listed = ", ".join(str(value) for value in values)
+            raise InputError(f"{place}: {name}: there must be a default for each value of {declared.by}: {listed}")
 
 
 def _constants(node: ast.ClassDef, path: Path) -> dict[str, Any]:

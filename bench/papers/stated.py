@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import Problems
+from bench.papers.sources import KINDS, OURS, kind_of
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 
 VALUE, SOURCE, AS, BECAUSE = "value", "source", "as", "because"
+SEEDS = "seeds"
 OTHER = "other"
 FORM = "{value: ..., source: 'paper ...'}"
 OTHERS = (
@@ -24,7 +26,7 @@ OTHERS = (
 )
 KEYS = (
     Key(VALUE, (bool, int, float, str, list), "the value, or a list that is swept"),
-    Key(SOURCE, (str,), "who states it: the paper with its section, the released code, or `our choice: ...`"),
+    Key(SOURCE, (str,), f"who states it, and where; it begins with {' or '.join(f'`{kind}`' for kind in KINDS)}"),
     *OTHERS,
 )
 PARTS = ("axes", "labels", "columns")
@@ -45,7 +47,7 @@ class Stated:
     @property
     def is_ours(self) -> bool:
         """Whether neither the paper nor its code states it."""
-        return self.source.startswith("our choice")
+        return kind_of(self.source) == OURS
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class LabelValue:
     """A value that a table's ``runs`` give: of a setting or a hyper-parameter.
 
     Attributes:
-        part: where in ``runs`` it stands: ``settings``, ``axes``, ``labels`` or ``columns``.
-        label: of the row or column that it is assigned to; empty in ``settings`` and ``axes``.
+        part: where in ``runs`` it stands: ``settings``, ``seeds``, ``axes``, ``labels`` or ``columns``.
+        label: of the row or column that it is assigned to; empty in ``settings``, ``seeds`` and ``axes``.
         path: the keys under which it stands there: ``("settings", "lr")``, ``("hyper", "gta", "weight")``,
-            ``("method", "gta", "weight")``, ``("method", "settings", "lr")``.
+            ``("method", "gta", "weight")``, ``("method", "settings", "lr")``, ``("seeds",)``.
         stated: the value; its source is empty where nobody is named.
         place: ``file:line``.
     """
@@ -87,6 +89,8 @@ def read_runs(written: object, problems: Problems) -> Runs:
     runs, values, others = copy.deepcopy(written), list[LabelValue](), dict[tuple[str, str], str]()
     for keys, owner in _owners("settings", runs.get("settings"), depth=0):
         values += _values("settings", "", keys, owner, problems)
+    if SEEDS in runs:
+        values.append(_value(SEEDS, "", (SEEDS,), runs, problems))
     for part in PARTS:
         section = runs.get(part)
         assigned = section if isinstance(section, Section) else Section(runs.source, runs.first_line)
@@ -98,6 +102,8 @@ def read_runs(written: object, problems: Problems) -> Runs:
             for key, depth in (("settings", 0), ("hyper", 1), ("method", 1)):
                 for keys, owner in _owners(key, meaning.get(key), depth):
                     values += _values(part, label, keys, owner, problems)
+            if SEEDS in meaning:
+                values.append(_value(part, label, (SEEDS,), meaning, problems))
     return Runs(runs, tuple(values), others)
 
 
@@ -112,6 +118,9 @@ def read_stated(owner: Section, key: str, problems: Problems, may_be_other: bool
     else:
         stated = copy.copy(written)
         check_keys(stated, KEYS, f"key beside the value of '{key}'", problems)
+        if not kind_of(source):
+            first = f"must begin with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+            problems.add(f"{owner.place(key)}: the source of '{key}' {first}, not {source!r}")
         because = read_because(stated, f"'{key}'", problems) if len(problems.found) == before else ""
         return Stated(written[VALUE], " ".join(source.split()), because)
     return Stated(None, "")
@@ -142,9 +151,15 @@ def _owners(key: str, written: object, depth: int) -> Iterator[tuple[tuple[str, 
 
 def _values(part: str, label: str, keys: tuple[str, ...], owner: Section, problems: Problems) -> Iterator[LabelValue]:
     """The values of a mapping; those with a source are put as plain values in their place."""
-    for name, written in owner.items():
-        stated = Stated(written, "")
-        if isinstance(written, Section):
-            stated = read_stated(owner, name, problems, may_be_other=True)
-            owner[name] = stated.value
-        yield LabelValue(part, label, (*keys, name), stated, owner.place(name))
+    for name in owner:
+        yield _value(part, label, (*keys, name), owner, problems)
+
+
+def _value(part: str, label: str, path: tuple[str, ...], owner: Section, problems: Problems) -> LabelValue:
+    """The value under the last key of a path, which is put as a plain value in its place."""
+    name = path[-1]
+    stated = Stated(owner[name], "")
+    if isinstance(owner[name], Section):
+        stated = read_stated(owner, name, problems, may_be_other=name != SEEDS)
+        owner[name] = stated.value
+    return LabelValue(part, label, path, stated, owner.place(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -88,7 +89,12 @@ def unit(count: int, dim: int = 5) -> Tensor:
 
 
 def contrast_by_hand(
-    z: Tensor, labels: list[int], temperature: float, self_positive: bool = False, over_batch: bool = False
+    z: Tensor,
+    labels: list[int],
+    temperature: float,
+    self_positive: bool = False,
+    over_batch: bool = False,
+    paired_only: bool = False,
 ) -> Tensor:
     """Pair by pair, in float64; the gradient is autograd's of these very loops."""
     rows, anchors = range(len(labels)), []
@@ -103,7 +109,7 @@ def contrast_by_hand(
                 found += 1
         if found:
             anchors.append(total / (len(labels) if over_batch else found))
-    return sum(anchors, z.sum() * 0) / max(1, len(anchors))
+    return sum(anchors, z.sum() * 0) / (max(1, len(anchors)) if paired_only else len(labels))
 
 
 def n_pair_by_hand(anchors: Tensor, positives: Tensor, l2_reg: float) -> Tensor:
@@ -124,17 +130,17 @@ def check_same(found: Tensor, expected: Tensor, *given: Tensor) -> None:
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("over_batch", [False, True])
-@pytest.mark.parametrize("self_positive", [False, True])
+SWITCHES = ("self_positive", "over_batch", "paired_only")
+
+
+@pytest.mark.parametrize("switched", list(itertools.product([False, True], repeat=3)))
 @pytest.mark.parametrize("case", LABELS)
-def test_supervised_contrastive_is_the_double_loop(case: str, self_positive: bool, over_batch: bool) -> None:
-    labels = LABELS[case]
+def test_supervised_contrastive_is_the_double_loop(case: str, switched: tuple[bool, ...]) -> None:
+    labels, switches = LABELS[case], dict(zip(SWITCHES, switched, strict=True))
     z = unit(len(labels))
-    found = supervised_contrastive(z, torch.tensor(labels), 0.3, self_positive=self_positive, over_batch=over_batch)
-    check_same(found, contrast_by_hand(z, labels, 0.3, self_positive, over_batch), z)
-    single = supervised_contrastive(
-        z.float(), torch.tensor(labels), 0.3, self_positive=self_positive, over_batch=over_batch
-    )
+    found = supervised_contrastive(z, torch.tensor(labels), 0.3, **switches)
+    check_same(found, contrast_by_hand(z, labels, 0.3, **switches), z)
+    single = supervised_contrastive(z.float(), torch.tensor(labels), 0.3, **switches)
     assert single.dtype == torch.float32
     assert single.item() == pytest.approx(found.item(), rel=1e-5, abs=1e-6)
 
@@ -148,11 +154,12 @@ def test_without_a_positive_pair_contrast_is_a_zero_that_is_part_of_the_graph(ca
     assert not gradient.any()
 
 
-def test_anchors_without_a_positive_do_not_count_in_the_mean() -> None:
-    z = unit(5)
-    with_one = supervised_contrastive(z, torch.tensor([0, 0, 0, 0, 1]), 0.5)
+def test_anchors_without_a_positive_count_as_zero_in_the_mean_or_not_at_all() -> None:
+    z, labels = unit(5), torch.tensor([0, 0, 0, 0, 1])
     terms = [-torch.log_softmax(torch.cat([z[i] @ z[:i].T, z[i] @ z[i + 1 :].T]) / 0.5, 0)[:3].mean() for i in range(4)]
-    assert with_one.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-9)
+    total = torch.stack(terms).sum().item()
+    assert supervised_contrastive(z, labels, 0.5).item() == pytest.approx(total / 5, rel=1e-9)
+    assert supervised_contrastive(z, labels, 0.5, paired_only=True).item() == pytest.approx(total / 4, rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.3, 5.0])
@@ -160,7 +167,7 @@ def test_anchors_without_a_positive_do_not_count_in_the_mean() -> None:
 def test_rows_all_alike_give_the_log_of_the_candidates(dtype: torch.dtype, temperature: float) -> None:
     z = torch.zeros(8, 3, dtype=dtype)
     z[:, 0] = 1
-    labels = torch.tensor([0, 0, 1, 1, 2, 2, 2, 3])
+    labels = torch.tensor([0, 0, 1, 1, 2, 2, 2, 1])
     assert supervised_contrastive(z, labels, temperature).item() == pytest.approx(math.log(7), rel=1e-6)
 
 
@@ -245,7 +252,7 @@ def oracle(name: str, **arguments: Any) -> Any:
 def test_supervised_contrastive_is_that_of_pytorch_metric_learning(case: str) -> None:
     labels = torch.tensor(LABELS[case])
     features = torch.randn(len(labels), 5, dtype=torch.float64, requires_grad=True)
-    found = supervised_contrastive(F.normalize(features), labels, 0.3)
+    found = supervised_contrastive(F.normalize(features), labels, 0.3, paired_only=True)
     check_same(found, oracle("losses.SupConLoss", temperature=0.3)(features, labels), features)
 
 
@@ -334,14 +341,17 @@ def test_coin_without_its_first_stage_is_scl_bit_for_bit(variant: str, data: Tra
 
 @pytest.mark.parametrize("name", ["scl", "coin"])
 @pytest.mark.parametrize("variant", ["paper", "released"])
-def test_coin_and_scl_contrast_projected_features_of_unit_length(name: str, variant: str, data: TrainingImages) -> None:
+@pytest.mark.parametrize("anchors", ["all", "paired"])
+def test_coin_and_scl_contrast_projected_features_of_unit_length(
+    name: str, variant: str, anchors: str, data: TrainingImages
+) -> None:
     model, batch = micro_vit().eval(), data.batch(0)
-    *_, stage = built(name, variant=variant).stages(model, a_recipe(), data)
+    *_, stage = built(name, variant=variant, anchors=anchors).stages(model, a_recipe(), data)
     terms, projector = stage.loss(model, batch), list(stage.train)[1]
     assert isinstance(projector, torch.nn.Sequential)
     z = F.normalize(projector(model(batch.images).features).double(), dim=1)
     released = variant == "released"
-    expected = 0.1 * contrast_by_hand(z, batch.labels.tolist(), 0.3, released, released)
+    expected = 0.1 * contrast_by_hand(z, batch.labels.tolist(), 0.3, released, released, anchors == "paired")
     assert z.shape == (16, 256)
     assert terms["con"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["ce"].item() == pytest.approx(batch.cross_entropy(model(batch.images)).item(), rel=1e-6)
@@ -350,7 +360,7 @@ def test_coin_and_scl_contrast_projected_features_of_unit_length(name: str, vari
 @pytest.mark.parametrize("weight", [0.0, 0.9, 1.0])
 def test_scl_as_gunel_weighs_and_contrasts_the_encoders_output(weight: float, data: TrainingImages) -> None:
     model, batch = micro_vit().eval(), data.batch(0)
-    (stage,) = built("scl", weight=weight, weighting="convex", projector=False).stages(model, a_recipe(), data)
+    (stage,) = built("scl", weight=weight, weighting="convex").stages(model, a_recipe(), data)
     terms, output = stage.loss(model, batch), model(batch.images)
     z = F.normalize(output.features.double(), dim=1)
     contrast = contrast_by_hand(z, batch.labels.tolist(), 0.3)

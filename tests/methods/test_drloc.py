@@ -252,9 +252,9 @@ def test_the_released_l1_is_the_mean_over_both_coordinates() -> None:
     torch.manual_seed(0)
     places, guessed = torch.randint(7, (2, 3, 5, 2)), torch.randn(3, 5, 2)
     steps = (places[0] - places[1]).abs().float()
-    released = DRLoc(variant="released").error(guessed, places, 7, "raw")
+    released = DRLoc(variant="released").error(guessed, places, 7)
     torch.testing.assert_close(released, torch.nn.functional.l1_loss(guessed, steps))
-    torch.testing.assert_close(DRLoc().error(guessed, places, 7, "raw"), 2 * released)
+    torch.testing.assert_close(DRLoc(target="raw").error(guessed, places, 7), 2 * released)
 
 
 @pytest.mark.slow

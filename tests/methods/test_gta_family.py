@@ -320,10 +320,10 @@ def recorded(batches: list[Batch]) -> Method:
     return Recorder()
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
-def test_cutmix_labels_follow_the_attention_of_the_same_pass(model: Model, data: TrainingImages, variant: str) -> None:
+@pytest.mark.parametrize("labels", ["mean", "attention"])
+def test_cutmix_labels_follow_the_attention_of_the_same_pass(model: Model, data: TrainingImages, labels: str) -> None:
     batches: list[Batch] = []
-    policy = TransMix(inner=recorded(batches), switch=1.0, variant=variant)
+    policy = TransMix(inner=recorded(batches), switch=1.0, labels=labels)
     (stage,) = policy.stages(model.eval(), data.protocol.recipe.resolved(16, 8), data)
     plain = data.batch(0)
     torch.manual_seed(3)
@@ -337,7 +337,7 @@ def test_cutmix_labels_follow_the_attention_of_the_same_pass(model: Model, data:
     with torch.no_grad():
         output = model(mixed.images, probe="cls_attention_map")
     share = attention_share(output["cls_attention_map"], mixed.mask)
-    if variant == "released":
+    if labels == "mean":
         share = (share + float(mixed.mask.mean())) / 2
     logs, expected = output.logits.log_softmax(-1), 0.0
     for image in range(8):

@@ -21,6 +21,7 @@ from bench.errors import InputError
 from bench.metrics import METRICS
 from bench.papers.protocol import read_paper_protocol
 from bench.papers.published import published_table
+from bench.papers.sources import kind_of
 from bench.plan.overrides import Overrides
 from bench.plan.paper import NOT_ASKED, plan_paper
 from bench.plan.table import Ground, Plan, PlannedCell, TablePlan
@@ -485,7 +486,7 @@ def test_settings_say_who_states_them(paper: str) -> None:
     assert len(document["notes"]) >= 4
     protocol = read_paper_protocol(document)
     for stated in (*protocol.settings.values(), protocol.seeds, protocol.selection, protocol.sweep):
-        assert re.match("paper|released code|our choice", stated.source)
+        assert kind_of(stated.source)
     assert protocol.settings["validation"].value == 0
 
 
@@ -529,9 +530,9 @@ def test_gta_table_2_is_what_its_paper_tried() -> None:
     assert {len(cell.candidates) for cell in plan.cells[0]} == {1}
     assert [found["alpha"] for found in hypers(plan.cells[1][0])] == [0.01, 0.1, 1.0]
     assert [found["eta"] for found in hypers(plan.cells[2][0])] == [1e-4, 1e-3, 1e-2]
-    assert [found["weight"] for found in hypers(plan.cells[5][0])] == [0.1, 1, 10, 100]
-    # 5 datasets × 4 rates × 3 seeds of 1 + 3 + 3 + 1 + 1 + 4 methods with their weights
-    assert len({i for cell in cells for i in ids(cell)}) == 5 * 4 * 3 * 13
+    assert [found["weight"] for found in hypers(plan.cells[5][0])] == [1, 10, 100]
+    # 5 datasets × 4 rates × 3 seeds of 1 + 3 + 3 + 1 + 1 + 3 methods with their weights
+    assert len({i for cell in cells for i in ids(cell)}) == 5 * 4 * 3 * 12
     protocol = plan.cells[0][0].candidates[0].runs[0].protocol
     assert (protocol.recipe.steps, protocol.batch_size, protocol.recipe.lr) == (3000, 768, 1e-4)
 
@@ -755,7 +756,8 @@ def test_distillation_has_the_values_of_table_6() -> None:
         assert spec.protocol.batch_size == int(printed["Batch size"][large])
         assert spec.protocol.image_size == 224
         rates[large].add(hyper["student_drop_path"])
-    assert [sorted(rates[size]) for size in (0, 1)] == [numbers(cell) for cell in printed["Stoch. depth"]]
+    of_base, of_large = (numbers(cell) for cell in printed["Stoch. depth"])
+    assert [sorted(rates[size]) for size in (0, 1)] == [[*of_base, 0.4], of_large]  # section 4.1 tries 0.4 too
 
 
 def test_fine_tuning_has_the_values_of_table_7() -> None:
