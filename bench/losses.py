@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,27 @@ def supervised_contrastive(
     found = positive.sum(1)
     anchors = -log_share.where(positive, 0.0).sum(1) / (len(z) if over_batch else found.clamp(min=1))
     return anchors.sum() / ((found > 0).sum().clamp(min=1) if paired_only else len(z))
+
+
+def in_sets(loss: Callable[[Tensor, Tensor], Tensor], size: int, z: Tensor, labels: Tensor) -> Tensor:
+    """A loss over the images of a batch, of sets of them that do not see each other.
+
+    So it is where the gradients of several small batches are added up before a step, as released codes do it.
+
+    Args:
+        loss: of some rows of ``z`` and their labels: a mean over images, ().
+        size: images of a set, one after the other, of which the last one may have fewer; 0: all of them.
+        z: (..., B, D).
+        labels: (B,).
+
+    Returns:
+        (), the mean over the images of all sets.
+    """
+    if not size or size >= len(labels):
+        return loss(z, labels)
+    starts = range(0, len(labels), size)
+    sets = [(z[..., at : at + size, :], labels[at : at + size]) for at in starts]
+    return torch.stack([loss(*each) * len(each[1]) for each in sets]).sum() / len(labels)
 
 
 def squared_norm(weights: Sequence[Tensor]) -> Tensor:

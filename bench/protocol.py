@@ -46,6 +46,12 @@ class Recipe:
     beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
+    schedule_share: float = hyper(
+        1.0,
+        low=0.001,
+        high=1,
+        source="of the schedule, what is trained, from its start; 1: all (DRLoc's released code: 101 of 300 epochs)",
+    )
     warmup: int = hyper(0, low=0, source="steps of linear warm-up from 0")
     warmup_epochs: float = hyper(0.0, low=0, source="the warm-up in passes over the sampled training images")
     min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
@@ -64,7 +70,7 @@ class Recipe:
         """The recipe with its epochs turned into steps (a last, partial batch counts as a step)."""
         a_pass = math.ceil(images / batch_size)
         steps, warmup = self.steps or self.epochs * a_pass, self.warmup or round(self.warmup_epochs * a_pass)
-        return replace(self, steps=steps, epochs=0, last=steps, warmup=warmup, warmup_epochs=0.0)
+        return replace(self, steps=self._whole(steps), epochs=0, last=steps, warmup=warmup, warmup_epochs=0.0)
 
     def window(self, start: float, stop: float) -> Recipe:
         """The part of this schedule between two shares of it, 0 ≤ start < stop ≤ 1; the schedule stays whole."""
@@ -75,13 +81,18 @@ class Recipe:
         """A whole schedule of its own (warm-up included) over a share of the steps, rounded down."""
         exact = Fraction(str(part))
         steps = math.floor(exact * (self.last - self.first))
-        return replace(self, steps=steps, first=0, last=steps, warmup=math.floor(exact * self.warmup))
+        return replace(self, steps=self._whole(steps), first=0, last=steps, warmup=math.floor(exact * self.warmup))
 
     def rest(self, part: float) -> Recipe:
         """A whole schedule of its own over the steps that ``share(part)`` leaves, to the last one."""
         taken = self.share(part)
         steps = self.last - self.first - taken.last
-        return replace(self, steps=steps, first=0, last=steps, warmup=min(self.warmup - taken.warmup, steps))
+        warmup = min(self.warmup - taken.warmup, steps)
+        return replace(self, steps=self._whole(steps), first=0, last=steps, warmup=warmup)
+
+    def _whole(self, steps: int) -> int:
+        """The steps of the schedule of which so many are trained."""
+        return steps if self.schedule_share == 1 else round(steps / self.schedule_share)
 
     def in_batches(self, size: int, of: int) -> Recipe:
         """The same schedule, less a part of a batch, with its steps counted in batches of another size than ``of``.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.losses import at_least_float32, supervised_contrastive
+from bench.losses import at_least_float32, in_sets, supervised_contrastive
 from bench.method import Batch, Method, Stage, Terms, hyper
 from bench.protocol import Recipe
 
@@ -37,6 +37,9 @@ class COIN(Method):
     )
     temperature: float = hyper(0.3, low=0.01, source="tau; paper 4.2")
     projection: int = hyper(256, low=1, source="width of the projector's output; released code")
+    contrast_set: int = hyper(
+        0, low=0, source="images that are contrasted; 0: the batch's; released code: 64, four such sets a step"
+    )
     variant: str = hyper(
         "paper",
         choices=("paper", "released"),
@@ -54,7 +57,9 @@ class COIN(Method):
         released, paired = self.variant == "released", self.anchors == "paired"
 
         def contrast(features: Tensor, labels: Tensor) -> Tensor:
-            z = F.normalize(at_least_float32(projector(features)), dim=1)
+            return in_sets(of_set, self.contrast_set, F.normalize(at_least_float32(projector(features)), dim=1), labels)
+
+        def of_set(z: Tensor, labels: Tensor) -> Tensor:
             return supervised_contrastive(
                 z, labels, self.temperature, self_positive=released, over_batch=released, paired_only=paired
             )

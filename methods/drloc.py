@@ -200,7 +200,8 @@ class DRLoc(Method):
             places = torch.randint(side, (2, len(grid), self.m, 2)).to(grid.device)
             tokens = [grid[torch.arange(len(grid))[:, None], :, place[..., 0], place[..., 1]] for place in places]
             guessed = locator(torch.cat(tokens, -1))
-            weight = self.weight * (ramp_and_decay(batch.progress) if self.schedule == "ramp" else 1.0)
+            done = batch.progress * recipe.last / recipe.steps  # of the schedule, of which a run may train a part
+            weight = self.weight * (ramp_and_decay(done) if self.schedule == "ramp" else 1.0)
             return {"ce": batch.cross_entropy(output), "drloc": weight * self.error(guessed, places, side)}
 
         yield Stage(model, loss, recipe, train=(model, locator))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.losses import at_least_float32, supervised_contrastive
+from bench.losses import at_least_float32, in_sets, supervised_contrastive
 from bench.method import Batch, Method, Stage, Terms, hyper
 from bench.protocol import Recipe
 
@@ -37,6 +37,9 @@ class LaCViT(Method):
         low=0,
         source="images of a step of stage 1; 0: the protocol's; paper 4: 4,096, beside 128 (released code: 128)",
     )
+    contrast_set: int = hyper(
+        0, low=0, source="of them, those that are contrasted; 0: all; released code: 128, 32 such sets a step"
+    )
     contrast_augmentation: str = hyper(
         "protocol",
         choices=("protocol", "autoaugment", "contrastive", "crop_flip"),
@@ -58,7 +61,8 @@ class LaCViT(Method):
         def first(model: Model, batch: Batch) -> Terms:
             features = model(batch.images.flatten(0, 1)).features
             z = F.normalize(at_least_float32(projector(features)), dim=1)
-            return {"con": scale * self.contrast(z.reshape(*batch.images.shape[:2], -1), batch.labels)}
+            z = z.reshape(*batch.images.shape[:2], -1)
+            return {"con": scale * in_sets(self.contrast, self.contrast_set, z, batch.labels)}
 
         yield Stage(
             model,

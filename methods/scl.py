@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.losses import at_least_float32, supervised_contrastive
+from bench.losses import at_least_float32, in_sets, supervised_contrastive
 from bench.method import Batch, Method, Stage, Terms, hyper
 from bench.protocol import Recipe
 
@@ -43,6 +43,9 @@ class SCL(Method):
     )
     temperature: float = hyper(0.3, low=0.01, source="tau; COIN 4.2")
     projection: int = hyper(256, low=1, source="width of the projector's output; COIN's released code")
+    contrast_set: int = hyper(
+        0, low=0, source="images that are contrasted; 0: the batch's; COIN's released code: 64, four such sets a step"
+    )
     variant: str = hyper(
         "paper",
         choices=("paper", "released"),
@@ -68,12 +71,15 @@ class SCL(Method):
         if self.projector:
             projector = nn.Sequential(nn.Linear(model.dim, model.dim), nn.ReLU(), nn.Linear(model.dim, self.projection))
 
+        def of_set(z: Tensor, labels: Tensor) -> Tensor:
+            return supervised_contrastive(
+                z, labels, self.temperature, self_positive=released, over_batch=released, paired_only=paired
+            )
+
         def loss(model: Model, batch: Batch) -> Terms:
             output = model(batch.images)
             z = F.normalize(at_least_float32(projector(output.features)), dim=1)
-            contrast = supervised_contrastive(
-                z, batch.labels, self.temperature, self_positive=released, over_batch=released, paired_only=paired
-            )
+            contrast = in_sets(of_set, self.contrast_set, z, batch.labels)
             ce = batch.cross_entropy(output)
             return {"ce": (1 - self.weight) * ce if convex else ce, "con": self.weight * contrast}
 

@@ -201,6 +201,7 @@ class TestGolden:
             "clip_norm": 0.0,
             "layer_decay": 1.0,
             "head_lr": 1.0,
+            "schedule_share": 1.0,
             "first": 0,
             "last": -1,
         }

@@ -81,7 +81,7 @@ def size_of(spec: RunSpec, card: DatasetCard) -> Size:
         return Size(recipe.steps or None, spec.protocol.evaluations, None)
     held_out = 0 if val is not None else round(spec.protocol.validation * train)
     images = max(1, round((train - held_out) * spec.rate / 100))
-    steps = recipe.resolved(images, spec.protocol.batch_size).steps
+    steps = recipe.resolved(images, spec.protocol.batch_size).last
     return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val))
 
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 Key = tuple[str, ...]
 """Labels of a row or a column, from the outermost to the innermost level; empty where a level says nothing."""
 
-KINDS = ("results", "statistics", "hyper-parameters")
+KINDS = ("results", "released", "statistics", "hyper-parameters")
+"""What a table may be; ``released`` has results of another one, whose runs are of the recipe of the released code."""
+
 ORDERS = ("higher", "lower")
 KEYS = (
     Declared("title", (str,), "what the table shows, with its number"),
     Declared("paper", (str,), "the paper's short name"),
-    Declared("kind", (str,), "what it is; only results are run", KINDS),
+    Declared("kind", (str,), "what it is; `released` is run where it is named, and not with its paper", KINDS),
     Declared("metric", (str,), "what its values are (`bench list metrics`), where they are one thing"),
     Declared("metric_as_printed", (str,), "the same in the paper's words"),
     Declared("note", (str,), "what was garbled in the source and how it was read"),

@@ -137,15 +137,15 @@ class Training:
                 keeping = self.keeping
                 self.checkpoint.after_writing = lambda: keeping.forget_beaten(self.curve)
         recipe = self.spec.protocol.recipe.resolved(len(self.data), self.spec.protocol.batch_size)
-        if recipe.warmup >= recipe.steps > 0:
-            why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
+        if recipe.warmup >= recipe.last > 0:
+            why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.last}"
             raise InputError(f"the warm-up: {why}: give it in epochs (warmup_epochs), or fewer steps")
-        self.splittable, self.budget = splittable(method), recipe.steps
+        self.splittable, self.budget = splittable(method), recipe.last
         done, spent, optimizer = 0, 0, None
         for number, planned in enumerate(method.stages(model, recipe, self.data)):
             budget = 0 if planned.shared and planned.shared.extra else planned.recipe.last - planned.recipe.first
-            if spent + budget > recipe.steps:
-                raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.steps}")
+            if spent + budget > recipe.last:
+                raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.last}")
             stage, data = fed(planned, self.data)
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)

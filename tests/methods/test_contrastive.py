@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.backbones import Model, build_model
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.losses import supervised_contrastive
+from bench.losses import in_sets, supervised_contrastive
 from bench.method import Batch, Method
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
@@ -478,3 +478,36 @@ def test_learns_digits(method: str) -> None:
     (spec,) = read_plan("digits", REGISTRY, overrides).unique.values()
     outcome = run_trial(spec, REGISTRY, torch.device("cpu"))
     assert as_plain(outcome.record)["curve"][-1]["test"]["top1"] > 40
+
+
+# ---- sets of a batch that do not see each other, as released codes add up gradients
+
+
+def test_sets_of_a_batch_are_as_batches_of_their_own() -> None:
+    z = torch.randn(2, 10, 4, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 1, 2, 2, 0, 0, 1, 1])
+
+    def loss(z: Tensor, labels: Tensor) -> Tensor:
+        return supervised_contrastive(z.flatten(0, 1), labels.repeat(2), 0.5)
+
+    parts = [loss(z[:, at : at + 4], labels[at : at + 4]) for at in (0, 4, 8)]
+    assert in_sets(loss, 4, z, labels).item() == pytest.approx(sum(map(float, parts[:2])) * 0.4 + float(parts[2]) * 0.2)
+    for size in (0, 10, 64):
+        assert torch.equal(in_sets(loss, size, z, labels), loss(z, labels))
+
+
+@pytest.mark.parametrize("name", ["coin", "scl", "lacvit", "simclr"])
+def test_a_contrast_set_has_the_gradient_of_several_small_batches(name: str, data: TrainingImages) -> None:
+    gradients = []
+    for size, parts in ((8, 1), (0, 2)):
+        torch.manual_seed(5)
+        model = micro_vit()
+        stage = next(built(name, contrast_set=size).stages(model, a_recipe(steps=10), data))
+        set_modes(stage)
+        batch = data.batch(0, stage.views)
+        assert len(batch.labels) == 16
+        pieces = batch.divided(2) if parts == 2 else [batch]
+        for piece in pieces:
+            (stage.loss(model, piece)["con"] / parts).backward()  # type: ignore[no-untyped-call]
+        gradients.append([weight.grad.clone() for weight in model.backbone.parameters() if weight.grad is not None])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))

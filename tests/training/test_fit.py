@@ -179,6 +179,17 @@ def test_a_share_has_a_whole_schedule_of_its_own() -> None:
     assert rates(recipe.window(0.5, 1).share(0.5)) == rates(Recipe(steps=25, warmup=5, lr=0.5).resolved(1, 1))
 
 
+def test_a_share_of_the_schedule_ends_where_the_whole_would_go_on() -> None:
+    whole = Recipe(epochs=300, warmup_epochs=20, lr=0.5).resolved(100, 10)
+    part = Recipe(epochs=101, warmup_epochs=20, lr=0.5, schedule_share=101 / 300).resolved(100, 10)
+    assert (part.last, part.steps) == (1010, 3000)
+    assert rates(part) == rates(whole)[:1010]
+    assert rates(part)[-1] > 0.3
+    first, second = part.window(0, 0.5), part.window(0.5, 1)
+    assert rates(first) + rates(second) == rates(part)
+    assert rates(part.share(0.5)) == rates(whole.share(0.5))[:505]
+
+
 @pytest.mark.parametrize("steps", [4, 5, 6, 7, 15, 99])
 def test_shares_that_make_a_whole_fit_into_the_budget(steps: int) -> None:
     """An odd budget has no two equal halves; whichever way it is rounded, a method must not fail for it."""
