@@ -85,7 +85,7 @@ def test_a_list_that_is_of_no_rate_is_refused_with_what_each_draws(lists: Path) 
 
 def test_where_there_is_one_rate_any_list_is_taken_and_not_judged(lists: Path) -> None:
     (plan,) = plan_paper("lacvit/table1", Supplied(), Overrides(datasets="cub200@train_tiny.txt")).tables
-    assert runs(plan) == {"Cub-200-2011": {("cub200@train_tiny.txt", 100.0)}}
+    assert runs(plan) == {"Acc@1": {("cub200@train_tiny.txt", 100.0)}}
     assert {cell.ground.differs for _, cell in plan.places() if cell.candidates} == {
         "60 training images of a list in place of 5,994"
     }
