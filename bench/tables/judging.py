@@ -74,6 +74,8 @@ def _on_count(planned: PlannedCell) -> Verdict:
     assert planned.counted is not None
     assert planned.printed is not None
     value, gap = planned.counted.value, planned.counted.value - planned.published
+    if planned.ground.differs:
+        return Verdict(NOT_COMPARABLE, planned.ground.differs, gap)
     ours = fixed(value, planned.decimals)
     if ours == planned.printed.digits:
         return Verdict(SAME, f"counted, and {ours} as printed", gap)
@@ -96,6 +98,6 @@ def _averaged(planned: PlannedCell, plan: TablePlan) -> Ground:
     """What the verdict on an average rests on: the weakest of what those on its parts do."""
     grounds = [plan.cells[row][column].ground for row, column in planned.averages]
     images = [ground.images for ground in grounds if ground.images is not None]
-    differs = dict.fromkeys(ground.differs for ground in grounds if ground.differs)
+    differs = dict.fromkeys(ground.differs for ground in (planned.ground, *grounds) if ground.differs)
     smallest = min(images) if len(images) == len(grounds) else None
     return Ground(min(ground.runs for ground in grounds), smallest, "; ".join(differs))
