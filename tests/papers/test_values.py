@@ -40,10 +40,11 @@ def test_what_a_run_has_beside_the_defaults_of_its_method_is_listed(paper: str) 
     for value in values_of(paper, registry):
         listed.setdefault(value.name, []).extend(value.value if isinstance(value.value, list) else [value.value])
     for table, _, _, spec in runs_of(whole(paper)):
-        method = registry.method(spec.method.name)
-        for name, chosen in hyper_of(spec).items():
-            if chosen != method.hypers[name].default:
-                assert chosen in listed[f"{method.name}.{name}"], (table.name, name)
+        for part in (spec.method, *spec.method.policies):
+            hypers_of, chosen = registry.method(part.name).hypers, dict(part.hyper)
+            for name, value in chosen.items():
+                if value != hypers_of[name].default_among(chosen):
+                    assert value in listed[f"{part.name}.{name}"], (table.name, name)
 
 
 def test_a_source_of_no_known_kind_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -139,9 +140,9 @@ def test_distilled_models_are_tuned_as_was_released_for_each_and_the_models_befo
         "table4": "APE",
         "table5": ("best", "0.1"),
     }
-    for table, row in distilled.items():
-        assert tuned(f"fd/{table}", row, "CLIP") == (5e-3, 0.65, 0.1)
-        assert tuned(f"fd/{table}", row, "DINO") == (6e-3, 0.6, 0.2)
+    for table, labels in distilled.items():
+        assert tuned(f"fd/{table}", labels, "CLIP") == (5e-3, 0.65, 0.1)
+        assert tuned(f"fd/{table}", labels, "DINO") == (6e-3, 0.6, 0.2)
     for teacher in ("CLIP", "DINO", "DeiT"):
         assert tuned("fd/table2", "before distill", teacher) == (5e-3, 0.65, 0.3)
 
