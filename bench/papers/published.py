@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Problems, choose
@@ -57,6 +58,7 @@ _CELL = re.compile(
     r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d{1,20}(?:\.\d{1,20})?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?"
 )
 _MARKS = "*†‡"
+_BLANKS = frozenset(("", "-", "–", "—", "−", "n/a", "n.a.", "na"))
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
 
@@ -83,6 +85,11 @@ class Printed:
     def number(self) -> float:
         """The value as a number; nan where it is none."""
         return float(self.digits) if _NUMBER.fullmatch(self.value.rstrip(_MARKS)) else math.nan
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is printed: the cell is empty, or has a dash or N/A in it."""
+        return self.value.rstrip(_MARKS).strip().lower() in _BLANKS
 
     @property
     def decimals(self) -> int:
@@ -128,6 +135,14 @@ class PublishedTable:
     @property
     def paper(self) -> str:
         return self.name.partition("/")[0]
+
+    @cached_property
+    def values_of(self) -> Mapping[tuple[str, str], Sequence[LabelValue]]:
+        """The values by the part of ``runs`` and the label that they are of."""
+        by_label: dict[tuple[str, str], list[LabelValue]] = {}
+        for value in self.values:
+            by_label.setdefault((value.part, value.label), []).append(value)
+        return by_label
 
     def group_of(self, row: int) -> Key:
         """The labels that a row shares with those that it is compared with."""

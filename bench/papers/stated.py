@@ -109,7 +109,7 @@ def read_runs(written: object, problems: Problems) -> Runs:
 
 def read_stated(owner: Section, key: str, problems: Problems, may_be_other: bool = False) -> Stated:
     """The value under a key, which must have a source; it is noted where it has none, or another form."""
-    written, before = owner.get(key), len(problems.found)
+    written, noted = owner.get(key), len(problems.found)
     source = written.get(SOURCE) if isinstance(written, Section) and VALUE in written else None
     if not isinstance(written, Section) or not isinstance(source, str) or not source.strip():
         problems.add(f"{owner.place(key)}: '{key}' must be {FORM}")
@@ -121,7 +121,7 @@ def read_stated(owner: Section, key: str, problems: Problems, may_be_other: bool
         if not kind_of(source):
             first = f"must begin with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
             problems.add(f"{owner.place(key)}: the source of '{key}' {first}, not {source!r}")
-        because = read_because(stated, f"'{key}'", problems) if len(problems.found) == before else ""
+        because = read_because(stated, f"'{key}'", problems) if len(problems.found) == noted else ""
         return Stated(written[VALUE], " ".join(source.split()), because)
     return Stated(None, "")
 
