@@ -170,6 +170,7 @@ class TestGolden:
         assert dataclasses.asdict(Protocol()) == {
             "recipe": dataclasses.asdict(Recipe()),
             "batch_size": 64,
+            "norm_batch": 0,
             "image_size": 0,
             "augmentation": "crop_flip",
             "label_smoothing": 0.0,
