@@ -13,6 +13,7 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.backbones.head import NormedLinear
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
 
@@ -163,16 +164,28 @@ class Model(nn.Module):
 
         part = own_part(images)
         with own_draws(self.training):
-            features, *probes = in_chunks(run, part)
-        outputs = [self.head(features), features, *probes]
+            outputs = in_chunks(run, part)
         if part is not images:
             outputs = [gathered(output) for output in outputs]
-        logits, features, *probes = outputs
+        features, *probes = outputs
         return Output(
-            logits,
+            self.head(features),
             features,
             {name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)},
         )
+
+    @property
+    def per_image(self) -> bool:
+        """Whether an image's logits are of its features alone; the batch's others count where the head norms them."""
+        return not isinstance(self.head, NormedLinear)
+
+    def scored_state(self) -> dict[str, Tensor]:
+        """The tensors that give its logits at evaluation, whatever its head: those of the model with a linear one."""
+        state: dict[str, Tensor] = self.state_dict()
+        if isinstance(self.head, NormedLinear):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+            state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
+        return state
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:
