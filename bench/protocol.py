@@ -40,10 +40,10 @@ class Recipe:
 
     steps: int = hyper(0, low=0, source="optimiser steps of the whole schedule; 0: from epochs")
     epochs: int = hyper(0, low=0, source="passes over the sampled training images; 0: from steps")
-    optimizer: str = hyper("adamw", choices=("adamw", "sgd"), source="our choice")
+    optimizer: str = hyper("adamw", choices=("adamw", "sgd", "lars"), source="our choice; lars: MAE's linear probe")
     lr: float = hyper(1e-3, low=0, source="peak learning rate")
     weight_decay: float = hyper(0.05, low=0, source="decoupled for AdamW; none on biases, norms and embeddings")
-    momentum: float = hyper(0.9, low=0, high=1, source="SGD's momentum, AdamW's beta1")
+    momentum: float = hyper(0.9, low=0, high=1, source="SGD's and LARS's momentum, AdamW's beta1")
     beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
