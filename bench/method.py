@@ -91,6 +91,8 @@ class Stage:
         recipe: optimiser, schedule and steps.
         train: modules and parameters that are trained, backbone and head by default; the rest of the model is frozen,
             in eval mode.
+        frozen_drops: what is frozen is in training mode like what is trained, so that it drops paths and units; its
+            batch norms keep to eval mode.
         state: further modules that the loss keeps (a queue, a momentum encoder): moved and saved with the run,
             never trained.
         views: augmented views of each image.
@@ -105,6 +107,7 @@ class Stage:
     loss: Loss
     recipe: Recipe
     train: Collection[nn.Module | nn.Parameter] = ()
+    frozen_drops: bool = False
     state: Collection[nn.Module] = ()
     views: int = 1
     continues: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, hyper
+from bench.notation import counted
 
 AUGMENTATIONS = (
     "none",
@@ -51,6 +52,12 @@ class Recipe:
     min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
     clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
     layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
+    head_lr: float = hyper(
+        1.0,
+        low=0,
+        source="factor on the classifier's learning rate alone: not on the backbone's, nor on what a method adds "
+        "(TLlib, Co-Tuning, StochNorm: 10, for their baselines too)",
+    )
     first: int = 0
     last: int = -1
 
@@ -108,6 +115,12 @@ class Protocol:
 
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     batch_size: int = hyper(64, low=1, source="images a step")
+    norm_batch: int = hyper(
+        0,
+        low=0,
+        source="images that a backbone's batch norms see at a time, as on one of several GPUs (running statistics move "
+        "by the mean over the batch; there, by those of the first GPU); 0: the whole batch",
+    )
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
     augmentation: str = hyper("crop_flip", choices=AUGMENTATIONS, source="of the training images")
     mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")
@@ -156,6 +169,11 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
         problems.add(f"{place}: a protocol gives either steps or epochs (such as steps: 300)")
     if recipe.steps and recipe.warmup >= recipe.steps:
         problems.add(f"{place}: the warm-up ({recipe.warmup} steps) must be shorter than the schedule ({recipe.steps})")
+    batch, group = values.get("batch_size", Protocol.batch_size), values.get("norm_batch", 0)
+    if group and batch > group and batch % group:
+        whole = counted(batch // group, "batch", "batches")
+        left = f"{batch} images are {whole} of {group} for batch norms, and {batch % group} are left"
+        problems.add(f"{place}: norm_batch must divide batch_size: {left}; or take 0, the whole batch")
     if recipe.warmup and recipe.warmup_epochs:
         problems.add(f"{place}: a protocol gives either warmup (in steps) or warmup_epochs, not both")
     if recipe.warmup_epochs and recipe.steps:

@@ -255,6 +255,7 @@ class FeatureDistillation(Method):
             beta2=0.999,
             clip_norm=self.distil_clip,
             layer_decay=1.0,
+            head_lr=1.0,
         )
 
     def decides(self) -> dict[str, str | float | int | bool | None]:

@@ -13,7 +13,9 @@ from bench.protocol import Recipe
 
 @dataclass(frozen=True)
 class LinearProbe(Method):
-    """Only the linear head is trained; the backbone is frozen in eval mode, so batch-norm statistics stay as well.
+    """Only the linear head is trained; the backbone is frozen in eval mode.
+
+    So it drops no path, and its batch-norm statistics stay.
 
     Papers probe with an optimiser and augmentation of their own (LARS, learning rate 0.1, no weight decay in Feature
     Distillation); here the protocol's hold, as for every method.

@@ -558,6 +558,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a share held out too large": ((*PLAN, "--set", "validation=0.95"), "it must be a number from 0 to 0.9"),
     "a choice in capitals": ((*PLAN, "--set", "optimizer=ADAMW"), "one of adamw, sgd"),
     "a number for a truth": ((*PLAN, "--set", "nesterov=1"), "nesterov = 1 is not allowed; it must be true or false"),
+    "batches of batch norms that do not fill the batch": (
+        (*PLAN, "--set", "batch_size=200", "--set", "norm_batch=128"),
+        "norm_batch must divide batch_size: 200 images are 1 batch of 128 for batch norms, and 72 are left; or take 0",
+    ),
     "a warm-up of everything": ((*PLAN, "--set", "warmup=300"), "(300 steps) must be shorter than the schedule"),
     "a setting nobody knows": ((*PLAN, "--set", "token=abc"), "no protocol setting is called 'token'"),
     "a setting that is too long": ((*PLAN, "--set", f"{LONG}=1"), "no protocol setting is called 'xxx"),

@@ -13,6 +13,7 @@ import bench
 from bench.cards.forms import DOWNLOAD, KEYS, OF_A_VARIANT
 from bench.cli import main
 from bench.commands.reference import reference
+from bench.commands.values import protocols
 from bench.entry import FORMS, read_entries
 from bench.launch.profile import OPTIONS, PROFILE_ONLY, Resources
 from bench.launchers.slurm import Slurm
@@ -28,14 +29,20 @@ DOCS = ROOT / "docs"
 
 @pytest.mark.parametrize(
     ("page", "option", "text"),
-    [("reference.md", "", reference), ("record.schema.json", " --record", json_schema)],
+    [
+        ("reference.md", "", reference),
+        ("record.schema.json", " --record", json_schema),
+        ("protocols.md", " --protocols", protocols),
+    ],
 )
 def test_the_page_is_of_this_version(page: str, option: str, text: Any) -> None:
     again = f"bench reference{option} > docs/{page}"
     assert (DOCS / page).read_text(encoding="utf-8") == text(), f"make it anew: {again}"
 
 
-@pytest.mark.parametrize(("options", "first"), [([], "# Reference"), (["--record"], "{")])
+@pytest.mark.parametrize(
+    ("options", "first"), [([], "# Reference"), (["--record"], "{"), (["--protocols"], "# The papers' protocols")]
+)
 def test_the_command_prints_it(options: list[str], first: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reference", *options]) == 0
     assert capsys.readouterr().out.splitlines()[0] == first

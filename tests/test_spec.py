@@ -170,6 +170,7 @@ class TestGolden:
         assert dataclasses.asdict(Protocol()) == {
             "recipe": dataclasses.asdict(Recipe()),
             "batch_size": 64,
+            "norm_batch": 0,
             "image_size": 0,
             "augmentation": "crop_flip",
             "label_smoothing": 0.0,
@@ -200,6 +201,7 @@ class TestGolden:
             "min_lr": 0.0,
             "clip_norm": 0.0,
             "layer_decay": 1.0,
+            "head_lr": 1.0,
             "first": 0,
             "last": -1,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
+from bench.device.norm_groups import NormGroups, Run
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
@@ -89,9 +90,19 @@ class Family:
 
     Attributes:
         lacks: probes and parts that other kinds have and this one cannot, each with the reason.
+        undecayed: last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin
+            V2's lists.
     """
 
     lacks: ClassVar[Mapping[str, str]] = {}
+    undecayed: ClassVar[Collection[str]] = (
+        "cls_token",
+        "pos_embed",
+        "reg_token",
+        "dist_token",
+        "relative_position_bias_table",
+        "logit_scale",
+    )
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """A probe by its name. Raises ``KeyError``, with the reason, where the family has none of that name."""
@@ -115,6 +126,7 @@ class Model(nn.Module):
     Attributes:
         source_head: the linear head that the backbone was pre-trained with, where it has one and a method asked for it
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
+        norm_batch: images of which the backbone's batch norms take statistics in training; 0: all of a batch.
 
     Args:
         backbone: gives (B, dim) pooled features for normalised images.
@@ -134,6 +146,7 @@ class Model(nn.Module):
         super().__init__()
         self.backbone, self.family, self.dim, self.classes = backbone, family, dim, classes
         self.watched: tuple[str, ...] = ()
+        self.norm_batch = 0
         self.head, self.source_head = nn.Linear(dim, classes), None
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -151,18 +164,21 @@ class Model(nn.Module):
                 features: Tensor = self.backbone(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
-        part = own_part(images)
         with own_draws(self.training):
-            features, *probes = in_chunks(run, part)
-        outputs = [self.head(features), features, *probes]
-        if part is not images:
-            outputs = [gathered(output) for output in outputs]
-        logits, features, *probes = outputs
+            features, *probes = self._computed(run, images)
         return Output(
-            logits,
+            self.head(features),
             features,
             {name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)},
         )
+
+    def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
+        """What a pass gives for images: of a batch that processes share, each computes its part."""
+        groups = NormGroups(self.backbone, self.norm_batch)
+        part = own_part(images, groups.size or 1)
+        outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
+        groups.end(divided=part is not images)
+        return outputs if part is images else [gathered(output) for output in outputs]
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:
@@ -181,9 +197,7 @@ class Model(nn.Module):
                 self.backbone(self.normalised(images))
             return [reader.value().movedim(reader.images_at, 0)]
 
-        part = own_part(images)
-        (value,) = in_chunks(run, part)
-        value = value if part is images else gathered(value)
+        (value,) = self._computed(run, images)
         return value.movedim(0, self.family.probe(name, self.backbone).images_at)
 
     def part(self, name: str) -> Parts:

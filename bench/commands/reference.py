@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from bench.commands.markdown import markdown_table
 from bench.commands.options import add_command
 from bench.reading.keys import Key
 
@@ -15,24 +16,28 @@ EXAMPLES = """
 examples:
   bench reference > reference.md
   bench reference --record > record.schema.json     the JSON schema of RESULTS/runs/*/record.json
+  bench reference --protocols > protocols.md        every value of the papers' protocols, and who states it
 """
-
-Cells = Sequence[str]
-"""Of one line of a table."""
 
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "all keys of experiments, tables, protocols, claims, cards and profiles, as Markdown"
     parser = add_command(commands, "reference", reference_command, about, EXAMPLES)
-    parser.add_argument("--record", action="store_true", help="the JSON schema of a record in its place")
+    pages = parser.add_mutually_exclusive_group()
+    pages.add_argument("--record", action="store_true", help="the JSON schema of a record in its place")
+    about = "every value of the papers' protocols with who states it, in its place"
+    pages.add_argument("--protocols", action="store_true", help=about)
 
 
 def reference_command(options: argparse.Namespace) -> int:
-    """Print the page, or the schema."""
+    """Print the page, the schema, or the page of the papers' values."""
+    from bench.commands.values import protocols
     from bench.records.record import json_schema
 
-    print(json_schema() if options.record else reference(), end="")
+    pages = {"record": json_schema, "protocols": protocols}
+    page = next((pages[name] for name in pages if getattr(options, name)), reference)
+    print(page(), end="")
     return 0
 
 
@@ -49,8 +54,8 @@ def _blocks() -> list[str]:
     from bench.entry import FORMS, MOST_CANDIDATES
     from bench.launch import profile
     from bench.metrics import METRICS
-    from bench.papers import audit, claim_keys, protocol, published
-    from bench.plan import experiment, experiment_keys, paper
+    from bench.papers import audit, claim_keys, protocol, published, stated
+    from bench.plan import assignments, experiment, experiment_keys
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
     from bench.spec import AXES
@@ -78,24 +83,24 @@ def _blocks() -> list[str]:
         _keys(experiment_keys.TABLE_KEYS),
         "### `vary` of an experiment",
         f"By draw, the axes along which it changes: some of {_code(AXES)}.",
-        _table(("key", "what is drawn", "if left out"), draws),
+        markdown_table(("key", "what is drawn", "if left out"), draws),
         "### `exclude` of an experiment",
         f"A list. An entry has one or more of {axes}, each a value or a list of values, and `because`, a text.",
         "## A method",
         "Behind its label in an experiment, and behind `method` in the runs of a paper's table. `bench show NAME` "
         f"lists its hyper-parameters. Lists of values span candidates, at most {MOST_CANDIDATES:,}.",
-        _table(("written", "means"), [(f"`{form}`", about) for form, about in FORMS]),
+        markdown_table(("written", "means"), [(f"`{form}`", about) for form, about in FORMS]),
         "## Settings",
         "Under `protocol` of an experiment, `settings` of a method, a paper's protocol, a table or a label, and behind "
         "`--set`: `--set KEY=VALUE`. A protocol has either `steps` or `epochs`.",
-        _table(
+        markdown_table(
             ("key", "what", "about", "if left out"),
             [(f"`{key.name}`", key.allowed, key.source, f"`{key.default}`".lower()) for key in settings],
         ),
         "## Metrics",
         "Names for `metric` and `--metric`; a plug-in folder brings `metrics/NAME.py`. `seconds_to_90` is the training "
         "time until top-1 first reaches 90 %.",
-        _table(("name", "what", "better"), metrics),
+        markdown_table(("name", "what", "better"), metrics),
         "## A paper's table",
         "`paper_tables/PAPER/TABLE.yaml`, in a plug-in folder: `bench table PAPER/TABLE`. Labels and cells are texts.",
         _keys(published.KEYS),
@@ -104,11 +109,15 @@ def _blocks() -> list[str]:
         "### Rank",
         _keys(published.RANK_KEYS),
         "### Runs",
-        _keys(paper.KEYS),
+        _keys(assignments.KEYS),
         "### What `axes` and a label may be assigned",
         "A cell has what its column's labels, its row's, and several together are assigned; of a key the last one "
         "counts, `settings` and `hyper` add up.",
-        _keys(paper.ASSIGNABLE),
+        _keys(assignments.ASSIGNABLE),
+        "### Values",
+        "A setting or a hyper-parameter is a plain value, or has who states it beside it: `{value: 0.1, source: paper "
+        "4}`. So under `settings` of `runs` and of a label, under `hyper`, and within a `method`.",
+        _keys(stated.KEYS),
         "### Audit",
         _keys(audit.KEYS),
         "## A paper's protocol",
@@ -124,20 +133,20 @@ def _blocks() -> list[str]:
         *itertools.chain(*own_keys),
         "## A dataset's card",
         "`datasets/NAME.yaml`, in a plug-in folder. `title` and `reader` are needed.",
-        _table(
+        markdown_table(
             ("key", "what", "about", "in a variant"),
             [(f"`{key.name}`", key.form, key.about, "yes" if key.variant else "") for key in DATASET],
         ),
         "### `download` of a dataset",
-        _table(("key", "what", "about"), [(f"`{key.name}`", key.form, key.about) for key in DOWNLOAD]),
+        markdown_table(("key", "what", "about"), [(f"`{key.name}`", key.form, key.about) for key in DOWNLOAD]),
         "## A cluster's profile",
         "`~/.config/finetune-bench/clusters/NAME.toml`, or any file: `--cluster NAME`. `[[match]]` tables hold for the "
         f"runs that fit patterns of {_code(profile.AXES)}, and have all keys but `max_running`; the last one that fits "
         "wins.",
-        _table(("key", "what", "about"), [(f"`{key.key}`", _expected(key.read), key.about) for key in options]),
+        markdown_table(("key", "what", "about"), [(f"`{key.key}`", _expected(key.read), key.about) for key in options]),
         f"## `{FILE}`",
         "In the folder where commands are typed; an environment variable of the same meaning wins over it.",
-        _table(
+        markdown_table(
             ("key", "what", "variable"),
             [(f"`{key}`", named_once[key], f"`{name}`") for key, name in VARIABLES.items()],
         ),
@@ -149,7 +158,7 @@ def _keys(keys: Iterable[Key]) -> str:
     for key in keys:
         about = f"{key.about}; one of {_code(key.choices)}" if key.choices else key.about
         rows.append((f"`{key.name}`", key.form, about, key.default))
-    return _table(("key", "what", "about", "if left out"), rows)
+    return markdown_table(("key", "what", "about", "if left out"), rows)
 
 
 def _expected(read: Any) -> str:
@@ -163,11 +172,3 @@ def _expected(read: Any) -> str:
 
 def _code(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
-
-
-def _table(head: Cells, rows: Iterable[Cells]) -> str:
-    """A table in Markdown; a column in which nothing stands is left out."""
-    body = list(rows)
-    filled = [at for at in range(len(head)) if any(row[at] for row in body)]
-    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in body)]
-    return "\n".join(f"| {' | '.join(line[at] for at in filled)} |" for line in lines)

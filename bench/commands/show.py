@@ -19,12 +19,14 @@ import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.hyper import Hyper
 from bench.metrics import Cost, Metric
 from bench.notation import counted
+from bench.papers.values import counts_in_words, values_of
 from bench.reading.document import read_document
 from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
@@ -236,15 +238,19 @@ def _paper(name: str, registry: Registry) -> Description:
     titles = {table: str(read_document(registry.table_files[table]).get("title", "")) for table in tables}
     facts = {"kind": "paper", "name": name, "about": str(protocol.get("title", "")), "tables": titles}
     lines = [f"paper {name}: {facts['about']}", "  protocol:"]
-    rules = {key: protocol[key] for key in ("seeds", "selection", "sweep") if key in protocol}
-    for key, stated in {**protocol.get("settings", {}), **rules}.items():
-        lines.append(f"    {key} = {stated['value']}  ({stated['source']})")
+    values = values_of(name, registry)
+    lines += [f"    {line}" for line in value_lines(value for value in values if not value.places)]
+    if in_tables := [value for value in values if value.places]:
+        lines += ["  in its tables:", *(f"    {line}" for line in value_lines(in_tables))]
+    if others := other_lines(name, registry):
+        lines += ["  not what the paper did, and not compared with it:", *(f"    {line}" for line in others)]
+    lines.append(f"  values by who states them: {counts_in_words(values)}")
     if notes := protocol.get("notes"):
-        listed = notes if isinstance(notes, list) else [notes]
-        lines += ["  notes:", *(f"    - {in_words(note)}" for note in listed)]
+        lines += ["  notes:", *(f"    - {in_words(note)}" for note in (notes if isinstance(notes, list) else [notes]))]
     lines += ["  tables:", *(f"    {table}: {title}" for table, title in titles.items())]
     lines.append("  " + ", ".join(to_type(command, name) for command in ("table", "plan", "audit", "claims")))
-    return Description("\n".join(lines), {**facts, "protocol": dict(protocol)})
+    listed = [{**asdict(value), "kind": value.kind} for value in values]
+    return Description("\n".join(lines), {**facts, "protocol": dict(protocol), "values": listed})
 
 
 def _experiment(name: str, path: Path) -> Description:

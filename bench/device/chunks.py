@@ -7,6 +7,7 @@ contrastive loss has the contrast set it was given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,7 @@ _COUNT = ContextVar("chunks", default=1)
 
 @contextmanager
 def chunked(count: int) -> Iterator[None]:
-    """Inside, models compute a pass in so many chunks; at most one an image."""
+    """Inside, models compute a pass in so many chunks; at most one an image, or a group of images."""
     token = _COUNT.set(count)
     try:
         yield
@@ -28,15 +29,17 @@ def chunked(count: int) -> Iterator[None]:
         _COUNT.reset(token)
 
 
-def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> Sequence[Tensor]:
+def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor, unit: int = 1) -> Sequence[Tensor]:
     """What a pass gives for images (B, ...), each output (B, ...), computed in as many chunks as ``chunked`` says.
 
-    ``run`` gives the outputs of some images. It is called again on the way back, and must compute the same.
+    ``run`` gives the outputs of some images. It is called again on the way back, and must compute the same. Every
+    ``unit`` consecutive images are in one chunk.
     """
     if _COUNT.get() == 1:
         return run(images)
+    units = math.ceil(len(images) / unit)
     outputs = [
         checkpoint(run, chunk, use_reentrant=False) if torch.is_grad_enabled() else run(chunk)
-        for chunk in images.chunk(_COUNT.get())
+        for chunk in images.split(unit * math.ceil(units / _COUNT.get()))
     ]
     return [torch.cat(chunks) for chunks in zip(*outputs, strict=True)]

@@ -54,10 +54,13 @@ def join() -> None:
     atexit.register(dist.destroy_process_group)
 
 
-def own_part(images: Tensor) -> Tensor:
-    """This process's part of a batch; the whole of it where it cannot be divided evenly, or nobody shares it."""
+def own_part(images: Tensor, unit: int = 1) -> Tensor:
+    """This process's part of a batch; the whole of it where it cannot be divided evenly, or nobody shares it.
+
+    Every ``unit`` consecutive images are in one part.
+    """
     count = ranks()
-    if count == 1 or len(images) % count:
+    if count == 1 or len(images) % (count * unit):
         return images
     size = len(images) // count
     return images[rank() * size : (rank() + 1) * size]

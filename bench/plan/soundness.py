@@ -32,6 +32,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
         if problem := unseen(backbone(name), size):
             problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
+    alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
     for method in dict.fromkeys(spec.method.full_name for spec in lone):
         cards = [registry.method(part) for part in method.split("+")]
         if strict := [card.name for card in cards if not card.per_image]:
@@ -40,15 +41,18 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
                 "compare; take 2 or more (a loss that is a mean over images says so: per_image = True)"
             )
     problems.stop()
-    return [*_lone_norms(lone, backbone), *_repeats(runs, registry)]
+    return [*_lone_norms(alone, backbone), *_repeats(runs, registry)]
 
 
-def _lone_norms(lone: Iterable[RunSpec], backbone: Callable[[str], BackboneCard]) -> list[str]:
-    """Of runs with batches of one image, those whose batch norms would see it alone."""
-    names = [name for name in dict.fromkeys(spec.backbone.name for spec in lone) if _has_batch_norm(backbone(name))]
+def _lone_norms(alone: Iterable[RunSpec], backbone: Callable[[str], BackboneCard]) -> list[str]:
+    """Of runs whose batch norms would see each image alone, the backbones that have some."""
+    setting_of = {}
+    for spec in alone:
+        setting_of[spec.backbone.name] = "batch_size" if spec.protocol.batch_size == 1 else "norm_batch"
     return [
-        f"{name}: with batch_size = 1 its batch norms see one image at a time, whose places are all that they average"
-        for name in names
+        f"{name}: with {setting} = 1 its batch norms see one image at a time, whose places are all that they average"
+        for name, setting in setting_of.items()
+        if _has_batch_norm(backbone(name))
     ]
 
 

@@ -11,9 +11,6 @@ from torch import nn
 from bench.backbones import Model
 from bench.protocol import Recipe
 
-NO_DECAY = ("cls_token", "pos_embed", "reg_token", "dist_token", "relative_position_bias_table", "logit_scale")
-"""Last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin V2's lists."""
-
 
 def build_optimizer(
     model: Model,
@@ -63,12 +60,16 @@ def _groups(
     stage_recipe: Recipe,
     recipes: Mapping[nn.Parameter, Recipe],
 ) -> list[dict[str, Any]]:
-    """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
+    """Parameters by recipe, decay and learning-rate factor.
+
+    Biases, norms and embeddings have no decay; which embeddings that are, the backbone's ``Family.undecayed`` says. The
+    classifier, ``model.head``, has its recipe's ``head_lr`` and no layer decay.
+    """
     groups: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in NO_DECAY or ".cpb_mlp." in name
+        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in model.family.undecayed or ".cpb_mlp." in name
         recipe = recipes.get(parameter, stage_recipe)
-        factor = _factor(model, name, recipe.layer_decay)
+        factor = recipe.head_lr if name.startswith("head.") else _factor(model, name, recipe.layer_decay)
         groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
     return [
         {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}

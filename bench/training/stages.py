@@ -17,6 +17,7 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.device import interrupt
 from bench.device.chunks import chunked
+from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
 from bench.metrics import scores
@@ -140,7 +141,7 @@ class Training:
         if recipe.warmup >= recipe.steps > 0:
             why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
             raise InputError(f"the warm-up: {why}: give it in epochs (warmup_epochs), or fewer steps")
-        self.splittable, self.budget = splittable(method), recipe.steps
+        self.splittable, self.budget = splittable(method) and not has_batch_norm(model), recipe.steps
         done, spent, optimizer = 0, 0, None
         for number, planned in enumerate(method.stages(model, recipe, self.data)):
             budget = 0 if planned.shared and planned.shared.extra else planned.recipe.last - planned.recipe.first

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from msgspec import UNSET
-from torch import nn
 
 from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head, input_size
@@ -23,9 +22,11 @@ from bench.data.cache import cached
 from bench.data.dataset import Indices
 from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
+from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method
 from bench.metrics.predictions import CLASS_NAMES
+from bench.notation import counted
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset, Timing
 from bench.registry import Registry
@@ -68,8 +69,8 @@ def run_trial(
 
     In the folder ``keep`` lies what runs share, trained stages and decoded images, and a checkpoint every so many
     seconds; without it a run does everything itself, in one go. Each batch is computed in so many parts: one after the
-    other where the method is ``per_image``, else in the model alone, so that the loss has the whole batch
-    (``bench.device.chunks``). ``models`` says which trained models are kept, in that folder too.
+    other where the method is ``per_image``, else, and where the model has batch norm, in the model alone, so that the
+    loss has the whole batch (``bench.device.chunks``). ``models`` says which trained models are kept in that folder too.
 
     Raises:
         InputError: something is no longer what the spec was planned with.
@@ -99,11 +100,6 @@ def run_trial(
     )
 
 
-def has_batch_norm(model: Model) -> bool:
-    """Whether a model looks at a whole batch by itself."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-
-
 class _TooLarge(Exception):
     """A batch does not fit into memory in so many parts, and may be computed in more."""
 
@@ -111,13 +107,38 @@ class _TooLarge(Exception):
         self.parts = parts
 
 
-def _why_whole(model: Model, batch_size: int, parts: int) -> str:
+def why_whole(model: Model, batch_size: int, parts: int) -> str:
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
-    if has_batch_norm(model):
-        return "a batch cannot be computed in parts: the backbone has batch norm"
+    grouped = has_batch_norm(model)
+    if grouped and not model.norm_batch:
+        return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}"
     if ranks() > 1:
         return "several processes share the run: give it more of them with --gpus-per-run"
-    return "a part is a single image already" if 2 * parts > batch_size else ""
+    if 2 * parts <= batch_size // (model.norm_batch if grouped else 1):
+        return ""
+    return "a part is norm_batch images already" if grouped else "a part is a single image already"
+
+
+_ITS_OWN = "--set norm_batch=N gives its batch norms N images at a time, which is another run"
+
+
+def _require_whole_groups(model: Model, name: str, batch_size: int) -> None:
+    """Raise ``InputError`` where processes that share a run would divide what a batch norm is to see together."""
+    if ranks() == 1 or not has_batch_norm(model):
+        return
+    size = model.norm_batch
+    if not size:
+        raise InputError(
+            f"{name}: it has batch norm, which would see a part of the batch where processes share a run; give the run "
+            f"one GPU, or {_ITS_OWN}"
+        )
+    if batch_size % (size * ranks()):
+        groups = math.ceil(batch_size / size)
+        counts = [str(count) for count in range(1, groups + 1) if groups % count == 0]
+        raise InputError(
+            f"{name}: with norm_batch {size} its batch norms see {counted(groups, 'part')} of a batch of {batch_size}, "
+            f"which {ranks()} processes cannot share evenly; a run can have {', '.join(counts)} (--gpus-per-run)"
+        )
 
 
 def _trial(
@@ -141,11 +162,8 @@ def _trial(
     observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
-    if ranks() > 1 and has_batch_norm(model):
-        raise InputError(
-            f"{card.name}: it has batch norm, which would see a part of the batch where processes share a run; "
-            "give the run one GPU"
-        )
+    model.norm_batch = spec.protocol.norm_batch
+    _require_whole_groups(model, card.name, spec.protocol.batch_size)
     give_source_head(model, card, spec, registry)
     model.to(device)
     size = input_size(model)
@@ -163,7 +181,7 @@ def _trial(
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
-        if whole := _why_whole(model, run.batch_size, run.parts):
+        if whole := why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
     record = Record(

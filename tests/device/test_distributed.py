@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
 from bench.launch.gpus import gpus_of
@@ -16,6 +18,7 @@ from bench.process import environment
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
+from bench.training import trial
 from tests.faults.nursery import started
 from tests.scenes import as_plain
 
@@ -49,8 +52,10 @@ FAILURES = {"no_code": ("RuntimeError", "code"), "no_memory": ("MemoryError", "o
 one_launch = pytest.mark.xdist_group("one launch of runs that two processes share")
 
 
-def planned(methods: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> list[RunSpec]:
-    overrides = Overrides(methods=methods, backbones=backbones, rates="15", seeds="1", settings=USUAL)
+def planned(
+    methods: str, *settings: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit"
+) -> list[RunSpec]:
+    overrides = Overrides(methods=methods, backbones=backbones, rates="15", seeds="1", settings=(*USUAL, *settings))
     return list(read_plan("demo", Registry(plugins), overrides).unique.values())
 
 
@@ -81,7 +86,9 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     # a mean over images, a probe of all blocks, a contrast set, the spectrum of a batch, draws in a loss, a stage that
     # runs share
     specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation")
-    assert len(specs) == 6
+    # batch norms with batches of their own, two of which are in each process
+    specs += planned("ce,scl", "norm_batch=4", backbones="micro_resnet")
+    assert len(specs) == 8
     for spec in specs:
         assert worker.work(spec, Job(tmp_path / "1"))["status"] == "done", spec.label
     train_together(tmp_path / "2", specs)
@@ -103,7 +110,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     plugins = tuple(root / f"{name}.py" for name in FAILURES)
     for path in plugins:
         path.write_text(FAILING.format(error=FAILURES[path.stem][0]))
-    specs = [*planned(",".join(("ce", *FAILURES)), plugins), *planned("ce", backbones="micro_resnet")]
+    specs = [*planned(",".join(("ce", *FAILURES)), plugins=plugins), *planned("ce", backbones="micro_resnet")]
     events: list[Event] = []
     run(specs, Job(root / "results", plugins, ranks=2), LocalExecutor(1), events.append)
     assert len(events) == len(specs) == 4
@@ -143,6 +150,19 @@ def test_batch_norm_is_refused_since_it_would_see_a_part_of_the_batch(launched: 
     event = launched[1]["ce micro_resnet"]
     assert event.status == "failed"
     assert "micro_resnet: it has batch norm" in event.message
+    assert "--set norm_batch=N gives its batch norms N images at a time" in event.message
+
+
+@pytest.mark.parametrize(("norm_batch", "groups", "counts"), [(16, "1 part", "1"), (2, "8 parts", "1, 2, 4, 8")])
+def test_batches_of_batch_norms_that_cannot_be_shared_evenly_are_refused(
+    norm_batch: int, groups: str, counts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "ranks", lambda: 3)
+    (spec,) = planned("ce", f"norm_batch={norm_batch}", backbones="micro_resnet")
+    with pytest.raises(InputError) as refusal:
+        trial.run_trial(spec, Registry(), torch.device("cpu"))
+    why = f"{groups} of a batch of 16, which 3 processes cannot share evenly; a run can have {counts} (--gpus-per-run)"
+    assert str(refusal.value) == f"micro_resnet: with norm_batch {norm_batch} its batch norms see {why}"
 
 
 def test_a_process_that_nobody_started_as_one_of_several_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -402,12 +402,12 @@ def test_it_depends_on_all_that_changes_distillation_and_on_nothing_else(model: 
 
 
 def test_the_distillation_has_the_papers_recipe_over_its_share(model: Model, data: TrainingImages) -> None:
-    recipe = a_recipe(steps=400, warmup=20, optimizer="sgd", schedule="constant", clip_norm=5.0)
+    recipe = a_recipe(steps=400, warmup=20, optimizer="sgd", schedule="constant", clip_norm=5.0, head_lr=10)
     first = FeatureDistillation().distillation_recipe(recipe)
     assert (first.steps, first.first, first.last, first.warmup) == (300, 0, 300, 9)
     assert (first.lr, first.min_lr, first.weight_decay, first.clip_norm) == (1.2e-3, 2e-5, 0.05, 3.0)
     assert (first.optimizer, first.schedule, first.momentum, first.beta2) == ("adamw", "cosine", 0.9, 0.999)
-    assert first.layer_decay == 1
+    assert (first.layer_decay, first.head_lr) == (1, 1)
     assert first.learning_rate(299) == pytest.approx(2e-5, rel=0.01)
 
 

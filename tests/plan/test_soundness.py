@@ -172,9 +172,10 @@ class TestBatches:
     def test_two_are_enough(self) -> None:
         assert told(methods="scl,npair", settings=("batch_size=2",)) == []
 
-    def test_a_batch_norm_with_one_image_is_told(self) -> None:
-        (line,) = told(backbones="micro_resnet", settings=("batch_size=1",))
-        assert line.startswith("micro_resnet: with batch_size = 1 its batch norms see one image at a time")
+    @pytest.mark.parametrize("setting", ["batch_size", "norm_batch"])
+    def test_a_batch_norm_with_one_image_is_told(self, setting: str) -> None:
+        (line,) = told(backbones="micro_resnet", settings=(f"{setting}=1",))
+        assert line.startswith(f"micro_resnet: with {setting} = 1 its batch norms see one image at a time")
 
     def test_more_than_there_are_images_is_told_once(self) -> None:
         (line,) = told(methods="ce,l2", rates="15", seeds="3", settings=("batch_size=512",))

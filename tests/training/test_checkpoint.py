@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bench.backbones import Model
-from bench.device import interrupt
+from bench.device import chunks, interrupt
 from bench.launch import Job
 from bench.launch.failures import failure_class
 from bench.launch.worker import work
@@ -296,6 +297,24 @@ def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkey
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("method", ["ce", "scl", "stochnorm"])
+def test_batch_norms_with_batches_of_their_own_are_computed_in_parts_to_the_same_bits(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = planned(method, "norm_batch=2", "steps=4", backbones="micro_resnet")
+    whole, real = run_trial(spec, Registry(), CPU), Model.forward
+
+    def small(model: Model, *given: Any, **named: Any) -> Any:
+        if model.training and chunks._COUNT.get() < 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, *given, **named)
+
+    monkeypatch.setattr(Model, "forward", small)
+    parts = run_trial(spec, Registry(), CPU)
+    assert (as_plain(whole.record)["parts"], as_plain(parts.record)["parts"]) == (1, 4)
+    same(whole, parts)
+
+
 def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = plugin(tmp_path, "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')")
     spec, registry = planned("mine", plugins=(file,)), Registry((file,))
@@ -303,7 +322,7 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(interrupt.Interrupted):
         run_trial(spec, registry, CPU, tmp_path)
     interrupt.clear()
-    monkeypatch.setattr("bench.training.trial._why_whole", lambda *told: "it would have to be divided again")
+    monkeypatch.setattr("bench.training.trial.why_whole", lambda *told: "it would have to be divided again")
     outcome = run_trial(spec, registry, CPU, tmp_path)
     assert (as_plain(outcome.record)["parts"], as_plain(outcome.record)["taken_up"]) == (4, 1)
 
@@ -313,15 +332,23 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
     [
         ("raise torch.OutOfMemoryError('no')", "per_image = False", "micro_vit", "a part is a single image already"),
         ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_vit", "a part is a single image already"),
-        ("raise torch.OutOfMemoryError('no')", "per_image = True", "micro_resnet", "the backbone has batch norm"),
+        (
+            "raise torch.OutOfMemoryError('no')",
+            "per_image = True",
+            "micro_resnet",
+            "the backbone has batch norm; --set norm_batch=N gives its batch norms N images at a time",
+        ),
+        ("raise torch.OutOfMemoryError('no')", "norm_batch=4", "micro_resnet", "a part is norm_batch images already"),
     ],
 )
 def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
     line: str, change: str, backbones: str, why: str, tmp_path: Path
 ) -> None:
     (file,) = plugin(tmp_path, line)
-    file.write_text(file.read_text().replace("per_image = True", change))
-    spec = planned("mine", plugins=(file,), backbones=backbones)
+    settings = [change] if change.startswith("norm_batch") else []
+    if not settings:
+        file.write_text(file.read_text().replace("per_image = True", change))
+    spec = planned("mine", *settings, plugins=(file,), backbones=backbones)
     answer = work(spec, Job(tmp_path / "results", (file,)))
     assert answer["status"] == "failed"
     error = as_plain(Store(tmp_path / "results").failures()[spec.id])["error"]

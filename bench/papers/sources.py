@@ -1,0 +1,14 @@
+"""Who may state a value of a paper's protocol: a closed list of kinds, by the words with which a source begins."""
+
+from __future__ import annotations
+
+import re
+
+OURS, NOBODY = "our choice", ""
+KINDS = ("paper", "released code", "another paper", OURS)
+"""``another paper`` is one that the paper follows, with its released code; it is told behind the colon."""
+
+
+def kind_of(source: str) -> str:
+    """The kind of a source, one of ``KINDS``; empty where it is none of them, or there is no source."""
+    return next((kind for kind in KINDS if re.match(rf"{kind}\b", source)), NOBODY)
