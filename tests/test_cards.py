@@ -240,7 +240,9 @@ class TestDecidedDefaults:
     def test_a_method_that_derives_may_decide_anew(self, tmp_path: Path) -> None:
         method_file(tmp_path / "methods", DECIDED)
         child = DECIDED.replace("class Mine(Method)", "class Child(Mine)").replace("0.5", "0.25")
-        child = child.replace("from bench.method import", "from bench.methods.mine import Mine\nfrom bench.method import")
+        child = child.replace(
+            "from bench.method import", "from bench.methods.mine import Mine\nfrom bench.method import"
+        )
         registry = Registry([tmp_path, method_file(tmp_path, child, "child")])
         assert dict(registry.method("child").resolve({"form": "b"}))["weight"] == 0.25
         assert registry.load_method(registry.method("child"))(form="b").weight == 0.25
