@@ -175,9 +175,9 @@ class CoreTuning(Method):
 
     Eta was published for that code alone: 0.1 beside a loss that is divided by all 3n rows. The paper's loss, divided
     by |P_i|, is about 30 times as large (10 classes; 8 times at 100), so beside it the default is 0.1 / 30: our choice,
-    of the same strength. Beside it 0.1 would be what nobody trained. A number that was made with the code is to be
-    compared with ``core_tuning(variant=released)``. The mean over anchors is of those that have a positive, as in the
-    code; the paper's text was not to be had.
+    of about the same strength, since nobody trained it with 0.1. A number that was made with the code is to be compared
+    with ``core_tuning(variant=released)``. The mean over anchors is of those that have a positive, as in the code; the
+    paper's text was not to be had.
     """
 
     paper = (

@@ -194,7 +194,8 @@ class _Planner:
         of_label = "; ".join(why for path, why in because.items() if why and path[0] in ("average", "label"))
         if "fact" in axes:
             with noted(self.problems):
-                cell = dataclasses.replace(cell, ground=Ground(differs=of_label))
+                differs = "; ".join(dict.fromkeys(because[axis,] for axis in AXES if because.get((axis,))))
+                cell = dataclasses.replace(cell, ground=Ground(differs=differs))
                 return counted_cell(cell, axes, self.cards, self.table.paper, self.place)
             return cell
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
