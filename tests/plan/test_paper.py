@@ -639,7 +639,7 @@ def test_feature_distillation_is_the_papers_in_epochs() -> None:
         if spec.method.name == "feature_distillation":
             distilled = recipe.epochs * steps * hyper["share"] / (1 - hyper["share"])
             assert hyper["on_top"]
-            assert round(distilled) == steps * (300 if table.name == "fd/table1" else 100)
+            assert round(distilled) == steps * (300 if table.name in ("fd/table1", "fd/section3") else 100)
             assert (hyper["then"] == "linear") == (column[-1] == "linear")
         assert recipe.warmup_epochs in (20, 10 if column[-1] == "linear" else 5)
 
