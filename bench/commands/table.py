@@ -129,18 +129,21 @@ def check_layout(options: argparse.Namespace, format: Format) -> None:
 
 
 def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> list[Sheet]:
-    from bench.sheets.view import candidates_sheet, default_source, sheet_of
-    from bench.tables.compare import fill
+    from bench.sheets.tried import candidates_sheet
+    from bench.sheets.view import default_source, sheet_of
+    from bench.tables.compare import fill_table
+    from bench.tables.results import results_of
 
     published = any(table.is_published for table in request.plan.tables)
     if options.source and not published:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     check_ours(options, published)
     store = request.store
-    tables = tuple(summed_up(table, options) for table in fill(request.plan, store))
+    results = results_of(request.plan, store)
+    tables = tuple(summed_up(fill_table(table, results), options) for table in request.plan.tables)
     say_damaged(store)
     if options.candidates:
-        sheets = [candidates_sheet(table) for table in tables]
+        sheets = [candidates_sheet(table, results) for table in tables]
         if not any(sheet.rows for sheet in sheets):
             raise InputError(f"--candidates: {request.target} has no swept values, so every row has one candidate")
         return [sheet for sheet in sheets if sheet.rows]

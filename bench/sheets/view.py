@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.metrics import TOP1, Metric
+from bench.metrics import Metric
 from bench.notation import fixed, none_if_nan, signed
 from bench.plan.table import TablePlan
 from bench.rules import SOURCES
@@ -314,39 +314,6 @@ def _is_quoted_alone(table: Table) -> bool:
     """Whether every published number is a row's, and none is of what was run."""
     published = [entry.planned for _, entry in table.places() if entry.planned.printed]
     return bool(published) and all(planned.quoted for planned in published)
-
-
-def candidates_sheet(table: Table) -> Sheet:
-    """Every candidate of the swept cells with its score on the split it was chosen by, and which was chosen."""
-    rows, cells, records = list[Key](), list[tuple[Shown, ...]](), list[Record]()
-    split, headings = "test" if table.plan.rules.sweep == ORACLE_RULE else "validation", dict[str, None]()
-    for place, entry in table.places():
-        if len(entry.planned.candidates) < 2:
-            continue
-        name, cell, metric = table.plan.cell_name(place), entry.cell, entry.planned.metric
-        picking = metric if metric.of_curve else TOP1
-        headings[picking.heading] = None
-        scores, reasons = dict(cell.tried), dict(cell.left_out)
-        for candidate in entry.planned.candidates:
-            label, seeds = candidate.label, len(candidate.runs)
-            score, chosen = none_if_nan(scores.get(label, math.nan)), label == cell.chosen
-            why = reasons.get(label) or cell.reason or cell.lacking or "no run has finished" if score is None else ""
-            text = why if score is None else fixed(score, picking.decimals + 1)
-            rows.append((name, label))
-            cells.append((Shown(text, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))
-            record = {"cell": name, "candidate": label, "split": split, "metric": picking.name}
-            records.append({**record, "mean": score, "planned": seeds, "chosen": chosen, "note": why or None})
-    return Sheet(
-        name=f"{table.plan.name}-candidates",
-        title=f"{title_line(table.plan, ', '.join(headings))} – candidates of each swept cell",
-        stub=("cell", "candidate"),
-        columns=((f"mean on the {split} split",), ("seeds planned",)),
-        rows=tuple(rows),
-        cells=tuple(cells),
-        legend=(("best", "the candidate that counts"),),
-        by_means=True,
-        records=tuple(records),
-    )
 
 
 def render(

@@ -14,11 +14,12 @@ from bench.plan.target import read_plan
 from bench.records.store import Finished, Store
 from bench.registry import Registry
 from bench.sheets.sheet import BEST, Sheet
-from bench.sheets.view import by_rule, candidates_sheet, sheet_of
+from bench.sheets.tried import candidates_sheet
+from bench.sheets.view import by_rule, sheet_of
 from bench.tables.candidates import Choice, choose
 from bench.tables.caption import MISSING
-from bench.tables.compare import Table
-from bench.tables.results import results_of
+from bench.tables.compare import Table, fill_table
+from bench.tables.results import Results, results_of
 from tests.tables.small import (
     VAL,
     everything,
@@ -178,8 +179,11 @@ def test_failures_are_those_of_the_store_that_were_not_trained_again(plan: Table
 # ---- what each candidate scored
 
 
-def swept(folder: Path, row: Any, sweep: str = "best-val") -> Table:
-    """An experiment with a swept row; its second candidate is the best on validation, its first one on test."""
+def swept_results(folder: Path, row: Any, sweep: str = "best-val", left: int = 0) -> tuple[TablePlan, Results]:
+    """An experiment with a swept row; its second candidate is the best on validation, its first one on test.
+
+    ``left`` runs of the last candidate have not finished.
+    """
     keys = {
         "methods": {"Plain": "ce", "Swept": row},
         "backbones": ["micro_vit"],
@@ -195,9 +199,19 @@ def swept(folder: Path, row: Any, sweep: str = "best-val") -> Table:
     finished: dict[str, Finished] = {}
     for _, cell in plan.places():
         for at, candidate in enumerate(cell.candidates):
-            for spec in candidate.runs:
+            for spec in candidate.runs[: len(candidate.runs) - left * (at > 0)]:
                 finished[spec.id] = run(spec.id, (70.0 + at + spec.seed, 90.0 - at))
-    return filled(plan, finished)
+    return plan, known(finished)
+
+
+def swept(folder: Path, row: Any, sweep: str = "best-val") -> Table:
+    plan, finished = swept_results(folder, row, sweep)
+    return fill_table(plan, finished)
+
+
+def tried(folder: Path, row: Any, sweep: str = "best-val", left: int = 0) -> Sheet:
+    plan, finished = swept_results(folder, row, sweep, left)
+    return candidates_sheet(fill_table(plan, finished), finished)
 
 
 @pytest.mark.parametrize(
@@ -219,24 +233,43 @@ def test_a_swept_row_of_an_experiment_is_its_best_candidate(tmp_path: Path, row:
     assert any("test split (an oracle" in note for note in on_test.notes)
 
 
-def test_the_losers_of_a_sweep_are_shown_with_their_scores(tmp_path: Path) -> None:
-    sheet = candidates_sheet(swept(tmp_path, {"gta": {"weight": [1, 2]}}))
+def test_the_losers_of_a_sweep_are_shown_with_their_scores_on_both_splits(tmp_path: Path) -> None:
+    sheet = tried(tmp_path, {"gta": {"weight": [1, 2]}})
     places = [f"Swept / {rate}" for rate in ("15 %", "100 %")]
     labels = ("Swept (weight=1)", "Swept (weight=2)")
     assert sheet.rows == tuple((place, label) for place in places for label in labels)
-    assert sheet.columns == (("mean on the validation split",), ("seeds planned",))
-    assert [[cell.value for cell in line] for line in sheet.cells] == [["70.50", "2"], ["71.50", "2"]] * 2
+    assert sheet.columns == (("mean on the validation split",), ("mean on the test split",), ("finished",))
+    lines = [["70.50", "90.00", "2/2"], ["71.50", "89.00", "2/2"]]
+    assert [[cell.value for cell in line] for line in sheet.cells] == lines * 2
     assert [line[0].look for line in sheet.cells] == ["", BEST] * 2
-    assert [(record["candidate"], record["mean"], record["chosen"]) for record in sheet.records[:2]] == [
-        (labels[0], 70.5, False), (labels[1], 71.5, True),
+    assert [line[0].std for line in sheet.cells] == ["0.71"] * 4
+    keys = ("candidate", "split", "mean", "chosen")
+    assert [tuple(record[key] for key in keys) for record in sheet.records[:4]] == [
+        (labels[0], "validation", 70.5, False), (labels[0], "test", 90.0, False),
+        (labels[1], "validation", 71.5, True), (labels[1], "test", 89.0, True),
     ]  # fmt: skip
+    assert {(record["rate"], record["method"]) for record in sheet.records} == {("15 %", "Swept"), ("100 %", "Swept")}
 
 
-def test_a_candidate_without_a_score_is_shown_with_the_reason(plan: TablePlan) -> None:
-    finished, failed = without(plan, 0, 1, "diverged")
-    sheet = candidates_sheet(filled(plan, finished, failed))
+def test_a_sweep_on_the_test_split_has_its_scores_there_alone(tmp_path: Path) -> None:
+    sheet = tried(tmp_path, {"gta": {"weight": [1, 2]}}, "best-test")
+    assert sheet.columns == (("mean on the test split",), ("finished",))
+    assert [line[0].look for line in sheet.cells] == [BEST, ""] * 2
+
+
+def test_candidates_of_a_sweep_that_is_not_complete_have_their_finished_runs_and_none_counts(tmp_path: Path) -> None:
+    sheet = tried(tmp_path, {"gta": {"weight": [1, 2]}}, left=1)
+    lines = [["70.50", "90.00", "2/2"], ["71.00", "89.00", "1/2"]]
+    assert [[cell.value for cell in line] for line in sheet.cells] == lines * 2
+    assert not any(shown.look for line in sheet.cells for shown in line)
+    assert sheet.remarks == ("None counts: its sweep waits for 1 run of Swept (weight=2).",)
+
+
+def test_a_candidate_that_cannot_be_chosen_is_shown_with_the_reason(plan: TablePlan) -> None:
+    finished, failed = without(plan, 0, 3, "diverged")
+    sheet = candidates_sheet(filled(plan, finished, failed), known(finished, failed))
     scores = {key: (line[0].value, line[0].is_word) for key, line in zip(sheet.rows, sheet.cells, strict=True)}
-    assert scores["Digits / GTA / 15%", SMALL] == ("1 of 3 runs diverged", True)
+    assert scores["Digits / GTA / 15%", SMALL] == ("3 of 3 runs diverged", True)
     assert scores["Digits / GTA / 15%", LARGE] == ("50.00", False)
     assert {record["mean"] for record in sheet.records if record["note"]} == {None}
 
@@ -246,7 +279,7 @@ def test_sweep_rows_shows_every_candidate_in_a_row_and_chooses_none(tmp_path: Pa
     sheet = sheet_of(table)
     assert sheet.rows == (("Plain",), ("Swept (weight=1)",), ("Swept (weight=2)",))
     assert {record["chosen"] for record in sheet.records} == {None}
-    assert not candidates_sheet(table).rows
+    assert not candidates_sheet(table, known({})).rows
     assert not any("swept" in note for note in sheet.notes)
 
 

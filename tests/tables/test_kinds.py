@@ -221,6 +221,14 @@ def test_a_sweep_without_validation_is_drawn_on_the_test_split_when_asked(tmp_pa
     assert [line for line in axes.lines if line.get_linewidth() == 4] == []
 
 
+def test_a_sweep_that_is_chosen_on_the_test_split_is_drawn_there_and_says_so(tmp_path: Path) -> None:
+    made = partial(score, validation=False)
+    (axes,) = drawing("sweep", scene(tmp_path, WIDE + "sweep: best-test\n", made=made)).axes
+    assert [line for line in axes.lines if line.get_linewidth() == 4] != []
+    told = [" ".join(text.split()) for text in boxes(axes.figure)]  # type: ignore[arg-type]
+    assert any("the value chosen, best on the test split (an oracle)" in text for text in told)
+
+
 @pytest.mark.parametrize("kind", ["classes", "confusion"])
 def test_damaged_predictions_are_told_with_their_file(kind: str, tmp_path: Path) -> None:
     subject = scene(tmp_path, WIDE, methods="Fine-tune")
