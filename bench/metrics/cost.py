@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 from bench.metrics.metric import Cost, Metric
 
 _SECONDS_TO = re.compile(r"seconds_to_(\d{1,3})(?:_(\d+))?")
 
+
+def _count(name: str, title: str, of_run: Callable[[Cost], float]) -> Metric:
+    return Metric(name, title, "", lower=True, low=0, decimals=0, of_run=of_run, of_machine=False)
+
+
 METRICS = (
     Metric("seconds", "training time", "s", lower=True, low=0, of_run=lambda cost: cost.seconds),
     Metric("hours", "training time", "h", lower=True, low=0, decimals=2, of_run=lambda cost: cost.seconds / 3600),
     Metric("peak_memory", "peak memory", "MB", lower=True, low=0, decimals=0, of_run=lambda cost: cost.memory / 1e6),
-    Metric("trainable", "trained weights", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.trained),
-    Metric("parameters", "parameters", "", lower=True, low=0, decimals=0, of_run=lambda cost: cost.parameters),
+    _count("trainable", "trained weights", lambda cost: cost.trained),
+    _count("parameters", "parameters", lambda cost: cost.parameters),
     Metric("energy", "energy", "J", lower=True, low=0, decimals=0, of_run=lambda cost: cost.energy),
 )
 

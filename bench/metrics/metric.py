@@ -52,6 +52,7 @@ class Metric:
         of_run: its value from what the run took; None where it is of a scored point.
         per_image: whether it is the share of images for which something holds, in percent, so that a test set of n
             images makes binomial noise.
+        of_machine: of what is about the whole run: whether another machine gives another value.
 
     Raises:
         ValueError: the declaration contradicts itself.
@@ -67,6 +68,7 @@ class Metric:
     compute: Callable[[Predictions], float] | None = None
     of_run: Callable[[Cost], float] | None = None
     per_image: bool = False
+    of_machine: bool = True
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -95,7 +95,7 @@ def of_data(dataset: DatasetCard, declared: DatasetCard, rate: float, paper: str
 
 def of_score(metric: Metric, printed: Metric, unlike: bool, split: str) -> Iterator[str]:
     """What is shown, and whose scores, where it is not what is printed; ``unlike`` is another metric than that."""
-    if not metric.of_curve:
+    if not metric.of_curve and metric.of_machine:
         yield f"{metric.title} of another machine"
     elif unlike:
         yield f"{metric.title} in place of {printed.title}"
