@@ -14,7 +14,7 @@ from bench.plan.table import Counted, PlannedCell
 
 
 @dataclass(frozen=True)
-class Fact:
+class CardNumber:
     """A number of cards.
 
     Attributes:
@@ -49,10 +49,10 @@ def _million_weights(backbone: BackboneCard, dataset: DatasetCard) -> float | No
 
 
 FACTS = {
-    "train_images": Fact("the training images", ("dataset",), _train_images),
-    "test_images": Fact("the test images", ("dataset",), _test_images),
-    "classes": Fact("the classes", ("dataset",), _classes),
-    "million_weights": Fact(
+    "train_images": CardNumber("the training images", ("dataset",), _train_images),
+    "test_images": CardNumber("the test images", ("dataset",), _test_images),
+    "classes": CardNumber("the classes", ("dataset",), _classes),
+    "million_weights": CardNumber(
         "millions of weights with a head for the dataset's classes", ("backbone", "dataset"), _million_weights
     ),
 }

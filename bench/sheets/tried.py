@@ -33,8 +33,8 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
             scores = [_scored(candidate, entry, table, results, split) for split in splits]
             finished = sum(spec.id in results.finished for spec in candidate.runs)
             rows.append((name, candidate.label))
-            shown = tuple(_shown(score, candidate, entry, results) for score in scores)
-            cells.append((*shown, Shown(f"{finished}/{len(candidate.runs)}")))
+            texts = tuple(_text(score, candidate, entry, results) for score in scores)
+            cells.append((*texts, Shown(f"{finished}/{len(candidate.runs)}")))
             for split, score in zip(splits, scores, strict=True):
                 records.append(
                     {
@@ -77,7 +77,7 @@ def _scored(candidate: Candidate, entry: Entry, table: Table, results: Results, 
     return summary(numbers) if numbers else None
 
 
-def _shown(score: Summary | None, candidate: Candidate, entry: Entry, results: Results) -> Shown:
+def _text(score: Summary | None, candidate: Candidate, entry: Entry, results: Results) -> Shown:
     if score is None:
         return Shown(_why(candidate, entry, score), is_word=True)
     decimals = results.picking(entry.planned.metric).decimals + 1
@@ -92,4 +92,4 @@ def _why(candidate: Candidate, entry: Entry, score: Summary | None) -> str:
 
 
 def _has_deviation(cells: Sequence[Sequence[Shown]]) -> bool:
-    return any(shown.std for line in cells for shown in line)
+    return any(cell.std for line in cells for cell in line)
