@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InputError
+from bench.metrics import METRICS
+from bench.plan.deviations import of_score
 from bench.plan.paper import plan_paper
 from bench.records.store import Store
 from bench.registry import Registry
@@ -121,3 +123,14 @@ def test_a_fact_without_its_axis_is_refused(tmp_path: Path) -> None:
         (tmp_path / "paper_tables" / "mini" / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match="the fact classes is of a dataset; give labels or axes"):
         table("mini/table1", Registry([tmp_path]))
+
+
+def test_a_count_of_weights_is_of_no_machine_and_a_time_is() -> None:
+    verdicts = {
+        name: [*of_score(METRICS[name], METRICS[name], False, "")] for name in ("hours", "parameters", "energy")
+    }
+    assert verdicts == {
+        "hours": ["training time of another machine"],
+        "parameters": [],
+        "energy": ["energy of another machine"],
+    }
