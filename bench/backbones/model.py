@@ -174,6 +174,10 @@ class Model(nn.Module):
             {name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)},
         )
 
+    def norm_features(self) -> None:
+        """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
+        self.head = NormedLinear(self.head)
+
     @property
     def per_image(self) -> bool:
         """Whether an image's logits are of its features alone; the batch's others count where the head norms them."""
