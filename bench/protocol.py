@@ -105,12 +105,14 @@ class Recipe:
         """
         if size == of:
             return self
-        own, usual = math.ceil(images / size), math.ceil(images / of)
-        first, last = self.first * own // usual, self.last * own // usual
+        a_pass, usual = math.ceil(images / size), math.ceil(images / of)
+        first, last = self.first * a_pass // usual, self.last * a_pass // usual
         if self.first < self.last and first == last:
             count = (self.last - self.first) * of
             raise InputError(f"a stage of {count:,} images has not one batch of {size:,}: give it more steps or epochs")
-        return replace(self, steps=self.steps * own // usual, first=first, last=last, warmup=self.warmup * own // usual)
+        return replace(
+            self, steps=self.steps * a_pass // usual, first=first, last=last, warmup=self.warmup * a_pass // usual
+        )
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.backbones import student as students
-from bench.backbones.head import NormedLinear
 from bench.data import TrainingImages
 from bench.losses import at_least_float32
 from bench.method import Batch, Method, Shared, Stage, Terms, frozen, hyper, replace, seeded
@@ -216,7 +215,7 @@ class FeatureDistillation(Method):
         rest = recipe if self.on_top else recipe.rest(self.share)
         if self.then == "linear":
             if self.batch_norm:
-                student.head = NormedLinear(student.head)
+                student.norm_features()
             yield Stage(student, self.loss, rest, train=(student.head,))
             return
         if self.unshare:

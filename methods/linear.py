@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.backbones import Model
-from bench.backbones.head import NormedLinear
 from bench.data import TrainingImages
 from bench.method import Method, Stage, hyper
 from bench.protocol import Recipe
@@ -33,5 +32,5 @@ class LinearProbe(Method):
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """One stage that trains the head alone."""
         if self.batch_norm:
-            model.head = NormedLinear(model.head)
+            model.norm_features()
         yield Stage(model, self.loss, recipe, train=(model.head,))

@@ -181,6 +181,10 @@ class Model(nn.Module):
         groups.end(divided=part is not images)
         return outputs if part is images else [gathered(output) for output in outputs]
 
+    def norm_features(self) -> None:
+        """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
+        self.head = NormedLinear(self.head)
+
     @property
     def per_image(self) -> bool:
         """Whether an image's logits are of its features alone; the batch's others count where the head norms them."""
