@@ -188,8 +188,8 @@ class _Planner:
             return dataclasses.replace(cell, reason=f"{self.table.name} declares no runs: it is shown as published")
         if axes.get("not_run"):
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
+        runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
-            runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
             alike = self.table.alike(at)
             alike = [column for column in alike if not self.table.cells[row][column].is_blank] or alike
             because = others(self.table, self.table.rows[row], self.table.columns[at])
