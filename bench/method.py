@@ -100,7 +100,7 @@ class Stage:
         recipes: modules with a learning rate, schedule and weight decay of their own, over as many steps.
         shared: given for a stage whose result other runs may take.
         data: what it is fed with, where that is not the protocol's batches: ``data.fed(batch_size=..., ...)``. Its
-            recipe's steps still count in the protocol's batches; it is given as many images in its own.
+            recipe's steps still count in the protocol's batches; it makes as many passes over the images in its own.
     """
 
     model: Model

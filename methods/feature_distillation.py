@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.backbones import student as students
+from bench.backbones.head import NormedLinear
 from bench.data import TrainingImages
 from bench.losses import at_least_float32
 from bench.method import Batch, Method, Shared, Stage, Terms, frozen, hyper, replace, seeded
@@ -188,6 +189,7 @@ class FeatureDistillation(Method):
     )
     student_seed: int = hyper(0, low=-1, source="our choice: one student for all seeds; -1: each run's own")
     then: str = hyper("fine_tune", choices=("fine_tune", "linear"), source="paper 4.1: fine-tuning or linear probe")
+    batch_norm: bool = hyper(False, source="of a linear probe, as method linear has it; released code: with")
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The shared distillation, then fine-tuning or a linear probe of the student."""
@@ -213,6 +215,8 @@ class FeatureDistillation(Method):
             yield Stage(student, distil, first, train=(student.backbone, g), shared=shared, data=images)
         rest = recipe if self.on_top else recipe.rest(self.share)
         if self.then == "linear":
+            if self.batch_norm:
+                student.head = NormedLinear(student.head)
             yield Stage(student, self.loss, rest, train=(student.head,))
             return
         if self.unshare:

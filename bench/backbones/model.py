@@ -13,6 +13,7 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.backbones.head import NormedLinear
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run
@@ -179,6 +180,19 @@ class Model(nn.Module):
         outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
         groups.end(divided=part is not images)
         return outputs if part is images else [gathered(output) for output in outputs]
+
+    @property
+    def per_image(self) -> bool:
+        """Whether an image's logits are of its features alone; the batch's others count where the head norms them."""
+        return not isinstance(self.head, NormedLinear)
+
+    def scored_state(self) -> dict[str, Tensor]:
+        """The tensors that give its logits at evaluation, whatever its head: those of the model with a linear one."""
+        state: dict[str, Tensor] = self.state_dict()
+        if isinstance(self.head, NormedLinear):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+            state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
+        return state
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:

@@ -167,7 +167,8 @@ def lacking_weights(plan: Plan) -> str:
     name = names[0] if len(names) == 1 else "NAME"
     what = f"{to_type('show', name)} says where they are published, {to_type('convert', name, 'CHECKPOINT')}"
     lack = "lacks" if count == 1 else "lack"
-    return f"{count:,} of them {lack} weights that are not here: {listed}; {what} puts them in place (docs/weights.md)"
+    runs = f"{count:,} of {counted(len(plan.unique), 'run')} {lack} weights that are not here"
+    return f"{runs}: {listed}; {what} puts them in place (docs/weights.md)"
 
 
 def print_excluded(plan: Plan) -> None:

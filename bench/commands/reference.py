@@ -121,8 +121,9 @@ def _blocks() -> list[str]:
         "counts, `settings` and `hyper` add up.",
         _keys(assignments.ASSIGNABLE),
         "### Values",
-        "A setting or a hyper-parameter is a plain value, or has who states it beside it: `{value: 0.1, source: paper "
-        "4}`. So under `settings` of `runs` and of a label, under `hyper`, and within a `method`.",
+        "A setting, a hyper-parameter or a number of seeds is a plain value, or has who states it beside it: `{value: "
+        "0.1, source: paper 4}`. So under `settings` and `seeds` of `runs` and of a label, under `hyper`, and within a "
+        "`method`.",
         _keys(stated.KEYS),
         "### Audit",
         _keys(audit.KEYS),

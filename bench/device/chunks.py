@@ -40,6 +40,6 @@ def in_chunks(run: Callable[[Tensor], Sequence[Tensor]], images: Tensor, unit: i
     units = math.ceil(len(images) / unit)
     outputs = [
         checkpoint(run, chunk, use_reentrant=False) if torch.is_grad_enabled() else run(chunk)
-        for chunk in images.split(unit * math.ceil(units / _COUNT.get()))
+        for chunk in torch.split(images, unit * math.ceil(units / _COUNT.get()))
     ]
     return [torch.cat(chunks) for chunks in zip(*outputs, strict=True)]

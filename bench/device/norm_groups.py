@@ -42,7 +42,8 @@ class NormGroups:
         norms = [each for each in backbone.modules() if isinstance(each, _Norm) and each.training] if size else []
         self.size = size if norms else 0
         self.norms = [norm for norm in norms if norm.running_mean is not None]
-        starts = [statistic.detach() for norm in self.norms for statistic in (norm.running_mean, norm.running_var)]
+        both = [statistic for norm in self.norms for statistic in (norm.running_mean, norm.running_var)]
+        starts = [statistic.detach() for statistic in both if statistic is not None]
         self.widths = [len(start) for start in starts]
         self.start = torch.cat(starts) if starts else torch.empty(0)
         self.seen: list[Tensor] = []
@@ -55,7 +56,7 @@ class NormGroups:
             return run
 
         def by_group(images: Tensor) -> list[Tensor]:
-            groups = images.split(self.size)
+            groups = torch.split(images, self.size)
             rows = self.start.repeat(len(groups), 1)
             outputs = []
             for group, row in zip(groups, rows, strict=True):
@@ -73,7 +74,7 @@ class NormGroups:
         kept = [(norm, norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in self.norms]
         momenta = [norm.momentum for norm in self.norms]
         hooks = [norm.register_forward_hook(lambda norm, *_: self.called.add(norm)) for norm in self.norms]
-        places = iter(row.split(self.widths) if self.norms else ())
+        places = iter(torch.split(row, self.widths) if self.norms else ())
         try:
             for norm in self.norms:
                 norm.running_mean, norm.running_var, norm.num_batches_tracked = next(places), next(places), None
@@ -94,7 +95,7 @@ class NormGroups:
             return
         rows = torch.cat(self.seen)
         self.seen = []
-        means = iter((gathered(rows) if divided else rows).mean(0).split(self.widths))
+        means = iter(torch.split((gathered(rows) if divided else rows).mean(0), self.widths))
         for norm in self.norms:
             statistics = ((norm.running_mean, next(means)), (norm.running_var, next(means)))
             if norm not in self.called:  # a pass may end early

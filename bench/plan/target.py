@@ -27,14 +27,12 @@ def read_plan(target: str, registry: Registry, overrides: Overrides | None = Non
 def read_plans(targets: Sequence[str], registry: Registry, overrides: Overrides | None = None) -> Plan:
     """The plan of some targets together, each of which is named once; else as ``read_plan``.
 
-    Raises ``InputError`` besides: one of two is part of the other, or an axis is typed for a paper and an experiment.
+    Raises ``InputError`` besides: two experiments have one name, or an axis is typed for papers and experiments at a
+    time.
     """
     targets = list(dict.fromkeys(targets))
     papers = [target for target in targets if target in registry.table_files or target in registry.papers]
     experiments = [target for target in targets if target not in papers]
-    for target in papers:
-        if "/" in target and (whole := target.partition("/")[0]) in papers:
-            raise InputError(f"{target} is part of {whole}, which is named too; name one of the two")
     typed = [axis for axis in AXES if overrides and getattr(overrides, axis)]
     if papers and experiments and typed:
         raise InputError(
@@ -42,6 +40,9 @@ def read_plans(targets: Sequence[str], registry: Registry, overrides: Overrides 
             f"({experiments[0]}); ask for one kind at a time"
         )
     plans = {plan.name: plan for plan in (plan_papers(papers, registry, overrides) if papers else ())}
+    named: dict[str, str] = {}
     for target in experiments:
         plans[target] = expand(read_experiment(target, registry, overrides))
+        if (first := named.setdefault(plans[target].name, target)) != target:
+            raise InputError(f"{first} and {target} are both called '{plans[target].name}'; rename one of the files")
     return together([plans[target] for target in targets])

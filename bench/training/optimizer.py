@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from timm.optim import Lars
 from torch import nn
 
 from bench.backbones import Model
 from bench.protocol import Recipe
+
+TRUST = 0.001
+"""LARS's trust coefficient, in the step of every weight but biases and norms: MAE's and MoCo v3's linear probes."""
 
 
 def build_optimizer(
@@ -39,6 +43,8 @@ def build_optimizer(
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    elif recipe.optimizer == "lars":
+        optimizer = Lars(groups, lr=recipe.lr, momentum=recipe.momentum, trust_coeff=TRUST, eps=0.0)
     else:
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=True)
     for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
@@ -65,15 +71,16 @@ def _groups(
     Biases, norms and embeddings have no decay; which embeddings that are, the backbone's ``Family.undecayed`` says. The
     classifier, ``model.head``, has its recipe's ``head_lr`` and no layer decay.
     """
-    groups: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[Recipe, float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         plain = parameter.ndim <= 1 or name.rpartition(".")[2] in model.family.undecayed or ".cpb_mlp." in name
         recipe = recipes.get(parameter, stage_recipe)
         factor = recipe.head_lr if name.startswith("head.") else _factor(model, name, recipe.layer_decay)
-        groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
+        adapted = stage_recipe.optimizer == "lars" and parameter.ndim > 1
+        groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor, adapted), []).append(parameter)
     return [
-        {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}
-        for (recipe, decay, factor), group in groups.items()
+        {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe, "always_adapt": adapted}
+        for (recipe, decay, factor, adapted), group in groups.items()
     ]
 
 

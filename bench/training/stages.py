@@ -141,13 +141,14 @@ class Training:
         if recipe.warmup >= recipe.steps > 0:
             why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
             raise InputError(f"the warm-up: {why}: give it in epochs (warmup_epochs), or fewer steps")
-        self.splittable, self.budget = splittable(method) and not has_batch_norm(model), recipe.steps
+        self.budget = recipe.steps
         done, spent, optimizer = 0, 0, None
         for number, planned in enumerate(method.stages(model, recipe, self.data)):
             budget = 0 if planned.shared and planned.shared.extra else planned.recipe.last - planned.recipe.first
             if spent + budget > recipe.steps:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.steps}")
             stage, data = fed(planned, self.data)
+            self.splittable = splittable(method) and stage.model.per_image and not has_batch_norm(stage.model)
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
             weights = sum(weights.numel() for _, weights in trained(stage))

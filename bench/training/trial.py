@@ -70,7 +70,7 @@ def run_trial(
     In the folder ``keep`` lies what runs share, trained stages and decoded images, and a checkpoint every so many
     seconds; without it a run does everything itself, in one go. Each batch is computed in so many parts: one after the
     other where the method is ``per_image``, else, and where the model has batch norm, in the model alone, so that the
-    loss has the whole batch (``bench.device.chunks``). ``models`` says which trained models are kept in that folder too.
+    loss has the whole batch (``bench.device.chunks``). ``models`` says which trained models are kept, in ``keep`` too.
 
     Raises:
         InputError: something is no longer what the spec was planned with.

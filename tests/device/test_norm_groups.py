@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,12 @@ def resnet(norm_batch: int) -> tuple[Model, Tensor]:
 
 def cvt(norm_batch: int) -> tuple[Model, Tensor]:
     torch.manual_seed(0)
-    sizes = {"embed_dim": [8, 12, 16], "num_heads": [1, 2, 4], "depth": [1, 2, 3], "mlp_ratio": [2, 2, 2]}
+    sizes: dict[str, Any] = {
+        "embed_dim": [8, 12, 16],
+        "num_heads": [1, 2, 4],
+        "depth": [1, 2, 3],
+        "mlp_ratio": [2, 2, 2],
+    }
     backbone = ConvolutionalViT(32, pooling="cls", drop_path_rate=0.3, **sizes)
     model = Model(backbone, family_of(backbone), 16, 5, [0.5] * 3, [0.25] * 3).double()
     model.norm_batch = norm_batch
@@ -65,7 +71,7 @@ def trained_on(model: Model, images: Tensor) -> dict[str, Tensor]:
         optimizer.zero_grad()
         output = model(images, probe="grid")
         loss = (output.features @ output.features.T).logsumexp(1).mean() + output["grid"].std() + output.logits.std()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -76,7 +82,7 @@ class TestOneNorm:
         model.train()
         norm = model.backbone[0]  # type: ignore[index]
         features = model(images).features
-        means, variances = [], []
+        means, variances = list[Any](), list[Any]()
         for group in (images[:4], images[4:8], images[8:]):  # the last one has what is left
             plain = nn.BatchNorm2d(3, momentum=1.0)
             expected = plain(group).mean((2, 3))
@@ -116,7 +122,7 @@ class TestOneNorm:
     def test_an_error_in_a_pass_leaves_the_norms_as_they_were(self) -> None:
         model, images = one_norm(4).train(), torch.rand(8, 3, 5, 5)
         before, norm = statistics(model), model.backbone[0]  # type: ignore[index]
-        model.backbone[1].forward = lambda input: 1 / 0  # type: ignore[index,method-assign]
+        model.backbone[1].forward = lambda input: 1 / 0  # type: ignore[index]
         with pytest.raises(ZeroDivisionError):
             model(images)
         assert norm.momentum == 0.25

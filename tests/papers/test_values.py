@@ -42,9 +42,9 @@ def test_what_a_run_has_beside_the_defaults_of_its_method_is_listed(paper: str) 
     for table, _, _, spec in runs_of(whole(paper)):
         for part in (spec.method, *spec.method.policies):
             hypers_of, chosen = registry.method(part.name).hypers, dict(part.hyper)
-            for name, value in chosen.items():
-                if value != hypers_of[name].default_among(chosen):
-                    assert value in listed[f"{part.name}.{name}"], (table.name, name)
+            for name, picked in chosen.items():
+                if picked != hypers_of[name].default_among(chosen):
+                    assert picked in listed[f"{part.name}.{name}"], (table.name, name)
 
 
 def test_a_source_of_no_known_kind_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -153,6 +153,21 @@ def test_the_drop_path_of_students_is_the_best_of_the_four_of_section_4_1() -> N
         assert rates == [0.1, 0.2, 0.3, 0.4]
 
 
+def test_linear_probes_are_as_section_4_1_and_the_released_code_have_them() -> None:
+    for row, epochs in {
+        ("DINO [3]",): 90,
+        ("FD-DINO",): 90,
+        ("CLIP [33]", "ViT-L"): 50,
+        ("FD-CLIP", "ViT-L"): 50,
+    }.items():
+        for candidate in cell_of("fd/table1", row, "linear").candidates:
+            protocol, hyper = candidate.runs[0].protocol, hyper_of(candidate.runs[0])
+            recipe = protocol.recipe
+            assert (recipe.optimizer, recipe.weight_decay, recipe.epochs, recipe.momentum) == ("lars", 0, epochs, 0.9)
+            assert recipe.lr == 0.1 * protocol.batch_size / 512
+            assert hyper["batch_norm"]
+
+
 def test_every_weight_of_gta_and_its_rivals_has_three_values() -> None:
     weights = {"gta": (1, 10, 100), "output_guide": (1, 10, 100), "l2sp": (0.01, 0.1, 1), "bss": (1e-4, 1e-3, 1e-2)}
     names = {"l2sp": "alpha", "bss": "eta"}
@@ -205,7 +220,7 @@ def test_settings_that_are_known_to_be_other_have_their_reasons() -> None:
         if value.because
     }
     sizes = {("image_size", table, label) for table in ("table1", "table2") for label in ("Caltech-101", "Aircraft")}
-    assert found == {*sizes, ("lr", "table5", ""), ("optimizer", "table1", "linear")}
+    assert found == {*sizes, ("lr", "table5", "")}
 
 
 def test_cells_of_what_is_other_are_not_compared_with_what_is_printed() -> None:
@@ -219,6 +234,7 @@ def test_cells_of_what_is_other_are_not_compared_with_what_is_printed() -> None:
     assert all(differing["drloc/table5"])
     assert [sum(differing[f"drloc/table{number}"]) for number in (2, 3, 4)] == [4, 4, 20]
     assert sum(differing["lacvit/table1"]) == 8 + 7
+    assert sum(differing["fd/table1"]) == 2  # BEiT's
     assert not any(any(differing[name]) for name in differing if name.startswith("gta/"))
     # the seven quoted rows in nine columns; of the other five rows three columns
     assert sum(differing["coin/table1"]) == 7 * 9 + 5 * 3

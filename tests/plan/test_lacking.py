@@ -75,7 +75,7 @@ def test_weights_that_are_typed_are_no_lack(folder: Path) -> None:
 def test_a_plan_counts_all_and_says_what_is_lacking(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = output(capsys, folder, "plan", "mini")
     assert "  mini/table1           7 cells,    20 runs\n" in out
-    assert f"20 different runs: 0 done, 0 failed, 20 to train\n  12 of them {LACKING}\n" in out
+    assert f"20 different runs: 0 done, 0 failed, 20 to train\n  12 of 20 runs {LACKING}\n" in out
     assert "20 runs: not known" in out  # what they would cost is asked of all of them
     facts = json.loads(output(capsys, folder, "plan", "mini", "--format", "json"))
     assert facts["missing_weights"] == [{"backbone": "dino_like", "runs": 12, "reason": ABSENT}]
@@ -93,12 +93,12 @@ def test_several_backbones_are_listed_with_how_many_runs_need_each(
         ("{method: ce}", "{backbone: ibot_like, method: ce}"),
     )
     told = "lack weights that are not here: ibot_like (8), dino_like (12); 'bench show NAME' says where"
-    assert f"  20 of them {told}" in output(capsys, folder, "plan", "mini")
+    assert f"  20 of 20 runs {told}" in output(capsys, folder, "plan", "mini")
 
 
 def test_status_and_rows_follow(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = output(capsys, folder, "status", "mini")
-    assert out.startswith(f"mini: 20 runs: 0 done, 0 failed, 20 missing\n  12 of them {LACKING}\n")
+    assert out.startswith(f"mini: 20 runs: 0 done, 0 failed, 20 missing\n  12 of 20 runs {LACKING}\n")
     facts = json.loads(output(capsys, folder, "status", "mini", "--format", "json"))
     assert (facts["missing"], facts["lacking_weights"]) == (20, {"dino_like": 12})
     rows = run_rows(planned(folder), bench.Store(folder / "results"))
@@ -129,7 +129,7 @@ def test_the_others_are_trained_and_it_is_said_how_many_are_not(
     place = ["--plugin", str(folder), "--results", str(folder / "results")]
     assert main(["run", "mini", *words, *place, "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
-    assert f"bench: not trained: 2 of them {LACKING}\n" in err
+    assert f"bench: not trained: 2 of 3 runs {LACKING}\n" in err
     assert "mini: 3 runs: 3 to train" not in err
     assert "1 run was trained now, 1 of 3 are done" in out
     assert len([*(folder / "results" / "runs").iterdir()]) == 1

@@ -1,19 +1,24 @@
-"""Optimisers from recipes: which decay and which rate the weights of each family of backbones have."""
+"""Optimisers from recipes: which decay and rate the weights of each family have, and how LARS steps."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+import torch
 from timm.models import VisionTransformer
 from timm.models.beit import Beit
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
+from timm.optim import Lars
+from torch import nn
 
 from bench.backbones import Model
 from bench.backbones.families import family_of
+from bench.backbones.model import Family
 from bench.protocol import Recipe
-from bench.training.optimizer import build_optimizer
+from bench.training.optimizer import build_optimizer, set_learning_rate
 
 VIT: dict[str, Any] = {"img_size": 12, "patch_size": 4, "in_chans": 1, "embed_dim": 24, "depth": 2, "num_heads": 3}
 SWIN: dict[str, Any] = {
@@ -86,3 +91,41 @@ def test_a_swins_downsampling_has_the_rate_of_the_block_before_it(kind: str) -> 
         "backbone.patch_embed.proj.weight": 0.32768,
     }
     assert {name: found[name]["factor"] for name in factors} == pytest.approx(factors)
+
+
+# ---- LARS
+
+
+def test_lars_steps_as_maes_linear_probe_does_number_by_number() -> None:
+    """v ← .9 v + g · .001 ‖w‖/‖g‖, w ← w − lr v for a matrix; a bias has its gradient as it is."""
+    torch.manual_seed(0)
+    model = Model(nn.Flatten(), Family(), 4, 3, [0.5], [0.25]).double()
+    recipe = Recipe(steps=3, optimizer="lars", lr=0.4, weight_decay=0.0, schedule="constant").resolved(1, 1)
+    optimizer = build_optimizer(model, model.named_parameters(), recipe, None)
+    assert isinstance(optimizer, Lars)
+    weights = {"weight": model.head.weight, "bias": model.head.bias}
+    expected = {name: weight.detach().flatten().tolist() for name, weight in weights.items()}
+    moments = {name: [0.0] * len(values) for name, values in expected.items()}
+    for number in range(3):
+        for name, weight in weights.items():
+            weight.grad = torch.randn_like(weight)
+            gradient = weight.grad.flatten().tolist()
+            ratio = 0.001 * math.hypot(*expected[name]) / math.hypot(*gradient) if name == "weight" else 1.0
+            moments[name] = [0.9 * v + ratio * g for v, g in zip(moments[name], gradient, strict=True)]
+            expected[name] = [w - 0.4 * v for w, v in zip(expected[name], moments[name], strict=True)]
+        set_learning_rate(optimizer, number)
+        optimizer.step()
+        for name, weight in weights.items():
+            assert weight.detach().flatten().tolist() == pytest.approx(expected[name], rel=1e-9), name
+
+
+def test_lars_leaves_a_weight_without_a_length_or_a_gradient_finite() -> None:
+    model = Model(nn.Flatten(), Family(), 4, 3, [0.5], [0.25])
+    nn.init.zeros_(model.head.weight)
+    recipe = Recipe(steps=1, optimizer="lars", lr=0.5, weight_decay=0.0, momentum=0.0).resolved(1, 1)
+    optimizer = build_optimizer(model, model.named_parameters(), recipe, None)
+    model.head.weight.grad, model.head.bias.grad = torch.ones(3, 4), torch.zeros(3)
+    set_learning_rate(optimizer, 0)
+    optimizer.step()
+    assert torch.equal(model.head.weight, torch.full((3, 4), -0.5))
+    assert not model.head.bias.any()
