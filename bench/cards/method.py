@@ -186,13 +186,14 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
     default = _literal(call.args[0], name, place)
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
-        if keyword.arg not in ARGUMENTS:
-            raise InputError(f"{place}: {name}: {choose(str(keyword.arg), ARGUMENTS, 'argument of hyper')}")
-        value = arguments[keyword.arg] = _literal(keyword.value, name, place)
+        argument = str(keyword.arg)
+        if argument not in ARGUMENTS:
+            raise InputError(f"{place}: {name}: {choose(argument, ARGUMENTS, 'argument of hyper')}")
+        value = arguments[argument] = _literal(keyword.value, name, place)
         listed = value if isinstance(value, tuple) else ()
         is_plain = all(isinstance(item, (bool, int, float, str)) for item in listed)
-        if value is not None and not (is_plain and type(value) in ARGUMENTS[keyword.arg][0]):
-            raise InputError(f"{place}: {name}: {keyword.arg} = {value!r} has the wrong type")
+        if value is not None and not (is_plain and type(value) in ARGUMENTS[argument][0]):
+            raise InputError(f"{place}: {name}: {argument} = {value!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
     is_table = isinstance(default, dict) and bool(default)

@@ -93,8 +93,8 @@ def _blocks() -> list[str]:
         markdown_table(("written", "means"), [(f"`{form}`", about) for form, about in FORMS]),
         "### `hyper` in a method's file",
         'A field of the class, `weight: float = hyper(1.0, low=0, source="our choice")`, of type `float`, `int`, '
-        '`bool` or `str`. With `by="variant"` the default is `{"paper": 1.0, "released": 4.0}`: a weight belongs to the '
-        "formula for which it was published. Writing a default and leaving it out are the same run.",
+        '`bool` or `str`. With `by="variant"` the default is `{"paper": 1.0, "released": 4.0}`: a weight belongs to '
+        "the formula for which it was published. Writing a default and leaving it out are the same run.",
         markdown_table(("argument", "means"), [(f"`{name}`", about) for name, (_, about) in ARGUMENTS.items()]),
         "## Settings",
         "Under `protocol` of an experiment, `settings` of a method, a paper's protocol, a table or a label, and behind "
