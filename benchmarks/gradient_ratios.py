@@ -36,6 +36,7 @@ FINE = 100
 """Classes of the second column: each digit's images are divided at random into ten."""
 
 NOT_THE_FORMULA = {
+    "batch_norm",
     "contrast_augmentation",
     "distil_augmentation",
     "on_top",
