@@ -36,6 +36,7 @@ FINE = 100
 """Classes of the second column: each digit's images are divided at random into ten."""
 
 NOT_THE_FORMULA = {
+    "batch_norm",
     "contrast_augmentation",
     "distil_augmentation",
     "on_top",
@@ -121,10 +122,12 @@ def of_batch(stage: Stage, batch: Batch) -> tuple[tuple[str, ...], float, float]
     added = {name: term for name, term in terms.items() if name != "ce"}
     if not added:
         return (), 0.0, 0.0
-    plain = stage.model(batch.images[0] if stage.views > 1 else batch.images)
+    plain = terms.get("ce")
+    if plain is None:
+        plain = batch.cross_entropy(stage.model(batch.images[0] if stage.views > 1 else batch.images))
     parts = (stage.model.backbone, stage.model.head)
     of_added = norms(torch.stack(list(added.values())).sum(), parts)
-    of_plain = norms(batch.cross_entropy(plain), parts)
+    of_plain = norms(plain, parts)
     return tuple(added), of_added[0] / of_plain[0], of_added[1] / of_plain[1] if of_plain[1] else 0.0
 
 

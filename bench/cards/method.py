@@ -17,7 +17,15 @@ from bench.cards.code import code_digest, parse_source, read_source
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value, completed
 
-_KEYWORDS = {"by": (str,), "low": (int, float), "high": (int, float), "choices": (tuple,), "source": (str,)}
+ARGUMENTS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "source": ((str,), "who published the default: paper and section, released code; or that it is our choice"),
+    "low": ((int, float), "the smallest allowed value"),
+    "high": ((int, float), "the largest allowed value"),
+    "choices": ((tuple,), "the allowed values, where they can be listed"),
+    "by": ((str,), "the hyper-parameter whose value decides the default, which is then one for each of its values"),
+}
+"""What stands in ``hyper(...)`` behind the default: of which type, and what it means."""
+
 LOSSES = Path(__file__).parent.parent / "losses.py"
 """The formulas that methods share: part of what those mean that use them."""
 
@@ -178,13 +186,14 @@ def _hyper(name: str, annotation: str, statement: ast.AnnAssign, path: Path) -> 
     default = _literal(call.args[0], name, place)
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
-        if keyword.arg not in _KEYWORDS:
-            raise InputError(f"{place}: {name}: {choose(str(keyword.arg), _KEYWORDS, 'argument of hyper')}")
-        value = arguments[keyword.arg] = _literal(keyword.value, name, place)
+        argument = str(keyword.arg)
+        if argument not in ARGUMENTS:
+            raise InputError(f"{place}: {name}: {choose(argument, ARGUMENTS, 'argument of hyper')}")
+        value = arguments[argument] = _literal(keyword.value, name, place)
         listed = value if isinstance(value, tuple) else ()
         is_plain = all(isinstance(item, (bool, int, float, str)) for item in listed)
-        if value is not None and not (is_plain and type(value) in _KEYWORDS[keyword.arg]):
-            raise InputError(f"{place}: {name}: {keyword.arg} = {value!r} has the wrong type")
+        if value is not None and not (is_plain and type(value) in ARGUMENTS[argument][0]):
+            raise InputError(f"{place}: {name}: {argument} = {value!r} has the wrong type")
     if not arguments.get("source"):
         raise InputError(f"{place}: {name} needs a source: the paper and section, the released code, or 'our choice'")
     is_table = isinstance(default, dict) and bool(default)

@@ -51,6 +51,7 @@ def _blocks() -> list[str]:
     """Headings, paragraphs and tables, in the order of the page."""
     from bench.cards.forms import DOWNLOAD
     from bench.cards.forms import KEYS as DATASET
+    from bench.cards.method import ARGUMENTS
     from bench.entry import FORMS, MOST_CANDIDATES
     from bench.launch import profile
     from bench.metrics import METRICS
@@ -90,6 +91,11 @@ def _blocks() -> list[str]:
         "Behind its label in an experiment, and behind `method` in the runs of a paper's table. `bench show NAME` "
         f"lists its hyper-parameters. Lists of values span candidates, at most {MOST_CANDIDATES:,}.",
         markdown_table(("written", "means"), [(f"`{form}`", about) for form, about in FORMS]),
+        "### `hyper` in a method's file",
+        'A field of the class, `weight: float = hyper(1.0, low=0, source="our choice")`, of type `float`, `int`, '
+        '`bool` or `str`. With `by="variant"` the default is `{"paper": 1.0, "released": 4.0}`: a weight belongs to '
+        "the formula for which it was published. Writing a default and leaving it out are the same run.",
+        markdown_table(("argument", "means"), [(f"`{name}`", about) for name, (_, about) in ARGUMENTS.items()]),
         "## Settings",
         "Under `protocol` of an experiment, `settings` of a method, a paper's protocol, a table or a label, and behind "
         "`--set`: `--set KEY=VALUE`. A protocol has either `steps` or `epochs`.",
@@ -115,8 +121,9 @@ def _blocks() -> list[str]:
         "counts, `settings` and `hyper` add up.",
         _keys(assignments.ASSIGNABLE),
         "### Values",
-        "A setting or a hyper-parameter is a plain value, or has who states it beside it: `{value: 0.1, source: paper "
-        "4}`. So under `settings` of `runs` and of a label, under `hyper`, and within a `method`.",
+        "A setting, a hyper-parameter or a number of seeds is a plain value, or has who states it beside it: `{value: "
+        "0.1, source: paper 4}`. So under `settings` and `seeds` of `runs` and of a label, under `hyper`, and within a "
+        "`method`.",
         _keys(stated.KEYS),
         "### Audit",
         _keys(audit.KEYS),

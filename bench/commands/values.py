@@ -59,10 +59,10 @@ def _source(value: PaperValue) -> str:
 
 
 def _where(places: Sequence[tuple[str, str]]) -> str:
-    """``protocol``, or tables with their labels: ``table1 (FD-DINO & f.t.), table2 (DINO, DeiT)``."""
+    """``protocol``, or tables with their labels: ``table1 (FD-DINO & f.t.), table2 (DINO; DeiT)``."""
     tables = []
     for table, of_table in itertools.groupby(places, key=lambda place: place[0]):
-        labels = ", ".join(filter(None, (label for _, label in of_table)))
+        labels = "; ".join(filter(None, (label for _, label in of_table)))
         tables.append(f"{table} ({labels})" if labels else table)
     return ", ".join(tables) or "protocol"
 

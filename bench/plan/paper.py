@@ -9,7 +9,6 @@ from functools import cache, cached_property
 from typing import Any
 
 from bench.cards import DatasetCard
-from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
@@ -223,7 +222,7 @@ class _Planner:
         typed, declared = split_names(self.overrides.backbones), str(axes["backbone"])
         name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
         of_paper, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.place)
-        dataset, rate_run = self.typed_dataset(of_paper, rate)
+        dataset, rate_run = self.typed_dataset(str(axes["dataset"]), rate)
         entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.place)
         backbone, labels = self.cards.backbone(name), {axis: self.labels.named(row, at, axis) for axis in AXES}
         names = {
@@ -232,7 +231,8 @@ class _Planner:
             "dataset": labels["dataset"] | {dataset.name, of_paper.name, dataset.plain_name, dataset.title},
             "rate": labels["rate"] | {percent(rate).removesuffix(" %")},
         }
-        names["dataset"] |= {name for name in self.typed_datasets if self.cards.dataset(name).name == dataset.name}
+        in_its_place = self.typed_datasets(dataset.plain_name)
+        names["dataset"] |= {name for name in in_its_place if self.cards.dataset(name).name == dataset.name}
         method = entries[0].spec.full_name
         of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate_run)}
         cell = dataclasses.replace(cell, axes=of)
@@ -256,13 +256,15 @@ class _Planner:
         assert self.protocol is not None
         because = others(self.table, self.table.rows[row], self.table.columns[at])
         of_weights = [*deviations.of_weights(spec, declared, self.cards.backbone)]
-        for axis in [*(["backbone"] if of_weights else []), *(["dataset"] if dataset.name != of_paper.name else [])]:
-            because.pop((axis,), None)  # what was typed stands in its place
+        of_data = [*deviations.of_data(dataset, of_paper, rate, self.table.paper)]
+        for axis, differences in (("backbone", of_weights), ("dataset", of_data)):
+            if differences:  # what is typed stands in the place of what is declared, and is told instead
+                because.pop((axis,), None)
         differs = [
             *deviations.of_settings(*protocols, self.protocol, settings),
             *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
             *of_weights,
-            *deviations.of_data(dataset, of_paper, rate, self.table.paper),
+            *of_data,
             *deviations.of_declared(because, self.protocol, spec.method.names, *protocols),
             *self.scored(cell),
         ]
@@ -271,10 +273,9 @@ class _Planner:
         ground = Ground(runs_of_paper, images, "; ".join(differs), bool(self.scored(cell)))
         return dataclasses.replace(cell, candidates=tuple(candidates), lack=backbone.absence, ground=ground)
 
-    @cached_property
-    def typed_datasets(self) -> list[str]:
-        """What is typed in the place of a declared dataset: variants, and lists of training images."""
-        return [name for name in split_names(self.overrides.datasets) if "@" in name and not name.startswith(PREFIX)]
+    def typed_datasets(self, plain_name: str) -> list[str]:
+        """What is typed in the place of a declared dataset: its variants, and lists of training images."""
+        return [name for name in split_names(self.overrides.datasets) if name.startswith(f"{plain_name}@")]
 
     @cached_property
     def rates(self) -> Mapping[str, Collection[float]]:
@@ -286,14 +287,13 @@ class _Planner:
                 rates.setdefault(str(axes["dataset"]), {})[read_rate(axes["rate"], self.place)] = None
         return rates
 
-    def typed_dataset(self, declared: DatasetCard, rate: float) -> tuple[DatasetCard, float]:
+    def typed_dataset(self, name: str, rate: float) -> tuple[DatasetCard, float]:
         """The dataset of a cell's runs and their rate: as declared; a variant that is typed; or a list that stands for
         the rate, all of whose images are trained on.
         """
-        for name in self.typed_datasets:
-            if name.partition("@")[0] != declared.plain_name:
-                continue
-            card, rates = self.cards.dataset(name), self.rates[declared.name]
+        declared = self.cards.dataset(name)
+        for typed in self.typed_datasets(declared.plain_name):
+            card, rates = self.cards.dataset(typed), self.rates[name]
             if "list" not in card.facts:
                 return card, rate
             images = counted(card.splits["train"], "training image")
@@ -301,7 +301,7 @@ class _Planner:
                 self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
                 return card, 100.0
             at = ", ".join(f"{percent(each)} draws {drawn(declared, each):,}" for each in rates)
-            self.cards.unmet[name] = f"{name}: a list of {images} stands for no rate of {self.table.name} ({at})"
+            self.cards.unmet[typed] = f"{typed}: a list of {images} stands for no rate of {self.table.name} ({at})"
         return declared, rate
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:

@@ -42,9 +42,9 @@ def test_what_a_run_has_beside_the_defaults_of_its_method_is_listed(paper: str) 
     for table, _, _, spec in runs_of(whole(paper)):
         for part in (spec.method, *spec.method.policies):
             hypers_of, chosen = registry.method(part.name).hypers, dict(part.hyper)
-            for name, value in chosen.items():
-                if value != hypers_of[name].default_among(chosen):
-                    assert value in listed[f"{part.name}.{name}"], (table.name, name)
+            for name, picked in chosen.items():
+                if picked != hypers_of[name].default_among(chosen):
+                    assert picked in listed[f"{part.name}.{name}"], (table.name, name)
 
 
 def test_a_source_of_no_known_kind_is_refused_with_its_place(tmp_path: Path) -> None:

@@ -128,3 +128,15 @@ def test_the_average_of_a_row_may_be_other_by_itself(tmp_path: Path) -> None:
     plan = planned(tmp_path, average)
     assert {cell.ground.differs for row in plan.cells for cell in row if cell.averages} == {REASON}
     assert {why for row in differs(plan) for why in row} == {""}
+
+
+def test_a_list_in_the_place_of_a_dataset_leaves_what_is_declared_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that is as long as the rate asks for is no difference by itself, and makes nothing comparable."""
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{number}.jpg" for number in range(900)]
+    (tmp_path / "train_15.txt").write_text("\n".join(lines), encoding="utf-8")
+    dataset = ("{dataset: digits}", f"{{dataset: cub200, {WHY}}}")
+    typed = differs(planned(tmp_path, dataset, datasets="cub200@train_15.txt"))
+    assert typed[0] == [REASON, ""]  # nothing is asked of the other rate
