@@ -28,7 +28,7 @@ from bench.method import Method
 from bench.metrics.predictions import CLASS_NAMES
 from bench.notation import counted
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
-from bench.records.record import Record, Subset, Timing
+from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
 from bench.training.keeping import Keeping
@@ -195,7 +195,7 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
-        timing=Timing(round(run.seconds, 3), round(run.evaluation_seconds, 3)),
+        timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,
         ranks=ranks(),
