@@ -144,8 +144,8 @@ def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> Es
     machines = by_hardware(times)
     meant = {name: timed for name, timed in machines.items() if hardware.casefold() in name.casefold()}
     if hardware and not meant:
-        known = ", ".join(machines) or "none"
-        raise InputError(f"--hardware {hardware}: nothing was timed on such hardware; there are times of {known}")
+        names = ", ".join(machines) or "none"
+        raise InputError(f"--hardware {hardware}: nothing was timed on such hardware; there are times of {names}")
     costs = [(_timed(wanted, timed), sum(time.steps for time in timed)) for timed in (meant or {"": []}).values()]
     # the machine on which the fewest runs are of unknown time; of such ones that of the most timed steps
     best, _ = min(costs, key=lambda cost: (cost[0].unknown, -cost[1]))

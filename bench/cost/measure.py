@@ -149,11 +149,11 @@ def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages
     recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, warmup=0, warmup_epochs=0.0).resolved(
         len(data), data.protocol.batch_size
     )
-    own, shared = _Steps(), _Steps()
+    alone, shared = _Steps(), _Steps()
     with chunked(1 if split else parts):
         for stage in method.stages(model, recipe, data):
             span = stage.recipe.last - stage.recipe.first
-            (shared if stage.shared else own).add(span, _step_seconds(stage, data, steps, parts if split else 1))
+            (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, parts if split else 1))
             model = stage.model
     with chunked(parts):
         image_seconds = _image_seconds(model, data)
@@ -162,7 +162,7 @@ def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages
         work=work_of(spec),
         hardware=gpu or str(describe()["processor"]),
         gpu=gpu is not None,
-        step_seconds=own.mean,
+        step_seconds=alone.mean,
         image_seconds=image_seconds,
         steps=steps,
         shared_seconds=shared.mean,

@@ -70,13 +70,13 @@ def main() -> None:
 
 def stages_here(runs: Iterable[RunSpec], registry: Registry) -> list[RunStages | None]:
     """As ``stages_of``, in this process: with torch."""
-    answers, known = [], dict[object, _Stages | None]()
+    answers, of_kinds = [], dict[object, _Stages | None]()
     for spec in runs:
         size = size_of(spec, registry.dataset(spec.dataset.name))
         kind = (spec.method, spec.backbone, spec.protocol, size.steps)
-        if kind not in known:
-            known[kind] = _gone_through(spec, registry, size.steps)
-        answers.append(_answer(known[kind], spec))
+        if kind not in of_kinds:
+            of_kinds[kind] = _gone_through(spec, registry, size.steps)
+        answers.append(_answer(of_kinds[kind], spec))
     return answers
 
 
@@ -108,7 +108,7 @@ def _gone_through(spec: RunSpec, registry: Registry, steps: int | None) -> _Stag
 
     if steps is None:
         return None
-    own, shared = 0, []
+    alone, shared = 0, []
     try:
         with _without_values():
             model, data = _subject(spec, registry)
@@ -118,10 +118,10 @@ def _gone_through(spec: RunSpec, registry: Registry, steps: int | None) -> _Stag
                 if stage.shared:
                     shared.append((_settings(stage, spec, data), span, tuple(_seeds(stage, spec))))
                 else:
-                    own += span
+                    alone += span
     except Exception:  # a method may need values before its first stage
         return None
-    return _Stages(own, tuple(shared))
+    return _Stages(alone, tuple(shared))
 
 
 def _settings(stage: Stage, spec: RunSpec, data: TrainingImages) -> str:
