@@ -283,7 +283,7 @@ def _gradients(subject: Subject, parts: int, alone: bool) -> list[dict[str, Tens
 
 def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tensor]:
     set_modes(stage)
-    for module in _modules(stage):
+    for module in {*_modules(stage), *stage.model.modules()}:
         if isinstance(module, (nn.Dropout, DropPath, nn.modules.batchnorm._BatchNorm)):
             module.eval()  # it draws, or looks at the whole batch, whatever the loss
     named = dict(trained(stage))

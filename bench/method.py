@@ -91,6 +91,8 @@ class Stage:
         recipe: optimiser, schedule and steps.
         train: modules and parameters that are trained, backbone and head by default; the rest of the model is frozen,
             in eval mode.
+        frozen_drops: what is frozen is in training mode like what is trained, so that it drops paths and units; its
+            batch norms keep to eval mode.
         state: further modules that the loss keeps (a queue, a momentum encoder): moved and saved with the run,
             never trained.
         views: augmented views of each image.
@@ -98,13 +100,14 @@ class Stage:
         recipes: modules with a learning rate, schedule and weight decay of their own, over as many steps.
         shared: given for a stage whose result other runs may take.
         data: what it is fed with, where that is not the protocol's batches: ``data.fed(batch_size=..., ...)``. Its
-            recipe's steps still count in the protocol's batches; it is given as many images in its own.
+            recipe's steps still count in the protocol's batches; it makes as many passes over the images in its own.
     """
 
     model: Model
     loss: Loss
     recipe: Recipe
     train: Collection[nn.Module | nn.Parameter] = ()
+    frozen_drops: bool = False
     state: Collection[nn.Module] = ()
     views: int = 1
     continues: bool = False

@@ -40,10 +40,10 @@ class Recipe:
 
     steps: int = hyper(0, low=0, source="optimiser steps of the whole schedule; 0: from epochs")
     epochs: int = hyper(0, low=0, source="passes over the sampled training images; 0: from steps")
-    optimizer: str = hyper("adamw", choices=("adamw", "sgd"), source="our choice")
+    optimizer: str = hyper("adamw", choices=("adamw", "sgd", "lars"), source="our choice; lars: MAE's linear probe")
     lr: float = hyper(1e-3, low=0, source="peak learning rate")
     weight_decay: float = hyper(0.05, low=0, source="decoupled for AdamW; none on biases, norms and embeddings")
-    momentum: float = hyper(0.9, low=0, high=1, source="SGD's momentum, AdamW's beta1")
+    momentum: float = hyper(0.9, low=0, high=1, source="SGD's and LARS's momentum, AdamW's beta1")
     beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
@@ -52,6 +52,12 @@ class Recipe:
     min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
     clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
     layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
+    head_lr: float = hyper(
+        1.0,
+        low=0,
+        source="factor on the classifier's learning rate alone: not on the backbone's, nor on what a method adds "
+        "(TLlib, Co-Tuning, StochNorm: 10, for their baselines too)",
+    )
     first: int = 0
     last: int = -1
 
@@ -78,20 +84,24 @@ class Recipe:
         steps = self.last - self.first - taken.last
         return replace(self, steps=steps, first=0, last=steps, warmup=min(self.warmup - taken.warmup, steps))
 
-    def in_batches(self, size: int, of: int) -> Recipe:
-        """The same schedule, less a part of a batch, with its steps counted in batches of another size than ``of``.
+    def in_batches(self, size: int, of: int, images: int) -> Recipe:
+        """The same schedule over as many passes over the images, with its steps counted in batches of another size.
 
-        Raises ``InputError``: not one such batch can be filled.
+        A pass is as many steps as a loader makes of it, a last, partial batch counting as one: ``ceil(images / size)``
+        in the place of ``ceil(images / of)``. What is less than a step is left out.
+
+        Raises ``InputError``: less than one step is left.
         """
         if size == of:
             return self
-        first, last = self.first * of // size, self.last * of // size
+        a_pass, usual = math.ceil(images / size), math.ceil(images / of)
+        first, last = self.first * a_pass // usual, self.last * a_pass // usual
         if self.first < self.last and first == last:
-            images = (self.last - self.first) * of
-            raise InputError(
-                f"a stage of {images:,} images has not one batch of {size:,}: give it more steps or epochs"
-            )
-        return replace(self, steps=self.steps * of // size, first=first, last=last, warmup=self.warmup * of // size)
+            count = (self.last - self.first) * of
+            raise InputError(f"a stage of {count:,} images has not one batch of {size:,}: give it more steps or epochs")
+        return replace(
+            self, steps=self.steps * a_pass // usual, first=first, last=last, warmup=self.warmup * a_pass // usual
+        )
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""

@@ -17,7 +17,8 @@ class AttentionOnly(Method):
     """The attention layers and the head are trained, the FFNs are not; ``rest`` says what becomes of the others.
 
     ``deit`` trains the position embedding with them and freezes norms, [cls], patch embedding and layer scale.
-    ``literal`` takes "freeze the FFN" at its word: all that is not part of an FFN is trained.
+    ``literal`` takes "freeze the FFN" at its word: all that is not part of an FFN is trained. Frozen branches drop
+    paths like trained ones, as the released code leaves the whole model in training mode (DeiT's engine.py).
     """
 
     paper = "Touvron et al., 'Three Things Everyone Should Know About Vision Transformers', ECCV 2022, section 4"
@@ -36,4 +37,4 @@ class AttentionOnly(Method):
             train = all_but(model.backbone, model.part("ffn"))
         else:
             train = [*model.part("attention"), *model.part("position")]
-        yield Stage(model, self.loss, recipe, train=(*train, model.head))
+        yield Stage(model, self.loss, recipe, train=(*train, model.head), frozen_drops=True)

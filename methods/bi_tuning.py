@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.data import TrainingImages
 from bench.losses import at_least_float32
-from bench.method import Batch, Method, Stage, Terms, frozen, hyper, replace
+from bench.method import Batch, Method, Stage, Terms, frozen, hyper
 from bench.protocol import Recipe
 
 
@@ -178,7 +178,9 @@ class BiTuning(Method):
     """Cross-entropy plus the contrasts of the classifier and of a projector with a queue of keys of each class.
 
     Keys are the features of a second view by a copy of the model that follows it as a moving average. The copy is in
-    training mode, as in MoCo: its batch norms use its own batches.
+    training mode, as in MoCo: its batch norms use its own batches. The released code (TLlib) trains the head at ten
+    times the learning rate of backbone and projector, in all its methods and its baseline: here ``head_lr`` of the
+    protocol.
     """
 
     paper = "Zhong et al., 'Bi-tuning of Pre-trained Representations', arXiv:2011.06182, section 3"
@@ -192,14 +194,6 @@ class BiTuning(Method):
         "paper",
         choices=("paper", "released"),
         source="released: the classifier's contrast leaves its weights alone and sees the current batch's keys queued",
-    )
-    backbone_factor: float = hyper(
-        1.0,
-        low=0,
-        source="our choice: the protocol's learning rate; released code (TLlib): 0.1, for all its methods",
-    )
-    projector_factor: float = hyper(
-        1.0, low=0, source="our choice, as of the backbone; released code (TLlib): 0.1, unlike the head's 1"
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
@@ -229,13 +223,8 @@ class BiTuning(Method):
                 "ccl": self.trade_off * ccl,
             }
 
-        factors = {model.backbone: self.backbone_factor, projector: self.projector_factor}
-        recipes = {
-            part: replace(recipe, lr=factor * recipe.lr, min_lr=factor * recipe.min_lr)
-            for part, factor in factors.items()
-        }
         state = (key_model, key_projector, queue)
-        yield Stage(model, loss, recipe, train=(model, projector), state=state, views=2, recipes=recipes)
+        yield Stage(model, loss, recipe, train=(model, projector), state=state, views=2)
 
 
 def _check_shapes(queries: Tensor, keys: Tensor, labels: Tensor) -> None:

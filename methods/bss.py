@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bench.backbones import Model
-from bench.data import TrainingImages
 from bench.losses import at_least_float32
-from bench.method import Batch, Method, Stage, Terms, hyper, replace
-from bench.protocol import Recipe
+from bench.method import Batch, Method, Terms, hyper
 
 
 def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
@@ -39,24 +36,14 @@ def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
 class BSS(Method):
     """Cross-entropy plus eta times the k smallest squared singular values of the batch's pooled features.
 
-    The penalty depends on the shape of the batch: eta was published for 48 images by 2048 features.
+    The penalty depends on the shape of the batch: eta was published for 48 images by 2048 features. The authors train
+    the head at ten times the backbone's learning rate, in their baselines too: here ``head_lr`` of the protocol.
     """
 
     paper = "Chen et al., 'Catastrophic Forgetting Meets Negative Transfer', NeurIPS 2019, section 4"
 
     eta: float = hyper(0.001, low=0, source="paper, section 4 and released code")
     k: int = hyper(1, low=1, source="paper, section 4 and released code")
-
-    backbone_factor: float = hyper(
-        1.0,
-        low=0,
-        source="our choice: the protocol's learning rate; released code: 0.1 beside a head at 1, for its baselines too",
-    )
-
-    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
-        """One stage; the backbone's learning rate is a share of the head's."""
-        slower = replace(recipe, lr=self.backbone_factor * recipe.lr, min_lr=self.backbone_factor * recipe.min_lr)
-        yield Stage(model, self.loss, recipe, recipes={model.backbone: slower})
 
     def loss(self, model: Model, batch: Batch) -> Terms:
         """Cross-entropy and the shrinkage of the same forward pass's features."""

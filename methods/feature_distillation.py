@@ -188,6 +188,7 @@ class FeatureDistillation(Method):
     )
     student_seed: int = hyper(0, low=-1, source="our choice: one student for all seeds; -1: each run's own")
     then: str = hyper("fine_tune", choices=("fine_tune", "linear"), source="paper 4.1: fine-tuning or linear probe")
+    batch_norm: bool = hyper(False, source="of a linear probe, as method linear has it; released code: with")
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The shared distillation, then fine-tuning or a linear probe of the student."""
@@ -213,6 +214,8 @@ class FeatureDistillation(Method):
             yield Stage(student, distil, first, train=(student.backbone, g), shared=shared, data=images)
         rest = recipe if self.on_top else recipe.rest(self.share)
         if self.then == "linear":
+            if self.batch_norm:
+                student.norm_features()
             yield Stage(student, self.loss, rest, train=(student.head,))
             return
         if self.unshare:
@@ -255,6 +258,7 @@ class FeatureDistillation(Method):
             beta2=0.999,
             clip_norm=self.distil_clip,
             layer_decay=1.0,
+            head_lr=1.0,
         )
 
     def decides(self) -> dict[str, str | float | int | bool | None]:

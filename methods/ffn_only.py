@@ -18,7 +18,7 @@ class FFNOnly(Method):
 
     ``deit`` mirrors what the released code of attention-only trains: the position embedding too, but not norms, [cls],
     patch embedding and layer scale. ``literal`` takes "freeze attention" at its word: all that is not part of an
-    attention layer is trained.
+    attention layer is trained. Frozen branches drop paths like trained ones, as in attention-only's released code.
     """
 
     paper = "Touvron et al., 'Three Things Everyone Should Know About Vision Transformers', ECCV 2022, section 4"
@@ -37,4 +37,4 @@ class FFNOnly(Method):
             train = all_but(model.backbone, model.part("attention"))
         else:
             train = [*model.part("ffn"), *model.part("position")]
-        yield Stage(model, self.loss, recipe, train=(*train, model.head))
+        yield Stage(model, self.loss, recipe, train=(*train, model.head), frozen_drops=True)

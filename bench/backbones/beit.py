@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,8 +14,11 @@ class BEiT(ViT):
     """timm's Beit: a class token, layer scale, and relative position bias of each block or shared by all.
 
     Models that pool the mean of the patches (timm's default) have no norm over all tokens, only one of the pooled
-    features; their ``tokens`` are those after the last block.
+    features; their ``tokens`` are those after the last block. Position tables are decayed, as in the released code of
+    BEiT, SimMIM, data2vec and Feature Distillation.
     """
+
+    undecayed: ClassVar[Collection[str]] = ("cls_token", "pos_embed")
 
     def projections(self, backbone: Any) -> list[nn.Module]:
         """The norms before the attention: timm applies its projection as a function, so no module can be watched."""

@@ -120,7 +120,7 @@ class CvT(Family):
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """The first token embedding is layer 0, blocks are counted from 1 through all stages; the norm lies above.
 
-        The other token embeddings and [cls] have the layer of the block that they lead into (our choice, as for Swin).
+        The other token embeddings and [cls] have the layer of the block that they lead into (our choice).
         """
         assert isinstance(backbone, ConvolutionalViT)
         depths = [len(stage.layers) for stage in backbone.cvt.encoder.stages]

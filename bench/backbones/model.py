@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +13,10 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.backbones.head import NormedLinear
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
-from bench.device.norm_groups import NormGroups, Run
+from bench.device.norm_groups import NormGroups, Run, has_batch_norm
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
@@ -90,9 +91,19 @@ class Family:
 
     Attributes:
         lacks: probes and parts that other kinds have and this one cannot, each with the reason.
+        undecayed: last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin
+            V2's lists.
     """
 
     lacks: ClassVar[Mapping[str, str]] = {}
+    undecayed: ClassVar[Collection[str]] = (
+        "cls_token",
+        "pos_embed",
+        "reg_token",
+        "dist_token",
+        "relative_position_bias_table",
+        "logit_scale",
+    )
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """A probe by its name. Raises ``KeyError``, with the reason, where the family has none of that name."""
@@ -169,6 +180,23 @@ class Model(nn.Module):
         outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
         groups.end(divided=part is not images)
         return outputs if part is images else [gathered(output) for output in outputs]
+
+    def norm_features(self) -> None:
+        """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
+        self.head = NormedLinear(self.head)
+
+    @property
+    def per_image(self) -> bool:
+        """Whether an image's logits are of the image alone; the batch's others count where it has batch norm."""
+        return not isinstance(self.head, NormedLinear) and not has_batch_norm(self.backbone)
+
+    def scored_state(self) -> dict[str, Tensor]:
+        """The tensors that give its logits at evaluation, whatever its head: those of the model with a linear one."""
+        state: dict[str, Tensor] = self.state_dict()
+        if isinstance(self.head, NormedLinear):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+            state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
+        return state
 
     @contextmanager
     def watching(self, probe: str) -> Iterator[None]:

@@ -63,7 +63,8 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
 
     A ViT's student is timm's ``Beit``: biases of queries and values only, layer scale 0.1, mean pooling of the patches
     with a norm of the pooled features and none of the tokens. A Swin's is SwinV2, whatever the teacher's version, with
-    the windows of the teacher's first stage. Everything is drawn from torch's global generator, the head last.
+    the windows of the teacher's first stage. Everything is drawn from torch's global generator, as the released code
+    draws it, the head last.
 
     Args:
         model: the teacher.
@@ -179,11 +180,28 @@ def _beit(teacher: Any, position: str) -> Beit:
 @torch.no_grad()
 def _draw(student: Beit) -> None:
     """Normal draws of sd 0.02 cut at ±0.02, not timm's cut at ±2, with the last layers of branches scaled by depth."""
-    layers = [module.weight for module in student.modules() if isinstance(module, nn.Linear)]
+    layers = [module.weight for module in student.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     embeddings = [student.cls_token] + ([] if student.pos_embed is None else [student.pos_embed])
     for weight in (*layers, *embeddings):
         trunc_normal_(weight, std=0.02, a=-0.02, b=0.02)
-    blocks: list[Any] = list(student.blocks)
+    nn.init.zeros_(student.patch_embed.proj.bias)
+    _scale_branches(list(student.blocks))
+
+
+@torch.no_grad()
+def _draw_swin(student: SwinTransformerV2) -> None:
+    """What the released code draws otherwise than timm: patches of sd 0.02, branches scaled, their norms at 1e-5."""
+    nn.init.trunc_normal_(student.patch_embed.proj.weight, std=0.02)
+    nn.init.zeros_(student.patch_embed.proj.bias)
+    blocks: list[Any] = [block for stage in student.layers for block in stage.blocks]
+    _scale_branches(blocks)
+    for block in blocks:
+        for norm in (block.norm1, block.norm2):
+            nn.init.constant_(norm.weight, 1e-5)
+
+
+def _scale_branches(blocks: list[Any]) -> None:
+    """Divide the last layer of each branch by √(2·number) of its block, counted from 1."""
     for number, block in enumerate(blocks, start=1):
         for layer in (block.attn.proj, block.mlp.fc2):
             layer.weight /= math.sqrt(2 * number)
@@ -192,13 +210,15 @@ def _draw(student: Beit) -> None:
 def _swin_v2(teacher: Any) -> SwinTransformerV2:
     stages: list[Any] = list(teacher.layers)
     first = stages[0].blocks[0]
-    return SwinTransformerV2(
+    student = SwinTransformerV2(
         **_sizes(teacher, first),
         embed_dim=teacher.patch_embed.proj.out_channels,
         depths=tuple(len(stage.blocks) for stage in stages),
         num_heads=tuple(stage.blocks[0].attn.num_heads for stage in stages),
         window_size=tuple(first.window_size),
     )
+    _draw_swin(student)
+    return student
 
 
 def _sizes(teacher: Any, block: Any) -> dict[str, Any]:

@@ -64,13 +64,13 @@ class Swin(Family):
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """The patch embedding is layer 0, blocks count from 1 through all stages, final norm and head lie above.
 
-        So BEiT (2022) counts. A downsampling has the layer of the block that it leads into (our choice).
+        A downsampling has the layer of the block before it, as in the released code of SimMIM and Feature Distillation.
         """
         assert isinstance(backbone, SWINS)
         depths = [len(stage.blocks) for stage in backbone.layers]
         top = sum(depths) + 1
         place = parameter.split(".")
         if place[0] == "layers":
-            block = int(place[3]) if place[2] == "blocks" else 0
-            return sum(depths[: int(place[1])]) + block + 1, top
+            block = int(place[3]) + 1 if place[2] == "blocks" else 0
+            return sum(depths[: int(place[1])]) + block, top
         return (top if place[0] == "norm" else 0), top

@@ -140,21 +140,21 @@ def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages
     import torch
 
     from bench.device.chunks import chunked
+    from bench.method import splittable
     from bench.records.environment import describe
-    from bench.training.stages import divides_batches
     from bench.training.trial import build_method
 
     method = build_method(spec, registry)
-    split = divides_batches(method, model)
     recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, warmup=0, warmup_epochs=0.0).resolved(
         len(data), data.protocol.batch_size
     )
     alone, shared = _Steps(), _Steps()
-    with chunked(1 if split else parts):
-        for stage in method.stages(model, recipe, data):
-            span = stage.recipe.last - stage.recipe.first
-            (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, parts if split else 1))
-            model = stage.model
+    for stage in method.stages(model, recipe, data):
+        split = parts if splittable(method) and stage.model.per_image else 1
+        span = stage.recipe.last - stage.recipe.first
+        with chunked(parts // split):
+            (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, split))
+        model = stage.model
     with chunked(parts):
         image_seconds = _image_seconds(model, data)
     gpu = torch.cuda.get_device_name(0) if data.device.type == "cuda" else None

@@ -5,7 +5,8 @@ the outputs of the whole batch in every process: the contrast set of a contrasti
 features, a queue, are those of one process, whatever the method. Each process then has the gradient of the whole loss
 through its own part. ``all_gather`` adds up the gradients of all processes on the way back, which makes it the number
 of processes times its share; and torch's DistributedDataParallel takes the mean over processes. So a weight behind the
-gathering (a projector, computed alike everywhere) and one before it (the backbone) both end with the whole gradient.
+gathering (a head or a projector, computed alike everywhere) and one before it (the backbone) both end with the whole
+gradient.
 """
 
 from __future__ import annotations

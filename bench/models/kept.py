@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.backbones import Model, build_model
+from bench.backbones.head import NormedLinear
 from bench.cards import BackboneCard, DatasetCard
 from bench.data import read_data
 from bench.device.distributed import draws_apart
@@ -130,4 +131,6 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     for stage in build_method(spec, registry).stages(model, recipe, data):
         move(stage, CPU)
         model = stage.model
+    if isinstance(model.head, NormedLinear):
+        model.head = model.head.folded()
     return model

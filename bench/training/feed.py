@@ -12,13 +12,20 @@ from bench.method import Stage
 def fed(stage: Stage, data: TrainingImages) -> tuple[Stage, TrainingImages]:
     """A stage with its steps, which its method counts in the protocol's batches, in its own; and the images it is fed.
 
+    It makes as many passes over the sampled images in its own batches, each of as many steps as a loader would make of
+    it (``Recipe.in_batches``). Where all images are fewer than one of its batches, a batch is all of them, each once;
+    else the last batch of a pass is filled with the first images of the next one, as the protocol's batches are.
+
     Raises:
-        InputError: the stage has too few images for one of its batches.
+        InputError: the stage has too few steps for one of its batches.
     """
     images = stage.data or data
-    size, of = images.protocol.batch_size, data.protocol.batch_size
-    recipes = {module: recipe.in_batches(size, of) for module, recipe in stage.recipes.items()}
-    return replace(stage, recipe=stage.recipe.in_batches(size, of), recipes=recipes), images
+    of = data.protocol.batch_size
+    size = min(images.protocol.batch_size, max(len(images), of))
+    if size < images.protocol.batch_size:
+        images = replace(images, protocol=replace(images.protocol, batch_size=size))
+    recipes = {module: recipe.in_batches(size, of, len(images)) for module, recipe in stage.recipes.items()}
+    return replace(stage, recipe=stage.recipe.in_batches(size, of, len(images)), recipes=recipes), images
 
 
 @dataclass(frozen=True)

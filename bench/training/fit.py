@@ -235,8 +235,14 @@ def trained(stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def set_modes(stage: Stage) -> None:
-    """What is listed is in training mode with gradients; the rest of the model is in eval mode without."""
-    stage.model.train(not stage.train).requires_grad_(False)
+    """What is listed is in training mode with gradients; the rest of the model is in eval mode without.
+
+    With ``frozen_drops`` the rest is in training mode too, but for its batch norms, and still without gradients.
+    """
+    stage.model.train(stage.frozen_drops or not stage.train).requires_grad_(False)
+    for module in stage.model.modules() if stage.frozen_drops else ():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
     for item in stage.items:
         item.requires_grad_(True)
         if isinstance(item, nn.Module):

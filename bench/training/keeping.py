@@ -72,7 +72,7 @@ class Keeping:
 
     def _write(self, model: Model, step: int) -> None:
         tensors, left_out = dict[str, Tensor](), dict[str, str]()
-        for name, tensor in model.state_dict().items():
+        for name, tensor in model.scored_state().items():
             if name in self.published and digest_of(tensor) == self.published[name]:
                 left_out[name] = self.published[name]
             elif not name.startswith(NOT_SCORED):

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from timm.optim import Lars
 from torch import nn
 
 from bench.backbones import Model
 from bench.protocol import Recipe
 
-NO_DECAY = ("cls_token", "pos_embed", "reg_token", "dist_token", "relative_position_bias_table", "logit_scale")
-"""Last parts of the names of weights without decay, beside biases and norms: DeiT's, Swin's and Swin V2's lists."""
+TRUST = 0.001
+"""LARS's trust coefficient, in the step of every weight but biases and norms: MAE's and MoCo v3's linear probes."""
 
 
 def build_optimizer(
@@ -42,6 +43,8 @@ def build_optimizer(
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    elif recipe.optimizer == "lars":
+        optimizer = Lars(groups, lr=recipe.lr, momentum=recipe.momentum, trust_coeff=TRUST, eps=0.0)
     else:
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=True)
     for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
@@ -63,16 +66,21 @@ def _groups(
     stage_recipe: Recipe,
     recipes: Mapping[nn.Parameter, Recipe],
 ) -> list[dict[str, Any]]:
-    """Parameters by recipe, decay and learning-rate factor: biases, norms and embeddings have no decay, as in DeiT."""
-    groups: dict[tuple[Recipe, float, float], list[nn.Parameter]] = {}
+    """Parameters by recipe, decay and learning-rate factor.
+
+    Biases, norms and embeddings have no decay; which embeddings that are, the backbone's ``Family.undecayed`` says. The
+    classifier, ``model.head``, has its recipe's ``head_lr`` and no layer decay.
+    """
+    groups: dict[tuple[Recipe, float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in NO_DECAY or ".cpb_mlp." in name
+        plain = parameter.ndim <= 1 or name.rpartition(".")[2] in model.family.undecayed or ".cpb_mlp." in name
         recipe = recipes.get(parameter, stage_recipe)
-        factor = _factor(model, name, recipe.layer_decay)
-        groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor), []).append(parameter)
+        factor = recipe.head_lr if name.startswith("head.") else _factor(model, name, recipe.layer_decay)
+        adapted = stage_recipe.optimizer == "lars" and parameter.ndim > 1
+        groups.setdefault((recipe, 0.0 if plain else recipe.weight_decay, factor, adapted), []).append(parameter)
     return [
-        {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe}
-        for (recipe, decay, factor), group in groups.items()
+        {"params": group, "weight_decay": decay, "factor": factor, "recipe": recipe, "always_adapt": adapted}
+        for (recipe, decay, factor, adapted), group in groups.items()
     ]
 
 

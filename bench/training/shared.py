@@ -113,6 +113,7 @@ def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, 
         "views": stage.views,
         "seed": stage.shared.seed,
         "drop": _drop_probabilities(stage),
+        **({"frozen_drops": True} if stage.frozen_drops else {}),
     }
 
 
@@ -126,9 +127,9 @@ def _tensors(stage: Stage) -> Iterator[tuple[str, Tensor]]:
 
 
 def _drop_probabilities(stage: Stage) -> dict[str, float]:
-    """Of each module of what is trained that drops something now and then."""
+    """Of each module that drops something now and then: of what is trained, and of the model if all of it drops."""
     rates: dict[str, float] = {}
-    for number, item in enumerate(stage.items):
+    for number, item in enumerate((*stage.items, *((stage.model,) if stage.frozen_drops else ()))):
         for name, module in item.named_modules() if isinstance(item, nn.Module) else ():
             if isinstance(module, DropPath):
                 rates[f"{number}.{name}"] = float(module.drop_prob or 0.0)

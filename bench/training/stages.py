@@ -17,7 +17,6 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.device import interrupt
 from bench.device.chunks import chunked
-from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
 from bench.metrics import scores
@@ -154,13 +153,14 @@ class Training:
         if recipe.warmup >= recipe.steps > 0:
             why = f"{recipe.warmup} steps are not shorter than the schedule of {recipe.steps}"
             raise InputError(f"the warm-up: {why}: give it in epochs (warmup_epochs), or fewer steps")
-        self.splittable, self.budget = divides_batches(method, model), recipe.steps
+        self.budget = recipe.steps
         done, spent, optimizer = 0, 0, None
         for number, planned in enumerate(method.stages(model, recipe, self.data)):
             budget = 0 if planned.shared and planned.shared.extra else planned.recipe.last - planned.recipe.first
             if spent + budget > recipe.steps:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.steps}")
             stage, data = fed(planned, self.data)
+            self.splittable = splittable(method) and stage.model.per_image
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
             weights = sum(weights.numel() for _, weights in trained(stage))
@@ -292,11 +292,6 @@ class Training:
         small = np.uint16 if self.data.classes < 2**16 else np.int64
         labels = {f"{name}_labels": split.labels.astype(small) for name, split in self.splits.items() if split}
         return {**{name: np.stack(points) for name, points in self.predictions.items()}, **labels}
-
-
-def divides_batches(method: Method, model: Model) -> bool:
-    """Whether the parts of a batch are trained on one after the other, and not only computed so by the model."""
-    return splittable(method) and not has_batch_norm(model)
 
 
 def parameters_of(model: Model) -> int:

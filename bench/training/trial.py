@@ -109,7 +109,7 @@ class _TooLarge(Exception):
 
 def why_whole(model: Model, batch_size: int, parts: int) -> str:
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
-    grouped = has_batch_norm(model)
+    grouped = has_batch_norm(model.backbone)
     if grouped and not model.norm_batch:
         return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}"
     if ranks() > 1:
@@ -124,7 +124,7 @@ _ITS_OWN = "--set norm_batch=N gives its batch norms N images at a time, which i
 
 def _require_whole_groups(model: Model, name: str, batch_size: int) -> None:
     """Raise ``InputError`` where processes that share a run would divide what a batch norm is to see together."""
-    if ranks() == 1 or not has_batch_norm(model):
+    if ranks() == 1 or not has_batch_norm(model.backbone):
         return
     size = model.norm_batch
     if not size:

@@ -203,7 +203,7 @@ def test_what_a_teacher_lacks_is_told() -> None:
 # ---- how they are drawn
 
 
-DRAWN = r"cls_token|pos_embed|blocks\.\d\.(attn\.qkv|mlp\.fc1)\.weight"
+DRAWN = r"cls_token|pos_embed|patch_embed\.proj\.weight|blocks\.\d\.(attn\.qkv|mlp\.fc1)\.weight"
 SCALED = r"blocks\.(\d)\.(attn\.proj|mlp\.fc2)\.weight"
 
 
@@ -225,11 +225,39 @@ def test_weights_are_cut_normal_draws_with_branches_scaled_by_depth() -> None:
 def test_everything_else_starts_at_zero_or_one_and_layer_scale_at_a_tenth() -> None:
     for position in POSITIONS:
         for name, weight in build_student(teacher(), position).backbone.named_parameters():
-            if name.startswith("patch_embed") or re.fullmatch(f"{DRAWN}|{SCALED}", name):
+            if re.fullmatch(f"{DRAWN}|{SCALED}", name):
                 continue
             norm = re.search(r"norm\d?\.weight", name)
             start = 0.1 if re.search(r"gamma_[12]", name) else 1.0 if norm else 0.0
             assert torch.equal(weight, torch.full_like(weight, start)), name
+
+
+def test_a_vits_patch_embedding_is_drawn_as_released() -> None:
+    """0.0108, where PyTorch's own draw of 16 × 16 × 3 inputs would be uniform of sd 1 / √(3 · 768) = 0.0208."""
+    torch.manual_seed(0)
+    patches: Any = build_student(teacher(img_size=32, patch_size=16, in_chans=3, embed_dim=192)).backbone.patch_embed
+    assert patches.proj.weight.numel() == 192 * 3 * 16 * 16
+    assert float(patches.proj.weight.detach().std()) == pytest.approx(0.0108, abs=1e-4)
+    assert float(patches.proj.weight.detach().abs().max()) <= 0.02 * (1 + 1e-6)
+    assert not patches.proj.bias.any()
+
+
+def test_a_swins_student_is_drawn_as_released() -> None:
+    """Not cut at one sd; the last layers of branches scaled by depth, the norms behind them at 1e-5, no biases."""
+    torch.manual_seed(0)
+    student: Any = build_student(swin(SwinTransformer, embed_dim=96)).backbone.requires_grad_(False)
+    patches = student.patch_embed.proj
+    assert float(patches.weight.std()) == pytest.approx(0.02, rel=0.05)
+    assert 0.04 < float(patches.weight.abs().max()) < 0.12
+    blocks = [block for stage in student.layers for block in stage.blocks]
+    for number, block in enumerate(blocks, start=1):
+        for layer in (block.attn.proj, block.mlp.fc2):
+            assert float(layer.weight.std()) == pytest.approx(0.02 / math.sqrt(2 * number), rel=0.05)
+        for norm in (block.norm1, block.norm2):
+            assert torch.equal(norm.weight, torch.full_like(norm.weight, 1e-5))
+        for bias in (block.attn.proj.bias, block.mlp.fc2.bias, block.norm1.bias, block.norm2.bias):
+            assert not bias.any()
+    assert not patches.bias.any()
 
 
 def test_position_biases_start_at_zero_and_keys_have_no_bias() -> None:

@@ -103,10 +103,10 @@ class TestParts:
         assert layers == {
             "patch_embed": {0},
             "layers.0.blocks.0": {1},
-            "layers.1.downsample": {2},
+            "layers.1.downsample": {1},
             "layers.1.blocks.0": {2},
             "layers.1.blocks.1": {3},
-            "layers.2.downsample": {4},
+            "layers.2.downsample": {3},
             "layers.2.blocks.0": {4},
             "layers.2.blocks.1": {5},
             "norm": {6},

@@ -382,7 +382,7 @@ def test_it_depends_on_all_that_changes_distillation_and_on_nothing_else(model: 
         "recipe": {"share", "distil_lr", "distil_min_lr", "distil_weight_decay", "distil_clip", "distil_warmup"},
         "shared": {"on_top", "student_seed", *base.decides()},
         "data": {"distil_batch", "distil_augmentation"},
-        "nothing": {"unshare", "then"},
+        "nothing": {"unshare", "then", "batch_norm"},
     }
     fields = {field.name for field in dataclasses.fields(base)}
     assert fields == set().union(*told.values())
@@ -402,12 +402,12 @@ def test_it_depends_on_all_that_changes_distillation_and_on_nothing_else(model: 
 
 
 def test_the_distillation_has_the_papers_recipe_over_its_share(model: Model, data: TrainingImages) -> None:
-    recipe = a_recipe(steps=400, warmup=20, optimizer="sgd", schedule="constant", clip_norm=5.0)
+    recipe = a_recipe(steps=400, warmup=20, optimizer="sgd", schedule="constant", clip_norm=5.0, head_lr=10)
     first = FeatureDistillation().distillation_recipe(recipe)
     assert (first.steps, first.first, first.last, first.warmup) == (300, 0, 300, 9)
     assert (first.lr, first.min_lr, first.weight_decay, first.clip_norm) == (1.2e-3, 2e-5, 0.05, 3.0)
     assert (first.optimizer, first.schedule, first.momentum, first.beta2) == ("adamw", "cosine", 0.9, 0.999)
-    assert first.layer_decay == 1
+    assert (first.layer_decay, first.head_lr) == (1, 1)
     assert first.learning_rate(299) == pytest.approx(2e-5, rel=0.01)
 
 
@@ -510,9 +510,9 @@ def test_a_backbone_without_tokens_is_left_out() -> None:
 
 @pytest.mark.slow
 def test_it_trains_on_digits_and_distilling_helps() -> None:
-    """The same student, tuned for the same 60 steps: with distillation before it and without."""
+    """The same student, tuned for the same 100 steps: with distillation before it and without."""
     registry, found = Registry(), []
-    settings = ("steps=60", "warmup=6", "evaluations=1")
+    settings = ("steps=100", "warmup=6", "evaluations=1")
     for method in ("feature_distillation(on_top=true,distil_lr=5e-3)", "feature_distillation(share=0)"):
         overrides = Overrides(methods=method, rates="100", seeds="1", settings=settings)
         plan = read_plan("digits", registry, overrides)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from timm.models import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from bench.backbones import Model
+from bench.backbones.model import Family
 from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.losses import all_but
-from bench.method import Stage
+from bench.method import Method, Stage
 from bench.protocol import Protocol, Recipe
 from bench.training.fit import fit, set_modes
 
@@ -24,6 +25,7 @@ CLASSES, SIDE = 3, 12
 
 attention_only: Any = importlib.import_module("bench.methods.attention_only")
 ffn_only: Any = importlib.import_module("bench.methods.ffn_only")
+linear: Any = importlib.import_module("bench.methods.linear")
 
 METHODS = {"attention_only": attention_only.AttentionOnly, "ffn_only": ffn_only.FFNOnly}
 BRANCH = {"attention_only": r"\.attn\.", "ffn_only": r"\.mlp\."}
@@ -74,13 +76,49 @@ def test_exactly_these_weights_move(name: str, rest: str) -> None:
 
 @pytest.mark.parametrize("rest", ["deit", "literal"])
 @pytest.mark.parametrize("name", METHODS)
-def test_stochastic_depth_is_that_of_the_trained_branch(name: str, rest: str) -> None:
+def test_paths_of_both_branches_are_dropped_whichever_is_trained(name: str, rest: str) -> None:
+    """As DeiT's code does, which sets requires_grad alone and keeps the whole model in training mode."""
     given = model()
-    set_modes(staged(name, given, rest))
+    seen: list[Tensor] = []
     block: Any = given.backbone.blocks[1]  # type: ignore[index]
-    trains_attention = name == "attention_only"
-    assert (block.drop_path1.training, block.drop_path2.training) == (trains_attention, not trains_attention)
-    assert (block.attn.training, block.mlp.training) == (trains_attention, not trains_attention)
+    stage = staged(name, given, rest)
+    set_modes(stage)
+    for drop in (block.drop_path1, block.drop_path2):
+        assert (drop.training, drop.drop_prob) == (True, pytest.approx(0.3))
+        drop.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    given(torch.rand(200, 1, SIDE, SIDE))
+    for output in seen:
+        share = (output.flatten(1) == 0).all(1).double().mean().item()
+        assert 0.15 < share < 0.45  # of 200 images each dropped with probability 0.3
+    trains = {name for name, weight in given.named_parameters() if weight.requires_grad}
+    assert any(re.search(BRANCH[name], each) for each in trains)
+    assert not any(re.search(OTHER[name], each) for each in trains)
+
+
+def test_batch_norms_of_a_frozen_part_keep_their_statistics_while_it_drops() -> None:
+    torch.manual_seed(0)
+    layers = (nn.Flatten(), nn.BatchNorm1d(SIDE * SIDE), nn.Dropout(0.5), nn.Linear(SIDE * SIDE, 8), nn.BatchNorm1d(8))
+    flat, first, drop, linear, last = layers
+    small = Model(nn.Sequential(*layers), Family(), 8, CLASSES, [0.5], [0.25])
+    before = {key: value.clone() for key, value in small.state_dict().items()}
+    recipe = Recipe(steps=6, lr=1e-2).resolved(40, 8)
+    stage = Stage(small, Method().loss, recipe, train=(last, small.head), frozen_drops=True)
+    set_modes(stage)
+    modes = [module.training for module in (flat, first, drop, linear, last)]
+    assert modes == [True, False, True, True, True]
+    fit(stage, noise(), start=0)
+    moved = {key for key, value in small.state_dict().items() if not torch.equal(value, before[key])}
+    kept = {"running_mean", "running_var", "num_batches_tracked", "weight", "bias"}
+    assert moved == {f"backbone.4.{key}" for key in kept} | {"head.weight", "head.bias"}
+
+
+def test_a_linear_probe_stays_in_eval_mode() -> None:
+    given = model()
+    recipe = Recipe(steps=6, lr=1e-2).resolved(40, 8)
+    (stage,) = linear.LinearProbe().stages(given, recipe, noise())
+    set_modes(stage)
+    assert not any(module.training for module in given.backbone.modules())
+    assert given.head.training
 
 
 # ---- all but some modules

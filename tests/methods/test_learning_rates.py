@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from bench.backbones import Model
 from bench.backbones.model import Family
+from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.errors import InputError
 from bench.method import Method, Stage
-from bench.protocol import Protocol, Recipe
+from bench.protocol import Protocol, Recipe, read_protocol
+from bench.spec import written
 from bench.training.fit import fit, trained
 
 CLASSES, SIDE, PEAK, FLOOR = 3, 6, 0.01, 0.001
@@ -146,26 +152,21 @@ def test_restarted_keeps_everything_but_the_place_in_the_schedule(first: bool) -
     assert all(getattr(found, name) == getattr(recipe, name) for name in kept)
 
 
-# ---- a slower backbone
+# ---- a faster head
 
 
 @pytest.mark.parametrize("warmup", [0, 3])
-def test_bss_gives_the_backbone_its_share_of_the_heads_rate_at_every_step(warmup: int) -> None:
+@pytest.mark.parametrize("method", [Method(), bss.BSS(), bi.BiTuning(keys=2)], ids=["ce", "bss", "bi_tuning"])
+def test_the_head_has_its_factor_at_every_step_of_any_method_and_nothing_else_has(method: Method, warmup: int) -> None:
+    """TLlib's recipe, for all its methods and its baseline: the head at 0.01, backbone and projector at 0.001."""
     model = small()
-    seen, _ = train(bss.BSS(backbone_factor=0.1), model, a_recipe(warmup=warmup))
-    whole = [PEAK * (step + 1) / 3 for step in range(warmup)] + cosine(12 - warmup)
-    check_rates(seen, model.head, whole)
-    check_rates(seen, model.backbone, [0.1 * rate for rate in whole])
-
-
-def test_bi_tuning_gives_backbone_and_projector_their_shares() -> None:
-    model = small()
-    seen, (stage,) = train(bi.BiTuning(keys=2, backbone_factor=0.1, projector_factor=0.5), model, a_recipe())
-    (projector,) = (item for item in stage.train if item is not model)
-    assert isinstance(projector, nn.Linear)
-    check_rates(seen, model.head, cosine(12))
-    check_rates(seen, model.backbone, [0.1 * rate for rate in cosine(12)])
-    check_rates(seen, projector, [0.5 * rate for rate in cosine(12)])
+    seen, (stage,) = train(method, model, a_recipe(warmup=warmup, lr=1e-3, min_lr=1e-4, head_lr=10))
+    rest = [1e-3 * (step + 1) / 3 for step in range(warmup)] + cosine(12 - warmup, 1e-3, 1e-4)
+    check_rates(seen, model.head, [10 * rate for rate in rest])
+    check_rates(seen, model.backbone, rest)
+    for item in stage.train:  # a projector
+        if isinstance(item, nn.Linear):
+            check_rates(seen, item, rest)
 
 
 @pytest.mark.parametrize("method", [bss.BSS(), bi.BiTuning(keys=2)], ids=["bss", "bi_tuning"])
@@ -175,9 +176,61 @@ def test_by_default_all_learn_at_the_protocols_rate(method: Method) -> None:
     assert all(rates == pytest.approx(cosine(12), rel=1e-12) for rates in seen.values())
 
 
-def test_a_backbone_at_rate_0_does_not_move() -> None:
+def test_a_head_with_a_recipe_of_its_own_keeps_the_factor() -> None:
+    model = small()
+    seen, _ = train(rifle.RIFLE(resets=1), model, a_recipe(head_lr=10))
+    check_rates(seen, model.head, [10 * rate for rate in [*cosine(6), *cosine(6)]])
+    check_rates(seen, model.backbone, cosine(12))
+
+
+def test_the_heads_factor_stands_beside_layer_decay_and_clipping() -> None:
+    """Two layers of norms and attention below the head at decay .5; the gradient is cut before any rate counts."""
+    torch.manual_seed(0)
+    size = {"img_size": SIDE, "patch_size": 3, "in_chans": 1, "embed_dim": 12, "depth": 1, "num_heads": 2}
+    model = Model(VisionTransformer(**size, num_classes=0), ViT(), 12, CLASSES, [0.5], [0.25])
+    recipe = a_recipe(head_lr=10, layer_decay=0.5, optimizer="sgd", momentum=0.0, weight_decay=0.0, clip_norm=1e-3)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    seen, _ = train(Method(), model, replace(recipe, last=1, steps=1))
+    backbone: Any = model.backbone
+    check_rates(seen, model.head, [10 * PEAK])
+    check_rates(seen, backbone.norm, [PEAK])
+    check_rates(seen, backbone.blocks[0], [0.5 * PEAK])
+    check_rates(seen, backbone.patch_embed, [0.25 * PEAK])
+    ways = {name: (weight.detach() - before[name]) / seen[weight][0] for name, weight in model.named_parameters()}
+    norm = math.sqrt(sum(way.square().sum().item() for way in ways.values()))
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_head_at_rate_0_does_not_move() -> None:
     model = small()
     before = [weight.detach().clone() for weight in model.parameters()]
-    train(bss.BSS(backbone_factor=0), model, a_recipe())
+    train(Method(), model, a_recipe(head_lr=0))
     still = [torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True)]
-    assert still == [True] * 4 + [False] * 2
+    assert still == [False] * 4 + [True] * 2
+
+
+def test_moments_are_taken_over_at_the_heads_rate() -> None:
+    """Two windows of one schedule are the same training as the whole of it."""
+    ends = []
+    for parts in ((0.0, 1.0), (0.0, 0.5, 1.0)):
+        torch.manual_seed(1)
+        model, done, optimizer, recipe = small(), 0, None, a_recipe(head_lr=10)
+        for start, stop in itertools.pairwise(parts):
+            window = recipe.window(start, stop)
+            stage = Stage(model, Method().loss, window, continues=start > 0)
+            optimizer = fit(stage, noise(), start=done, previous=optimizer)
+            done += window.last - window.first
+        ends.append(model.state_dict())
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+def test_a_protocol_gives_the_heads_factor_and_a_run_without_it_keeps_its_id() -> None:
+    plain, same, faster = (
+        read_protocol([("steps", 3, "x:1"), *given], "x:1")
+        for given in ([], [("head_lr", 1, "x:2")], [("head_lr", 10, "x:2")])
+    )
+    assert plain == same != faster
+    assert written(plain.recipe) == {"steps": 3}
+    assert written(faster.recipe) == {"steps": 3, "head_lr": 10.0}
+    with pytest.raises(InputError, match="head_lr"):
+        read_protocol([("steps", 3, "x:1"), ("head_lr", -1, "x:2")], "x:1")

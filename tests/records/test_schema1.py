@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bench.spec as spec_module
 from bench.cli import main
 from bench.records.record import SCHEMA, FailedRecord, Record, read_record
 
@@ -25,10 +26,17 @@ LATER = ("top5", "nll", "ece", "brier")
 
 
 @pytest.fixture
-def old(here: Path) -> Path:
+def older(here: Path) -> Path:
     """A folder of results with a finished run of schema 1 and one that diverged; nothing may be trained."""
     shutil.copytree(OLD, here / "results")
     return here / "results"
+
+
+@pytest.fixture
+def old(older: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where the engine trains as it did then: only the form of records is another one."""
+    monkeypatch.setattr(spec_module, "ENGINE", 1)
+    return older
 
 
 def file_of(root: Path, run_id: str) -> Path:
@@ -128,6 +136,16 @@ def test_one_of_a_newer_form_is_said_to_be_newer_and_left_alone(old: Path, capsy
     assert path.read_bytes() == content
 
 
+def test_of_an_earlier_engine_it_is_shown_and_counts_for_no_run_of_today(
+    older: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "test top-1: 47.74 % after 12 steps" in said(capsys, "show", DONE[:6])
+    (cell,) = rows(capsys, "table", "demo", *TYPED)
+    assert (cell["mean"], cell["n"]) == ("", "0")
+    assert main(["rerun", DONE, "--check"]) == 2
+    assert "its spec is now that of another run" in capsys.readouterr().err
+
+
 def downgrade(path: Path) -> None:
     """Make a record of today, and the predictions beside it, what they were in schema 1."""
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -137,6 +155,10 @@ def downgrade(path: Path) -> None:
             kept = {name: point[split][name] for name in ("top1", "mean_per_class")}
             point[split] = {**kept, "right": round(kept["top1"] * images / 100)}
     del record["checksum"]
+    then = plain(OLD, DONE)["spec"]["protocol"]  # settings that came later are not in it
+    recipe = {name: value for name, value in record["spec"]["protocol"]["recipe"].items() if name in then["recipe"]}
+    kept = {name: value for name, value in record["spec"]["protocol"].items() if name in then}
+    record["spec"]["protocol"] = {**kept, "recipe": recipe}
     path.write_text(json.dumps({**record, "schema": 1}), encoding="utf-8")
     file = path.with_name("predictions.npz")
     with np.load(file) as arrays:
@@ -160,11 +182,13 @@ def test_trained_again_it_is_equal_to_the_last_bit(
     """A run of this machine put into the old form: another machine may round otherwise."""
     monkeypatch.chdir(tmp_path)
     said(capsys, "run", "demo", *TYPED)
-    downgrade(file_of(Path("results"), DONE))
-    was, now = plain(OLD, DONE), plain(Path("results"), DONE)
+    (path,) = Path("results/runs").glob("*/record.json")
+    today = json.loads(path.read_text(encoding="utf-8"))["id"]
+    downgrade(path)
+    was, now = plain(OLD, DONE), plain(Path("results"), today)
     for part in ("spec", "curve", "stages", "subset", "timing"):
         assert shape(now[part]) == shape(was[part])
     assert now["spec"] == was["spec"]
     assert "equal to the last bit: 2 points of the curve, 5 arrays of predictions" in said(
-        capsys, "rerun", DONE, "--check"
+        capsys, "rerun", today, "--check"
     )

@@ -1,8 +1,9 @@
-"""Batches of a stage's own: as many images as planned, and points of the curve where they would be."""
+"""Batches of a stage's own: as many passes over the images as planned, and points of the curve where they would be."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from bench.backbones import Model
+from bench.backbones.model import Family
 from bench.conformance import examine, find_subject
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.dataset import FileImages
 from bench.errors import InputError
+from bench.method import Method, Stage
 from bench.plan.experiment import read_experiment
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe, read_protocol
 from bench.registry import Registry
-from bench.training.feed import StageSpan
+from bench.training.feed import StageSpan, fed
 from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain
 
@@ -80,32 +85,88 @@ def photos(**protocol: object) -> TrainingImages:
 # ---- recipes
 
 
-@given(steps=st.integers(1, 10**6), of=st.integers(1, 5000), size=st.integers(1, 5000), cut=st.floats(0, 1))
+@given(
+    steps=st.integers(1, 10**6),
+    of=st.integers(1, 5000),
+    size=st.integers(1, 5000),
+    images=st.integers(1, 10**6),
+    cut=st.floats(0, 1),
+)
 @QUICK
-def test_as_many_images_less_a_part_of_a_batch(steps: int, of: int, size: int, cut: float) -> None:
+def test_as_many_passes_less_a_part_of_a_step(steps: int, of: int, size: int, images: int, cut: float) -> None:
     recipe = Recipe(steps=steps, warmup=steps // 3).resolved(1, 1)
-    if steps * of < size:
+    own, usual = -(-images // size), -(-images // of)
+    if size == of or steps * own < usual:
         return
-    other = recipe.in_batches(size, of)
-    assert 0 <= steps * of - other.last * size < size
+    other = recipe.in_batches(size, of, images)
+    assert 0 <= Fraction(steps, usual) - Fraction(other.last, own) < Fraction(1, own)
     assert other.steps == other.last
-    assert other.warmup * size <= recipe.warmup * of < (other.warmup + 1) * size
+    assert 0 <= Fraction(recipe.warmup, usual) - Fraction(other.warmup, own) < Fraction(1, own)
     windows = []
     for window in (recipe.window(0, cut), recipe.window(cut, 1)):
-        if (window.last - window.first) * of >= 2 * size:
-            windows.append(window.in_batches(size, of))
+        if (window.last - window.first) * own >= 2 * usual:
+            windows.append(window.in_batches(size, of, images))
     if len(windows) == 2:
         assert (windows[0].first, windows[0].last, windows[1].last) == (0, windows[1].first, other.last)
 
 
+@pytest.mark.parametrize(
+    ("images", "steps", "batch"),
+    [
+        (1_020, 50, 1_020),  # Flowers: 8 steps of 128 a pass, 400 in 50 epochs; one batch is all of a pass
+        (5_994, 100, 4_096),  # CUB: 47 steps of 128 a pass, 2,350 in 50 epochs; 4,096 + 1,898 are two batches
+        (3_680, 50, 3_680),  # Pets: 29 steps a pass, 1,450
+        (50_000, 650, 4_096),  # CIFAR: 391 steps a pass, 19,550; twelve batches and one of 848
+        (1_281_167, 15_650, 4_096),  # ImageNet: 10,010 steps a pass, 500,500; 313 batches
+    ],
+)
+def test_lacvits_contrast_has_the_steps_of_a_loader(images: int, steps: int, batch: int) -> None:
+    """50 of 60 epochs, in batches of 4,096 beside the protocol's 128."""
+    recipe = Recipe(epochs=60).resolved(images, 128)
+    contrast = recipe.share(0.8333333333333334)
+    assert contrast.last == 50 * -(-images // 128)
+    split = Split(ArrayImages(np.zeros((1, 2, 2, 1), dtype=np.uint8)), np.zeros(1, dtype=np.int64))
+    data = TrainingImages(split, np.zeros(images, dtype=np.int64), 2, Protocol(batch_size=128), 2, 0, CPU)
+    head = nn.Linear(1, 1)
+    model = Model(nn.Flatten(), Family(), 4, 2, [0.5], [0.25])
+    planned = Stage(model, Method().loss, contrast, recipes={head: contrast}, data=data.fed(4096))
+    stage, fed_with = fed(planned, data)
+    assert (stage.recipe.steps, stage.recipe.first, stage.recipe.last) == (steps, 0, steps)
+    assert stage.recipes[head] == stage.recipe
+    assert fed_with.protocol.batch_size == batch
+    assert replace(fed_with.protocol, batch_size=128) == data.protocol
+
+
+def test_a_batch_of_all_images_holds_each_once() -> None:
+    pixels = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(2, 1).repeat(2, 2)
+    split = Split(ArrayImages(pixels), np.zeros(10, dtype=np.int64))
+    data = TrainingImages(split, np.arange(10), 2, Protocol(batch_size=4, augmentation="none"), 2, 0, CPU)
+    model = Model(nn.Flatten(), Family(), 4, 2, [0.5], [0.25])
+    stage, images = fed(Stage(model, Method().loss, Recipe(steps=6).resolved(10, 4), data=data.fed(64)), data)
+    assert stage.recipe.last == 2  # 6 steps of 4 are two passes over 10
+    for step in range(2):
+        seen = (images.batch(step).images[:, 0, 0, 0] * 255).round().int().tolist()
+        assert sorted(seen) == list(range(10))
+
+
+@pytest.mark.parametrize(("own", "batch"), [(0, 128), (64, 64), (128, 128), (4096, 128)])
+def test_no_batch_is_made_smaller_than_the_protocols(own: int, batch: int) -> None:
+    """Of 100 images, which are fewer than a batch: the protocol's batches repeat them too."""
+    data = replace(photos(batch_size=128), indices=np.zeros(100, dtype=np.int64))
+    model = Model(nn.Flatten(), Family(), 4, 2, [0.5], [0.25])
+    stage, images = fed(Stage(model, Method().loss, Recipe(steps=7).resolved(100, 128), data=data.fed(own)), data)
+    assert images.protocol.batch_size == batch
+    assert stage.recipe.last == (14 if own == 64 else 7)
+
+
 def test_batches_of_the_same_size_change_nothing() -> None:
     recipe = Recipe(steps=10, warmup=3).resolved(1, 1).window(0.2, 0.7)
-    assert recipe.in_batches(64, 64) == recipe
+    assert recipe.in_batches(64, 64, 1000) == recipe
 
 
 def test_a_stage_too_short_for_one_batch_is_refused() -> None:
     with pytest.raises(InputError, match=r"1,280 images has not one batch of 4,096"):
-        Recipe(steps=10).resolved(1, 1).in_batches(4096, 128)
+        Recipe(steps=10).resolved(1, 1).in_batches(4096, 128, 50_000)
 
 
 @given(points=st.integers(1, 40), spent=st.integers(0, 500), budget=st.integers(1, 500), steps=st.integers(1, 900))
