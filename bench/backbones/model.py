@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.backbones.head import NormedLinear
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
-from bench.device.norm_groups import NormGroups, Run
+from bench.device.norm_groups import NormGroups, Run, has_batch_norm
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
@@ -187,8 +187,8 @@ class Model(nn.Module):
 
     @property
     def per_image(self) -> bool:
-        """Whether an image's logits are of its features alone; the batch's others count where the head norms them."""
-        return not isinstance(self.head, NormedLinear)
+        """Whether an image's logits are of the image alone; the batch's others count where it has batch norm."""
+        return not isinstance(self.head, NormedLinear) and not has_batch_norm(self.backbone)
 
     def scored_state(self) -> dict[str, Tensor]:
         """The tensors that give its logits at evaluation, whatever its head: those of the model with a linear one."""

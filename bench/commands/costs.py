@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bench
@@ -13,11 +15,14 @@ from bench.errors import InputError, to_type
 from bench.launch import untrained
 from bench.launch.gpus import usable_gpus
 from bench.launch.local import default_jobs
+from bench.launch.status import Snapshot
+from bench.records.store import UNSOUND, folder_name
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
     from bench.commands.request import Request
     from bench.cost.estimate import Estimate
+    from bench.cost.step_times import StepTime
     from bench.records.store import Store
     from bench.spec import RunSpec
 
@@ -28,6 +33,19 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
         "--measure",
         action="store_true",
         help="time some steps of each method and backbone here first, and keep the times",
+    )
+    parser.add_argument(
+        "--times",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="step times of another machine too: its folder of results, or the step_times.json in it; may be repeated",
+    )
+    parser.add_argument(
+        "--hardware",
+        default="",
+        metavar="NAME",
+        help="what the estimate is for, by a part of its name, such as H200 (default: on which most times are known)",
     )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="runs at a time, for the wall-clock (default: as 'bench run')"
@@ -72,7 +90,7 @@ def _how_prepared(names: Iterable[str], request: Request) -> str:
 def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Estimate:
     """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
     from bench.cost.estimate import estimate
-    from bench.cost.step_times import read_times, times_of_records
+    from bench.cost.shared import stages_of
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
@@ -83,9 +101,42 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
 
         for line in measure(missing or runs, request.registry, store):
             print(line, file=sys.stderr, flush=True)
-    backbones = {spec.backbone.name.partition("@")[0] for spec in missing}
-    times = [*times_of_records(store, store.finished().values(), backbones), *read_times(store)] if missing else []
-    return estimate(missing, request.registry.dataset, times)
+    times = _times(missing, store, options.times) if missing else []
+    return estimate(
+        missing,
+        request.registry.dataset,
+        times,
+        stages=lambda runs: stages_of(runs, request.registry),
+        trained=lambda methods: [
+            spec for spec in runs if spec.method.full_name in methods and store.holds(spec) and _on_shelf(spec, store)
+        ],
+        hardware=options.hardware if missing else "",
+    )
+
+
+def _times(missing: Iterable[RunSpec], store: Store, elsewhere: Iterable[str]) -> list[StepTime]:
+    """The step times in the results, and in those of other machines."""
+    from bench.cost.step_times import read_times, times_in, times_of_records
+
+    backbones, times = {spec.backbone.name.partition("@")[0] for spec in missing}, []
+    paths = [Path(path).expanduser() for path in elsewhere]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"--times {path}: there is no such file or folder")
+        if path.is_file():
+            times += times_in(path)
+    for results in (store, *(Snapshot(path) for path in paths if path.is_dir())):
+        times += [*times_of_records(results, results.finished().values(), backbones), *read_times(results)]
+    return times
+
+
+def _on_shelf(spec: RunSpec, store: Store) -> bool:
+    """Whether a run's shared stages are there for others to take."""
+    keys = []
+    with contextlib.suppress(*UNSOUND, KeyError):
+        for record, _ in store.records([folder_name(spec)]):
+            keys = [stage.shared["key"] for stage in record.stages if stage.shared]
+    return bool(keys) and all((store.root / "shared" / f"{key}.safetensors").is_file() for key in keys)
 
 
 def print_cost(request: Request, store: Store, options: argparse.Namespace) -> None:

@@ -3,19 +3,25 @@
 A run takes the time of the nearest match: the same method, backbone, image size, batch and precision, finished runs
 before measured steps. Where only another method was timed so, its time is multiplied by a measured ratio of the two.
 What has no match is not estimated: no time is guessed from the size of a model, a batch or an image, or from another
-machine. A stage that runs share is counted for each of them, and not on disk.
+machine but by a measured ratio of the two. A stage that runs share is counted once, for the first of them that is
+trained, and not on disk.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from bench.cards import DatasetCard
+from bench.cost.hardware import Translation, by_hardware, translated
+from bench.cost.shared import RunStages, SharedStage
+from bench.cost.size import Size, size_of
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
+from bench.errors import InputError
 from bench.metrics.predictions import BYTES
 from bench.notation import counted
 from bench.spec import RunSpec
@@ -30,16 +36,8 @@ _OTHER = "from {runs} of the same method and backbone on other datasets"
 _MEASURED = "from {steps} measured steps of each method and backbone on noise: the loading of images is not in it"
 _SCALED = "from {what} of another method on the same backbone, times the ratio of the methods ({origin})"
 _UNKNOWN = f"not known: 'bench plan TARGET --measure' times {STEPS} steps of each method and backbone here"
+_UNSEEN = "not known: which stages they share depends on values that a plan does not have"
 _NO_SIZE = "not known: the dataset's card does not give the sizes of its splits"
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much of a run there is: steps, points of the curve, and images evaluated at each; None where not known."""
-
-    steps: int | None
-    points: int
-    images: int | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Estimate:
         hardware: what the times were measured on; empty where nothing is known.
         bases: what the time rests on, in words, with the number of runs; those of unknown time among them.
         bytes: on disk, of the records, and of decoded images where their size follows from the cards.
+        shared_hours: of the hours, those of ``shared_stages``, each of which is trained once for ``sharing_runs``.
     """
 
     runs: int
@@ -63,80 +62,166 @@ class Estimate:
     unknown: int
     bytes: int = 0
     disk: tuple[str, ...] = ()
+    shared_hours: float = 0.0
+    shared_stages: int = 0
+    sharing_runs: int = 0
 
 
 class RunKind(NamedTuple):
-    """Runs that cost the same."""
+    """Runs that cost the same; ``shared`` are the steps in stages that they share, None where that is not known."""
 
     work: Work
     dataset: str
     size: Size
+    shared: int | None = 0
 
 
-def size_of(spec: RunSpec, card: DatasetCard) -> Size:
-    """How much of a run there is, from the sizes of the splits on its dataset's card."""
-    recipe = spec.protocol.recipe
-    train, val, test = (card.splits.get(split) for split in ("train", "val", "test"))
-    if train is None or test is None:
-        return Size(recipe.steps or None, spec.protocol.evaluations, None)
-    held_out = 0 if val is not None else round(spec.protocol.validation * train)
-    images = max(1, round((train - held_out) * spec.rate / 100))
-    steps = recipe.resolved(images, spec.protocol.batch_size).last
-    return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val))
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be trained: how many runs of each kind, and the steps of each stage that is trained once for some."""
+
+    runs: Counter[RunKind]
+    once: dict[RunKind, list[int]]
 
 
-def estimate(runs: Iterable[RunSpec], dataset: Callable[[str], DatasetCard], times: Sequence[StepTime]) -> Estimate:
-    """What runs to be trained would cost on the hardware on which the times of most of them are known.
+def estimate(
+    runs: Iterable[RunSpec],
+    dataset: Callable[[str], DatasetCard],
+    times: Sequence[StepTime],
+    *,
+    stages: Callable[[Sequence[RunSpec]], Sequence[RunStages | None]] | None = None,
+    trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
+    hardware: str = "",
+) -> Estimate:
+    """What runs to be trained would cost, on the hardware on which the times of most of them are known.
 
-    The times are those of records and of ``--measure``.
+    Args:
+        runs: to be trained.
+        dataset: gives a dataset's card by its name.
+        times: of records and of ``--measure``.
+        stages: those of runs, asked where a method may share some.
+        trained: gives the runs of methods whose shared stages are there, and need not be trained.
+        hardware: a part of the name of the hardware that is meant.
+
+    Raises:
+        InputError: nothing was timed on such hardware.
     """
     groups: dict[tuple[object, ...], list[RunSpec]] = {}
     for spec in runs:
         groups.setdefault((spec.method, spec.backbone, spec.dataset, spec.rate, spec.protocol), []).append(spec)
     firsts = [group[0] for group in groups.values()]
     cards = {name: dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in firsts)}
-    kinds = Counter[RunKind]()
+    sharing = {time.work.method for time in times if time.shared_seconds != 0.0} if stages else set[str]()
+    done = list(trained(sharing)) if sharing else []
+    asked = [*(spec for spec in chain(*groups.values()) if spec.method.full_name in sharing), *done]
+    answers = dict(zip([spec.id for spec in asked], stages(asked) if stages else (), strict=True))
+    seen = {stage.key for spec in done for stage in _shared_of(answers.get(spec.id))}
+    wanted = Wanted(Counter(), {})
     for first, group in zip(firsts, groups.values(), strict=True):
-        kinds[RunKind(work_of(first), first.dataset.name, size_of(first, cards[first.dataset.name]))] += len(group)
-    machines: dict[str, list[StepTime]] = {} if times else {"": []}
-    for time in times:
-        machines.setdefault(time.hardware, []).append(time)
-    costs = [(_timed(kinds, timed), sum(time.steps for time in timed)) for timed in machines.values()]
-    # the machine on which the fewest runs are of unknown time; of such ones that of the most timed steps
-    best, _ = min(costs, key=lambda cost: (cost[0].unknown, -cost[1]))
-    records, disk = _disk(kinds, times)
+        size, answer = size_of(first, cards[first.dataset.name]), answers.get(first.id)
+        steps, shared = size.steps, sum(stage.steps for stage in _shared_of(answer))
+        if answer:
+            steps = answer.steps
+        unseen = first.id in answers and not answer
+        kind = RunKind(work_of(first), first.dataset.name, replace(size, steps=steps), None if unseen else shared)
+        wanted.runs[kind] += len(group)
+        for stage in chain.from_iterable(_shared_of(answers.get(spec.id)) for spec in group):
+            if stage.key not in seen:
+                seen.add(stage.key)
+                wanted.once.setdefault(kind, []).append(stage.steps)
+    best = _on_hardware(wanted, times, hardware)
+    records, disk = _disk(wanted.runs, times)
     pixels, decoded = _decoded(firsts, cards)
     return replace(best, bytes=records + pixels, disk=(*disk, *decoded))
 
 
-def _timed(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> Estimate:
-    """What runs take by the times of one machine; nothing is said of the disk."""
-    by_setting: dict[tuple[object, ...], list[StepTime]] = {}
-    for time in times:
-        by_setting.setdefault(time.work.setting, []).append(time)
-    seconds = longest = 0.0
-    runs, used = Counter[str](), dict[str, dict[int, StepTime]]()
-    for kind, count in kinds.items():
-        basis, nearest, ratio = _nearest(kind, by_setting)
-        steps, images = kind.size.steps, kind.size.images
-        if steps is None or images is None:
-            basis, nearest = _NO_SIZE, []
-        elif nearest:
-            step = statistics.median([time.step_seconds for time in nearest])
-            image = statistics.median([time.image_seconds for time in nearest])
-            of_a_run = ratio * steps * step + kind.size.points * images * image
-            seconds, longest = seconds + count * of_a_run, max(longest, of_a_run)
+def _shared_of(stages: RunStages | None) -> tuple[SharedStage, ...]:
+    return stages.shared if stages else ()
+
+
+def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> Estimate:
+    """What runs take on the hardware that is meant, or on that of which most is known."""
+    machines = by_hardware(times)
+    meant = {name: timed for name, timed in machines.items() if hardware.casefold() in name.casefold()}
+    if hardware and not meant:
+        names = ", ".join(machines) or "none"
+        raise InputError(f"--hardware {hardware}: nothing was timed on such hardware; there are times of {names}")
+    costs = [(_timed(wanted, timed), sum(time.steps for time in timed)) for timed in (meant or {"": []}).values()]
+    # the machine on which the fewest runs are of unknown time; of such ones that of the most timed steps
+    best, _ = min(costs, key=lambda cost: (cost[0].unknown, -cost[1]))
+    name = best.hardware or next(iter(meant), "")
+    if not best.unknown or (not best.hardware and not hardware):
+        return best
+    return _timed(wanted, machines[name], translated(machines, name))
+
+
+def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Translation] = ()) -> Estimate:
+    """What runs take by the times of one machine, else by translated ones; nothing is said of the disk."""
+    sources = [("", _by_setting(times)), *((each.words, _by_setting(each.times)) for each in translations)]
+    cost, runs, used = _Hours(), Counter[str](), dict[str, dict[int, StepTime]]()
+    for kind, count in wanted.runs.items():
+        basis, nearest, ratio = _known(kind, sources)
+        if nearest:
+            cost.add(kind, count, wanted.once.get(kind, []), nearest, ratio)
         runs[basis] += count
         used.setdefault(basis, {}).update((id(time), time) for time in nearest)
     return Estimate(
         runs=runs.total(),
-        hours=seconds / 3600,
-        longest=longest / 3600,
+        hours=cost.seconds / 3600,
+        longest=cost.longest / 3600,
         gpu=any(time.gpu for time in times),
-        hardware=times[0].hardware if seconds else "",
+        hardware=times[0].hardware if cost.seconds else "",
         bases={_in_words(basis, list(used[basis].values())): count for basis, count in runs.items()},
-        unknown=runs[_UNKNOWN] + runs[_NO_SIZE],
+        unknown=sum(runs[basis] for basis in (_UNKNOWN, _NO_SIZE, _UNSEEN)),
+        shared_hours=cost.shared / 3600,
+        shared_stages=cost.stages,
+        sharing_runs=cost.sharing,
     )
+
+
+@dataclass
+class _Hours:
+    """Adds up what runs take, in seconds; of them those of stages that are trained once for several runs."""
+
+    seconds: float = 0.0
+    longest: float = 0.0
+    shared: float = 0.0
+    stages: int = 0
+    sharing: int = 0
+
+    def add(self, kind: RunKind, count: int, once: Sequence[int], times: Sequence[StepTime], ratio: float) -> None:
+        step = ratio * statistics.median([time.step_seconds for time in times])
+        image = statistics.median([time.image_seconds for time in times])
+        in_shared = statistics.median([time.shared_seconds or 0.0 for time in times])
+        of_a_run = (kind.size.steps or 0) * step + kind.size.points * (kind.size.images or 0) * image
+        self.seconds += count * of_a_run + sum(once) * in_shared
+        self.longest = max(self.longest, of_a_run + ((kind.shared or 0) * in_shared if once else 0.0))
+        self.shared += sum(once) * in_shared
+        self.stages += len(once)
+        self.sharing += count if kind.shared else 0
+
+
+_BySetting = Mapping[tuple[object, ...], Sequence[StepTime]]
+
+
+def _by_setting(times: Iterable[StepTime]) -> _BySetting:
+    by_setting: dict[tuple[object, ...], list[StepTime]] = {}
+    for time in times:
+        by_setting.setdefault(time.work.setting, []).append(time)
+    return by_setting
+
+
+def _known(kind: RunKind, sources: Iterable[tuple[str, _BySetting]]) -> tuple[str, list[StepTime], float]:
+    """As ``_nearest``, by the first source that knows the time of a run; a source has words that its basis ends in."""
+    if kind.size.steps is None or kind.size.images is None:
+        return _NO_SIZE, [], 1.0
+    if kind.shared is None:
+        return _UNSEEN, [], 1.0
+    for words, by_setting in sources:
+        basis, nearest, ratio = _nearest(kind, by_setting)
+        if nearest:
+            return basis + words, nearest, ratio
+    return _UNKNOWN, [], 1.0
 
 
 def _in_words(basis: str, times: Sequence[StepTime]) -> str:
@@ -148,9 +233,7 @@ def _runs(count: int) -> str:
     return counted(count, "finished run")
 
 
-def _nearest(
-    kind: RunKind, by_setting: Mapping[tuple[object, ...], list[StepTime]]
-) -> tuple[str, list[StepTime], float]:
+def _nearest(kind: RunKind, by_setting: _BySetting) -> tuple[str, list[StepTime], float]:
     """What the time of a run rests on, the times that serve it, and what a step of theirs is to be multiplied by."""
     alike = by_setting.get(kind.work.setting, [])
     basis, nearest = _first(kind, [time for time in alike if time.work.method == kind.work.method])
@@ -167,6 +250,8 @@ def _nearest(
 
 def _first(kind: RunKind, times: Sequence[StepTime]) -> tuple[str, list[StepTime]]:
     """Of one method's times the nearest: runs on the dataset, other runs, measured steps; the same code first."""
+    if kind.shared:
+        times = [time for time in times if time.shared_seconds]
     for basis, nearest in (
         (_SAME, [time for time in times if time.dataset == kind.dataset]),
         (_OTHER, [time for time in times if time.dataset]),
@@ -241,6 +326,10 @@ def lines(cost: Estimate, workers: int) -> list[str]:
     else:
         time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"
     bases = [f"  {count} run{'s' * (count != 1)}: {basis}" for basis, count in cost.bases.items()]
+    if cost.shared_stages:
+        stages, runs = counted(cost.shared_stages, "stage"), counted(cost.sharing_runs, "run")
+        each = "trained once" if cost.shared_stages == 1 else "each trained once"
+        bases.append(f"  of it about {_number(cost.shared_hours)} hours for {stages} that {runs} share, {each}")
     size = f"about {_bytes(cost.bytes)}" if cost.bytes else "not known"
     return [time, *bases, f"disk: {size}", *(f"  {basis}" for basis in cost.disk)]
 

@@ -1,11 +1,13 @@
 """Times steps of methods on backbones, in a process of its own: the one that plans imports no torch.
 
 Steps go through the training loop of every run, on images of noise in memory, without augmentation; one core or one GPU
-is used, as a run would. The first steps of each stage warm up and are not counted.
+is used, as a run would, and a batch that does not fit is computed in parts, as a run does it. The first steps of each
+stage warm up and are not counted.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,6 @@ from bench.cards.backbone import TO_BE_GIVEN
 from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
 from bench.process import environment, program
-from bench.protocol import Recipe
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
@@ -55,10 +56,16 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
             continue
         time = StepTime(**{**answer, "work": Work(**answer["work"])})
         keep_times(store, [time])
-        yield (
-            f"{time.work.method} {time.work.backbone}: {time.step_seconds:.3g} s a step of {time.work.batch_size} "
-            f"images, {time.image_seconds:.3g} s to evaluate one, on {time.hardware}"
-        )
+        yield _in_words(time)
+
+
+def _in_words(time: StepTime) -> str:
+    parts = f" in {time.parts} parts" if time.parts > 1 else ""
+    shared = f", {time.shared_seconds:.3g} s one of a stage that runs share" if time.shared_seconds else ""
+    return (
+        f"{time.work.method} {time.work.backbone}: {time.step_seconds:.3g} s a step of {time.work.batch_size} "
+        f"images{parts}{shared}, {time.image_seconds:.3g} s to evaluate one, on {time.hardware}"
+    )
 
 
 def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -101,36 +108,83 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
 
     Of its protocol, the augmentation is left out. A stage with batches of its own is timed with the protocol's, in
     which its steps count: an image costs about as much in a larger one. The steps are divided among the stages, each of
-    which is warmed up besides. Raises ``InputError``: the method or the backbone cannot be built.
+    which is warmed up besides. A batch that does not fit into memory is computed in two parts, four, and so on.
+
+    Raises:
+        InputError: the method or the backbone cannot be built.
+        OutOfMemoryError: a batch does not fit, and cannot be computed in more parts.
     """
     import torch
 
-    from bench.records.environment import describe
-    from bench.training.trial import build_method
+    from bench.training.trial import why_whole
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(spec.seeds.init)
-    model, data = _subject(spec, registry, device)
+    parts = 1
+    while True:
+        torch.manual_seed(spec.seeds.init)
+        model, data = _subject(spec, registry, device)
+        try:
+            return _timed(spec, registry, model, data, steps, parts)
+        except torch.OutOfMemoryError as error:
+            if whole := why_whole(model, data.protocol.batch_size, parts):
+                raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from None
+        parts *= 2
+        del model, data  # before the next ones are built
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages, steps: int, parts: int) -> StepTime:
+    """The times of a run's stages, with each batch in so many parts."""
+    import torch
+
+    from bench.device.chunks import chunked
+    from bench.method import splittable
+    from bench.records.environment import describe
+    from bench.training.trial import build_method
+
+    method = build_method(spec, registry)
     recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, warmup=0, warmup_epochs=0.0).resolved(
         len(data), data.protocol.batch_size
     )
-    seconds = 0.0
-    for stage in build_method(spec, registry).stages(model, recipe, data):
-        if not (stage.shared and stage.shared.extra):  # what comes on top of the budget is trained once for many runs
-            seconds += (stage.recipe.last - stage.recipe.first) * _step_seconds(stage, data)
+    alone, shared = _Steps(), _Steps()
+    for stage in method.stages(model, recipe, data):
+        split = parts if splittable(method) and stage.model.per_image else 1
+        span = stage.recipe.last - stage.recipe.first
+        with chunked(parts // split):
+            (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, split))
         model = stage.model
-    environment = describe()
-    gpu = torch.cuda.get_device_name(0) if device.type == "cuda" else None
+    with chunked(parts):
+        image_seconds = _image_seconds(model, data)
+    gpu = torch.cuda.get_device_name(0) if data.device.type == "cuda" else None
     return StepTime(
         work=work_of(spec),
-        hardware=gpu or str(environment["processor"]),
+        hardware=gpu or str(describe()["processor"]),
         gpu=gpu is not None,
-        step_seconds=seconds / steps,
-        image_seconds=_image_seconds(model, data),
+        step_seconds=alone.mean,
+        image_seconds=image_seconds,
         steps=steps,
+        shared_seconds=shared.mean,
+        parts=parts,
     )
+
+
+@dataclass
+class _Steps:
+    """Steps of some stages, and what they would take."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, count: int, each: float) -> None:
+        self.count, self.seconds = self.count + count, self.seconds + count * each
+
+    @property
+    def mean(self) -> float:
+        """What a step takes; 0 where there is none."""
+        return self.seconds / self.count if self.count else 0.0
 
 
 def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, TrainingImages]:
@@ -149,6 +203,7 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     model = build_model(card, classes, spec.protocol.image_size, spec.protocol.drop_path)
     if with_head:
         model.source_head = build_source_head(card)
+    model.norm_batch = spec.protocol.norm_batch
     model.to(device)
     size, channels, count = input_size(model), model.mean.shape[0], max(IMAGES, spec.protocol.batch_size)
     state = np.random.RandomState(0)
@@ -158,24 +213,28 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     return model, TrainingImages(split, np.arange(count), classes, protocol, size, 0, device)
 
 
-def _step_seconds(stage: Stage, data: TrainingImages) -> float:
-    """The median time of a step of a stage, after some that warm up."""
+def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> float:
+    """The median time of a step of a stage, of the most that are made, after some that warm up."""
     from bench.training.fit import fit
 
     if stage.recipe.first == stage.recipe.last:
         return 0.0
     ends: list[float] = []
+    # one more step than those that count and warm up: times are taken between the ends of steps
     # each step is a point of the curve, at which the loop reads the loss: it waits until the device is done
-    recipes = {name: _longer(recipe) for name, recipe in stage.recipes.items()}
-    longer = replace(stage, recipe=_longer(stage.recipe), recipes=recipes)
-    fit(longer, data, start=0, stops=lambda step: True, at_stop=lambda _: ends.append(time.perf_counter()))
+    count = min(most, stage.recipe.last - stage.recipe.first) + WARM_UP + 1
+    recipes = {name: replace(recipe, last=recipe.first + count) for name, recipe in stage.recipes.items()}
+    timed = replace(stage, recipe=replace(stage.recipe, last=stage.recipe.first + count), recipes=recipes)
+    fit(
+        timed,
+        data,
+        start=0,
+        stops=lambda step: True,
+        at_stop=lambda _: ends.append(time.perf_counter()),
+        parts=parts,
+    )
     taken = [end - start for start, end in itertools.pairwise(ends)]
     return statistics.median(taken[WARM_UP:])
-
-
-def _longer(recipe: Recipe) -> Recipe:
-    """With the steps that warm up, and one more: times are taken between the ends of steps."""
-    return replace(recipe, last=recipe.last + WARM_UP + 1)
 
 
 def _image_seconds(model: Model, data: TrainingImages) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from bench.errors import InputError
 from bench.reading.ordinary import read_ordinary
@@ -45,11 +46,12 @@ class Work:
     image_size: int
     batch_size: int
     precision: str
+    norm_batch: int = 0
 
     @property
-    def setting(self) -> tuple[str, int, int, str]:
+    def setting(self) -> tuple[str, int, int, str, int]:
         """All of it but the method."""
-        return self.backbone, self.image_size, self.batch_size, self.precision
+        return self.backbone, self.image_size, self.batch_size, self.precision, self.norm_batch
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ class StepTime:
 
     Attributes:
         gpu: whether that is a GPU; else it is one core.
-        step_seconds: of a step of the budget, in seconds of one GPU or core.
+        step_seconds: of a step that each run makes itself, in seconds of one GPU or core.
         image_seconds: of the evaluation of an image.
         dataset: of the run; empty for steps timed on noise, without the loading of images.
         bytes: that the record takes; 0 where there is none.
         points: of the curve, each with a prediction of every evaluated image; 0 where there is no record.
+        shared_seconds: of a step of the stages that runs share, in a batch of the protocol's size; 0 where it has none,
+            None where they were not timed.
+        parts: in which a batch was computed, as memory was short.
     """
 
     work: Work
@@ -74,12 +79,14 @@ class StepTime:
     dataset: str = ""
     bytes: int = 0
     points: int = 0
+    shared_seconds: float | None = None
+    parts: int = 1
 
 
 def work_of(spec: RunSpec) -> Work:
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
-    sizes = protocol.image_size, protocol.batch_size, protocol.precision
+    sizes = protocol.image_size, protocol.batch_size, protocol.precision, protocol.norm_batch
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes)
 
 
@@ -100,7 +107,11 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
 
 def read_times(store: Store) -> list[StepTime]:
     """What ``--measure`` kept. Raises ``InputError`` where the file is damaged."""
-    path = store.root / "step_times.json"
+    return times_in(store.root / "step_times.json")
+
+
+def times_in(path: Path) -> list[StepTime]:
+    """What ``--measure`` kept in a file; nothing where there is none. Raises ``InputError`` where it is damaged."""
     try:
         return msgspec.json.decode(read_ordinary(path), type=list[StepTime])
     except (FileNotFoundError, NotADirectoryError):
@@ -120,19 +131,29 @@ def keep_times(store: Store, times: Iterable[StepTime]) -> None:
 def _time_of(record: Record, folder: Path) -> StepTime:
     spec, timing, environment = record.run, record.timing, record.environment.facts
     ranks, points = record.ranks or 1, len(record.curve)
-    steps = sum(stage.budget for stage in record.stages) or record.curve[-1].step
+    shared = [stage.shared for stage in record.stages if stage.shared]
+    steps = sum(stage.budget for stage in record.stages if not stage.shared) or record.curve[-1].step
     if record.test_images is None or timing.evaluation_seconds is None:
         raise ValueError(f"{folder}: it does not say how many images were evaluated, or how long that took")
+    in_shared, shared_images = timing.shared_seconds or 0.0, timing.shared_images or 0
+    if timing.shared_seconds is UNSET and not all(stage.get("taken") for stage in shared):
+        raise ValueError(f"{folder}: it does not say how long the stages took that it shares")
     images = points * ((record.validation_images or 0) + record.test_images)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
     return StepTime(
         work=work_of(spec),
         hardware=str(gpu or environment["processor"]),
         gpu=gpu is not None,
-        step_seconds=ranks * (timing.seconds - timing.evaluation_seconds) / steps,
+        step_seconds=ranks * (timing.seconds - timing.evaluation_seconds - in_shared) / steps,
         image_seconds=ranks * timing.evaluation_seconds / images,
         steps=steps,
         dataset=spec.dataset.name,
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         points=points,
+        shared_seconds=_of_shared(ranks * in_shared, shared_images / spec.protocol.batch_size) if shared else 0.0,
+        parts=record.parts or 1,
     )
+
+
+def _of_shared(seconds: float, steps: float) -> float | None:
+    return seconds / steps if steps else None

@@ -88,10 +88,17 @@ class Subset(Struct, frozen=True):
 
 
 class Timing(Struct, frozen=True):
-    """Seconds of a run, and of them those of its evaluations."""
+    """Seconds of a run, and of them those of its evaluations.
+
+    Attributes:
+        shared_seconds: of them, those in which stages that runs share were trained, waited for or taken.
+        shared_images: on which such stages were trained in them, each time it was seen.
+    """
 
     seconds: float
     evaluation_seconds: float | None = None
+    shared_seconds: float | UnsetType = UNSET
+    shared_images: Count | UnsetType = UNSET
 
 
 class Energy(Struct, frozen=True):

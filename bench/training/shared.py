@@ -33,11 +33,12 @@ def train_or_take(
     checkpoint: Callable[[str], Checkpoint] | None = None,
     parts: int = 1,
     observer: Observer | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], int]:
     """Bring the weights of a shared stage to its end; what is drawn afterwards is the same, trained or taken.
 
     Without a shelf it is trained for this run alone. ``checkpoint`` gives what is kept of a training under a key. Gives
-    what the record says of it: the stage's ``key``, and whether it was ``taken`` from the shelf.
+    what the record says of it, the stage's ``key`` and whether it was ``taken`` from the shelf; and how many steps were
+    made here.
     """
     assert stage.shared is not None
     move(stage, data.device)
@@ -46,14 +47,18 @@ def train_or_take(
     observer = observer or Observer()
 
     keepers: list[Checkpoint] = []
+    made = 0
 
     def train() -> dict[str, Tensor]:
+        nonlocal made
         torch.manual_seed(derive("shared stage", seed))
         images = replace(data, seed=derive("order of a shared stage", seed))
         if checkpoint:
             keepers.append(checkpoint(f"shared-{key}"))
+        telling = _Telling(keepers[0] if keepers else None, observer)
         with interrupt.deferred() if keepers else contextlib.nullcontext():
-            fit(stage, images, start=0, keeper=_Telling(keepers[0] if keepers else None, observer), parts=parts)
+            fit(stage, images, start=0, keeper=telling, parts=parts)
+        made = telling.made
         return {name: tensor.detach().clone() for name, tensor in _tensors(stage)}
 
     def waiting() -> None:
@@ -66,19 +71,20 @@ def train_or_take(
         for name, tensor in _tensors(stage):
             tensor.copy_(tensors[name])
     torch.manual_seed(derive("after a shared stage", spec.seeds.order, key))
-    return {"key": key, "taken": taken}
+    return {"key": key, "taken": taken}, made
 
 
 class _Telling:
     """Keeps a shared stage, where there is what keeps it, and tells how far it is: its steps are not the run's."""
 
     def __init__(self, keeper: Checkpoint | None, observer: Observer) -> None:
-        self.keeper, self.observer = keeper, observer
+        self.keeper, self.observer, self.made = keeper, observer, 0
 
     def begin(self, stage: Stage, optimizer: torch.optim.Optimizer, terms: Terms) -> int:
         return self.keeper.begin(stage, optimizer, terms) if self.keeper else 0
 
     def step(self, stage: Stage, number: int, optimizer: torch.optim.Optimizer, terms: Terms) -> None:
+        self.made += 1
         self.observer.phase("shared stage", number, stage.recipe.last - stage.recipe.first)
         if self.keeper:
             self.keeper.step(stage, number, optimizer, terms)
@@ -90,6 +96,11 @@ def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, A
     The start of the trained weights stands for how they were drawn and for the image size. The protocol's recipe is not
     looked at, as the stage has its own.
     """
+    return {**settings_of(stage, spec, data), "images": digest(data.indices.tolist()), "start": _fingerprint(stage)}
+
+
+def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:
+    """What decides a shared stage but for which images it sees and the values it starts from."""
     assert stage.shared is not None
     protocol = {key: value for key, value in written(data.protocol).items() if key not in _NOT_TRAINING}
     return {
@@ -97,14 +108,12 @@ def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, A
         "method": {**method_identity(spec.method), "hyper": dict(stage.shared.depends)},
         "backbone": spec.backbone.means,
         "dataset": spec.dataset.means,
-        "images": digest(data.indices.tolist()),
         "protocol": protocol,
         "recipe": written(stage.recipe),
         "views": stage.views,
         "seed": stage.shared.seed,
         "drop": _drop_probabilities(stage),
         **({"frozen_drops": True} if stage.frozen_drops else {}),
-        "start": _fingerprint(stage),
     }
 
 

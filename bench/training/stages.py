@@ -17,7 +17,6 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.device import interrupt
 from bench.device.chunks import chunked
-from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
 from bench.metrics import scores
@@ -62,6 +61,7 @@ class Training:
     Attributes:
         curve: the points measured so far, as the record has them.
         stages: what the record says of each stage that has ended.
+        shared_seconds: that stages which runs share have taken; ``shared_images`` is how many images were seen there.
         taken_up: how often the run was taken up from a checkpoint.
         batch_size: the most images of a batch so far.
         images: those of a batch of the stage in training.
@@ -90,6 +90,8 @@ class Training:
         self.predictions = {name: list(stacked.numpy()) for name, stacked in earlier.get("predictions", {}).items()}
         self.last = Progress(*earlier.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = earlier.get("evaluation_seconds", 0.0)
+        self.shared_seconds: float = earlier.get("shared_seconds", 0.0)
+        self.shared_images: int = earlier.get("shared_images", 0)
         self.taken_up = earlier.get("taken_up", -1) + 1
         self.parts = max(parts, earlier.get("parts", 1))  # a run that needed more is not made to find out again
         self.splittable, self.budget, self.span = False, 0, StageSpan(0, 0, 0, 0)
@@ -111,6 +113,14 @@ class Training:
         """Since the run began, the parts before it was taken up included."""
         return self.meter.read().seconds
 
+    def timing(self) -> record.Timing:
+        """What the record says of the run's time."""
+        timing = record.Timing(round(self.seconds, 3), round(self.evaluation_seconds, 3))
+        if not any(stage.shared for stage in self.stages):
+            return timing
+        shared = {"shared_seconds": round(self.shared_seconds, 3), "shared_images": self.shared_images}
+        return msgspec.structs.replace(timing, **shared)
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the run beside the stage in training."""
         return {
@@ -119,6 +129,8 @@ class Training:
             "stages": msgspec.to_builtins(self.stages),
             "last": [self.last.step, self.last.learning_rate, self.last.terms],
             "evaluation_seconds": self.evaluation_seconds,
+            "shared_seconds": self.shared_seconds,
+            "shared_images": self.shared_images,
             "taken_up": self.taken_up,
             "parts": self.parts,
             "usage": msgspec.to_builtins(self.meter.read()),
@@ -214,8 +226,9 @@ class Training:
 
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
+        started = time.perf_counter()
         with chunked(self.chunks):
-            return train_or_take(
+            shared, made = train_or_take(
                 stage,
                 self.spec,
                 data,
@@ -224,6 +237,9 @@ class Training:
                 self.batch_parts,
                 self.observer,
             )
+        self.shared_seconds += time.perf_counter() - started
+        self.shared_images += made * data.protocol.batch_size
+        return shared
 
     def forget(self, step: int) -> None:
         """Take back the point at a step, if there is one: it was measured before the method had ended."""

@@ -28,7 +28,7 @@ from bench.method import Method
 from bench.metrics.predictions import CLASS_NAMES
 from bench.notation import counted
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
-from bench.records.record import Record, Subset, Timing
+from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
 from bench.training.keeping import Keeping
@@ -109,7 +109,7 @@ class _TooLarge(Exception):
 
 def why_whole(model: Model, batch_size: int, parts: int) -> str:
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
-    grouped = has_batch_norm(model)
+    grouped = has_batch_norm(model.backbone)
     if grouped and not model.norm_batch:
         return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}"
     if ranks() > 1:
@@ -124,7 +124,7 @@ _ITS_OWN = "--set norm_batch=N gives its batch norms N images at a time, which i
 
 def _require_whole_groups(model: Model, name: str, batch_size: int) -> None:
     """Raise ``InputError`` where processes that share a run would divide what a batch norm is to see together."""
-    if ranks() == 1 or not has_batch_norm(model):
+    if ranks() == 1 or not has_batch_norm(model.backbone):
         return
     size = model.norm_batch
     if not size:
@@ -195,7 +195,7 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
-        timing=Timing(round(run.seconds, 3), round(run.evaluation_seconds, 3)),
+        timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,
         ranks=ranks(),

@@ -17,8 +17,9 @@ import pytest
 import bench
 from bench.cards import DatasetCard
 from bench.cli import main
-from bench.cost.estimate import RATIOS, Estimate, Size, estimate, lines, size_of
+from bench.cost.estimate import RATIOS, Estimate, estimate, lines
 from bench.cost.measure import measure
+from bench.cost.size import Size, size_of
 from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
 from bench.metrics.predictions import BYTES, compact

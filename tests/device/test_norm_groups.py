@@ -188,7 +188,7 @@ def test_a_stochastic_norm_draws_for_each_group_and_keeps_to_the_statistics_from
     norm = model.backbone[0]  # type: ignore[index]
     norm.running_mean.uniform_()
     start = norm.running_mean.clone()
-    model.backbone[0] = StochNorm2d(norm, 0.0)  # type: ignore[index,operator]
+    model.backbone[0] = StochNorm2d(norm, 0.0)  # type: ignore[operator]
     expected = ((images - start[:, None, None]) / (1 + norm.eps) ** 0.5).mean((2, 3))
     model.train().requires_grad_(True)
     with chunked(2):
