@@ -42,6 +42,7 @@ examples:
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
+  bench run gta/table2 gta/table3                     what both need is trained once
   bench run demo --keep last                          and keep the trained models (bench export, bench predict)
   bench run demo --launcher slurm --partition gpu --time 4:00:00 --gpus-per-run 1 --pack 10
   bench run demo --launcher slurm --cluster lab        a profile: ~/.config/finetune-bench/clusters/lab.toml
