@@ -530,6 +530,9 @@ class TestForPrograms:
             "newer",
             "reasons",
             "closed",
+            "lacking",
+            "lacking_weights",
+            "parts",
         }
         assert set(told) == {"experiment", *counted, "training", "seconds_left"}
         assert (told["runs"], told["done"], told["missing"]) == (3, 1, 1)
