@@ -57,17 +57,13 @@ examples:
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    run = add_target_command(
-        commands, "run", run_command, "train what is missing, then print the table", RUN, several=True
-    )
+    run = add_target_command(commands, "run", run_command, "train what is missing, then print the table", RUN)
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     add_tests(run)
     add_launching(run)
     planned.add(commands)
     queue.add(commands)
-    retry = add_target_command(
-        commands, "retry", retry_command, "train again the failed runs of some classes", RETRY, several=True
-    )
+    retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
     retry.add_argument(
         "--class",
         dest="classes",
