@@ -496,11 +496,11 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        keys = {"target", "needed", "runs", "excluded", "done", "missing_data", "images", "estimate", "models", "notes"}
-        assert set(told) == keys
+        keys = {"target", "needed", "different", "done", "missing_weights", "parts", "runs", "excluded", "missing_data"}
+        assert set(told) == keys | {"images", "estimate", "models", "notes"}
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
-        assert set(told["runs"][0]) == {"id", "axes", "spec"}
+        assert set(told["runs"][0]) == {"id", "axes", "spec", "lack"}
         assert set(told["runs"][0]["axes"]) == {"table", "method", "backbone", "dataset", "rate"}
         assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == 150
 

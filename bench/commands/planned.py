@@ -25,7 +25,6 @@ examples:
   bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
   bench plan demo --format json    every run with its id and its spec
   bench plan gta coin              several targets: a section each, and one total
-  bench plan gta/table2 --datasets cub200@train_15.txt   a list of images for the rate that draws as many
 """
 
 
