@@ -454,7 +454,8 @@ IMPORT = ("import", "sound.csv")
 OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "no command": ((), "COMMAND"),
     "an unknown command": (("trian", "demo"), "trian"),
-    "an argument too many": ((*PLAN, "digits"), "digits"),
+    "an argument too many": (("power", "demo", "digits"), "digits"),
+    "a second target that is none": ((*PLAN, "digit"), "no experiment, paper or table is called 'digit'"),
     "an option without a value": ((*PLAN, "--plugin"), "--plugin"),
     "an unknown option": ((*PLAN, "--stepps", "5"), "--stepps"),
     "an empty target": (("plan", ""), "no experiment, paper or table is called ''"),
@@ -503,7 +504,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Said]] = {
     "a timm model without a name": ((*PLAN, "--backbones", "timm:@none"), "a timm model's name holds letters"),
     "two settings in one": ((*PLAN, "--set", "steps=50,lr=1e-3"), "--set steps=50 --set lr=1e-3"),
     "a timm model that is too long": ((*PLAN, "--backbones", f"timm:{LONG}"), "at most 200 of them"),
-    "weights to be given": ((*PLAN, "--backbones", "ibot_vit_small"), "'bench convert ibot_vit_small CHECKPOINT'"),
+    "weights to be given": (
+        ("run", "demo", "--backbones", "ibot_vit_small"),
+        "'bench convert ibot_vit_small CHECKPOINT'",
+    ),
     "nothing chosen": ((*PLAN, "--datasets", "digits@"), "digits: after @ stands what is chosen of it"),
     "a variant of nothing": ((*PLAN, "--datasets", "digits@x"), "digits: no variant is called 'x'"),
     "a list for no files": ((*PLAN, "--datasets", "digits@sound.csv"), "its images are not files, so no list can name"),

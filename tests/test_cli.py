@@ -496,11 +496,11 @@ class TestForPrograms:
         plan = demo()
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
-        keys = {"target", "needed", "runs", "excluded", "done", "missing_data", "images", "estimate", "models", "notes"}
-        assert set(told) == keys
+        keys = {"target", "needed", "different", "done", "missing_weights", "parts", "runs", "excluded", "missing_data"}
+        assert set(told) == keys | {"images", "estimate", "models", "notes"}
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
-        assert set(told["runs"][0]) == {"id", "axes", "spec"}
+        assert set(told["runs"][0]) == {"id", "axes", "spec", "lack"}
         assert set(told["runs"][0]["axes"]) == {"table", "method", "backbone", "dataset", "rate"}
         assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == 150
 
@@ -530,6 +530,9 @@ class TestForPrograms:
             "newer",
             "reasons",
             "closed",
+            "lacking",
+            "lacking_weights",
+            "parts",
         }
         assert set(told) == {"experiment", *counted, "training", "seconds_left"}
         assert (told["runs"], told["done"], told["missing"]) == (3, 1, 1)

@@ -24,6 +24,7 @@ examples:
   bench plan demo                  how many runs, how many are done, what is left out and why
   bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
   bench plan demo --format json    every run with its id and its spec
+  bench plan gta coin              several targets: a section each, and one total
 """
 
 

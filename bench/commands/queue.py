@@ -21,7 +21,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
 from bench.errors import InputError, printable, to_type, uncoloured
-from bench.launch.launcher import all_launchers
+from bench.launch.launcher import Queued, all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.notation import counted
 from bench.plan.table import Plan
@@ -81,8 +81,8 @@ def status_command(options: argparse.Namespace) -> int:
             store = Snapshot(options.results)
             unfinished = plan.unique.keys() - store.finished().keys()
             queues = ask_queues(bench.Registry(options.plugin), store.root, unfinished)
-            progress = state(plan.unique, store, queues)
-            parts = [(part, state(part.unique, store, queues)) for part in plan.parts]
+            progress, *of_parts = [_state(each, store, queues) for each in (plan, *plan.parts)]
+            parts = [*zip(plan.parts, of_parts, strict=True)]
         if options.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if options.format == "json":
@@ -175,6 +175,11 @@ def print_excluded(plan: Plan) -> None:
     """The cells that a plan leaves out, by reason."""
     for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
+
+
+def _state(plan: Plan, store: bench.Store, queues: Queued) -> State:
+    """How far a plan is; runs that cannot be trained here are not waited for."""
+    return replace(state(plan.unique, store, queues), lacking=len(plan.unique) - len(plan.trainable))
 
 
 def _status(plan: Plan, progress: State) -> dict[str, Any]:

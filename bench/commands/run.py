@@ -42,6 +42,7 @@ examples:
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
+  bench run gta/table2 gta/table3                     what both need is trained once
   bench run demo --keep last                          and keep the trained models (bench export, bench predict)
   bench run demo --launcher slurm --partition gpu --time 4:00:00 --gpus-per-run 1 --pack 10
   bench run demo --launcher slurm --cluster lab        a profile: ~/.config/finetune-bench/clusters/lab.toml
@@ -56,17 +57,13 @@ examples:
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    run = add_target_command(
-        commands, "run", run_command, "train what is missing, then print the table", RUN, several=True
-    )
+    run = add_target_command(commands, "run", run_command, "train what is missing, then print the table", RUN)
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     add_tests(run)
     add_launching(run)
     planned.add(commands)
     queue.add(commands)
-    retry = add_target_command(
-        commands, "retry", retry_command, "train again the failed runs of some classes", RETRY, several=True
-    )
+    retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
     retry.add_argument(
         "--class",
         dest="classes",

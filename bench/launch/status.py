@@ -38,6 +38,7 @@ class State:
         closed: those of them that cannot be read by this user, or for now, and may be sound.
         newer: folders of runs whose record is of a newer form; they are left alone.
         reasons: what is known of why a folder is in one of the two.
+        lacking: those of the missing ones that cannot be trained here, as their weights are elsewhere.
         seconds: training time of the finished runs together, where it is known.
         unseen: why a queue could not be asked; empty where it could or there was no need to.
         standings: where each of the running ones stands, by id, in the plan's order; None where it has not said it.
@@ -55,13 +56,14 @@ class State:
     newer: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    lacking: int = 0
 
     @property
     def seconds_left(self) -> float | None:
-        """Until all runs are done, as many at a time as run now; None where none does, or nothing was measured yet."""
+        """Until all runs that can be are done, as many at a time as run now; None where none does, or was measured."""
         if not self.running:
             return None
-        waiting = self.queued + self.missing
+        waiting = self.queued + self.missing - self.lacking
         return seconds_left(self.standings.values(), waiting, self.done, self.seconds, self.running)
 
     @property

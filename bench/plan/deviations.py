@@ -19,9 +19,9 @@ from bench.protocol import Protocol
 from bench.spec import RunSpec
 
 
-def of_settings(ours: Protocol, theirs: Protocol, stated: PaperProtocol, of_label: Iterable[str]) -> Iterator[str]:
-    """Settings that are not the paper's; what only we chose, and no label, is no difference to it."""
-    free = {key for key, value in stated.settings.items() if value.is_ours and not value.because} - {*of_label}
+def of_settings(ours: Protocol, theirs: Protocol, stated: PaperProtocol, of_table: Iterable[str]) -> Iterator[str]:
+    """Settings that are not the paper's; what only we chose, and no label or method of the table, is no difference."""
+    free = {key for key, value in stated.settings.items() if value.is_ours and not value.because} - {*of_table}
     if changed := [key for key in _changed(ours, theirs) if key not in free]:
         yield f"{_written(_flat(ours), changed)} in place of {_written(_flat(theirs), changed)}"
 

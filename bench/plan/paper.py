@@ -261,7 +261,7 @@ class _Planner:
             if differences:  # what is typed stands in the place of what is declared, and is told instead
                 because.pop((axis,), None)
         differs = [
-            *deviations.of_settings(*protocols, self.protocol, settings),
+            *deviations.of_settings(*protocols, self.protocol, {*settings, *dict(entries[0].settings)}),
             *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
             *of_weights,
             *of_data,

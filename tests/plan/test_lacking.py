@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bench
 from bench.cli import main
+from bench.launch.status import State
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
 from bench.plan.table import Plan
+from bench.records.standing import Standing
 from bench.registry import Registry
 from bench.tables.frame import run_rows
 from tests.plan.test_paper import mini
@@ -100,12 +103,19 @@ def test_status_and_rows_follow(folder: Path, capsys: pytest.CaptureFixture[str]
     out = output(capsys, folder, "status", "mini")
     assert out.startswith(f"mini: 20 runs: 0 done, 0 failed, 20 missing\n  12 of 20 runs {LACKING}\n")
     facts = json.loads(output(capsys, folder, "status", "mini", "--format", "json"))
-    assert (facts["missing"], facts["lacking_weights"]) == (20, {"dino_like": 12})
+    assert (facts["missing"], facts["lacking"], facts["lacking_weights"]) == (20, 12, {"dino_like": 12})
     rows = run_rows(planned(folder), bench.Store(folder / "results"))
     assert {(row["status"], row["backbone"], row["id"] is None) for row in rows} == {
         ("missing", "micro_vit", False),
         ("lacking", "dino_like", True),
     }
+
+
+def test_runs_that_cannot_be_trained_are_not_waited_for() -> None:
+    standings = {"a": Standing(step=1, of=2, seconds_left=10.0)}
+    progress = State(runs=20, done=4, failed=(), damaged=(), seconds=80.0, running=1, standings=standings)
+    assert progress.seconds_left == 10 + 15 * 20
+    assert replace(progress, lacking=12).seconds_left == 10 + 3 * 20
 
 
 def test_a_table_says_in_each_cell_what_is_lacking(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

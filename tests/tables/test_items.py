@@ -253,7 +253,7 @@ def test_the_command_compares_with_the_first_method_where_the_baseline_is_left_o
 def test_in_a_papers_table_the_family_is_a_column_of_the_rows_that_it_compares(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.cards.backbone.BackboneCard.require_weights", lambda card: None)
+    monkeypatch.setattr("bench.cards.backbone.BackboneCard.absence", "")
     monkeypatch.chdir(tmp_path)
     chosen = Overrides(rates="15", datasets="cub200,stanford_cars", seeds="1")
     publish(Store("results"), plan_paper("gta/table2", Registry(), chosen).unique.values())
