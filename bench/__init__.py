@@ -4,7 +4,7 @@
 
     registry = bench.Registry()
     plan = bench.read_plan("demo", registry, bench.Overrides(methods="ce,gta", rates="15"))
-    bench.run(plan.unique.values(), bench.Job("results"), bench.LocalExecutor(jobs=2))
+    bench.run(plan.trainable.values(), bench.Job("results"), bench.LocalExecutor(jobs=2))
     (table,) = bench.fill(plan, bench.Store("results"))
     print(bench.render(table, "latex"))
     runs = bench.frame(plan, bench.Store("results"))  # pandas: one row a run

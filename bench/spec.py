@@ -41,9 +41,14 @@ class MethodSpec:
     policies: tuple[MethodSpec, ...] = ()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and those of its policies."""
+        return (self.name, *(policy.name for policy in self.policies))
+
+    @property
     def full_name(self) -> str:
         """``gta+transmix``."""
-        return "+".join((self.name, *(policy.name for policy in self.policies)))
+        return "+".join(self.names)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.tables.small import PROTOCOL, TABLE
 
 
 def command(**typed: Any) -> str:
-    return Request("demo", Overrides(**typed), Registry(), Path("results")).command("run")
+    return Request(("demo",), Overrides(**typed), Registry(), Path("results")).command("run")
 
 
 def test_the_next_command_has_what_was_typed() -> None:

@@ -56,6 +56,26 @@ class BackboneCard:
         self.require_weights()
         return Named(self.name, self.means)
 
+    @property
+    def planned(self) -> Named:
+        """As ``named``; of a card that lacks its weights, what stands for the runs that they would give.
+
+        No run that is trained can have it: it is of no weights, and of this card alone.
+        """
+        if self.weights != TO_BE_GIVEN:
+            return Named(self.name, self.means)
+        return Named(self.name, digest([TO_BE_GIVEN, self.name, self.means]))
+
+    @property
+    def absence(self) -> str:
+        """What to do where the weights are not here, in words; empty where they are."""
+        if self.weights != TO_BE_GIVEN:
+            return ""
+        return (
+            f"the weights of {self.name} are not here: {to_type('show', self.name)} says where they are published, "
+            f"{to_type('convert', self.name, 'CHECKPOINT')} puts them in place"
+        )
+
     def require_weights(self) -> None:
         """Raise ``InputError`` where the card ships no weights and none were given."""
         if self.weights == TO_BE_GIVEN:

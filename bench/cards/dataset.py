@@ -92,6 +92,11 @@ class DatasetCard:
         return self.name.partition("@")[0]
 
     @property
+    def without_list(self) -> str:
+        """The name without the file that lists its training images."""
+        return self.name.removesuffix(f"@{self.facts['list']}") if "list" in self.facts else self.name
+
+    @property
     def splits(self) -> dict[str, int]:
         """The number of images of each split, as far as the card says it."""
         return dict(self.facts.get("splits") or {})

@@ -53,6 +53,7 @@ def add(commands: Any) -> None:
         "a table or a run as a figure, for a column or a page of a paper",
         FIGURE.format(kinds=f"kinds:\n{kinds}"),
         also="a run, by the beginning of its id",
+        several=False,
     )
     figure.add_argument(
         "--kind",

@@ -31,7 +31,7 @@ examples:
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "methods against the baseline image by image, from stored predictions"
-    items = add_target_command(commands, "items", items_command, about, EXAMPLES)
+    items = add_target_command(commands, "items", items_command, about, EXAMPLES, several=False)
     items.add_argument("--seed", type=int, metavar="N", help="only the runs of this seed")
     add_format(items, ("text", "csv", "json"))
 

@@ -29,8 +29,16 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
 
 
 def keep_of(options: argparse.Namespace, plan: Plan) -> Keep:
-    """Which models are kept: what was typed, or else what the target says. Raises ``InputError``."""
-    return read_keep(options.keep, "--keep") if options.keep else plan.keep
+    """Which models are kept: what was typed, or else what the targets say.
+
+    Raises ``InputError``: what was typed is no such choice, or the targets say different things.
+    """
+    if options.keep:
+        return read_keep(options.keep, "--keep")
+    if plan.keep is None:
+        choices = ", ".join(f"{part.name} {part.keep}" for part in plan.parts)
+        raise InputError(f"{plan.name}: they do not keep the same models ({choices}); say it with --keep")
+    return plan.keep
 
 
 def require_choice(keep: Keep, runs: Iterable[RunSpec], registry: bench.Registry) -> None:

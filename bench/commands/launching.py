@@ -124,18 +124,18 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
     be = "is" if len(queue.jobs) == 1 else "are"
     waits = f"{counted(len(queue.jobs), 'run')} {be} in jobs already" if queue.jobs else ""
     if waits and not free:
-        print(f"{waits}, and nothing else is missing; {to_type('status', options.target)} says how far they are")
+        print(f"{waits}, and nothing else is missing; {to_type('status', *options.target)} says how far they are")
         return 0
     if not free:
         return "0 runs were trained now"
-    executor = launcher.executor(Launch(free, typed, plan.unique, store))
+    executor = launcher.executor(Launch(free, typed, plan.trainable, store))
     make_ready(store)
     if not launcher.submits:
         return _train(executor, plan, free, job)
     try:
         submitted = executor.execute(free, job, lambda event: None)
     except KeyboardInterrupt:
-        hint = f"{to_type('status', options.target)} says what was submitted"
+        hint = f"{to_type('status', *options.target)} says what was submitted"
         print(f"stopped; {hint}; run the same command again to go on")
         return 130
     if submitted is not None:
@@ -143,8 +143,8 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         print(f"submitted {counted(submitted.runs, 'run')} as {jobs}" + (f"; {waits}" if waits else ""))
         for line in submitted.details:
             print(f"  {printable(line)}")
-        target = options.target
-        print(f"{to_type('status', target)} says how far they are, {to_type('cancel', target)} ends them")
+        targets = options.target
+        print(f"{to_type('status', *targets)} says how far they are, {to_type('cancel', *targets)} ends them")
     return 0
 
 
@@ -177,7 +177,7 @@ def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) ->
     from bench.commands.progress import Watch, screen
 
     jobs = min(executor.jobs, len(runs)) if isinstance(executor, LocalExecutor) else 0
-    watch = Watch(len(plan.unique), len(plan.unique) - len(runs), jobs, screen())
+    watch = Watch(len(plan.trainable), len(plan.trainable) - len(runs), jobs, screen())
     in_training: list[Event] = []
 
     def hear(event: Event) -> None:

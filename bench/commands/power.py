@@ -55,7 +55,7 @@ examples:
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "how many more seeds the gaps of a table need"
-    power = add_target_command(commands, "power", power_command, about, EXAMPLES)
+    power = add_target_command(commands, "power", power_command, about, EXAMPLES, several=False)
     add_format(power, ("text", "json"))
     add_test(power)
     power.add_argument("--power", type=float, default=POWER, metavar="SHARE", help=f"of gaps found (default: {POWER})")
@@ -89,10 +89,10 @@ def power_command(options: argparse.Namespace) -> int:
     needs = weigh(contrasts, rules.alpha, options.power)
     needed = [need.seeds for need in needs if need.seeds is not None]
     wanted = max((seeds for seeds in needed if seeds <= options.most), default=0)
-    seeds = _more_seeds(sorted({spec.seed for spec in request.plan.unique.values()}), wanted)
+    seeds = _more_seeds(sorted({spec.seed for spec in request.plan.trainable.values()}), wanted)
     more, hours = 0, math.nan
     if wanted:
-        now = state(request.with_overrides(seeds=seeds or request.overrides.seeds).plan.unique, request.store)
+        now = state(request.with_overrides(seeds=seeds or request.overrides.seeds).plan.trainable, request.store)
         more = now.missing
         if now.done and now.seconds:
             hours = now.seconds / now.done * more / 3600

@@ -9,7 +9,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
-from bench.errors import InputError, printable, uncoloured
+from bench.errors import InputError, printable, to_type, uncoloured
 from bench.launch.launcher import all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.notation import counted
@@ -55,7 +55,9 @@ PAUSE = 1.0
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    status = add_target_command(commands, "status", status_command, "what is done, failed and missing", STATUS)
+    status = add_target_command(
+        commands, "status", status_command, "what is done, failed and missing", STATUS, several=True
+    )
     add_format(status, ("text", "json"))
     status.add_argument(
         "--watch", nargs="?", type=float, const=10.0, metavar="SECONDS", help="again and again, until nothing runs"
@@ -80,9 +82,13 @@ def status_command(options: argparse.Namespace) -> int:
             unfinished = plan.unique.keys() - store.finished().keys()
             queues = ask_queues(bench.Registry(options.plugin), store.root, unfinished)
             progress = state(plan.unique, store, queues)
+            parts = [(part, state(part.unique, store, queues)) for part in plan.parts]
         if options.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
-        _print_status(plan, progress, options)
+        if options.format == "json":
+            print_json({**_status(plan, progress), "parts": [_status(*part) for part in parts]})
+        else:
+            _print_status(plan, progress, parts)
         if options.watch is None or not progress.running + progress.queued:
             return 0
         sys.stdout.flush()
@@ -109,7 +115,7 @@ def cancel_command(options: argparse.Namespace) -> int:
         return 0
     jobs = list(itertools.chain(*(answer.jobs for answer in cancelled)))
     shared = list(itertools.chain(*(answer.shared for answer in cancelled)))
-    which = ", ".join(jobs) or f"none of {options.target} is in the queue"
+    which = ", ".join(jobs) or f"none of {plan.name} is in the queue"
     print(f"cancelled {len(jobs)} job{'s' * (len(jobs) != 1)}: {which}")
     if shared:
         print(f"not cancelled, since they have other runs too: {', '.join(shared)}")
@@ -153,29 +159,49 @@ def print_failed(progress: State) -> None:
         print("  'bench run' with --retry trains them again, 'bench retry' with --class some of them")
 
 
+def lacking_weights(plan: Plan) -> str:
+    """How many runs of a plan lack weights, of which backbones, and what to do."""
+    names = list(plan.lacks)
+    count = sum(runs for _, runs in plan.lacks.values())
+    listed = ", ".join(names if len(names) == 1 else [f"{name} ({runs:,})" for name, (_, runs) in plan.lacks.items()])
+    name = names[0] if len(names) == 1 else "NAME"
+    what = f"{to_type('show', name)} says where they are published, {to_type('convert', name, 'CHECKPOINT')}"
+    lack = "lacks" if count == 1 else "lack"
+    return f"{count:,} of them {lack} weights that are not here: {listed}; {what} puts them in place (docs/weights.md)"
+
+
 def print_excluded(plan: Plan) -> None:
     """The cells that a plan leaves out, by reason."""
     for reason, count in plan.reasons.items():
         print(f"  {count} cell{'s are' if count > 1 else ' is'} left out: {reason}")
 
 
-def _print_status(plan: Plan, progress: State, options: argparse.Namespace) -> None:
-    if options.format == "json":
-        facts = {**asdict(progress), "missing": progress.missing, "seconds_left": progress.seconds_left}
-        del facts["seconds"]
-        facts["training"] = [
-            {"run": run_id, "label": plan.unique[run_id].label, **(to_builtins(standing) if standing else {})}
-            for run_id, standing in facts.pop("standings").items()
-        ]
-        print_json({"experiment": plan.name, **facts})
-        return
+def _status(plan: Plan, progress: State) -> dict[str, Any]:
+    """How far a plan is, as plain data."""
+    facts = {**asdict(progress), "missing": progress.missing, "seconds_left": progress.seconds_left}
+    del facts["seconds"]
+    facts["training"] = [
+        {"run": run_id, "label": plan.unique[run_id].label, **(to_builtins(standing) if standing else {})}
+        for run_id, standing in facts.pop("standings").items()
+    ]
+    return {"experiment": plan.name, **facts, "lacking_weights": {name: runs for name, (_, runs) in plan.lacks.items()}}
+
+
+def _counts(plan: Plan, progress: State) -> str:
+    """How many runs of a plan are done, failed, ... in a line."""
     going = [f"{count} {what}" for count, what in ((progress.running, "running"), (progress.queued, "queued")) if count]
     counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing} missing"]
     left = progress.seconds_left
-    print(
-        f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join(counts)}"
-        + f"; {duration(left)} left" * (left is not None)
-    )
+    ends = f"; {duration(left)} left" if left is not None else ""
+    return f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join(counts)}{ends}"
+
+
+def _print_status(plan: Plan, progress: State, parts: Sequence[tuple[Plan, State]]) -> None:
+    for part in parts:
+        print(_counts(*part))
+    print(_counts(replace(plan, name="together") if parts else plan, progress))
+    if plan.lacks:
+        print(f"  {lacking_weights(plan)}")
     _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])
     print_failed(progress)
     for folder in progress.damaged:

@@ -49,8 +49,8 @@ def _blocks() -> list[str]:
     from bench.entry import FORMS, MOST_CANDIDATES
     from bench.launch import profile
     from bench.metrics import METRICS
-    from bench.papers import audit, claim_keys, protocol, published
-    from bench.plan import experiment, experiment_keys, paper
+    from bench.papers import audit, claim_keys, protocol, published, stated
+    from bench.plan import assignments, experiment, experiment_keys
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
     from bench.spec import AXES
@@ -104,11 +104,15 @@ def _blocks() -> list[str]:
         "### Rank",
         _keys(published.RANK_KEYS),
         "### Runs",
-        _keys(paper.KEYS),
+        _keys(assignments.KEYS),
         "### What `axes` and a label may be assigned",
         "A cell has what its column's labels, its row's, and several together are assigned; of a key the last one "
         "counts, `settings` and `hyper` add up.",
-        _keys(paper.ASSIGNABLE),
+        _keys(assignments.ASSIGNABLE),
+        "### Values",
+        "A setting or a hyper-parameter is a plain value, or has who states it beside it: `{value: 0.1, source: paper "
+        "4}`. So under `settings` of `runs` and of a label, under `hyper`, and within a `method`.",
+        _keys(stated.KEYS),
         "### Audit",
         _keys(audit.KEYS),
         "## A paper's protocol",

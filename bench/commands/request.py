@@ -16,7 +16,7 @@ from bench.commands.options import Command as Run
 from bench.errors import InputError, to_type
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
-from bench.plan.target import read_plan
+from bench.plan.target import read_plans
 from bench.records.unwritable import OPEN_IT
 from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
 
@@ -34,25 +34,30 @@ RULES = ("selection", "split", "test", "across", "metric", "margin")
 
 @dataclass(frozen=True)
 class Request:
-    """A target, and what is asked of it.
+    """One target or several, and what is asked of them.
 
     Attributes:
-        target: an experiment, a paper, a table of it, or a YAML file.
+        targets: experiments, papers, tables of them, or YAML files.
         plugins: the options that name the plug-ins, as another command needs them.
         place: the option that names the results folder, likewise.
     """
 
-    target: str
+    targets: tuple[str, ...]
     overrides: Overrides
     registry: bench.Registry
     results: Path
     plugins: tuple[str, ...] = ()
     place: tuple[str, ...] = ()
 
+    @property
+    def target(self) -> str:
+        """What is asked about, in words."""
+        return " ".join(self.targets)
+
     @cached_property
     def plan(self) -> Plan:
-        """The plan of the target. Raises ``InputError`` where something is wrong with it or with what was typed."""
-        return read_plan(self.target, self.registry, self.overrides)
+        """The plan of the targets. Raises ``InputError`` where something is wrong with one or with what was typed."""
+        return read_plans(self.targets, self.registry, self.overrides)
 
     @property
     def store(self) -> bench.Store:
@@ -73,7 +78,7 @@ class Request:
         return to_type(*self._words(name, self.overrides))
 
     def _words(self, name: str, typed: Overrides) -> list[str]:
-        words = [name, self.target]
+        words = [name, *self.targets]
         for option in ("methods", "backbones", "datasets", "rates", *RULES):
             value = getattr(typed, option)
             if option in RULES and "," in value:
@@ -95,16 +100,22 @@ def request_of(options: argparse.Namespace) -> Request:
     place: tuple[str, ...] = ()
     if options.results != RESULTS and "results" not in settled:
         place = ("--results", str(options.results))
-    return Request(options.target, overrides, bench.Registry(options.plugin), options.results, plugins, place)
+    targets = options.target if isinstance(options.target, list) else [options.target]
+    registry = bench.Registry(options.plugin)
+    return Request(tuple(dict.fromkeys(targets)), overrides, registry, options.results, plugins, place)
 
 
-def add_target_command(commands: object, name: str, command: Run, about: str, examples: str, also: str = "") -> Parser:
-    """The parser of a command about an experiment or paper table, or also about something else."""
+def add_target_command(
+    commands: object, name: str, command: Run, about: str, examples: str, also: str = "", several: bool = True
+) -> Parser:
+    """The parser of a command about an experiment or paper table, or several of them, or also about something else."""
     parser = add_command(commands, name, command, about, examples)
     target = parser.add_argument(
         "target",
         metavar="TARGET",
+        nargs="+" if several else None,
         help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file"
+        + ("; or several of them" if several else "")
         + f"; or {also}" * bool(also),
     )
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]

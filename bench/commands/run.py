@@ -1,4 +1,4 @@
-"""Train what is missing, here or on a cluster: ``run``, ``retry``, ``plan``."""
+"""Train what is missing, here or on a cluster: ``run``, ``retry``."""
 
 from __future__ import annotations
 
@@ -7,37 +7,30 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.commands import queue
-from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data, require_data
+from bench.commands import planned, queue
+from bench.commands.costs import require_data
 from bench.commands.folders import folder_lines
-from bench.commands.images import as_plain, print_images, require_images, surveys
-from bench.commands.keeping import add_keep, disk_of, keep_of, print_disk, require_choice, say_unkept
+from bench.commands.images import require_images
+from bench.commands.keeping import keep_of, require_choice, say_unkept
 from bench.commands.launching import add_launching, job_of, launch, launcher_of
-from bench.commands.options import add_format, print_json, say
-from bench.commands.queue import print_excluded, print_failed
-from bench.commands.request import (
-    Request,
-    add_target_command,
-    add_tests,
-    in_newer,
-    request_of,
-    say_damaged,
-    with_reason,
-)
-from bench.errors import InputError, choose, printable
+from bench.commands.options import say
+from bench.commands.planned import axes_of, is_published
+from bench.commands.queue import lacking_weights, print_failed
+from bench.commands.request import Request, add_target_command, add_tests, in_newer, request_of, with_reason
+from bench.errors import InputError, Problems, choose, printable
 from bench.launch import Job, untrained
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
 from bench.notation import counted
+from bench.plan.settings import noted
 from bench.plan.soundness import require_sound
-from bench.plan.table import Plan
 from bench.rules import SOURCES
-from bench.spec import RunSpec, to_json
+from bench.spec import RunSpec
 
 if TYPE_CHECKING:
     from bench.tables.compare import Table
@@ -59,26 +52,21 @@ examples:
   bench retry demo --class oom,node          what ran out of memory, and what a node took with it
   bench retry demo --class time --launcher slurm --time 8:00:00
 """
-PLAN = """
-examples:
-  bench plan demo                  how many runs, how many are done, what is left out and why
-  bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
-  bench plan demo --format json    every run with its id and its spec
-"""
 
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    run = add_target_command(commands, "run", run_command, "train what is missing, then print the table", RUN)
+    run = add_target_command(
+        commands, "run", run_command, "train what is missing, then print the table", RUN, several=True
+    )
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     add_tests(run)
     add_launching(run)
-    plan = add_target_command(commands, "plan", plan_command, "what would be run, without running it", PLAN)
-    add_format(plan, ("text", "json"))
-    add_cost(plan)
-    add_keep(plan)
+    planned.add(commands)
     queue.add(commands)
-    retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
+    retry = add_target_command(
+        commands, "retry", retry_command, "train again the failed runs of some classes", RETRY, several=True
+    )
     retry.add_argument(
         "--class",
         dest="classes",
@@ -92,10 +80,20 @@ def add(commands: Any) -> None:
 def run_command(options: argparse.Namespace) -> int:
     """Train what is missing, then print the table and where everything lies; or submit it."""
     job, request = job_of(options), request_of(options)
-    runs = request.plan.unique.values()
+    runs = request.plan.trainable.values()
     if not runs:
-        raise InputError(f"{request.plan.name}: there is nothing to run: {'; '.join(request.plan.reasons)}")
+        _refuse_all(request)
     return _launch(request, runs, job, options, options.retry)
+
+
+def _refuse_all(request: Request) -> NoReturn:
+    """Say why nothing of a plan can be trained."""
+    plan, problems = request.plan, Problems()
+    for name in plan.lacks:
+        with noted(problems):
+            request.registry.backbone(name).require_weights()
+    problems.stop()
+    raise InputError(f"{plan.name}: there is nothing to run: {'; '.join(plan.reasons)}")
 
 
 def retry_command(options: argparse.Namespace) -> int:
@@ -118,8 +116,8 @@ def retry_command(options: argparse.Namespace) -> int:
 
 def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argparse.Namespace, retry: bool) -> int:
     """Train runs of a plan that have no record, and print what there is then; or submit them."""
-    store = Snapshot(request.results)
-    keep = keep_of(options, request.plan)
+    plan, store = request.plan, Snapshot(request.results)
+    keep = keep_of(options, plan)
     todo = untrained(runs, store, retry=retry)
     for folder in itertools.filterfalse(store.is_closed, store.damaged):
         say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
@@ -129,11 +127,13 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     require_data(todo, request)
     if todo:
         _print_planned(request, store, len(todo))
+    if plan.lacks:
+        say(f"not trained: {lacking_weights(plan)}")
     for line in (*require_sound(todo, request.registry, say), *folder_lines(todo, request.registry)):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_backbones(todo, request.registry, say)
-    outcome = launch(request.plan, todo, replace(job, keep=str(keep)), options, store)
+    outcome = launch(plan, todo, replace(job, keep=str(keep)), options, store)
     say_unkept(keep, runs, Snapshot(request.results) if todo else store)
     if isinstance(outcome, int):
         return outcome
@@ -192,94 +192,20 @@ def _figure(table: Table, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def plan_command(options: argparse.Namespace) -> int:
-    """Print what would be run."""
-    request = request_of(options)
-    plan, store = request.plan, Snapshot(request.results)
-    notes = require_sound(plan.unique.values(), request.registry, say)
-    progress = state(plan.unique, store)
-    seen = surveys(plan.unique.values(), request.registry, request.results)
-    if options.format == "json":
-        counts = {"target": plan.name, "needed": plan.needed, "done": progress.done}
-        data = {"missing_data": missing_data(request), "images": as_plain(seen)}
-        estimate = asdict(cost_of(request, store, options))
-        data |= {"models": disk_of(options, plan, request.registry, store), "notes": notes}
-        print_json({**counts, **_runs_and_cells(request), **data, "estimate": estimate})
-        return 0
-    _print_axes(request)
-    shared = plan.needed - len(plan.unique)
-    again = f" ({shared} more are shared)" if shared else ""
-    states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
-    print(f"{counted(progress.runs, 'different run')}{again}: {states}")
-    for line in folder_lines(plan.unique.values(), request.registry):
-        print(line)
-    if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
-        print_cost(request, store, options)
-        print_disk(disk_of(options, plan, request.registry, store))
-    print_excluded(plan)
-    print_missing_data(request)
-    print_images(seen)
-    for line in notes:
-        print(line)
-    say_damaged(store)
-    return 0
-
-
-def _runs_and_cells(request: Request) -> dict[str, Any]:
-    """The runs with what they are of, and the cells that are left out, as plain data."""
-    runs: dict[str, dict[str, Any]] = {}
-    excluded = []
-    for table in request.plan.tables:
-        for place, cell in table.places():
-            axes = {"table": table.name, **cell.axes}
-            if cell.reason:
-                excluded.append({"cell": table.cell_name(place), "axes": axes, "reason": cell.reason})
-            for candidate in cell.candidates:
-                for spec in candidate.runs:
-                    runs.setdefault(spec.id, {"id": spec.id, "axes": axes, "spec": to_json(spec)})
-    return {"runs": list(runs.values()), "excluded": excluded}
-
-
-def _print_axes(request: Request) -> None:
-    """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
-    plan = request.plan
-    if _is_published(plan):
-        print(f"{plan.name}: {counted(len(plan.tables), 'table')}")
-        for table in plan.tables:
-            filled = sum(bool(cell.candidates) for _, cell in table.places())
-            print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
-        return
-    print(f"{plan.name}: {plan.title}")
-    for noun, names in _axes(plan).items():
-        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
-
-
 def _print_planned(request: Request, store: Snapshot, todo: int) -> None:
     """Say what will be trained before anything that takes long."""
     plan = request.plan
     progress = state(plan.unique, store)
     counts = ((progress.done, "done"), (progress.running, "in training"), (len(progress.failed), "failed"))
     facts = [f"{count} {what}" for count, what in counts if count]
-    axes = {"table": [table.name for table in plan.tables]} if _is_published(plan) else _axes(plan)
+    is_grid = len(plan.tables) == 1 and not is_published(plan)
+    axes = axes_of(plan) if is_grid else {"table": [table.name for table in plan.tables]}
     sizes = [counted(len(labels), noun) for noun, labels in axes.items()]
     print(
         printable(f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join([*facts, f'{todo} to train'])}"),
         file=sys.stderr,
     )
     print(f"  {' × '.join(sizes)}", file=sys.stderr, flush=True)
-
-
-def _is_published(plan: Plan) -> bool:
-    return any(table.is_published for table in plan.tables)
-
-
-def _axes(plan: Plan) -> dict[str, list[str]]:
-    """The labels along each axis of an experiment, each once."""
-    (table,) = plan.tables
-    cells = [cell for _, cell in table.places()]
-    axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
-    axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
-    return {noun: list(dict.fromkeys(labels)) for noun, labels in axes.items()}
 
 
 def _together(paths: Iterable[Path]) -> list[str]:

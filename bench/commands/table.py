@@ -55,7 +55,9 @@ examples:
 
 def add(commands: Any) -> None:
     """Add these commands to a parser's."""
-    table = add_target_command(commands, "table", table_command, "the table, from the records there are", TABLE)
+    table = add_target_command(
+        commands, "table", table_command, "the table, from the records there are", TABLE, several=True
+    )
     add_sheet_format(table, FORMATS)
     table.add_argument(
         "--source",
@@ -71,7 +73,9 @@ def add(commands: Any) -> None:
     add_layout(table)
     figure.add(commands)
     items.add(commands)
-    runs = add_target_command(commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS)
+    runs = add_target_command(
+        commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS, several=True
+    )
     runs.add_argument("--format", choices=ROW_FORMATS, metavar="FORMAT", help="csv (default), json or parquet")
     runs.add_argument(
         "--output", type=Path, metavar="FILE", help="write it there; .csv, .json or .parquet chooses the format"
@@ -111,7 +115,7 @@ def table_command(options: argparse.Namespace) -> int:
     look = Look(options.source or "", options.mark == "means", options.intervals, request.command("run"))
     sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
-        raise InputError(f"--format {options.format} shows one table at a time: {request.target}/TABLE")
+        raise InputError(f"--format {options.format} shows one table at a time: {request.targets[0]}/TABLE")
     print(written(sheets, format, options.width, layout), end="")
     return 0
 

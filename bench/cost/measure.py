@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cards.backbone import TO_BE_GIVEN
 from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
 from bench.process import environment, program
@@ -143,7 +144,7 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
 
     card, classes = registry.backbone(spec.backbone.name), int(registry.dataset(spec.dataset.name).facts["classes"])
     with_head = takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
-    if card.weights == "pretrained" and not with_head:
+    if card.weights == TO_BE_GIVEN or (card.weights == "pretrained" and not with_head):
         card = replace(card, weights="none")  # they change no time, and need not be fetched
     model = build_model(card, classes, spec.protocol.image_size, spec.protocol.drop_path)
     if with_head:

@@ -177,7 +177,8 @@ def _chosen(card: DatasetCard, train: Split) -> Split:
     """The training images that the card's list file names, in its order.
 
     A line names the image whose path agrees with it from the file name up through most folders. Published lists are
-    often written for folders of their own (``train/26/pug_125.jpg``); the file name must agree, and name one image.
+    often written for folders of their own, and with a label behind (``train/26/pug_125.jpg 26``), which is passed over:
+    the file name must agree, and name one image.
     """
     paths = [str(path).replace(os.sep, "/") for path in files_of(train)]
     if not paths:
@@ -187,7 +188,9 @@ def _chosen(card: DatasetCard, train: Split) -> Split:
         indices.setdefault(path.rpartition("/")[2], []).append(index)
     chosen: list[int] = []
     for line in read_list(Path(card.facts["list"])):
-        parts = line.split("/")
+        path, _, label = line.rpartition(" ")
+        is_labelled = label.isdecimal() and path.rpartition("/")[2].rstrip() in indices
+        parts = (path.rstrip() if is_labelled else line).split("/")
         matching = indices.get(parts[-1], [])
         for start in reversed(range(len(parts) - 1)):
             tail = "/".join(parts[start:])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bench.errors import Problems, choose
+from bench.papers.stated import Stated, read_stated
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.rules import MOST_SEEDS, SELECTIONS, SWEEPS
 
 KEYS = (
     Key("title", (str,), "of which paper"),
-    Key("settings", (dict,), "of the protocol, each `{value: ..., source: '...'}`"),
+    Key("settings", (dict,), "of the protocol, each `{value: ..., source: '...'}`, which may be `as: other`"),
     Key("seeds", (dict,), "how many runs a value is the mean of, with its source"),
     Key("selection", (dict,), "the point of its curve at which a run is scored, with its source"),
     Key("sweep", (dict,), "the split on which one of several weights is chosen, with its source"),
@@ -26,19 +26,6 @@ KEYS = (
     ),
     Key("notes", (list, str), "what the settings cannot say"),
 )
-
-
-@dataclass(frozen=True)
-class Stated:
-    """A value with who states it: the paper, the released code, or nobody (our choice)."""
-
-    value: Any
-    source: str
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether neither the paper nor its code states it."""
-        return self.source.startswith("our choice")
 
 
 @dataclass(frozen=True)
@@ -58,24 +45,17 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
     problems = Problems()
     check_keys(section, KEYS, "key of a protocol", problems)
 
-    def stated(owner: Section, key: str) -> Stated:
-        written = owner.get(key)
-        if isinstance(written, dict) and set(written) == {"value", "source"} and isinstance(written["source"], str):
-            return Stated(written["value"], written["source"])
-        problems.add(f"{owner.place(key)}: '{key}' must be {{value: ..., source: 'paper ...'}}")
-        return Stated(None, "")
-
     settings = section.get("settings")
     if not isinstance(settings, Section):
         settings = Section(section.source, section.first_line)
         problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
     protocol = PaperProtocol(
-        settings={key: stated(settings, key) for key in settings},
-        seeds=stated(section, "seeds"),
-        selection=stated(section, "selection"),
-        sweep=stated(section, "sweep"),
+        settings={key: read_stated(settings, key, problems, may_be_other=True) for key in settings},
+        seeds=read_stated(section, "seeds", problems),
+        selection=read_stated(section, "selection", problems),
+        sweep=read_stated(section, "sweep", problems),
         place=section.source,
-        margin=stated(section, "margin") if "margin" in section else None,
+        margin=read_stated(section, "margin", problems) if "margin" in section else None,
     )
     margin = protocol.margin
     if margin and margin.source and not (type(margin.value) in (int, float) and 0 < margin.value < math.inf):

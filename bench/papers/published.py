@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Problems, choose
 from bench.metrics import Metric, seconds_to
 from bench.notation import listed
+from bench.papers.stated import LabelValue, read_runs
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key as Declared
 from bench.reading.keys import check_keys, names
@@ -56,6 +58,7 @@ _CELL = re.compile(
     r"(?P<value>.*?)(?:\s*±\s*(?P<std>\d{1,20}(?:\.\d{1,20})?))?(?:\s*\((?P<delta>[-+−↑↓]\d+(?:\.\d+)?)\))?"
 )
 _MARKS = "*†‡"
+_BLANKS = frozenset(("", "-", "–", "—", "−", "n/a", "n.a.", "na"))
 _NUMBER = re.compile(r"-?\d[\d,]{0,20}(?:\.\d{1,20})?")
 
 
@@ -84,6 +87,11 @@ class Printed:
         return float(self.digits) if _NUMBER.fullmatch(self.value.rstrip(_MARKS)) else math.nan
 
     @property
+    def is_blank(self) -> bool:
+        """Whether nothing is printed: the cell is empty, or has a dash or N/A in it."""
+        return self.value.rstrip(_MARKS).strip().lower() in _BLANKS
+
+    @property
     def decimals(self) -> int:
         return len(self.digits.partition(".")[2])
 
@@ -102,7 +110,8 @@ class Ranking:
 class PublishedTable:
     """A table of a paper, named ``paper/table``, as ``KEYS`` says; what is not written is empty.
 
-    Cells are by row, then by column; ``ranking`` is None where cells are not compared.
+    Cells are by row, then by column; ``ranking`` is None where cells are not compared. ``runs`` have plain values;
+    ``values`` says who states each, and ``others`` why a label is ``as: other``, by the part of ``runs`` and the label.
     """
 
     name: str
@@ -120,10 +129,20 @@ class PublishedTable:
     place: str
     audit: Mapping[str, Any] = field(default_factory=dict)
     metric_place: str = ""
+    values: tuple[LabelValue, ...] = ()
+    others: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def paper(self) -> str:
         return self.name.partition("/")[0]
+
+    @cached_property
+    def values_of(self) -> Mapping[tuple[str, str], Sequence[LabelValue]]:
+        """The values by the part of ``runs`` and the label that they are of."""
+        by_label: dict[tuple[str, str], list[LabelValue]] = {}
+        for value in self.values:
+            by_label.setdefault((value.part, value.label), []).append(value)
+        return by_label
 
     def group_of(self, row: int) -> Key:
         """The labels that a row shares with those that it is compared with."""
@@ -205,6 +224,7 @@ def read_published(name: str, section: Section) -> PublishedTable:
     if len({len(column) for column in columns}) > 1:
         problems.add(f"{section.place('columns')}: all columns must have as many levels of labels")
     ranking = _ranking(section, stub, columns, problems)
+    runs = read_runs(section.get("runs"), problems)
     problems.stop()
     return PublishedTable(
         name=name,
@@ -218,10 +238,12 @@ def read_published(name: str, section: Section) -> PublishedTable:
         rows=tuple(rows),
         cells=tuple(cells),
         ranking=ranking,
-        runs=section.get("runs") or {},
+        runs=runs.plain,
         place=section.source,
         audit=section.get("audit") or {},
         metric_place=section.place("metric"),
+        values=runs.values,
+        others=runs.others,
     )
 
 

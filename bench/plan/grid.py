@@ -76,13 +76,14 @@ def run_specs(
     drawn = draw_cell(axes, seeds, vary)
     if not drawn:
         return []
-    first = RunSpec(spec, backbone.named, dataset.named, rate, protocol, drawn[0], seeds[0])
+    first = RunSpec(spec, backbone.planned, dataset.named, rate, protocol, drawn[0], seeds[0])
     return with_seeds(first, zip(seeds, drawn, strict=True))
 
 
 def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
-    """Why a backbone cannot serve a method; empty where it can."""
-    lacking = sorted(method.needs - backbone.offers)
+    """Why a backbone cannot serve a method; empty where it can, and of weights that are not here as far as is known."""
+    unknown = {"source_head"} if backbone.absence else set[str]()
+    lacking = sorted(method.needs - backbone.offers - unknown)
     if not lacking:
         return ""
     offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
@@ -103,7 +104,7 @@ def _cell(
         protocol = experiment.protocols[entry.settings]
         runs = run_specs(entry, backbone, dataset, rate, experiment.seeds, protocol, experiment.vary)
         candidates.append(Candidate(entry.label, tuple(runs)))
-    return replace(cell, candidates=tuple(candidates))
+    return replace(cell, candidates=tuple(candidates), lack=backbone.absence)
 
 
 def heading_of(metrics: Iterable[Metric], split: str) -> str:

@@ -3,82 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
+from bench.cards import DatasetCard
+from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
-from bench.papers.labels import TOGETHER, assigned, method_parts
+from bench.notation import counted
+from bench.papers.labels import assigned, method_parts, others
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
 from bench.plan import deviations
-from bench.plan.cards import Cards, unshipped
+from bench.plan.assignments import AXES, Assignments
+from bench.plan.cards import Cards
 from bench.plan.experiment import VARY
 from bench.plan.grid import run_specs, unserved
-from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds, refuse_shares
+from bench.plan.lists import drawn, serves
+from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
-from bench.reading.document import Section
-from bench.reading.keys import Key, check_keys
-from bench.registry import Registry, unknown
+from bench.registry import Registry
 from bench.spec import percent
 
-AXES = ("method", "backbone", "dataset", "rate")
 NOT_ASKED = "not among what the command line asks for"
-
-KEYS = (
-    Key("axes", (dict,), "what all cells are of: `{backbone: vit_base, rate: 100}`"),
-    Key("labels", (dict,), "what a label stands for: `{CUB: {dataset: cub200}}`; `A & B` is a cell that has both"),
-    Key("columns", (dict,), "the same for a label that is a row too, of the column alone"),
-    Key("baseline", (str, list), "the row, or rows, that others are compared with; of several the nearest above"),
-    Key("settings", (dict,), "of the protocol, in the place of the paper's"),
-    Key("seeds", (int,), "how many", default="the protocol's"),
-    Key("note", (str,), "what has to be known about our runs"),
-)
-ASSIGNABLE = (
-    *(Key(axis, (str, dict) if axis == "method" else (str, int, float), f"the {axis}") for axis in AXES),
-    Key("hyper", (dict,), "hyper-parameters of a method, beside those it has: `{gta: {weight: 1}}`"),
-    Key("settings", (dict,), "settings of the protocol"),
-    Key("seeds", (int,), "how many"),
-    Key("metric", (str,), "what is measured (`bench list metrics`)", default="the table's"),
-    Key("average", (bool,), "the mean of the row's other cells of its kind"),
-    Key("not_run", (str,), "why nothing is run for it"),
-)
+NOT_PRINTED = "nothing is printed there"
 
 
 def plan_paper(target: str, registry: Registry, overrides: Overrides | None = None) -> Plan:
-    """The plan of one table (``gta/table2``) or of all results tables of a paper (``gta``).
+    """The plan of one table (``gta/table2``) or of all results tables of a paper (``gta``); else as ``plan_papers``."""
+    (plan,) = plan_papers([target], registry, overrides)
+    return plan
+
+
+def plan_papers(targets: Sequence[str], registry: Registry, overrides: Overrides | None = None) -> list[Plan]:
+    """The plans of some papers and tables, each of which may lack what the others have of what is asked for.
 
     The overrides keep some cells: those whose method, backbone, dataset or rate is named, by its name or its label;
-    ``NAME@FILE`` keeps those of the backbone ``NAME`` and gives it these weights. They may change seeds, settings and
-    rules; a selection of ``best-val`` or ``best-test`` holds for swept values too. Raises ``InputError``: all that is
-    wrong with the declarations, each with its place; or nothing is left to run.
+    ``NAME@FILE`` keeps those of the backbone ``NAME`` and gives it these weights, or those of the dataset ``NAME`` at
+    the rate that a list of training images stands for; ``NAME@VARIANT`` takes the place of the dataset's declared use.
+    They may change seeds, settings and rules; a selection of ``best-val`` or ``best-test`` holds for swept values too.
+    Raises ``InputError``: all that is wrong with the declarations, each with its place; or nothing is left to run.
     """
     overrides, cards = overrides or Overrides(), Cards(registry)
     overrides.check(registry.metrics)
+    together = " ".join(targets)
     if overrides.skip_damaged:
-        raise InputError(f"--skip-damaged: {target} is a published table, of no folder of images")
-    names = [name for name in registry.table_files if target in (name, name.partition("/")[0])]
-    problems, tables = Problems(), []
-    for name in names:
-        table = published_table(name, registry)
-        if table.kind != "results" and target != name:
-            continue
-        with noted(problems):
-            tables.append(_Planner(table, cards, overrides).plan())
+        raise InputError(f"--skip-damaged: {together}: published tables are of no folder of images")
+    problems, planned = Problems(), dict[str, TablePlan]()
+    tables = {name: published_table(name, registry) for name in registry.tables_of(targets)}
+    for name, table in tables.items():
+        if table.kind == "results" or name in targets:
+            with noted(problems):
+                planned[name] = _Planner(table, cards, overrides).plan()
     problems.stop()
     for axis, wanted in overrides.kept.items():
         for name in sorted(wanted - cards.met[axis]):
-            problems.add(f"--{axis}s: {choose(name, cards.met[axis], f'{axis} of {target}')}")
+            problem = cards.unmet.get(name) or choose(name, cards.met[axis], f"{axis} of {together}")
+            problems.add(f"--{axis}s: {problem}")
     problems.stop()
-    plan = Plan(target, "", tuple(tables), overrides.changes)
-    if overrides.chooses_runs and not plan.unique:
-        raise InputError(f"{target}: nothing is left to run: {'; '.join(plan.reasons)}")
-    return plan
+    plans = []
+    for target in targets:
+        of_target = tuple(table for name, table in planned.items() if target in (name, name.partition("/")[0]))
+        plans.append(Plan(target, "", of_target, overrides.changes))
+    if overrides.chooses_runs and not any(plan.unique for plan in plans):
+        reasons = dict.fromkeys(reason for plan in plans for reason in plan.reasons)
+        raise InputError(f"{together}: nothing is left to run: {'; '.join(reasons)}")
+    return plans
 
 
 class _Planner:
@@ -86,12 +82,11 @@ class _Planner:
 
     def __init__(self, table: PublishedTable, cards: Cards, overrides: Overrides) -> None:
         self.table, self.cards, self.overrides, self.problems = table, cards, overrides, Problems()
-        runs = table.runs
-        self.declared = runs if isinstance(runs, Section) else Section(table.place, 1)
-        check_keys(self.declared, KEYS, "key of runs", self.problems)
+        self.labels = Assignments(table, cards.registry, self.problems)
+        self.declared, self.place = self.labels.declared, self.labels.labels.place()
         self.protocol = cards.samples.protocol(table.paper)
-        self.labels, self.columns = section_of(self.declared, "labels"), section_of(self.declared, "columns")
         self.read = cache(self.read_settings)
+        self.lists: dict[str, None] = {}
         self.typed_metric = overrides.typed_metric(cards.registry.metrics)
         self.metric: Metric | None = None
         self.unlabelled: dict[tuple[int, int], str] = {}
@@ -103,16 +98,14 @@ class _Planner:
         except InputError as error:
             self.problems.add(f"{error}; what a paper calls it stands under 'metric_as_printed'")
         if self.declared and self.protocol:
-            self.check_labels()
+            self.labels.check()
             with noted(self.problems):  # settings are wrong or right whatever else a cell lacks
                 self.settings(section_of(self.declared, "settings"), (), typed=True)
-            self.check_values(section_of(self.declared, "axes"))
-            self.check_rates()
-            baselines = self.baselines()
+            baselines = self.labels.baselines()
         self.problems.stop()
         cells = [[self.cell(row, at) for at in range(len(table.columns))] for row in range(len(table.rows))]
         own_runs = {(row, at) for row, line in enumerate(cells) for at, cell in enumerate(line) if not cell.averages}
-        printed = {(row, at) for row, at in own_runs if table.cells[row][at].value}
+        printed = {(row, at) for row, at in own_runs if not table.cells[row][at].is_blank}
         if self.unlabelled and self.unlabelled.keys() == printed:
             self.problems.add(next(iter(self.unlabelled.values())))  # what no cell has was forgotten
         self.problems.stop()
@@ -130,7 +123,7 @@ class _Planner:
             within=(*(table.ranking.within if table.ranking else ()), *(["column"] if len(table.columns) > 1 else [])),
             baseline=baselines[0] if len(baselines) == 1 else "the nearest baseline above" if baselines else "",
             rules=rules,
-            notes=(note,) if note else (),
+            notes=(*([note] if note else []), *self.lists),
             published_note=table.note,
             published_measured=heading if any(cell.unlike for line in cells for cell in line) else "",
         )
@@ -143,66 +136,6 @@ class _Planner:
         if self.protocol and self.protocol.margin:
             stated["margin"] = self.protocol.margin
         return TableRules(**{rule: stated.value for rule, stated in stated.items()} | self.overrides.rules)
-
-    def check_labels(self) -> None:
-        """Every label that is assigned something is one of the table, in one sense, and what it is assigned can be."""
-        rows, columns = ({label for key in keys for label in key} for keys in (self.table.rows, self.table.columns))
-        for label in self.labels:
-            if label in rows & columns and label not in self.columns:
-                place = self.labels.place(label)
-                self.problems.add(f"{place}: '{label}' is a row and a column; its column stands under 'columns'")
-        self.check_section(self.labels, (rows | columns) - {""})
-        self.check_section(self.columns, columns - {""})
-
-    def check_section(self, section: Section, table_labels: set[str]) -> None:
-        """What a section assigns to labels, one of the known or several together."""
-        cells = [{*row, *column} for row in self.table.rows for column in self.table.columns]
-        for key, meaning in section.items():
-            place, labels = section.place(key), key.split(TOGETHER)
-            for label in {*labels} - table_labels:
-                self.problems.add(f"{place}: {choose(label, table_labels, 'label of this table')}")
-            if table_labels.issuperset(labels) and not any(cell.issuperset(labels) for cell in cells):
-                self.problems.add(f"{place}: no cell has the labels {' and '.join(labels)} together")
-            if isinstance(meaning, Section):
-                self.check_values(meaning)
-                self.check_hyper(meaning.get("hyper") or {}, place)
-            else:
-                self.problems.add(f"{place}: a label is assigned a mapping, such as {{method: ce}}, not {meaning!r}")
-
-    def check_hyper(self, hyper: Mapping[str, Any], place: str) -> None:
-        for name, values in hyper.items():
-            if not isinstance(values, dict):
-                self.problems.add(f"{place}: hyper must be a mapping of a method to a mapping, not {hyper!r}")
-            elif name not in self.cards.registry.method_files:
-                self.problems.add(f"{place}: {unknown(str(name), self.cards.registry.method_files, 'method')}")
-
-    def check_values(self, values: Section) -> None:
-        check_keys(values, ASSIGNABLE, "axis", self.problems)
-        readers: dict[str, Callable[[Any, str], object]] = {
-            "rate": read_rate,
-            "seeds": read_seeds,
-            "metric": self.find_metric,
-            "settings": plain_settings,
-        }
-        for key in [key for key in readers if key in values]:
-            with noted(self.problems):
-                readers[key](values[key], values.place(key))
-
-    def check_rates(self) -> None:
-        """The rates of a table are in percent, all of them together."""
-        owners = [section_of(self.declared, "axes"), *self.labels.values(), *self.columns.values()]
-        rates = [owner["rate"] for owner in owners if isinstance(owner, Section) and "rate" in owner]
-        with noted(self.problems):
-            refuse_shares(rates, self.declared.place("labels"))
-
-    def baselines(self) -> list[str]:
-        declared = self.declared.get("baseline") or []
-        labels = declared if isinstance(declared, list) else [declared]
-        row_labels = {label for row in self.table.rows for label in row if label}
-        for label in labels:
-            if not isinstance(label, str) or label not in row_labels:
-                self.problems.add(f"{self.declared.place('baseline')}: {choose(str(label), row_labels, 'row')}")
-        return [label for label in labels if isinstance(label, str)]
 
     def contests(self, baselines: Sequence[str]) -> Iterator[Contest]:
         """For each column the rows that the paper compares, each with the nearest baseline above it, or the first."""
@@ -225,7 +158,10 @@ class _Planner:
                     )
 
     def cell(self, row: int, at: int) -> PlannedCell:
-        """What the labels of a cell amount to: those of the row after the column's, and several together last."""
+        """What the labels of a cell amount to: those of the row after the column's, and several together last.
+
+        A cell in which nothing is printed has no runs: nothing of them could be held against the paper.
+        """
         printed = self.table.cells[row][at]
         if not printed.value:
             return PlannedCell()
@@ -235,14 +171,14 @@ class _Planner:
         of: dict[str, str] = {}
         if not axes.get("average"):
             of = {axis: str(axes[axis]) for axis in ("dataset", "backbone") if axis in axes}
-            of |= {"rate": percent(read_rate(axes["rate"], self.labels.place()))} if "rate" in axes else {}
+            of |= {"rate": percent(read_rate(axes["rate"], self.place))} if "rate" in axes else {}
         if "metric" in axes:
-            metric = printed_metric = self.find_metric(str(axes["metric"]), self.labels.place())
+            metric = printed_metric = self.find_metric(str(axes["metric"]), self.place)
         unlike, has_number = metric != printed_metric, printed.number == printed.number
         cell = PlannedCell(
-            axes={**of, "method": self.name(row)},
-            name=self.name(row),
-            where=self.where(row, at),
+            axes={**of, "method": self.labels.name(row)},
+            name=self.labels.name(row),
+            where=self.labels.where(row, at),
             metric=metric,
             decimals=metric.decimals if unlike else printed.decimals if has_number else 2,
             printed=printed,
@@ -255,39 +191,43 @@ class _Planner:
             return dataclasses.replace(cell, reason=str(axes["not_run"]))
         runs = self.cards.samples.runs_of(self.table, axes)[0] or 1
         if axes.get("average"):
-            averages = tuple((row, column) for column in self.table.alike(at))
-            return dataclasses.replace(
-                cell, averages=averages, ground=Ground(runs, other_metric=bool(self.scored(cell)))
-            )
+            alike = self.table.alike(at)
+            alike = [column for column in alike if not self.table.cells[row][column].is_blank] or alike
+            because = others(self.table, self.table.rows[row], self.table.columns[at])
+            of_label = [why for path, why in because.items() if why and path[0] in ("average", "label")]
+            ground = Ground(runs, differs="; ".join(of_label), other_metric=bool(self.scored(cell)))
+            return dataclasses.replace(cell, averages=tuple((row, column) for column in alike), ground=ground)
+        if printed.is_blank:
+            return dataclasses.replace(cell, reason=NOT_PRINTED)
         if lacking := [axis for axis in AXES if axis not in axes]:
             where = " / ".join((*self.table.rows[row], *self.table.columns[at]))
             problem = f"{self.table.place}: the cell {where} has no {', '.join(lacking)}; give labels or axes"
-            if labels := self.unassigned(row, at):
+            if labels := self.labels.unassigned(row, at):
                 self.unlabelled[row, at] = problem
                 why = f"no label says what '{' / '.join(labels)}' is: it is shown as published"
                 return dataclasses.replace(cell, reason=why)
             self.problems.add(problem)
             return cell
         with noted(self.problems):
-            return self.runs(cell, axes, {axis: self.named(row, at, axis) for axis in AXES}, Ground(runs))
+            return self.runs(row, at, cell, axes)
         return cell
 
-    def runs(
-        self, cell: PlannedCell, axes: Mapping[str, Any], labels: Mapping[str, set[str]], ground: Ground
-    ) -> PlannedCell:
+    def runs(self, row: int, at: int, cell: PlannedCell, axes: Mapping[str, Any]) -> PlannedCell:
         typed, declared = split_names(self.overrides.backbones), str(axes["backbone"])
         name = next((backbone for backbone in typed if backbone.partition("@")[0] == declared), declared)
-        dataset, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.labels.place())
-        entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.labels.place())
-        backbone = self.cards.backbone(name)
+        of_paper, rate = self.cards.dataset(str(axes["dataset"])), read_rate(axes["rate"], self.place)
+        dataset, rate_run = self.typed_dataset(of_paper, rate)
+        entries = self.cards.methods(method_parts(axes["method"], axes["hyper"]), self.place)
+        backbone, labels = self.cards.backbone(name), {axis: self.labels.named(row, at, axis) for axis in AXES}
         names = {
             "method": labels["method"] | {entry.spec.full_name for entry in entries},
             "backbone": labels["backbone"] | {name},
-            "dataset": labels["dataset"] | {dataset.name, dataset.plain_name, dataset.title},
+            "dataset": labels["dataset"] | {dataset.name, of_paper.name, dataset.plain_name, dataset.title},
             "rate": labels["rate"] | {percent(rate).removesuffix(" %")},
         }
+        names["dataset"] |= {name for name in self.typed_datasets if self.cards.dataset(name).name == dataset.name}
         method = entries[0].spec.full_name
-        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate)}
+        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate_run)}
         cell = dataclasses.replace(cell, axes=of)
         for axis, met in names.items():
             self.cards.met[axis] |= met
@@ -296,33 +236,71 @@ class _Planner:
             return dataclasses.replace(cell, reason=NOT_ASKED)
         if wanted["method"] and not labels["method"] & wanted["method"]:
             entries = [entry for entry in entries if entry.spec.full_name in wanted["method"]]
-        reasons = [*(unserved(entry, backbone) for entry in entries), unshipped(backbone)]
-        if reason := next(filter(None, reasons), ""):
+        if reason := next(filter(None, (unserved(entry, backbone) for entry in entries)), ""):
             return dataclasses.replace(cell, reason=reason)
         seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
         candidates = []
         for entry in entries:
             protocol = self.settings(settings, entry.settings, typed=True)
-            runs = run_specs(entry, backbone, dataset, rate, seeds, protocol, VARY)
+            runs = run_specs(entry, backbone, dataset, rate_run, seeds, protocol, VARY)
             candidates.append(Candidate(entry.label, tuple(runs)))
         spec = candidates[0].runs[0]
-        of_paper = self.settings(settings, entries[0].settings, typed=False)
+        protocols = spec.protocol, self.settings(settings, entries[0].settings, typed=False)
         assert self.protocol is not None
+        because = others(self.table, self.table.rows[row], self.table.columns[at])
+        of_weights = [*deviations.of_weights(spec, declared, self.cards.backbone)]
+        for axis in [*(["backbone"] if of_weights else []), *(["dataset"] if dataset.name != of_paper.name else [])]:
+            because.pop((axis,), None)  # what was typed stands in its place
         differs = [
-            *deviations.of_settings(spec.protocol, of_paper, self.protocol, settings),
+            *deviations.of_settings(*protocols, self.protocol, settings),
             *deviations.of_rules(self.rules(), self.protocol, len(candidates)),
-            *deviations.of_weights(spec, declared, self.cards.backbone),
-            *deviations.of_data(dataset, self.table.paper),
+            *of_weights,
+            *deviations.of_data(dataset, of_paper, rate, self.table.paper),
+            *deviations.of_declared(because, self.protocol, spec.method.names, *protocols),
             *self.scored(cell),
         ]
         images = dataset.splits.get("test") if cell.metric.per_image else None
-        ground = Ground(ground.runs, images, "; ".join(differs), bool(self.scored(cell)))
-        return dataclasses.replace(cell, candidates=tuple(candidates), ground=ground)
+        runs_of_paper = self.cards.samples.runs_of(self.table, axes)[0] or 1
+        ground = Ground(runs_of_paper, images, "; ".join(differs), bool(self.scored(cell)))
+        return dataclasses.replace(cell, candidates=tuple(candidates), lack=backbone.absence, ground=ground)
+
+    @cached_property
+    def typed_datasets(self) -> list[str]:
+        """What is typed in the place of a declared dataset: variants, and lists of training images."""
+        return [name for name in split_names(self.overrides.datasets) if "@" in name and not name.startswith(PREFIX)]
+
+    @cached_property
+    def rates(self) -> Mapping[str, Collection[float]]:
+        """At which rates the table has each dataset."""
+        rates: dict[str, dict[float, None]] = {}
+        for row, column in itertools.product(self.table.rows, self.table.columns):
+            axes = assigned(self.table, row, column)
+            if {"dataset", "rate"} <= axes.keys():
+                rates.setdefault(str(axes["dataset"]), {})[read_rate(axes["rate"], self.place)] = None
+        return rates
+
+    def typed_dataset(self, declared: DatasetCard, rate: float) -> tuple[DatasetCard, float]:
+        """The dataset of a cell's runs and their rate: as declared; a variant that is typed; or a list that stands for
+        the rate, all of whose images are trained on.
+        """
+        for name in self.typed_datasets:
+            if name.partition("@")[0] != declared.plain_name:
+                continue
+            card, rates = self.cards.dataset(name), self.rates[declared.name]
+            if "list" not in card.facts:
+                return card, rate
+            images = counted(card.splits["train"], "training image")
+            if serves(card, declared, rate, rates):
+                self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
+                return card, 100.0
+            at = ", ".join(f"{percent(each)} draws {drawn(declared, each):,}" for each in rates)
+            self.cards.unmet[name] = f"{name}: a list of {images} stands for no rate of {self.table.name} ({at})"
+        return declared, rate
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
         """The paper's protocol, over it what the table, a label or a method gives, and the command line's last."""
         settings = tuple(self.overrides.typed_settings().items()) if typed else ()
-        return self.read(plain_settings(of_label, self.labels.place()), of_method, settings)
+        return self.read(plain_settings(of_label, self.place), of_method, settings)
 
     def read_settings(self, of_label: Chosen, of_method: Chosen, typed: Chosen) -> Protocol:
         assert self.protocol is not None
@@ -345,33 +323,3 @@ class _Planner:
     def scored(self, cell: PlannedCell) -> list[str]:
         printed = self.metric or TOP1
         return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split)]
-
-    def named(self, row: int, at: int, axis: str) -> set[str]:
-        """The labels of a cell that stand for a method, a backbone, a dataset or a rate."""
-        of_row = {label for label in self.table.rows[row] if axis in (self.labels.get(label) or {})}
-        return of_row | {label for label in self.table.columns[at] if axis in self.of_column(label)}
-
-    def of_column(self, label: str) -> Mapping[str, Any]:
-        """What a label of a column is assigned; a row of that name may mean something else."""
-        return self.columns.get(label) or self.labels.get(label) or {}
-
-    def unassigned(self, row: int, at: int) -> list[str]:
-        """The labels of a cell that are assigned nothing, alone or together with others."""
-        assigned_labels = {label for key in (*self.labels, *self.columns) for label in key.split(TOGETHER)}
-        labels = (*self.table.rows[row], *self.table.columns[at])
-        return [label for label in labels if label and label not in assigned_labels]
-
-    def name(self, row: int) -> str:
-        within = self.table.group_of(row)
-        labels = [label for label in self.no_dataset(self.table.rows[row]) if label not in within]
-        return " / ".join(labels or self.table.rows[row])
-
-    def where(self, row: int, at: int) -> Labels:
-        """The labels that a claim over datasets holds equal."""
-        columns = [label for label in telling_labels(self.table.columns, at) if label]
-        columns = [label for label in columns if "dataset" not in self.of_column(label)]
-        return (*self.no_dataset(self.table.group_of(row)), *columns)
-
-    def no_dataset(self, row: Iterable[str]) -> Labels:
-        """Labels of a row without those that stand for a dataset, and without empty ones."""
-        return tuple(label for label in row if label and "dataset" not in (self.labels.get(label) or {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,6 +53,7 @@ class PlannedCell:
         candidates: one, or several of which the best one counts (values that are swept).
         averages: the cells that it is the mean of; none where it has runs of its own.
         reason: why there is nothing to run; empty where there is.
+        lack: what its runs need and is not on this machine, so that they can be planned and not trained; else empty.
         quoted: the published number is all there is, and stands in its place.
         unlike: another metric is measured than what is printed, so that their difference says nothing.
         names_metric: whether anybody says what is measured; a paper may print what is no metric of ours.
@@ -64,6 +65,7 @@ class PlannedCell:
     candidates: tuple[Candidate, ...] = ()
     averages: tuple[Place, ...] = ()
     reason: str = ""
+    lack: str = ""
     metric: Metric = TOP1
     decimals: int = 1
     printed: Printed | None = None
@@ -163,9 +165,11 @@ class TablePlan:
         """Digits after the point of differences that are told in sentences and lists."""
         return max([2, *(cell.decimals for _, cell in self.places() if cell.candidates)])
 
-    def runs(self) -> Iterator[RunSpec]:
-        """The runs, once for each cell that needs them."""
+    def runs(self, lacking: bool = True) -> Iterator[RunSpec]:
+        """The runs, once for each cell that needs them; those that lack something here only where it is said."""
         for _, cell in self.places():
+            if cell.lack and not lacking:
+                continue
             for candidate in cell.candidates:
                 yield from candidate.runs
 
@@ -178,8 +182,11 @@ class TablePlan:
 class Plan:
     """The tables that a command line names, with all their runs; what several cells need is trained once.
 
-    ``changes`` is a digest of what the command line changed, empty where it changed nothing; ``keep`` says which
-    trained models lie beside the records.
+    Attributes:
+        changes: a digest of what the command line changed, empty where it changed nothing.
+        next: what to type after it.
+        keep: which trained models lie beside the records; None where several targets say different things of it.
+        parts: the plan of each target, where several are named.
     """
 
     name: str
@@ -187,7 +194,8 @@ class Plan:
     tables: tuple[TablePlan, ...]
     changes: str = ""
     next: tuple[str, ...] = ()
-    keep: Keep = NOTHING
+    keep: Keep | None = NOTHING
+    parts: tuple[Plan, ...] = ()
 
     @property
     def variant(self) -> str:
@@ -196,7 +204,20 @@ class Plan:
 
     @cached_property
     def unique(self) -> dict[str, RunSpec]:
+        """All runs, by id, whether they can be trained here or not."""
         return {spec.id: spec for table in self.tables for spec in table.runs()}
+
+    @cached_property
+    def trainable(self) -> dict[str, RunSpec]:
+        """The runs that lack nothing but data, by id."""
+        return {spec.id: spec for table in self.tables for spec in table.runs(lacking=False)}
+
+    @cached_property
+    def lacks(self) -> dict[str, tuple[str, int]]:
+        """The backbones whose weights are not here, each with what to do and how many runs need it."""
+        counts = Counter(spec.backbone.name for run_id, spec in self.unique.items() if run_id not in self.trainable)
+        what = {cell.axes["backbone"]: cell.lack for table in self.tables for _, cell in table.places() if cell.lack}
+        return {name: (what[name], count) for name, count in counts.items()}
 
     @property
     def needed(self) -> int:
@@ -207,3 +228,20 @@ class Plan:
     def reasons(self) -> Counter[str]:
         """Why cells are left out, with how many."""
         return Counter(cell.reason for table in self.tables for _, cell in table.places() if cell.reason)
+
+
+def together(plans: Sequence[Plan]) -> Plan:
+    """Several targets as one: what they share is trained once, and a table that two of them have stands there once."""
+    if len(plans) == 1:
+        return plans[0]
+    tables = {table.name: table for plan in plans for table in plan.tables}
+    keeps = {plan.keep for plan in plans}
+    return Plan(
+        name=" ".join(plan.name for plan in plans),
+        title="",
+        tables=tuple(tables.values()),
+        changes=plans[0].changes,
+        next=tuple(dict.fromkeys(line for plan in plans for line in plan.next)),
+        keep=keeps.pop() if len(keeps) == 1 else None,
+        parts=tuple(plans),
+    )

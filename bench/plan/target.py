@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bench.errors import InputError
 from bench.plan.experiment import read_experiment
 from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
-from bench.plan.paper import plan_paper
-from bench.plan.table import Plan
+from bench.plan.paper import plan_papers
+from bench.plan.table import Plan, together
 from bench.registry import Registry
+
+AXES = ("methods", "backbones", "datasets", "rates")
+"""Overrides that mean another thing of a paper than of an experiment."""
 
 
 def read_plan(target: str, registry: Registry, overrides: Overrides | None = None) -> Plan:
@@ -15,6 +21,27 @@ def read_plan(target: str, registry: Registry, overrides: Overrides | None = Non
 
     Raises ``InputError``: all that is wrong with what is declared or typed, each with its place, and what is allowed.
     """
-    if target in registry.table_files or target in registry.papers:
-        return plan_paper(target, registry, overrides)
-    return expand(read_experiment(target, registry, overrides))
+    return read_plans([target], registry, overrides)
+
+
+def read_plans(targets: Sequence[str], registry: Registry, overrides: Overrides | None = None) -> Plan:
+    """The plan of some targets together, each of which is named once; else as ``read_plan``.
+
+    Raises ``InputError`` besides: one of two is part of the other, or an axis is typed for a paper and an experiment.
+    """
+    targets = list(dict.fromkeys(targets))
+    papers = [target for target in targets if target in registry.table_files or target in registry.papers]
+    experiments = [target for target in targets if target not in papers]
+    for target in papers:
+        if "/" in target and (whole := target.partition("/")[0]) in papers:
+            raise InputError(f"{target} is part of {whole}, which is named too; name one of the two")
+    typed = [axis for axis in AXES if overrides and getattr(overrides, axis)]
+    if papers and experiments and typed:
+        raise InputError(
+            f"--{typed[0]}: it keeps cells of a paper ({papers[0]}) and replaces what an experiment has "
+            f"({experiments[0]}); ask for one kind at a time"
+        )
+    plans = {plan.name: plan for plan in (plan_papers(papers, registry, overrides) if papers else ())}
+    for target in experiments:
+        plans[target] = expand(read_experiment(target, registry, overrides))
+    return together([plans[target] for target in targets])

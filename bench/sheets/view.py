@@ -329,7 +329,7 @@ def candidates_sheet(table: Table) -> Sheet:
         for candidate in entry.planned.candidates:
             label, seeds = candidate.label, len(candidate.runs)
             score, chosen = none_if_nan(scores.get(label, math.nan)), label == cell.chosen
-            why = reasons.get(label) or cell.lacking or "no run has finished" if score is None else ""
+            why = reasons.get(label) or cell.reason or cell.lacking or "no run has finished" if score is None else ""
             text = why if score is None else fixed(score, picking.decimals + 1)
             rows.append((name, label))
             cells.append((Shown(text, look=BEST if chosen else "", is_word=score is None), Shown(f"{seeds}")))

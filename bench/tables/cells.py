@@ -123,8 +123,8 @@ def average(cells: Cells, places: Sequence[Place]) -> Cell:
 
 
 def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
-    if not planned.candidates:
-        return Cell(reason=planned.reason)
+    if planned.lack or not planned.candidates:
+        return Cell(reason=planned.lack or planned.reason)
     every = [spec for candidate in planned.candidates for spec in candidate.runs]
     if not any(spec.id in results.finished or spec.id in results.failed for spec in every):
         return Cell(planned=planned.seeds)

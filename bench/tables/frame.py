@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> list[dict[str, Any]]:
     """One row for each different run of a plan, finished or not; None is what is not known.
 
-    Columns: ``id``, ``status`` (``done``, ``failed``, ``missing``), ``table`` (the first that needs the run), ``row``
+    Columns: ``id`` (None of a run whose weights are not here, as it depends on them), ``status`` (``done``, ``failed``,
+    ``missing``, ``lacking`` of such a run), ``table`` (the first that needs the run), ``row``
     (what the method is called there), ``candidate`` (of a sweep), ``method``, ``backbone``, ``dataset``, ``rate``
     (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting that is not the default as
     ``protocol.NAME``; each metric of the curve at the one point that the table's selection rule picks, by the metric
@@ -46,7 +47,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
             if spec.id not in rows:
                 point = (table.rules.selection, results.picking(cell.metric))
                 rows[spec.id] = {
-                    "id": spec.id,
+                    "id": None if cell.lack else spec.id,
                     "table": table.name,
                     "row": cell.name,
                     "candidate": candidate.label if len(cell.candidates) > 1 else None,
@@ -55,7 +56,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     "dataset": spec.dataset.name,
                     "rate": spec.rate,
                     "seed": spec.seed,
-                    "status": _status(spec, results),
+                    "status": "lacking" if cell.lack else _status(spec, results),
                     **_settings(spec),
                     **dict(_scores(spec, {**metrics, **planned}, point, results)),
                 }

@@ -82,6 +82,6 @@ def _averaged(planned: PlannedCell, plan: TablePlan) -> Ground:
     """What the verdict on an average rests on: the weakest of what those on its parts do."""
     grounds = [plan.cells[row][column].ground for row, column in planned.averages]
     images = [ground.images for ground in grounds if ground.images is not None]
-    differs = dict.fromkeys(ground.differs for ground in grounds if ground.differs)
+    differs = dict.fromkeys(ground.differs for ground in (planned.ground, *grounds) if ground.differs)
     smallest = min(images) if len(images) == len(grounds) else None
     return Ground(min(ground.runs for ground in grounds), smallest, "; ".join(differs))

@@ -14,6 +14,7 @@ from bench.cards.backbone import TO_BE_GIVEN, file_sha256
 from bench.commands.show import describe
 from bench.errors import InputError
 from bench.plan.overrides import Overrides
+from bench.plan.table import Plan
 from bench.plan.target import read_plan
 from bench.reading.document import read_document
 from bench.records.store import Store
@@ -31,7 +32,7 @@ def refused(action: Callable[[], object]) -> str:
     return problem
 
 
-def plan(backbone: str, registry: Registry | None = None) -> object:
+def plan(backbone: str, registry: Registry | None = None) -> Plan:
     overrides = Overrides(methods="ce", backbones=backbone, rates="15", seeds="1")
     registry = registry or Registry()
     return read_plan("demo", registry, overrides)
@@ -46,8 +47,11 @@ def card_file(folder: Path, *lines: str) -> Registry:
 
 @pytest.mark.parametrize("name", NAMES)
 class TestWhatIsShipped:
-    def test_the_name_alone_cannot_be_planned(self, name: str) -> None:
-        problem = refused(lambda: plan(name))
+    def test_the_name_alone_is_planned_and_has_no_run(self, name: str) -> None:
+        planned = plan(name)
+        assert list(planned.lacks) == [name]
+        assert (len(planned.unique), planned.trainable) == (1, {})
+        problem = refused(Registry().backbone(name).require_weights)
         assert problem.startswith(f"{name}: its weights are not shipped; write {name}@FILE.safetensors ")
         assert f"with what 'bench convert {name} CHECKPOINT' makes of the one published at https://" in problem
         assert problem.endswith(f"or {name}@none for random ones")

@@ -73,9 +73,16 @@ def test_a_file_name_is_enough_where_it_is_the_only_one(birds: Path) -> None:
     assert training(dataset) == [("002.Auk/b1.jpg", 1), ("002.Auk/c1.jpg", 1), ("001.Albatross/a.jpg", 0)]
 
 
+def test_a_label_behind_a_path_is_passed_over(birds: Path) -> None:
+    """Lists are published so; what counts is the label of the official list."""
+    dataset = read_data(card(birds, "train/002.Auk/b1.jpg 1", "train/001.Albatross/a.jpg  7"))
+    assert training(dataset) == [("002.Auk/b1.jpg", 1), ("001.Albatross/a.jpg", 0)]
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
+        (["002.Auk/z.jpg 1"], "002.Auk/z.jpg 1 is no training image of birds"),
         (["17/a.jpg"], "17/a.jpg could be 2 training images of birds"),
         (["001.Albatross/test0.jpg"], "001.Albatross/test0.jpg is no training image of birds"),
         (["001.Albatross/z.jpg"], "is no training image of birds"),

@@ -1,0 +1,132 @@
+"""What would be run, without running it: ``plan``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data
+from bench.commands.folders import folder_lines
+from bench.commands.images import as_plain, print_images, surveys
+from bench.commands.keeping import add_keep, disk_of, print_disk
+from bench.commands.options import add_format, print_json, say
+from bench.commands.queue import lacking_weights, print_excluded
+from bench.commands.request import add_target_command, request_of, say_damaged
+from bench.launch.status import Snapshot, State, state
+from bench.notation import counted
+from bench.plan.soundness import require_sound
+from bench.plan.table import Plan
+from bench.spec import to_json
+
+PLAN = """
+examples:
+  bench plan demo                  how many runs, how many are done, what is left out and why
+  bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
+  bench plan demo --format json    every run with its id and its spec
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's."""
+    about = "what would be run, without running it"
+    plan = add_target_command(commands, "plan", plan_command, about, PLAN)
+    add_format(plan, ("text", "json"))
+    add_cost(plan)
+    add_keep(plan)
+
+
+def plan_command(options: argparse.Namespace) -> int:
+    """Print what would be run."""
+    request = request_of(options)
+    plan, store = request.plan, Snapshot(request.results)
+    notes = require_sound(plan.unique.values(), request.registry, say)
+    progress = state(plan.unique, store)
+    seen = surveys(plan.unique.values(), request.registry, request.results)
+    if options.format == "json":
+        parts = [_counts(part, state(part.unique, store)) for part in plan.parts]
+        data = {"missing_data": missing_data(request), "images": as_plain(seen)}
+        estimate = asdict(cost_of(request, store, options))
+        data |= {"models": disk_of(options, plan, request.registry, store), "notes": notes}
+        print_json({**_counts(plan, progress), "parts": parts, **_runs_and_cells(plan), **data, "estimate": estimate})
+        return 0
+    for part in plan.parts or (plan,):
+        _print_axes(part)
+        _print_counts(part, state(part.unique, store) if plan.parts else progress)
+    if plan.parts:
+        print("together:")
+        _print_counts(plan, progress)
+    for line in folder_lines(plan.unique.values(), request.registry):
+        print(line)
+    if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
+        print_cost(request, store, options)
+        print_disk(disk_of(options, plan, request.registry, store))
+    print_excluded(plan)
+    print_missing_data(request)
+    print_images(seen)
+    for line in notes:
+        print(line)
+    say_damaged(store)
+    return 0
+
+
+def _counts(plan: Plan, progress: State) -> dict[str, Any]:
+    """How many runs a plan has, as plain data."""
+    weights = [{"backbone": name, "runs": count, "reason": why} for name, (why, count) in plan.lacks.items()]
+    runs = {"needed": plan.needed, "different": progress.runs, "done": progress.done}
+    return {"target": plan.name, **runs, "missing_weights": weights}
+
+
+def _print_counts(plan: Plan, progress: State) -> None:
+    """How many runs a plan has, how far they are, and how many cannot be trained here."""
+    shared = plan.needed - len(plan.unique)
+    again = f" ({shared} more are shared)" if shared else ""
+    states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
+    print(f"{counted(progress.runs, 'different run')}{again}: {states}")
+    if plan.lacks:
+        print(f"  {lacking_weights(plan)}")
+
+
+def _runs_and_cells(plan: Plan) -> dict[str, Any]:
+    """The runs with what they are of, and the cells that are left out, as plain data."""
+    runs: dict[str, dict[str, Any]] = {}
+    excluded = []
+    for table in plan.tables:
+        for place, cell in table.places():
+            axes = {"table": table.name, **cell.axes}
+            if cell.reason:
+                excluded.append({"cell": table.cell_name(place), "axes": axes, "reason": cell.reason})
+            for candidate in cell.candidates:
+                for spec in candidate.runs:
+                    # without its weights the id that a run will have is not known
+                    run_id = None if cell.lack else spec.id
+                    run = {"id": run_id, "axes": axes, "spec": to_json(spec), "lack": cell.lack or None}
+                    runs.setdefault(spec.id, run)
+    return {"runs": list(runs.values()), "excluded": excluded}
+
+
+def _print_axes(plan: Plan) -> None:
+    """What is compared: the tables of a paper, or the labels along each axis of an experiment."""
+    if is_published(plan):
+        print(f"{plan.name}: {counted(len(plan.tables), 'table')}")
+        for table in plan.tables:
+            filled = sum(bool(cell.candidates) for _, cell in table.places())
+            print(f"  {table.name:18} {filled:4} cells, {len({spec.id for spec in table.runs()}):5} runs")
+        return
+    print(f"{plan.name}: {plan.title}")
+    for noun, names in axes_of(plan).items():
+        print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def is_published(plan: Plan) -> bool:
+    """Whether tables of papers are among a plan's."""
+    return any(table.is_published for table in plan.tables)
+
+
+def axes_of(plan: Plan) -> dict[str, list[str]]:
+    """The labels along each axis of an experiment, each once."""
+    (table,) = plan.tables
+    cells = [cell for _, cell in table.places()]
+    axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
+    axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
+    return {noun: list(dict.fromkeys(labels)) for noun, labels in axes.items()}
