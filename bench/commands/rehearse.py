@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.rehearsal import RehearsalRegistry, Scale, Substitutes, rehearse, substitutes
 from bench.plan.soundness import require_sound
 from bench.plan.table import Plan, TablePlan
-from bench.plan.target import read_plan
+from bench.plan.target import read_plans
 
 REHEARSE = """
 examples:
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     """Add the command to a parser's."""
     about = "train a small form of a plan, to find what would fail in it"
     parser = add_command(commands, "rehearse", rehearse_command, about, REHEARSE)
-    parser.add_argument("targets", nargs="+", metavar="TARGET", help="experiments, papers, tables of them (gta/table2)")
+    parser.add_argument("target", nargs="+", metavar="TARGET", help="experiments, papers, tables of them (gta/table2)")
     usual = Scale()
     for name, about in (
         ("images", "training images of each dataset"),
@@ -71,14 +71,13 @@ def rehearse_command(options: argparse.Namespace) -> int:
     """Train a small form of each target; tell what failed, and what stood in the place of what."""
     scale = Scale(**{field.name: getattr(options, field.name) for field in fields(Scale)})
     options.results /= FOLDER
-    options.target = " ".join(options.targets)
     job, registry = job_of(options), RehearsalRegistry(options.plugin, scale.small)
     if launcher_of(options)[0].submits:
         raise InputError(f"--launcher {options.launcher}: a rehearsal is trained while somebody watches it")
     plan, rehearsed = _plans(options, registry, scale)
     if not rehearsed.unique:
-        raise InputError(f"{options.target}: there is nothing to rehearse: {'; '.join(rehearsed.reasons)}")
-    print(printable(f"rehearsal of {options.target}: {_size(rehearsed, scale)}"), flush=True)
+        raise InputError(f"{plan.name}: there is nothing to rehearse: {'; '.join(rehearsed.reasons)}")
+    print(printable(f"rehearsal of {plan.name}: {_size(rehearsed, scale)}"), flush=True)
     for line in _substitute_lines(substitutes(plan, rehearsed, registry)):
         print(printable(line), flush=True)
     require_sound(rehearsed.unique.values(), registry, say)
@@ -94,10 +93,8 @@ def rehearse_command(options: argparse.Namespace) -> int:
 
 def _plans(options: argparse.Namespace, registry: RehearsalRegistry, scale: Scale) -> tuple[Plan, Plan]:
     """The plan of all targets together, and the same made small."""
-    overrides = replace(Overrides(), **{axis: getattr(options, axis) or "" for axis in EXAMPLES})
-    plans = [read_plan(target, registry, overrides) for target in dict.fromkeys(options.targets)]
-    tables = {table.name: table for plan in plans for table in plan.tables}
-    together = Plan(options.target, options.target, tuple(tables.values()))
+    axes: dict[str, Any] = {axis: getattr(options, axis) or "" for axis in EXAMPLES}
+    together = read_plans(options.target, registry, Overrides(**axes))
     return together, rehearse(together, registry, scale)
 
 
@@ -164,7 +161,7 @@ def _tell(plan: Plan, store: bench.Store, progress: State, options: argparse.Nam
     _print_failures(plan, progress.failed, options.results)
     print(f"tables, each marked as a rehearsal: {folder}")
     if not failed:
-        plans = tuple(to_type("plan", target) for target in options.targets)
+        plans = tuple(to_type("plan", target) for target in options.target)
         print(f"this was a rehearsal of what these name: {listed(plans)}")
 
 

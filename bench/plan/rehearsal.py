@@ -127,7 +127,7 @@ class _Smaller:
 
     def cell(self, cell: PlannedCell, is_chosen: bool) -> PlannedCell:
         """A cell that is trained, or one that is left to others; without what was published."""
-        bare = replace(cell, printed=None, ground=Ground(), unlike=False)
+        bare = replace(cell, printed=None, ground=Ground(), unlike=False, lack="")
         if cell.quoted:
             return replace(bare, quoted=False, candidates=(), reason="quoted, not run")
         if not cell.candidates:
@@ -256,8 +256,6 @@ def _weights_are_here(card: BackboneCard) -> bool:
 
 def _is_in_cache(model: str) -> bool:
     """Whether the cache of the Hugging Face hub has timm's weights of a model, by the name that timm has for them."""
-    home = (
-        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
-    )
-    cache_folder = Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
-    return any(cache_folder.glob(f"models--timm--{model}/snapshots/*/model.safetensors"))
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
+    return any(hub.glob(f"models--timm--{model}/snapshots/*/model.safetensors"))
