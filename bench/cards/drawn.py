@@ -1,7 +1,8 @@
 """A backbone with drawn weights in the place of its pre-trained ones: what a rehearsal trains where those are not here.
 
 ``NAME@drawn`` has the card's architecture, and a drawn head where the published weights come with the classifier of
-their pre-training, so that methods which take that head are trained too; ``NAME@small`` has few layers of it besides.
+their pre-training, so that methods which take that head are trained too; ``NAME@small`` has few layers of it besides,
+and of a ResNet few filters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CHOICES = (DRAWN, SMALL)
 
 _OWN_LAYERS: dict[str, dict[str, Any]] = {
     "cifar_resnet": {"depth": 8},
-    "cvt": {"depth": [1, 1, 1]},
+    "cvt": {"depth": [1, 2, 3]},  # as many as the number of the stage: transformers builds no fewer
     "t2t_vit": {"depth": 2},
     "vision_transformer": {"depth": 2},
 }
@@ -44,13 +45,15 @@ def drawn_backbone(card: BackboneCard, choice: str) -> BackboneCard:
 
 def few_layers(card: BackboneCard) -> dict[str, Any]:
     """Arguments with which the architecture has few layers of each kind; none where that is not known of it."""
+    if card.model == "resnet":
+        return {}
     if card.model in _OWN_LAYERS and not card.name.startswith("timm:"):
         return _OWN_LAYERS[card.model]
     offers = offers_of(card.model)
     if card.model.startswith("swin"):
         return {"depths": [1, 1, 2, 1]}  # every second block of a stage shifts its windows
     if offers >= RESNET_OFFERS - {"batch_norm"}:
-        return {"layers": [1, 1, 1, 1]}
+        return {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 64]}
     return {"depth": 2} if "attention" in offers else {}
 
 

@@ -134,6 +134,7 @@ def _substitute_lines(of: Substitutes) -> Iterator[str]:
         ("datasets of which some images are taken: ", of.cut_datasets),
         ("weights drawn, as the published ones are not here: ", of.drawn_weights),
         ("backbones with the weights that they have here: ", of.weights),
+        ("few layers, in all or some runs: ", of.few_layers),
         ("pixels a side: ", tuple(sizes)),
     ):
         if names:

@@ -25,9 +25,12 @@ from bench.plan.cover import covering
 from bench.plan.table import Candidate, Ground, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.spec import MethodSpec, RunSpec
+from bench.spec import MethodSpec, Named, RunSpec
 
 ELSEWHERE = "its row and its column are rehearsed in other cells (--whole rehearses every cell)"
+PER_FILTER = "last_convs"
+"""What a method needs that judges every filter by itself: of a whole network that takes thousands of passes."""
+
 LEAST_HELD_OUT = 0.25
 """Share of each class for validation where some is held out: of four images one."""
 
@@ -152,9 +155,17 @@ class _Smaller:
         return replace(
             spec,
             method=self.method(spec.method, factor),
+            backbone=self.backbone(spec),
             dataset=self.dataset(spec.dataset.name).named,
             protocol=self.protocol(spec.protocol, spec.backbone.name, factor),
         )
+
+    def backbone(self, spec: RunSpec) -> Named:
+        """The backbone of a run; few layers of it where its weights are drawn and the method judges each filter."""
+        name, at, weights = spec.backbone.name.partition("@")
+        if weights == DRAWN and PER_FILTER in self.registry.method(spec.method.name).needs:
+            return self.registry.backbone(f"{name}{at}{SMALL}").named
+        return spec.backbone
 
     def method(self, method: MethodSpec, factor: float) -> MethodSpec:
         """A method whose own batches are scaled as the protocol's."""
@@ -218,6 +229,7 @@ class Substitutes:
     Attributes:
         drawn_datasets: those that are not here; ``cut_datasets``: those of which some images are taken.
         drawn_weights: backbones whose weights are drawn; ``weights``: those that have their own.
+        few_layers: those of which some runs have few layers.
         sizes: pixels a side.
     """
 
@@ -225,6 +237,7 @@ class Substitutes:
     cut_datasets: tuple[str, ...]
     drawn_weights: tuple[str, ...]
     weights: tuple[str, ...]
+    few_layers: tuple[str, ...]
     sizes: tuple[int, ...]
 
 
@@ -239,7 +252,8 @@ def substitutes(plan: Plan, rehearsed: Plan, registry: Registry) -> Substitutes:
     return Substitutes(
         drawn_datasets=tuple(name for name, card in cards.items() if card.missing and name in is_met),
         cut_datasets=tuple(name for name, card in cards.items() if not card.missing and name in is_met),
-        drawn_weights=tuple(card.name.partition("@")[0] for card in backbones if card.weights in RANDOM),
+        drawn_weights=tuple(dict.fromkeys(card.name.partition("@")[0] for card in backbones if card.weights == DRAWN)),
+        few_layers=tuple(card.name.partition("@")[0] for card in backbones if card.name.endswith(f"@{SMALL}")),
         weights=tuple(card.name for card in backbones if card.weights not in RANDOM),
         sizes=tuple(sorted({spec.protocol.image_size for spec in runs})),
     )
