@@ -71,7 +71,7 @@ def test_every_row_is_told_and_what_stood_in_the_place_of_what(
     assert "datasets of which some images are taken: digits\n" in printed
     assert "backbones with the weights that they have here: micro_vit\n" in printed
     assert f"{len(runs)} of {len(runs)} runs trained, 0 failed" in printed
-    assert re.search(r"rehearsal/mine +\d of \d rows\n", printed)
+    assert re.search(r"rehearsal/mine +(\d) of \1 rows\n", printed)
     assert "'bench plan mine.yaml'" in printed
 
 
@@ -98,10 +98,10 @@ def test_a_failure_is_told_with_its_row_its_reason_and_its_log_and_only_it_is_tr
     printed = capsys.readouterr().out
     failed = [run for run in seen[0] if run.method.name == "l2sp"]
     assert f"{len(failed)} failed" in printed
-    assert re.search(r"rehearsal/mine +2 of 2 rows, 1 with failures", printed)
+    assert re.search(r"rehearsal/mine +(\d) of \1 rows, [12] with failures", printed)
     for run in failed:
         assert f"'bench logs {run.id} --results results/rehearsal'" in printed
-    assert printed.count("  failed (code): rehearsal/mine, l2sp") == len(failed)
+    assert printed.count("  failed (code): rehearsal/mine, ") == len(failed)
     assert printed.count("    it went wrong\n") == len(failed)
     assert "bench plan" not in printed
     launches("")
@@ -147,13 +147,13 @@ def test_of_one_table_it_is_printed(
     printed = capsys.readouterr().out
     assert "REHEARSAL of GTA" in printed
     assert "its numbers say that the runs train" in " ".join(printed.lower().split())
-    assert "published" not in printed.partition("Dataset")[0]
+    assert "published)" not in printed
 
 
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["gta/table4"], "there is nothing to rehearse"),
+        (["gta/table4"], "nothing is left to run: the Jaccard index"),
         (["gta/table2", "--steps", "1"], "--steps 1: a rehearsal needs 2 or more"),
         (["gta/table2", "--launcher", "slurm"], "a rehearsal is trained while somebody watches it"),
         (["no_such_thing"], "no experiment, paper or table"),
