@@ -16,11 +16,13 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import read_backbone, timm_backbone
 from bench.cards.code import file_digest
 from bench.cards.dataset import read_dataset
+from bench.cards.drawn import CHOICES, drawn_backbone
 from bench.cards.folder import folder_dataset
 from bench.cards.folders import real_path, typed_path
 from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.rehearsal import REHEARSAL, read_rehearsal, rehearsal_dataset
 from bench.errors import InputError, choose, shortened, to_type
 from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
@@ -145,15 +147,26 @@ class Registry:
         return getattr(load_file("methods", card.path, card.means), card.class_name)  # type: ignore[no-any-return]
 
     def backbone(self, name: str) -> BackboneCard:
-        """The card of a backbone: a registered name or ``timm:NAME``, with ``@none`` or ``@FILE`` for the weights."""
-        plain = name.partition("@")[0]
+        """The card of a backbone: a registered name or ``timm:NAME``, with ``@none`` or ``@FILE`` for the weights.
+
+        ``@drawn`` and ``@small`` are for rehearsals (``bench.cards.drawn``).
+        """
+        plain, _, weights = name.partition("@")
+        if weights in CHOICES:
+            return drawn_backbone(self.backbone(plain), weights)
         if plain.startswith("timm:"):
             return timm_backbone(name)
         also = f"did you mean timm:{shortened(name)}?" if "." in plain else "timm:NAME takes any timm model"
         return read_backbone(name, self._find(self.backbone_files, plain, "backbone", also))
 
     def dataset(self, name: str) -> DatasetCard:
-        """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``."""
+        """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``.
+
+        ``rehearsal:CUT:NAME`` is what a rehearsal takes of it, or puts in its place (``bench.cards.rehearsal``).
+        """
+        if name.startswith(REHEARSAL):
+            cut, of = read_rehearsal(name)
+            return rehearsal_dataset(self.dataset(of), cut)
         if name.startswith(PREFIX):
             return folder_dataset(name)
         plain = name.partition("@")[0]

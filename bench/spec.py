@@ -185,6 +185,8 @@ def percent(rate: float) -> str:
 def short_name(name: str) -> str:
     """A name fit for a folder or a heading: of a path only its last part."""
     kind, _, rest = name.partition(":")
+    if kind == "rehearsal":
+        return f"rehearsal of {short_name(rest.partition(':')[2])}"
     if kind == "folder":
         return rest.rstrip("/").rpartition("/")[2]
     return "@".join(part.rpartition("/")[2] for part in name.split("@"))

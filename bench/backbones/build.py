@@ -24,7 +24,7 @@ from bench.backbones.model import Model
 from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
 from bench.backbones.weights import load_weights, read_weights, require_fit
-from bench.cards.backbone import BackboneCard, file_sha256
+from bench.cards.backbone import DRAWN, RANDOM, BackboneCard, file_sha256
 from bench.cards.patches import unseen
 from bench.device.distributed import draws_apart
 from bench.errors import InputError, nearest, shortened, to_type
@@ -37,6 +37,9 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "cifar_resnet": CifarResNet,
 }
 """Architectures that are not built by a name of timm's, by what a card calls them."""
+
+DRAWN_CLASSES = 100
+"""Of the head that drawn weights come with."""
 
 
 def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path: float = 0.0) -> Model:
@@ -64,7 +67,7 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
         backbone.pretrained_cfg = {**facts, "input_size": (facts["input_size"][0], image_size, image_size)}
     if card.facts.get("position") == "sincos":
         _lay_out_position(backbone)
-    if card.weights not in ("none", "pretrained"):
+    if card.weights not in (*RANDOM, "pretrained"):
         _load(backbone, card)
     pixels = card.facts.get("pixels") or backbone.pretrained_cfg
     family = family_of(backbone)
@@ -124,6 +127,8 @@ def fetch_weights(card: BackboneCard, backbone: Any) -> None:
 def build_source_head(card: BackboneCard) -> nn.Linear:
     """The linear head that the card's backbone was pre-trained with; torch's generator is left as it is.
 
+    Of drawn weights it is drawn, too.
+
     Raises:
         InputError: the weights hold no linear head.
     """
@@ -132,7 +137,9 @@ def build_source_head(card: BackboneCard) -> nn.Linear:
             classifier = _fetched(card, card.arguments).get_classifier()
             if isinstance(classifier, nn.Linear):
                 return classifier
-        elif card.weights != "none":
+        elif card.weights == DRAWN:
+            return nn.Linear(sketch(card).dim, DRAWN_CLASSES)
+        elif card.weights not in RANDOM:
             tensors = {name.rpartition(".")[2]: value for name, value in read_weights(Path(card.weights))[1].items()}
             weight = tensors.get("weight")
             if weight is not None and weight.ndim == 2:

@@ -18,6 +18,12 @@ from bench.spec import Named, digest
 TO_BE_GIVEN = "to be given as a file"
 """The weights of a card that says where they are ``published`` and ships none, where its name stands alone."""
 
+DRAWN = "drawn"
+"""The weights of a card whose place random ones take in a rehearsal (``bench.cards.drawn``)."""
+
+RANDOM = ("none", DRAWN)
+"""Weights that are drawn when a backbone is built."""
+
 _TIMM_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
 
 
@@ -28,7 +34,7 @@ class BackboneCard:
     Attributes:
         name: as it is written in an experiment, weights included (``timm:vit_tiny_patch16_224@none``).
         arguments: what ``timm.create_model`` is given.
-        weights: ``"none"``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
+        weights: one of ``RANDOM``, ``"pretrained"`` (what timm downloads), a file of weights, or ``TO_BE_GIVEN``.
         sha256: of that file, checked when it is loaded.
         offers: probes and parts that methods may need.
         means: digest of what decides a run's result.

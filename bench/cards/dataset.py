@@ -50,6 +50,7 @@ class DatasetCard:
         means: digest of its content.
         code: the file of its reader, where a plug-in brings that.
         layout: what lies there, of the reader ``folder``; None where nothing does.
+        of: the dataset that a rehearsal has a part of, or drawn images (without a ``path``) in the place of; else None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class DatasetCard:
     means: str
     code: Path | None = None
     layout: ImageLayout | None = None
+    of: DatasetCard | None = None
 
     @property
     def named(self) -> Named:
@@ -85,6 +87,8 @@ class DatasetCard:
     @property
     def plain_name(self) -> str:
         """The name without what is chosen: what ``bench data`` takes."""
+        if self.of is not None:
+            return self.of.plain_name
         return self.name.partition("@")[0]
 
     @property
@@ -115,6 +119,8 @@ class DatasetCard:
     @property
     def missing(self) -> list[str]:
         """Which of the files and folders that the card expects are not there."""
+        if self.of is not None:
+            return self.of.missing if self.path else []
         if self.reader == FOLDER and self.layout is None:
             return ["its images"]
         return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]

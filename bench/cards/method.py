@@ -60,6 +60,7 @@ class MethodCard:
         parent: the method that this one derives from, if it is not ``Method`` itself.
         policy: whether it acts on another method (``Policy``).
         per_image: whether it says that every loss of it is a mean over images, so that none compares those of a batch.
+        batches: the hyper-parameters that are images of a step: what its code gives to ``data.fed`` as a batch size.
     """
 
     name: str
@@ -75,6 +76,7 @@ class MethodCard:
     parent: str | None
     policy: bool
     per_image: bool = False
+    batches: frozenset[str] = frozenset()
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -124,6 +126,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         parent=parent,
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
         per_image=constants.get("per_image", inherited.per_image if inherited else False),
+        batches=(_batches(node) & hypers.keys()) | (inherited.batches if inherited else frozenset()),
     )
 
 
@@ -220,6 +223,15 @@ def _check_dependence(hypers: Mapping[str, Hyper], place: str) -> None:
         if {*declared.defaults} != {*values}:
             listed = ", ".join(str(value) for value in values)
             raise InputError(f"{place}: {name}: there must be a default for each value of {declared.by}: {listed}")
+
+def _batches(node: ast.ClassDef) -> frozenset[str]:
+    """Attributes of the method in what it gives to ``fed`` as a batch size, which is the first argument."""
+    sizes = list[ast.expr]()
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "fed":
+            sizes += call.args[:1]
+            sizes += [keyword.value for keyword in call.keywords if keyword.arg == "batch_size"]
+    return frozenset(part.attr for size in sizes for part in ast.walk(size) if isinstance(part, ast.Attribute))
 
 
 def _constants(node: ast.ClassDef, path: Path) -> dict[str, Any]:

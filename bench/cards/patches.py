@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 from bench.cards.backbone import BackboneCard
-from bench.cards.offers import OWN_OFFERS, RESNET_OFFERS, timm_offers
+from bench.cards.offers import OWN_OFFERS, RESNET_OFFERS, offers_of, timm_offers
 
 _PATCH = re.compile(r"_patch(\d+)(?=_|$)")
+_STRIDES = {"cifar_resnet": 4, "cvt": 16, "t2t_vit": 16, "resnet": 8}
+"""Pixels that lie between two places of the last layer, of architectures of the suite's own that have no patches."""
+
 _USUAL, _OF_SWIN = 16, 4
 """Pixels a side of a patch of timm's VisionTransformer, where nothing is said, and of its Swins."""
 
@@ -32,6 +35,16 @@ def is_understood(card: BackboneCard) -> bool:
 def is_own(card: BackboneCard) -> bool:
     """Whether the architecture is one of the suite's own, and not built by a name of timm's."""
     return card.model in OWN_OFFERS and not card.name.startswith("timm:")
+
+
+def least_size(card: BackboneCard) -> int:
+    """Pixels a side of an image of which the last layer sees 2 × 2 places; 0 where nobody knows it by name."""
+    offers = offers_of(card.model)
+    if card.model in _STRIDES and is_own(card):
+        return 2 * _STRIDES[card.model]
+    if card.model.startswith("swin") or (offers >= RESNET_OFFERS - {"batch_norm"} and not is_own(card)):
+        return 64
+    return 2 * patch_size(card)
 
 
 def unseen(card: BackboneCard, image_size: int) -> str:

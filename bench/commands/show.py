@@ -17,6 +17,7 @@ import msgspec
 
 import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
+from bench.cards.backbone import DRAWN
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.values import other_lines, value_lines
@@ -194,7 +195,8 @@ def _default(hyper: Hyper) -> str:
 
 
 def _backbone(card: BackboneCard) -> Description:
-    weights = {"none": "random", "pretrained": "timm's own, downloaded when first used"}
+    weights = {"none": "random", DRAWN: "random, as is the head of its pre-training, for rehearsals"}
+    weights["pretrained"] = "timm's own, downloaded when first used"
     facts = {
         "kind": "backbone",
         "name": card.name,

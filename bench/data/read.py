@@ -10,10 +10,12 @@ from typing import Any
 from bench.cards.code import file_digest
 from bench.cards.dataset import DatasetCard
 from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.rehearsal import read_rehearsal
 from bench.data.dataset import ArrayImages, Dataset, SegmentationDataset, Split
 from bench.data.digits import Arrays
 from bench.data.official import open_dataset, open_segmentation
-from bench.data.surveyed import with_levels
+from bench.data.rehearsal import drawn, part_of
+from bench.data.surveyed import with_levels, without_damaged
 from bench.errors import InputError, choose
 from bench.reading.loading import load_checked
 
@@ -26,11 +28,7 @@ def read_data(card: DatasetCard) -> Dataset:
     """
     if card.task != "classification":
         raise InputError(f"{card.name}: it is for {card.task}: it has masks, and no label of an image")
-    read = _reader(card, READERS, "reader")
-    if card.reader == "folder":
-        dataset: Dataset = with_levels(read(card), card)
-    else:
-        dataset = _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
+    dataset = _rehearsed(card, card.of) if card.of is not None else _opened(card)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     sizes = {name: len(split) for name, split in splits.items() if split is not None}
     stated, classes = dict(card.facts.get("splits", {})), card.facts.get("classes")
@@ -40,6 +38,22 @@ def read_data(card: DatasetCard) -> Dataset:
             f"found are {len(dataset.classes)} classes and {sizes}"
         )
     return dataset
+
+
+def _opened(card: DatasetCard) -> Dataset:
+    """A dataset by the reader that its card names."""
+    read = _reader(card, READERS, "reader")
+    if card.reader == "folder":
+        return with_levels(read(card), card)
+    return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
+
+
+def _rehearsed(card: DatasetCard, of: DatasetCard) -> Dataset:
+    """What a rehearsal trains on: a part of a dataset, or drawn images."""
+    cut = read_rehearsal(card.name)[0]
+    if cut.drawn:
+        return drawn(int(card.facts["classes"]), card.splits, cut.seed)
+    return part_of(without_damaged(read_data(of), of), card.splits, cut.seed)
 
 
 def read_masks(card: DatasetCard) -> SegmentationDataset:

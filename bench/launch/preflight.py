@@ -25,6 +25,8 @@ from typing import Any, TextIO
 
 import bench
 from bench.cards import BackboneCard
+from bench.cards.backbone import RANDOM
+from bench.cards.drawn import CHOICES
 from bench.cards.offers import OWN_OFFERS
 from bench.cards.patches import is_understood
 from bench.errors import InputError, Problems
@@ -33,6 +35,9 @@ from bench.process import close_pipes, end_with_parent, how_ended, last_line, se
 from bench.reading.document import read_document
 from bench.registry import Registry
 from bench.spec import RunSpec
+
+_DRAWN_HERE = ("none", *CHOICES)
+"""What stands behind the ``@`` of a backbone whose weights are drawn when it is built."""
 
 SLOW = 2.0
 """Seconds after which it is said what is being fetched."""
@@ -79,7 +84,7 @@ def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
 def _is_open(name: str, registry: Registry) -> bool:
     """Whether it is still to be found out if a backbone can be built, and its weights be had and fit."""
     plain, chooses, weights = name.partition("@")
-    if chooses and weights != "none":
+    if chooses and weights not in _DRAWN_HERE:
         return True
     if plain.startswith("timm:"):  # the suite's own cards name architectures with the tag of the weights, and without
         models = [read_document(path).text("model") for path in _own_cards(registry)]
@@ -142,7 +147,7 @@ def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: Text
     model = sketch(card, build.image_size, build.drop_path)
     if card.weights == "pretrained":
         fetching.fetch(card, model.backbone)
-    elif "@" in card.name and card.weights != "none":
+    elif "@" in card.name and card.weights not in RANDOM:
         require_weights_fit(card, model.backbone)
     if build.image_size and not is_understood(card) and (lost := _unseen(build, card, model)):
         last = f"the last {lost} rows and columns" if lost > 1 else "the last row and column"

@@ -1,0 +1,85 @@
+"""What a rehearsal trains on in the place of a dataset: some of its images, or drawn ones where it is not here.
+
+Written ``rehearsal:CUT:NAME``, with a ``CUT`` such as ``train=64+test=32+seed=0``, or ``drawn+train=64+…``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cards.dataset import DatasetCard
+from bench.errors import InputError
+from bench.spec import digest
+
+REHEARSAL = "rehearsal:"
+"""What the name of such a dataset begins with."""
+
+TOGETHER = 4
+"""Images of a class that are taken before those of the next one, so that every class that is met has some."""
+
+SIDE = 48
+"""Pixels a side of a drawn image."""
+
+FORM = 1
+"""Raised when other images are taken or drawn."""
+
+_CUT = re.compile(r"(drawn\+)?train=(\d{1,7})\+test=(\d{1,7})\+seed=(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How much a rehearsal takes of a dataset.
+
+    Attributes:
+        train: training images at most; ``test``: of each other split.
+        seed: of which images, or of what is drawn.
+        drawn: whether they are drawn.
+    """
+
+    train: int
+    test: int
+    seed: int = 0
+    drawn: bool = False
+
+    def __str__(self) -> str:
+        return f"{'drawn+' if self.drawn else ''}train={self.train}+test={self.test}+seed={self.seed}"
+
+
+def read_rehearsal(name: str) -> tuple[Cut, str]:
+    """The cut and the dataset of a rehearsal's name. Raises ``InputError`` where it is not of that form."""
+    text, _, of = name.removeprefix(REHEARSAL).partition(":")
+    match = _CUT.fullmatch(text)
+    if match is None or not of or of.startswith(REHEARSAL):
+        form = f"{REHEARSAL}train=64+test=32+seed=0:NAME, or with drawn+ before train"
+        raise InputError(f"{name}: what a rehearsal takes of a dataset is written {form}")
+    return Cut(int(match[2]), int(match[3]), int(match[4]), bool(match[1])), of
+
+
+def rehearsal_dataset(card: DatasetCard, cut: Cut) -> DatasetCard:
+    """What a rehearsal takes of a dataset, as a card.
+
+    Some of its images mean what the dataset means and the cut; drawn ones are those of every dataset that has as many
+    classes and the same splits. Raises ``InputError`` where a cut leaves no two classes.
+    """
+    classes, sizes = int(card.facts.get("classes") or 2), card.splits or {"train": cut.train, "test": cut.test}
+    caps = {split: cut.train if split == "train" else cut.test for split in sizes}
+    if cut.drawn:
+        splits, classes = caps, min(classes, cut.train // TOGETHER)
+    else:
+        splits = {split: min(sizes[split], cap) for split, cap in caps.items()}
+    if classes < 2 or cut.test < 1:
+        least = f"at least {2 * TOGETHER} training images and 1 test image"
+        raise InputError(f"{card.name}: a rehearsal needs {least}, not {cut.train} and {cut.test}")
+    stands_for = ["drawn", classes, SIDE] if cut.drawn else ["some", card.means]
+    kept: dict[str, Any] = {key: card.facts[key] for key in ("task", "metric") if key in card.facts}
+    return DatasetCard(
+        name=f"{REHEARSAL}{cut}:{card.name}",
+        title=f"{card.title} (rehearsal, {'drawn' if cut.drawn else 'some'} images)",
+        reader="rehearsal",
+        path="" if cut.drawn else card.path,
+        facts={**kept, "classes": classes, "splits": splits},
+        means=digest(["rehearsal", FORM, *stands_for, str(cut), splits]),
+        of=card,
+    )

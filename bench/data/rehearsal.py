@@ -1,0 +1,65 @@
+"""The images of a rehearsal: a few of a dataset's, or drawn ones where it is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.cards.rehearsal import SIDE, TOGETHER
+from bench.data.dataset import ArrayImages, Dataset, FileImages, Images, Indices, Split
+from bench.data.official import some_of
+from bench.spec import derive
+
+COARSE = 6
+"""Fields a side of the pattern by which a class of drawn images is told."""
+
+
+def drawn(classes: int, sizes: Mapping[str, int], seed: int) -> Dataset:
+    """Drawn images in memory, RGB, ``SIDE`` pixels a side: a coarse pattern for each class, under noise.
+
+    Labels go round the classes, so that each has as many images as the next, or one more.
+    """
+    patterns = np.random.RandomState(derive("drawn classes", seed)).randint(64, 192, (classes, COARSE, COARSE, 3))
+    wide = patterns.repeat(SIDE // COARSE, 1).repeat(SIDE // COARSE, 2)
+    splits = {}
+    for name, count in sizes.items():
+        noise = np.random.RandomState(derive("drawn images", seed, name)).randint(-64, 64, (count, SIDE, SIDE, 3))
+        labels = np.arange(count, dtype=np.int64) % classes
+        splits[name] = Split(ArrayImages((wide[labels] + noise).astype(np.uint8)), labels)
+    return Dataset([str(label) for label in range(classes)], splits["train"], splits.get("val"), splits["test"])
+
+
+def part_of(dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Dataset:
+    """Of each split of a dataset as many images as its size says, at random; its classes stay those of the dataset."""
+    splits = {}
+    for name, split in dataset.splits.items():
+        chosen = grouped(split.labels, derive("rehearsal", seed, name))[: sizes[name]]
+        splits[name] = _some_of(split, np.sort(chosen))
+    return Dataset(dataset.classes, splits["train"], splits.get("val"), splits["test"])
+
+
+def grouped(labels: Indices, seed: int) -> Indices:
+    """All indices of labels (N,) in a drawn order in which ``TOGETHER`` images of a class stand beside each other.
+
+    So the first of them are of few classes, with several images each, where there are many classes.
+    """
+    state = np.random.RandomState(seed)
+    mixed = state.permutation(len(labels))
+    place = np.empty(len(labels), dtype=np.int64)
+    rank = np.empty(labels.max(initial=0) + 1, dtype=np.int64)
+    rank[state.permutation(len(rank))] = np.arange(len(rank))
+    for label in np.unique(labels):
+        members = mixed[labels[mixed] == label]
+        place[members] = np.arange(len(members)) // TOGETHER
+    order = np.lexsort((mixed.argsort(), rank[labels], place))
+    return order.astype(np.int64)
+
+
+def _some_of(split: Split, indices: Indices) -> Split:
+    """Some of a split's images, of files or in memory."""
+    if isinstance(split.images, FileImages):
+        return some_of(split, indices)
+    assert isinstance(split.images, ArrayImages)
+    images: Images = ArrayImages(split.images.pixels[indices])
+    return Split(images, split.labels[indices])
