@@ -224,6 +224,7 @@ def _check_dependence(hypers: Mapping[str, Hyper], place: str) -> None:
             listed = ", ".join(str(value) for value in values)
             raise InputError(f"{place}: {name}: there must be a default for each value of {declared.by}: {listed}")
 
+
 def _batches(node: ast.ClassDef) -> frozenset[str]:
     """Attributes of the method in what it gives to ``fed`` as a batch size, which is the first argument."""
     sizes = list[ast.expr]()

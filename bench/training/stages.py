@@ -160,7 +160,7 @@ class Training:
             if spent + budget > recipe.last:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.last}")
             stage, data = fed(planned, self.data)
-            self.splittable = splittable(method) and stage.model.per_image and not has_batch_norm(stage.model)
+            self.splittable = splittable(method) and stage.model.per_image
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
             weights = sum(weights.numel() for _, weights in trained(stage))
