@@ -162,11 +162,11 @@ class Registry:
     def dataset(self, name: str) -> DatasetCard:
         """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``.
 
-        ``rehearsal:CUT:NAME`` is what a rehearsal takes of it, or puts in its place (``bench.cards.rehearsal``).
+        ``rehearsal:EXCERPT:NAME`` is what a rehearsal takes of it, or puts in its place (``bench.cards.rehearsal``).
         """
         if name.startswith(REHEARSAL):
-            cut, of = read_rehearsal(name)
-            return rehearsal_dataset(self.dataset(of), cut)
+            excerpt, of = read_rehearsal(name)
+            return rehearsal_dataset(self.dataset(of), excerpt)
         if name.startswith(PREFIX):
             return folder_dataset(name)
         plain = name.partition("@")[0]

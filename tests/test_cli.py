@@ -29,7 +29,8 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "rerun", "table", "figure", "items", "runs", "list", "show"),
+    *("run", "plan", "status", "cancel", "logs", "retry", "rehearse", "rerun", "table", "figure", "items", "runs"),
+    *("list", "show"),
     *(
         "completion",
         "check-method",

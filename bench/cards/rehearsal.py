@@ -1,6 +1,6 @@
 """What a rehearsal trains on in the place of a dataset: some of its images, or drawn ones where it is not here.
 
-Written ``rehearsal:CUT:NAME``, with a ``CUT`` such as ``train=64+test=32+seed=0``, or ``drawn+train=64+…``.
+Written ``rehearsal:EXCERPT:NAME``, with an ``EXCERPT`` such as ``train=64+test=32+seed=0``, or ``drawn+train=64+…``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CUT = re.compile(r"(drawn\+)?train=(\d{1,7})\+test=(\d{1,7})\+seed=(\d{1,9})")
 
 
 @dataclass(frozen=True)
-class Cut:
+class Excerpt:
     """How much a rehearsal takes of a dataset.
 
     Attributes:
@@ -47,39 +47,39 @@ class Cut:
         return f"{'drawn+' if self.drawn else ''}train={self.train}+test={self.test}+seed={self.seed}"
 
 
-def read_rehearsal(name: str) -> tuple[Cut, str]:
-    """The cut and the dataset of a rehearsal's name. Raises ``InputError`` where it is not of that form."""
+def read_rehearsal(name: str) -> tuple[Excerpt, str]:
+    """The excerpt and the dataset of a rehearsal's name. Raises ``InputError`` where it is not of that form."""
     text, _, of = name.removeprefix(REHEARSAL).partition(":")
     match = _CUT.fullmatch(text)
     if match is None or not of or of.startswith(REHEARSAL):
         form = f"{REHEARSAL}train=64+test=32+seed=0:NAME, or with drawn+ before train"
         raise InputError(f"{name}: what a rehearsal takes of a dataset is written {form}")
-    return Cut(int(match[2]), int(match[3]), int(match[4]), bool(match[1])), of
+    return Excerpt(int(match[2]), int(match[3]), int(match[4]), bool(match[1])), of
 
 
-def rehearsal_dataset(card: DatasetCard, cut: Cut) -> DatasetCard:
+def rehearsal_dataset(card: DatasetCard, excerpt: Excerpt) -> DatasetCard:
     """What a rehearsal takes of a dataset, as a card.
 
-    Some of its images mean what the dataset means and the cut; drawn ones are those of every dataset that has as many
-    classes and the same splits. Raises ``InputError`` where a cut leaves no two classes.
+    Some of its images mean what the dataset means and the excerpt; drawn ones are those of every dataset with as many
+    classes and the same splits. Raises ``InputError`` where an excerpt leaves no two classes.
     """
-    classes, sizes = int(card.facts.get("classes") or 2), card.splits or {"train": cut.train, "test": cut.test}
-    caps = {split: cut.train if split == "train" else cut.test for split in sizes}
-    if cut.drawn:
-        splits, classes = caps, min(classes, cut.train // TOGETHER)
+    classes, sizes = int(card.facts.get("classes") or 2), card.splits or {"train": excerpt.train, "test": excerpt.test}
+    caps = {split: excerpt.train if split == "train" else excerpt.test for split in sizes}
+    if excerpt.drawn:
+        splits, classes = caps, min(classes, excerpt.train // TOGETHER)
     else:
         splits = {split: min(sizes[split], cap) for split, cap in caps.items()}
-    if classes < 2 or cut.test < 1:
+    if classes < 2 or excerpt.test < 1:
         least = f"at least {2 * TOGETHER} training images and 1 test image"
-        raise InputError(f"{card.name}: a rehearsal needs {least}, not {cut.train} and {cut.test}")
-    stands_for = ["drawn", classes, SIDE] if cut.drawn else ["some", card.means]
+        raise InputError(f"{card.name}: a rehearsal needs {least}, not {excerpt.train} and {excerpt.test}")
+    stands_for = ["drawn", classes, SIDE] if excerpt.drawn else ["some", card.means]
     kept: dict[str, Any] = {key: card.facts[key] for key in ("task", "metric") if key in card.facts}
     return DatasetCard(
-        name=f"{REHEARSAL}{cut}:{card.name}",
-        title=f"{card.title} (rehearsal, {'drawn' if cut.drawn else 'some'} images)",
+        name=f"{REHEARSAL}{excerpt}:{card.name}",
+        title=f"{card.title} (rehearsal, {'drawn' if excerpt.drawn else 'some'} images)",
         reader="rehearsal",
-        path="" if cut.drawn else card.path,
+        path="" if excerpt.drawn else card.path,
         facts={**kept, "classes": classes, "splits": splits},
-        means=digest(["rehearsal", FORM, *stands_for, str(cut), splits]),
+        means=digest(["rehearsal", FORM, *stands_for, str(excerpt), splits]),
         of=card,
     )

@@ -50,10 +50,10 @@ def _opened(card: DatasetCard) -> Dataset:
 
 def _rehearsed(card: DatasetCard, of: DatasetCard) -> Dataset:
     """What a rehearsal trains on: a part of a dataset, or drawn images."""
-    cut = read_rehearsal(card.name)[0]
-    if cut.drawn:
-        return drawn(int(card.facts["classes"]), card.splits, cut.seed)
-    return part_of(without_damaged(read_data(of), of), card.splits, cut.seed)
+    excerpt = read_rehearsal(card.name)[0]
+    if excerpt.drawn:
+        return drawn(int(card.facts["classes"]), card.splits, excerpt.seed)
+    return part_of(without_damaged(read_data(of), of), card.splits, excerpt.seed)
 
 
 def read_masks(card: DatasetCard) -> SegmentationDataset:

@@ -19,7 +19,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.cards.backbone import DRAWN, RANDOM, TO_BE_GIVEN
 from bench.cards.drawn import SMALL, drawn_backbone
 from bench.cards.patches import least_size
-from bench.cards.rehearsal import REHEARSAL, Cut, rehearsal_dataset
+from bench.cards.rehearsal import REHEARSAL, Excerpt, rehearsal_dataset
 from bench.errors import InputError
 from bench.plan.cover import covering
 from bench.plan.table import Candidate, Ground, Plan, PlannedCell, TablePlan
@@ -209,8 +209,8 @@ class _Smaller:
 
 def cut_down(card: DatasetCard, scale: Scale) -> DatasetCard:
     """What a rehearsal takes of a dataset, or puts in its place where it is not here."""
-    cut = Cut(scale.images, scale.test_images, scale.seed, drawn=bool(card.missing))
-    return rehearsal_dataset(card, cut)
+    excerpt = Excerpt(scale.images, scale.test_images, scale.seed, drawn=bool(card.missing))
+    return rehearsal_dataset(card, excerpt)
 
 
 def smaller_recipe(recipe: Recipe, steps: int) -> Recipe:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.cards.rehearsal import Cut, read_rehearsal
+from bench.cards.rehearsal import Excerpt, read_rehearsal
 from bench.data import ArrayImages, read_data
 from bench.data.rehearsal import drawn, grouped
 from bench.errors import InputError
@@ -90,8 +90,8 @@ def test_it_means_neither_the_dataset_nor_another_part_of_it() -> None:
 
 
 def test_a_name_says_what_is_taken() -> None:
-    cut = Cut(64, 32, 1, drawn=True)
-    assert read_rehearsal(f"rehearsal:{cut}:folder:/a:b@split=20") == (cut, "folder:/a:b@split=20")
+    excerpt = Excerpt(64, 32, 1, drawn=True)
+    assert read_rehearsal(f"rehearsal:{excerpt}:folder:/a:b@split=20") == (excerpt, "folder:/a:b@split=20")
 
 
 @pytest.mark.parametrize(
