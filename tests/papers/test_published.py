@@ -271,7 +271,7 @@ def test_a_small_table_is_read() -> None:
         (
             "kind: results",
             "kind: guesses",
-            "y.yaml:4: no kind is called 'guesses' (there are: hyper-parameters, results, statistics)",
+            "y.yaml:4: no kind is called 'guesses' (there are: hyper-parameters, released, results, statistics)",
         ),
         ("stub: [Method]", "stub: Method", "y.yaml:5: stub must be a list of texts"),
         ('["1", "2"]', '["1"]', "y.yaml:9: 1 cells for 2 columns"),

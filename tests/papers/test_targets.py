@@ -104,7 +104,7 @@ def test_what_no_table_is_called_is_refused(command: str, capsys: pytest.Capture
 
 
 def test_tables_are_named_once_and_in_order() -> None:
-    assert REGISTRY.tables_of(["lacvit", "gta/table3", "gta/table3"]) == ["gta/table3", "lacvit/table1"]
+    assert REGISTRY.tables_of(["fd/table2", "gta/table3", "gta/table3"]) == ["fd/table2", "gta/table3"]
     assert REGISTRY.tables_of([]) == list(REGISTRY.table_files)
 
 

@@ -129,7 +129,7 @@ def test_of_a_sweep_the_two_ends_are_trained() -> None:
     ]
     assert sweeps
     assert all(weights == sweeps[0] and len(weights) == 2 for weights in sweeps)
-    assert sweeps[0][1] == 1000 * sweeps[0][0]
+    assert sweeps[0] == [1, 100]
 
 
 def test_a_contrast_set_of_its_own_is_scaled_with_the_batch_and_stays_the_larger_one() -> None:
