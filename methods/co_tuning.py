@@ -214,6 +214,9 @@ class CoTuning(Method):
     and calibrates a classifier and turns it round by Bayes' rule, as the paper and its authors' code; ``released``
     averages predictions by class, the paper's direct way and the only one in TLlib. For ``paper``, images of each class
     are held out to choose the classifier; the seed of that is the run's own. The authors hold out a validation split.
+
+    The authors' code and TLlib train the new head at ten times the learning rate of backbone and source head, TLlib in
+    its baseline too: here ``head_lr`` of the protocol.
     """
 
     paper = "You et al., 'Co-Tuning for Transfer Learning', NeurIPS 2020, section 3"

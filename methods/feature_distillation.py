@@ -139,6 +139,7 @@ class FeatureDistillation(Method):
     student, as in the paper, and ± does not hold the chance in distillation; -1 gives each run one of its own. The
     head is always the run's own. A ViT's student is tuned with mean pooling and a fresh norm; the norm that it was
     distilled with goes with g, as in the released code. ``logit`` needs a backbone with the head of its pre-training.
+    ``batch_norm`` is of ``then=linear`` alone: fine-tuning makes nothing of it, though the run's id does.
     """
 
     paper = (

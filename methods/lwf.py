@@ -53,7 +53,8 @@ class LwF(Method):
     images by source classes, and asks for the same answer on different pictures.
 
     Lambda and T belong together, since the divergence is not multiplied by T²: the authors have 1 and 2, TLlib, which
-    leaves the source head as it is, has 4 and 3.
+    leaves the source head as it is, has 4 and 3. Beside them TLlib trains the new head at ten times the backbone's
+    learning rate, in its baseline too: here ``head_lr`` of the protocol.
     """
 
     paper = "Li and Hoiem, 'Learning without Forgetting', ECCV 2016, arXiv:1606.09282, eq. 1 to 3"

@@ -77,6 +77,9 @@ class StochNorm(Method):
     Its gradient is not that of any published run. The authors' code and TLlib's normalise both branches with the same
     buffers, which the second branch updates before the backward pass, so the gradient of the running branch is taken at
     statistics that its output was not made with: some per cent off. Here it is the gradient of the formula.
+
+    The authors' code and TLlib train the head at ten times the learning rate of the backbone, TLlib in its baseline
+    too: here ``head_lr`` of the protocol.
     """
 
     paper = "Kou, You, Long and Wang, 'Stochastic Normalization', NeurIPS 2020, section 3"

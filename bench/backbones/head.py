@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.device.norm_groups import no_lone_value
+
 EPSILON = 1e-6
 MOMENTUM = 0.1
 
@@ -30,11 +32,15 @@ class NormedLinear(nn.Linear):
         self.register_buffer("running_var", torch.ones_like(head.weight[0], requires_grad=False))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Logits (B, K) of features (B, D), which are normalised in float32 at least."""
+        """Logits (B, K) of features (B, D), which are normalised in float32 at least.
+
+        Raises ``InputError``: in training there is one image, of which there is no variance.
+        """
         input = input if input.dtype == torch.double else input.float()
-        normed = F.batch_norm(
-            input, self.running_mean, self.running_var, training=self.training, momentum=MOMENTUM, eps=EPSILON
-        )
+        with no_lone_value():
+            normed = F.batch_norm(
+                input, self.running_mean, self.running_var, training=self.training, momentum=MOMENTUM, eps=EPSILON
+            )
         return super().forward(normed)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from bench.backbones.head import NormedLinear
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
-from bench.device.norm_groups import NormGroups, Run, has_batch_norm
+from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
@@ -174,10 +174,14 @@ class Model(nn.Module):
         )
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
-        """What a pass gives for images: of a batch that processes share, each computes its part."""
+        """What a pass gives for images: of a batch that processes share, each computes its part.
+
+        Raises ``InputError``: a batch norm is given a single value to take statistics of.
+        """
         groups = NormGroups(self.backbone, self.norm_batch)
         part = own_part(images, groups.size or 1)
-        outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
+        with no_lone_value():
+            outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
         groups.end(divided=part is not images)
         return outputs if part is images else [gathered(output) for output in outputs]
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.device.distributed import gathered
+from bench.errors import InputError
 
 _Norm = nn.modules.batchnorm._BatchNorm
 
@@ -25,6 +26,20 @@ Run = Callable[[Tensor], Sequence[Tensor]]
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether a module looks at a whole batch by itself."""
     return any(isinstance(each, _Norm) for each in module.modules())
+
+
+@contextmanager
+def no_lone_value() -> Iterator[None]:
+    """Inside, a batch norm that is to take statistics of one value says what to do: raises ``InputError``."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):  # torch's, of any of its batch norms
+            raise
+        raise InputError(
+            "a batch norm in training was given one value of each channel (one image, at one place), which has no "
+            "variance: take 2 images or more (batch_size, and norm_batch where the protocol has one)"
+        ) from error
 
 
 class NormGroups:

@@ -13,7 +13,10 @@ from bench.backbones import Model
 from bench.protocol import Recipe
 
 TRUST = 0.001
-"""LARS's trust coefficient, in the step of every weight but biases and norms: MAE's and MoCo v3's linear probes."""
+"""LARS's trust coefficient, in the step of every weight but biases and norms: MAE's and MoCo v3's linear probes.
+
+Without weight decay, as there, timm's step is theirs to the bit. With it, timm divides by ‖g‖ + d ‖w‖ and they by
+‖g + d w‖."""
 
 
 def build_optimizer(

@@ -15,7 +15,8 @@ from bench.backbones.cvt import ConvolutionalViT
 from bench.backbones.families import family_of
 from bench.backbones.model import Family
 from bench.device.chunks import chunked
-from bench.device.norm_groups import NormGroups
+from bench.device.norm_groups import NormGroups, no_lone_value
+from bench.errors import InputError
 from bench.method import frozen
 from bench.registry import Registry
 from methods.stochnorm import StochNorm2d
@@ -199,3 +200,14 @@ def test_a_stochastic_norm_draws_for_each_group_and_keeps_to_the_statistics_from
     by_hand = (2 * expected * expected).sum(0)
     torch.testing.assert_close(model.backbone[0].weight.grad, by_hand)  # type: ignore[index]
     assert not torch.equal(norm.running_mean, start)
+
+
+@pytest.mark.parametrize("norm_batch", [0, 1])
+def test_a_norm_of_one_value_says_what_to_do_and_every_other_fault_is_left_as_it_is(norm_batch: int) -> None:
+    model = one_norm(norm_batch)
+    model(torch.rand(1, 3, 2, 2))
+    with pytest.raises(InputError, match=r"one value of each channel .* take 2 images or more \(batch_size, and norm_"):
+        model(torch.rand(1, 3, 1, 1))
+    model.eval()(torch.rand(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="of something else"), no_lone_value():
+        raise ValueError("of something else")

@@ -16,6 +16,7 @@ from bench.backbones import Model
 from bench.backbones.head import NormedLinear
 from bench.backbones.model import Family
 from bench.conformance import Subject, find_subject, taken_up_same_bits
+from bench.errors import InputError
 from bench.method import Method, Stage
 from bench.models.kept import load_model, read_tensors
 from bench.protocol import Recipe
@@ -65,6 +66,13 @@ def test_in_training_features_are_normed_by_their_batch_and_at_evaluation_by_run
     close(normed(batch), logits(FEATURES, mean, variance))
     close(normed(batch[:1]), logits(FEATURES[:1], mean, variance))
     close(normed.folded()(batch), logits(FEATURES, mean, variance))
+
+
+def test_of_one_image_it_says_that_there_is_no_variance() -> None:
+    normed = head()
+    with pytest.raises(InputError, match=r"one value of each channel .* take 2 images or more"):
+        normed(torch.tensor(FEATURES[:1]))
+    normed.eval()(torch.tensor(FEATURES[:1]))
 
 
 def test_the_folded_layer_is_the_same_function_to_rounding() -> None:
