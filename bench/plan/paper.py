@@ -13,7 +13,7 @@ from bench.cards.names import split_names
 from bench.entry import Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
-from bench.notation import counted
+from bench.notation import counted, listed
 from bench.papers.labels import assigned, method_parts, others
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
@@ -73,7 +73,8 @@ def plan_papers(targets: Sequence[str], registry: Registry, overrides: Overrides
         plans.append(Plan(target, "", of_target, overrides.changes))
     if overrides.chooses_runs and not any(plan.unique for plan in plans):
         reasons = dict.fromkeys(reason for plan in plans for reason in plan.reasons)
-        raise InputError(f"{together}: nothing is left to run: {'; '.join(reasons)}")
+        why = "; ".join(reasons) or "its numbers are counted, and 'bench table' has them"
+        raise InputError(f"{together}: nothing is left to run: {why}")
     return plans
 
 
@@ -291,17 +292,24 @@ class _Planner:
         """The dataset of a cell's runs and their rate: as declared; a variant that is typed; or a list that stands for
         the rate, all of whose images are trained on.
         """
-        declared = self.cards.dataset(name)
+        declared, serving = self.cards.dataset(name), dict[str, DatasetCard]()
         for typed in self.typed_datasets(declared.plain_name):
             card, rates = self.cards.dataset(typed), self.rates[name]
             if "list" not in card.facts:
                 return card, rate
-            images = counted(card.splits["train"], "training image")
             if serves(card, declared, rate, rates):
-                self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
-                return card, 100.0
+                serving[typed] = card
+                continue
+            images = counted(card.splits["train"], "training image")
             at = ", ".join(f"{percent(each)} draws {drawn(declared, each):,}" for each in rates)
             self.cards.unmet[typed] = f"{typed}: a list of {images} stands for no rate of {self.table.name} ({at})"
+        if len(serving) > 1:
+            several = f"{listed((*serving,))} stand for one rate of {self.table.name}, {percent(rate)}"
+            raise InputError(f"--datasets: {several}; give one a rate")
+        for card in serving.values():
+            images = counted(card.splits["train"], "training image")
+            self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
+            return card, 100.0
         return declared, rate
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
