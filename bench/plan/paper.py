@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cards import DatasetCard
 from bench.cards.names import split_names
-from bench.entry import Chosen
+from bench.entry import SETTINGS, Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
 from bench.notation import counted, listed
@@ -322,11 +322,17 @@ class _Planner:
         place = self.declared.place("settings")
         layers = [
             {key: (stated.value, self.protocol.place) for key, stated in self.protocol.settings.items()},
-            {key: (value, place) for key, value in of_label},
+            {key: (value, self.stated_at.get((key, repr(value)), place)) for key, value in of_label},
             {key: (value, place) for key, value in of_method},
             {key: (value, "--set") for key, value in typed},
         ]
         return read_protocol(overlaid(*layers), self.protocol.place)
+
+    @cached_property
+    def stated_at(self) -> Mapping[tuple[str, str], str]:
+        """Where a table gives a setting a value, first."""
+        settings = [each for each in self.table.values if each.path[0] == SETTINGS]
+        return {(each.path[1], repr(each.stated.value)): each.place for each in reversed(settings)}
 
     def seeds(self, declared: object) -> tuple[int, ...]:
         assert self.protocol is not None
