@@ -162,7 +162,7 @@ def _tell(plan: Plan, store: bench.Store, progress: State, options: argparse.Nam
     _print_failures(plan, progress.failed, options.results)
     print(f"tables, each marked as a rehearsal: {folder}")
     if not failed:
-        print(f"this was a rehearsal of what this names: {to_type('plan', *_typed(options))}")
+        print(f"this was a rehearsal of what this command plans: {to_type('plan', *_typed(options))}")
 
 
 def _typed(options: argparse.Namespace) -> Iterator[str]:

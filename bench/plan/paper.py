@@ -194,8 +194,8 @@ class _Planner:
         of_label = "; ".join(why for path, why in because.items() if why and path[0] in ("average", "label"))
         if "fact" in axes:
             with noted(self.problems):
-                known = [why for path, why in because.items() if why and path[0] in (*AXES, "fact", "label")]
-                differs = "; ".join(dict.fromkeys(known))
+                reasons = [why for path, why in because.items() if why and path[0] in (*AXES, "fact", "label")]
+                differs = "; ".join(dict.fromkeys(reasons))
                 cell = dataclasses.replace(cell, ground=Ground(differs=differs))
                 return counted_cell(cell, axes, self.cards, self.table.paper, self.place)
             return cell
