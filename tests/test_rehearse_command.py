@@ -75,6 +75,14 @@ def test_every_row_is_told_and_what_stood_in_the_place_of_what(
     assert "'bench plan mine.yaml'" in printed
 
 
+def test_it_says_of_which_part_of_a_plan_it_was(
+    launches: Callable[[str], list[list[RunSpec]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    launches("")
+    assert main(["rehearse", "mine.yaml", "--rates", "15", "--methods", "ce"]) == 0
+    assert "'bench plan mine.yaml --methods ce --rates 15'" in capsys.readouterr().out
+
+
 def test_it_lies_apart_and_every_format_says_what_it_is(launches: Callable[[str], list[list[RunSpec]]]) -> None:
     launches("")
     assert main(["rehearse", "mine.yaml"]) == 0
@@ -134,7 +142,7 @@ def test_of_a_paper_the_tables_are_launched_one_by_one_and_small_ones_together(
     printed = capsys.readouterr().out
     assert "REHEARSAL" not in printed
     assert re.search(r"rehearsal/gta/table2 +30 of 30 rows\n", printed)
-    assert re.search(r"rehearsal/lacvit/table1 +9 of 10 rows \(1 have nothing to run\)\n", printed)
+    assert re.search(r"rehearsal/lacvit/table1 +9 of 10 rows \(1 has nothing to run\)\n", printed)
     assert main(["rehearse", "gta/table2", "lacvit", "--small"]) == 0
     assert len(seen) == 3
 
@@ -154,6 +162,7 @@ def test_of_one_table_it_is_printed(
     ("words", "problem"),
     [
         (["gta/table4"], "nothing is left to run: the Jaccard index"),
+        (["gta/table1"], "nothing is left to run: its numbers are counted"),
         (["gta/table2", "--steps", "1"], "--steps 1: a rehearsal needs 2 or more"),
         (["gta/table2", "--launcher", "slurm"], "a rehearsal is trained while somebody watches it"),
         (["no_such_thing"], "no experiment, paper or table"),

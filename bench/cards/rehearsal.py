@@ -25,6 +25,9 @@ SIDE = 48
 FORM = 1
 """Raised when other images are taken or drawn."""
 
+MOST_IMAGES, MOST_SEED = 9_999_999, 999_999_999
+"""As many digits as ``_CUT`` reads."""
+
 _CUT = re.compile(r"(drawn\+)?train=(\d{1,7})\+test=(\d{1,7})\+seed=(\d{1,9})")
 
 

@@ -81,7 +81,7 @@ def _counts(plan: Plan, progress: State) -> dict[str, Any]:
 def _print_counts(plan: Plan, progress: State) -> None:
     """How many runs a plan has, how far they are, and how many cannot be trained here."""
     shared = plan.needed - len(plan.unique)
-    again = f" ({shared} more are shared)" if shared else ""
+    again = f" ({shared} more {'is' if shared == 1 else 'are'} shared)" if shared else ""
     states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
     print(f"{counted(progress.runs, 'different run')}{again}: {states}")
     if plan.lacks:

@@ -17,7 +17,7 @@ from bench.errors import InputError, printable, to_type
 from bench.launch import Job, untrained
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, State, state
-from bench.notation import counted, listed
+from bench.notation import counted
 from bench.plan.overrides import Overrides
 from bench.plan.rehearsal import RehearsalRegistry, Scale, Substitutes, rehearse, substitutes
 from bench.plan.soundness import require_sound
@@ -162,8 +162,17 @@ def _tell(plan: Plan, store: bench.Store, progress: State, options: argparse.Nam
     _print_failures(plan, progress.failed, options.results)
     print(f"tables, each marked as a rehearsal: {folder}")
     if not failed:
-        plans = tuple(to_type("plan", target) for target in options.target)
-        print(f"this was a rehearsal of what these name: {listed(plans)}")
+        print(f"this was a rehearsal of what this command plans: {to_type('plan', *_typed(options))}")
+
+
+def _typed(options: argparse.Namespace) -> Iterator[str]:
+    """The targets, and what was typed of them that chooses runs of the plan itself."""
+    yield from options.target
+    for axis in EXAMPLES:
+        if axis != "seeds" and (names := getattr(options, axis)):
+            yield from (f"--{axis}", names)
+    if "plugin" not in options.settled:
+        yield from (word for path in options.plugin for word in ("--plugin", str(path)))
 
 
 def _rows(table: TablePlan, failed: set[str]) -> str:
@@ -173,7 +182,8 @@ def _rows(table: TablePlan, failed: set[str]) -> str:
         runs = [spec.id for cell in line for candidate in cell.candidates for spec in candidate.runs]
         trained += bool(runs)
         broken += bool(failed & {*runs})
-    left = f" ({len(table.rows) - trained} have nothing to run)" if trained < len(table.rows) else ""
+    idle = len(table.rows) - trained
+    left = f" ({idle} {'has' if idle == 1 else 'have'} nothing to run)" if idle else ""
     rows = f"{trained} of {counted(len(table.rows), 'row')}{left}"
     return f"{rows}, {broken} with failures" if broken else rows
 

@@ -115,7 +115,9 @@ def table_command(options: argparse.Namespace) -> int:
     look = Look(options.source or "", options.mark == "means", options.intervals, request.command("run"))
     sheets = [_beside(request, several[0], options, look)] if several else _one_by_one(request, options, look)
     if len(sheets) > 1 and not format.together:
-        raise InputError(f"--format {options.format} shows one table at a time: {request.targets[0]}/TABLE")
+        first = request.targets[0]
+        example = f"{first}/TABLE" if first in request.registry.protocol_files else first
+        raise InputError(f"--format {options.format} shows one table at a time: {example}")
     print(written(sheets, format, options.width, layout), end="")
     return 0
 

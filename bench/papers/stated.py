@@ -162,4 +162,6 @@ def _value(part: str, label: str, path: tuple[str, ...], owner: Section, problem
     if isinstance(owner[name], Section):
         stated = read_stated(owner, name, problems, may_be_other=name != SEEDS)
         owner[name] = stated.value
+    if isinstance(stated.value, list) and any(isinstance(each, list | dict) for each in stated.value):
+        problems.add(f"{owner.place(name)}: in '{name}' a list has plain values, and who states them stands beside it")
     return LabelValue(part, label, path, stated, owner.place(name))

@@ -10,10 +10,10 @@ from typing import Any
 
 from bench.cards import DatasetCard
 from bench.cards.names import split_names
-from bench.entry import Chosen
+from bench.entry import SETTINGS, Chosen
 from bench.errors import InputError, Problems, choose
 from bench.metrics import TOP1, Metric
-from bench.notation import counted
+from bench.notation import counted, listed
 from bench.papers.labels import assigned, method_parts, others
 from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, published_table, telling_labels
@@ -73,7 +73,8 @@ def plan_papers(targets: Sequence[str], registry: Registry, overrides: Overrides
         plans.append(Plan(target, "", of_target, overrides.changes))
     if overrides.chooses_runs and not any(plan.unique for plan in plans):
         reasons = dict.fromkeys(reason for plan in plans for reason in plan.reasons)
-        raise InputError(f"{together}: nothing is left to run: {'; '.join(reasons)}")
+        why = "; ".join(reasons) or "its numbers are counted, and 'bench table' has them"
+        raise InputError(f"{together}: nothing is left to run: {why}")
     return plans
 
 
@@ -193,7 +194,8 @@ class _Planner:
         of_label = "; ".join(why for path, why in because.items() if why and path[0] in ("average", "label"))
         if "fact" in axes:
             with noted(self.problems):
-                differs = "; ".join(dict.fromkeys(because[axis,] for axis in AXES if because.get((axis,))))
+                reasons = [why for path, why in because.items() if why and path[0] in (*AXES, "fact", "label")]
+                differs = "; ".join(dict.fromkeys(reasons))
                 cell = dataclasses.replace(cell, ground=Ground(differs=differs))
                 return counted_cell(cell, axes, self.cards, self.table.paper, self.place)
             return cell
@@ -291,17 +293,24 @@ class _Planner:
         """The dataset of a cell's runs and their rate: as declared; a variant that is typed; or a list that stands for
         the rate, all of whose images are trained on.
         """
-        declared = self.cards.dataset(name)
+        declared, serving = self.cards.dataset(name), dict[str, DatasetCard]()
         for typed in self.typed_datasets(declared.plain_name):
             card, rates = self.cards.dataset(typed), self.rates[name]
             if "list" not in card.facts:
                 return card, rate
-            images = counted(card.splits["train"], "training image")
             if serves(card, declared, rate, rates):
-                self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
-                return card, 100.0
+                serving[typed] = card
+                continue
+            images = counted(card.splits["train"], "training image")
             at = ", ".join(f"{percent(each)} draws {drawn(declared, each):,}" for each in rates)
             self.cards.unmet[typed] = f"{typed}: a list of {images} stands for no rate of {self.table.name} ({at})"
+        if len(serving) > 1:
+            several = f"{listed((*serving,))} stand for one rate of {self.table.name}, {percent(rate)}"
+            raise InputError(f"--datasets: {several}; give one a rate")
+        for card in serving.values():
+            images = counted(card.splits["train"], "training image")
+            self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
+            return card, 100.0
         return declared, rate
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:
@@ -314,11 +323,17 @@ class _Planner:
         place = self.declared.place("settings")
         layers = [
             {key: (stated.value, self.protocol.place) for key, stated in self.protocol.settings.items()},
-            {key: (value, place) for key, value in of_label},
+            {key: (value, self.stated_at.get((key, repr(value)), place)) for key, value in of_label},
             {key: (value, place) for key, value in of_method},
             {key: (value, "--set") for key, value in typed},
         ]
         return read_protocol(overlaid(*layers), self.protocol.place)
+
+    @cached_property
+    def stated_at(self) -> Mapping[tuple[str, str], str]:
+        """Where a table gives a setting a value, first."""
+        settings = [each for each in self.table.values if each.path[0] == SETTINGS]
+        return {(each.path[1], repr(each.stated.value)): each.place for each in reversed(settings)}
 
     def seeds(self, declared: object) -> tuple[int, ...]:
         assert self.protocol is not None

@@ -19,10 +19,10 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.cards.backbone import DRAWN, RANDOM, TO_BE_GIVEN
 from bench.cards.drawn import SMALL, drawn_backbone
 from bench.cards.patches import least_size
-from bench.cards.rehearsal import REHEARSAL, Excerpt, rehearsal_dataset
+from bench.cards.rehearsal import MOST_IMAGES, MOST_SEED, REHEARSAL, Excerpt, rehearsal_dataset
 from bench.errors import InputError
 from bench.plan.cover import covering
-from bench.plan.table import Candidate, Ground, Plan, PlannedCell, TablePlan
+from bench.plan.table import REHEARSED, Candidate, Ground, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec
@@ -59,11 +59,15 @@ class Scale:
     whole: bool = False
 
     def check(self) -> None:
-        """Raise ``InputError`` where so little cannot be trained on."""
-        least = {"images": 8, "test_images": 1, "steps": 2, "batch": 2}
+        """Raise ``InputError`` where so little cannot be trained on, or so much not be written."""
+        least = {"images": 8, "test_images": 1, "steps": 2, "batch": 2, "seed": 0}
+        most = {"images": MOST_IMAGES, "test_images": MOST_IMAGES, "seed": MOST_SEED}
         for name, low in least.items():
-            if (value := getattr(self, name)) < low:
-                raise InputError(f"--{name.replace('_', '-')} {value}: a rehearsal needs {low} or more")
+            value, flag = getattr(self, name), f"--{name.replace('_', '-')}"
+            if value < low:
+                raise InputError(f"{flag} {value}: a rehearsal needs {low} or more")
+            if value > (high := most.get(name, value)):
+                raise InputError(f"{flag} {value}: a rehearsal takes {high:,} at most")
 
 
 class RehearsalRegistry(Registry):
@@ -84,7 +88,7 @@ class RehearsalRegistry(Registry):
 def rehearse(plan: Plan, registry: Registry, scale: Scale) -> Plan:
     """The plan made small. Published numbers, comparisons and what follows from them are left out of it.
 
-    Raises ``InputError``: the scale is too small.
+    Raises ``InputError``: the scale is too small, or larger than names of datasets can say.
     """
     scale.check()
     smaller = _Smaller(registry, scale)
@@ -96,7 +100,7 @@ def rehearse(plan: Plan, registry: Registry, scale: Scale) -> Plan:
             for row, line in enumerate(table.cells)
         ]
         tables.append(_marked(table, tuple(map(tuple, cells)), scale))
-    return Plan(f"rehearsal/{plan.name}", f"Rehearsal of {plan.title or plan.name}", tuple(tables))
+    return Plan(f"{REHEARSED}{plan.name}", f"Rehearsal of {plan.title or plan.name}", tuple(tables))
 
 
 def _marked(table: TablePlan, cells: tuple[tuple[PlannedCell, ...], ...], scale: Scale) -> TablePlan:
@@ -107,7 +111,7 @@ def _marked(table: TablePlan, cells: tuple[tuple[PlannedCell, ...], ...], scale:
     )
     return replace(
         table,
-        name=f"rehearsal/{table.name}",
+        name=f"{REHEARSED}{table.name}",
         title=f"REHEARSAL of {table.title}",
         cells=cells,
         contests=(),

@@ -14,6 +14,9 @@ from bench.records.kept import NOTHING, Keep
 from bench.rules import AUTO
 from bench.spec import RunSpec
 
+REHEARSED = "rehearsal/"
+"""What the name of a table begins with that is made small (``bench.plan.rehearsal``)."""
+
 Place = tuple[int, int]
 """Row and column of a cell, counted from 0."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.errors import in_sentence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
+from bench.plan.table import REHEARSED
 from bench.rules import PAIRED
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
@@ -344,7 +345,8 @@ def _failures(table: Table) -> Iterator[str]:
     if left_out:
         yield f"Left out of the choice among swept values, as some of their seeds have no score: {left_out}."
     if FAILED in lost + left_out:
-        yield "What failed and did not diverge can be trained again: 'bench retry'."
+        again = "'bench rehearse' again" if table.plan.name.startswith(REHEARSED) else "'bench retry'"
+        yield f"What failed and did not diverge can be trained again: {again}."
 
 
 def _grouped(named: Iterable[tuple[str, str]]) -> str:

@@ -90,6 +90,20 @@ def test_a_value_of_another_form_is_refused_with_its_place(tmp_path: Path, value
     assert message in told
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["[{value: 1, source: paper 4}, 2]", "{value: [{value: 1, source: paper 4}], source: paper 4}", "[[0.1], 1]"],
+)
+def test_a_list_that_is_swept_has_plain_values(tmp_path: Path, value: str) -> None:
+    told = problems(tmp_path, ("weight: [0.1, 1]", f"weight: {value}"))
+    assert told.endswith(": in 'weight' a list has plain values, and who states them stands beside it")
+
+
+def test_a_setting_that_cannot_be_is_told_where_it_stands(tmp_path: Path) -> None:
+    told = problems(tmp_path, ("settings: {lr: 1e-3}", "settings: {lr: {value: fast, source: paper 4}}"))
+    assert told == "table1.yaml:10: protocol: lr = 'fast' is not allowed; it must be a number of at least 0"
+
+
 @pytest.mark.parametrize("wrong", ["as: other", "because: it is", "as: same, because: it is", "as: other, because: 3"])
 def test_a_label_is_other_with_its_reason_or_not_at_all(tmp_path: Path, wrong: str) -> None:
     told = problems(tmp_path, ("{dataset: digits}", f"{{dataset: digits, {wrong}}}"))

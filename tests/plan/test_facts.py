@@ -107,6 +107,12 @@ def test_what_no_card_says_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_fact_that_is_declared_other_is_not_judged(tmp_path: Path) -> None:
+    shown = mini(tmp_path, "million_weights, as: other, because: in print the head has other classes")
+    told = {(each["verdict"], each["reason"]) for each in records_of(shown) if each["column"] == "Weights"}
+    assert told == {(NOT_COMPARABLE, "in print the head has other classes")}
+
+
 def test_another_fact_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         mini(tmp_path, fact="weights")

@@ -91,6 +91,22 @@ def test_a_list_that_is_of_no_rate_is_refused_with_what_each_draws(lists: Path) 
         planned(datasets="cub200@nothing.txt")
 
 
+@pytest.mark.parametrize("second", ["train_more.txt", "train_15.txt"])
+def test_of_two_lists_of_one_rate_none_is_passed_over(lists: Path, second: str) -> None:
+    whole = (lists / "train_30.txt").read_text(encoding="utf-8").splitlines()
+    (lists / "train_more.txt").write_text("\n".join(whole[:990]), encoding="utf-8")
+    typed = f"cub200@train_15.txt,cub200@{second}"
+    if second == "train_15.txt":
+        assert runs(planned(datasets=typed)) == {"15%": {("cub200@train_15.txt", 100.0)}}
+        return
+    with pytest.raises(InputError) as caught:
+        planned(datasets=typed)
+    assert caught.value.problems == (
+        "--datasets: cub200@train_15.txt and cub200@train_more.txt stand for one rate of gta/table2, 15 %; "
+        "give one a rate",
+    )
+
+
 def test_where_there_is_one_rate_any_list_is_taken_and_not_judged(lists: Path) -> None:
     (plan,) = plan_paper("lacvit/table1", Supplied(), Overrides(datasets="cub200@train_tiny.txt")).tables
     assert runs(plan) == {"Acc@1": {("cub200@train_tiny.txt", 100.0)}}

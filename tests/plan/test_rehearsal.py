@@ -252,12 +252,15 @@ def test_what_stands_in_the_place_of_what_is_told_once() -> None:
     ("scale", "option"),
     [
         (Scale(steps=1), "--steps 1"),
+        (Scale(seed=-1), "--seed -1"),
+        (Scale(seed=10**9), "--seed 1000000000"),
+        (Scale(images=10**7), "--images 10000000"),
         (Scale(batch=1), "--batch 1"),
         (Scale(images=7), "--images 7"),
         (Scale(test_images=0), "--test-images 0"),
     ],
 )
-def test_too_small_is_refused(scale: Scale, option: str) -> None:
+def test_too_small_or_too_large_is_refused(scale: Scale, option: str) -> None:
     with pytest.raises(InputError, match=option):
         rehearse(planned("gta/table2"), registry(), scale)
 

@@ -178,6 +178,8 @@ def test_published_and_own_tables_are_shown_together(folder: Path, capsys: pytes
     assert "MINI, Table 1: a small one" in out
     assert "Digits alone" in out
     assert "one table at a time: mini/TABLE" in refused(capsys, folder, "table", "mini", "plain", "--format", "json")
+    told = refused(capsys, folder, "table", "plain", "mini/table1", "--format", "json")
+    assert told.endswith("one table at a time: plain\n")
 
 
 def test_models_that_only_one_target_keeps_are_asked_about(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
