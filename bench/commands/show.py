@@ -45,6 +45,9 @@ examples:
 SHOW = """
 examples:
   bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
+  bench show fd                a paper: every value of its protocol and tables, who states it, and how many of each
+  bench show fd/released       a table: its file, with the runs that give its cells
+  bench show all               an experiment
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id

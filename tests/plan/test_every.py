@@ -101,7 +101,7 @@ def test_the_experiment_all_leaves_out_with_its_reason_what_a_backbone_cannot_se
     plan = read_plan("all", Registry(), Overrides(backbones=backbone, datasets="digits"))
     (table,) = plan.tables
     left_out = reasons(plan)
-    assert all("needs" in reason and f"{backbone} offers" in reason for reason in left_out.values())
+    assert all("needs" in reason and f", which {backbone} lacks" in reason for reason in left_out.values())
     assert ("gta" in left_out) == (backbone == "micro_resnet@none")
     assert ("stochnorm" in left_out) == (backbone != "micro_resnet@none")
     assert {len(cell.candidates) for _, cell in table.places() if not cell.reason} == {3}
