@@ -508,7 +508,7 @@ class TestForPrograms:
     def test_plan_for_people(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = output(capsys, "plan", "demo", "--methods", "ce,gta", "--backbones", "micro_vit,timm:resnet18@none")
         assert "36 different runs: 0 done, 0 failed, 36 to train" in out
-        assert "gta needs cls_attention, and timm:resnet18@none offers" in out
+        assert "gta needs cls_attention, which timm:resnet18@none lacks" in out
         assert not list(here.iterdir())
 
     def test_status(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

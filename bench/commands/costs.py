@@ -32,7 +32,7 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="time some steps of each method and backbone here first, and keep the times",
+        help="time some steps of each method and backbone here first, without weights and data, and keep the times",
     )
     parser.add_argument(
         "--times",

@@ -174,10 +174,10 @@ def stopped(done: int, in_training: Sequence[Event]) -> str:
 
 def _train(executor: Executor, plan: Plan, runs: Sequence[RunSpec], job: Job) -> int | str:
     """Train runs while somebody watches; as ``launch``."""
-    from bench.commands.progress import Watch, screen
+    from bench.commands.progress import Watch, screen, swept_values
 
     jobs = min(executor.jobs, len(runs)) if isinstance(executor, LocalExecutor) else 0
-    watch = Watch(len(plan.trainable), len(plan.trainable) - len(runs), jobs, screen())
+    watch = Watch(len(plan.trainable), len(plan.trainable) - len(runs), jobs, screen(), swept_values(plan))
     in_training: list[Event] = []
 
     def hear(event: Event) -> None:

@@ -25,6 +25,9 @@ examples:
   bench plan demo --measure        time some steps of each method and backbone here, for the estimate of hours
   bench plan demo --format json    every run with its id and its spec
   bench plan gta coin              several targets: a section each, and one total
+  bench plan gta --measure         needs neither weights nor data; type it on the machine, or in a job, that is to train
+  bench plan gta --times ~/cluster/results   with the times of another machine
+  bench plan all --datasets folder:~/birds --backbones dino_vit_small   every method there is
 """
 
 
@@ -82,7 +85,7 @@ def _print_counts(plan: Plan, progress: State) -> None:
     """How many runs a plan has, how far they are, and how many cannot be trained here."""
     shared = plan.needed - len(plan.unique)
     again = f" ({shared} more {'is' if shared == 1 else 'are'} shared)" if shared else ""
-    states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing} to train"
+    states = f"{progress.done} done, {len(progress.failed)} failed, {progress.missing:,} to train"
     print(f"{counted(progress.runs, 'different run')}{again}: {states}")
     if plan.lacks:
         print(f"  {lacking_weights(plan)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +19,7 @@ from bench.commands.standings import duration, line, table
 from bench.errors import printable
 from bench.launch import Event
 from bench.launch.remaining import seconds_left
+from bench.plan.table import Plan
 from bench.records.standing import Standing
 
 PAUSE, LONGEST_PAUSE = 60.0, 600.0
@@ -42,9 +43,18 @@ class Watch:
     Args:
         jobs: runs at a time, where that is known.
         console: the terminal; without one, there are plain lines.
+        values: by the id of a run, what its label does not say: the values that a sweep gives it.
     """
 
-    def __init__(self, total: int, skipped: int, jobs: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        total: int,
+        skipped: int,
+        jobs: int = 0,
+        console: Console | None = None,
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        self.values = values or {}
         self.total, self.skipped, self.jobs = total, skipped, jobs
         self.done = self.failed = self.elsewhere = 0
         self.seconds = 0.0
@@ -74,8 +84,10 @@ class Watch:
 
     def event(self, event: Event) -> None:
         """A run has ended, or has come a bit further."""
+        values = self.values.get(event.run_id, "")
+        label = f"{event.label}, {values}" if values else event.label
         if event.status == "training":
-            self.training[event.run_id] = (event.label, event.standing)
+            self.training[event.run_id] = (label, event.standing)
             self.most = max(self.most, len(self.training))
             self._look()
             return
@@ -86,7 +98,7 @@ class Watch:
         self.elsewhere += event.status == "elsewhere"
         if not self.live or event.status == "failed":
             what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else event.message
-            self._print(f"{self._place()} {event.status}: {event.label}: {what}")
+            self._print(f"{self._place()} {event.status}: {label}: {what}")
 
     @property
     def ended(self) -> int:
@@ -144,6 +156,19 @@ class Watch:
         grid.add_row(bar, Text(", ".join(facts)))
         runs = [table(training, width, height - 3)] if training else []
         return Group(grid, *runs, "")  # on a line of its own the ^C that a terminal shows breaks no line of the picture
+
+
+def swept_values(plan: Plan) -> dict[str, str]:
+    """By the id of each run of a sweep the values that tell it from the others: ``lr=0.001``."""
+    values: dict[str, str] = {}
+    for planned in plan.tables:
+        for _, cell in planned.places():
+            if len(cell.candidates) < 2:
+                continue
+            for candidate in cell.candidates:
+                typed = candidate.label.rpartition(" (")[2].removesuffix(")")
+                values.update((spec.id, typed) for spec in candidate.runs)
+    return values
 
 
 @contextlib.contextmanager

@@ -196,7 +196,7 @@ def _status(plan: Plan, progress: State) -> dict[str, Any]:
 def _counts(plan: Plan, progress: State) -> str:
     """How many runs of a plan are done, failed, ... in a line."""
     going = [f"{count} {what}" for count, what in ((progress.running, "running"), (progress.queued, "queued")) if count]
-    counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing} missing"]
+    counts = [f"{progress.done} done", f"{len(progress.failed)} failed", *going, f"{progress.missing:,} missing"]
     left = progress.seconds_left
     ends = f"; {duration(left)} left" if left is not None else ""
     return f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join(counts)}{ends}"

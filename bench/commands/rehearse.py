@@ -31,6 +31,8 @@ examples:
   bench rehearse mine.yaml --whole       every cell of an experiment, with all candidates
   bench rehearse gta --small             with few layers: quicker, and less of the plan itself
   BENCH_DATA=~/data bench rehearse gta   datasets that lie there are read, the others drawn
+Neither data nor weights are needed. Records and tables lie in DIR/rehearsal; its numbers mean nothing.
+What the runs themselves would cost: bench plan TARGET --measure
 """
 FOLDER = "rehearsal"
 """In the results folder: rehearsals lie apart, and may be deleted at any time."""
@@ -78,7 +80,7 @@ def rehearse_command(options: argparse.Namespace) -> int:
     if not rehearsed.unique:
         raise InputError(f"{plan.name}: there is nothing to rehearse: {'; '.join(rehearsed.reasons)}")
     print(printable(f"rehearsal of {plan.name}: {_size(rehearsed, scale)}"), flush=True)
-    for line in _substitute_lines(substitutes(plan, rehearsed, registry)):
+    for line in _substitute_lines(substitutes(plan, rehearsed, registry), scale):
         print(printable(line), flush=True)
     require_sound(rehearsed.unique.values(), registry, say)
     require_backbones(rehearsed.unique.values(), registry, say)
@@ -126,13 +128,14 @@ def _size(plan: Plan, scale: Scale) -> str:
     return f"{counted(len(plan.unique), 'run')} of {tables}, each of {each}"
 
 
-def _substitute_lines(of: Substitutes) -> Iterator[str]:
+def _substitute_lines(of: Substitutes, scale: Scale) -> Iterator[str]:
     """What stands in the place of what, a line each."""
+    drawn = "weights drawn, as few layers have no published ones: "
     sizes = [f"{size}" if size else "their own size" for size in of.sizes]
     for what, names in (
         ("datasets that are not here, drawn: ", of.drawn_datasets),
         ("datasets of which some images are taken: ", of.cut_datasets),
-        ("weights drawn, as the published ones are not here: ", of.drawn_weights),
+        (drawn if scale.small else "weights drawn, as the published ones are not here: ", of.drawn_weights),
         ("backbones with the weights that they have here: ", of.weights),
         ("few layers, in all or some runs: ", of.few_layers),
         ("pixels a side: ", tuple(sizes)),
@@ -162,7 +165,7 @@ def _tell(plan: Plan, store: bench.Store, progress: State, options: argparse.Nam
     _print_failures(plan, progress.failed, options.results)
     print(f"tables, each marked as a rehearsal: {folder}")
     if not failed:
-        print(f"this was a rehearsal of what this command plans: {to_type('plan', *_typed(options))}")
+        print(f"what the runs themselves would take: {to_type('plan', *_typed(options))}")
 
 
 def _typed(options: argparse.Namespace) -> Iterator[str]:

@@ -41,6 +41,7 @@ examples:
   bench run demo --methods ce,gta --rates 15 --seeds 5
   bench run demo --plugin my_method.py --methods ce,my_method
   bench run photos --datasets folder:~/pictures --backbones timm:vit_tiny_patch16_224
+  bench run all --datasets folder:~/birds --backbones dino_vit_small   every method, under one protocol
   bench run demo --methods 'ce,gta(weight=1)' --set steps=100
   bench run gta/table2 gta/table3                     what both need is trained once
   bench run demo --keep last                          and keep the trained models (bench export, bench predict)
@@ -169,7 +170,9 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     print_failed(progress)
     if paths:
         print("written: " + "\n         ".join(_together(paths)))
-    hints = [f"{request.command('table')} --format latex"] if plan.changes else plan.next
+    hints = [f"{request.command('table')} --format latex"] if plan.changes else list(plan.next)
+    if plan.changes and any(len(cell.candidates) > 1 for table in plan.tables for _, cell in table.places()):
+        hints.append(f"{request.command('table')} --candidates")
     if hints and not progress.failed:
         print("try next:\n" + "\n".join(f"  {hint}" for hint in hints))
     return 1 if progress.failed else 0, unwritten

@@ -45,6 +45,9 @@ examples:
 SHOW = """
 examples:
   bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
+  bench show fd                a paper: every value of its protocol and tables, who states it, and how many of each
+  bench show fd/released       a table: its file, with the runs that give its cells
+  bench show all               an experiment
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
@@ -61,7 +64,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, paper, experiment or run"
+    about = "the card of a method, backbone, dataset, metric, paper, table, experiment or run"
     show = add_command(commands, "show", show_command, about, SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
@@ -133,7 +136,7 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: a method, a backbone, a dataset, a paper, an experiment; or else a run, by its id.
+    """Every card of that name: of a method, backbone, dataset, paper, table or experiment; or else a run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -160,7 +163,7 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         for what in ("method", "dataset", "backbone", "metric"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
-        raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, experiment or run"))
+        raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, table, experiment or run"))
     return cards
 
 
@@ -257,7 +260,8 @@ def _paper(name: str, registry: Registry) -> Description:
 
 def _experiment(name: str, path: Path) -> Description:
     text = read_document(path)
-    facts = {"kind": "experiment", "name": name, "about": text.get("title", ""), "file": str(path)}
+    kind = "table" if "/" in name else "experiment"
+    facts = {"kind": kind, "name": name, "about": text.get("title", ""), "file": str(path)}
     return Description(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
 
 

@@ -39,6 +39,7 @@ examples:
   bench table demo --metric top1,nll,seconds   metrics side by side; points are picked by the first
   bench table coin/table6 --candidates         what each candidate of a sweep scored, and which counts
   bench table gta/table2                       a paper's table, in its own layout
+  bench table lacvit/released                  its numbers beside runs of the recipe of its released code
   bench table gta/table2 --format macros       a LaTeX command for each number, to be used in prose
   bench table gta/table2 --source both         with a verdict on each published number
   bench table gta/table2 --margin 0.5          what is no difference to it, in points

@@ -35,7 +35,7 @@ _SAME = "from {runs} of the same method and backbone on the same dataset"
 _OTHER = "from {runs} of the same method and backbone on other datasets"
 _MEASURED = "from {steps} measured steps of each method and backbone on noise: the loading of images is not in it"
 _SCALED = "from {what} of another method on the same backbone, times the ratio of the methods ({origin})"
-_UNKNOWN = f"not known: 'bench plan TARGET --measure' times {STEPS} steps of each method and backbone here"
+_UNKNOWN = f"not known: the same command with --measure times {STEPS} steps of each method and backbone here"
 _UNSEEN = "not known: which stages they share depends on values that a plan does not have"
 _NO_SIZE = "not known: the dataset's card does not give the sizes of its splits"
 
@@ -325,11 +325,13 @@ def lines(cost: Estimate, workers: int) -> list[str]:
         time += f"with {workers} worker{'s' * (workers != 1)} about {wall}"
     else:
         time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"
-    bases = [f"  {count} run{'s' * (count != 1)}: {basis}" for basis, count in cost.bases.items()]
+    bases = [f"  {counted(count, 'run')}: {basis}" for basis, count in cost.bases.items()]
     if cost.shared_stages:
         stages, runs = counted(cost.shared_stages, "stage"), counted(cost.sharing_runs, "run")
         each = "trained once" if cost.shared_stages == 1 else "each trained once"
-        bases.append(f"  of it about {_number(cost.shared_hours)} hours for {stages} that {runs} share, {each}")
+        hours = cost.shared_hours
+        time_of_it = f"{_number(hours)} hours" if hours >= 0.1 else _duration(hours)
+        bases.append(f"  of it about {time_of_it} for {stages} that {runs} share, {each}")
     size = f"about {_bytes(cost.bytes)}" if cost.bytes else "not known"
     return [time, *bases, f"disk: {size}", *(f"  {basis}" for basis in cost.disk)]
 
@@ -339,6 +341,8 @@ def _number(hours: float) -> str:
 
 
 def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.2g} seconds"
     if hours < 1:
         return f"{60 * hours:.2g} minutes"
     number, unit = (_number(hours), "hour") if hours < 48 else (_number(hours / 24), "day")

@@ -11,6 +11,7 @@ import gc
 import itertools
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cards.backbone import TO_BE_GIVEN
 from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
-from bench.process import environment, program
+from bench.process import environment, how_ended, program
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
@@ -38,6 +39,8 @@ WARM_UP = 2
 
 IMAGES = 64
 """Images of noise, where a batch has no more; all are evaluated."""
+
+_KILLED = "killed (SIGKILL), as where memory is short; measure on a machine that could train it, and add --times here"
 
 
 def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
@@ -69,6 +72,20 @@ def _in_words(time: StepTime) -> str:
 
 
 def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """An answer for each; one whose steps had the process killed does not keep the others from theirs."""
+    waiting = list(specs)
+    while waiting:
+        answered = 0
+        for answer in _of_process(waiting, plugins):
+            yield answer
+            answered += 1
+        if answered < len(waiting):
+            yield {"label": _label(waiting[answered]), "problem": _KILLED}
+        waiting = waiting[answered + 1 :]
+
+
+def _of_process(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The answers of one process, which end early where it is killed for its memory."""
     request = json.dumps({"plugins": [str(plugin) for plugin in plugins], "specs": [to_json(spec) for spec in specs]})
     pipe = subprocess.PIPE
     process = subprocess.Popen(program("bench.cost.measure"), stdin=pipe, stdout=pipe, env=environment(None))
@@ -79,12 +96,17 @@ def _answers(specs: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict
             stream.write(request.encode())
         for line in process.stdout:
             yield json.loads(line)
-        if code := process.wait():
-            raise InputError(f"--measure: the process that times steps ended with exit code {code}")
+        code = process.wait()
+        if code and code != -signal.SIGKILL:
+            raise InputError(f"--measure: the process that times steps ended: {how_ended(code)}")
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def _label(spec: RunSpec) -> str:
+    return f"{spec.method.full_name} {spec.backbone.name}, a step of {spec.protocol.batch_size} images"
 
 
 def main() -> None:
@@ -98,7 +120,7 @@ def main() -> None:
             answer = asdict(timed(spec, registry))
         except Exception as error:  # one kind of work that cannot be timed must not keep the others from it
             problem = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            answer = {"label": f"{spec.method.full_name} {spec.backbone.name}", "problem": problem}
+            answer = {"label": _label(spec), "problem": problem}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

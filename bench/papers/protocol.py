@@ -38,6 +38,12 @@ class PaperProtocol:
     sweep: Stated
     place: str
     margin: Stated | None = None
+    title: str = ""
+
+    @property
+    def short_title(self) -> str:
+        """What the paper is called, before the colon of its title; empty where there is none."""
+        return self.title.partition(":")[0].strip() if ":" in self.title else ""
 
 
 def read_paper_protocol(section: Section) -> PaperProtocol:
@@ -56,6 +62,7 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
         sweep=read_stated(section, "sweep", problems),
         place=section.source,
         margin=read_stated(section, "margin", problems) if "margin" in section else None,
+        title=str(section.get("title") or ""),
     )
     margin = protocol.margin
     if margin and margin.source and not (type(margin.value) in (int, float) and 0 < margin.value < math.inf):

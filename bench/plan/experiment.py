@@ -342,7 +342,8 @@ class _Reader:
             return typed, f"--{axis}"
         values, place = as_list(self.text.get(axis, [])), self.text.place(axis)
         if not values:
-            self.problems.add(f"{place}: '{axis}' must list at least one; or give --{axis}")
+            example = ", such as --datasets folder:PATH" if axis == "datasets" else ""
+            self.problems.add(f"{place}: '{axis}' must list at least one; or give --{axis}{example}")
         return values, place
 
     def check_axes(self, axes: Any, allowed: Sequence[str], place: str) -> None:

@@ -86,8 +86,7 @@ def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
     lacking = sorted(method.needs - backbone.offers - unknown)
     if not lacking:
         return ""
-    offered = ", ".join(sorted(backbone.offers)) or "nothing of the kind"
-    return f"{method.spec.full_name} needs {', '.join(lacking)}, and {backbone.name} offers {offered}"
+    return f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks"
 
 
 def _cell(

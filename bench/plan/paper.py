@@ -112,9 +112,10 @@ class _Planner:
         self.problems.stop()
         note = " ".join(str(self.declared.get("note") or "").split())
         heading = table.metric_as_printed or (self.metric.heading if self.metric else "")
+        paper = (self.protocol.short_title if self.protocol else "") or table.paper.upper()
         return TablePlan(
             name=table.name,
-            title=f"{table.paper.upper()}, {table.title}",
+            title=f"{paper}, {table.title}",
             measured=self.typed_metric.heading if self.typed_metric else heading,
             stub=table.stub,
             rows=table.rows,

@@ -157,7 +157,10 @@ class Caption:
             return
         on_test = self.table.plan.rules.sweep == "best-test"
         split = f"test split{ORACLE}" if on_test else "validation split"
-        methods = (f"{method} {_span(tried)}" for method, tried in counts.items())
+        methods = [f"{method} {_span(tried)}" for method, tried in counts.items()]
+        spans = {_span(tried) for tried in allowed.values()}
+        if len(methods) > 2 and len(spans) == 1:
+            methods = [f"{spans.pop()} in each row"]
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
 
     def _claims(self, about: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench.errors import InputError, harmless, json_text
 from bench.metrics import METRICS, Metric
 from bench.notation import none_if_nan
 from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan
+from bench.protocol import Protocol, Recipe
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
@@ -23,16 +25,20 @@ if TYPE_CHECKING:
     import pandas
 
 
+_USUAL = {f"protocol.{field.name}": field.default for kind in (Protocol, Recipe) for field in fields(kind)}
+"""What a setting is of a run that leaves it at its default, beside others that do not."""
+
+
 def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> list[dict[str, Any]]:
     """One row for each different run of a plan, finished or not; None is what is not known.
 
     Columns: ``id`` (None of a run whose weights are not here, as it depends on them), ``status`` (``done``, ``failed``,
     ``missing``, ``lacking`` of such a run), ``table`` (the first that needs the run), ``row``
     (what the method is called there), ``candidate`` (of a sweep), ``method``, ``backbone``, ``dataset``, ``rate``
-    (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting that is not the default as
-    ``protocol.NAME``; each metric of the curve at the one point that the table's selection rule picks, by the metric
-    that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its metric; and the versions
-    of what trained it as ``version.PACKAGE``.
+    (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting as ``protocol.NAME``, but for
+    those that are the default in all runs; each metric of the curve at the one point that the table's selection rule
+    picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its
+    metric; and the versions of what trained it as ``version.PACKAGE``.
 
     Args:
         plan: whose runs.
@@ -61,8 +67,8 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     **dict(_scores(spec, {**metrics, **planned}, point, results)),
                 }
     _add_versions(rows, results, store)
-    columns = dict.fromkeys(column for row in rows.values() for column in row)
-    return [{column: row.get(column) for column in columns} for row in rows.values()]
+    columns = {column: _USUAL.get(column) for row in rows.values() for column in row}
+    return [{column: row.get(column, usual) for column, usual in columns.items()} for row in rows.values()]
 
 
 def frame(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> pandas.DataFrame:

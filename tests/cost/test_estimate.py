@@ -28,7 +28,7 @@ from bench.records.store import Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
 
 CPU, GPU = "AMD EPYC", "NVIDIA H200"
-UNKNOWN = "not known: 'bench plan TARGET --measure' times 10 steps of each method and backbone here"
+UNKNOWN = "not known: the same command with --measure times 10 steps of each method and backbone here"
 
 
 def spec(
@@ -337,7 +337,7 @@ class TestCommand:
             done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             assert "disk: about" in done.stdout
-            assert "not known: 'bench plan TARGET --measure'" in done.stdout
+            assert "not known: the same command with --measure" in done.stdout
             assert ("core-hours of AMD EPYC" in done.stdout) == (target == "demo")
 
     def test_for_programs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.commands.progress import swept_values
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
 from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
+from bench.records.store import Store
 from bench.registry import Registry
+from bench.sheets.view import sheet_of
+from bench.tables.compare import fill
+from bench.tables.frame import run_rows
 
 METHOD = """\
 from dataclasses import dataclass
@@ -101,7 +106,7 @@ def test_the_experiment_all_leaves_out_with_its_reason_what_a_backbone_cannot_se
     plan = read_plan("all", Registry(), Overrides(backbones=backbone, datasets="digits"))
     (table,) = plan.tables
     left_out = reasons(plan)
-    assert all("needs" in reason and f"{backbone} offers" in reason for reason in left_out.values())
+    assert all("needs" in reason and f", which {backbone} lacks" in reason for reason in left_out.values())
     assert ("gta" in left_out) == (backbone == "micro_resnet@none")
     assert ("stochnorm" in left_out) == (backbone != "micro_resnet@none")
     assert {len(cell.candidates) for _, cell in table.places() if not cell.reason} == {3}
@@ -113,3 +118,22 @@ def test_the_experiment_all_chooses_nothing_by_the_test_split() -> None:
     assert (table.rules.selection, table.rules.sweep, table.rules.split) == ("best-val", "best-val", "test")
     assert {spec.protocol.validation for spec in plan.unique.values()} == {0.2}
     assert table.baseline == "Fine-tune (baseline)"
+
+
+def test_the_runs_of_a_sweep_are_told_apart_and_counted(tmp_path: Path) -> None:
+    overrides = Overrides(datasets="digits", backbones="micro_vit", methods="ce,l2,rifle", seeds="1")
+    plan = read_plan("all", Registry(), overrides)
+    rates = {"lr=1e-05": 1e-5, "lr=0.0001": 1e-4, "lr=0.001": 1e-3}
+    values = swept_values(plan)
+    assert {run: rates[values[run]] for run in plan.unique} == {
+        run: spec.protocol.recipe.lr for run, spec in plan.unique.items()
+    }
+    rows = run_rows(plan, Store(tmp_path))
+    assert [row["protocol.lr"] for row in rows] == [*rates.values()] * 3, "also where it is the default"
+    (table,) = fill(plan, Store(tmp_path))
+    assert any("candidates tried: 3 in each row." in note for note in sheet_of(table).notes)
+
+
+def test_a_plan_of_all_without_images_says_what_to_type() -> None:
+    with pytest.raises(InputError, match="or give --datasets, such as --datasets folder:PATH"):
+        read_plan("all", Registry())

@@ -254,7 +254,7 @@ def test_cells_in_which_nothing_is_printed_are_counted(capsys: pytest.CaptureFix
 def test_a_backbone_that_cannot_serve_is_left_out_with_the_reason(tmp_path: Path) -> None:
     plan = plan_paper("mini", mini(tmp_path, ("backbone: micro_vit", "backbone: micro_resnet")))
     (reason,) = [reason for reason in plan.reasons if "needs" in reason]
-    assert re.match("gta needs cls_attention, and micro_resnet offers", reason)
+    assert re.match("gta needs cls_attention, which micro_resnet lacks", reason)
 
 
 # ---- what is refused
