@@ -190,7 +190,7 @@ def test_what_cannot_be(file: str, capsys: pytest.CaptureFixture[str], arguments
 
 def test_one_label_is_not_of_several_tables(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "table", "fd", "--format", "latex", "--label", "tab:x")
-    assert line == "bench: --label: there are 5 tables; name one of them"
+    assert line == "bench: --label: there are 6 tables; name one of them"
 
 
 def test_a_format_of_a_plug_in_has_what_is_done_to_sheets(file: str, capsys: pytest.CaptureFixture[str]) -> None:
