@@ -51,7 +51,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "a next that is a text": ({"next": "bench run"}, ":7: 'next' must be a list"),
     "a next that is a mapping": ({"next": "{a: 1}"}, ":7: 'next' must be a list"),
     "no methods": ({"methods": "[]"}, ":1: 'methods' must list at least one method"),
-    "methods that are null": ({"methods": "null"}, ":1: 'methods' must be a list or a mapping, not None"),
+    "methods that are null": ({"methods": "null"}, ":1: 'methods' must be a list or a mapping or a text, not None"),
     "a method that is a number": ({"methods": "[5]"}, ":1: '5' must be a method's name"),
     "a method that is a list": ({"methods": "[[ce]]"}, "must be a method's name"),
     "a method that is empty": ({"methods": "['']"}, "must be a method's name"),

@@ -142,7 +142,7 @@ def test_the_next_commands_leave_them_out_too(
     ("words", "problem"),
     [
         (["plan", "demo", "--skip-damaged"], "--skip-damaged: none of the datasets is a folder of images"),
-        (["plan", "gta/table2", "--skip-damaged"], "gta/table2 is a published table, of no folder of images"),
+        (["plan", "gta/table2", "--skip-damaged"], "gta/table2: published tables are of no folder of images"),
     ],
 )
 def test_where_there_is_no_folder_leaving_out_is_refused(

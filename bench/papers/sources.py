@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-OURS, NOBODY = "our choice", ""
+OURS, NOBODY, UNSORTED = "our choice", "", "somebody else"
 KINDS = ("paper", "released code", "another paper", OURS)
 """``another paper`` is one that the paper follows, with its released code; it is told behind the colon."""
 
 
 def kind_of(source: str) -> str:
-    """The kind of a source, one of ``KINDS``; empty where it is none of them, or there is no source."""
-    return next((kind for kind in KINDS if re.match(rf"{kind}\b", source)), NOBODY)
+    """The kind of a source: one of ``KINDS``, ``UNSORTED`` where it begins with none of them, ``NOBODY`` if empty."""
+    if not source:
+        return NOBODY
+    return next((kind for kind in KINDS if re.match(rf"{kind}\b", source)), UNSORTED)

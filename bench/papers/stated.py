@@ -26,7 +26,7 @@ OTHERS = (
 )
 KEYS = (
     Key(VALUE, (bool, int, float, str, list), "the value, or a list that is swept"),
-    Key(SOURCE, (str,), f"who states it, and where; it begins with {' or '.join(f'`{kind}`' for kind in KINDS)}"),
+    Key(SOURCE, (str,), f"who states it, and where; best begun with {' or '.join(f'`{kind}`' for kind in KINDS)}"),
     *OTHERS,
 )
 PARTS = ("axes", "labels", "columns")
@@ -118,9 +118,6 @@ def read_stated(owner: Section, key: str, problems: Problems, may_be_other: bool
     else:
         stated = copy.copy(written)
         check_keys(stated, KEYS, f"key beside the value of '{key}'", problems)
-        if not kind_of(source):
-            first = f"must begin with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
-            problems.add(f"{owner.place(key)}: the source of '{key}' {first}, not {source!r}")
         because = read_because(stated, f"'{key}'", problems) if len(problems.found) == noted else ""
         return Stated(written[VALUE], " ".join(source.split()), because)
     return Stated(None, "")

@@ -10,7 +10,7 @@ from typing import Any
 from bench.entry import SETTINGS
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import published_table
-from bench.papers.sources import KINDS, NOBODY, OURS, kind_of
+from bench.papers.sources import KINDS, NOBODY, OURS, UNSORTED, kind_of
 from bench.papers.stated import LabelValue, Stated
 from bench.protocol import RIVALS, Protocol, Recipe, declared
 from bench.reading.document import read_document
@@ -40,7 +40,7 @@ class PaperValue:
 
     @property
     def kind(self) -> str:
-        """Of its source, one of ``sources.KINDS``; empty where it has none."""
+        """Of its source, as ``sources.kind_of`` tells it."""
         return kind_of(self.source)
 
 
@@ -71,9 +71,10 @@ def others_of(paper: str, registry: Registry) -> dict[str, list[tuple[str, str]]
 
 
 def counts(values: Iterable[PaperValue]) -> Mapping[str, int]:
-    """How many there are of each kind of source, ``sources.KINDS`` and then those that have none."""
+    """How many there are of each kind of source; those of none of ``sources.KINDS`` only where there are some."""
     kinds = Counter(value.kind for value in values)
-    return {kind: kinds[kind] for kind in (*KINDS, NOBODY)}
+    unsorted = [UNSORTED] if kinds[UNSORTED] else []
+    return {kind: kinds[kind] for kind in (*KINDS, *unsorted, NOBODY)}
 
 
 def counts_in_words(values: Iterable[PaperValue]) -> str:

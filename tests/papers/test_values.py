@@ -14,7 +14,7 @@ from bench.papers.sources import KINDS, kind_of
 from bench.papers.values import PaperValue, counts, counts_in_words, others_of, values_of
 from bench.plan.paper import plan_paper
 from bench.registry import Registry
-from tests.plan.test_paper import PAPERS, cell_of, hyper_of, hypers, mini, problems, runs_of, whole
+from tests.plan.test_paper import PAPERS, cell_of, hyper_of, hypers, mini, runs_of, whole
 
 # ---- every value has its source
 
@@ -47,17 +47,14 @@ def test_what_a_run_has_beside_the_defaults_of_its_method_is_listed(paper: str) 
                     assert picked in listed[f"{part.name}.{name}"], (table.name, name)
 
 
-def test_a_source_of_no_known_kind_is_refused_with_its_place(tmp_path: Path) -> None:
-    assert [kind_of(text) for text in ("paper, section 4", "our choice", "papers 4", "Paper 4", "ours", "")] == [
-        "paper",
-        "our choice",
-        *[""] * 4,
-    ]
-    message = "the source of 'lr' must begin with paper, released code, another paper or our choice, not 'appendix B'"
-    wrong = ("settings: {lr: 1e-3}", "settings: {lr: {value: 1e-3, source: appendix B}}")
-    assert problems(tmp_path, wrong) == f"table1.yaml:10: {message}"
-    protocol = [("lr: {value: 2e-3, source: released code}", "lr: {value: 2e-3, source: appendix B}")]
-    assert problems(tmp_path, protocol=protocol) == f"protocol.yaml:4: {message}"
+def test_a_source_in_words_of_ones_own_is_taken_and_counted_apart(tmp_path: Path) -> None:
+    kinds = {"paper, section 4": "paper", "our choice": "our choice", "papers 4": "somebody else", "": ""}
+    assert {text: kind_of(text) for text in kinds} == kinds
+    own = ("settings: {lr: 1e-3}", "settings: {lr: {value: 1e-3, source: appendix B}}")
+    values = values_of("mini", mini(tmp_path, own))
+    assert counts(values)["somebody else"] == 1
+    assert "somebody else 1" in counts_in_words(values)
+    assert "somebody else" not in counts(values_of("gta", Registry()))
 
 
 def test_seeds_of_a_label_may_have_their_source(tmp_path: Path) -> None:
