@@ -372,6 +372,8 @@ class TestCommand:
         good = next(iter(plan.unique.values()))
         changed = replace(good, method=replace(good.method, name="gta"))
         told = list(measure([changed, good], registry, store))
-        assert re.match(r"gta micro_vit, a step of 32 images: not measured: .*the method changed since the run was planned", told[0])
+        assert re.match(
+            r"gta micro_vit, a step of 32 images: not measured: .*the method changed since the run was planned", told[0]
+        )
         assert told[1].startswith("ce micro_vit: ")
         assert [kept.work.method for kept in read_times(store)] == ["ce"]
