@@ -71,7 +71,9 @@ def files_of(split: Split | MaskedSplit) -> tuple[str | Path, ...]:
 
 
 def some_of(split: Split, indices: npt.NDArray[np.int64]) -> Split:
-    """Some of a split's image files, in that order."""
+    """Some of a split's images, of files or in memory, in that order."""
+    if isinstance(split.images, ArrayImages):
+        return Split(ArrayImages(split.images.pixels[indices]), split.labels[indices])
     paths, levels = files_of(split), split.images.levels if isinstance(split.images, FileImages) else None
     return Split(FileImages(tuple(paths[index] for index in indices), levels), split.labels[indices])
 

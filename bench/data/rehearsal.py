@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.cards.rehearsal import SIDE, TOGETHER
-from bench.data.dataset import ArrayImages, Dataset, FileImages, Images, Indices, Split
+from bench.data.dataset import ArrayImages, Dataset, Indices, Split
 from bench.data.official import some_of
 from bench.spec import derive
 
@@ -35,7 +35,7 @@ def part_of(dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Dataset:
     splits = {}
     for name, split in dataset.splits.items():
         chosen = grouped(split.labels, derive("rehearsal", seed, name))[: sizes[name]]
-        splits[name] = _some_of(split, np.sort(chosen))
+        splits[name] = some_of(split, np.sort(chosen))
     return Dataset(dataset.classes, splits["train"], splits.get("val"), splits["test"])
 
 
@@ -54,12 +54,3 @@ def grouped(labels: Indices, seed: int) -> Indices:
         place[members] = np.arange(len(members)) // TOGETHER
     order = np.lexsort((mixed.argsort(), rank[labels], place))
     return order.astype(np.int64)
-
-
-def _some_of(split: Split, indices: Indices) -> Split:
-    """Some of a split's images, of files or in memory."""
-    if isinstance(split.images, FileImages):
-        return some_of(split, indices)
-    assert isinstance(split.images, ArrayImages)
-    images: Images = ArrayImages(split.images.pixels[indices])
-    return Split(images, split.labels[indices])

@@ -25,6 +25,7 @@ def test_every_method_row_of_a_paper_trains(paper: str, tmp_path: Path, monkeypa
     cells = [cell for table in plan.tables for _, cell in table.places() if cell.candidates]
     first = [cell.candidates[0].runs[0] for cell in cells]
     rows = {(spec.method, spec.protocol, spec.backbone): spec for spec in first}
+    assert rows
     job = Job(tmp_path / "results")
     answers = {spec.label: work(spec, job) for spec in rows.values()}
     assert {label: answer["message"] for label, answer in answers.items() if answer["status"] != "done"} == {}
