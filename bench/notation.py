@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+SPLITS = {"val": "validation", "test": "test"}
+"""In words, the splits on which runs are scored."""
+
 
 def none_if_nan(value: float) -> float | None:
     """A number for plain data, which has no nan: None instead."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.notation import fixed, none_if_nan
+from bench.notation import SPLITS, fixed, none_if_nan
 from bench.plan.table import Candidate
 from bench.sheets.sheet import BEST, Key, Record, Sheet, Shown
 from bench.stats.samples import Summary, summary
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.results import Results
-
-NAMES = {"val": "validation", "test": "test"}
 
 
 def candidates_sheet(table: Table, results: Results) -> Sheet:
@@ -41,7 +39,7 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
                         "cell": name,
                         **entry.planned.axes,
                         "candidate": candidate.label,
-                        "split": NAMES[split],
+                        "split": SPLITS[split],
                         "metric": results.picking(entry.planned.metric).name,
                         "mean": score.mean if score else None,
                         "std": none_if_nan(score.std) if score else None,
@@ -57,11 +55,11 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
         name=f"{table.plan.name}-candidates",
         title=f"{title_line(table.plan, ', '.join(headings))} – candidates of each swept cell",
         stub=("cell", "candidate"),
-        columns=(*((f"mean on the {NAMES[split]} split",) for split in splits), ("finished",)),
+        columns=(*((f"mean on the {SPLITS[split]} split",) for split in splits), ("finished",)),
         rows=tuple(rows),
         cells=tuple(cells),
         notes=tuple(notes),
-        legend=(("best", f"the candidate that counts, the best on the {NAMES[splits[0]]} split"),),
+        legend=(("best", f"the candidate that counts, the best on the {SPLITS[splits[0]]} split"),),
         remarks=tuple(f"None counts: {why}." for why in waits if why),
         by_means=True,
         records=tuple(records),

@@ -15,7 +15,7 @@ from bench.figures.page import Page, page_of
 from bench.figures.predicted import Floats, class_labels, classes_of, predicted, shares_of, split_of
 from bench.figures.scene import Scene, Sketch, common_line, methods_of, panels_of, seeds_line
 from bench.figures.style import COLOURS, SHADES, SMALL
-from bench.notation import one_line
+from bench.notation import SPLITS, one_line
 from bench.papers.published import Key
 from bench.tables.compare import Entry
 
@@ -80,7 +80,7 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Confus
     is_matrix, choice = any(fits), fits.index(True) if any(fits) else 0
     page, side = pages[choice], sides[choice]
     page.panel_height = side if is_matrix else 0.15 * PAIRS + 0.1
-    split = {"val": "validation", "test": "test"}[split_of(scene)]
+    split = SPLITS[split_of(scene)]
     titles = [" / ".join(labels) for labels in panels]
     if is_matrix:
         every = page.add(titles, "predicted class", "true class")

@@ -15,12 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.figures.style import look
-from bench.notation import listed
+from bench.notation import SPLITS, listed
 from bench.tables.compare import Entry
 
 OF_RUN = True
 """A run by itself has it, too."""
-SPLITS = {"val": "validation", "test": "test"}
 FEW = 3
 """Methods up to which each seed is drawn, too; beyond, a band says how far they lie apart."""
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, deviation_line, mean_std
 from bench.figures.style import BARS, look
-from bench.notation import listed, one_line
+from bench.notation import SPLITS, listed, one_line
 from bench.plan.table import Candidate, PlannedCell
 from bench.spec import RunSpec, written
 from bench.tables.compare import Entry
@@ -22,7 +22,6 @@ from bench.tables.compare import Entry
 LOG_FROM = 20
 """A ratio of the largest to the smallest value from which values stand at their logarithms."""
 
-SPLITS = {"val": "validation", "test": "test"}
 
 Settings = Mapping[str, Any]
 """Hyper-parameters and settings of a run by name."""
