@@ -25,6 +25,7 @@ GROUPS = {
     "check": ("check-method",),
     "convert": ("convert",),
     "export": ("export",),
+    "measure": ("measure",),
     "predict": ("predict",),
     "data": ("data",),
     "papers": ("audit", "claims"),

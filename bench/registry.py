@@ -6,9 +6,10 @@ The suite's own folder and a user's (``--plugin``) have the same shape, so built
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import bench
@@ -24,6 +25,7 @@ from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
 from bench.cards.rehearsal import REHEARSAL, read_rehearsal, rehearsal_dataset
 from bench.errors import InputError, choose, shortened, to_type
+from bench.measure import Measure, Measured
 from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
 from bench.reading.loading import load_checked, load_file
@@ -40,6 +42,7 @@ _PATTERNS = {
     "launchers": "*.py",
     "readers": "*.py",
     "metrics": "*.py",
+    "measures": "*.py",
     "formats": "*.py",
 }
 """The folders in which things are found, each with the names of its files."""
@@ -67,6 +70,7 @@ class Registry:
         backbone_files, dataset_files: cards.
         experiment_files: declared experiments.
         launcher_files: run when one is chosen.
+        measure_files: of trained models; run when metrics are listed.
         format_files: formats of tables that plug-ins bring, each run when a table is written so.
         protocol_files, claims_files: what each paper says about its runs and about its tables.
 
@@ -82,6 +86,7 @@ class Registry:
     dataset_files = _files_of("datasets")
     experiment_files = _files_of("experiments")
     launcher_files = _files_of("launchers")
+    measure_files = _files_of("measures")
     format_files = _files_of("formats")
     protocol_files = _files_of_papers("protocol.yaml")
     claims_files = _files_of_papers("claims.yaml")
@@ -111,12 +116,34 @@ class Registry:
         Raises ``InputError``: a file declares none, or one of another name, or a name is taken twice.
         """
         metrics = dict(METRICS)
-        for path in _paths(filter(Path.is_dir, self.plugins), "metrics"):
-            metric = _load_metric(path)
+        files = _paths(filter(Path.is_dir, self.plugins), "metrics")
+        declared = [(path, _load_metric(path)) for path in files]
+        for name, path in self.measure_files.items():
+            declared += [(path, metric) for metric in self.measure(name).gives]
+        for path, metric in declared:
             if metric.name in metrics:
-                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename the file and it")
+                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename it")
             metrics[metric.name] = metric
         return metrics
+
+    def measure(self, name: str) -> Measure:
+        """What a measure declares; its file is run. Raises ``InputError`` where there is none of that name."""
+        return self._measure_module(name).MEASURE  # type: ignore[no-any-return]
+
+    def load_measure(self, name: str) -> Callable[..., Measured]:
+        """The function of a measure. Raises ``InputError`` where there is none of that name."""
+        return self._measure_module(name).measure  # type: ignore[no-any-return]
+
+    def _measure_module(self, name: str) -> ModuleType:
+        path = self._find(self.measure_files, name, "measure")
+        module = load_checked("measures", path, file_digest(path))
+        measure = getattr(module, "MEASURE", None)
+        if not isinstance(measure, Measure) or measure.name != name or not callable(getattr(module, "measure", None)):
+            raise InputError(
+                f"{path}: it must say MEASURE = Measure('{name}', ...), from bench.measure import Measure, and have a "
+                f"function 'measure(subject)'"
+            )
+        return module
 
     @property
     def papers(self) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import say
-from bench.commands.request import Request, add_target_command, request_of, require_one, say_damaged
+from bench.commands.request import Request, add_target_command, is_run, request_of, require_one, say_damaged
 from bench.errors import InputError
 from bench.figures.figure import KINDS, USUAL, USUAL_OF_RUN, about, is_of_run, write_figure
 from bench.figures.style import SUFFIXES, WIDTHS
@@ -80,7 +79,7 @@ def figure_command(options: argparse.Namespace) -> int:
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
     request = request_of(options)
     store = request.store
-    if _is_run(request):
+    if is_run(request):
         kind = options.kind or USUAL_OF_RUN
         scene, stem = _of_run(request, kind, options, store), ""
     else:
@@ -93,13 +92,6 @@ def figure_command(options: argparse.Namespace) -> int:
         say(remark)
     print("\n".join(str(path) for path in paths))
     return 0
-
-
-def _is_run(request: Request) -> bool:
-    """Whether a target is the beginning of a run's id, and no experiment, table, paper or file of that name."""
-    registry, target = request.registry, request.target
-    names = {*registry.experiment_files, *registry.table_files, *registry.papers}
-    return bool(re.fullmatch(r"[0-9a-f]{4,12}", target)) and target not in names and not Path(target).exists()
 
 
 def _of_run(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -181,6 +182,13 @@ def in_newer(folders: Sequence[str], reasons: Mapping[str, str]) -> str:
     count = "1 record was" if len(folders) == 1 else f"{len(folders)} records were"
     listed = ", ".join(with_reason(folder, reasons) for folder in folders[:3]) + (", ..." if len(folders) > 3 else "")
     return f"{count} written by a newer version, left out and left alone: {listed}; update the suite"
+
+
+def is_run(request: Request) -> bool:
+    """Whether a target is the beginning of a run's id, and no experiment, table, paper or file of that name."""
+    registry, target = request.registry, request.target
+    names = {*registry.experiment_files, *registry.table_files, *registry.papers}
+    return bool(re.fullmatch(r"[0-9a-f]{4,12}", target)) and target not in names and not Path(target).exists()
 
 
 def require_one(plan: Plan, option: str) -> None:

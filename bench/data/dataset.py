@@ -65,6 +65,21 @@ class FileImages:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some of others' images, in the order of their indices."""
+
+    images: Images
+    indices: Indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, indices: Indices) -> Tensor | list[Tensor]:
+        """As ``Images.take``."""
+        return self.images.take(self.indices[indices])
+
+
+@dataclass(frozen=True)
 class Split:
     """Images with their labels, int64 (N,)."""
 

@@ -53,6 +53,7 @@ class Metric:
         per_image: whether it is the share of images for which something holds, in percent, so that a test set of n
             images makes binomial noise.
         of_machine: of what is about the whole run: whether another machine gives another value.
+        measure: of what is measured of a kept model: the measure that gives it (``bench measure``).
 
     Raises:
         ValueError: the declaration contradicts itself.
@@ -69,12 +70,13 @@ class Metric:
     of_run: Callable[[Cost], float] | None = None
     per_image: bool = False
     of_machine: bool = True
+    measure: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ValueError(f"'{self.name}' cannot be a metric's name: small letters, digits and _, a letter first")
-        if (self.compute is None) == (self.of_run is None):
-            raise ValueError(f"{self.name}: it has either 'compute' or 'of_run'")
+        if sum((self.compute is not None, self.of_run is not None, bool(self.measure))) != 1:
+            raise ValueError(f"{self.name}: it has one of 'compute', 'of_run' and 'measure'")
         if self.per_image and (self.compute is None or (self.low, self.high) != (0, 100)):
             raise ValueError(f"{self.name}: a share of images is computed at a scored point, from 0 to 100")
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from bench.errors import InputError
+from bench.errors import InputError, to_type
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
+from bench.records.measured import folder_of, read_measurement, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
@@ -67,8 +68,26 @@ class Scores:
                 lacks = f"it was not measured, or not reached: {metric.title}" if cost else "the record cannot be read"
                 self.reasons[run.folder, metric.name, ""] = lacks
             return value
+        if metric.measure:
+            return self._measured(run, metric, self._picked(run, rule, selector or TOP1), split)
         values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric)
         return math.nan if at is None else values[at]
+
+    def _measured(self, run: Finished, metric: Metric, at: int | None, split: str) -> float:
+        """What was measured of the model that was kept at a point of the curve; nan, and a reason, where it was not."""
+        if at is None:
+            return math.nan
+        step = run.values[at][0]
+        path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
+        value = math.nan
+        if path.is_file():
+            value = _number(read_measurement(path).numbers.get(metric.name))
+            reason = f"{metric.title} is no finite number"
+        else:
+            reason = f"it was not measured; {to_type('measure', run.id, metric.measure)} measures the kept model"
+        if math.isnan(value):
+            self.reasons[run.folder, metric.name, ""] = reason
+        return value
 
     def _picked(self, run: Finished, rule: str, selector: Metric) -> int | None:
         if rule not in SELECTIONS:

@@ -1,0 +1,76 @@
+"""What a measure of a trained model is, as its author sees it: what it gives, what it needs, and a function.
+
+A measure is a file of ``bench/measures``, or of ``measures/`` in a plug-in folder, found by its name:
+
+    MEASURE = Measure("spread", gives=(Metric("spread", "spread of features", "", decimals=3, measure="spread"),))
+
+
+    def measure(subject):
+        features, _ = subject.features()
+        return Measured({"spread": float(features.std(0).mean())})
+
+The file is read where tables are, so what needs torch is imported inside its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from bench.metrics import Metric
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is declared of a measure.
+
+    Attributes:
+        name: what is typed, and what its file is called.
+        gives: its numbers, as metrics whose ``measure`` is this one; none where it gives arrays for figures alone.
+        images: how many images of the split are measured unless somebody says otherwise, drawn by a declared seed;
+            0: all of them.
+        needs: what a backbone must let be read: names of probes, such as ``attention_maps``.
+        masks: whether the dataset must have masks.
+        options: what may be chosen by ``--set NAME=VALUE``, each with its default; tables show what these give.
+        source: where its definition is from.
+
+    Raises:
+        ValueError: a metric is of another measure.
+    """
+
+    name: str
+    gives: tuple[Metric, ...]
+    images: int = 0
+    needs: tuple[str, ...] = ()
+    masks: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for metric in self.gives:
+            if metric.measure != self.name:
+                raise ValueError(f"{self.name}: its metric {metric.name} must say measure='{self.name}'")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measure found.
+
+    Attributes:
+        numbers: of its metrics, by name; nan where there is none.
+        arrays: what figures are drawn from, by name; no objects.
+        remarks: what people are to be told of the numbers.
+    """
+
+    numbers: Mapping[str, float]
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+class CannotMeasure(Exception):
+    """A measure has no meaning for this model or these images; the message says why, in words for people."""

@@ -1,0 +1,107 @@
+"""Measurements of trained models, beside the records: ``RESULTS/measures/RUN/NAME-POINT-SPLIT.json``, arrays in .npz.
+
+A record is written once; a measurement is made of a model that was kept, later and as often as somebody likes. What is
+not the default (options, another number of images) is part of the file's name, so that tables find what they mean.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from bench.errors import InputError
+from bench.measure import Option
+from bench.reading.ordinary import open_ordinary, read_ordinary
+from bench.records.files import write_file
+from bench.records.seal import Unfit, is_sealed, sealed
+from bench.spec import digest
+
+FORM = 1
+
+SOURCE = "source"
+"""The point that is the pre-trained backbone, before any training of a run."""
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """What was measured of a model.
+
+    Attributes:
+        measure: its name.
+        code: digest of the measure's file.
+        run: id of the run whose model it is; ``label`` is what its record is called.
+        point: the step of the run's curve at which the model was kept, or ``source``.
+        split: whose images were measured.
+        images: how many; ``of`` how many there are.
+        options: all, by name.
+        numbers: of its metrics, by name; None where there is none.
+        remarks: what people are to be told of the numbers.
+        seconds: that it took.
+        environment: where it was computed, as a record has it.
+        arrays: whether a file with arrays lies beside it.
+    """
+
+    form: int = FORM
+    measure: str
+    code: str
+    run: str
+    label: str
+    point: str
+    split: str
+    images: int
+    of: int
+    options: dict[str, Option]
+    numbers: dict[str, float | None]
+    remarks: list[str]
+    seconds: float
+    environment: dict[str, Any]
+    arrays: bool = False
+
+
+def folder_of(results: Path, run: str) -> Path:
+    """Where the measurements of a run lie."""
+    return results / "measures" / run
+
+
+def stem_of(measure: str, point: str, split: str, chosen: Mapping[str, Option]) -> str:
+    """What the files of a measurement are called, without their ends; ``chosen``: what is not the default."""
+    stem = f"{measure}-{point}-{split}"
+    return f"{stem}-{digest(dict(chosen))}" if chosen else stem
+
+
+def write_measurement(path: Path, measurement: Measurement, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write a measurement to a .json file, its arrays first; each whole or not at all. Raises ``OSError``."""
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_file(path.with_suffix(".npz"), buffer.getvalue())
+    write_file(path, msgspec.json.format(sealed(msgspec.json.encode(measurement)), indent=2))
+
+
+def read_measurement(path: Path) -> Measurement:
+    """A measurement from its file. Raises ``InputError`` where it is damaged, or of a newer form."""
+    try:
+        content = read_ordinary(path)
+        is_sealed(content)
+        measurement = msgspec.json.decode(content, type=Measurement)
+    except (OSError, msgspec.MsgspecError, Unfit) as error:
+        raise InputError(f"{path}: the measurement cannot be read ({error}); delete it and measure again") from None
+    if measurement.form > FORM:
+        raise InputError(f"{path}: written by a newer version (form {measurement.form}); update the suite")
+    return measurement
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays beside a measurement's .json file, by name. Raises ``InputError`` where they cannot be read."""
+    path = path.with_suffix(".npz")
+    try:
+        with open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds of a damaged file
+        raise InputError(f"{path}: its arrays cannot be read ({error}); delete it and measure again") from None
