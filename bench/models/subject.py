@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_view
-from bench.measure import Option
+from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec
 from bench.training.fit import mixed_precision
@@ -73,10 +74,35 @@ class Subject:
 
     @torch.inference_mode()
     def features(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Pooled features of all images, (N, D), and their labels, (N,)."""
+        """Pooled features of all images, (N, D), and their labels, (N,).
+
+        Raises ``CannotMeasure``: they are not all finite.
+        """
         features, labels = [], []
         for images, truth in self.batches():
             with self.precision():
                 features.append(self.model(images).features.float().cpu())
             labels.append(truth.cpu())
+        if not all(bool(part.isfinite().all()) for part in features):
+            raise CannotMeasure("its features are not all finite numbers")
         return torch.cat(features).numpy(), torch.cat(labels).numpy()
+
+    def layers(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        """Of each batch, the output of each layer of the source and of the model, pooled over places, (B, D) both.
+
+        A batch is forgotten when the next is taken, so memory does not grow with the images. ``features``, what the
+        head is given, are the last layer (see ``bench.backbones.layers``).
+
+        Raises ``CannotMeasure``: which its layers are is not known, or a method left another network than it started
+        from.
+        """
+        try:
+            if layers_of(self.source.backbone) != layers_of(self.model.backbone):
+                raise CannotMeasure("the network that its method trained has other layers than the one it started from")
+            for images, _ in self.batches():
+                with torch.inference_mode(), self.precision():
+                    outputs = [pooled_layers(model, images) for model in (self.source, self.model)]
+                    pairs = {name: (outputs[0][name].float(), outputs[1][name].float()) for name in outputs[0]}
+                yield pairs
+        except KeyError as unknown:
+            raise CannotMeasure(str(unknown.args[0])) from None
