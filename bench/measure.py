@@ -36,7 +36,7 @@ class Measure:
             0: all of them.
         needs: what a backbone must let be read: names of probes, such as ``attention_maps``.
         masks: whether the dataset must have masks.
-        options: what may be chosen by ``--set NAME=VALUE``, each with its default; tables show what these give.
+        options: what may be chosen by ``--option NAME=VALUE``, each with its default; tables show what these give.
         source: where its definition is from.
 
     Raises:

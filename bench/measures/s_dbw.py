@@ -109,39 +109,39 @@ def measure(subject: Subject) -> Measured:
     if not classes.overall.any():
         raise CannotMeasure("its features are the same for all images")
     halkidi, kim, tong = package(classes, "halkidi"), package(classes, "kim"), package(classes, "tong")
-    own = published(classes)
+    defined = published(classes)
     numbers = {
-        "s_dbw": own.s_dbw,
-        "scat": own.scat,
-        "dens_bw": own.dens_bw,
+        "s_dbw": defined.s_dbw,
+        "scat": defined.scat,
+        "dens_bw": defined.dens_bw,
         "s_dbw_halkidi": halkidi.s_dbw,
         "s_dbw_kim": kim.s_dbw,
         "s_dbw_tong": tong.s_dbw,
         "scat_tong": tong.scat,
         "dens_bw_tong": tong.dens_bw,
     }
-    scores = {"s_dbw": own, "s_dbw_halkidi": halkidi, "s_dbw_kim": kim, "s_dbw_tong": tong}
+    scores = {"s_dbw": defined, "s_dbw_halkidi": halkidi, "s_dbw_kim": kim, "s_dbw_tong": tong}
     return Measured(numbers, remarks=remarks(scores, *classes.means.shape))
 
 
 def remarks(scores: dict[str, Score], classes: int, width: int) -> tuple[str, ...]:
     """What is to be told of forms, by name, whose Dens_bw says nothing or little, or is no number."""
-    told = []
+    lines = []
     alone = [name for name, score in scores.items() if score.dens_bw == 0]
     if alone:
-        told.append(
+        lines.append(
             f"{listed(alone)}: no image lies between two classes, so Dens_bw is 0 and the score is Scat alone, as is "
             f"usual in many dimensions (here {width:,})"
         )
     for name, score in scores.items():
         if name not in alone and 2 * score.lonely >= classes:
-            told.append(
+            lines.append(
                 f"{name}: no other image lies near the centre of {score.lonely:,} of {classes:,} classes, so its "
                 f"Dens_bw rests on few images (features have {width:,} dimensions)"
             )
         if math.isinf(score.dens_bw):
-            told.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
-    return tuple(told)
+            lines.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
+    return tuple(lines)
 
 
 def split_by_class(features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Classes:
@@ -152,8 +152,10 @@ def split_by_class(features: npt.NDArray[np.floating], labels: npt.NDArray[np.in
     means, deviations, nearest = (np.empty((len(counts), features.shape[1])) for _ in range(3))
     for number, part in enumerate(rows):
         exact = part.astype(np.float64)
-        means[number], deviations[number] = exact.mean(0), exact.std(0)
-        nearest[number] = exact[np.argmin(np.linalg.norm(exact - means[number], axis=1))]
+        means[number] = exact.mean(0)
+        squares = (exact - means[number]) ** 2
+        deviations[number] = np.sqrt(squares.mean(0))
+        nearest[number] = exact[squares.sum(1).argmin()]
     weights = counts[:, None] / counts.sum()
     mean = (weights * means).sum(0)
     overall = np.sqrt((weights * (deviations**2 + (means - mean) ** 2)).sum(0))
@@ -161,7 +163,7 @@ def split_by_class(features: npt.NDArray[np.floating], labels: npt.NDArray[np.in
 
 
 def published(classes: Classes) -> Score:
-    """As Halkidi and Vazirgiannis define it, equations 1 to 5."""
+    """As Halkidi and Vazirgiannis define it."""
     spreads = np.linalg.norm(classes.deviations**2, axis=1)
     scat = float(spreads.mean() / np.linalg.norm(classes.overall**2))
     radius = math.sqrt(spreads.sum()) / len(spreads)
@@ -196,30 +198,32 @@ def _dens_bw(between: Array, peaks: Array) -> float:
 def in_balls(classes: Classes, centres: Array, radius: float) -> tuple[Array, Array]:
     """How many rows lie within a radius of centres (c, D), and of the points half way between two of them.
 
+    Distances are of one product of matrices, whose rounding decides nothing: where it could, they are taken anew.
+
     Returns:
         Rows of class j around the centre of class i, (c, c); rows of classes i and j between their centres, (c, c).
     """
     many = len(centres)
     around, halves = np.zeros((many, many)), np.zeros((many, many))
     for number, part in enumerate(classes.rows):
-        exact = part.astype(np.float64)
-        around[:, number] = _within(exact, centres, radius).sum(0)
-        halves[number] = _within(exact, (centres[number] + centres) / 2, radius).sum(0)
+        rows = part.astype(np.float64)
+        near, far = rows - centres[number], centres - centres[number]
+        sizes, lengths = np.einsum("nd,nd->n", near, near)[:, None], np.einsum("cd,cd->c", far, far)
+        products = near @ far.T
+        squared = sizes + lengths - 2 * products
+        around[:, number] = _within(squared, radius, rows, centres).sum(0)
+        squared = sizes + lengths / 4 - products
+        halves[number] = _within(squared, radius, rows, (centres[number] + centres) / 2).sum(0)
     return around, halves + halves.T
 
 
-def _within(rows: Array, points: Array, radius: float) -> npt.NDArray[np.bool_]:
-    """Whether each of rows (n, D) lies within a radius of each of points (c, D): (n, c).
+def _within(squared: Array, radius: float, rows: Array, points: Array) -> npt.NDArray[np.bool_]:
+    """Whether each of rows (n, D) lies within a radius of each of points (c, D): (n, c), by its squared distance.
 
-    Distances are of one product of matrices, whose rounding decides nothing: where it could, they are taken anew.
+    These are nearly right; what they leave in doubt is computed from the rows.
     """
-    origin = rows.mean(0)
-    near, far = rows - origin, points - origin
-    sizes, lengths = np.einsum("nd,nd->n", near, near), np.einsum("cd,cd->c", far, far)
-    squared = sizes[:, None] + lengths - 2 * near @ far.T
     inside: npt.NDArray[np.bool_] = squared <= radius**2
-    doubt = 1e-10 * (sizes.max() + lengths.max() + radius**2)
-    at, of = np.nonzero(np.abs(squared - radius**2) <= doubt)
+    at, of = np.nonzero(np.abs(squared - radius**2) <= 1e-10 * (squared.max() + radius**2))
     step = max(1, NUMBERS // rows.shape[1])
     for begin in range(0, len(at), step):
         some, points_of = at[begin : begin + step], of[begin : begin + step]
