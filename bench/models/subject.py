@@ -15,7 +15,9 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
-from bench.data.augment import test_view
+from bench.data.augment import test_mask, test_view
+from bench.data.dataset import MaskFiles
+from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec
@@ -35,6 +37,7 @@ class Subject:
         spec: of its run.
         split: the images, in an order of their own; all of a split, or a drawn part of it.
         of: how many images the whole split has.
+        masks: what each pixel of these images shows, where the measure is of images with masks.
         options: what was chosen of the measure's own, by name.
         load_source: gives the pre-trained model that the run started from, with an untrained head.
         progress: is told how many images are through, and of how many.
@@ -46,6 +49,7 @@ class Subject:
     split: Split
     of: int
     device: torch.device
+    masks: MaskFiles | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
     progress: Callable[[int, int], None] = lambda done, of: None
@@ -67,6 +71,30 @@ class Subject:
             labels = torch.from_numpy(np.asarray(self.split.labels[indices], np.int64))
             yield images.to(self.device), labels.to(self.device)
             self.progress(int(indices[-1]) + 1, len(self.split))
+
+    def masked_batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images as ``batches`` gives them, with their masks in the same view: uint8 (B, S, S), on the CPU.
+
+        Raises ``InputError`` where a mask has not the size of its image.
+        """
+        assert self.masks is not None
+        for begin in range(0, len(self.split), size):
+            indices = np.arange(begin, min(begin + size, len(self.split)))
+            images, masks = self.split.images.take(indices), self.masks.take(indices)
+            for image, mask, index in zip(images, masks, indices, strict=True):
+                if image.shape[1:] != mask.shape:
+                    sizes = [f"{width} × {height}" for height, width in (mask.shape, image.shape[1:])]
+                    raise InputError(
+                        f"{self.masks.paths[index]}: a mask of {sizes[0]} pixels for an image of {sizes[1]}"
+                    )
+            view = test_view(images, self.facts.image_size, self.facts.augmentation)
+            yield view.to(self.device), test_mask(masks, self.facts.image_size, self.facts.augmentation)
+            self.progress(int(indices[-1]) + 1, len(self.split))
+
+    def pictures(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Some of the images as evaluation views them, for figures: uint8 (n, S, S, C)."""
+        view = test_view(self.split.images.take(indices), self.facts.image_size, self.facts.augmentation)
+        return (view * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
     def precision(self) -> AbstractContextManager[object]:
         """Inside, forward passes have the precision that the run was scored in."""

@@ -24,7 +24,7 @@ MEASURE = Measure(
     images=500,
     needs=("attention_maps",),
     masks=True,
-    options={"mass": 0.9},
+    options={"mass": 0.9, "masks": ""},
 )
 
 
@@ -66,7 +66,7 @@ def test_a_measure_of_a_plug_in(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "    mine_wide: width (px), higher",
         "  images of the split: 500, drawn (--images N)",
         "  needs: attention_maps, masks",
-        "  options: mass=0.9 (--option)",
+        "  options: mass=0.9, masks= (--option)",
         "  source: not stated",
     ):
         assert line in out.splitlines()
