@@ -127,7 +127,7 @@ def measure(subject: Subject) -> Measured:
 def remarks(scores: dict[str, Score], classes: int, width: int) -> tuple[str, ...]:
     """What is to be told of forms, by name, whose Dens_bw says nothing or little, or is no number."""
     lines = []
-    alone = [name for name, score in scores.items() if score.dens_bw == 0]
+    alone = tuple(name for name, score in scores.items() if score.dens_bw == 0)
     if alone:
         lines.append(
             f"{listed(alone)}: no image lies between two classes, so Dens_bw is 0 and the score is Scat alone, as is "
