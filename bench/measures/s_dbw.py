@@ -134,13 +134,13 @@ def remarks(scores: dict[str, Score], classes: int, width: int) -> tuple[str, ..
             f"usual in many dimensions (here {width:,})"
         )
     for name, score in scores.items():
-        if name not in alone and 2 * score.lonely >= classes:
+        if math.isinf(score.dens_bw):
+            lines.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
+        elif name not in alone and 2 * score.lonely >= classes:
             lines.append(
                 f"{name}: no other image lies near the centre of {score.lonely:,} of {classes:,} classes, so its "
                 f"Dens_bw rests on few images (features have {width:,} dimensions)"
             )
-        if math.isinf(score.dens_bw):
-            lines.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
     return tuple(lines)
 
 

@@ -148,7 +148,8 @@ class TestRemarks:
         assert line.startswith("s_dbw_kim: no other image lies near the centre of 2 of 4 classes")
 
     def test_no_number(self) -> None:
-        assert "so it has no value" in remarks({"s_dbw": Score(0.5, math.inf, 0)}, 4, 2)[0]
+        (line,) = remarks({"s_dbw": Score(0.5, math.inf, 4)}, 4, 2)
+        assert line.endswith("none near their centres, so it has no value")
 
     def test_nothing_where_it_means_something(self) -> None:
         assert remarks({"s_dbw": Score(0.5, 0.1, 1)}, 4, 2) == ()
