@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from bench.backbones import Model, build_model
@@ -19,14 +18,14 @@ from bench.data.surveyed import without_damaged
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Option
 from bench.models.kept import load_model
-from bench.models.subject import Subject
+from bench.models.subject import Subject, drawn
 from bench.notation import counted
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
 from bench.records.measured import SOURCE, Measurement, folder_of, read_measurement, stem_of, write_measurement
 from bench.records.record import Record, Stored
 from bench.registry import Registry
-from bench.spec import RunSpec, derive
+from bench.spec import RunSpec
 from bench.training.trial import splits
 
 
@@ -139,11 +138,13 @@ def _subject(
         model=model.to(device),
         facts=facts,
         spec=spec,
-        split=_drawn(whole, declared.images if asked.images is None else asked.images),
+        split=drawn(whole, declared.images if asked.images is None else asked.images),
         of=len(whole),
         device=device,
         options={**declared.options, **(asked.options or {})},
         load_source=lambda: _source(spec, facts, registry),
+        load_training=lambda: _images_of(replace(spec, rate=100.0), "train", registry, results),
+        of_source=asked.of_source,
     )
 
 
@@ -159,14 +160,6 @@ def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> 
     if (chosen := images[split]) is None:
         raise InputError(f"--split {split}: {spec.label} has no validation split")
     return chosen
-
-
-def _drawn(split: Split, count: int) -> Split:
-    """So many images of a split, in their order, drawn by a seed that never changes; all where ``count`` is 0."""
-    if not 0 < count < len(split):
-        return split
-    chosen = np.sort(np.random.RandomState(derive("measured images")).permutation(len(split))[:count])
-    return Split(Part(split.images, chosen), split.labels[chosen])
 
 
 def _source(spec: RunSpec, facts: ModelFacts, registry: Registry) -> Model:
