@@ -48,6 +48,9 @@ MEASURE = Measure(
 )
 
 NORMS = ("kept", "estimated")
+BATCH = 128
+"""Images at a time; for each batch the model is moved to every point."""
+
 KEPT_SHARE = 0.9
 """Of the accuracy at 0: where less is left, the landscape counts as no longer flat."""
 
@@ -255,7 +258,7 @@ def surface(
     with torch.no_grad(), put_back(model) as kept:
         moving = _Moving(model, kept, directions)
         statistics = _estimated(subject, moving, points) if norms == "estimated" and _norms_of(model) else []
-        for images, labels in subject.batches():
+        for images, labels in subject.batches(BATCH):
             for at, point in enumerate(points):
                 moving.to(point)
                 if statistics:
@@ -308,7 +311,7 @@ def _estimated(subject: Subject, moving: _Moving, points: Sequence[Sequence[floa
     statistics = [[torch.zeros_like(tensor) for tensor in _statistics(model)] for _ in points]
     momenta = [norm.momentum for norm in norms]
     seen = 0
-    for images, _ in subject.batches():
+    for images, _ in subject.batches(BATCH):
         if len(images) < 2:  # of one image there may be one number alone, which has no variance
             continue
         seen += len(images)
