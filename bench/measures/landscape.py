@@ -178,13 +178,12 @@ def second_difference(positions: Floats, loss: Floats) -> float:
 def filters_of(weight: Tensor) -> Tensor | None:
     """The filters of a weight, (F, n): its rows; None where it has one number an output, as biases and norms.
 
-    Dimensions of one entry in front do not count, so that each of the embedded positions of a ViT (1, N, D) is one.
+    Of embedded positions and tokens, (1, N, D), each is a filter.
     """
-    shape = weight.shape
-    first = next((at for at, size in enumerate(shape) if size > 1), 0)
-    if weight.dim() < 2 or math.prod(shape[first + 1 :]) < 2:
+    rows = weight[0] if weight.dim() == 3 and len(weight) == 1 else weight
+    if rows.dim() < 2 or rows[0].numel() < 2:
         return None
-    return weight.reshape(shape[first], -1)
+    return rows.flatten(1)
 
 
 def normalised(direction: Tensor, weight: Tensor) -> Tensor:
