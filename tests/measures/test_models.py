@@ -127,7 +127,7 @@ class TestWhatCannotBe:
 
         load = kept.load_model
         monkeypatch.setattr(measuring, "load_model", shorter)
-        with pytest.raises(InputError, match=r"drift of .*: the network that its method trained has other layers"):
+        with pytest.raises(InputError, match=r"drift of .*: its method trained a network with other layers"):
             of(results, "drift", images=42)
 
 
