@@ -111,18 +111,18 @@ class Registry:
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
-        """Every metric, by name: the suite's own and those of plug-ins, whose files are run.
+        """Every metric, by name: the suite's own, those of measures and those of plug-ins, whose files are run.
 
         Raises ``InputError``: a file declares none, or one of another name, or a name is taken twice.
         """
-        metrics = dict(METRICS)
-        files = _paths(filter(Path.is_dir, self.plugins), "metrics")
-        declared = [(path, _load_metric(path)) for path in files]
+        metrics, declared = dict(METRICS), list[tuple[Path, Metric, str]]()
         for name, path in self.measure_files.items():
-            declared += [(path, metric) for metric in self.measure(name).gives]
-        for path, metric in declared:
+            declared += [(path, metric, "it") for metric in self.measure(name).gives]
+        files = _paths(filter(Path.is_dir, self.plugins), "metrics")
+        declared += [(path, _load_metric(path), "the file and it") for path in files]
+        for path, metric, what in declared:
             if metric.name in metrics:
-                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename it")
+                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename {what}")
             metrics[metric.name] = metric
         return metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from bench.cards.dataset import FOLDER
 from bench.cards.folder import typed_folder
 from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
-from bench.errors import InputError, Problems, choose
+from bench.errors import InputError, Problems, choose, to_type
 from bench.metrics import Metric, seconds_to
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
@@ -160,7 +161,10 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:
-        raise InputError(f"{place}: {unknown(name, [*metrics, 'seconds_to_N'], 'metric')}")
+        of_runs = [each.name for each in metrics.values() if not each.measure]
+        near = difflib.get_close_matches(name, metrics, n=1)
+        more = f"; {to_type('list', 'metrics')} has those of trained models too" if len(of_runs) < len(metrics) else ""
+        raise InputError(f"{place}: {unknown(name, {*of_runs, 'seconds_to_N', *near}, 'metric')}{more}")
     return metric
 
 

@@ -178,7 +178,7 @@ class TestOfAPlugin:
                 DECLARED.replace('Metric("sure', 'Metric("too_sure'),
                 "it must say METRIC = Metric('sure_and_right', ...)",
             ),
-            (DECLARED.replace("compute=sure_and_right, ", ""), "it has either 'compute' or 'of_run'"),
+            (DECLARED.replace("compute=sure_and_right, ", ""), "it has one of 'compute', 'of_run' and 'measure'"),
             (DECLARED.replace("high=100, ", ""), "a share of images is computed at a scored point, from 0 to 100"),
         ],
     )
