@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import Metric
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Option = bool | int | float | str
 
