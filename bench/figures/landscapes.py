@@ -23,7 +23,7 @@ MEASURE = "landscape"
 Way = tuple[int, tuple[tuple[str, Any], ...]]
 """How a landscape was measured: of how many images, and with which options."""
 
-ABOUT = "moved by (norms of a filter)"
+ABOUT = "moved by (filter norms)"
 """What lies along the axes of a landscape."""
 
 

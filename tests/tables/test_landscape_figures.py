@@ -91,6 +91,14 @@ def test_lines_are_means_over_directions_and_seeds(tmp_path: Path) -> None:
     assert middle == {80.0}
 
 
+def test_losses_that_grow_a_lot_are_drawn_on_a_scale_that_shows_the_small_ones(tmp_path: Path) -> None:
+    figure = drawing("landscape", measured(scene(tmp_path, ONE_RATE), 1, slope=300.0))
+    loss, accuracy = figure.axes
+    assert (loss.get_yscale(), accuracy.get_yscale()) == ("symlog", "linear")
+    assert [label.get_text() for label in loss.get_yticklabels()][:4] == ["0", "1", "10", "100"]
+    assert on_one_another(figure) == []
+
+
 def test_each_setting_has_a_panel_of_loss_and_one_of_accuracy(tmp_path: Path) -> None:
     figure = drawing("landscape", measured(scene(tmp_path), 1))
     titles = [axes.get_title() for axes in figure.axes]
