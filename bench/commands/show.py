@@ -27,6 +27,8 @@ from bench.figures.figure import about
 from bench.hyper import Hyper
 from bench.metrics import Cost, Metric
 from bench.notation import counted
+from bench.commands.paper_figure import figure_lines
+from bench.papers.figure import PaperFigure, paper_figure
 from bench.papers.values import counts_in_words, values_of
 from bench.reading.document import read_document
 from bench.records.kept import kept_models
@@ -47,6 +49,7 @@ examples:
   bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
   bench show fd                a paper: every value of its protocol and tables, who states it, and how many of each
   bench show fd/released       a table: its file, with the runs that give its cells
+  bench show gta/fig4          a figure of a paper: what it shows, what it needs, and what makes that
   bench show all               an experiment
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
@@ -64,7 +67,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, metric, paper, table, experiment or run"
+    about = "the card of a method, backbone, dataset, metric, paper, table, figure, experiment or run"
     show = add_command(commands, "show", show_command, about, SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
@@ -124,7 +127,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
     if kind == "metrics":
         return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
     if kind == "figures":
-        return [{"name": name, "about": about(name)} for name in FIGURES]
+        kinds = [{"name": name, "about": about(name)} for name in FIGURES]
+        return kinds + [{"name": name, "about": _title(path)} for name, path in registry.figure_files.items()]
     files = {
         "backbones": registry.backbone_files,
         "datasets": registry.dataset_files,
@@ -132,11 +136,15 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         "tables": registry.table_files,
         "experiments": registry.experiment_files,
     }[kind]
-    return [{"name": name, "about": str(read_document(path).get("title", ""))} for name, path in files.items()]
+    return [{"name": name, "about": _title(path)} for name, path in files.items()]
+
+
+def _title(path: Path) -> str:
+    return str(read_document(path).get("title", ""))
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: of a method, backbone, dataset, paper, table or experiment; or else a run, by its id.
+    """Every card of that name: of a method, backbone, dataset, paper, table, figure or experiment; or a run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -155,15 +163,21 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
+    if name in registry.figure_files:
+        cards.append(_figure(paper_figure(name, registry)))
+    if name in FIGURES:
+        cards.append(_figure_kind(name))
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
-        names |= {*declared, *registry.papers}
+        names |= {*declared, *registry.papers, *registry.figure_files, *FIGURES}
         for what in ("method", "dataset", "backbone", "metric"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
-        raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, table, experiment or run"))
+        raise InputError(
+            choose(name, names, "method, backbone, dataset, metric, paper, table, figure, experiment or run")
+        )
     return cards
 
 
@@ -263,6 +277,22 @@ def _experiment(name: str, path: Path) -> Description:
     kind = "table" if "/" in name else "experiment"
     facts = {"kind": kind, "name": name, "about": text.get("title", ""), "file": str(path)}
     return Description(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
+
+
+def _figure(figure: PaperFigure) -> Description:
+    """A figure of a paper: what it shows, and the commands that make it."""
+    lines = [f"figure {figure.name}: {figure.title}", *(f"  {line}" for line in figure_lines(figure))]
+    return Description("\n".join(lines), {"kind": "figure", "about": figure.title, **asdict(figure)})
+
+
+def _figure_kind(name: str) -> Description:
+    facts = {
+        "kind": "kind of figure",
+        "name": name,
+        "about": about(name),
+        "drawn by": f"bench figure TARGET --kind {name}",
+    }
+    return Description(_listed(facts), facts)
 
 
 def _run(stored: Stored) -> Description:
