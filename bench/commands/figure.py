@@ -156,7 +156,7 @@ def _usual(dataset: str, request: Request) -> Metric:
 
 def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Scene, str]:
     """A table as what is drawn, and what its files are called where that is not usual."""
-    from bench.figures.measured import shown_as
+    from bench.figures.measurements import shown_as
     from bench.figures.scene import Scene
     from bench.tables.compare import fill_table
     from bench.tables.results import results_of

@@ -11,7 +11,7 @@ from bench.commands.options import say
 from bench.commands.request import Request, say_damaged
 from bench.errors import InputError, choose, in_sentence, to_type
 from bench.figures.figure import ENDINGS, KINDS, save_sketch, write_figure
-from bench.figures.measured import lacking, measured, shown_as
+from bench.figures.measurements import lacking, measured, shown_as
 from bench.figures.scene import Scene
 from bench.papers.figure import EVERY, MODEL, DeclaredDrawing, PaperFigure, paper_figure
 from bench.records.measured import SOURCE

@@ -20,6 +20,7 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import DRAWN
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.paper_figure import figure_lines
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
@@ -27,7 +28,6 @@ from bench.figures.figure import about
 from bench.hyper import Hyper
 from bench.metrics import Cost, Metric
 from bench.notation import counted
-from bench.commands.paper_figure import figure_lines
 from bench.papers.figure import PaperFigure, paper_figure
 from bench.papers.values import counts_in_words, values_of
 from bench.reading.document import read_document
@@ -163,10 +163,7 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    if name in registry.figure_files:
-        cards.append(_figure(paper_figure(name, registry)))
-    if name in FIGURES:
-        cards.append(_figure_kind(name))
+    cards += _figures(name, registry)
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
@@ -277,6 +274,12 @@ def _experiment(name: str, path: Path) -> Description:
     kind = "table" if "/" in name else "experiment"
     facts = {"kind": kind, "name": name, "about": text.get("title", ""), "file": str(path)}
     return Description(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
+
+
+def _figures(name: str, registry: Registry) -> list[Description]:
+    """The card of a paper's figure, or of a kind of figure; none where nothing has that name."""
+    cards = [_figure(paper_figure(name, registry))] if name in registry.figure_files else []
+    return cards + ([_figure_kind(name)] if name in FIGURES else [])
 
 
 def _figure(figure: PaperFigure) -> Description:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figures.measured import lacking, measured_curve
+from bench.figures.measurements import lacking, measured_curve
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.figures.style import look

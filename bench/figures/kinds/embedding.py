@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figures.measured import MeasuredPanel, images_line, panels_before_and_behind
+from bench.figures.measurements import MeasuredPanel, images_line, panels_before_and_behind
 from bench.figures.page import Page, page_of
 from bench.figures.predicted import class_labels, split_of
 from bench.figures.scene import Scene, Sketch, common_line
