@@ -44,8 +44,8 @@ def measure(subject: Subject) -> Measured:
     classes, perplexity, also = (subject.options[name] for name in ("classes", "perplexity", "also"))
     if also not in ("", "umap"):
         raise CannotMeasure(f"the option 'also' is umap or nothing, not {also}")
-    shown = drawn_classes(np.asarray(subject.split.labels), int(classes))
-    chosen = np.flatnonzero(np.isin(subject.split.labels, shown))
+    picked = drawn_classes(np.asarray(subject.split.labels), int(classes))
+    chosen = np.flatnonzero(np.isin(subject.split.labels, picked))
     if len(chosen) < FEWEST:
         raise CannotMeasure(f"{counted(len(chosen), 'image')} are too few to be seen on a plane; it takes {FEWEST}")
     part = replace(subject, split=type(subject.split)(_part(subject, chosen), subject.split.labels[chosen]))
@@ -60,7 +60,9 @@ def measure(subject: Subject) -> Measured:
     if also:
         arrays["umap"] = umap(features)
     everything = len(np.unique(subject.split.labels))
-    remarks = [] if len(shown) == everything else [f"{len(shown)} of {counted(everything, 'class', 'classes')}, drawn"]
+    remarks = (
+        [] if len(picked) == everything else [f"{len(picked)} of {counted(everything, 'class', 'classes')}, drawn"]
+    )
     return Measured({}, arrays, (*remarks, f"{counted(len(chosen), 'image')} on the plane"))
 
 

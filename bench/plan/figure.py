@@ -48,12 +48,13 @@ def plan_figure(name: str, registry: Registry, overrides: Overrides | None = Non
 def _overlaid(drawing: DeclaredDrawing, overrides: Overrides, registry: Registry) -> Overrides:
     """What is typed, and where nothing is, what the figure says; what is measured of models is no metric of a table."""
     metric = find_at(drawing.metric, registry.metrics, drawing.place) if drawing.metric else None
-    declared = {
-        "metric": drawing.metric if metric and not metric.measure else "",
-        "selection": drawing.selection,
-        "split": drawing.split if drawing.split != TRAIN else "",
-    }
-    return replace(overrides, **{key: getattr(overrides, key) or value for key, value in declared.items()})
+    of_table = drawing.metric if metric and not metric.measure else ""
+    return replace(
+        overrides,
+        metric=overrides.metric or of_table,
+        selection=overrides.selection or drawing.selection,
+        split=overrides.split or (drawing.split if drawing.split != TRAIN else ""),
+    )
 
 
 def _amended(table: PublishedTable, drawing: DeclaredDrawing) -> PublishedTable:
@@ -71,7 +72,7 @@ def _amended(table: PublishedTable, drawing: DeclaredDrawing) -> PublishedTable:
 def _put(meaning: Any, hyper: Mapping[str, Mapping[str, Any]]) -> None:
     """Let a label that stands for a method have other hyper-parameters of it."""
     method = meaning.get("method") if isinstance(meaning, Section) else None
-    names = {*method} if isinstance(method, Mapping) else {method}
+    names = {*method} if isinstance(method, Mapping) else {str(method)}
     for name in names & hyper.keys():
         of_label = meaning.setdefault("hyper", Section(meaning.source, meaning.first_line))
         of_label[name] = {**mapping(of_label.get(name)), **hyper[name]}
@@ -86,8 +87,10 @@ def _selected(plan: TablePlan, figure: PaperFigure, drawing: DeclaredDrawing) ->
         )
         for row, line in enumerate(plan.cells)
     ]
-    if all(cell.reason == NOT_DRAWN or not cell.axes for line in lines for cell in line):
-        raise InputError(f"{drawing.place}: no cell of {drawing.table} has the labels {', '.join(drawing.cells)}")
+    labels = [(*row, *column) for row in plan.rows for column in plan.columns]
+    for selector in drawing.cells:
+        if not any(is_selected(cell, (selector,)) for cell in labels):
+            raise InputError(f"{drawing.place}: no cell of {drawing.table} has the labels {selector}")
     name = f"{figure.name}-{drawing.name}" if len(figure.drawings) > 1 else figure.name
     title = plan.title.partition(",")[0]
     return replace(plan, name=name, title=f"{title}, {figure.title}", cells=tuple(lines), published_note="")

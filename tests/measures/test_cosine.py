@@ -43,6 +43,7 @@ def test_a_run_is_measured_at_every_point_on_the_images_it_was_trained_on(
     assert main(["measure", *words, "accuracy", "--split", "train", "--points", "all"]) == 0
     assert main(["measure", *words, "accuracy", "cosine", "embedding"]) == 0
     folder = folder_of(tmp_path, record.id)
+    assert record.subset is not None
     steps = [point.step for point in record.curve]
     trained = [read_measurement(folder / f"accuracy-{step}-train.json") for step in steps]
     assert {measurement.images for measurement in trained} == {record.subset.images}

@@ -21,6 +21,7 @@ from bench.figures.saving import styled
 from bench.figures.scene import Scene, Sketch
 from bench.papers.figure import PrintedNumbers
 from bench.records.measured import SOURCE, Measurement, folder_of, write_measurement
+from bench.spec import RunSpec
 from tests.tables.drawn import STEPS, scene
 
 FOLDER = Path(__file__).parent / "looks"
@@ -40,6 +41,7 @@ baseline: Fine-tune
 """
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Numbers = Mapping[str, float]
 
 
 def arrays_of(measure: str, apart: float, classes: int = 10) -> Arrays:
@@ -59,38 +61,53 @@ def arrays_of(measure: str, apart: float, classes: int = 10) -> Arrays:
     return {"similarity": np.linspace(0.3, 0.9, 6) / apart}
 
 
-def put(found: Scene, measure: str, point: str, arrays: Arrays, split: str = "test", **numbers: float) -> None:
+def put(
+    found: Scene, measure: str, point: str, arrays: Arrays, split: str = "test", numbers: Numbers | None = None
+) -> None:
     """Lay a measurement beside every run of a scene."""
     for entry in found.table.finished:
         for spec in entry.cell.runs:
-            measurement = Measurement(
-                measure=measure,
-                code="",
-                run=spec.id,
-                label=spec.method.name,
-                point=point,
-                split=split,
-                images=80,
-                of=80,
-                options={},
-                numbers=dict(numbers),
-                remarks=[],
-                seconds=1.0,
-                environment={},
-                arrays=bool(arrays),
-            )
-            path = folder_of(found.records.scores.root, spec.id) / f"{measure}-{point}-{split}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_measurement(path, measurement, arrays)
+            put_beside(found.records.scores.root, spec, measure, point, arrays, split, numbers)
+
+
+def put_beside(
+    results: Path,
+    spec: RunSpec,
+    measure: str,
+    point: str,
+    arrays: Arrays,
+    split: str = "test",
+    numbers: Numbers | None = None,
+) -> None:
+    """Lay a measurement beside a run."""
+    measurement = Measurement(
+        measure=measure,
+        code="",
+        run=spec.id,
+        label=spec.method.name,
+        point=point,
+        split=split,
+        images=80,
+        of=80,
+        options={},
+        numbers=dict(numbers or {}),
+        remarks=[],
+        seconds=1.0,
+        environment={},
+        arrays=bool(arrays),
+    )
+    path = folder_of(results, spec.id) / f"{measure}-{point}-{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_measurement(path, measurement, arrays)
 
 
 def measured_scene(folder: Path, kind: str, source: bool = True) -> Scene:
     """Two methods, and the model that they started from, of which a kind's measure was taken."""
     found, measure = scene(folder, TWO), MEASURED[kind]
     means = {"cosine_positive": 0.5, "cosine_negative": 0.2} if kind == "cosine" else {}
-    put(found, measure, str(STEPS[-1]), arrays_of(measure, 4.0), **means)
+    put(found, measure, str(STEPS[-1]), arrays_of(measure, 4.0), numbers=means)
     if source:
-        put(found, measure, SOURCE, arrays_of(measure, 1.5), **means)
+        put(found, measure, SOURCE, arrays_of(measure, 1.5), numbers=means)
     return found
 
 

@@ -72,7 +72,7 @@ def test_a_curve_of_what_was_measured_at_each_point(tmp_path: Path) -> None:
         sketches_of("curves", subject)
     assert "'bench measure mine accuracy --split train --points all' measures it" in str(refused.value)
     for at, step in enumerate(STEPS):
-        put(subject, "accuracy", str(step), {}, "train", accuracy=50.0 + at)
+        put(subject, "accuracy", str(step), {}, "train", {"accuracy": 50.0 + at})
     (axes,) = drawing("curves", subject).axes
     line = next(line for line in axes.lines if len(ends(line)) == len(STEPS))
     assert [(round(x), y) for x, y in ends(line)] == [(step, 50.0 + at) for at, step in enumerate(STEPS)]

@@ -35,12 +35,12 @@ SIDE = 1.35
 def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a row of panels for each projection, in it the pre-trained model and those that were trained."""
     panels = panels_before_and_behind(scene.drawn, scene, MEASURE)
-    shown = shown_classes(panels)
-    names = class_labels(scene.drawn[0], scene, 1 + int(max(shown, default=0)), most=18)
-    return [Sketch(lambda: _drawing(scene, panels, shown, names), [*scene.labels, *names])]
+    picked = picked_classes(panels)
+    names = class_labels(scene.drawn[0], scene, 1 + int(max(picked, default=0)), most=18)
+    return [Sketch(lambda: _drawing(scene, panels, picked, names), [*scene.labels, *names])]
 
 
-def shown_classes(panels: Sequence[MeasuredPanel], most: int = MOST_CLASSES) -> list[int]:
+def picked_classes(panels: Sequence[MeasuredPanel], most: int = MOST_CLASSES) -> list[int]:
     """The labels that are drawn: those of the first panel, of many as many as can be told apart, evenly taken."""
     every = sorted({int(label) for panel in panels for label in np.unique(panel.model.arrays["labels"])})
     if len(every) <= most:
@@ -48,7 +48,7 @@ def shown_classes(panels: Sequence[MeasuredPanel], most: int = MOST_CLASSES) -> 
     return [every[at] for at in np.linspace(0, len(every) - 1, most).round().astype(int)]
 
 
-def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], shown: Sequence[int], names: Sequence[str]) -> Figure:
+def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int], names: Sequence[str]) -> Figure:
     projections = [name for name in PROJECTIONS if all(name in panel.model.arrays for panel in panels)]
     page = _page(scene.width, len(panels))
     rows = [panels[at : at + page.across] for at in range(0, len(panels), page.across)]
@@ -58,9 +58,9 @@ def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], shown: Sequence[int]
         page.across = len(panels)  # one row of each projection
     handles: dict[str, Any] = {}
     for axes, (panel, name) in zip(page.add(titles, "", ""), places, strict=True):
-        handles |= _scatter(axes, panel.model.arrays, name, shown, names)
+        handles |= _scatter(axes, panel.model.arrays, name, picked, names)
     page.title(scene.table.plan.title, common_line(scene.table))
-    page.legend(handles, _note(scene, panels, shown))
+    page.legend(handles, _note(scene, panels, picked))
     return page.fitted()
 
 
@@ -81,13 +81,13 @@ def _kept(panel: MeasuredPanel, name: str) -> str:
 
 
 def _scatter(
-    axes: Axes, arrays: Mapping[str, npt.NDArray[Any]], name: str, shown: Sequence[int], names: Sequence[str]
+    axes: Axes, arrays: Mapping[str, npt.NDArray[Any]], name: str, picked: Sequence[int], names: Sequence[str]
 ) -> dict[str, Any]:
     """Draw the images of a panel; gives what stands for each class in the legend."""
     labels, plane = arrays["labels"], arrays[name]
     handles: dict[str, Any] = {}
     side = 3.0 if len(labels) < 300 else 2.0
-    for at, label in enumerate(shown):
+    for at, label in enumerate(picked):
         inside, style = labels == label, _mark(at)
         axes.plot(*plane[inside].T, markersize=side, alpha=0.75, **style)
         handles[names[label]] = Line2D([], [], markersize=4.0, **style)
@@ -110,12 +110,12 @@ def _mark(at: int) -> dict[str, Any]:
     }
 
 
-def _note(scene: Scene, panels: Sequence[MeasuredPanel], shown: Sequence[int]) -> str:
+def _note(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int]) -> str:
     """Of which images; which classes, where not all are drawn; and what distances mean."""
     remarks = {remark for panel in panels for remark in panel.model.measurement.remarks if "drawn" in remark}
     every = {int(label) for panel in panels for label in np.unique(panel.model.arrays["labels"])}
-    if len(shown) < len(every):
-        remarks = {f"{len(shown)} of {len(every)} classes"}
+    if len(picked) < len(every):
+        remarks = {f"{len(picked)} of {len(every)} classes"}
     drawn = {len(panel.model.arrays["labels"]) for panel in panels}
     images = images_line(panels, split_of(scene))
     if drawn != {panel.model.measurement.images for panel in panels}:
