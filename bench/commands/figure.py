@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ examples:
   bench figure coin/fig2 --source published    what the paper prints of it
   bench figure 3f9a1c2b7d10                    the curves of one run, by the beginning of its id
   bench figure demo --kind confusion --methods gta --rates 15
+  bench figure demo --kind distance --rates 15    once 'bench measure demo attention_distance --rates 15' has been
 """
 
 
@@ -142,7 +144,9 @@ def _of_run(request: Request, kind: str, options: argparse.Namespace, store: ben
     plan = plan_run(spec, metric, rules)
     results = results_of(plan, store)
     table = fill_table(plan.tables[0], results)
-    return Scene(spec.id, table, results, options.width or "", options.split, train=record.repeat)
+    measure = shlex.join(("bench", "measure", spec.id, *request.plugins, *request.place))
+    width = options.width or ""
+    return Scene(spec.id, table, results, width, options.split, train=record.repeat, measure=measure)
 
 
 def _usual(dataset: str, request: Request) -> Metric:
@@ -187,7 +191,8 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
             f"{request.to_type('run')} trains them"
         )
     name = request.plan.variant.replace("/", "-")
-    scene = Scene(request.target, table, results, options.width or "", options.split, published, request.command("run"))
+    commands = (request.command("run"), request.command("measure"))
+    scene = Scene(request.target, table, results, options.width or "", options.split, published, *commands)
     source = f"-{options.source or 'ours'}" if planned.is_published and kind == "cd" else ""
     stem = f"{name}{source}" if kind == USUAL else f"{name}{source}-{kind}"
     return scene, stem
