@@ -130,19 +130,14 @@ def pets(root: Path) -> Any:
 
 
 def test_trimaps_of_pets_are_masks(tmp_path: Path) -> None:
-    dataset = read_masks(pets(tmp_path))
+    card = pets(tmp_path)
+    dataset = read_masks(card)
     assert [Path(path).stem for path in dataset.test.images.paths] == ["cat_2", "dog_1"]
     for mask in dataset.test.masks.take(np.array([0, 1])):
         assert mask.tolist() == [[1, 1, 1, IGNORED, 0, 0]] * 4
     (tmp_path / "oxford-iiit-pet" / "annotations" / "trimaps" / "dog_1.png").unlink()
     with pytest.raises(InputError, match=r"files are missing, the first is .*dog_1\.png"):
-        read_masks(pets_card_of(tmp_path))
-
-
-def pets_card_of(root: Path) -> Any:
-    card = Registry().dataset("oxford_pets")
-    facts = {**card.facts, "official": {"trainval": 1, "test": 2}, "classes": 2, "splits": {"train": 1, "test": 2}}
-    return replace(card, path=str(root), facts=facts)
+        read_masks(card)
 
 
 def masked_folder(root: Path, count: int = 3) -> Path:

@@ -515,8 +515,17 @@ def test_a_paper_is_planned_without_torch_and_weights_in_two_seconds_of_a_core(p
 
 
 def test_reasons_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "gta/table4", "--results", str(tmp_path)]) == 0
-    assert "3 cells are left out: the Jaccard index" in capsys.readouterr().out
+    assert main(["plan", "fd/table1", "--results", str(tmp_path)]) == 0
+    assert "14 cells are left out: mean intersection over union" in capsys.readouterr().out
+
+
+def test_gta_table_4_is_measured_of_runs_of_table_2_and_of_one_that_leaves_attention_as_it_is() -> None:
+    rows = {name: cell_of("gta/table4", name, "Jaccard index") for name in ("baseline", "pre-trained (SSL)", "GTA")}
+    assert {cell.metric.name for cell in rows.values()} == {"jaccard"}
+    of_table_2 = {"baseline": ("CUB", "Fine-tune (baseline)"), "GTA": ("CUB", "GTA")}
+    for name, row in of_table_2.items():
+        assert ids(rows[name]) == ids(cell_of("gta/table2", row, "100%"))
+    assert {spec.method.name for spec in rows["pre-trained (SSL)"].candidates[0].runs} == {"linear"}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
