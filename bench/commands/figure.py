@@ -92,7 +92,7 @@ def figure_command(options: argparse.Namespace) -> int:
     request = request_of(options)
     store = request.store
     if request.target in request.registry.figure_files:
-        return draw_declared(request, options)
+        return draw_declared(request, options, split)
     if is_run(request):
         kind = options.kind or USUAL_OF_RUN
         scene, stem = _of_run(request, kind, options, store), ""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import bench
 from bench.commands.options import say
 from bench.commands.request import Request, say_damaged
 from bench.errors import InputError, choose, in_sentence, to_type
-from bench.figures.figure import ENDINGS, KINDS, save_sketch, write_figure
+from bench.figures.figure import ENDINGS, KINDS, about, save_sketch, write_figure
 from bench.figures.measurements import lacking, measured, shown_as
 from bench.figures.scene import Scene
 from bench.papers.figure import EVERY, MODEL, DeclaredDrawing, PaperFigure, paper_figure
 from bench.records.measured import SOURCE
+from bench.registry import Registry
 from bench.tables.compare import Entry, fill_table
 from bench.tables.results import results_of
 
 
-def draw_declared(request: Request, options: argparse.Namespace) -> int:
+def draw_declared(request: Request, options: argparse.Namespace, split: str) -> int:
     """Draw a figure of a paper, a file or two for each of its drawings, and print where they are."""
     figure = paper_figure(request.target, request.registry)
     if options.kind:
@@ -28,9 +31,21 @@ def draw_declared(request: Request, options: argparse.Namespace) -> int:
     if options.output is None:
         request.store.check_writable()
     published = options.source == "published"
-    paths = _published(figure, request, options) if published else _ours(figure, request, options)
+    paths = _published(figure, request, options) if published else _ours(figure, request, options, split)
     print("\n".join(map(str, paths)))
     return 0
+
+
+def figure_cards(name: str, registry: Registry) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What there is to say of a paper's figure, or of a kind of figure, of that name: for people, and as plain data."""
+    if name in registry.figure_files:
+        figure = paper_figure(name, registry)
+        lines = [f"figure {figure.name}: {figure.title}", *(f"  {line}" for line in figure_lines(figure))]
+        yield "\n".join(lines), {"kind": "figure", "about": figure.title, **asdict(figure)}
+    if name in KINDS:
+        drawn = f"bench figure TARGET --kind {name}"
+        facts = {"kind": "kind of figure", "name": name, "about": about(name), "drawn by": drawn}
+        yield f"kind of figure {name}: {about(name)}\n  drawn by: {drawn}", facts
 
 
 def figure_lines(figure: PaperFigure) -> list[str]:
@@ -59,7 +74,7 @@ def _measuring(figure: PaperFigure) -> Iterator[str]:
             yield to_type("measure", figure.name, *drawing.measures, *split, *of_model[model])
 
 
-def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace) -> list[Path]:
+def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace, split: str) -> list[Path]:
     """The drawings of our runs; all that they need is there before one is written."""
     if options.output is not None and len(figure.drawings) > 1:
         names = ", ".join(drawing.name for drawing in figure.drawings)
@@ -79,8 +94,15 @@ def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace) ->
         metric = request.registry.metrics.get(drawing.metric)
         if metric and metric.measure and not options.metric:
             table = shown_as(table, metric)
-        split = options.split or drawing.split
-        scene = Scene(request.target, table, results, options.width or drawing.width, split, train=train)
+        scene = Scene(
+            request.target,
+            table,
+            results,
+            options.width or drawing.width,
+            split or drawing.split,
+            train=train,
+            measure=request.command("measure"),
+        )
         _require_measured(scene, drawing, request)
         scenes.append((drawing, scene))
     folder, paths = store.root / "figures", list[Path]()

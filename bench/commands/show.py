@@ -21,7 +21,7 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import DRAWN
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.commands.paper_figure import figure_lines
+from bench.commands.paper_figure import figure_cards
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
@@ -30,7 +30,6 @@ from bench.hyper import Hyper
 from bench.measure import Measure
 from bench.metrics import Cost, Metric
 from bench.notation import counted
-from bench.papers.figure import PaperFigure, paper_figure
 from bench.papers.values import counts_in_words, values_of
 from bench.reading.document import read_document
 from bench.records.kept import kept_models
@@ -173,7 +172,7 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    cards += _figures(name, registry)
+    cards += [Description(*card) for card in figure_cards(name, registry)]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
@@ -284,28 +283,6 @@ def _experiment(name: str, path: Path) -> Description:
     kind = "table" if "/" in name else "experiment"
     facts = {"kind": kind, "name": name, "about": text.get("title", ""), "file": str(path)}
     return Description(f"{_listed(facts)}\n\n{path.read_text(encoding='utf-8').rstrip()}", {**facts, "declared": text})
-
-
-def _figures(name: str, registry: Registry) -> list[Description]:
-    """The card of a paper's figure, or of a kind of figure; none where nothing has that name."""
-    cards = [_figure(paper_figure(name, registry))] if name in registry.figure_files else []
-    return cards + ([_figure_kind(name)] if name in FIGURES else [])
-
-
-def _figure(figure: PaperFigure) -> Description:
-    """A figure of a paper: what it shows, and the commands that make it."""
-    lines = [f"figure {figure.name}: {figure.title}", *(f"  {line}" for line in figure_lines(figure))]
-    return Description("\n".join(lines), {"kind": "figure", "about": figure.title, **asdict(figure)})
-
-
-def _figure_kind(name: str) -> Description:
-    facts = {
-        "kind": "kind of figure",
-        "name": name,
-        "about": about(name),
-        "drawn by": f"bench figure TARGET --kind {name}",
-    }
-    return Description(_listed(facts), facts)
 
 
 def _run(stored: Stored) -> Description:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,11 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles
+from bench.data.dataset import MaskFiles, Part
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
-from bench.spec import RunSpec
+from bench.spec import RunSpec, derive
 from bench.training.fit import mixed_precision
 
 BATCH = 64
@@ -40,6 +40,8 @@ class Subject:
         masks: what each pixel of these images shows, where the measure is of images with masks.
         options: what was chosen of the measure's own, by name.
         load_source: gives the pre-trained model that the run started from, with an untrained head.
+        load_training: gives all training images, also those that the run did not sample; without those held out.
+        of_source: whether ``model`` is that pre-trained model itself.
         progress: is told how many images are through, and of how many.
     """
 
@@ -52,6 +54,8 @@ class Subject:
     masks: MaskFiles | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
+    load_training: Callable[[], Split] | None = None
+    of_source: bool = False
     progress: Callable[[int, int], None] = lambda done, of: None
 
     @cached_property
@@ -59,6 +63,12 @@ class Subject:
         """The pre-trained model that the run started from, in eval mode, with an untrained head."""
         assert self.load_source is not None
         return self.load_source().to(self.device)
+
+    def of_training(self, images: int) -> Subject:
+        """The same model with so many training images, drawn from all that there are, in the place of its own."""
+        assert self.load_training is not None
+        whole = self.load_training()
+        return replace(self, split=drawn(whole, images), of=len(whole), progress=lambda done, of: None)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as evaluation views them, (B, C, S, S) in 0..1, with their labels, int64 (B,); on the device.
@@ -134,3 +144,11 @@ class Subject:
                 yield pairs
         except KeyError as unknown:
             raise CannotMeasure(str(unknown.args[0])) from None
+
+
+def drawn(split: Split, count: int) -> Split:
+    """So many images of a split, in their order, drawn by a seed that never changes; all where ``count`` is 0."""
+    if not 0 < count < len(split):
+        return split
+    chosen = np.sort(np.random.RandomState(derive("measured images")).permutation(len(split))[:count])
+    return Split(Part(split.images, chosen), split.labels[chosen])
