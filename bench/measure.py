@@ -35,12 +35,13 @@ class Measure:
         images: how many images of the split are measured unless somebody says otherwise, drawn by a declared seed;
             0: all of them.
         needs: what a backbone must let be read: names of probes, such as ``attention_maps``.
-        masks: whether the dataset must have masks.
-        options: what may be chosen by ``--set NAME=VALUE``, each with its default; tables show what these give.
+        masks: whether it is of images with masks: it has an option ``masks`` then, which says of which; empty for
+            those of the run's own dataset.
+        options: what may be chosen by ``--option NAME=VALUE``, each with its default; tables show what these give.
         source: where its definition is from.
 
     Raises:
-        ValueError: a metric is of another measure.
+        ValueError: a metric is of another measure, or nothing says which masks are meant.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Measure:
         for metric in self.gives:
             if metric.measure != self.name:
                 raise ValueError(f"{self.name}: its metric {metric.name} must say measure='{self.name}'")
+        if self.masks and not isinstance(self.options.get("masks"), str):
+            raise ValueError(f"{self.name}: it is of images with masks, so it has an option masks='...'")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ SWEEPS = ("best-val", "best-test")
 """The splits on which one of several candidates may be chosen."""
 
 SPLITS = ("test", "val")
+TRAIN = "train"
+"""The split that runs are trained on: no run is scored on it, and kept models may be measured."""
 
 AUTO = "auto"
 
@@ -31,3 +33,8 @@ MARKS = ("test", "means")
 """What bold means: cannot be told from the best (``bench.tables.group``), or the best by the means alone."""
 
 MOST_SEEDS = 10_000
+
+
+def kept_at(selection: str) -> str:
+    """The rule by which the model of a run is picked that is measured: none is kept for what the test split says."""
+    return "last" if selection == "best-test" else selection

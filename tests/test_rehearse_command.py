@@ -161,7 +161,6 @@ def test_of_one_table_it_is_printed(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["gta/table4"], "nothing is left to run: the Jaccard index"),
         (["gta/table1"], "nothing is left to run: its numbers are counted"),
         (["gta/table2", "--steps", "1"], "--steps 1: a rehearsal needs 2 or more"),
         (["gta/table2", "--launcher", "slurm"], "a rehearsal is trained while somebody watches it"),

@@ -104,6 +104,18 @@ def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Te
     return _unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
 
 
+def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
+    """Masks, uint8 (H, W) each, as ``test_view`` shows their images: uint8 (B, S, S), of the nearest pixel's level."""
+    nearest = V.InterpolationMode.NEAREST_EXACT
+    seen = []
+    for mask in (mask[None] for mask in masks):
+        if augmentation in PHOTO:
+            seen.append(V.center_crop(V.resize(mask, [round(size * 8 / 7)], nearest), [size, size])[0])
+        else:
+            seen.append(V.resize(mask, [size, size], nearest)[0])
+    return torch.stack(seen)
+
+
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
     """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size."""
     if isinstance(images, Tensor) and images.shape[-2:] == (size, size):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -118,10 +118,12 @@ class MaskFiles:
     Attributes:
         paths: one a mask.
         first: the stored level of class 0; lower levels, and 255, are no class and become ``IGNORED``.
+        meaning: the class of each stored level, where their order says nothing; other levels become ``IGNORED``.
     """
 
     paths: tuple[str | Path, ...]
     first: int = 0
+    meaning: Mapping[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -134,9 +136,22 @@ class MaskFiles:
                 stored = np.array(image)
             if stored.ndim != 2 or stored.dtype != np.uint8:
                 raise InputError(f"{path} is no mask: a mask has one channel of 8 bits")
-            counted = (stored >= self.first) & (stored != IGNORED)
-            masks.append(torch.from_numpy(np.where(counted, stored - np.uint8(self.first), np.uint8(IGNORED))))
+            masks.append(torch.from_numpy(self._classes[stored]))
         return masks
+
+    def some(self, indices: Indices) -> MaskFiles:
+        """Those of some images, in the order of their indices."""
+        return replace(self, paths=tuple(self.paths[index] for index in indices))
+
+    @property
+    def _classes(self) -> npt.NDArray[np.uint8]:
+        """(256,), the class of each stored level."""
+        classes = np.full(256, IGNORED, np.uint8)
+        if self.meaning is None:
+            classes[self.first : IGNORED] = np.arange(IGNORED - self.first)
+        for level, meant in (self.meaning or {}).items():
+            classes[level] = meant
+        return classes
 
 
 @dataclass(frozen=True)

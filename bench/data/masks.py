@@ -1,4 +1,4 @@
-"""Official datasets for segmentation: PASCAL VOC 2012 and ADE20K (SceneParse150)."""
+"""Images with masks: PASCAL VOC 2012, ADE20K (SceneParse150), trimaps of Oxford-IIIT Pet, a folder of one's own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from pathlib import Path
 from torchvision.datasets import VOCSegmentation
 
 from bench.cards.dataset import DatasetCard
-from bench.cards.image_files import is_dropping
-from bench.data.dataset import FileImages, MaskedSplit, MaskFiles
+from bench.cards.image_files import is_dropping, is_image
+from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles
+from bench.data.listed import read_pets as official_pets
 from bench.data.official import Official
+from bench.errors import InputError
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """PASCAL VOC's classes by the level of a mask; 255 is the border of objects and what is hard to tell."""
+
+TRIMAP = {1: 1, 2: 0, 3: IGNORED}
+"""What the levels of a pet's trimap are: the animal, the background, and the border between them."""
 
 
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
@@ -38,6 +43,49 @@ def read_ade20k(card: DatasetCard) -> Official[MaskedSplit]:
         masks = tuple(f"{root}/annotations/{folder}/{stem}.png" for stem in stems)
         lists[name] = MaskedSplit(FileImages(images), MaskFiles(masks, first=1))
     return Official(_ade_classes(root / "objectInfo150.txt"), lists)
+
+
+def read_pets(card: DatasetCard) -> Official[MaskedSplit]:
+    """The images of Oxford-IIIT Pet (Parkhi et al., 2012) with their trimaps, ``annotations/trimaps``.
+
+    The animal is 1 and the background 0, whatever the breed; the border between them is left out.
+    """
+    breeds = official_pets(card)
+    lists = {}
+    for name, split in breeds.lists.items():
+        assert isinstance(split.images, FileImages)
+        folders = [Path(path).parents[1] / "annotations" / "trimaps" for path in split.images.paths]
+        stems = [Path(path).stem for path in split.images.paths]
+        trimaps = tuple(folder / f"{stem}.png" for folder, stem in zip(folders, stems, strict=True))
+        lists[name] = MaskedSplit(split.images, MaskFiles(trimaps, meaning=TRIMAP))
+    return Official(breeds.classes, lists)
+
+
+def read_mask_folder(folder: Path) -> MaskedSplit:
+    """A folder of one's own: ``images/NAME.jpg`` (or another image) each with its ``masks/NAME.png``.
+
+    A mask has the size of its image, one channel of 8 bits or a palette: 0 is background, 255 counts for nothing, any
+    other level is an object of that class. Images are in the order of their names.
+
+    Raises:
+        InputError: a folder is not there, holds no image, an image has no mask, or two images share one.
+    """
+    for part in ("images", "masks"):
+        if not (folder / part).is_dir():
+            raise InputError(f"{folder}: a folder of masked images has images/ and masks/, and there is no {part}/")
+    names = sorted(name for name in os.listdir(folder / "images") if is_image(name))
+    masks = {name for name in os.listdir(folder / "masks") if name.endswith(".png") and not is_dropping(name)}
+    if not names:
+        raise InputError(f"{folder / 'images'}: it holds no image that is read here")
+    stems = [Path(name).stem for name in names]
+    if lacking := [stem for stem in stems if f"{stem}.png" not in masks]:
+        counted = f"{len(lacking)} of {len(names)} images have no mask"
+        raise InputError(f"{folder}: {counted}, the first lacks masks/{lacking[0]}.png")
+    if len({*stems}) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise InputError(f"{folder}: two images are called {twice}, so its mask is of neither")
+    images = FileImages(tuple(folder / "images" / name for name in names))
+    return MaskedSplit(images, MaskFiles(tuple(folder / "masks" / f"{stem}.png" for stem in stems)))
 
 
 def _ade_classes(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard, read_list
-from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedSplit, MaskFiles, SegmentationDataset, Split
+from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedSplit, SegmentationDataset, Split
 from bench.errors import InputError
 
 AnySplit = TypeVar("AnySplit", Split, MaskedSplit)
@@ -172,7 +172,7 @@ def _joined_masked(lists: Mapping[str, MaskedSplit], names: Sequence[str]) -> Ma
     splits = [lists[name] for name in names]
     images = tuple(path for split in splits for path in split.images.paths)
     masks = tuple(path for split in splits for path in split.masks.paths)
-    return MaskedSplit(FileImages(images), MaskFiles(masks, splits[0].masks.first))
+    return MaskedSplit(FileImages(images), replace(splits[0].masks, paths=masks))
 
 
 def _chosen(card: DatasetCard, train: Split) -> Split:

@@ -29,6 +29,7 @@ class Scene:
         split: whose scores alone are drawn; empty for all that the kind draws.
         published: whether printed numbers are drawn in the place of ours.
         train: the command that trains what is missing; empty where there is none.
+        measure: the command that measures its models, a measure's name to follow; empty where there is none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Scene:
     split: str = ""
     published: bool = False
     train: str = ""
+    measure: str = ""
 
     @property
     def records(self) -> Results:

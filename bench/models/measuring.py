@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from bench.backbones import Model, build_model
@@ -18,14 +20,15 @@ from bench.data.surveyed import without_damaged
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Option
 from bench.models.kept import load_model
-from bench.models.subject import Subject, drawn
+from bench.models.masked import is_of_folder, masked_images
+from bench.models.subject import Subject
 from bench.notation import counted
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
 from bench.records.measured import SOURCE, Measurement, folder_of, read_measurement, stem_of, write_measurement
 from bench.records.record import Record, Stored
 from bench.registry import Registry
-from bench.spec import RunSpec
+from bench.spec import RunSpec, derive
 from bench.training.trial import splits
 
 
@@ -84,7 +87,8 @@ def measure_run(
     assert isinstance(record, Record)
     code = file_digest(registry.measure_files[asked.measure])
     path = path_of(asked, declared, record.id, results)
-    if path.is_file() and (former := read_measurement(path)).code == code:
+    may_change = declared.masks and is_of_folder(str((asked.options or {}).get("masks", "")), registry)
+    if path.is_file() and (former := read_measurement(path)).code == code and not may_change:
         return former, path
     weights = model_file or kept_models(stored.folder).get(asked.step)
     if weights is None:
@@ -130,18 +134,26 @@ def _subject(
     results: Path,
 ) -> Subject:
     """The model and the images that are asked for."""
-    whole = _images_of(spec, asked.split, registry, results)
+    options = {**declared.options, **(asked.options or {})}
+    masks = None
+    if declared.masks:
+        masked = masked_images(str(options["masks"]), asked.split, spec, registry)
+        whole, masks = Split(masked.images, np.zeros(len(masked), np.int64)), masked.masks
+    else:
+        whole = _images_of(spec, asked.split, registry, results)
     model = _source(spec, facts, registry) if asked.of_source else load_model(weights, facts, registry)
     _check_needs(declared, model, spec.backbone.name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = _drawn(len(whole), declared.images if asked.images is None else asked.images)
     return Subject(
         model=model.to(device),
         facts=facts,
         spec=spec,
-        split=drawn(whole, declared.images if asked.images is None else asked.images),
+        split=Split(Part(whole.images, chosen), whole.labels[chosen]),
         of=len(whole),
         device=device,
-        options={**declared.options, **(asked.options or {})},
+        masks=masks.some(chosen) if masks else None,
+        options=options,
         load_source=lambda: _source(spec, facts, registry),
         load_training=lambda: _images_of(replace(spec, rate=100.0), "train", registry, results),
         of_source=asked.of_source,
@@ -160,6 +172,13 @@ def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> 
     if (chosen := images[split]) is None:
         raise InputError(f"--split {split}: {spec.label} has no validation split")
     return chosen
+
+
+def _drawn(of: int, count: int) -> npt.NDArray[np.int64]:
+    """Which images of a split, in their order: so many, drawn by a seed that never changes; all where it is 0."""
+    if not 0 < count < of:
+        return np.arange(of)
+    return np.sort(np.random.RandomState(derive("measured images")).permutation(of)[:count])
 
 
 def _source(spec: RunSpec, facts: ModelFacts, registry: Registry) -> Model:

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
-from bench.data.augment import test_view
-from bench.data.dataset import Part
-from bench.measure import Option
+from bench.data.augment import test_mask, test_view
+from bench.data.dataset import MaskFiles, Part
+from bench.errors import InputError
+from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec, derive
 from bench.training.fit import mixed_precision
@@ -35,6 +37,7 @@ class Subject:
         spec: of its run.
         split: the images, in an order of their own; all of a split, or a drawn part of it.
         of: how many images the whole split has.
+        masks: what each pixel of these images shows, where the measure is of images with masks.
         options: what was chosen of the measure's own, by name.
         load_source: gives the pre-trained model that the run started from, with an untrained head.
         load_training: gives all training images, also those that the run did not sample; without those held out.
@@ -48,6 +51,7 @@ class Subject:
     split: Split
     of: int
     device: torch.device
+    masks: MaskFiles | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
     load_training: Callable[[], Split] | None = None
@@ -78,19 +82,68 @@ class Subject:
             yield images.to(self.device), labels.to(self.device)
             self.progress(int(indices[-1]) + 1, len(self.split))
 
+    def masked_batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images as ``batches`` gives them, with their masks in the same view: uint8 (B, S, S), on the CPU.
+
+        Raises ``InputError`` where a mask has not the size of its image.
+        """
+        assert self.masks is not None
+        for begin in range(0, len(self.split), size):
+            indices = np.arange(begin, min(begin + size, len(self.split)))
+            images, masks = self.split.images.take(indices), self.masks.take(indices)
+            for image, mask, index in zip(images, masks, indices, strict=True):
+                if image.shape[1:] != mask.shape:
+                    sizes = [f"{width} × {height}" for height, width in (mask.shape, image.shape[1:])]
+                    raise InputError(
+                        f"{self.masks.paths[index]}: a mask of {sizes[0]} pixels for an image of {sizes[1]}"
+                    )
+            view = test_view(images, self.facts.image_size, self.facts.augmentation)
+            yield view.to(self.device), test_mask(masks, self.facts.image_size, self.facts.augmentation)
+            self.progress(int(indices[-1]) + 1, len(self.split))
+
+    def pictures(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Some of the images as evaluation views them, for figures: uint8 (n, S, S, C)."""
+        view = test_view(self.split.images.take(indices), self.facts.image_size, self.facts.augmentation)
+        return (view * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
     def precision(self) -> AbstractContextManager[object]:
         """Inside, forward passes have the precision that the run was scored in."""
         return mixed_precision(self.facts.precision, self.device)
 
     @torch.inference_mode()
     def features(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Pooled features of all images, (N, D), and their labels, (N,)."""
+        """Pooled features of all images, (N, D), and their labels, (N,).
+
+        Raises ``CannotMeasure``: they are not all finite.
+        """
         features, labels = [], []
         for images, truth in self.batches():
             with self.precision():
                 features.append(self.model(images).features.float().cpu())
             labels.append(truth.cpu())
+        if not all(bool(part.isfinite().all()) for part in features):
+            raise CannotMeasure("its features are not all finite numbers")
         return torch.cat(features).numpy(), torch.cat(labels).numpy()
+
+    def layers(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        """Of each batch, the output of each layer of the source and of the model, pooled over places, (B, D) both.
+
+        A batch is forgotten when the next is taken, so memory does not grow with the images. ``features``, what the
+        head is given, are the last layer (see ``bench.backbones.layers``).
+
+        Raises ``CannotMeasure``: which its layers are is not known, or a method left another network than it started
+        from.
+        """
+        try:
+            if layers_of(self.source.backbone) != layers_of(self.model.backbone):
+                raise CannotMeasure("the network that its method trained has other layers than the one it started from")
+            for images, _ in self.batches():
+                with torch.inference_mode(), self.precision():
+                    outputs = [pooled_layers(model, images) for model in (self.source, self.model)]
+                    pairs = {name: (outputs[0][name].float(), outputs[1][name].float()) for name in outputs[0]}
+                yield pairs
+        except KeyError as unknown:
+            raise CannotMeasure(str(unknown.args[0])) from None
 
 
 def drawn(split: Split, count: int) -> Split:

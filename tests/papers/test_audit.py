@@ -361,7 +361,9 @@ def test_text_says_what_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert "gta/appendix_a: CUB / GTA (DINO) / Sampling Rates / 100%" in out
     assert "cells checked: 280 by accuracy, 120 by deviation" in out
     assert "120 printed deviations: 39 fit only a division by n - 1, 0 only one by n" in out
-    assert "not checked: 3 cells of gta/table4 by accuracy: the Jaccard index" in output(capsys, "gta", "--all")
+    assert "not checked: 3 cells of gta/table4 by accuracy: it is no accuracy but the metric jaccard" in output(
+        capsys, "gta", "--all"
+    )
 
 
 def test_words_are_those_of_arithmetic() -> None:

@@ -1,0 +1,62 @@
+"""The patches that [cls] attends to as masks of objects, beside the true masks, of the models side by side."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
+from bench.figures.pictures import Column, Picture, picture_page, show_picture
+from bench.figures.scene import Scene, Sketch, common_line
+from bench.figures.style import COLOURS
+from bench.papers.published import Key
+
+OF_RUN = True
+"""A run by itself has it, too."""
+
+MEASURE = "jaccard"
+
+VOID = 255
+
+
+def sketches(scene: Scene) -> list[Sketch]:
+    """A figure for each setting: a row an image, a column a model."""
+    return sketches_of_models(scene, MEASURE, drawn, needs="kept")
+
+
+def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
+    """The figure of a setting; the arrays of each model are those of its seeds, of which the first is shown."""
+    first = next(iter(models.values()))[0]
+    pictures: Picture = first["pictures"]
+    truth = np.where(first["truth"] == VOID, 0, first["truth"]) > 0
+    columns = [
+        Column("image", lambda axes, row: show_picture(axes, pictures[row])),
+        Column("true mask", lambda axes, row: _laid_over(axes, pictures[row], truth[row])),
+        *(Column(name, partial(_kept, arrays[0], pictures)) for name, arrays in models.items()),
+    ]
+    notes = ["patches with the most attention of the best head of an image", note_on(models, scene, MEASURE)]
+    line = " / ".join(labels) or common_line(scene.table)
+    return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
+
+
+def _kept(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
+    _laid_over(axes, pictures[row], arrays["kept"][row])
+
+
+def _laid_over(axes: Axes, picture: Picture, mask: npt.NDArray[np.bool_]) -> None:
+    show_picture(axes, picture, faint=True)
+    shown = np.where(mask, 1.0, np.nan)
+    axes.imshow(
+        shown,
+        cmap=ListedColormap([COLOURS[1]]),
+        vmin=0,
+        vmax=1,
+        alpha=0.6,
+        interpolation="nearest",
+        extent=(0, 1, 1, 0),
+    )

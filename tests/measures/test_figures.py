@@ -1,0 +1,136 @@
+"""Figures of attention: each number where it belongs, and one line where nothing was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bench.errors import InputError
+from bench.figures.figure import sketches_of
+from bench.figures.saving import styled
+from bench.figures.scene import Scene
+from bench.records.measured import SOURCE, Measurement, folder_of, stem_of, write_measurement
+from bench.spec import RunSpec
+from tests.tables.drawn import EXPERIMENT, STEPS, drawing, off_the_page, on_one_another, scene, smallest_font
+
+ALONE = EXPERIMENT.replace("rates: [15, 100]", "rates: [15]")
+LAYERS, HEADS, GRID, SIDE, PICTURES = 4, 3, 3, 6, 2
+KINDS = {"distance": "attention_distance", "attention": "attention_map", "average_attention": "attention_map"}
+KINDS |= {"segmentation": "jaccard"}
+
+
+def arrays_of(measure: str, shift: float) -> Mapping[str, npt.NDArray[Any]]:
+    """What a measure would have found, told apart by a number."""
+    state = np.random.RandomState(0)
+    pictures = state.randint(0, 256, (PICTURES, SIDE, SIDE, 3)).astype(np.uint8)
+    if measure == "attention_distance":
+        return {"distance": shift + np.arange(LAYERS * HEADS, dtype=float).reshape(LAYERS, HEADS)}
+    if measure == "jaccard":
+        truth = np.zeros((PICTURES, SIDE, SIDE), np.uint8)
+        truth[:, 2:4, 2:4], truth[:, 0] = 1, 255
+        kept = state.rand(PICTURES, GRID, GRID) < 0.5
+        return {"image": np.zeros(5), "pictures": pictures, "truth": truth, "kept": kept}
+    average = state.rand(LAYERS, GRID**2, GRID**2) + shift
+    return {"average": average, "pictures": pictures, "cls": state.rand(PICTURES, GRID, GRID) + shift}
+
+
+def put(subject: Scene, spec: RunSpec, measure: str, point: str, shift: float) -> None:
+    path = folder_of(subject.records.scores.root, spec.id) / f"{stem_of(measure, point, 'test', {})}.json"
+    arrays = arrays_of(measure, shift)
+    facts: dict[str, Any] = {"measure": measure, "code": "0", "run": spec.id, "label": "", "point": point}
+    facts |= {"split": "test", "images": 5, "of": 5, "options": {}, "numbers": {}, "remarks": []}
+    measurement = msgspec.convert({**facts, "seconds": 1.0, "environment": {}, "arrays": True}, Measurement)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_measurement(path, measurement, arrays)
+
+
+def measured_scene(folder: Path, kind: str, of_source: bool = True, **how: Any) -> Scene:
+    """A table of which every run was measured, and the model of the first that they started from."""
+    subject = scene(folder, ALONE, **how)
+    for number, entry in enumerate(subject.table.finished):
+        for spec in entry.cell.runs:
+            put(subject, spec, KINDS[kind], str(STEPS[-1]), 1.0 + number)
+    if of_source:
+        put(subject, subject.table.finished[0].cell.runs[0], KINDS[kind], SOURCE, 0.0)
+    return subject
+
+
+@pytest.mark.parametrize("width", ["", "column", "page"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_fits(kind: str, width: str, tmp_path: Path) -> None:
+    figure = drawing(kind, measured_scene(tmp_path, kind, width=width))
+    assert off_the_page(figure) == []
+    assert on_one_another(figure) == []
+    assert smallest_font(figure) >= 7
+
+
+def test_a_dot_a_head_of_each_model_beside_the_pre_trained_one(tmp_path: Path) -> None:
+    figure = drawing("distance", measured_scene(tmp_path, "distance"))
+    assert [axes.get_title() for axes in figure.axes] == ["pre-trained", "Fine-tune", "BSS", "GTA"]
+    for shift, axes in enumerate(figure.axes):
+        (dots,) = axes.lines
+        known = [(layer, shift + HEADS * (layer - 1) + head) for layer in range(1, LAYERS + 1) for head in range(HEADS)]
+        assert [(int(x), float(y)) for x, y in zip(*dots.get_data(), strict=True)] == known
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+def test_maps_are_those_of_the_models(tmp_path: Path) -> None:
+    subject = measured_scene(tmp_path, "attention")
+    figure = drawing("attention", subject)
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
+    assert titles == ["image", "pre-trained", "Fine-tune", "BSS", "GTA", *[""] * 5]
+    for column, shift in enumerate((0.0, 1.0, 2.0, 3.0), 1):
+        for row in range(PICTURES):
+            picture, attention = figure.axes[5 * row + column].images
+            assert np.array_equal(attention.get_array(), arrays_of("attention_map", shift)["cls"][row])
+            assert picture.get_array().shape == (SIDE, SIDE)
+    figure = drawing("average_attention", subject)
+    assert len(figure.axes) == 4 * LAYERS
+    for at, axes in enumerate(figure.axes):
+        (image,) = axes.images
+        average = arrays_of("attention_map", float(at // LAYERS))["average"].astype(float)
+        assert np.array_equal(image.get_array(), average[at % LAYERS])
+
+
+def test_masks_stand_beside_the_true_ones_without_void(tmp_path: Path) -> None:
+    figure = drawing("segmentation", measured_scene(tmp_path, "segmentation"))
+    known = arrays_of("jaccard", 0)
+    truth, kept = figure.axes[1].images[1].get_array(), figure.axes[2].images[1].get_array()
+    assert np.array_equal(~np.ma.getmaskarray(truth), known["truth"][0] == 1)
+    assert np.array_equal(~np.ma.getmaskarray(kept), known["kept"][0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_not_measured_is_one_line_with_the_command(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        drawing(kind, scene(tmp_path, ALONE))
+    (line,) = refused.value.problems
+    measure = KINDS[kind]
+    assert (
+        line
+        == f"mine: {measure} was not measured of Fine-tune; 'bench measure mine {measure}' measures the kept models"
+    )
+
+
+def test_a_figure_says_which_seed_it_shows_and_that_the_source_is_not_there(tmp_path: Path) -> None:
+    figure = drawing("distance", measured_scene(tmp_path, "distance", of_source=False))
+    note = figure.legends[0].get_title().get_text().replace("\n", " ")
+    assert "first of 2 seeds" in note
+    assert "the pre-trained model was not measured (attention_distance --of source)" in note
+
+
+def test_each_setting_has_a_figure_of_its_own(tmp_path: Path) -> None:
+    subject = scene(tmp_path)
+    for entry in subject.table.finished:
+        for spec in entry.cell.runs:
+            put(subject, spec, "attention_distance", str(STEPS[-1]), 1.0)
+    sketches = sketches_of("distance", subject)
+    assert [sketch.part for sketch in sketches] == [("15 %",), ("100 %",)]
+    with styled():
+        assert sketches[1].draw().axes[0].get_title() == "Fine-tune"
