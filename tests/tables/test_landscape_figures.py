@@ -126,4 +126,5 @@ def test_models_that_were_measured_apart_are_not_compared(tmp_path: Path) -> Non
 def test_what_was_not_measured_is_named_with_its_command(kind: str, option: str, tmp_path: Path) -> None:
     subject = scene(tmp_path, ONE_RATE)
     line = refusal(kind, subject)
-    assert f"was not measured; 'bench measure mine landscape{option}' measures kept models" in line
+    command = f"'bench measure mine landscape{option}' measures the kept models (bench run --keep last keeps them)"
+    assert line.endswith(f"was not measured; {command}")
