@@ -9,6 +9,10 @@ at a = 0 it is the model as it was kept.
 Statistics of batch norms are kept by default, since then the landscape at 0 is the model's own. Away from 0 they are
 those of other weights, and much of what is lost there may be lost by them. With ``norms=estimated`` they are taken
 anew at every point, 0 among them, in passes over the same images, without gradient.
+
+``flat_width`` is the mean over directions and their two sides of the distance at which 90 % of the accuracy at 0 are
+left, in norms of a filter; ``curvature`` the mean over directions of the loss's second difference at 0, taken over the
+nearest points.
 """
 
 from __future__ import annotations
@@ -58,10 +62,8 @@ KEPT_SHARE = 0.9
 def measure(subject: Subject) -> Measured:
     """Loss (cross-entropy, in nats) and accuracy (top-1, in percent) at each point.
 
-    The numbers: ``flat_width``, the mean over directions and their two sides of the distance at which 90 % of the
-    accuracy at 0 are left, in norms of a filter; ``curvature``, the mean over directions of the loss's second
-    difference at 0, taken over the nearest points. Arrays: ``positions`` (P,), and ``loss`` and ``accuracy``,
-    (directions, P) along lines or, with ``dimensions=2``, (P, P) in the plane of two directions, the first one down.
+    Arrays: ``positions`` (P,), and ``loss`` and ``accuracy``, (directions, P) along lines or, with ``dimensions=2``,
+    (P, P) in the plane of the first two directions, the first one down.
 
     Raises:
         CannotMeasure: the model's head is not trained, or an option has no meaning.
