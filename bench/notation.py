@@ -7,6 +7,9 @@ import math
 SPLITS = {"val": "validation", "test": "test"}
 """In words, the splits on which runs are scored."""
 
+MEASURED = {**SPLITS, "train": "training"}
+"""Those on which models may be measured."""
+
 
 def none_if_nan(value: float) -> float | None:
     """A number for plain data, which has no nan: None instead."""

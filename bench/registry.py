@@ -110,6 +110,12 @@ class Registry:
         return {f"{path.parent.name}/{path.stem}": path for path in tables}
 
     @cached_property
+    def figure_files(self) -> dict[str, Path]:
+        """Each figure of a paper, by ``paper/figN``."""
+        paths = [path for root in self.roots for path in sorted(root.glob("paper_tables/*/figures/*.yaml"))]
+        return {f"{path.parent.parent.name}/{path.stem}": path for path in paths}
+
+    @cached_property
     def metrics(self) -> dict[str, Metric]:
         """Every metric, by name: the suite's own, those of measures and those of plug-ins, whose files are run.
 

@@ -9,6 +9,8 @@ SWEEPS = ("best-val", "best-test")
 """The splits on which one of several candidates may be chosen."""
 
 SPLITS = ("test", "val")
+TRAIN = "train"
+"""The split that runs are trained on: no run is scored on it, and kept models may be measured."""
 
 AUTO = "auto"
 

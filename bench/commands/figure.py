@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import say
+from bench.commands.paper_figure import draw_declared
 from bench.commands.request import Request, add_target_command, is_run, request_of, require_one, say_damaged
 from bench.errors import InputError
 from bench.figures.figure import KINDS, USUAL, USUAL_OF_RUN, about, is_of_run, write_figure
@@ -19,13 +20,16 @@ from bench.plan.overrides import Overrides
 from bench.plan.single import plan_run
 from bench.plan.table import TableRules
 from bench.records.record import Record
-from bench.rules import SOURCES
+from bench.rules import SOURCES, TRAIN
 
 if TYPE_CHECKING:
     from bench.figures.scene import Scene
 
 ASKED_OF_A_RUN = ("selection", "split", "metric")
 """What may be asked of a run; all else chooses among several."""
+
+OF_SCORES = ("cd", "classes", "confusion", "curves", "gaps", "rates", "sweep")
+"""The kinds that are of what records hold; the others are of what was measured of kept models."""
 
 FIGURE = """
 {kinds}
@@ -37,6 +41,8 @@ examples:
   bench figure lacvit/table1 --kind cd --source published   mean ranks over datasets, with the critical difference
   bench figure demo_weights --kind sweep       what each value of a hyper-parameter scored
   bench figure demo --kind curves --rates 15   by step, on the validation and the test split
+  bench figure gta/fig4                        a figure of a paper, of our runs (bench show gta/fig4 says what it needs)
+  bench figure coin/fig2 --source published    what the paper prints of it
   bench figure 3f9a1c2b7d10                    the curves of one run, by the beginning of its id
   bench figure demo --kind confusion --methods gta --rates 15
   bench figure demo --kind distance --rates 15    once 'bench measure demo attention_distance --rates 15' has been
@@ -53,7 +59,7 @@ def add(commands: Any) -> None:
         figure_command,
         "a table or a run as a figure, for a column or a page of a paper",
         FIGURE.format(kinds=f"kinds:\n{kinds}"),
-        also="a run, by the beginning of its id",
+        also="a figure of a paper (gta/fig4), or a run, by the beginning of its id",
         several=False,
     )
     figure.add_argument(
@@ -66,7 +72,10 @@ def add(commands: Any) -> None:
         "--width", choices=tuple(WIDTHS), metavar="WIDTH", help="column (3.3 inches) or page (6.9); default: what suits"
     )
     figure.add_argument(
-        "--source", choices=SOURCES[:2], metavar="SOURCE", help="of a paper's table: published or ours (default)"
+        "--source",
+        choices=SOURCES[:2],
+        metavar="SOURCE",
+        help="of a paper's table or figure: published or ours (default)",
     )
     figure.add_argument(
         "--output", type=Path, metavar="FILE", help="a .png, .pdf or .svg file (default: PNG and PDF, in RESULTS)"
@@ -79,14 +88,19 @@ def figure_command(options: argparse.Namespace) -> int:
         raise InputError(f"--output {options.output}: a figure is a .png, .pdf or .svg file")
     if options.output is not None and not options.output.parent.is_dir():
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
+    split, options.split = options.split, "" if options.split == TRAIN else options.split
     request = request_of(options)
     store = request.store
+    if request.target in request.registry.figure_files:
+        return draw_declared(request, options, split)
     if is_run(request):
         kind = options.kind or USUAL_OF_RUN
         scene, stem = _of_run(request, kind, options, store), ""
     else:
         kind = options.kind or USUAL
         scene, stem = _of_target(request, kind, options, store)
+    if split == TRAIN:
+        scene = _of_training_images(scene, kind)
     if options.output is None:
         store.check_writable()
     paths, remark = write_figure(kind, scene, store.root / "figures", options.output, stem)
@@ -94,6 +108,17 @@ def figure_command(options: argparse.Namespace) -> int:
         say(remark)
     print("\n".join(str(path) for path in paths))
     return 0
+
+
+def _of_training_images(scene: Scene, kind: str) -> Scene:
+    """The same of the images that runs were trained on. Raises ``InputError`` where a kind is of scores alone."""
+    is_measured = all(entry.planned.metric.measure for _, entry in scene.table.places() if entry.planned.axes)
+    if kind in OF_SCORES and not (kind == USUAL_OF_RUN and is_measured):
+        measured = (
+            "--kind curves --metric accuracy, once 'bench measure TARGET accuracy --split train --points all' ran"
+        )
+        raise InputError(f"--split {TRAIN}: runs are not scored on their training images; models may be: {measured}")
+    return replace(scene, split=TRAIN)
 
 
 def _of_run(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> Scene:
@@ -135,12 +160,16 @@ def _usual(dataset: str, request: Request) -> Metric:
 
 def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Scene, str]:
     """A table as what is drawn, and what its files are called where that is not usual."""
+    from bench.figures.measurements import shown_as
     from bench.figures.scene import Scene
     from bench.tables.compare import fill_table
     from bench.tables.results import results_of
 
-    require_one(request.plan, f"--kind {kind}")
-    (planned,) = request.plan.tables
+    metric = request.overrides.typed_metric(request.registry.metrics)
+    is_curve = kind == USUAL_OF_RUN and metric is not None and bool(metric.measure)
+    plan = request.with_overrides(metric="").plan if is_curve else request.plan
+    require_one(plan, f"--kind {kind}")
+    (planned,) = plan.tables
     if options.source and not planned.is_published:
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     published = options.source == "published"
@@ -149,8 +178,10 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
     typed = next((name for name in ("metric", "selection", "split") if getattr(options, name)), "")
     if published and typed:
         raise InputError(f"--{typed}: published numbers are drawn as printed; it is for --source ours")
-    results = results_of(request.plan, store)
+    results = results_of(plan, store)
     table = fill_table(planned, results)
+    if metric and is_curve:
+        table = shown_as(table, metric)
     say_damaged(store)
     if not (table.finished or published) and kind != "sweep":
         if options.split and request.plan.unique.keys() & store.finished().keys():

@@ -18,7 +18,7 @@ from bench.notation import counted, one_line
 from bench.records.kept import kept_models
 from bench.records.measured import SOURCE
 from bench.records.record import Stored
-from bench.rules import SELECTIONS, kept_at
+from bench.rules import SELECTIONS, SPLITS, TRAIN, kept_at
 
 if TYPE_CHECKING:
     from bench.models.measuring import Asked
@@ -29,6 +29,7 @@ examples:
   bench measure demo s_dbw                 how compact and how far apart classes lie, of every kept model of a target
   bench measure 3f9a1c attention_distance  of one run, by the beginning of its id
   bench measure 3f9a1c cka --of source     of the pre-trained model that the run started from
+  bench measure demo accuracy --split train --points all    on the training images, at every point that was kept
   bench table demo --metric top1,s_dbw     a table of what was measured
 Models are kept by 'bench run TARGET --keep last'; what there is to measure: bench list measures.
 """
@@ -47,6 +48,12 @@ def add(commands: Any) -> None:
         default="model",
         help="the trained model, or the one that the run started from",
     )
+    measure.add_argument(
+        "--points",
+        choices=("selected", "all"),
+        default="selected",
+        help="the model at the selected point of each curve, or all that were kept (bench run --keep all)",
+    )
     measure.add_argument("--train", action="store_true", help="train runs again of which no model was kept")
     measure.add_argument(
         "--images", type=int, metavar="N", help="images of the split, drawn; 0: all (default: the measure's own)"
@@ -59,20 +66,22 @@ def add(commands: Any) -> None:
 
 def measure_command(options: argparse.Namespace) -> int:
     """Measure each kept model that is asked for, and print the numbers; exit code 1 where some model is not there."""
+    split, options.split = options.split or "test", options.split if options.split in SPLITS else ""
+    if split not in (*SPLITS, TRAIN):
+        raise InputError(f"--split {split}: {choose(split, (*SPLITS, TRAIN), 'split')}")
     request = request_of(options)
     registry, store = request.registry, request.store
     asked_for = [registry.measure(name) for name in options.measures]
     chosen = _options(options.option, asked_for)
     if options.images is not None and options.images < 0:
         raise InputError(f"--images {options.images}: it is a number of images, or 0 for all")
-    runs = _runs(request)
+    runs = _every_point(_runs(request)) if options.points == "all" else _runs(request)
     store.check_writable()
 
     from bench.models.measuring import Asked, measure_run
 
     measured: list[Measurement] = []
     problems: list[str] = []
-    split = request.overrides.split or "test"
     for stored, step in runs:
         for declared in asked_for:
             own_options = {name: value for name, value in chosen.items() if name in declared.options}
@@ -149,6 +158,11 @@ def _runs(request: Request) -> list[tuple[Stored, int]]:
     return [(stored, choose_point(rule, stored, request.registry).step) for stored in records]
 
 
+def _every_point(runs: list[tuple[Stored, int]]) -> list[tuple[Stored, int]]:
+    """Each run once for each model that was kept of it; once where none was, so that its lack is told."""
+    return [(stored, at) for stored, step in runs for at in (kept_models(stored.folder) or [step])]
+
+
 def _print(options: argparse.Namespace, measured: list[Measurement], measures: list[Measure]) -> None:
     """The numbers, a line a model; in JSON all that is known of each."""
     import msgspec
@@ -163,7 +177,14 @@ def _print(options: argparse.Namespace, measured: list[Measurement], measures: l
             continue
         heads = ["model", *(metric.heading for metric in declared.gives)]
         sides = ["left", *["right"] * len(declared.gives)]
-        print(tabulate([_row(each, declared) for each in mine], headers=heads, disable_numparse=True, colalign=sides))
+        print(
+            tabulate(
+                [_row(each, declared, options.points) for each in mine],
+                headers=heads,
+                disable_numparse=True,
+                colalign=sides,
+            )
+        )
         images = sorted({(each.images, each.of) for each in mine})
         counts = ", ".join(f"{some:,} of {of:,} images" for some, of in images)
         print(f"{declared.name}, {mine[0].split} split, {counts}")
@@ -171,8 +192,11 @@ def _print(options: argparse.Namespace, measured: list[Measurement], measures: l
             print(printable(f"  {remark}"))
 
 
-def _row(measurement: Measurement, declared: Measure) -> list[str]:
-    """What is printed of a model: its label and its numbers."""
+def _row(measurement: Measurement, declared: Measure, points: str) -> list[str]:
+    """What is printed of a model: its label and its numbers; of several points the step."""
     values = [(measurement.numbers[metric.name], metric.decimals) for metric in declared.gives]
     numbers = ["–" if value is None else f"{value:,.{decimals}f}" for value, decimals in values]
-    return [one_line(measurement.label), *numbers]
+    step = (
+        f" after {counted(int(measurement.point), 'step')}" if points == "all" and measurement.point != SOURCE else ""
+    )
+    return [one_line(measurement.label) + step, *numbers]

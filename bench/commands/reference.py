@@ -55,7 +55,7 @@ def _blocks() -> list[str]:
     from bench.entry import FORMS, MOST_CANDIDATES
     from bench.launch import profile
     from bench.metrics import METRICS
-    from bench.papers import audit, claim_keys, protocol, published, stated
+    from bench.papers import audit, claim_keys, figure, protocol, published, stated
     from bench.plan import assignments, experiment, experiment_keys
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
@@ -157,6 +157,13 @@ def _blocks() -> list[str]:
         f"of which {_code(claim_keys.OWN)} take numbers from a table:",
         _keys(claim_keys.QUANTITY),
         *itertools.chain(*own_keys),
+        "## A paper's figure",
+        "`paper_tables/PAPER/figures/NAME.yaml`. `title`, `shows` and `lacks` are needed, and a list of `drawings`.",
+        _keys(figure.KEYS),
+        "Each of `drawings` has",
+        _keys(figure.DRAWING_KEYS),
+        "and `printed` has",
+        _keys(figure.PRINTED_KEYS),
         "## A dataset's card",
         "`datasets/NAME.yaml`, in a plug-in folder. `title` and `reader` are needed.",
         markdown_table(

@@ -21,6 +21,7 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import DRAWN
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.paper_figure import figure_cards
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
@@ -50,6 +51,7 @@ examples:
   bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
   bench show fd                a paper: every value of its protocol and tables, who states it, and how many of each
   bench show fd/released       a table: its file, with the runs that give its cells
+  bench show gta/fig4          a figure of a paper: what it shows, what it needs, and what makes that
   bench show s_dbw             what is measured of trained models, and the numbers that it gives
   bench show all               an experiment
   bench show micro_vit
@@ -68,7 +70,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, metric, measure, paper, table, experiment or run"
+    about = "the card of a method, backbone, dataset, metric, measure, paper, table, figure, experiment or run"
     show = add_command(commands, "show", show_command, about, SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
@@ -131,7 +133,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         files = registry.measure_files
         return [{"name": name, "about": _docstring(path).partition("\n")[0]} for name, path in files.items()]
     if kind == "figures":
-        return [{"name": name, "about": about(name)} for name in FIGURES]
+        kinds = [{"name": name, "about": about(name)} for name in FIGURES]
+        return kinds + [{"name": name, "about": _title(path)} for name, path in registry.figure_files.items()]
     files = {
         "backbones": registry.backbone_files,
         "datasets": registry.dataset_files,
@@ -139,12 +142,16 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         "tables": registry.table_files,
         "experiments": registry.experiment_files,
     }[kind]
-    return [{"name": name, "about": str(read_document(path).get("title", ""))} for name, path in files.items()]
+    return [{"name": name, "about": _title(path)} for name, path in files.items()]
+
+
+def _title(path: Path) -> str:
+    return str(read_document(path).get("title", ""))
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: of a method, backbone, dataset, metric, measure, paper, table or experiment; or else a
-    run, by its id.
+    """Every card of that name: of a method, backbone, dataset, metric, measure, paper, table, figure or experiment; or
+    else a run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -165,16 +172,17 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
+    cards += [Description(*card) for card in figure_cards(name, registry)]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
-        names |= {*registry.measure_files, *declared, *registry.papers}
+        names |= {*registry.measure_files, *declared, *registry.papers, *registry.figure_files, *FIGURES}
         for what in ("method", "dataset", "backbone", "metric", "measure"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
         raise InputError(
-            choose(name, names, "method, backbone, dataset, metric, measure, paper, table, experiment or run")
+            choose(name, names, "method, backbone, dataset, metric, measure, paper, table, figure, experiment or run")
         )
     return cards
 

@@ -5,6 +5,9 @@ does. They are its kinds and not its images: computed here by plain operations o
 download is needed and any dataset can be measured, and so the numbers are not those of ImageNet-C. Lengths are given
 for images of 224 pixels a side and grow by the square root of the side. What is drawn (noise, a direction, a field) is
 drawn for each image by its pixels, the kind and a seed: the same for every model, and the same at every severity.
+
+``corrupted_top1`` is the mean over kinds and severities, ``robustness`` that in percent of ``clean_top1``, all of the
+images that are measured. A kind that changes none of them (saturation of grey ones) is left out.
 """
 
 from __future__ import annotations
@@ -43,9 +46,9 @@ SEVERITIES = 5
 
 
 def measure(subject: Subject) -> Measured:
-    """The numbers are of the images measured: ``clean_top1``; ``corrupted_top1``, the mean over kinds and severities;
-    ``robustness``, the second in percent of the first. A kind that changes no image (saturation of grey ones) is left
-    out. Arrays: ``kinds`` (K,), ``severities`` (6,) from 0, and ``top1`` (K, 6), nan for a kind that is left out.
+    """Score the images as they are, and corrupted in each way.
+
+    Arrays: ``kinds`` (K,), ``severities`` (6,) from 0, and ``top1`` (K, 6), nan for a kind that is left out.
 
     Raises:
         CannotMeasure: the model's head is not trained.

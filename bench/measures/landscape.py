@@ -6,9 +6,13 @@ layer is computed with. Biases, and the weights of norms and whatever else has o
 direction is zero (Li et al. ignore them likewise). The model is moved by a times the direction, a from −range to range;
 at a = 0 it is the model as it was kept.
 
-Statistics of batch norms are kept by default, as Li et al. have it: then the landscape at 0 is the model's own. With
-``norms=estimated`` they are taken anew at every point, 0 among them, in passes over the same images: what is lost then
-is lost for the weights alone, and not since their statistics are those of other weights.
+Statistics of batch norms are kept by default, since then the landscape at 0 is the model's own. Away from 0 they are
+those of other weights, and much of what is lost there may be lost by them. With ``norms=estimated`` they are taken
+anew at every point, 0 among them, in passes over the same images, without gradient.
+
+``flat_width`` is the mean over directions and their two sides of the distance at which 90 % of the accuracy at 0 are
+left, in norms of a filter; ``curvature`` the mean over directions of the loss's second difference at 0, taken over the
+nearest points.
 """
 
 from __future__ import annotations
@@ -58,10 +62,8 @@ KEPT_SHARE = 0.9
 def measure(subject: Subject) -> Measured:
     """Loss (cross-entropy, in nats) and accuracy (top-1, in percent) at each point.
 
-    The numbers: ``flat_width``, the mean over directions and their two sides of the distance at which 90 % of the
-    accuracy at 0 are left, in norms of a filter; ``curvature``, the mean over directions of the loss's second
-    difference at 0, taken over the nearest points. Arrays: ``positions`` (P,), and ``loss`` and ``accuracy``,
-    (directions, P) along lines or, with ``dimensions=2``, (P, P) in the plane of two directions, the first one down.
+    Arrays: ``positions`` (P,), and ``loss`` and ``accuracy``, (directions, P) along lines or, with ``dimensions=2``,
+    (P, P) in the plane of the first two directions, the first one down.
 
     Raises:
         CannotMeasure: the model's head is not trained, or an option has no meaning.
@@ -70,23 +72,16 @@ def measure(subject: Subject) -> Measured:
     if subject.of_source:
         raise CannotMeasure("the pre-trained model's head is not trained, so that it has no accuracy to lose")
     positions = positions_of(wanted.points, wanted.range)
-    directions = [draw_direction(subject.model, number) for number in range(2 if wanted.in_plane else 0)]
     if wanted.in_plane:
-        grid = [(down, along) for down in positions for along in positions]
-        loss, accuracy = (each.reshape(len(positions), -1) for each in surface(subject, directions, grid, wanted.norms))
+        loss, accuracy = _plane(subject, positions, wanted.norms)
         centre = len(positions) // 2
-        lines = np.stack([loss[:, centre], loss[centre]]), np.stack([accuracy[:, centre], accuracy[centre]])
+        losses, accuracies = (np.stack([each[:, centre], each[centre]]) for each in (loss, accuracy))
     else:
-        steps = [(position,) for position in positions]
-        each = [
-            surface(subject, [draw_direction(subject.model, number)], steps, wanted.norms)
-            for number in range(wanted.directions)
-        ]
-        lines = loss, accuracy = np.stack([line for line, _ in each]), np.stack([line for _, line in each])
-    widths = [width for line in lines[1] for width in half_widths(positions, line)]
+        loss, accuracy = losses, accuracies = _lines(subject, positions, wanted)
+    widths = [width for line in accuracies for width in half_widths(positions, line)]
     numbers = {
         "flat_width": float(np.mean([width for width, _ in widths])),
-        "curvature": float(np.mean([second_difference(positions, line) for line in lines[0]])),
+        "curvature": float(np.mean([second_difference(positions, line) for line in losses])),
     }
     never = sum(not is_reached for _, is_reached in widths)
     return Measured(
@@ -94,6 +89,23 @@ def measure(subject: Subject) -> Measured:
         {"positions": positions, "loss": loss, "accuracy": accuracy},
         _remarks(subject, wanted, never, len(widths)),
     )
+
+
+def _lines(subject: Subject, positions: Floats, wanted: _Wanted) -> tuple[Floats, Floats]:
+    """Loss and accuracy along each direction, (directions, P); one direction at a time is in memory."""
+    points = [(position,) for position in positions]
+    lines = []
+    for number in range(wanted.directions):
+        lines.append(surface(subject, [draw_direction(subject.model, number)], points, wanted.norms))
+    return np.stack([loss for loss, _ in lines]), np.stack([accuracy for _, accuracy in lines])
+
+
+def _plane(subject: Subject, positions: Floats, norms: str) -> tuple[Floats, Floats]:
+    """Loss and accuracy in the plane of the first two directions, (P, P)."""
+    directions = [draw_direction(subject.model, number) for number in (0, 1)]
+    points = [(down, along) for down in positions for along in positions]
+    loss, accuracy = surface(subject, directions, points, norms)
+    return loss.reshape(len(positions), -1), accuracy.reshape(len(positions), -1)
 
 
 @dataclass(frozen=True)
@@ -253,7 +265,7 @@ def surface(
     import torch
 
     model = subject.model
-    loss, right = (torch.zeros(len(points), dtype=torch.float64) for _ in range(2))
+    loss, right = (torch.zeros(len(points), dtype=torch.float64, device=subject.device) for _ in range(2))
     with torch.no_grad(), put_back(model) as kept:
         moving = _Moving(model, kept, directions)
         statistics = _estimated(subject, moving, points) if norms == "estimated" and _norms_of(model) else []
@@ -265,10 +277,10 @@ def surface(
                 with subject.precision():
                     logits = model(images).logits
                 logs = logits.double().log_softmax(1)
-                loss[at] -= logs.gather(1, labels[:, None]).sum().cpu()
-                right[at] += (logits.argmax(1) == labels).sum().cpu()
+                loss[at] -= logs.gather(1, labels[:, None]).sum()
+                right[at] += (logits.argmax(1) == labels).sum()
     count = len(subject.split)
-    return (loss / count).numpy(), (100 * right / count).numpy()
+    return (loss / count).cpu().numpy(), (100 * right / count).cpu().numpy()
 
 
 @dataclass

@@ -8,6 +8,10 @@ be read from the tokens of a model, trained by DRLoc or by any other method, and
 
 As DRLoc, fine grids (14 places a side or more) are averaged over 2 × 2 places first. Tokens are put on one scale by the
 mean and deviation of each channel over the training images.
+
+``localisation_error`` is the mean over images and pairs of how far the guessed distances along both axes, taken
+together, are from the true ones, in steps of the grid; ``localisation_accuracy`` the share of pairs, in percent, for
+which both are right when they are rounded.
 """
 
 from __future__ import annotations
@@ -57,11 +61,11 @@ LEARNING_RATE = 1e-3
 
 
 def measure(subject: Subject) -> Measured:
-    """The numbers: ``localisation_error``, the mean over images and pairs of |du| + |dv|, how far the guessed distances
-    along both axes are from the true ones, in steps of the grid; ``localisation_accuracy``, the share of pairs, in
-    percent, for which both are right when they are rounded. Arrays: ``distance`` (2k − 1,), true |Δu| + |Δv|; of the
-    pairs of each distance their ``count``, mean ``error`` and ``accuracy``, nan without any; ``constant_error``, the
-    error of whoever guesses the median distance of every pair; ``side``, k of the k × k grid.
+    """Train the probe, and ask it.
+
+    Arrays: ``distance`` (2k − 1,), true |Δu| + |Δv|; of the pairs of each distance their ``count``, mean ``error`` and
+    ``accuracy``, nan without any; ``constant_error``, the error of whoever guesses the median distance of every pair;
+    ``side``, k of the k × k grid.
 
     Raises:
         CannotMeasure: the grid is not square, or is a single place; or an option has no meaning.

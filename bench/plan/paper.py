@@ -62,11 +62,7 @@ def plan_papers(targets: Sequence[str], registry: Registry, overrides: Overrides
             with noted(problems):
                 planned[name] = _Planner(table, cards, overrides).plan()
     problems.stop()
-    for axis, wanted in overrides.kept.items():
-        for name in sorted(wanted - cards.met[axis]):
-            problem = cards.unmet.get(name) or choose(name, cards.met[axis], f"{axis} of {together}")
-            problems.add(f"--{axis}s: {problem}")
-    problems.stop()
+    refuse_unmet(overrides, cards, together)
     plans = []
     for target in targets:
         of_target = tuple(table for name, table in planned.items() if target in (name, name.partition("/")[0]))
@@ -76,6 +72,21 @@ def plan_papers(targets: Sequence[str], registry: Registry, overrides: Overrides
         why = "; ".join(reasons) or "its numbers are counted, and 'bench table' has them"
         raise InputError(f"{together}: nothing is left to run: {why}")
     return plans
+
+
+def plan_table(table: PublishedTable, cards: Cards, overrides: Overrides) -> TablePlan:
+    """The plan of one table as it was read. Raises ``InputError``: all that is wrong with it."""
+    return _Planner(table, cards, overrides).plan()
+
+
+def refuse_unmet(overrides: Overrides, cards: Cards, together: str) -> None:
+    """Raise ``InputError`` where something is typed along an axis that no planned cell has."""
+    problems = Problems()
+    for axis, wanted in overrides.kept.items():
+        for name in sorted(wanted - cards.met[axis]):
+            problem = cards.unmet.get(name) or choose(name, cards.met[axis], f"{axis} of {together}")
+            problems.add(f"--{axis}s: {problem}")
+    problems.stop()
 
 
 class _Planner:

@@ -1,4 +1,4 @@
-"""What a command line names, an experiment, a paper or a table of it, as one kind of plan."""
+"""What a command line names, an experiment, a paper, or a table or figure of it, as one kind of plan."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
+from bench.plan.figure import plan_figure
 from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_papers
@@ -17,7 +18,7 @@ AXES = ("methods", "backbones", "datasets", "rates")
 
 
 def read_plan(target: str, registry: Registry, overrides: Overrides | None = None) -> Plan:
-    """The plan of an experiment (``demo``, ``mine.yaml``), a paper (``gta``) or a table of it (``gta/table2``).
+    """The plan of an experiment (``demo``, ``mine.yaml``), a paper (``gta``), a table or figure of it (``gta/fig4``).
 
     Raises ``InputError``: all that is wrong with what is declared or typed, each with its place, and what is allowed.
     """
@@ -32,14 +33,16 @@ def read_plans(targets: Sequence[str], registry: Registry, overrides: Overrides 
     """
     targets = list(dict.fromkeys(targets))
     papers = [target for target in targets if target in registry.table_files or target in registry.papers]
-    experiments = [target for target in targets if target not in papers]
+    figures = [target for target in targets if target in registry.figure_files]
+    experiments = [target for target in targets if target not in (*papers, *figures)]
     typed = [axis for axis in AXES if overrides and getattr(overrides, axis)]
-    if papers and experiments and typed:
+    if (papers or figures) and experiments and typed:
         raise InputError(
-            f"--{typed[0]}: it keeps cells of a paper ({papers[0]}) and replaces what an experiment has "
+            f"--{typed[0]}: it keeps cells of a paper ({(*papers, *figures)[0]}) and replaces what an experiment has "
             f"({experiments[0]}); ask for one kind at a time"
         )
     plans = {plan.name: plan for plan in (plan_papers(papers, registry, overrides) if papers else ())}
+    plans |= {target: plan_figure(target, registry, overrides) for target in figures}
     named: dict[str, str] = {}
     for target in experiments:
         plans[target] = expand(read_experiment(target, registry, overrides))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +31,9 @@ def drawn_images(images: int, channels: int = 1, seed: int = 0) -> Split:
     return Split(ArrayImages(pixels), np.arange(images) % CLASSES)
 
 
-def subject_of(backbone: str, measure: str, images: int = 20, channels: int = 1, **options: Option) -> Subject:
+def subject_of(
+    backbone: str, measure: str, options: Mapping[str, Option] | None = None, images: int = 20, channels: int = 1
+) -> Subject:
     """A backbone of the suite with a head of drawn weights, and images; the measure's options, but for some."""
     torch.manual_seed(0)
     registry = Registry()
@@ -43,6 +46,6 @@ def subject_of(backbone: str, measure: str, images: int = 20, channels: int = 1,
         drawn_images(images, channels),
         images,
         torch.device("cpu"),
-        options={**registry.measure(measure).options, **options},
+        options={**registry.measure(measure).options, **(options or {})},
         load_training=lambda: drawn_images(30, channels, seed=1),
     )

@@ -80,13 +80,13 @@ def test_errors_are_sorted_by_true_distance() -> None:
 
 def test_fine_grids_are_averaged_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     for side, pooled in ((14, 7), (16, 8), (13, 13)):
-        subject = subject_of("micro_vit", "localisation", **{**QUICK, "steps": 1})
+        subject = subject_of("micro_vit", "localisation", {**QUICK, "steps": 1})
         monkeypatch.setattr(subject.model, "probe", partial(grid_of, shape=(side, side)))
         assert measure(subject).arrays["side"] == pooled
 
 
 def test_it_is_measured_of_a_model_and_twice_alike() -> None:
-    first, again = (measure(subject_of("micro_vit", "localisation", **QUICK)) for _ in range(2))
+    first, again = (measure(subject_of("micro_vit", "localisation", QUICK)) for _ in range(2))
     assert first.numbers == again.numbers
     assert first.arrays["side"] == 6
     assert first.arrays["count"].sum() == 20 * 4
@@ -96,9 +96,9 @@ def test_it_is_measured_of_a_model_and_twice_alike() -> None:
 
 def test_a_grid_without_distances_and_an_option_without_a_meaning_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for shape in ((1, 1), (2, 3)):
-        subject = subject_of("micro_vit", "localisation", **QUICK)
+        subject = subject_of("micro_vit", "localisation", QUICK)
         monkeypatch.setattr(subject.model, "probe", partial(grid_of, shape=shape))
         with pytest.raises(CannotMeasure, match=f"{shape[0]} × {shape[1]}"):
             measure(subject)
     with pytest.raises(CannotMeasure, match=r"^pairs=0"):
-        measure(subject_of("micro_vit", "localisation", **{**QUICK, "pairs": 0}))
+        measure(subject_of("micro_vit", "localisation", {**QUICK, "pairs": 0}))

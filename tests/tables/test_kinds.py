@@ -211,7 +211,7 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
         assert missing.startswith("mine: nothing to draw: no run")
         assert missing.endswith(" finished; 'bench run mine' trains them")
     seconds = refusal("curves", tmp_path, plain, metric="seconds")
-    assert seconds == "mine: training time has no curve: it is of the whole run, or of a kept model"
+    assert seconds == "mine: training time has no curve: it is of the whole run"
 
 
 def test_a_sweep_without_validation_is_drawn_on_the_test_split_when_asked(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.Ca
     assert main(["figure", spec.id]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"results/figures/{spec.id}-curves.png"
     for words, said in (
-        ([spec.id, "--kind", "sweep"], "--kind sweep: it is of a table; of a run there are classes, confusion, curves"),
+        ([spec.id, "--kind", "sweep"], "--kind sweep: it is of a table; of a run there are classes, confusion, "),
         ([spec.id, "--rates", "15"], f"--rates: {spec.id} is one run, of which nothing is to be chosen"),
         (["abcdef", "--kind", "curves"], "no record of a run whose id begins with 'abcdef'"),
         ([spec.id, "--output", "a.gif"], "--output a.gif: a figure is a .png, .pdf or .svg file"),
@@ -268,7 +268,9 @@ def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.Ca
 
 def test_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "figures"]) == 0
-    assert "confusion  Which classes one method takes for which" in capsys.readouterr().out
+    listed = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert any(name == "confusion" and about.startswith("Which classes one method") for name, about in listed)
+    assert ["gta/fig4", "Figure 4: the weight of GTA on five datasets, by sampling rate"] in listed
 
 
 def test_files_are_called_after_the_target_and_the_kind(tmp_path: Path) -> None:

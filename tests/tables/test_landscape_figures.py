@@ -91,6 +91,14 @@ def test_lines_are_means_over_directions_and_seeds(tmp_path: Path) -> None:
     assert middle == {80.0}
 
 
+def test_losses_that_grow_a_lot_are_drawn_on_a_scale_that_shows_the_small_ones(tmp_path: Path) -> None:
+    figure = drawing("landscape", measured(scene(tmp_path, ONE_RATE), 1, slope=300.0))
+    loss, accuracy = figure.axes
+    assert (loss.get_yscale(), accuracy.get_yscale()) == ("symlog", "linear")
+    assert [label.get_text() for label in loss.get_yticklabels()][:4] == ["0", "1", "10", "100"]
+    assert on_one_another(figure) == []
+
+
 def test_each_setting_has_a_panel_of_loss_and_one_of_accuracy(tmp_path: Path) -> None:
     figure = drawing("landscape", measured(scene(tmp_path), 1))
     titles = [axes.get_title() for axes in figure.axes]
@@ -118,4 +126,5 @@ def test_models_that_were_measured_apart_are_not_compared(tmp_path: Path) -> Non
 def test_what_was_not_measured_is_named_with_its_command(kind: str, option: str, tmp_path: Path) -> None:
     subject = scene(tmp_path, ONE_RATE)
     line = refusal(kind, subject)
-    assert f"was not measured; 'bench measure mine landscape{option}' measures kept models" in line
+    command = f"'bench measure mine landscape{option}' measures the kept models (bench run --keep last keeps them)"
+    assert line.endswith(f"was not measured; {command}")

@@ -12,10 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bench.figures.measurements import lacking, measured_curve
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.figures.style import look
-from bench.notation import SPLITS, listed
+from bench.metrics import Metric
+from bench.notation import MEASURED, SPLITS, listed
+from bench.records.scores import Scores
+from bench.records.store import Finished
 from bench.tables.compare import Entry
 
 OF_RUN = True
@@ -52,14 +56,14 @@ def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each setting and split; of a single method both splits share a panel."""
     entries = scene.drawn
     for entry in entries:
-        if not entry.planned.metric.of_curve:
-            raise ValueError(f"{entry.planned.metric.title} has no curve: it is of the whole run, or of a kept model")
+        if not (entry.planned.metric.of_curve or entry.planned.metric.measure):
+            raise ValueError(f"{entry.planned.metric.title} has no curve: it is of the whole run")
     splits = [scene.split] if scene.split else list(SPLITS)
     apart = len(methods_of(entries)) > 1
     panels: dict[str, list[Curve]] = {}
     for labels, inside in panels_of(entries).items():
         for split in splits:
-            title = " / ".join((*labels, SPLITS[split]) if apart and len(splits) > 1 else labels)
+            title = " / ".join((*labels, MEASURED[split]) if apart and len(splits) > 1 else labels)
             if curves := [curve for entry in inside for curve in _curves(entry, split, scene)]:
                 panels.setdefault(title, []).extend(curves)
     curves = [curve for inside in panels.values() for curve in inside]
@@ -76,7 +80,7 @@ def _curves(entry: Entry, split: str, scene: Scene) -> Iterator[Curve]:
     by_steps: dict[tuple[int, ...], list[tuple[tuple[float, ...], int]]] = {}
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
-        values = tuple(results.scores.values(run, metric, split))
+        values = _values(run, metric, results.scores, split)
         if not all(map(math.isnan, values)):
             picked = results.scores.point(run, rule, results.picking(metric))
             by_steps.setdefault(tuple(step for step, _, _ in run.values), []).append((values, picked))
@@ -84,8 +88,17 @@ def _curves(entry: Entry, split: str, scene: Scene) -> Iterator[Curve]:
         yield Curve(entry.planned.name, split, steps, tuple(each for each, _ in seeds), tuple(at for _, at in seeds))
 
 
+def _values(run: Finished, metric: Metric, scores: Scores, split: str) -> tuple[float, ...]:
+    """The values of a run at each point of its curve; what is measured of kept models is where one was kept."""
+    if metric.measure:
+        return measured_curve(run, metric, scores, split)
+    return tuple(scores.values(run, metric, split))
+
+
 def _why_not(entries: Sequence[Entry], splits: Sequence[str], scene: Scene) -> str:
     """Why no run has a value on some splits."""
+    if measure := entries[0].planned.metric.measure:
+        return lacking(scene, measure, every=True)
     scores = scene.records.scores
     for split in splits:
         for entry in entries:
@@ -100,11 +113,12 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[str, Sequen
     splits = {curve.split for curves in panels.values() for curve in curves} if len(methods) > 1 else {""}
     page = page_of(scene.width, len(panels), together=len(splits))
     metrics = tuple(dict.fromkeys(entry.planned.metric.heading for entry in entries))
+    along = listed(metrics) + (f", {MEASURED[scene.split]} split" if scene.split else "")
     handles: dict[str, Any] = {}
-    for axes, curves in zip(page.add(list(panels), "step", listed(metrics)), panels.values(), strict=True):
+    for axes, curves in zip(page.add(list(panels), "step", along), panels.values(), strict=True):
         for curve in curves:
-            name = curve.name if len(methods) > 1 else SPLITS[curve.split]
-            style = look(methods.index(curve.name) if len(methods) > 1 else [*SPLITS].index(curve.split))
+            name = curve.name if len(methods) > 1 else MEASURED[curve.split]
+            style = look(methods.index(curve.name) if len(methods) > 1 else [*MEASURED].index(curve.split))
             handles[name] = _draw(axes, curve, style, len(methods) <= FEW)
             if len(methods) <= FEW or rule != "last":
                 _circle(axes, curve, style["color"])
@@ -113,7 +127,7 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[str, Sequen
     alone = f"{methods[0]}: {scene.table.plan.title}" if len(methods) == 1 else scene.table.plan.title
     page.title(alone, common_line(scene.table))
     page.legend(
-        {name: handles[name] for name in (*methods, *SPLITS.values()) if name in handles}, _note(scene, entries)
+        {name: handles[name] for name in (*methods, *MEASURED.values()) if name in handles}, _note(scene, entries)
     )
     return page.fitted()
 

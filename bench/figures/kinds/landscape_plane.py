@@ -37,7 +37,8 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
     page = page_of(scene.width, len(models), most_across=3)
     page.panel_height = min(2.6, (page.width - 0.5) / page.across - 0.55)
     losses = np.stack([model.seeds[0].arrays["loss"] for model in models])
-    lines = np.geomspace(max(1e-3, float(np.nanmin(losses)) * 1.1), float(np.nanmax(losses)) * 0.95, LINES)
+    finite = losses[np.isfinite(losses)]
+    lines = np.geomspace(max(1e-3, 1.1 * float(finite.min())), max(2e-3, 0.95 * float(finite.max())), LINES)
     ratio = lines[1] / lines[0]
     shades: Any = None
     for axes, model in zip(page.add(_titles(models), ABOUT, ABOUT), models, strict=True):
@@ -53,7 +54,7 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
 
 
 def _titles(models: Sequence[ModelLandscapes]) -> list[str]:
-    titles = {}
+    titles: dict[int, str] = {}
     for labels, inside in panels_of([model.entry for model in models]).items():
         titles |= {id(entry): " / ".join((entry.planned.name, *labels)) for entry in inside}
     return [titles[id(model.entry)] for model in models]
