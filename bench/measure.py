@@ -37,7 +37,7 @@ class Measure:
         needs: what a backbone must let be read: names of probes, such as ``attention_maps``.
         masks: whether it is of images with masks: it has an option ``masks`` then, which says of which; empty for
             those of the run's own dataset.
-        options: what may be chosen by ``--set NAME=VALUE``, each with its default; tables show what these give.
+        options: what may be chosen by ``--option NAME=VALUE``, each with its default; tables show what these give.
         source: where its definition is from.
 
     Raises:

@@ -31,3 +31,8 @@ MARKS = ("test", "means")
 """What bold means: cannot be told from the best (``bench.tables.group``), or the best by the means alone."""
 
 MOST_SEEDS = 10_000
+
+
+def kept_at(selection: str) -> str:
+    """The rule by which the model of a run is picked that is measured: none is kept for what the test split says."""
+    return "last" if selection == "best-test" else selection

@@ -30,7 +30,7 @@ from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rehearse", "rerun", "table", "figure", "items", "runs"),
-    *("list", "show"),
+    *("list", "show", "measure"),
     *(
         "completion",
         "check-method",
@@ -408,6 +408,8 @@ class TestStart:
     ARGUMENTS = [
         ["list", "methods"],
         ["show", "gta"],
+        ["list", "measures"],
+        ["show", "s_dbw"],
         ["show", "timm:vit_tiny_patch16_224"],
         ["plan", "demo"],
         ["status", "demo"],

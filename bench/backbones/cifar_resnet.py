@@ -56,6 +56,7 @@ class CifarResNet(nn.Module):
             widths = [narrow, *[wide] * (blocks - 1)]
             stages.append(nn.Sequential(*(_block(width, wide, next(rates)) for width in widths)))
         self.layer1, self.layer2, self.layer3 = stages
+        self.feature_info = [{"module": f"layer{at}", "num_chs": width} for at, width in enumerate(WIDTHS, start=1)]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

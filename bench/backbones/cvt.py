@@ -64,6 +64,8 @@ class ConvolutionalViT(nn.Module):
             drop_path_rate=[0.0] * len(depth),
             cls_token=[False] * (len(depth) - 1) + [pooling == "cls"],
         )
+        stages = enumerate(embed_dim)
+        self.feature_info = [{"module": f"cvt.encoder.stages.{at}", "num_chs": width} for at, width in stages]
         self.layernorm = nn.LayerNorm(self.num_features) if pooling == "cls" else None
         if drop_path_rate:
             last = self.cvt.encoder.stages[-1].layers

@@ -125,6 +125,7 @@ class T2TViT(nn.Module):
             Block(embed_dim, num_heads, mlp_ratio, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
             for rate in rates
         )
+        self.feature_info = [{"module": f"blocks.{number}", "num_chs": embed_dim} for number in range(depth)]
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, num_classes) if num_classes else nn.Identity()
         trunc_normal_(self.cls_token, std=0.02)

@@ -18,7 +18,7 @@ from bench.notation import counted, one_line
 from bench.records.kept import kept_models
 from bench.records.measured import SOURCE
 from bench.records.record import Stored
-from bench.rules import SELECTIONS
+from bench.rules import SELECTIONS, kept_at
 
 if TYPE_CHECKING:
     from bench.models.measuring import Asked
@@ -134,17 +134,17 @@ def _runs(request: Request) -> list[tuple[Stored, int]]:
     from bench.models.source import choose_point
 
     store, rule = request.store, request.overrides.selection
+    if rule and kept_at(rule) != rule:
+        raise InputError(f"--selection {rule}: models are measured at the point of {' or '.join(SELECTIONS[:2])}")
     if is_run(request):
         stored = store.record(request.target)
         return [(stored, choose_point(rule, stored, request.registry).step)]
     finished = store.finished()
-    rule = rule or request.plan.tables[0].rules.selection
-    if rule not in SELECTIONS[:2]:
-        raise InputError(f"--selection {rule}: models are measured at the point of {' or '.join(SELECTIONS[:2])}")
+    rule = rule or kept_at(request.plan.tables[0].rules.selection)
     ids = [run for run in request.plan.unique if run in finished]
     if not ids:
-        remedy = f"{request.to_type('run')} trains them"
-        raise InputError(f"{request.target}: {store.root} has no finished run of it; {remedy}")
+        train = request.to_type("run", "--keep", "last")
+        raise InputError(f"{request.target}: {store.root} has no finished run of it; {train} trains and keeps them")
     records = [store.record(run) for run in ids]
     return [(stored, choose_point(rule, stored, request.registry).step) for stored in records]
 

@@ -59,6 +59,7 @@ def _blocks() -> list[str]:
     from bench.plan import assignments, experiment, experiment_keys
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
+    from bench.registry import Registry
     from bench.spec import AXES
     from bench.tables.testing import DRAWS
 
@@ -71,6 +72,18 @@ def _blocks() -> list[str]:
     }
     own_keys = [(f"`{kind}` has also", _keys(keys)) for kind, keys in claim_keys.OWN.items()]
     metrics = [(f"`{each.name}`", each.heading, "lower" if each.lower else "higher") for each in METRICS.values()]
+    registry = Registry()
+    measures = [registry.measure(name) for name in registry.measure_files]
+    measured = [
+        (f"`{each.name}`", each.heading, "lower" if each.lower else "higher", f"`{measure.name}`")
+        for measure in measures
+        for each in measure.gives
+    ]
+    measure_options = [
+        (f"`{measure.name}`", f"`{option}`", f"`{default}`" if default != "" else "–")
+        for measure in measures
+        for option, default in measure.options.items()
+    ]
     options = (*profile.OPTIONS, *profile.PROFILE_ONLY)
     return [
         "# Reference",
@@ -107,6 +120,12 @@ def _blocks() -> list[str]:
         "Names for `metric` and `--metric`; a plug-in folder brings `metrics/NAME.py`. `seconds_to_90` is the training "
         "time until top-1 first reaches 90 %.",
         markdown_table(("name", "what", "better"), metrics),
+        "### Of trained models",
+        "Measured by `bench measure TARGET MEASURE` of models that were kept ([measures.md](measures.md)); a plug-in "
+        "folder brings `measures/NAME.py`.",
+        markdown_table(("name", "what", "better", "measure"), measured),
+        "Options of measures, chosen by `--option KEY=VALUE`:",
+        markdown_table(("measure", "option", "if left out"), measure_options),
         "## A paper's table",
         "`paper_tables/PAPER/TABLE.yaml`, in a plug-in folder: `bench table PAPER/TABLE`. Labels and cells are texts.",
         _keys(published.KEYS),

@@ -74,9 +74,9 @@ class Request:
         typed = replace(self.overrides, seeds=seeds or self.overrides.seeds)
         return shlex.join(("bench", *self._words(name, typed)))
 
-    def to_type(self, name: str) -> str:
-        """Another command about the same target, within a sentence."""
-        return to_type(*self._words(name, self.overrides))
+    def to_type(self, name: str, *more: str) -> str:
+        """Another command about the same target, with more words behind it, within a sentence."""
+        return to_type(*self._words(name, self.overrides), *more)
 
     def _words(self, name: str, typed: Overrides) -> list[str]:
         words = [name, *self.targets]

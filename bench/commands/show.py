@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import math
 import re
@@ -25,6 +26,7 @@ from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.hyper import Hyper
+from bench.measure import Measure
 from bench.metrics import Cost, Metric
 from bench.notation import counted
 from bench.papers.values import counts_in_words, values_of
@@ -34,11 +36,12 @@ from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
 from bench.registry import Registry, in_this_folder
 
-KINDS = ("methods", "backbones", "datasets", "metrics", "figures", "papers", "tables", "experiments")
+KINDS = ("methods", "backbones", "datasets", "metrics", "measures", "figures", "papers", "tables", "experiments")
 
 LIST = """
 examples:
   bench list methods
+  bench list measures                  what 'bench measure' finds out about trained models
   bench list experiments --format json
   bench list methods --plugin ~/mine
 """
@@ -47,6 +50,7 @@ examples:
   bench show gta               a method: hyper-parameters and where each value comes from; and the paper of that name
   bench show fd                a paper: every value of its protocol and tables, who states it, and how many of each
   bench show fd/released       a table: its file, with the runs that give its cells
+  bench show s_dbw             what is measured of trained models, and the numbers that it gives
   bench show all               an experiment
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
@@ -64,7 +68,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, metric, paper, table, experiment or run"
+    about = "the card of a method, backbone, dataset, metric, measure, paper, table, experiment or run"
     show = add_command(commands, "show", show_command, about, SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
@@ -123,6 +127,9 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         return [{"name": name, "about": registry.method(name).summary} for name in registry.method_files]
     if kind == "metrics":
         return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
+    if kind == "measures":
+        files = registry.measure_files
+        return [{"name": name, "about": _docstring(path).partition("\n")[0]} for name, path in files.items()]
     if kind == "figures":
         return [{"name": name, "about": about(name)} for name in FIGURES]
     files = {
@@ -136,7 +143,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: of a method, backbone, dataset, paper, table or experiment; or else a run, by its id.
+    """Every card of that name: of a method, backbone, dataset, metric, measure, paper, table or experiment; or else a
+    run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -149,6 +157,8 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_backbone(registry.backbone(name)))
     if plain in registry.dataset_files or name.startswith("folder:"):
         cards.append(_dataset(registry.dataset(name)))
+    if name in registry.measure_files:
+        cards.append(_measure(registry.measure(name), registry.measure_files[name]))
     if name in registry.metrics:
         cards.append(_metric(registry.metrics[name]))
     if name in registry.protocol_files:
@@ -159,11 +169,13 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_run(store.record(name)))
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
-        names |= {*declared, *registry.papers}
-        for what in ("method", "dataset", "backbone", "metric"):
+        names |= {*registry.measure_files, *declared, *registry.papers}
+        for what in ("method", "dataset", "backbone", "metric", "measure"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
-        raise InputError(choose(name, names, "method, backbone, dataset, metric, paper, table, experiment or run"))
+        raise InputError(
+            choose(name, names, "method, backbone, dataset, metric, measure, paper, table, experiment or run")
+        )
     return cards
 
 
@@ -301,6 +313,9 @@ def _weights(cost: Cost) -> dict[str, str]:
 def _metric(metric: Metric) -> Description:
     bounds = ["any" if bound is None else f"{bound:g}" for bound in (metric.low, metric.high)]
     about = metric.compute or metric.of_run
+    of = "a point of the curve" if metric.of_curve else "the whole run"
+    if metric.measure:
+        of = f"a kept model, by {to_type('measure', 'TARGET', metric.measure)}"
     facts = {
         "kind": "metric",
         "name": metric.name,
@@ -309,9 +324,43 @@ def _metric(metric: Metric) -> Description:
         "better": "lower" if metric.lower else "higher",
         "from": bounds[0],
         "to": bounds[1],
-        "of": "a point of the curve" if metric.of_curve else "the whole run",
+        "of": of,
     }
     return Description(_listed({key: value for key, value in facts.items() if value}), facts)
+
+
+def _measure(measure: Measure, path: Path) -> Description:
+    about, _, details = _docstring(path).partition("\n")
+    gives = {metric.name: f"{metric.heading}, {'lower' if metric.lower else 'higher'}" for metric in measure.gives}
+    facts = {
+        "kind": "measure",
+        "name": measure.name,
+        "about": about,
+        "details": details.strip(),
+        "gives": gives,
+        "images": measure.images or "all",
+        "needs": [*measure.needs, *(["masks"] if measure.masks else [])],
+        "options": dict(measure.options),
+        "source": measure.source,
+        "file": str(path),
+    }
+    lines = [f"measure {measure.name}: {about}", *(f"  {line}".rstrip() for line in details.strip().splitlines())]
+    lines.append("  gives, and which values are better:" if gives else "  gives: what figures are drawn from")
+    lines += [f"    {name}: {words}" for name, words in gives.items()]
+    lines.append(f"  images of the split: {'all' if not measure.images else f'{measure.images:,}, drawn'} (--images N)")
+    if facts["needs"]:
+        lines.append(f"  needs: {in_words(facts['needs'])}")
+    if measure.options:
+        lines.append(f"  options: {', '.join(f'{key}={value}' for key, value in measure.options.items())} (--option)")
+    lines.append(f"  source: {measure.source or 'not stated'}")
+    lines.append(f"  file: {path}")
+    lines.append(f"  {to_type('measure', 'TARGET', measure.name)}")
+    return Description("\n".join(lines), facts)
+
+
+def _docstring(path: Path) -> str:
+    """What a file of Python says of itself."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def _listed(facts: Mapping[str, Any]) -> str:

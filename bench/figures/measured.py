@@ -16,6 +16,7 @@ from bench.figures.scene import Scene, Sketch, panels_of
 from bench.notation import counted
 from bench.papers.published import Key
 from bench.records.measured import SOURCE, folder_of, read_arrays, read_measurement, stem_of
+from bench.rules import kept_at
 from bench.tables.compare import Entry
 
 if TYPE_CHECKING:
@@ -96,10 +97,11 @@ def models_of(entries: Sequence[Entry], scene: Scene, measure: str) -> dict[str,
     return models
 
 
-def how_to_measure(scene: Scene, measure: str) -> str:
+def how_to_measure(scene: Scene, *measures: str) -> str:
     """The end of a sentence about what was not measured: the command that does it."""
-    command = in_sentence(f"{scene.measure} {measure}") if scene.measure else to_type("measure", scene.name, measure)
-    return f"{command} measures the kept models"
+    command = " ".join((scene.measure, *measures))
+    typed = in_sentence(command) if scene.measure else to_type("measure", scene.name, *measures)
+    return f"{typed} measures the kept models"
 
 
 def note_on(models: Models, scene: Scene, measure: str) -> str:
@@ -116,7 +118,7 @@ def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterat
     results, rule = scene.records, scene.table.plan.rules.selection
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
-        at = results.scores.point(run, rule, results.picking(entry.planned.metric))
+        at = results.scores.point(run, kept_at(rule), results.picking(entry.planned.metric))
         point = SOURCE if of_source else str(run.values[at][0])
         stem = stem_of(measure, point, split_of(scene), {})
         folder = folder_of(results.scores.root, spec.id)

@@ -328,7 +328,7 @@ class _Header:
     def _is_cost(self, at: int) -> bool:
         """Whether it is what a run took, of which nobody makes a table without being asked."""
         metric = in_suite(self.labels[at], self.metrics)
-        return metric is not None and not metric.of_curve and self.labels[at].lower() not in self.declared.names
+        return metric is not None and metric.of_run is not None and self.labels[at].lower() not in self.declared.names
 
     def _may_hold_results(self, at: int) -> bool:
         name = self.names[at]

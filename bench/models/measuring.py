@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +155,8 @@ def _subject(
         masks=masks.some(chosen) if masks else None,
         options=options,
         load_source=lambda: _source(spec, facts, registry),
+        load_training=lambda: _images_of(replace(spec, rate=100.0), "train", registry, results),
+        of_source=asked.of_source,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles
+from bench.data.dataset import MaskFiles, Part
 from bench.errors import InputError
-from bench.measure import Option
+from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
-from bench.spec import RunSpec
+from bench.spec import RunSpec, derive
 from bench.training.fit import mixed_precision
 
 BATCH = 64
@@ -39,6 +40,8 @@ class Subject:
         masks: what each pixel of these images shows, where the measure is of images with masks.
         options: what was chosen of the measure's own, by name.
         load_source: gives the pre-trained model that the run started from, with an untrained head.
+        load_training: gives all training images, also those that the run did not sample; without those held out.
+        of_source: whether ``model`` is that pre-trained model itself.
         progress: is told how many images are through, and of how many.
     """
 
@@ -51,6 +54,8 @@ class Subject:
     masks: MaskFiles | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
+    load_training: Callable[[], Split] | None = None
+    of_source: bool = False
     progress: Callable[[int, int], None] = lambda done, of: None
 
     @cached_property
@@ -58,6 +63,12 @@ class Subject:
         """The pre-trained model that the run started from, in eval mode, with an untrained head."""
         assert self.load_source is not None
         return self.load_source().to(self.device)
+
+    def of_training(self, images: int) -> Subject:
+        """The same model with so many training images, drawn from all that there are, in the place of its own."""
+        assert self.load_training is not None
+        whole = self.load_training()
+        return replace(self, split=drawn(whole, images), of=len(whole), progress=lambda done, of: None)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as evaluation views them, (B, C, S, S) in 0..1, with their labels, int64 (B,); on the device.
@@ -106,10 +117,42 @@ class Subject:
 
     @torch.inference_mode()
     def features(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Pooled features of all images, (N, D), and their labels, (N,)."""
+        """Pooled features of all images, (N, D), and their labels, (N,).
+
+        Raises ``CannotMeasure``: they are not all finite.
+        """
         features, labels = [], []
         for images, truth in self.batches():
             with self.precision():
                 features.append(self.model(images).features.float().cpu())
             labels.append(truth.cpu())
+        if not all(bool(part.isfinite().all()) for part in features):
+            raise CannotMeasure("its features are not all finite numbers")
         return torch.cat(features).numpy(), torch.cat(labels).numpy()
+
+    def layers(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        """Of each batch, the output of each layer of the source and of the model, pooled over places, (B, D) both.
+
+        A batch is forgotten when the next is taken, so memory does not grow with the images. ``features``, what the
+        head is given, are the last layer (see ``bench.backbones.layers``).
+
+        Raises ``CannotMeasure``: which its layers are is not known, or a method left another network than it started
+        from.
+        """
+        for images, _ in self.batches():
+            try:
+                if layers_of(self.source.backbone) != layers_of(self.model.backbone):
+                    raise CannotMeasure("its method trained a network with other layers than the one it started from")
+                with torch.inference_mode(), self.precision():
+                    first, last = (pooled_layers(model, images) for model in (self.source, self.model))
+            except KeyError as unklastn:
+                raise CannotMeasure(str(unklastn.args[0])) from None
+            yield {name: (first[name].float(), last[name].float()) for name in first}
+
+
+def drawn(split: Split, count: int) -> Split:
+    """So many images of a split, in their order, drawn by a seed that never changes; all where ``count`` is 0."""
+    if not 0 < count < len(split):
+        return split
+    chosen = np.sort(np.random.RandomState(derive("measured images")).permutation(len(split))[:count])
+    return Split(Part(split.images, chosen), split.labels[chosen])

@@ -16,6 +16,7 @@ from bench.plan import lists
 from bench.plan.settings import overlaid
 from bench.plan.table import TableRules
 from bench.protocol import Protocol
+from bench.rules import kept_at
 from bench.spec import RunSpec
 
 
@@ -93,9 +94,11 @@ def of_data(dataset: DatasetCard, declared: DatasetCard, rate: float, paper: str
         yield f"{dataset.splits['train']:,} training images of a list in place of {lists.drawn(declared, rate):,}"
 
 
-def of_score(metric: Metric, printed: Metric, unlike: bool, split: str) -> Iterator[str]:
+def of_score(metric: Metric, printed: Metric, unlike: bool, split: str, selection: str) -> Iterator[str]:
     """What is shown, and whose scores, where it is not what is printed; ``unlike`` is another metric than that."""
-    if not metric.of_curve and metric.of_machine:
+    if metric.measure and kept_at(selection) != selection:
+        yield f"measured of the {kept_at(selection)} model in place of {selection}"
+    if metric.of_run and metric.of_machine:
         yield f"{metric.title} of another machine"
     elif unlike:
         yield f"{metric.title} in place of {printed.title}"

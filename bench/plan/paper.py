@@ -345,4 +345,4 @@ class _Planner:
 
     def scored(self, cell: PlannedCell) -> list[str]:
         printed = self.metric or TOP1
-        return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split)]
+        return [*deviations.of_score(cell.metric, printed, cell.unlike, self.overrides.split, self.rules().selection)]

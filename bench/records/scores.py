@@ -20,7 +20,7 @@ from bench.records.measured import folder_of, read_measurement, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
-from bench.rules import SELECTIONS
+from bench.rules import SELECTIONS, kept_at
 
 _SCORED = msgspec.json.Decoder(Scored)
 
@@ -55,7 +55,8 @@ class Scores:
         """The value of a run; nan where there is none, and ``why_not`` says why.
 
         The point is picked by the selector (see ``point``), or else by the metric itself; for a metric of the whole run
-        neither rule nor split matter.
+        neither rule nor split matter. What is measured of models is of the one kept at the point, and in the place of
+        ``best-test`` at the last.
 
         Raises:
             ValueError: there is no such rule.
@@ -69,13 +70,13 @@ class Scores:
                 self.reasons[run.folder, metric.name, ""] = lacks
             return value
         if metric.measure:
-            return self._measured(run, metric, self._picked(run, rule, selector or TOP1), split)
+            return self._measured(run, metric, kept_at(rule), split, selector or TOP1)
         values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric)
         return math.nan if at is None else values[at]
 
-    def _measured(self, run: Finished, metric: Metric, at: int | None, split: str) -> float:
+    def _measured(self, run: Finished, metric: Metric, rule: str, split: str, selector: Metric) -> float:
         """What was measured of the model that was kept at a point of the curve; nan, and a reason, where it was not."""
-        if at is None:
+        if (at := self._picked(run, rule, selector)) is None:
             return math.nan
         step = run.values[at][0]
         path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
@@ -84,7 +85,8 @@ class Scores:
             value = _number(read_measurement(path).numbers.get(metric.name))
             reason = f"{metric.title} is no finite number"
         else:
-            reason = f"it was not measured; {to_type('measure', run.id, metric.measure)} measures the kept model"
+            typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule])]
+            reason = f"it was not measured; {to_type('measure', *typed)} measures the kept model"
         if math.isnan(value):
             self.reasons[run.folder, metric.name, ""] = reason
         return value

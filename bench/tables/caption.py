@@ -9,7 +9,7 @@ from bench.errors import in_sentence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.plan.table import REHEARSED
-from bench.rules import PAIRED
+from bench.rules import PAIRED, kept_at
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
 from bench.tables.results import FAILED
@@ -61,10 +61,12 @@ class Caption:
         scored = f"Selection rule, the point of its curve at which a run is scored: {rules.selection}{oracle}."
         planned = [cell for _, cell in self.table.plan.places()]
         has_curve = any(cell.candidates and cell.metric.of_curve for cell in planned)
+        kept = any(cell.candidates and cell.metric.measure for cell in planned)
         return (
             *self.table.plan.notes,
             *filter(None, [self.spread()]),
             *([scored] if has_curve else []),
+            *([f"Models are measured as they were kept at the point: {kept_at(rules.selection)}."] if kept else []),
             *self._sweep(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),

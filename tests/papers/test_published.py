@@ -316,7 +316,7 @@ def test_what_is_measured_is_named_in_records_and_what_is_not_is_none() -> None:
     metrics = {
         str(record["column"]).split(" / ")[-1]: record["metric"] for record in published_sheet("coin/table2").records
     }
-    assert metrics == {"S_Dbw": None, "Time Cost (h)": "hours"}
+    assert metrics == {"S_Dbw": "s_dbw_tong", "Time Cost (h)": "hours"}
     assert {record["rate"] for record in published_sheet("coin/table2").records} <= {"100 %", None}
     assert {record["metric"] for record in published_sheet("gta/table4").records} == {"jaccard"}
 

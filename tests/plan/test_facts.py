@@ -133,10 +133,16 @@ def test_a_fact_without_its_axis_is_refused(tmp_path: Path) -> None:
 
 def test_a_count_of_weights_is_of_no_machine_and_a_time_is() -> None:
     verdicts = {
-        name: [*of_score(METRICS[name], METRICS[name], False, "")] for name in ("hours", "parameters", "energy")
+        name: [*of_score(METRICS[name], METRICS[name], False, "", "last")] for name in ("hours", "parameters", "energy")
     }
     assert verdicts == {
         "hours": ["training time of another machine"],
         "parameters": [],
         "energy": ["energy of another machine"],
     }
+
+
+def test_what_is_measured_of_models_is_of_no_machine_and_of_no_oracle() -> None:
+    metric = Registry().metrics["s_dbw_tong"]
+    assert [*of_score(metric, metric, False, "", "last")] == [*of_score(metric, metric, False, "", "best-val")] == []
+    assert [*of_score(metric, metric, False, "", "best-test")] == ["measured of the last model in place of best-test"]

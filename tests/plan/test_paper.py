@@ -532,7 +532,7 @@ def test_gta_table_4_is_measured_of_runs_of_table_2_and_of_one_that_leaves_atten
 def test_cells_of_a_row_or_a_column_are_different_runs(paper: str) -> None:
     for table in whole(paper).tables:
         for line in (*table.cells, *zip(*table.cells, strict=True)):
-            together = [run for cell in line for run in ids(cell)]
+            together = [(cell.metric.name, run) for cell in line for run in ids(cell)]
             assert len(together) == len(set(together)), table.name
 
 
@@ -585,6 +585,18 @@ def test_coins_tables_share_their_runs() -> None:
         ("COIN (ours)", "COIN (ours)"),
     ):
         assert ids(cell_of("coin/table5", "100 epochs", method)) == ids(cell_of("coin/table1", row, "ImageNet-20"))
+
+
+def test_coins_table_2_measures_the_runs_of_table_1() -> None:
+    rows = {"CE-Tuning": "CE-Tuning", "SCL [21]": "SCL* [21]", "Core-Tuning [13]": "Core-Tuning* [13]"}
+    for row, of_first in (*rows.items(), ("COIN (ours)", "COIN (ours)")):
+        plan = table_of(whole("coin"), "coin/table2")
+        (line,) = [cells for labels, cells in zip(plan.rows, plan.cells, strict=True) if row in labels]
+        for (dataset, what), cell in zip(plan.columns, line, strict=True):
+            assert cell.metric.name == {"S_Dbw": "s_dbw_tong", "Time Cost (h)": "hours"}[what]
+            assert cell.metric.lower
+            assert ids(cell) == ids(cell_of("coin/table1", of_first, dataset))
+            assert bool(cell.averages) == (dataset == "Avg.") != bool(cell.candidates)
 
 
 def test_coins_hyper_parameters_are_those_of_its_labels() -> None:

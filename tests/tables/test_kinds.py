@@ -211,7 +211,7 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path: Path) -> None:
         assert missing.startswith("mine: nothing to draw: no run")
         assert missing.endswith(" finished; 'bench run mine' trains them")
     seconds = refusal("curves", tmp_path, plain, metric="seconds")
-    assert seconds == "mine: training time is of the whole run and has no curve"
+    assert seconds == "mine: training time has no curve: it is of the whole run, or of a kept model"
 
 
 def test_a_sweep_without_validation_is_drawn_on_the_test_split_when_asked(tmp_path: Path) -> None:

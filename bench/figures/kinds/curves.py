@@ -53,7 +53,7 @@ def sketches(scene: Scene) -> list[Sketch]:
     entries = scene.drawn
     for entry in entries:
         if not entry.planned.metric.of_curve:
-            raise ValueError(f"{entry.planned.metric.title} is of the whole run and has no curve")
+            raise ValueError(f"{entry.planned.metric.title} has no curve: it is of the whole run, or of a kept model")
     splits = [scene.split] if scene.split else list(SPLITS)
     apart = len(methods_of(entries)) > 1
     panels: dict[str, list[Curve]] = {}
