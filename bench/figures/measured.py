@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MeasuredArrays:
+class Arrays:
     """The arrays of a measurement, by name.
 
     Attributes:
@@ -41,7 +41,7 @@ class MeasuredArrays:
         return name in self.arrays
 
 
-Models = Mapping[str, Sequence[MeasuredArrays]]
+Models = Mapping[str, Sequence[Arrays]]
 """The measurements of each model's runs, by what it is called."""
 
 Drawn = Callable[[Scene, Key, Models], "Figure"]
@@ -68,7 +68,7 @@ def sketches_of_models(scene: Scene, measure: str, drawn: Drawn, needs: str = ""
     return every
 
 
-def measured(entry: Entry, scene: Scene, measure: str) -> list[MeasuredArrays]:
+def measured(entry: Entry, scene: Scene, measure: str) -> list[Arrays]:
     """The arrays of each run of a cell whose model was measured, in the order of its seeds.
 
     Where a run was not measured with the usual options, the measurement of it that was made last counts.
@@ -78,14 +78,14 @@ def measured(entry: Entry, scene: Scene, measure: str) -> list[MeasuredArrays]:
     return list(_arrays(entry, scene, measure, of_source=False))
 
 
-def models_of(entries: Sequence[Entry], scene: Scene, measure: str) -> dict[str, list[MeasuredArrays]]:
+def models_of(entries: Sequence[Entry], scene: Scene, measure: str) -> dict[str, list[Arrays]]:
     """The arrays of each model of a setting, by what it is called: first the pre-trained one, if it was measured.
 
     Methods start from the same one, so that of the first run that has it counts.
 
     Raises ``ValueError``: of a method no model was measured; says which command does it.
     """
-    models: dict[str, list[MeasuredArrays]] = {}
+    models: dict[str, list[Arrays]] = {}
     for entry in entries:
         if source := next(_arrays(entry, scene, measure, of_source=True), None):
             models[PRE_TRAINED] = [source]
@@ -114,7 +114,7 @@ def note_on(models: Models, scene: Scene, measure: str) -> str:
     return "; ".join(notes)
 
 
-def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterator[MeasuredArrays]:
+def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterator[Arrays]:
     results, rule = scene.records, scene.table.plan.rules.selection
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
@@ -124,8 +124,8 @@ def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterat
         folder = folder_of(results.scores.root, spec.id)
         usual = folder / f"{stem}.json"
         if usual.is_file():
-            yield MeasuredArrays(read_arrays(usual))
+            yield Arrays(read_arrays(usual))
         elif others := sorted(folder.glob(f"{glob.escape(stem)}-*.json"), key=lambda path: path.stat().st_mtime_ns):
             chosen = read_measurement(others[-1])
             words = [f"{name}={value}" for name, value in chosen.options.items()]
-            yield MeasuredArrays(read_arrays(others[-1]), ", ".join([*words, f"{chosen.images:,} images"]))
+            yield Arrays(read_arrays(others[-1]), ", ".join([*words, f"{chosen.images:,} images"]))

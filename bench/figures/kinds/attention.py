@@ -7,7 +7,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measured import MeasuredArrays, Models, note_on, sketches_of_models
+from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
 from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.papers.published import Key
@@ -39,7 +39,7 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
 
 
-def _overlay(arrays: MeasuredArrays, pictures: Picture, axes: Axes, row: int) -> None:
+def _overlay(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
     show_picture(axes, pictures[row], faint=True)
     attention = arrays["cls"][row]
     axes.imshow(

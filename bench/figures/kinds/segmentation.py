@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from bench.figures.measured import MeasuredArrays, Models, note_on, sketches_of_models
+from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
 from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS
@@ -44,7 +44,7 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
 
 
-def _kept(arrays: MeasuredArrays, pictures: Picture, axes: Axes, row: int) -> None:
+def _kept(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
     _laid_over(axes, pictures[row], arrays["kept"][row])
 
 
