@@ -22,7 +22,7 @@ COLUMN, MOST_COLUMNS = 4, 9
 
 
 @dataclass(frozen=True)
-class Column:
+class PictureColumn:
     """What is shown of each image.
 
     Attributes:
@@ -34,7 +34,7 @@ class Column:
     draw: Callable[[Axes, int], None]
 
 
-def picture_page(scene: Scene, columns: Sequence[Column], rows: int, line: str, note: str) -> Figure:
+def picture_page(scene: Scene, columns: Sequence[PictureColumn], rows: int, line: str, note: str) -> Figure:
     """A grid under the table's title; it grows with the number of rows.
 
     Raises ``ValueError``: there are more columns than can be told apart.

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.image import AxesImage
 
 from bench.errors import InputError
 from bench.figures.figure import sketches_of
@@ -18,6 +19,7 @@ from bench.figures.scene import Scene
 from bench.records.measured import SOURCE, Measurement, folder_of, stem_of, write_measurement
 from bench.spec import RunSpec
 from tests.tables.drawn import EXPERIMENT, STEPS, drawing, off_the_page, on_one_another, scene, smallest_font
+from tests.tables.test_gaps import ends
 
 ALONE = EXPERIMENT.replace("rates: [15, 100]", "rates: [15]").replace("BSS: bss, ", "")
 LAYERS, HEADS, GRID, SIDE, PICTURES = 3, 3, 3, 6, 2
@@ -38,6 +40,13 @@ def arrays_of(measure: str, shift: float) -> Mapping[str, npt.NDArray[Any]]:
         return {"image": np.zeros(5), "pictures": pictures, "truth": truth, "kept": kept}
     average = state.rand(LAYERS, GRID**2, GRID**2) + shift
     return {"average": average, "pictures": pictures, "cls": state.rand(PICTURES, GRID, GRID) + shift}
+
+
+def shown(image: AxesImage) -> npt.NDArray[Any]:
+    """What an image in a figure is of."""
+    array = image.get_array()
+    assert array is not None
+    return array
 
 
 def put(subject: Scene, spec: RunSpec, measure: str, point: str, shift: float, **chosen: Any) -> None:
@@ -76,7 +85,7 @@ def test_a_dot_a_head_of_each_model_beside_the_pre_trained_one(tmp_path: Path) -
     for shift, axes in enumerate(figure.axes):
         (dots,) = axes.lines
         known = [(layer, shift + HEADS * (layer - 1) + head) for layer in range(1, LAYERS + 1) for head in range(HEADS)]
-        assert [(int(x), float(y)) for x, y in zip(*dots.get_data(), strict=True)] == known
+        assert [(int(x), float(y)) for x, y in ends(dots)] == known
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
@@ -88,20 +97,20 @@ def test_maps_are_those_of_the_models(tmp_path: Path) -> None:
     for column, shift in enumerate((0.0, 1.0, 2.0), 1):
         for row in range(PICTURES):
             picture, attention = figure.axes[4 * row + column].images
-            assert np.array_equal(attention.get_array(), arrays_of("attention_map", shift)["cls"][row])
-            assert picture.get_array().shape == (SIDE, SIDE)
+            assert np.array_equal(shown(attention), arrays_of("attention_map", shift)["cls"][row])
+            assert shown(picture).shape == (SIDE, SIDE)
     figure = drawing("average_attention", subject)
     assert len(figure.axes) == 3 * LAYERS
     for at, axes in enumerate(figure.axes):
         (image,) = axes.images
         average = arrays_of("attention_map", float(at // LAYERS))["average"].astype(float)
-        assert np.array_equal(image.get_array(), average[at % LAYERS])
+        assert np.array_equal(shown(image), average[at % LAYERS])
 
 
 def test_masks_stand_beside_the_true_ones_without_void(tmp_path: Path) -> None:
     figure = drawing("segmentation", measured_scene(tmp_path, "segmentation"))
     known = arrays_of("jaccard", 0)
-    truth, kept = figure.axes[1].images[1].get_array(), figure.axes[2].images[1].get_array()
+    truth, kept = shown(figure.axes[1].images[1]), shown(figure.axes[2].images[1])
     assert np.array_equal(~np.ma.getmaskarray(truth), known["truth"][0] == 1)
     assert np.array_equal(~np.ma.getmaskarray(kept), known["kept"][0])
 
