@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +15,34 @@ from bench.figures.predicted import split_of
 from bench.figures.scene import Scene, Sketch, panels_of
 from bench.notation import counted
 from bench.papers.published import Key
-from bench.records.measured import SOURCE, folder_of, read_arrays, stem_of
+from bench.records.measured import SOURCE, folder_of, read_arrays, read_measurement, stem_of
 from bench.rules import kept_at
 from bench.tables.compare import Entry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Arrays = Mapping[str, npt.NDArray[Any]]
 
-Models = Mapping[str, Sequence[Arrays]]
-"""The arrays of each model's runs, by what it is called."""
+@dataclass(frozen=True)
+class MeasuredArrays:
+    """The arrays of a measurement, by name.
+
+    Attributes:
+        options: what was chosen of the measure's own where that is not usual, in words.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    options: str = ""
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+
+Models = Mapping[str, Sequence[MeasuredArrays]]
+"""The measurements of each model's runs, by what it is called."""
 
 Drawn = Callable[[Scene, Key, Models], "Figure"]
 
@@ -49,22 +68,24 @@ def sketches_of_models(scene: Scene, measure: str, drawn: Drawn, needs: str = ""
     return every
 
 
-def measured(entry: Entry, scene: Scene, measure: str) -> list[Arrays]:
+def measured(entry: Entry, scene: Scene, measure: str) -> list[MeasuredArrays]:
     """The arrays of each run of a cell whose model was measured, in the order of its seeds.
+
+    Where a run was not measured with the usual options, the measurement of it that was made last counts.
 
     Raises ``ValueError``: none was, and says which command does it; or no point of a run is selected.
     """
     return list(_arrays(entry, scene, measure, of_source=False))
 
 
-def models_of(entries: Sequence[Entry], scene: Scene, measure: str) -> dict[str, list[Arrays]]:
+def models_of(entries: Sequence[Entry], scene: Scene, measure: str) -> dict[str, list[MeasuredArrays]]:
     """The arrays of each model of a setting, by what it is called: first the pre-trained one, if it was measured.
 
     Methods start from the same one, so that of the first run that has it counts.
 
     Raises ``ValueError``: of a method no model was measured; says which command does it.
     """
-    models: dict[str, list[Arrays]] = {}
+    models: dict[str, list[MeasuredArrays]] = {}
     for entry in entries:
         if source := next(_arrays(entry, scene, measure, of_source=True), None):
             models[PRE_TRAINED] = [source]
@@ -87,18 +108,24 @@ def note_on(models: Models, scene: Scene, measure: str) -> str:
     """What a figure says of whose models it shows."""
     seeds = sorted({len(arrays) for name, arrays in models.items() if name != PRE_TRAINED})
     notes = [f"first of {counted(seeds[-1], 'seed')}"] if seeds and seeds[-1] > 1 else []
+    notes += dict.fromkeys(arrays[0].options for arrays in models.values() if arrays[0].options)
     if PRE_TRAINED not in models:
         notes.append(f"the pre-trained model was not measured ({measure} --of source)")
     return "; ".join(notes)
 
 
-def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterator[Arrays]:
+def _arrays(entry: Entry, scene: Scene, measure: str, of_source: bool) -> Iterator[MeasuredArrays]:
     results, rule = scene.records, scene.table.plan.rules.selection
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
         at = results.scores.point(run, kept_at(rule), results.picking(entry.planned.metric))
         point = SOURCE if of_source else str(run.values[at][0])
         stem = stem_of(measure, point, split_of(scene), {})
-        path = folder_of(results.scores.root, spec.id) / f"{stem}.json"
-        if path.is_file():
-            yield read_arrays(path)
+        folder = folder_of(results.scores.root, spec.id)
+        usual = folder / f"{stem}.json"
+        if usual.is_file():
+            yield MeasuredArrays(read_arrays(usual))
+        elif others := sorted(folder.glob(f"{glob.escape(stem)}-*.json"), key=lambda path: path.stat().st_mtime_ns):
+            chosen = read_measurement(others[-1])
+            words = [f"{name}={value}" for name, value in chosen.options.items()]
+            yield MeasuredArrays(read_arrays(others[-1]), ", ".join([*words, f"{chosen.images:,} images"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,18 +17,12 @@ from bench.figures.style import WIDTHS
 
 Picture = npt.NDArray[np.uint8]
 
-APART = 0.06
-"""Inches between two pictures."""
-
-LARGEST = 1.1
-"""Inches of a picture."""
-
 COLUMN, MOST_COLUMNS = 4, 9
 """Pictures side by side up to which a column is wide enough, and that fit a page."""
 
 
 @dataclass(frozen=True)
-class Column:
+class PictureColumn:
     """What is shown of each image.
 
     Attributes:
@@ -39,7 +34,7 @@ class Column:
     draw: Callable[[Axes, int], None]
 
 
-def picture_page(scene: Scene, columns: Sequence[Column], rows: int, line: str, note: str) -> Figure:
+def picture_page(scene: Scene, columns: Sequence[PictureColumn], rows: int, line: str, note: str) -> Figure:
     """A grid under the table's title; it grows with the number of rows.
 
     Raises ``ValueError``: there are more columns than can be told apart.
@@ -47,8 +42,7 @@ def picture_page(scene: Scene, columns: Sequence[Column], rows: int, line: str, 
     if len(columns) > MOST_COLUMNS:
         raise ValueError(f"{len(columns)} pictures beside one another are too many; choose some with --methods")
     inches = WIDTHS[scene.width or ("column" if len(columns) <= COLUMN else "page")]
-    side = min(LARGEST, (inches - 0.1) / len(columns) - APART)
-    page = Page(inches, len(columns), side)
+    page = Page(inches, len(columns), inches / len(columns))
     titles = [column.title for column in columns] + [""] * (len(columns) * (rows - 1))
     for number, axes in enumerate(page.add(titles, "", "")):
         row, column = divmod(number, len(columns))
@@ -56,6 +50,17 @@ def picture_page(scene: Scene, columns: Sequence[Column], rows: int, line: str, 
         axes.set_axis_off()
     page.title(scene.table.plan.title, line)
     page.legend({}, note)
+    return squared(page)
+
+
+def squared(page: Page) -> Figure:
+    """The figure of a page whose panels are as high as they are wide; what is drawn in them fills them."""
+    for axes in page.panels:
+        axes.set_aspect("auto")
+    down = math.ceil(len(page.panels) / page.across)
+    page.drawing.set_size_inches(page.width, down * (page.panel_height + 0.8) + 1)  # so high that nothing collapses
+    page.drawing.draw_without_rendering()
+    page.panel_height = page.panels[0].get_position().width * page.width
     return page.fitted()
 
 

@@ -41,15 +41,15 @@ def measure(subject: Subject) -> Measured:
 
     pairs = [inside_of(attention.mean(0), mask) for attention, mask in attended(subject)]
     inside, area = 100 * np.array(pairs).reshape(-1, 2).T
-    found = ~np.isnan(inside)
-    if not found.any():
+    has_object = ~np.isnan(inside)
+    if not has_object.any():
         raise CannotMeasure("no image has an object in its mask")
     remarks = list(pooling_remark(subject))
-    if not found.all():
-        remarks.append(f"{counted(int((~found).sum()), 'image')} without an object in view left out")
+    if not has_object.all():
+        remarks.append(f"{counted(int((~has_object).sum()), 'image')} without an object in view left out")
     numbers = {
-        "attention_inside": float(inside[found].mean()),
-        "attention_gain": float((inside[found] / area[found]).mean()),
+        "attention_inside": float(inside[has_object].mean()),
+        "attention_gain": float((inside[has_object] / area[has_object]).mean()),
     }
     return Measured(numbers, {"inside": inside, "area": area}, tuple(remarks))
 

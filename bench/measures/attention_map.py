@@ -41,7 +41,7 @@ def measure(subject: Subject) -> Measured:
     blocks = blocks_of(subject.model, subject.facts.image_size)
     grid, prefix, last = grid_size(subject.model.backbone), blocks[-1].prefix, len(blocks) - 1
     sums = np.zeros((len(blocks), grid[0] * grid[1], grid[0] * grid[1]))
-    chosen = evenly(len(subject.split), wanted)
+    chosen = subject.spread_out(wanted)
     looks: list[npt.NDArray[np.float32]] = []
     images = 0
 
@@ -59,9 +59,3 @@ def measure(subject: Subject) -> Measured:
     if len(chosen):
         arrays |= {"cls": np.stack(looks), "pictures": subject.pictures(chosen)}
     return Measured({}, arrays)
-
-
-def evenly(of: int, wanted: int) -> npt.NDArray[np.int64]:
-    """Which of some images, as far from one another as can be, so that sorted classes are all met."""
-    count = min(of, wanted)
-    return (np.arange(count) * of + of // 2) // max(count, 1)

@@ -53,7 +53,7 @@ IGNORED = 255
 
 
 @dataclass(frozen=True)
-class Truth:
+class PatchTruth:
     """An image's mask, patch by patch.
 
     Attributes:
@@ -77,32 +77,33 @@ def measure(subject: Subject) -> Measured:
     if not 0 < mass < 1:
         raise CannotMeasure(f"--option mass={mass}: it is a share of the attention, between 0 and 1")
     scores: list[tuple[float, float, float]] = []
-    shown: list[tuple[int, Flags, Mask]] = []
+    chosen = subject.spread_out(wanted)
+    examples: list[tuple[int, Flags, Mask]] = []
     for attention, mask in attended(subject):
         grid = attention.shape[1:]
         truth = truth_of(mask, grid)
         kept = kept_mass(attention.reshape(len(attention), -1), mass)
         scores.append(_scores(attention.reshape(len(attention), -1), kept, truth))
-        if truth.classes and len(shown) < wanted:
+        if truth.classes and len(scores) - 1 in chosen:
             best = indices_of(kept, truth).mean(1).argmax()
-            shown.append((len(scores) - 1, kept[best].reshape(grid), mask))
+            examples.append((len(scores) - 1, kept[best].reshape(grid), mask))
     table = np.array(scores).reshape(-1, 3)
-    found = ~np.isnan(table[:, 0])
-    if not found.any():
+    has_object = ~np.isnan(table[:, 0])
+    if not has_object.any():
         raise CannotMeasure("no image has an object in its mask")
-    numbers = dict(zip((metric.name for metric in MEASURE.gives), map(float, table[found].mean(0)), strict=True))
+    numbers = dict(zip((metric.name for metric in MEASURE.gives), map(float, table[has_object].mean(0)), strict=True))
     arrays: dict[str, npt.NDArray[Any]] = {"image": table[:, 0]}
-    if shown:
-        chosen, masks, truths = zip(*shown, strict=True)
+    if examples:
+        places, masks, truths = zip(*examples, strict=True)
         arrays |= {"kept": np.stack(masks), "truth": np.stack(truths)}
-        arrays["pictures"] = subject.pictures(np.array(chosen))
+        arrays["pictures"] = subject.pictures(np.array(places))
     remarks = list(pooling_remark(subject))
-    if not found.all():
-        remarks.append(f"{counted(int((~found).sum()), 'image')} without an object in view left out")
+    if not has_object.all():
+        remarks.append(f"{counted(int((~has_object).sum()), 'image')} without an object in view left out")
     return Measured(numbers, arrays, tuple(remarks))
 
 
-def _scores(attention: Floats, kept: Flags, truth: Truth) -> tuple[float, float, float]:
+def _scores(attention: Floats, kept: Flags, truth: PatchTruth) -> tuple[float, float, float]:
     """The three numbers of an image; nan where it shows no object."""
     if not truth.classes:
         return np.nan, np.nan, np.nan
@@ -121,17 +122,17 @@ def kept_mass(attention: Floats, mass: float) -> Flags:
     return kept
 
 
-def truth_of(mask: Mask, grid: tuple[int, ...]) -> Truth:
+def truth_of(mask: Mask, grid: tuple[int, ...]) -> PatchTruth:
     """A mask (S, S) by the patches of a grid; pixels that no patch sees are left out."""
     size = mask.shape[0] // grid[0]
     seen = mask[: grid[0] * size, : grid[1] * size]
     patches = seen.reshape(grid[0], size, grid[1], size).swapaxes(1, 2).reshape(grid[0] * grid[1], -1)
     classes = tuple(int(level) for level in np.unique(seen) if level not in (0, IGNORED))
     objects = np.array([(patches == level).sum(1) for level in classes], float).reshape(len(classes), -1)
-    return Truth(classes, objects, (patches != IGNORED).sum(1).astype(float), size)
+    return PatchTruth(classes, objects, (patches != IGNORED).sum(1).astype(float), size)
 
 
-def indices_of(kept: Flags, truth: Truth, void_counts: bool = False) -> Floats:
+def indices_of(kept: Flags, truth: PatchTruth, void_counts: bool = False) -> Floats:
     """(H, C), the Jaccard index of the patches that each head keeps, (H, N), with the pixels of each class."""
     counted_pixels = np.full_like(truth.counted, truth.size**2) if void_counts else truth.counted
     both = kept @ truth.objects.T

@@ -32,7 +32,7 @@ AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Block:
+class AttentionBlock:
     """Where the attention of a block is read.
 
     Attributes:
@@ -48,7 +48,7 @@ class Block:
     prefix: int
 
 
-def blocks_of(model: Model, side: int) -> list[Block]:
+def blocks_of(model: Model, side: int) -> list[AttentionBlock]:
     """The blocks of a model, first to last, for images of ``side`` pixels.
 
     Raises ``CannotMeasure``: the backbone has no attention, or none whose places are known.
@@ -64,7 +64,7 @@ def blocks_of(model: Model, side: int) -> list[Block]:
 
 
 @torch.inference_mode()
-def watch(subject: Subject, look: Callable[[int, Tensor], None], blocks: Sequence[Block]) -> None:
+def watch(subject: Subject, look: Callable[[int, Tensor], None], blocks: Sequence[AttentionBlock]) -> None:
     """Show the attention of all images to a function, which is given the number of a block, and its maps (B, H, Q, K).
 
     The blocks of a batch come in their order. Maps are float32 and of the caller alone; nothing of them is kept.
@@ -78,7 +78,7 @@ def watch(subject: Subject, look: Callable[[int, Tensor], None], blocks: Sequenc
                 subject.model.backbone(subject.model.normalised(images))
 
 
-def _shower(number: int, block: Block, look: Callable[[int, Tensor], None]) -> Callable[..., None]:
+def _shower(number: int, block: AttentionBlock, look: Callable[[int, Tensor], None]) -> Callable[..., None]:
     def show(module: nn.Module, inputs: Any, output: Any) -> None:
         look(number, block.read(output).float())
 
@@ -99,7 +99,7 @@ def _explicit(model: Model) -> Iterator[None]:
             attention.fused_attn = True  # type: ignore[assignment]
 
 
-def _of_vit(model: Model, backbone: Any, side: int) -> list[Block]:
+def _of_vit(model: Model, backbone: Any, side: int) -> list[AttentionBlock]:
     probe = model.family.probe("attention_maps", backbone)
     height, width = grid_size(backbone)
     places = grid_places(height, width, side / height)
@@ -109,10 +109,10 @@ def _of_vit(model: Model, backbone: Any, side: int) -> list[Block]:
     def reader(number: int) -> Callable[[Any], Tensor]:
         return lambda output: probe.read(number, output)
 
-    return [Block(module, reader(number), distances, prefix) for number, module in enumerate(probe.modules)]
+    return [AttentionBlock(module, reader(number), distances, prefix) for number, module in enumerate(probe.modules)]
 
 
-def _of_swin(backbone: Any, side: int) -> list[Block]:
+def _of_swin(backbone: Any, side: int) -> list[AttentionBlock]:
     blocks = []
     for stage in backbone.layers:
         for block in stage.blocks:
@@ -121,11 +121,11 @@ def _of_swin(backbone: Any, side: int) -> list[Block]:
                 raise CannotMeasure(f"windows of {high} × {wide} reach beyond its grid of {height} × {width} places")
             places = grid_places(high, wide, side / height)
             distances = torch.cdist(places, places).to(next(backbone.parameters()).device)
-            blocks.append(Block(block.attn.attn_drop, _as_seen, distances, 0))
+            blocks.append(AttentionBlock(block.attn.attn_drop, _as_seen, distances, 0))
     return blocks
 
 
-def _of_cvt(backbone: ConvolutionalViT, side: int) -> list[Block]:
+def _of_cvt(backbone: ConvolutionalViT, side: int) -> list[AttentionBlock]:
     blocks = []
     config, size, stride = backbone.cvt.config, side, 1
     for number, stage in enumerate(backbone.cvt.encoder.stages):
@@ -139,7 +139,7 @@ def _of_cvt(backbone: ConvolutionalViT, side: int) -> list[Block]:
         distances = torch.cdist(queries, keys).to(next(backbone.parameters()).device)
         for layer in stage.layers:
             attention = layer.attention.attention
-            blocks.append(Block(attention.dropout, _as_seen, distances, int(attention.with_cls_token)))
+            blocks.append(AttentionBlock(attention.dropout, _as_seen, distances, int(attention.with_cls_token)))
     return blocks
 
 

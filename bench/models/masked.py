@@ -37,7 +37,10 @@ def masked_images(named: str, split: str, spec: RunSpec, registry: Registry) -> 
     if card.code is None and card.reader not in MASK_READERS:
         remedy = f"--option masks=NAME takes {', '.join(datasets_with_masks(registry))}, or {FOLDER}"
         raise InputError(f"{card.name}: its images have no masks; {remedy}")
-    dataset = read_masks(card)
+    try:
+        dataset = read_masks(card)
+    except InputError as error:
+        raise InputError(f"{error}; --option masks=NAME measures on other images (bench show MEASURE)") from None
     images = {"train": dataset.train, "val": dataset.val, "test": dataset.test}[split]
     if images is None:
         raise InputError(f"--split {split}: {card.name} has no validation split")

@@ -101,6 +101,11 @@ class Subject:
             yield view.to(self.device), test_mask(masks, self.facts.image_size, self.facts.augmentation)
             self.progress(int(indices[-1]) + 1, len(self.split))
 
+    def spread_out(self, wanted: int) -> npt.NDArray[np.int64]:
+        """Which images figures show: so many, as far from one another as can be, so that sorted classes are all met."""
+        count = min(len(self.split), wanted)
+        return (np.arange(count) * len(self.split) + len(self.split) // 2) // max(count, 1)
+
     def pictures(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Some of the images as evaluation views them, for figures: uint8 (n, S, S, C)."""
         view = test_view(self.split.images.take(indices), self.facts.image_size, self.facts.augmentation)

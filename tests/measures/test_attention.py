@@ -18,7 +18,6 @@ from bench.data.dataset import ArrayImages, Split
 from bench.measure import CannotMeasure
 from bench.measures import attention_distance, attention_map, head_similarity
 from bench.measures.attention_distance import distances_of
-from bench.measures.attention_map import evenly
 from bench.measures.head_similarity import BETWEEN, similarity_of
 from bench.models.attention import AT_ONCE, blocks_of, grid_places, watch
 from bench.models.subject import Subject
@@ -256,7 +255,7 @@ def test_average_maps_and_the_view_of_cls_are_those_of_the_probes() -> None:
     found = attention_map.measure(subject)
     maps = torch.stack([torch.cat(batches) for batches in watched(model, images)])
     assert found.arrays["average"] == pytest.approx(maps[:, :, :, 1:, 1:].mean((1, 2)).numpy(), abs=1e-6)
-    chosen = evenly(images, 4)
+    chosen = subject.spread_out(4)
     assert chosen.tolist() == [4, 13, 21, 30]
     pixels = np.asarray(cast(ArrayImages, subject.split.images).pixels)[chosen]
     assert np.array_equal(found.arrays["pictures"], pixels)
@@ -267,5 +266,5 @@ def test_average_maps_and_the_view_of_cls_are_those_of_the_probes() -> None:
 
 
 def test_fewer_images_than_pictures_and_none() -> None:
-    assert evenly(2, 6).tolist() == [0, 1]
+    assert subject_of(network("vit"), 2).spread_out(6).tolist() == [0, 1]
     assert {*attention_map.measure(subject_of(network("vit"), pictures=0)).arrays} == {"average"}

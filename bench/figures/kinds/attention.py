@@ -7,8 +7,8 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
-from bench.figures.pictures import Column, Picture, picture_page, show_picture
+from bench.figures.measured import MeasuredArrays, Models, note_on, sketches_of_models
+from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.papers.published import Key
 
@@ -29,8 +29,8 @@ def sketches(scene: Scene) -> list[Sketch]:
 def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     """The figure of a setting; the arrays of each model are those of its seeds, of which the first is shown."""
     pictures: Picture = next(iter(models.values()))[0]["pictures"]
-    columns = [Column("image", lambda axes, row: show_picture(axes, pictures[row]))]
-    columns += [Column(name, partial(_overlay, arrays[0], pictures)) for name, arrays in models.items()]
+    columns = [PictureColumn("image", lambda axes, row: show_picture(axes, pictures[row]))]
+    columns += [PictureColumn(name, partial(_overlay, arrays[0], pictures)) for name, arrays in models.items()]
     notes = [
         "attention of [cls] in the last layer, mean over heads; bright is the most of each map",
         note_on(models, scene, MEASURE),
@@ -39,7 +39,7 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
 
 
-def _overlay(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
+def _overlay(arrays: MeasuredArrays, pictures: Picture, axes: Axes, row: int) -> None:
     show_picture(axes, pictures[row], faint=True)
     attention = arrays["cls"][row]
     axes.imshow(

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from bench.figures.measured import Models, note_on, sketches_of_models
 from bench.figures.page import Page
+from bench.figures.pictures import squared
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import WIDTHS
 from bench.papers.published import Key
@@ -37,7 +38,7 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     }
     layers = max(len(arrays[0]["average"]) for arrays in models.values())
     across = min(layers, dict(PLACES)[inches])
-    page = Page(inches, across, min(1.2, inches / across - 0.12))
+    page = Page(inches, across, inches / across)
     for axes, average in zip(page.add(list(averages), "", ""), averages.values(), strict=True):
         most = float(np.quantile(average, 0.995))
         axes.imshow(average, cmap=SHADES, vmin=0, vmax=most or 1.0, interpolation="nearest")
@@ -50,4 +51,4 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
         note_on(models, scene, MEASURE),
     ]
     page.legend({}, "; ".join(filter(None, notes)))
-    return page.fitted()
+    return squared(page)

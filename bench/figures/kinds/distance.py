@@ -33,8 +33,8 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     for axes, arrays in zip(panels, models.values(), strict=True):
         _panel(axes, arrays[0]["distance"])
         axes.set_ylim(0, 1.08 * highest)
-    for axes in panels[1:]:
-        if axes.get_subplotspec().colspan.start:
+    for number, axes in enumerate(panels):
+        if number % page.across:
             axes.set_yticklabels([])
     title = " / ".join(labels)
     page.title(scene.table.plan.title, title or common_line(scene.table))

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
-from bench.figures.pictures import Column, Picture, picture_page, show_picture
+from bench.figures.measured import MeasuredArrays, Models, note_on, sketches_of_models
+from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS
 from bench.papers.published import Key
@@ -35,24 +35,24 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
     pictures: Picture = first["pictures"]
     truth = np.where(first["truth"] == VOID, 0, first["truth"]) > 0
     columns = [
-        Column("image", lambda axes, row: show_picture(axes, pictures[row])),
-        Column("true mask", lambda axes, row: _laid_over(axes, pictures[row], truth[row])),
-        *(Column(name, partial(_kept, arrays[0], pictures)) for name, arrays in models.items()),
+        PictureColumn("image", lambda axes, row: show_picture(axes, pictures[row])),
+        PictureColumn("true mask", lambda axes, row: _laid_over(axes, pictures[row], truth[row])),
+        *(PictureColumn(name, partial(_kept, arrays[0], pictures)) for name, arrays in models.items()),
     ]
     notes = ["patches with the most attention of the best head of an image", note_on(models, scene, MEASURE)]
     line = " / ".join(labels) or common_line(scene.table)
     return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
 
 
-def _kept(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
+def _kept(arrays: MeasuredArrays, pictures: Picture, axes: Axes, row: int) -> None:
     _laid_over(axes, pictures[row], arrays["kept"][row])
 
 
 def _laid_over(axes: Axes, picture: Picture, mask: npt.NDArray[np.bool_]) -> None:
     show_picture(axes, picture, faint=True)
-    shown = np.where(mask, 1.0, np.nan)
+    laid = np.where(mask, 1.0, np.nan)
     axes.imshow(
-        shown,
+        laid,
         cmap=ListedColormap([COLOURS[1]]),
         vmin=0,
         vmax=1,
