@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import to_type
+from bench.figures.measured import how_to_measure
 from bench.figures.predicted import split_of
 from bench.figures.scene import Scene
-from bench.notation import SPLITS
+from bench.notation import MEASURED
 from bench.records.measured import Measurement, folder_of, read_arrays, read_measurement, stem_of
 from bench.spec import RunSpec
 from bench.tables.compare import Entry
@@ -23,7 +22,7 @@ MEASURE = "landscape"
 Way = tuple[int, tuple[tuple[str, Any], ...]]
 """How a landscape was measured: of how many images, and with which options."""
 
-ABOUT = "moved by (norms of a filter)"
+ABOUT = "moved by (filter norms)"
 """What lies along the axes of a landscape."""
 
 
@@ -99,11 +98,8 @@ def _ways(entry: Entry, spec: RunSpec, scene: Scene, dimensions: int) -> dict[Wa
 
 def _remedy(scene: Scene, dimensions: int) -> str:
     """The end of a message about what was not measured: the command that measures it."""
-    trained = shlex.split(scene.train)
-    typed = trained[3:] if trained[:3] == ["bench", "run", scene.name] else []
-    options = ["--option", f"dimensions={dimensions}"] if dimensions != 1 else []
-    options += ["--split", split_of(scene)] if split_of(scene) != "test" and "--split" not in typed else []
-    return f"; {to_type('measure', scene.name, MEASURE, *options, *typed)} measures kept models (bench run --keep last)"
+    options = ("--option", f"dimensions={dimensions}") if dimensions != 1 else ()
+    return f"; {how_to_measure(scene, MEASURE, *options)} (bench run --keep last keeps them)"
 
 
 def images_line(models: Sequence[ModelLandscapes], split: str) -> str:
@@ -111,4 +107,4 @@ def images_line(models: Sequence[ModelLandscapes], split: str) -> str:
     measurement = models[0].seeds[0].measurement
     norms = any("batch norms" in remark for model in models for remark in model.seeds[0].measurement.remarks)
     how = f"; statistics of batch norms {measurement.options['norms']}" if norms else ""
-    return f"{measurement.images:,} {SPLITS[split]} images{how}"
+    return f"{measurement.images:,} {MEASURED[split]} images{how}"

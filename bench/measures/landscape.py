@@ -6,9 +6,9 @@ layer is computed with. Biases, and the weights of norms and whatever else has o
 direction is zero (Li et al. ignore them likewise). The model is moved by a times the direction, a from −range to range;
 at a = 0 it is the model as it was kept.
 
-Statistics of batch norms are kept by default, as Li et al. have it: then the landscape at 0 is the model's own. With
-``norms=estimated`` they are taken anew at every point, 0 among them, in passes over the same images: what is lost then
-is lost for the weights alone, and not since their statistics are those of other weights.
+Statistics of batch norms are kept by default, since then the landscape at 0 is the model's own. Away from 0 they are
+those of other weights, and much of what is lost there may be lost by them. With ``norms=estimated`` they are taken
+anew at every point, 0 among them, in passes over the same images, without gradient.
 """
 
 from __future__ import annotations
@@ -70,23 +70,16 @@ def measure(subject: Subject) -> Measured:
     if subject.of_source:
         raise CannotMeasure("the pre-trained model's head is not trained, so that it has no accuracy to lose")
     positions = positions_of(wanted.points, wanted.range)
-    directions = [draw_direction(subject.model, number) for number in range(2 if wanted.in_plane else 0)]
     if wanted.in_plane:
-        grid = [(down, along) for down in positions for along in positions]
-        loss, accuracy = (each.reshape(len(positions), -1) for each in surface(subject, directions, grid, wanted.norms))
+        loss, accuracy = _plane(subject, positions, wanted.norms)
         centre = len(positions) // 2
-        lines = np.stack([loss[:, centre], loss[centre]]), np.stack([accuracy[:, centre], accuracy[centre]])
+        losses, accuracies = (np.stack([each[:, centre], each[centre]]) for each in (loss, accuracy))
     else:
-        steps = [(position,) for position in positions]
-        each = [
-            surface(subject, [draw_direction(subject.model, number)], steps, wanted.norms)
-            for number in range(wanted.directions)
-        ]
-        lines = loss, accuracy = np.stack([line for line, _ in each]), np.stack([line for _, line in each])
-    widths = [width for line in lines[1] for width in half_widths(positions, line)]
+        loss, accuracy = losses, accuracies = _lines(subject, positions, wanted)
+    widths = [width for line in accuracies for width in half_widths(positions, line)]
     numbers = {
         "flat_width": float(np.mean([width for width, _ in widths])),
-        "curvature": float(np.mean([second_difference(positions, line) for line in lines[0]])),
+        "curvature": float(np.mean([second_difference(positions, line) for line in losses])),
     }
     never = sum(not is_reached for _, is_reached in widths)
     return Measured(
@@ -94,6 +87,23 @@ def measure(subject: Subject) -> Measured:
         {"positions": positions, "loss": loss, "accuracy": accuracy},
         _remarks(subject, wanted, never, len(widths)),
     )
+
+
+def _lines(subject: Subject, positions: Floats, wanted: _Wanted) -> tuple[Floats, Floats]:
+    """Loss and accuracy along each direction, (directions, P); one direction at a time is in memory."""
+    points = [(position,) for position in positions]
+    lines = []
+    for number in range(wanted.directions):
+        lines.append(surface(subject, [draw_direction(subject.model, number)], points, wanted.norms))
+    return np.stack([loss for loss, _ in lines]), np.stack([accuracy for _, accuracy in lines])
+
+
+def _plane(subject: Subject, positions: Floats, norms: str) -> tuple[Floats, Floats]:
+    """Loss and accuracy in the plane of the first two directions, (P, P)."""
+    directions = [draw_direction(subject.model, number) for number in (0, 1)]
+    points = [(down, along) for down in positions for along in positions]
+    loss, accuracy = surface(subject, directions, points, norms)
+    return loss.reshape(len(positions), -1), accuracy.reshape(len(positions), -1)
 
 
 @dataclass(frozen=True)
@@ -178,13 +188,12 @@ def second_difference(positions: Floats, loss: Floats) -> float:
 def filters_of(weight: Tensor) -> Tensor | None:
     """The filters of a weight, (F, n): its rows; None where it has one number an output, as biases and norms.
 
-    Dimensions of one entry in front do not count, so that each of the embedded positions of a ViT (1, N, D) is one.
+    Of embedded positions and tokens, (1, N, D), each is a filter.
     """
-    shape = weight.shape
-    first = next((at for at, size in enumerate(shape) if size > 1), 0)
-    if weight.dim() < 2 or math.prod(shape[first + 1 :]) < 2:
+    rows = weight[0] if weight.dim() == 3 and len(weight) == 1 else weight
+    if rows.dim() < 2 or rows[0].numel() < 2:
         return None
-    return weight.reshape(shape[first], -1)
+    return rows.flatten(1)
 
 
 def normalised(direction: Tensor, weight: Tensor) -> Tensor:
@@ -254,7 +263,7 @@ def surface(
     import torch
 
     model = subject.model
-    loss, right = (torch.zeros(len(points), dtype=torch.float64) for _ in range(2))
+    loss, right = (torch.zeros(len(points), dtype=torch.float64, device=subject.device) for _ in range(2))
     with torch.no_grad(), put_back(model) as kept:
         moving = _Moving(model, kept, directions)
         statistics = _estimated(subject, moving, points) if norms == "estimated" and _norms_of(model) else []
@@ -266,10 +275,10 @@ def surface(
                 with subject.precision():
                     logits = model(images).logits
                 logs = logits.double().log_softmax(1)
-                loss[at] -= logs.gather(1, labels[:, None]).sum().cpu()
-                right[at] += (logits.argmax(1) == labels).sum().cpu()
+                loss[at] -= logs.gather(1, labels[:, None]).sum()
+                right[at] += (logits.argmax(1) == labels).sum()
     count = len(subject.split)
-    return (loss / count).numpy(), (100 * right / count).numpy()
+    return (loss / count).cpu().numpy(), (100 * right / count).cpu().numpy()
 
 
 @dataclass

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bench.backbones import Model, build_model
@@ -21,14 +20,14 @@ from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Option
 from bench.models.kept import load_model
 from bench.models.masked import is_of_folder, masked_images
-from bench.models.subject import Subject
+from bench.models.subject import Subject, drawn
 from bench.notation import counted
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
 from bench.records.measured import SOURCE, Measurement, folder_of, read_measurement, stem_of, write_measurement
 from bench.records.record import Record, Stored
 from bench.registry import Registry
-from bench.spec import RunSpec, derive
+from bench.spec import RunSpec
 from bench.training.trial import splits
 
 
@@ -144,7 +143,7 @@ def _subject(
     model = _source(spec, facts, registry) if asked.of_source else load_model(weights, facts, registry)
     _check_needs(declared, model, spec.backbone.name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = _drawn(len(whole), declared.images if asked.images is None else asked.images)
+    chosen = drawn(len(whole), declared.images if asked.images is None else asked.images)
     return Subject(
         model=model.to(device),
         facts=facts,
@@ -172,13 +171,6 @@ def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> 
     if (chosen := images[split]) is None:
         raise InputError(f"--split {split}: {spec.label} has no validation split")
     return chosen
-
-
-def _drawn(of: int, count: int) -> npt.NDArray[np.int64]:
-    """Which images of a split, in their order: so many, drawn by a seed that never changes; all where it is 0."""
-    if not 0 < count < of:
-        return np.arange(of)
-    return np.sort(np.random.RandomState(derive("measured images")).permutation(of)[:count])
 
 
 def _source(spec: RunSpec, facts: ModelFacts, registry: Registry) -> Model:

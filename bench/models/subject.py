@@ -68,7 +68,9 @@ class Subject:
         """The same model with so many training images, drawn from all that there are, in the place of its own."""
         assert self.load_training is not None
         whole = self.load_training()
-        return replace(self, split=drawn(whole, images), of=len(whole), progress=lambda done, of: None)
+        chosen = drawn(len(whole), images)
+        split = Split(Part(whole.images, chosen), whole.labels[chosen])
+        return replace(self, split=split, of=len(whole), progress=lambda done, of: None)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as evaluation views them, (B, C, S, S) in 0..1, with their labels, int64 (B,); on the device.
@@ -151,9 +153,8 @@ class Subject:
             raise CannotMeasure(str(unknown.args[0])) from None
 
 
-def drawn(split: Split, count: int) -> Split:
-    """So many images of a split, in their order, drawn by a seed that never changes; all where ``count`` is 0."""
-    if not 0 < count < len(split):
-        return split
-    chosen = np.sort(np.random.RandomState(derive("measured images")).permutation(len(split))[:count])
-    return Split(Part(split.images, chosen), split.labels[chosen])
+def drawn(of: int, count: int) -> npt.NDArray[np.int64]:
+    """Which images of a split, in their order: so many, drawn by a seed that never changes; all where it is 0."""
+    if not 0 < count < of:
+        return np.arange(of)
+    return np.sort(np.random.RandomState(derive("measured images")).permutation(of)[:count])

@@ -82,6 +82,7 @@ def _finish(axes: Axes, side: str) -> None:
     axes.set_ylim(bottom=0)
     if side == "loss" and axes.get_ylim()[1] > 20:  # far away a loss says only that all is lost
         axes.set_yscale("symlog", linthresh=1)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=0)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))

@@ -15,7 +15,7 @@ from bench.figures.landscapes import ABOUT, ModelLandscapes, images_line, landsc
 from bench.figures.page import page_of
 from bench.figures.predicted import split_of
 from bench.figures.scene import Scene, Sketch, common_line, panels_of
-from bench.figures.style import SHADES, SMALL
+from bench.figures.style import SHADES
 
 OF_RUN = True
 """A run by itself has it, too."""
@@ -24,7 +24,7 @@ LEVELS = np.arange(0, 101, 10)
 """Of the accuracy, in percent."""
 
 LINES = 7
-"""Of equal loss."""
+"""Of equal loss; the thickest is of the least."""
 
 
 def sketches(scene: Scene) -> list[Sketch]:
@@ -37,7 +37,9 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
     page = page_of(scene.width, len(models), most_across=3)
     page.panel_height = min(2.6, (page.width - 0.5) / page.across - 0.55)
     losses = np.stack([model.seeds[0].arrays["loss"] for model in models])
-    lines = np.geomspace(max(1e-3, float(np.nanmin(losses)) * 1.1), float(np.nanmax(losses)) * 0.95, LINES)
+    finite = losses[np.isfinite(losses)]
+    lines = np.geomspace(max(1e-3, 1.1 * float(finite.min())), max(2e-3, 0.95 * float(finite.max())), LINES)
+    ratio = lines[1] / lines[0]
     shades: Any = None
     for axes, model in zip(page.add(_titles(models), ABOUT, ABOUT), models, strict=True):
         shades = _panel(axes, model, lines)
@@ -45,13 +47,14 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
     bar.outline.set_linewidth(0.4)
     page.title(scene.table.plan.title, common_line(scene.table))
     first = "; one seed of each" if max(model.entry.n for model in models) > 1 else ""
-    note = f"shades: top-1 (%); lines: equal loss (nats); two directions normalised by filter; cross: the model{first}"
+    loss = f"lines: equal loss, from {lines[0]:.2g} (thick) to {lines[-1]:.2g} nats, each {ratio:.2g} × the last"
+    note = f"shades: top-1 (%); {loss}; two directions normalised by filter; cross: the model{first}"
     page.legend({}, f"{note}; {images_line(models, split_of(scene))}")
     return page.fitted()
 
 
 def _titles(models: Sequence[ModelLandscapes]) -> list[str]:
-    titles = {}
+    titles: dict[int, str] = {}
     for labels, inside in panels_of([model.entry for model in models]).items():
         titles |= {id(entry): " / ".join((entry.planned.name, *labels)) for entry in inside}
     return [titles[id(model.entry)] for model in models]
@@ -61,9 +64,9 @@ def _panel(axes: Axes, model: ModelLandscapes, lines: npt.NDArray[np.float64]) -
     """Draw a plane; gives what the shades are."""
     landscape = model.seeds[0]
     positions = landscape.positions
-    shades = axes.contourf(positions, positions, landscape.arrays["accuracy"].T, levels=LEVELS, cmap=SHADES)
-    drawn = axes.contour(positions, positions, landscape.arrays["loss"].T, levels=lines, colors="black", linewidths=0.5)
-    axes.clabel(drawn, fmt="%.2g", fontsize=SMALL - 1.5)
+    accuracy, loss = landscape.arrays["accuracy"].T, landscape.arrays["loss"].T  # the first direction is along x
+    shades = axes.contourf(positions, positions, accuracy, levels=LEVELS, cmap=SHADES)
+    axes.contour(positions, positions, loss, levels=lines, colors="black", linewidths=np.linspace(1.2, 0.3, LINES))
     axes.plot(0, 0, marker="+", color="#D55E00", markersize=6, markeredgewidth=1.2)
     axes.set_aspect("equal")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
