@@ -151,8 +151,8 @@ def page(target: str, drawn: Sequence[Drawn], place: Path, command: str) -> str:
     title = str(read_plan(target, bench.Registry()).title)
     blocks = [
         "# Gallery",
-        f"A figure of every kind, at column width, of *{title}*: a few runs that show what a figure "
-        f"looks like, and nothing about methods. `{command}` makes this page; [figures.md](figures.md) says what each is of.",
+        f"A figure of every kind, at column width, of *{title}*: a few runs that show what a figure looks like, and "
+        f"nothing about methods. `{command}` makes this page; [figures.md](figures.md) says what each kind is of.",
     ]
     for each in drawn:
         blocks += [f"## {each.kind}", f"{about(each.kind)}.", f"```\n{each.line}\n```"]

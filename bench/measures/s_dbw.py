@@ -127,20 +127,20 @@ def measure(subject: Subject) -> Measured:
 def remarks(scores: dict[str, Score], classes: int, width: int) -> tuple[str, ...]:
     """What is to be told of forms, by name, whose Dens_bw says nothing or little, or is no number."""
     lines = []
-    alone = [name for name, score in scores.items() if score.dens_bw == 0]
+    alone = tuple(name for name, score in scores.items() if score.dens_bw == 0)
     if alone:
         lines.append(
             f"{listed(alone)}: no image lies between two classes, so Dens_bw is 0 and the score is Scat alone, as is "
             f"usual in many dimensions (here {width:,})"
         )
     for name, score in scores.items():
-        if name not in alone and 2 * score.lonely >= classes:
+        if math.isinf(score.dens_bw):
+            lines.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
+        elif name not in alone and 2 * score.lonely >= classes:
             lines.append(
                 f"{name}: no other image lies near the centre of {score.lonely:,} of {classes:,} classes, so its "
                 f"Dens_bw rests on few images (features have {width:,} dimensions)"
             )
-        if math.isinf(score.dens_bw):
-            lines.append(f"{name}: images lie between two classes and none near their centres, so it has no value")
     return tuple(lines)
 
 

@@ -141,16 +141,15 @@ class Subject:
         Raises ``CannotMeasure``: which its layers are is not known, or a method left another network than it started
         from.
         """
-        try:
-            if layers_of(self.source.backbone) != layers_of(self.model.backbone):
-                raise CannotMeasure("the network that its method trained has other layers than the one it started from")
-            for images, _ in self.batches():
+        for images, _ in self.batches():
+            try:
+                if layers_of(self.source.backbone) != layers_of(self.model.backbone):
+                    raise CannotMeasure("its method trained a network with other layers than the one it started from")
                 with torch.inference_mode(), self.precision():
-                    outputs = [pooled_layers(model, images) for model in (self.source, self.model)]
-                    pairs = {name: (outputs[0][name].float(), outputs[1][name].float()) for name in outputs[0]}
-                yield pairs
-        except KeyError as unknown:
-            raise CannotMeasure(str(unknown.args[0])) from None
+                    first, last = (pooled_layers(model, images) for model in (self.source, self.model))
+            except KeyError as unknown:
+                raise CannotMeasure(str(unknown.args[0])) from None
+            yield {name: (first[name].float(), last[name].float()) for name in first}
 
 
 def drawn(of: int, count: int) -> npt.NDArray[np.int64]:

@@ -17,9 +17,7 @@ ONE_RATE = EXPERIMENT.replace("rates: [15, 100]", "rates: [15]").replace("[0.1, 
 NAMES = np.array([*(f"blocks.{number}" for number in range(12)), "features"])
 
 
-def measured(
-    subject: Any, name: str, methods: tuple[str, ...] = ("Fine-tune", "BSS", "GTA"), split: str = "test"
-) -> None:
+def measured(subject: Any, name: str, methods: tuple[str, ...] = ("Fine-tune", "BSS", "GTA")) -> None:
     """Write what a measure would have written of the runs of some methods: 0.1 a seed and 0.01 a layer."""
     for entry in subject.table.finished:
         if entry.planned.name not in methods:
@@ -42,10 +40,10 @@ def test_a_line_of_each_method_is_the_mean_of_its_seeds(tmp_path: Path) -> None:
     figure = drawing("layers", subject)
     assert [axes.get_title() for axes in figure.axes] == ["CKA", "drift"]
     for axes in figure.axes:
-        lines = [line for line in axes.lines if len(line.get_xdata()) == len(NAMES)]
+        lines = [line for line in axes.lines if np.size(line.get_xdata()) == len(NAMES)]
         assert len(lines) == 3
         for line in lines:
-            assert np.allclose(line.get_ydata(), 0.15 + 0.01 * np.arange(13))
+            assert np.allclose(np.asarray(line.get_ydata()), 0.15 + 0.01 * np.arange(13))
         labels = [label.get_text() for label in axes.get_xticklabels()]
         assert labels == ["1", "3", "5", "7", "9", "11", "features"]
     assert off_the_page(figure) == []

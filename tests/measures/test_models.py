@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.cli import main
 from bench.errors import InputError
-from bench.models import measuring
+from bench.models import kept, measuring
 from bench.models.measuring import Asked, measure_run
 from bench.models.subject import Subject
 from bench.records.measured import Measurement, read_arrays
@@ -88,12 +89,12 @@ class TestTheSource:
 @pytest.mark.slow
 class TestWhatCannotBe:
     def test_features_that_are_no_numbers(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def broken(*arguments: object) -> object:
-            model = load(*arguments)
+        def broken(*arguments: Any) -> Any:
+            model: Any = load(*arguments)
             model.mean.fill_(math.nan)
             return model
 
-        load = measuring.load_model
+        load = kept.load_model
         monkeypatch.setattr(measuring, "load_model", broken)
         for name in FEATURES:
             with pytest.raises(InputError, match=rf"^{name} of .*: its features are not all finite numbers$"):
@@ -108,25 +109,25 @@ class TestWhatCannotBe:
             of(results, "silhouette", images=41)
 
     def test_a_network_whose_layers_are_not_known(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def bare(*arguments: object) -> object:
-            model = load(*arguments)
+        def bare(*arguments: Any) -> Any:
+            model: Any = load(*arguments)
             del model.backbone.feature_info
             return model
 
-        load = measuring.load_model
+        load = kept.load_model
         monkeypatch.setattr(measuring, "load_model", bare)
         with pytest.raises(InputError, match=r"cka of .*: VisionTransformer does not say which modules are its layers"):
             of(results, "cka", images=42)
 
     def test_a_network_that_has_other_layers_than_before(self, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def shorter(*arguments: object) -> object:
-            model = load(*arguments)
+        def shorter(*arguments: Any) -> Any:
+            model: Any = load(*arguments)
             model.backbone.feature_info.pop()
             return model
 
-        load = measuring.load_model
+        load = kept.load_model
         monkeypatch.setattr(measuring, "load_model", shorter)
-        with pytest.raises(InputError, match=r"drift of .*: the network that its method trained has other layers"):
+        with pytest.raises(InputError, match=r"drift of .*: its method trained a network with other layers"):
             of(results, "drift", images=42)
 
 

@@ -64,10 +64,12 @@ def _drawing(scene: Scene, labels: Key, layered: Layered) -> Figure:
         _number(axes, max((arrays[0]["layers"].tolist() for arrays in methods.values()), key=len))
         axes.set_ylim(bottom=0, top=1.05 if name == "cka" else None)
         axes.grid(axis="y", color="0.9", linewidth=0.6)
-    counts = [len(arrays) for methods in layered.values() for arrays in methods.values()]
-    spread = "" if {*counts} == {1} else "; band: from the lowest to the highest"
+    every = [arrays for methods in layered.values() for arrays in methods.values()]
+    counts = [len(arrays) for arrays in every]
+    notes = [seeds_line(counts), *([] if {*counts} == {1} else ["band: from the lowest to the highest"])]
+    notes += dict.fromkeys(each.options for arrays in every for each in arrays if each.options)
     page.title(scene.table.plan.title, " / ".join(labels) or common_line(scene.table))
-    page.legend(handles, f"{seeds_line(counts)}{spread}; the last layer is what the head is given")
+    page.legend(handles, "; ".join((*notes, "the last layer is what the head is given")))
     return page.fitted()
 
 
