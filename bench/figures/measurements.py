@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from bench.papers.published import Key
 from bench.records.measured import SOURCE, Measurement, folder_of, read_arrays, read_measurement, stem_of
 from bench.records.scores import Scores
 from bench.records.store import Finished
+from bench.rules import kept_at
 from bench.tables.compare import Entry, Table
 
 BEFORE = "pre-trained"
@@ -44,21 +46,25 @@ class MeasuredPanel:
 def measured(entry: Entry, scene: Scene, measure: str, source: bool = False) -> MeasuredModel | None:
     """What was measured of the first seed of a cell that has it: of its model, or of the one it started from.
 
-    The split is the scene's; the point of the curve is the one that the table's rule selects. None where nothing was
-    measured. Raises ``InputError`` where it is damaged.
+    The split is the scene's; the point of the curve is the one that the table's rule selects. What was measured with
+    options or a number of images of somebody's own comes before the usual, of several the newest. None where nothing
+    was measured. Raises ``InputError`` where it is damaged.
     """
     results, rule = scene.records, scene.table.plan.rules.selection
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
         point = SOURCE
         if not source:
-            at = results.scores.point(run, rule, results.picking(entry.planned.metric))
+            at = results.scores.point(run, kept_at(rule), results.picking(entry.planned.metric))
             point = str(run.values[at][0])
+        stem = stem_of(measure, point, split_of(scene), {})
         folder = folder_of(results.scores.root, run.id)
-        path = folder / f"{stem_of(measure, point, split_of(scene), {})}.json"
-        if path.is_file():
-            measurement = read_measurement(path)
-            return MeasuredModel(measurement, read_arrays(path) if measurement.arrays else {})
+        usual, chosen = folder / f"{stem}.json", folder.glob(f"{glob.escape(stem)}-*.json")
+        paths = [usual] if usual.is_file() else []
+        paths = sorted(chosen, key=lambda path: path.stat().st_mtime_ns)[-1:] or paths
+        if paths:
+            measurement = read_measurement(paths[0])
+            return MeasuredModel(measurement, read_arrays(paths[0]) if measurement.arrays else {})
     return None
 
 

@@ -29,11 +29,14 @@ PROJECTIONS = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 """By the name of the array, in the order of the rows."""
 
 SIDE = 1.35
-"""Inches of a panel that is one of many; each is a square."""
+"""Inches of the height of a panel beside others."""
+
+MANY = 5.0
+"""Inches from which four panels stand side by side, and not two."""
 
 
 def sketches(scene: Scene) -> list[Sketch]:
-    """One figure: a row of panels for each projection, in it the pre-trained model and those that were trained."""
+    """One figure: a panel for each model and projection, the pre-trained model first where it was measured."""
     panels = panels_before_and_behind(scene.drawn, scene, MEASURE)
     picked = picked_classes(panels)
     names = class_labels(scene.drawn[0], scene, 1 + int(max(picked, default=0)), most=18)
@@ -50,27 +53,21 @@ def picked_classes(panels: Sequence[MeasuredPanel], most: int = MOST_CLASSES) ->
 
 def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int], names: Sequence[str]) -> Figure:
     projections = [name for name in PROJECTIONS if all(name in panel.model.arrays for panel in panels)]
-    page = _page(scene.width, len(panels))
-    rows = [panels[at : at + page.across] for at in range(0, len(panels), page.across)]
-    places = [(panel, name) for row in rows for name in projections for panel in row]
+    width = page_of(scene.width, len(panels)).width
+    most = 4 if width > MANY else 2
+    if len(panels) <= most:
+        across, places = len(panels), [(panel, name) for name in projections for panel in panels]
+    else:  # the projections of a model stand side by side instead
+        across = most // len(projections) * len(projections) or len(projections)
+        places = [(panel, name) for panel in panels for name in projections]
+    page = Page(width, across, SIDE if across > 1 else 2.2)
     titles = [f"{panel.title}, {PROJECTIONS[name]}{_kept(panel, name)}" for panel, name in places]
-    if len(panels) % page.across:
-        page.across = len(panels)  # one row of each projection
     handles: dict[str, Any] = {}
     for axes, (panel, name) in zip(page.add(titles, "", ""), places, strict=True):
         handles |= _scatter(axes, panel.model.arrays, name, picked, names)
     page.title(scene.table.plan.title, common_line(scene.table))
     page.legend(handles, _note(scene, panels, picked))
     return page.fitted()
-
-
-def _page(width: str, panels: int) -> Page:
-    """As many panels side by side as there are, up to four; a row is of one projection."""
-    page = page_of(width, panels, together=panels)
-    across = min(panels, 4 if page.width > 5 else 2)
-    while panels % across:
-        across -= 1
-    return Page(page.width, across, min(SIDE if across > 1 else 2.2, page.width / across - 0.1))
 
 
 def _kept(panel: MeasuredPanel, name: str) -> str:
