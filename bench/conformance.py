@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Subject:
+class Examined:
     """A method file under examination, and a backbone that has what it needs."""
 
     card: MethodCard
@@ -81,7 +81,7 @@ class Subject:
         return self.built().stages(model, recipe, data)
 
 
-def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Subject:
+def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Examined:
     """The method with the backbone that is named, or else with the first shipped one that has what it needs.
 
     Raises:
@@ -92,12 +92,12 @@ def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Su
         backbone_card = registry.backbone(name)
         lacking[name] = sorted(card.needs - backbone_card.offers)
         if not lacking[name]:
-            return Subject(card, backbone_card, registry)
+            return Examined(card, backbone_card, registry)
     reasons = "; ".join(f"{name} does not offer {', '.join(items)}" for name, items in lacking.items())
     raise InputError(f"{card.name}: {reasons}; name a backbone that does with --backbone")
 
 
-def examine(subject: Subject) -> Iterator[tuple[str, str]]:
+def examine(subject: Examined) -> Iterator[tuple[str, str]]:
     """Each promise, as a sentence, with what is wrong: an empty text where it is kept."""
     for promise, check in CHECKS.items():
         try:
@@ -110,7 +110,7 @@ def examine(subject: Subject) -> Iterator[tuple[str, str]]:
             yield promise, ""
 
 
-def card_is_class(subject: Subject) -> None:
+def card_is_class(subject: Examined) -> None:
     """The card read from the text agrees with the class that Python makes of the file."""
     card = subject.card
     method_class: Any = subject.registry.load_method(card)
@@ -130,7 +130,7 @@ def card_is_class(subject: Subject) -> None:
         raise Broken("the class's defaults are not the declared ones")
 
 
-def hypers_survive_yaml(subject: Subject) -> None:
+def hypers_survive_yaml(subject: Examined) -> None:
     """Hyper-parameters written into an experiment come back with their values and types."""
     card = subject.card
     others = {key: another(hyper) for key, hyper in card.hypers.items()}
@@ -143,7 +143,7 @@ def hypers_survive_yaml(subject: Subject) -> None:
             raise Broken(f"{dict(resolved)} becomes {dict(again)}")
 
 
-def loss_is_finite(subject: Subject) -> None:
+def loss_is_finite(subject: Examined) -> None:
     """In each stage the loss gives named scalars, finite, at least one with a gradient; under bf16 autocast too."""
     data = subject.data()
     for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
@@ -164,7 +164,7 @@ def loss_is_finite(subject: Subject) -> None:
                 raise Broken(f"{place}: no term has a gradient: nothing would be trained")
 
 
-def only_listed_weights_move(subject: Subject) -> None:
+def only_listed_weights_move(subject: Examined) -> None:
     """In each stage what is listed in ``train`` moves, and all else stays as it is, bit for bit."""
     data, done = subject.data(), 0
     for number, planned in enumerate(subject.stages(subject.model(), data), start=1):
@@ -184,7 +184,7 @@ def only_listed_weights_move(subject: Subject) -> None:
             raise Broken(f"stage {number} trains nothing of its model")
 
 
-def budget_is_kept(subject: Subject) -> None:
+def budget_is_kept(subject: Examined) -> None:
     """The stages together take no more steps than the protocol gives."""
     stages = [stage for stage in _trained_stages(subject) if not (stage.shared and stage.shared.extra)]
     total = sum(stage.recipe.last - stage.recipe.first for stage in stages)
@@ -192,13 +192,13 @@ def budget_is_kept(subject: Subject) -> None:
         raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
 
 
-def same_seed_same_bits(subject: Subject) -> None:
+def same_seed_same_bits(subject: Examined) -> None:
     """Two trainings from the same seeds end in the same weights."""
     advice = "draw from torch's global generator, and from nothing else"
     _require_same(_ends(subject), _ends(subject), advice)
 
 
-def taken_up_same_bits(subject: Subject) -> None:
+def taken_up_same_bits(subject: Examined) -> None:
     """A training that is stopped after every other step, and taken up by a new process, ends in the same weights."""
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(STEPS + 1):
@@ -219,7 +219,7 @@ def _require_same(first: dict[str, Tensor], second: dict[str, Tensor], advice: s
             raise Broken(f"{name} differs: {advice}")
 
 
-def parts_add_up(subject: Subject) -> None:
+def parts_add_up(subject: Examined) -> None:
     """A batch computed in parts has the gradients of the batch.
 
     A method that says it is ``per_image`` is given each part for itself; any other the whole batch, of which the model
@@ -235,7 +235,7 @@ def parts_add_up(subject: Subject) -> None:
                 raise Broken(f"stage {number}: the gradient of {name} differs; {advice}")
 
 
-def weights_stay_finite(subject: Subject) -> None:
+def weights_stay_finite(subject: Examined) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
     model = [stage.model for stage in _trained_stages(subject)][-1].eval()
@@ -245,7 +245,7 @@ def weights_stay_finite(subject: Subject) -> None:
         raise Broken(f"logits {tuple(logits.shape)}, finite: {bool(torch.isfinite(logits).all())}")
 
 
-CHECKS: dict[str, Callable[[Subject], None]] = {
+CHECKS: dict[str, Callable[[Examined], None]] = {
     "its card, read from the text, is what Python makes of the file": card_is_class,
     "its hyper-parameters survive being written into an experiment": hypers_survive_yaml,
     "its loss gives finite named terms with a gradient, in fp32 and under bf16 autocast": loss_is_finite,
@@ -273,7 +273,7 @@ def another(hyper: Hyper) -> Value:
     return next((value for value in candidates if low <= value <= high and value != default), default)
 
 
-def _gradients(subject: Subject, parts: int, alone: bool) -> list[dict[str, Tensor]]:
+def _gradients(subject: Examined, parts: int, alone: bool) -> list[dict[str, Tensor]]:
     """The gradient of each stage, untrained, of a batch in so many parts."""
     data, by_stage = subject.data(), []
     for planned in subject.stages(subject.model(), data):
@@ -320,7 +320,7 @@ class _Stopping(Checkpoint):
             raise _Stop
 
 
-def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[Stage]:
+def _trained_stages(subject: Examined, keeper: Checkpoint | None = None) -> list[Stage]:
     """Every stage, each trained before the next is asked for."""
     data, done, stages, optimizer = subject.data(), 0, [], None
     for number, planned in enumerate(subject.stages(subject.model(), data)):
@@ -334,7 +334,7 @@ def _trained_stages(subject: Subject, keeper: Checkpoint | None = None) -> list[
     return stages
 
 
-def _ends(subject: Subject, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
+def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in _trained_stages(subject, keeper)[-1].model.state_dict().items()}
 
 

@@ -65,7 +65,7 @@ class FileImages:
 
 
 @dataclass(frozen=True)
-class Part:
+class SomeImages:
     """Some of others' images, in the order of their indices."""
 
     images: Images

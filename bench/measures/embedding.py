@@ -114,6 +114,6 @@ def umap(features: npt.NDArray[np.floating]) -> Plane:
 
 def _part(subject: Subject, chosen: npt.NDArray[np.int64]) -> Any:
     """Some of a subject's images."""
-    from bench.data.dataset import Part
+    from bench.data.dataset import SomeImages
 
-    return Part(subject.split.images, chosen)
+    return SomeImages(subject.split.images, chosen)

@@ -14,7 +14,7 @@ import torch
 from bench.backbones import Model, build_model
 from bench.cards.code import file_digest
 from bench.data import Split, read_data
-from bench.data.dataset import Part
+from bench.data.dataset import SomeImages
 from bench.data.surveyed import without_damaged
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Option
@@ -148,7 +148,7 @@ def _subject(
         model=model.to(device),
         facts=facts,
         spec=spec,
-        split=Split(Part(whole.images, chosen), whole.labels[chosen]),
+        split=Split(SomeImages(whole.images, chosen), whole.labels[chosen]),
         of=len(whole),
         device=device,
         masks=masks.some(chosen) if masks else None,
@@ -167,7 +167,11 @@ def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> 
         raise InputError(f"{card.name}: its images are not those of the run")
     dataset = without_damaged(read_data(card), card, results)
     train, val, test = splits(dataset, spec)
-    images = {"train": Split(Part(dataset.train.images, train), dataset.train.labels[train]), "val": val, "test": test}
+    images = {
+        "train": Split(SomeImages(dataset.train.images, train), dataset.train.labels[train]),
+        "val": val,
+        "test": test,
+    }
     if (chosen := images[split]) is None:
         raise InputError(f"--split {split}: {spec.label} has no validation split")
     return chosen

@@ -16,7 +16,7 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles, Part
+from bench.data.dataset import MaskFiles, SomeImages
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
@@ -69,7 +69,7 @@ class Subject:
         assert self.load_training is not None
         whole = self.load_training()
         chosen = drawn(len(whole), images)
-        split = Split(Part(whole.images, chosen), whole.labels[chosen])
+        split = Split(SomeImages(whole.images, chosen), whole.labels[chosen])
         return replace(self, split=split, of=len(whole), progress=lambda done, of: None)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:

@@ -33,7 +33,7 @@ UNNAMED = "value"
 
 
 @dataclass(frozen=True)
-class Measure:
+class ImportedMetric:
     """A metric of a file as a table shows it.
 
     Attributes:
@@ -71,7 +71,7 @@ def measures_of(
     scale: int | None = None,
     metrics: Mapping[str, Metric] = METRICS,
     only: str | None = None,
-) -> list[Measure]:
+) -> list[ImportedMetric]:
     """The metrics of a file: which way each goes, and whether its values are shares that are shown in percent.
 
     Args:
@@ -110,7 +110,7 @@ def measures_of(
     return measures
 
 
-def tables(imported: Imported, measures: Sequence[Measure], wish: Wish) -> list[Table]:
+def tables(imported: Imported, measures: Sequence[ImportedMetric], wish: Wish) -> list[Table]:
     """One table a metric, in the order of the file, with the comparisons of every table of the suite.
 
     Where no rate varies, the datasets are the columns; otherwise the rates are. A cell whose seeds are some of those
@@ -155,7 +155,7 @@ def _measure(
     scale: int | None,
     metrics: Mapping[str, Metric],
     problems: Problems,
-) -> Measure:
+) -> ImportedMetric:
     metric = metric_of(called, metrics, lower)
     numbers = [(value, row) for cell in imported.cells if cell.metric == name for value, row in _numbers(cell)]
     values = [value for value, _ in numbers]
@@ -179,14 +179,14 @@ def _measure(
         remark = "Values are shares of 1 in the file, and shown times 100."
     elif are_shares:
         metric = replace(metric, unit="", low=None, high=None, per_image=False)
-        return Measure(name, metric)
+        return ImportedMetric(name, metric)
     for value, row in numbers:
         if is_percent and not 0 <= value * factor <= 100:
             more = "; another metric is named by --higher NAME or --lower NAME" if called == DEFAULT else ""
             problems.add(f"{imported.rows.place(row)}: {called} is 0 to 100; value is {value:.12g}{more}")
             break
     declares = factor == 100 or is_percent or in_suite(called, metrics) is not None
-    return Measure(name, metric, factor, remark, declares)
+    return ImportedMetric(name, metric, factor, remark, declares)
 
 
 def _numbers(cell: Gathered) -> Iterator[tuple[float, int]]:
@@ -216,7 +216,7 @@ def _run_methods(cells: Iterable[Gathered]) -> set[str]:
     return {cell.axes[METHOD] for cell in cells if cell.values or cell.failed or cell.missing or cell.stated}
 
 
-def _filled(imported: Imported, gathered: Sequence[Gathered], measure: Measure, wish: Wish) -> Table:
+def _filled(imported: Imported, gathered: Sequence[Gathered], measure: ImportedMetric, wish: Wish) -> Table:
     """The table of a metric, with as many decimals as it takes that what the test separates does not print alike."""
     cells = _Cells(imported, gathered, measure)
     decimals = cells.decimals() if wish.decimals is None else wish.decimals
@@ -245,7 +245,7 @@ def _ties(table: Table) -> bool:
 class _Cells:
     """The cells of one metric of a file, by their axes, with numbers as they are shown."""
 
-    def __init__(self, imported: Imported, gathered: Sequence[Gathered], measure: Measure) -> None:
+    def __init__(self, imported: Imported, gathered: Sequence[Gathered], measure: ImportedMetric) -> None:
         self.imported, self.gathered, self.measure = imported, gathered, measure
         self.run_methods = _run_methods(gathered)
         self.planned = _planned_runs(imported, gathered)

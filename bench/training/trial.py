@@ -19,7 +19,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
-from bench.data.dataset import Indices, Part
+from bench.data.dataset import Indices, SomeImages
 from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
@@ -269,7 +269,7 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
     pool, val = np.arange(len(dataset.train)), dataset.val
     if val is None and spec.protocol.validation:
         pool, out = hold_out(dataset.train.labels, spec.protocol.validation, derive("hold out", spec.dataset.means))
-        val = Split(Part(dataset.train.images, out), dataset.train.labels[out])
+        val = Split(SomeImages(dataset.train.images, out), dataset.train.labels[out])
     sampled = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
     return pool[sampled], val if val is not None and len(val) else None, dataset.test
 
