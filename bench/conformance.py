@@ -81,7 +81,7 @@ class Examined:
         return self.built().stages(model, recipe, data)
 
 
-def find_subject(card: MethodCard, registry: Registry, backbone: str = "") -> Examined:
+def find_examined(card: MethodCard, registry: Registry, backbone: str = "") -> Examined:
     """The method with the backbone that is named, or else with the first shipped one that has what it needs.
 
     Raises:

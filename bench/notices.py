@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from bench.conformance import Subject
+from bench.conformance import Examined
 from bench.data import TrainingImages
 from bench.method import Stage
 from bench.training.feed import fed
@@ -43,7 +43,7 @@ class StageLook:
     listed: set[Tensor] = field(default_factory=set)
 
 
-def look_at(subject: Subject) -> list[StageLook]:
+def look_at(subject: Examined) -> list[StageLook]:
     """What each stage of a short training trains, with the method's defaults."""
     parts, data, done, looks = {name for name, _ in subject.model().named_parameters()}, subject.data(), 0, []
     for planned in subject.stages(subject.model(), data):
@@ -64,7 +64,7 @@ def counts(looks: list[StageLook]) -> Iterator[str]:
         yield f"{stages} {weights.total():,} weights: {parts or 'none'}"
 
 
-def notices(subject: Subject, looks: list[StageLook]) -> Iterator[str]:
+def notices(subject: Examined, looks: list[StageLook]) -> Iterator[str]:
     """What may not be meant, a sentence each."""
     for number, look in enumerate(looks, start=1):
         yield from (f"stage {number} {sentence}" for sentence in look.idle)

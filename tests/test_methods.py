@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from bench.backbones import Model, build_model
 from bench.backbones.model import Family
 from bench.backbones.vit import ViT
-from bench.conformance import CHECKS, Subject, find_subject
+from bench.conformance import CHECKS, Examined, find_examined
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.method import Method, frozen
@@ -115,7 +115,7 @@ WITH_DEFAULTS = {
 """Promises that are checked of every method as it is."""
 
 
-class Shortened(Subject):
+class Shortened(Examined):
     """A method file under examination, of which a method is built that takes less time."""
 
     def built(self) -> Method:
@@ -126,7 +126,7 @@ class Shortened(Subject):
 @pytest.mark.parametrize("name", METHODS)
 def test_method_keeps_what_every_method_promises(name: str, promise: str) -> None:
     torch.set_num_threads(1)
-    subject = find_subject(REGISTRY.method(name), REGISTRY)
+    subject = find_examined(REGISTRY.method(name), REGISTRY)
     if name in SHORTER and promise not in WITH_DEFAULTS:
         subject = Shortened(subject.card, subject.backbone, subject.registry)
     CHECKS[promise](subject)

@@ -11,7 +11,7 @@ from bench.commands.options import add_command, add_plugin
 from bench.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from bench.conformance import Subject
+    from bench.conformance import Examined
 
 CHECK = """
 examples:
@@ -38,7 +38,7 @@ def check_command(options: argparse.Namespace) -> int:
 
     import torch
 
-    from bench.conformance import examine, find_subject
+    from bench.conformance import examine, find_examined
 
     torch.set_num_threads(1)
     try:
@@ -48,7 +48,7 @@ def check_command(options: argparse.Namespace) -> int:
         lines = [f":{frame.lineno}" for frame in frames if frame.filename == str(card.path)]
         place = f"{card.path}{(lines or [''])[-1]}"
         raise InputError(f"{place}: running the file ends in {type(error).__name__}: {error}") from None
-    subject = find_subject(card, registry, options.backbone)
+    subject = find_examined(card, registry, options.backbone)
     print(f"{card.name} on {subject.backbone.name}: {card.path}")
     count, problems = 0, list[str]()
     for promise, problem in examine(subject):
@@ -62,7 +62,7 @@ def check_command(options: argparse.Namespace) -> int:
     return 1 if count else 0
 
 
-def _print_trained(subject: Subject, broken: bool) -> None:
+def _print_trained(subject: Examined, broken: bool) -> None:
     """Print how many weights each stage trains, and what may not be meant."""
     from bench.notices import counts, look_at, notices
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.backbones.head import NormedLinear
 from bench.backbones.model import Family
-from bench.conformance import Subject, find_subject, taken_up_same_bits
+from bench.conformance import Examined, find_examined, taken_up_same_bits
 from bench.errors import InputError
 from bench.method import Method, Stage
 from bench.models.kept import load_model, read_tensors
@@ -148,7 +148,7 @@ def test_where_memory_is_short_the_batch_norm_sees_the_whole_batch() -> None:
         assert again["test"]["nll"] == pytest.approx(once["test"]["nll"], rel=1e-4)
 
 
-class Normed(Subject):
+class Normed(Examined):
     """The probe with its batch norm, whatever the defaults are."""
 
     def built(self) -> Method:
@@ -159,5 +159,5 @@ class Normed(Subject):
 
 def test_a_probe_with_batch_norm_is_taken_up_with_the_same_bits() -> None:
     registry = Registry()
-    subject = find_subject(registry.method("linear"), registry)
+    subject = find_examined(registry.method("linear"), registry)
     taken_up_same_bits(Normed(subject.card, subject.backbone, registry))
