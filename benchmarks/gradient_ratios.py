@@ -21,7 +21,7 @@ from bench.backbones import Model, build_model
 from bench.backbones.build import build_source_head
 from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
-from bench.conformance import find_subject
+from bench.conformance import find_examined
 from bench.data import Split, TrainingImages, read_data
 from bench.hyper import Hyper, Value
 from bench.method import Batch, Method, Stage
@@ -99,7 +99,7 @@ def measured(case: Case, classes: int, registry: Registry) -> list[Ratio]:
     The method begins with the pre-trained weights, of which it may make its source; its terms are looked at where plain
     fine-tuning has come after some steps, since at the start a distance to the source is zero.
     """
-    backbone = find_subject(case.card, registry).backbone
+    backbone = find_examined(case.card, registry).backbone
     data, model = images(backbone.name, classes), built_model(backbone, classes, case.card)
     recipe = Recipe(steps=100, lr=1e-3).resolved(len(data), BATCH)
     torch.manual_seed(1)

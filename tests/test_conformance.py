@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.conformance import CHECKS, examine, find_subject
+from bench.conformance import CHECKS, examine, find_examined
 from bench.errors import InputError
 from bench.notices import counts, look_at, notices
 from bench.registry import Registry
@@ -114,7 +114,7 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
 
 def findings(path: Path) -> dict[str, str]:
     registry = Registry([path])
-    return dict(examine(find_subject(registry.method("mine"), registry)))
+    return dict(examine(find_examined(registry.method("mine"), registry)))
 
 
 def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_broken_promise_is_noticed_and_named(fault: str, tmp_path: Path) -> No
 def test_a_backbone_that_lacks_something_is_refused_with_the_reason() -> None:
     registry = Registry()
     with pytest.raises(InputError, match=r"gta: timm:resnet18@none does not offer cls_attention; name a backbone"):
-        find_subject(registry.method("gta"), registry, "timm:resnet18@none")
+        find_examined(registry.method("gta"), registry, "timm:resnet18@none")
 
 
 def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
@@ -156,7 +156,7 @@ def test_the_command_refuses_what_is_not_there(given: str, capsys: pytest.Captur
 
 def noticed(path: Path) -> tuple[list[str], list[str]]:
     registry = Registry([path])
-    subject = find_subject(registry.method("mine"), registry)
+    subject = find_examined(registry.method("mine"), registry)
     looks = look_at(subject)
     return list(counts(looks)), list(notices(subject, looks))
 
@@ -224,6 +224,6 @@ def test_a_loss_that_gives_no_terms_is_one_line_with_its_place(
 def test_nothing_of_the_suites_own_methods_is_noticed() -> None:
     registry = Registry()
     for name in registry.method_files:
-        subject = find_subject(registry.method(name), registry)
+        subject = find_examined(registry.method(name), registry)
         looks = look_at(subject)
         assert (name, list(notices(subject, looks))) == (name, [])

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench.spec as spec_module
-from bench.conformance import find_subject
+from bench.conformance import find_examined
 from bench.hyper import Hyper
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe, declared
@@ -157,7 +157,7 @@ class TestShape:
 
 def serving(name: str) -> str:
     """A shipped backbone that has what a method needs."""
-    return find_subject(Registry().method(name), Registry()).backbone.name
+    return find_examined(Registry().method(name), Registry()).backbone.name
 
 
 class TestGolden:

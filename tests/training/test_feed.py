@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.backbones import Model
 from bench.backbones.model import Family
-from bench.conformance import examine, find_subject
+from bench.conformance import examine, find_examined
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.dataset import FileImages
 from bench.errors import InputError
@@ -270,7 +270,7 @@ def test_a_run_whose_stage_cannot_fill_a_batch_says_so(plugin: Path) -> None:
 
 def test_a_method_with_batches_of_its_own_keeps_every_promise(plugin: Path) -> None:
     registry = Registry([plugin])
-    promises = dict(examine(find_subject(registry.method("large"), registry)))
+    promises = dict(examine(find_examined(registry.method("large"), registry)))
     assert {promise: problem for promise, problem in promises.items() if problem} == {}
 
 
