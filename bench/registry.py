@@ -111,7 +111,7 @@ class Registry:
 
     @cached_property
     def figure_files(self) -> dict[str, Path]:
-        """Each figure of a paper, by ``paper/figN``."""
+        """The declaration of each figure of a paper, by ``paper/figN``."""
         paths = [path for root in self.roots for path in sorted(root.glob("paper_tables/*/figures/*.yaml"))]
         return {f"{path.parent.parent.name}/{path.stem}": path for path in paths}
 

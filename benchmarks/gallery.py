@@ -136,7 +136,8 @@ def _short(word: str) -> str:
 
 def shrink(file: Path) -> None:
     """Let a picture take few bytes: with few colours, and with fewer dots where that is not enough."""
-    picture = Image.open(file).convert("RGB")
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
     for share in (1.0, 0.75, 0.6, 0.5):
         size = (round(picture.width * share), round(picture.height * share))
         smaller = picture.resize(size, Image.Resampling.LANCZOS) if share < 1 else picture

@@ -255,7 +255,7 @@ def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.Ca
     assert main(["figure", spec.id]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"results/figures/{spec.id}-curves.png"
     for words, said in (
-        ([spec.id, "--kind", "sweep"], "--kind sweep: it is of a table; of a run there are classes, confusion, "),
+        ([spec.id, "--kind", "sweep"], "--kind sweep: it is of a table; of a run there are "),
         ([spec.id, "--rates", "15"], f"--rates: {spec.id} is one run, of which nothing is to be chosen"),
         (["abcdef", "--kind", "curves"], "no record of a run whose id begins with 'abcdef'"),
         ([spec.id, "--output", "a.gif"], "--output a.gif: a figure is a .png, .pdf or .svg file"),
