@@ -255,7 +255,10 @@ def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.Ca
     assert main(["figure", spec.id]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"results/figures/{spec.id}-curves.png"
     for words, said in (
-        ([spec.id, "--kind", "sweep"], "--kind sweep: it is of a table; of a run there are classes, confusion, curves"),
+        (
+            [spec.id, "--kind", "sweep"],
+            "--kind sweep: it is of a table; of a run there are attention, average_attention, cl",
+        ),
         ([spec.id, "--rates", "15"], f"--rates: {spec.id} is one run, of which nothing is to be chosen"),
         (["abcdef", "--kind", "curves"], "no record of a run whose id begins with 'abcdef'"),
         ([spec.id, "--output", "a.gif"], "--output a.gif: a figure is a .png, .pdf or .svg file"),
@@ -268,7 +271,9 @@ def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.Ca
 
 def test_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "figures"]) == 0
-    assert "confusion  Which classes one method takes for which" in capsys.readouterr().out
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "confusion Which classes one method takes for which" in listed
+    assert "distance How far each head attends, in pixels, by layer" in listed
 
 
 def test_files_are_called_after_the_target_and_the_kind(tmp_path: Path) -> None:
