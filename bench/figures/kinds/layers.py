@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measured import MeasuredArrays, how_to_measure, measured
+from bench.figures.measured import Arrays, how_to_measure, measured
 from bench.figures.page import page_of
 from bench.figures.predicted import Floats
 from bench.figures.scene import Scene, Sketch, common_line, panels_of, seeds_line
@@ -26,7 +26,7 @@ MEASURES = {"cka": "CKA", "drift": "drift"}
 MOST_TICKS = 7
 """Layers that are numbered."""
 
-Layered = dict[str, dict[str, list[MeasuredArrays]]]
+Layered = dict[str, dict[str, list[Arrays]]]
 """By measure, the arrays of each method's runs."""
 
 
