@@ -112,10 +112,8 @@ def _kept(asked: Asked, stored: Stored, request: Request, train: bool) -> Iterat
         return
     from bench.models.source import WantedPoint, source_of
 
-    choice = WantedPoint(asked.step, "all")
-    with source_of(
-        stored, choice, request.registry, request.results, shlex.join(["bench", *sys.argv[1:]]), say
-    ) as source:
+    choice, command = WantedPoint(asked.step, "all"), shlex.join(["bench", *sys.argv[1:]])
+    with source_of(stored, choice, request.registry, request.results, command, say) as source:
         yield source.path
 
 
@@ -127,12 +125,21 @@ def _options(typed: list[str], measures: list[Measure]) -> dict[str, Option]:
         name, _, text = word.partition("=")
         if name not in defaults:
             raise InputError(f"--option {word}: {choose(name, defaults, 'option')}")
-        kind = type(defaults[name])
-        try:
-            chosen[name] = kind(text)
-        except ValueError:
-            raise InputError(f"--option {word}: {name} is a number, such as {defaults[name]}") from None
+        chosen[name] = _read(word, text, defaults[name])
     return chosen
+
+
+def _read(word: str, text: str, default: Option) -> Option:
+    """A value of the kind of an option's default. Raises ``InputError`` where it is of another one."""
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise InputError(f"--option {word}: it is true or false")
+        return text == "true"
+    try:
+        return type(default)(text)
+    except ValueError:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise InputError(f"--option {word}: it is {kind}, such as {default}") from None
 
 
 def _runs(request: Request) -> list[tuple[Stored, int]]:
@@ -177,14 +184,8 @@ def _print(options: argparse.Namespace, measured: list[Measurement], measures: l
             continue
         heads = ["model", *(metric.heading for metric in declared.gives)]
         sides = ["left", *["right"] * len(declared.gives)]
-        print(
-            tabulate(
-                [_row(each, declared, options.points) for each in mine],
-                headers=heads,
-                disable_numparse=True,
-                colalign=sides,
-            )
-        )
+        rows = [_row(each, declared, options.points) for each in mine]
+        print(tabulate(rows, headers=heads, disable_numparse=True, colalign=sides))
         images = sorted({(each.images, each.of) for each in mine})
         counts = ", ".join(f"{some:,} of {of:,} images" for some, of in images)
         print(f"{declared.name}, {mine[0].split} split, {counts}")
@@ -196,7 +197,7 @@ def _row(measurement: Measurement, declared: Measure, points: str) -> list[str]:
     """What is printed of a model: its label and its numbers; of several points the step."""
     values = [(measurement.numbers[metric.name], metric.decimals) for metric in declared.gives]
     numbers = ["–" if value is None else f"{value:,.{decimals}f}" for value, decimals in values]
-    step = (
-        f" after {counted(int(measurement.point), 'step')}" if points == "all" and measurement.point != SOURCE else ""
-    )
-    return [one_line(measurement.label) + step, *numbers]
+    label = one_line(measurement.label)
+    if points == "all" and measurement.point != SOURCE:
+        label += f" after {counted(int(measurement.point), 'step')}"
+    return [label, *numbers]
