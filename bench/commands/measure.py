@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +87,8 @@ def measure_command(options: argparse.Namespace) -> int:
             own_options = {name: value for name, value in chosen.items() if name in declared.options}
             asked = Asked(declared.name, step, options.of == SOURCE, split, options.images, own_options)
             try:
-                with _kept(asked, stored, request, options.train) as model_file:
-                    measurement, path = measure_run(asked, stored, registry, store.root, model_file)
+                with _kept(asked, stored, request, options.train) as model_file, _bar(declared.name) as progress:
+                    measurement, path = measure_run(asked, stored, registry, store.root, model_file, progress)
             except InputError as error:
                 problems.append(str(error))
                 continue
@@ -102,6 +102,20 @@ def measure_command(options: argparse.Namespace) -> int:
     for problem in problems:
         say(printable(problem))
     return 1 if problems else 0
+
+
+@contextlib.contextmanager
+def _bar(measure: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows in a terminal how many images are through, by what it yields; a measure may pass over them several times."""
+    from tqdm import tqdm
+
+    with tqdm(desc=measure, unit="image", disable=None, leave=False) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.total, bar.n = of, done
+            bar.refresh()
+
+        yield progress
 
 
 @contextlib.contextmanager
