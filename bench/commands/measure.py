@@ -106,7 +106,7 @@ def measure_command(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _bar(measure: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows in a terminal how many images are through, by what it yields; a measure may pass over them several times."""
+    """Shows in a terminal how many images are through, by what it yields; a measure may pass them repeatedly."""
     from tqdm import tqdm
 
     with tqdm(desc=measure, unit="image", disable=None, leave=False) as bar:
