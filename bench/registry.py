@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ from bench.measure import Measure, Measured
 from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
 from bench.reading.loading import load_checked, load_file
+from bench.records.measured import code_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What something that is found by the name of its file may be called."""
@@ -123,7 +125,8 @@ class Registry:
         """
         metrics, declared = dict(METRICS), list[tuple[Path, Metric, str]]()
         for name, path in self.measure_files.items():
-            declared += [(path, metric, "it") for metric in self.measure(name).gives]
+            code = self.measure_code(name)
+            declared += [(path, replace(metric, code=code), "it") for metric in self.measure(name).gives]
         files = _paths(filter(Path.is_dir, self.plugins), "metrics")
         declared += [(path, _load_metric(path), "the file and it") for path in files]
         for path, metric, what in declared:
@@ -135,6 +138,10 @@ class Registry:
     def measure(self, name: str) -> Measure:
         """What a measure declares; its file is run. Raises ``InputError`` where there is none of that name."""
         return self._measure_module(name).MEASURE  # type: ignore[no-any-return]
+
+    def measure_code(self, name: str) -> str:
+        """The digest of what a measure computes. Raises ``InputError`` where there is none of that name."""
+        return code_of(file_digest(self._find(self.measure_files, name, "measure")))
 
     def load_measure(self, name: str) -> Callable[..., Measured]:
         """The function of a measure. Raises ``InputError`` where there is none of that name."""
@@ -214,8 +221,11 @@ class Registry:
             raise InputError(f"{target}: a published table; it is shown by {to_type('table', target)}")
         if target in self.experiment_files:
             return read_document(self.experiment_files[target])
-        choices = list(self.table_files) if "/" in target else [*self.experiment_files, *self.papers]
-        raise InputError(f"{choose(target, choices, 'experiment, paper or table')}; a path ending in .yaml is read too")
+        of_papers = [*self.table_files, *self.figure_files]
+        choices = of_papers if "/" in target else [*self.experiment_files, *self.papers]
+        raise InputError(
+            f"{choose(target, choices, 'experiment, paper, table or figure')}; a path ending in .yaml is read too"
+        )
 
     def table_file(self, name: str) -> Path:
         """The file of a paper's table. Raises ``InputError`` where there is none of that name."""

@@ -37,7 +37,7 @@ Models are kept by 'bench run TARGET --keep last'; what there is to measure: ben
 
 def add(commands: Any) -> None:
     """Add the command to a parser's."""
-    about = "numbers of trained models beside their accuracy: how features cluster, where attention lies, ..."
+    about = "numbers of trained models beside their accuracy, as how features cluster and where attention lies"
     measure = add_target_command(
         commands, "measure", measure_command, about, MEASURE, also="a run, by the beginning of its id", several=False
     )
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
         "--of",
         choices=("model", SOURCE),
         default="model",
-        help="the trained model, or the one that the run started from",
+        help="the trained model (default), or the one that the run started from",
     )
     measure.add_argument(
         "--points",
@@ -124,8 +124,10 @@ def _kept(asked: Asked, stored: Stored, request: Request, train: bool) -> Iterat
     if not train or asked.step in kept_models(stored.folder):
         yield None
         return
+    from bench.models.measuring import require_split
     from bench.models.source import WantedPoint, source_of
 
+    require_split(asked.split, stored)
     choice, command = WantedPoint(asked.step, "all"), shlex.join(["bench", *sys.argv[1:]])
     with source_of(stored, choice, request.registry, request.results, command, say) as source:
         yield source.path

@@ -89,7 +89,7 @@ def finished(cut: Cut, device: torch.device = CPU) -> Tensor:
     if cut.draws:
         timm = cut.augmentation in _TIMM
         pixels = operate(pixels, cut.draws, bilinear=timm, fill=TIMM_FILL if timm else ())
-    return _unit(pixels)
+    return unit(pixels)
 
 
 def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Tensor:
@@ -100,8 +100,8 @@ def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, s
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
     """Images for evaluation: float32 (B, C, S, S) in 0..1; photographs are resized to 8/7 S and cropped."""
     if augmentation not in PHOTO:
-        return _unit(resized(images, size))
-    return _unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
+        return unit(resized(images, size))
+    return unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
 
 
 def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
@@ -149,6 +149,7 @@ def _torchvision_randaugment(size: int) -> Callable[[Tensor], Tensor]:
     return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.RandAugment()])  # type: ignore[no-any-return]
 
 
-def _unit(images: Tensor) -> Tensor:
+def unit(images: Tensor) -> Tensor:
+    """uint8 images as float32 in 0..1, the same bits on every device."""
     # divided by a tensor on the device: by a plain number, a GPU would multiply by its rounded inverse
     return images.float().div_(torch.full((), 255.0, device=images.device))

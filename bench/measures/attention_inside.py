@@ -47,6 +47,8 @@ def measure(subject: Subject) -> Measured:
     remarks = list(pooling_remark(subject))
     if not has_object.all():
         remarks.append(f"{counted(int((~has_object).sum()), 'image')} without an object in view left out")
+    if (area[has_object] == 100).all():
+        remarks.append("every mask is object all over: are 0 the background and 255 what is left out?")
     numbers = {
         "attention_inside": float(inside[has_object].mean()),
         "attention_gain": float((inside[has_object] / area[has_object]).mean()),

@@ -87,8 +87,10 @@ def measure(subject: Subject) -> Measured:
 
 def _right(subject: Subject, images: Tensor, labels: Tensor) -> int:
     """How many images, uint8, a model tells right."""
+    from bench.data.augment import unit
+
     with subject.precision():
-        logits = subject.model(images.to(subject.device).float() / 255).logits
+        logits = subject.model(unit(images.to(subject.device))).logits
     return int((logits.argmax(1) == labels).sum())
 
 

@@ -42,6 +42,8 @@ Plane = npt.NDArray[np.float32]
 def measure(subject: Subject) -> Measured:
     """Coordinates (N, 2) by each projection, with the labels (N,) of the images and the share of variance of PCA."""
     classes, perplexity, also = (subject.options[name] for name in ("classes", "perplexity", "also"))
+    if not float(perplexity) > 0:
+        raise CannotMeasure(f"the option 'perplexity' is above 0, not {perplexity}")
     if also not in ("", "umap"):
         raise CannotMeasure(f"the option 'also' is umap or nothing, not {also}")
     picked = drawn_classes(np.asarray(subject.split.labels), int(classes))
@@ -50,6 +52,7 @@ def measure(subject: Subject) -> Measured:
         raise CannotMeasure(f"{counted(len(chosen), 'image')} are too few to be seen on a plane; it takes {FEWEST}")
     part = replace(subject, split=type(subject.split)(_part(subject, chosen), subject.split.labels[chosen]))
     features, labels = part.features()
+    require_spread(features)
     plane, share = pca(features)
     arrays: dict[str, npt.NDArray[Any]] = {
         "labels": labels,
@@ -64,6 +67,12 @@ def measure(subject: Subject) -> Measured:
         [] if len(picked) == everything else [f"{len(picked)} of {counted(everything, 'class', 'classes')}, drawn"]
     )
     return Measured({}, arrays, (*remarks, f"{counted(len(chosen), 'image')} on the plane"))
+
+
+def require_spread(features: npt.NDArray[np.floating]) -> None:
+    """Raise ``CannotMeasure`` where all features (N, D) are the same, as those of a model that collapsed."""
+    if (features == features[:1]).all():
+        raise CannotMeasure("its features are the same for all images, and lie on one point")
 
 
 def drawn_classes(labels: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:

@@ -82,6 +82,7 @@ def similarity_of(maps: Tensor, between: str = "columns") -> Tensor:
         vectors = maps if between == "columns" else maps.transpose(2, 3)
     lengths = vectors.norm(dim=2, keepdim=True)  # (B, H, 1, tokens)
     together = (vectors / lengths.clamp_min(SHORTEST)).sum(1).square().sum(1).mean(-1)
-    alone = (lengths > SHORTEST).sum(1).to(maps.dtype).mean((1, 2))  # heads, but for columns that nothing attends to
-    similarity: Tensor = (together - alone) / (alone * (heads - 1))
+    heads_there = (lengths > SHORTEST).sum(1).to(maps.dtype)  # (B, 1, tokens), but for columns that nothing attends to
+    pairs = (heads_there * (heads_there - 1)).mean((1, 2))
+    similarity: Tensor = (together - heads_there.mean((1, 2))) / pairs
     return similarity.clamp_max(1)  # rounding goes beyond

@@ -169,6 +169,9 @@ def half_widths(positions: Floats, accuracy: Floats) -> list[tuple[float, bool]]
     for indices in (range(centre, -1, -1), range(centre, len(positions))):
         away, left = np.abs(positions[indices]), accuracy[indices]
         level = KEPT_SHARE * left[0]
+        if not level:  # of nothing no share can be left
+            sides.append((math.nan, False))
+            continue
         below = np.flatnonzero(left < level)
         if not below.size:
             sides.append((float(away[-1]), False))
@@ -233,12 +236,16 @@ def draw_direction(model: nn.Module, number: int) -> Direction:
 
 @contextmanager
 def put_back(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
-    """Inside, weights and buffers may be written; gives them as they were, and puts them back bit for bit."""
+    """Inside, weights and buffers may be written; gives them as they were, and puts them back bit for bit.
+
+    Modes and the momenta of batch norms are put back, too.
+    """
     import torch
 
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     modes = {module: module.training for module in model.modules()}
+    momenta = {norm: norm.momentum for norm in _norms_of(model)}
     try:
         yield kept
     finally:
@@ -247,6 +254,8 @@ def put_back(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
                 tensor.copy_(kept[name])
         for module, mode in modes.items():
             module.training = mode
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 def surface(
@@ -320,7 +329,6 @@ def _estimated(subject: Subject, moving: _Moving, points: Sequence[Sequence[floa
     model = subject.model
     norms = _norms_of(model)
     statistics = [[torch.zeros_like(tensor) for tensor in _statistics(model)] for _ in points]
-    momenta = [norm.momentum for norm in norms]
     seen = 0
     for images, _ in subject.batches(BATCH):
         if len(images) < 2:  # of one image there may be one number alone, which has no variance
@@ -335,9 +343,8 @@ def _estimated(subject: Subject, moving: _Moving, points: Sequence[Sequence[floa
             with subject.precision():
                 model(images)
             statistics[at] = [tensor.clone() for tensor in _statistics(model)]
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm in norms:
         norm.eval()
-        norm.momentum = momentum
     if not seen:
         raise CannotMeasure("statistics of batch norms are estimated on two images or more")
     return statistics

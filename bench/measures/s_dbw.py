@@ -106,7 +106,9 @@ def measure(subject: Subject) -> Measured:
     classes = split_by_class(*subject.features())
     if len(classes.counts) < 2:
         raise CannotMeasure("its images are all of one class, and S_Dbw compares classes")
-    if not classes.overall.any():
+    if classes.counts.max() == 1:
+        raise CannotMeasure("each of its classes has one image, and S_Dbw is about how images of a class lie")
+    if all((rows == classes.rows[0][:1]).all() for rows in classes.rows):
         raise CannotMeasure("its features are the same for all images")
     halkidi, kim, tong = package(classes, "halkidi"), package(classes, "kim"), package(classes, "tong")
     defined = published(classes)

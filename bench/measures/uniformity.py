@@ -43,8 +43,11 @@ def alignment_uniformity(
     features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], t: float = 2.0
 ) -> tuple[float, float]:
     """Both numbers of features (N, D) with labels (N,); nan where there is no pair to take them of."""
+    features = features.astype(np.float64)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = features.astype(np.float64) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    if not lengths.all():  # what has no length has no place on the sphere
+        return math.nan, math.nan
+    unit = features / lengths
     near = total = 0.0
     pairs = 0
     for begin in range(0, len(unit), ROWS):

@@ -54,6 +54,7 @@ class Metric:
             images makes binomial noise.
         of_machine: of what is about the whole run: whether another machine gives another value.
         measure: of what is measured of a kept model: the measure that gives it (``bench measure``).
+        code: the digest of what measures it now, which the registry knows; empty where it does not matter.
 
     Raises:
         ValueError: the declaration contradicts itself.
@@ -71,6 +72,7 @@ class Metric:
     per_image: bool = False
     of_machine: bool = True
     measure: str = ""
+    code: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

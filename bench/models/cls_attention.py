@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from bench.backbones.vit import grid_size
+from bench.measure import CannotMeasure
 from bench.models.subject import Subject
 
 
@@ -16,9 +17,12 @@ from bench.models.subject import Subject
 def attended(subject: Subject) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]]:
     """Each image's weights of [cls] over the patches, (H, h, w), and its mask, (S, S).
 
-    The forward pass of a batch ends where they are known, and nothing of a batch is kept.
+    The forward pass of a batch ends where they are known, and nothing of a batch is kept. Raises ``CannotMeasure``: the
+    patches do not cover the images, so that pixels and patches cannot be matched.
     """
-    grid = grid_size(subject.model.backbone)
+    grid, size = grid_size(subject.model.backbone), subject.facts.image_size
+    if any(size % patches for patches in grid):
+        raise CannotMeasure(f"images of {size} pixels are not cut into {grid[0]} × {grid[1]} whole patches")
     for images, masks in subject.masked_batches():
         with subject.precision():
             maps = subject.model.probe(images, "cls_attention_map")

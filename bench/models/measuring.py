@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,19 +13,28 @@ import numpy as np
 import torch
 
 from bench.backbones import Model, build_model
-from bench.cards.code import file_digest
 from bench.data import Split, read_data
 from bench.data.dataset import SomeImages
+from bench.data.official import file_checksum
 from bench.data.surveyed import without_damaged
 from bench.errors import InputError
-from bench.measure import CannotMeasure, Measure, Option
+from bench.measure import CannotMeasure, Measure, Measured, Option
 from bench.models.kept import load_model
 from bench.models.masked import is_of_folder, masked_images
 from bench.models.subject import Subject, drawn
 from bench.notation import counted
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
-from bench.records.measured import SOURCE, Measurement, folder_of, read_measurement, stem_of, write_measurement
+from bench.records.measured import (
+    SOURCE,
+    Measurement,
+    NotMeasured,
+    believed,
+    folder_of,
+    read_arrays,
+    stem_of,
+    write_measurement,
+)
 from bench.records.record import Record, Stored
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -84,28 +94,34 @@ def measure_run(
     """
     declared, record = registry.measure(asked.measure), stored.record
     assert isinstance(record, Record)
-    code = file_digest(registry.measure_files[asked.measure])
+    code, top1 = registry.measure_code(asked.measure), _top1(record, asked.step)
     path = path_of(asked, declared, record.id, results)
-    may_change = declared.masks and is_of_folder(str((asked.options or {}).get("masks", "")), registry)
-    if path.is_file() and (former := read_measurement(path)).code == code and not may_change:
-        return former, path
     weights = model_file or kept_models(stored.folder).get(asked.step)
     if weights is None:
         step = counted(asked.step, "step")
         raise InputError(
-            f"{record.label}: its model after {step} was not kept (bench run --keep last); --train trains it again"
+            f"{record.label}: its model after {step} was not kept; --train trains it again, for these measures alone"
         )
-    subject = _subject(asked, declared, record.run, read_facts(weights), weights, registry, results)
+    require_split(asked.split, stored)
+    model = file_checksum(weights, "sha256")
+    may_change = declared.masks and is_of_folder(str((asked.options or {}).get("masks", "")), registry)
+    former = _former(path, top1, code, model)
+    if former is not None and not may_change:
+        return former, path
+    try:
+        facts = read_facts(weights)
+    except InputError as error:
+        raise InputError(f"{error}; delete the file, and --train trains the run again") from None
+    subject = _subject(asked, declared, record.run, facts, weights, registry, results)
     subject.progress = progress
     started = time.perf_counter()
-    try:
-        measured = registry.load_measure(asked.measure)(subject)
-    except CannotMeasure as error:
-        raise InputError(f"{asked.measure} of {record.label}: {error}") from None
+    measured = _measured(registry, subject, declared, record.label)
     values = {metric.name: float(measured.numbers.get(metric.name, math.nan)) for metric in declared.gives}
     measurement = Measurement(
         measure=declared.name,
         code=code,
+        model=model,
+        top1=top1,
         run=record.id,
         label=record.label,
         point=asked.point,
@@ -121,6 +137,54 @@ def measure_run(
     )
     write_measurement(path, measurement, measured.arrays)
     return measurement, path
+
+
+def require_split(split: str, stored: Stored) -> None:
+    """Raise ``InputError`` where a run has no such split."""
+    record = stored.record
+    if split == "val" and isinstance(record, Record) and record.curve[-1].val is None:
+        raise InputError(f"--split val: {record.label} has no validation split")
+
+
+def _top1(record: Record, step: int) -> float | None:
+    """What a record has on the test split at a step of its curve; None where it has no such point."""
+    return next((point.test["top1"] for point in record.curve if point.step == step), None)
+
+
+def _former(path: Path, top1: float | None, code: str, model: str) -> Measurement | None:
+    """The measurement that is there already, with its arrays, if it is of this model by this code."""
+    try:
+        former = believed(path, top1, code)
+        if former.arrays:
+            read_arrays(path)
+    except (NotMeasured, InputError):
+        return None
+    return former if former.model == model else None
+
+
+def _measured(registry: Registry, subject: Subject, declared: Measure, label: str) -> Measured:
+    """What a measure says of a model. Raises ``InputError`` where it fails, whoever wrote it, or says nonsense."""
+    name = declared.name
+    try:
+        measured = registry.load_measure(name)(subject)
+    except CannotMeasure as error:
+        raise InputError(f"{name} of {label}: {error}") from None
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # the measure may be anybody's
+        raise InputError(f"{name} of {label}: it failed: {type(error).__name__}: {error}") from error
+    if not isinstance(measured, Measured):
+        raise InputError(f"measure {name}: it must return Measured(...), from bench.measure import Measured")
+    names = {metric.name for metric in declared.gives}
+    if odd := sorted(measured.numbers.keys() - names):
+        raise InputError(f"measure {name}: it gives {odd[0]}, and 'gives' of its MEASURE has no such metric")
+    if not all(isinstance(value, numbers.Real) for value in measured.numbers.values()):
+        raise InputError(f"measure {name}: what it gives of a metric must be a number")
+    arrays = {key: np.asarray(array) for key, array in measured.arrays.items()}
+    if any(array.dtype.hasobject for array in arrays.values()):
+        raise InputError(f"measure {name}: its arrays must hold numbers or words, no objects")
+    remarks = (measured.remarks,) if isinstance(measured.remarks, str) else tuple(map(str, measured.remarks))
+    return Measured(measured.numbers, arrays, remarks)
 
 
 def _subject(
@@ -160,7 +224,7 @@ def _subject(
 
 
 def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> Split:
-    """A split of a run's dataset, as the run scored it. Raises ``InputError`` where there is none."""
+    """A split of a run's dataset, as the run scored it. Raises ``InputError`` where its images are others now."""
     card = registry.dataset(spec.dataset.name)
     card.require_files()
     if card.means != spec.dataset.means:

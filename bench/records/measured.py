@@ -25,6 +25,10 @@ from bench.spec import digest
 
 FORM = 1
 
+READING = 1
+"""Raised by hand when what all measures share would give other numbers: how images are viewed, features and attention
+read, models put together."""
+
 SOURCE = "source"
 """The point that is the pre-trained backbone, before any training of a run."""
 
@@ -34,7 +38,9 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
     Attributes:
         measure: its name.
-        code: digest of the measure's file.
+        code: digest of the measure's file and of what measures share (``code_of``).
+        model: digest of the file of the model; ``top1`` is what its record has at that point on the test split, by
+            which whoever has the record alone knows that it is still the same model.
         run: id of the run whose model it is; ``label`` is what its record is called.
         point: the step of the run's curve at which the model was kept, or ``source``.
         split: whose images were measured.
@@ -50,6 +56,8 @@ class Measurement(Struct, frozen=True, kw_only=True):
     form: int = FORM
     measure: str
     code: str
+    model: str
+    top1: float | None
     run: str
     label: str
     point: str
@@ -79,29 +87,64 @@ def write_measurement(path: Path, measurement: Measurement, arrays: Mapping[str,
     """Write a measurement to a .json file, its arrays first; each whole or not at all. Raises ``OSError``."""
     if arrays:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
         write_file(path.with_suffix(".npz"), buffer.getvalue())
     write_file(path, msgspec.json.format(sealed(msgspec.json.encode(measurement)), indent=2))
 
 
+class NotMeasured(Exception):
+    """There is no measurement that may be believed; the message says why, in words."""
+
+
+def code_of(file_digest: str) -> str:
+    """What a measurement is computed by, from the digest of the measure's file."""
+    return f"{file_digest}-{READING}"
+
+
+def believed(path: Path, top1: float | None, code: str = "") -> Measurement:
+    """The measurement in a file, if it is that of a model with this top-1, by this code (empty: by any).
+
+    Raises ``NotMeasured``: it is not there, cannot be read, or is of something else.
+    """
+    if not path.is_file():
+        raise NotMeasured("it was not measured")
+    try:
+        measurement = read_measurement(path)
+    except InputError as error:
+        raise NotMeasured(str(error)) from None
+    if code and measurement.code != code:
+        raise NotMeasured("it was measured by another version of the measure")
+    if measurement.top1 != top1:
+        raise NotMeasured("it was measured of another model")
+    return measurement
+
+
 def read_measurement(path: Path) -> Measurement:
-    """A measurement from its file. Raises ``InputError`` where it is damaged, or of a newer form."""
+    """A measurement from its file.
+
+    Raises ``InputError`` where it is damaged, or not the one that was written there, or of a newer form.
+    """
     try:
         content = read_ordinary(path)
-        is_sealed(content)
+        is_intact = is_sealed(content)
         measurement = msgspec.json.decode(content, type=Measurement)
-    except (OSError, msgspec.MsgspecError, Unfit) as error:
+    except (OSError, msgspec.MsgspecError, Unfit, RecursionError) as error:
         raise InputError(f"{path}: the measurement cannot be read ({error}); delete it and measure again") from None
     if measurement.form > FORM:
         raise InputError(f"{path}: written by a newer version (form {measurement.form}); update the suite")
+    place = (path.parent.name, stem_of(measurement.measure, measurement.point, measurement.split, {}))
+    if not is_intact or place[0] != measurement.run or not f"{path.stem}-".startswith(f"{place[1]}-"):
+        raise InputError(f"{path}: it is not the measurement that was written here; delete it and measure again")
     return measurement
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays beside a measurement's .json file, by name. Raises ``InputError`` where they cannot be read."""
-    path = path.with_suffix(".npz")
+    place = path.with_suffix(".npz")
     try:
-        with open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
+        with open_ordinary(place) as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # zipfile, zlib and numpy raise many kinds of a damaged file
-        raise InputError(f"{path}: its arrays cannot be read ({error}); delete it and measure again") from None
+        raise InputError(
+            f"{place}: its arrays cannot be read ({error}); delete {path.name} and measure again"
+        ) from None

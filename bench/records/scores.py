@@ -16,7 +16,7 @@ from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
-from bench.records.measured import folder_of, read_measurement, stem_of
+from bench.records.measured import NotMeasured, believed, folder_of, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
@@ -78,15 +78,14 @@ class Scores:
         """What was measured of the model that was kept at a point of the curve; nan, and a reason, where it was not."""
         if (at := self._picked(run, rule, selector)) is None:
             return math.nan
-        step = run.values[at][0]
+        step, _, top1 = run.values[at]
         path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
-        value = math.nan
-        if path.is_file():
-            value = _number(read_measurement(path).numbers.get(metric.name))
-            reason = f"{metric.title} is no finite number"
-        else:
+        value, reason = math.nan, f"{metric.title} is no finite number"
+        try:
+            value = _number(believed(path, top1, metric.code).numbers.get(metric.name))
+        except NotMeasured as lacking:
             typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule])]
-            reason = f"it was not measured; {to_type('measure', *typed)} measures the kept model"
+            reason = f"{lacking}; {to_type('measure', *typed)} measures the kept model"
         if math.isnan(value):
             self.reasons[run.folder, metric.name, ""] = reason
         return value

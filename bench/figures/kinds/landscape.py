@@ -94,5 +94,5 @@ def _note(scene: Scene, models: Sequence[ModelLandscapes], with_each: bool) -> s
     directions = len(models[0].seeds[0].arrays["loss"])
     seeds = seeds_line(len(model.seeds) for model in models)
     spread = "thin: each direction" if with_each else "band: ± sample standard deviation"
-    over = f"mean over {directions} directions normalised by filter, {seeds}; {spread}"
+    over = f"mean over {counted(directions, 'direction')} normalised by filter, {seeds}; {spread}"
     return f"{over}; {images_line(models, split_of(scene))}"
