@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.figures.measured import MeasuredModel, how_to_measure, images_line, measurements_of, options_of
 from bench.figures.scene import Scene
+from bench.measure import Option
 from bench.tables.compare import Entry
 
 MEASURE = "landscape"
@@ -38,7 +39,7 @@ def landscapes_of(scene: Scene, dimensions: int) -> list[ModelLandscapes]:
             command measures them.
         InputError: a measurement is damaged.
     """
-    chosen = {"dimensions": dimensions} if dimensions != 1 else {}
+    chosen: dict[str, Option] = {"dimensions": dimensions} if dimensions != 1 else {}
     words = [word for name, value in chosen.items() for word in ("--option", f"{name}={value}")]
     remedy = how_to_measure(scene, MEASURE, *words)
     every: list[tuple[Entry, list[Landscapes]]] = []
@@ -46,7 +47,7 @@ def landscapes_of(scene: Scene, dimensions: int) -> list[ModelLandscapes]:
     for entry in scene.drawn:
         runs = []
         for spec in entry.cell.runs:
-            measurements = measurements_of(entry, spec, scene, MEASURE, **chosen)
+            measurements = measurements_of(entry, spec, scene, MEASURE, chosen=chosen)
             runs.append({_way(each): each for each in measurements if _dimensions(each) == dimensions})
         of_cell = list(dict.fromkeys(way for run in runs for way in run))
         if not of_cell:

@@ -68,7 +68,7 @@ Drawn = Callable[[Scene, Key, MeasuredModels], "Figure"]
 
 
 def measurements_of(
-    entry: Entry, spec: RunSpec, scene: Scene, measure: str, point: str = "", **chosen: Option
+    entry: Entry, spec: RunSpec, scene: Scene, measure: str, point: str = "", chosen: Mapping[str, Option] | None = None
 ) -> Iterator[MeasuredModel]:
     """All that was measured of a run's model on the scene's split: the usual first, then the newest.
 
@@ -84,7 +84,7 @@ def measurements_of(
     if not point:
         point = str(run.values[results.scores.point(run, rule, results.picking(entry.planned.metric))][0])
     folder, stem = folder_of(results.scores.root, spec.id), stem_of(measure, point, split_of(scene), {})
-    usual = folder / f"{stem_of(measure, point, split_of(scene), chosen)}.json"
+    usual = folder / f"{stem_of(measure, point, split_of(scene), chosen or {})}.json"
     every = [folder / f"{stem}.json", *folder.glob(f"{glob.escape(stem)}-*.json")]
     present = [path for path in every if path.is_file()]
     for path in sorted(present, key=lambda path: (path == usual, path.stat().st_mtime_ns), reverse=True):
