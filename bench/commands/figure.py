@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,9 +143,8 @@ def _of_run(request: Request, kind: str, options: argparse.Namespace, store: ben
     plan = plan_run(spec, metric, rules)
     results = results_of(plan, store)
     table = fill_table(plan.tables[0], results)
-    measure = shlex.join(("bench", "measure", spec.id, *request.plugins, *request.place))
     width = options.width or ""
-    return Scene(spec.id, table, results, width, options.split, train=record.repeat, measure=measure)
+    return Scene(spec.id, table, results, width, options.split, train=record.repeat, measure=request.measuring)
 
 
 def _usual(dataset: str, request: Request) -> Metric:
@@ -160,7 +158,7 @@ def _usual(dataset: str, request: Request) -> Metric:
 
 def _of_target(request: Request, kind: str, options: argparse.Namespace, store: bench.Store) -> tuple[Scene, str]:
     """A table as what is drawn, and what its files are called where that is not usual."""
-    from bench.figures.measurements import shown_as
+    from bench.figures.measured import shown_as
     from bench.figures.scene import Scene
     from bench.tables.compare import fill_table
     from bench.tables.results import results_of
@@ -191,7 +189,7 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
             f"{request.to_type('run')} trains them"
         )
     name = request.plan.variant.replace("/", "-")
-    commands = (request.command("run"), request.command("measure"))
+    commands = (request.command("run"), request.measuring)
     scene = Scene(request.target, table, results, options.width or "", options.split, published, *commands)
     source = f"-{options.source or 'ours'}" if planned.is_published and kind == "cd" else ""
     stem = f"{name}{source}" if kind == USUAL else f"{name}{source}-{kind}"

@@ -13,13 +13,16 @@ from bench.commands.options import say
 from bench.commands.request import Request, say_damaged
 from bench.errors import InputError, choose, in_sentence, to_type
 from bench.figures.figure import ENDINGS, KINDS, about, save_sketch, write_figure
-from bench.figures.measurements import lacking, measured, shown_as
+from bench.figures.measured import first_measured, how_to_measure, shown_as
 from bench.figures.scene import Scene
 from bench.papers.figure import EVERY, MODEL, DeclaredDrawing, PaperFigure, paper_figure
 from bench.records.measured import SOURCE
 from bench.registry import Registry
-from bench.tables.compare import Entry, fill_table
+from bench.tables.compare import fill_table
 from bench.tables.results import results_of
+
+OF_MODEL = {MODEL: (), SOURCE: ("--of", SOURCE), EVERY: ("--points", "all")}
+"""How it is typed which models are measured."""
 
 
 def draw_declared(request: Request, options: argparse.Namespace, split: str) -> int:
@@ -67,11 +70,10 @@ def figure_lines(figure: PaperFigure) -> list[str]:
 
 def _measuring(figure: PaperFigure) -> Iterator[str]:
     """The commands that measure what a figure needs."""
-    of_model = {MODEL: [], SOURCE: ["--of", SOURCE], EVERY: ["--points", "all"]}
     for drawing in figure.drawings:
         split = ["--split", drawing.split] if drawing.split else []
         for model in drawing.models if drawing.measures else ():
-            yield to_type("measure", figure.name, *drawing.measures, *split, *of_model[model])
+            yield to_type("measure", figure.name, *drawing.measures, *split, *OF_MODEL[model])
 
 
 def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace, split: str) -> list[Path]:
@@ -101,7 +103,7 @@ def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace, sp
             options.width or drawing.width,
             split or drawing.split,
             train=train,
-            measure=request.command("measure"),
+            measure=request.measuring,
         )
         _require_measured(scene, drawing, request)
         scenes.append((drawing, scene))
@@ -120,13 +122,12 @@ def _require_measured(scene: Scene, drawing: DeclaredDrawing, request: Request) 
     for measure in drawing.measures:
         request.registry.measure(measure)
         for model in drawing.models:
-            if not any(_was_measured(entry, scene, measure, model) for entry in scene.table.finished):
-                raise InputError(f"{scene.table.plan.name}: {lacking(scene, measure, model == SOURCE, model == EVERY)}")
-
-
-def _was_measured(entry: Entry, scene: Scene, measure: str, model: str) -> bool:
-    """Whether something was measured of a cell; of all points a kind says itself what is lacking."""
-    return model == EVERY or measured(entry, scene, measure, source=model == SOURCE) is not None
+            if model == EVERY:
+                continue  # the kind says itself what is lacking
+            point = SOURCE if model == SOURCE else ""
+            if not any(first_measured(entry, scene, measure, point) for entry in scene.table.finished):
+                remedy = how_to_measure(scene, measure, *OF_MODEL[model])
+                raise InputError(f"{scene.table.plan.name}: {measure} was not measured{remedy}")
 
 
 def _published(figure: PaperFigure, request: Request, options: argparse.Namespace) -> list[Path]:

@@ -19,7 +19,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plans
 from bench.records.unwritable import OPEN_IT
-from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS
+from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS, kept_at
 
 EXAMPLES = {
     "methods": "ce,gta(weight=0.3)",
@@ -77,6 +77,12 @@ class Request:
     def to_type(self, name: str, *more: str) -> str:
         """Another command about the same target, with more words behind it, within a sentence."""
         return to_type(*self._words(name, self.overrides), *more)
+
+    @property
+    def measuring(self) -> str:
+        """The command that measures the kept models of the same target; of what, is to follow."""
+        rule = kept_at(self.overrides.selection)
+        return self.with_overrides(selection=rule, metric="").command("measure")
 
     def _words(self, name: str, typed: Overrides) -> list[str]:
         words = [name, *self.targets]

@@ -29,7 +29,7 @@ class Scene:
         split: whose scores alone are drawn; empty for all that the kind draws.
         published: whether printed numbers are drawn in the place of ours.
         train: the command that trains what is missing; empty where there is none.
-        measure: the command that measures its models, a measure's name to follow; empty where there is none.
+        measure: the command that measures its models, without the measures; empty where there is none.
     """
 
     name: str

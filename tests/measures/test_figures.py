@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from bench.errors import InputError
@@ -40,6 +42,11 @@ def arrays_of(measure: str, shift: float) -> Mapping[str, npt.NDArray[Any]]:
         return {"image": np.zeros(5), "pictures": pictures, "truth": truth, "kept": kept}
     average = state.rand(LAYERS, GRID**2, GRID**2) + shift
     return {"average": average, "pictures": pictures, "cls": state.rand(PICTURES, GRID, GRID) + shift}
+
+
+def note_of(figure: Figure) -> str:
+    """What stands below a figure."""
+    return figure.legends[0].get_title().get_text().replace("\n", " ")
 
 
 def shown(image: AxesImage) -> npt.NDArray[Any]:
@@ -121,15 +128,14 @@ def test_what_was_not_measured_is_one_line_with_the_command(kind: str, tmp_path:
         drawing(kind, scene(tmp_path, ALONE))
     (line,) = refused.value.problems
     measure = KINDS[kind]
-    assert line.startswith(f"mine: {measure} was not measured of Fine-tune; ")
-    assert line.endswith(f"'bench measure mine {measure}' measures the kept models")
+    assert line.startswith(f"mine: {measure} was not measured; 'bench measure mine {measure}' measures the kept models")
 
 
 def test_a_figure_says_which_seed_it_shows_and_that_the_source_is_not_there(tmp_path: Path) -> None:
     figure = drawing("distance", measured_scene(tmp_path, "distance", of_source=False))
-    note = figure.legends[0].get_title().get_text().replace("\n", " ")
-    assert "first of 2 seeds" in note
-    assert "the pre-trained model was not measured (attention_distance --of source)" in note
+    note = note_of(figure)
+    assert "5 images of the test split, one seed of each method" in note
+    assert "not measured: pre-trained (attention_distance --of source)" in note
 
 
 def test_each_setting_has_a_figure_of_its_own(tmp_path: Path) -> None:
@@ -148,5 +154,33 @@ def test_what_was_measured_with_options_of_its_own_is_drawn_and_said(tmp_path: P
     for entry in subject.table.finished:
         for spec in entry.cell.runs:
             put(subject, spec, "jaccard", str(STEPS[-1]), 1.0, masks="mine")
-    figure = drawing("segmentation", subject)
-    assert "masks=mine, 5 images" in figure.legends[0].get_title().get_text().replace("\n", " ")
+    assert "masks=mine" in note_of(drawing("segmentation", subject))
+
+
+def test_the_usual_measurement_counts_and_else_the_newest(tmp_path: Path) -> None:
+    subject = scene(tmp_path, ALONE, methods="Fine-tune")
+    (spec, _) = subject.table.finished[0].cell.runs
+    ways: list[tuple[float, dict[str, Any]]] = [(3.0, {"heads": 1}), (2.0, {"heads": 2}), (1.0, {})]
+    for age, (shift, chosen) in enumerate(ways):
+        put(subject, spec, "attention_distance", str(STEPS[-1]), shift, **chosen)
+        stem = stem_of("attention_distance", str(STEPS[-1]), "test", chosen)
+        path = folder_of(subject.records.scores.root, spec.id) / f"{stem}.json"
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert first_drawn(subject) == (1.0, [])
+    path.unlink()
+    assert first_drawn(subject) == (3.0, ["heads=1"])
+
+
+def first_drawn(subject: Scene) -> tuple[float, list[str]]:
+    """The number that tells apart what is drawn, and what the figure says was chosen."""
+    figure = drawing("distance", subject)
+    lowest = min(float(y) for _, y in ends(figure.axes[0].lines[0]))
+    return lowest, [part for part in note_of(figure).split("; ") if "=" in part]
+
+
+def test_models_that_were_not_measured_are_named_beside_the_others(tmp_path: Path) -> None:
+    subject = scene(tmp_path, ALONE)
+    put(subject, subject.table.finished[1].cell.runs[1], "attention_distance", str(STEPS[-1]), 1.0)
+    figure = drawing("distance", subject)
+    assert [axes.get_title() for axes in figure.axes] == ["GTA"]
+    assert "not measured: pre-trained (attention_distance --of source), Fine-tune" in note_of(figure)

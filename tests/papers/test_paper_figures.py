@@ -162,10 +162,14 @@ def test_it_is_drawn_once_what_it_needs_is_there(paper: Path, capsys: pytest.Cap
     for spec in plan.unique.values():
         finish(spec, store)
     said = refused(capsys, "figure", "mine/fig1")
-    assert "'bench measure mine/fig1 embedding --of source --plugin plug' measures it" in said
+    assert "'bench measure mine/fig1 embedding --of source --plugin plug' measures the model" in said
     for spec in plan.unique.values():
         put_beside(store.root, spec, "embedding", SOURCE, arrays_of("embedding", 1.5))
-    assert "'bench measure mine/fig1 embedding --plugin plug' measures it" in refused(capsys, "figure", "mine/fig1")
+    command = "'bench measure mine/fig1 embedding --plugin plug'"
+    assert f"{command} measures the kept models" in refused(capsys, "figure", "mine/fig1")
+    typed = ("--selection", "best-test", "--metric", "top1")
+    command = "'bench measure mine/fig1 embedding --selection last --plugin plug'"
+    assert f"{command} measures the kept models" in refused(capsys, "figure", "mine/fig1", *typed)
     for spec in plan.unique.values():
         put_beside(store.root, spec, "embedding", str(STEPS[-1]), arrays_of("embedding", 4.0))
     assert main(["figure", "mine/fig1", "--plugin", "plug"]) == 0

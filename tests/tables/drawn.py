@@ -168,4 +168,5 @@ def scene(
         if made is not None and not store.holds(spec):
             made(spec, store)
     results = results_of(plan, store)
-    return Scene("mine", fill_table(plan.tables[0], results), results, width, split, train="bench run mine")
+    table, commands = fill_table(plan.tables[0], results), ("bench run mine", "bench measure mine")
+    return Scene("mine", table, results, width, split, False, *commands)

@@ -12,7 +12,7 @@ from PIL import Image
 from bench.errors import InputError
 from bench.figures.figure import sketches_of
 from bench.figures.kinds.embedding import MOST_CLASSES
-from bench.figures.measurements import shown_as
+from bench.figures.measured import shown_as
 from bench.registry import Registry
 from tests.tables.drawn import STEPS, boxes, drawing, off_the_page, on_one_another, scene
 from tests.tables.looks import FOLDER, MEASURED, TWO, arrays_of, drawings, measured_scene, picture, put
@@ -45,7 +45,8 @@ def test_what_was_not_measured_is_one_line_with_the_command(tmp_path: Path, kind
     with pytest.raises(InputError) as refused:
         sketches_of(kind, scene(tmp_path, TWO))
     (line,) = refused.value.problems
-    assert f"'bench measure mine {MEASURED[kind]}' measures it ('bench run mine --keep last' keeps models)" in line
+    command = f"'bench measure mine {MEASURED[kind]}' measures the kept models"
+    assert line == f"mine: {MEASURED[kind]} was not measured; {command} (--train trains again where none was kept)"
 
 
 def test_the_pre_trained_model_stands_first_where_it_was_measured(tmp_path: Path) -> None:
@@ -54,6 +55,7 @@ def test_the_pre_trained_model_stands_first_where_it_was_measured(tmp_path: Path
     (tmp_path / "without").mkdir()
     figure = drawing("cosine", measured_scene(tmp_path / "without", "cosine", source=False))
     assert [axes.get_title() for axes in figure.axes] == ["Fine-tune", "GTA"]
+    assert any("not measured: pre-trained (cosine --of source)" in " ".join(text.split()) for text in boxes(figure))
 
 
 def test_of_many_classes_some_are_drawn_and_the_figure_says_so(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_a_curve_of_what_was_measured_at_each_point(tmp_path: Path) -> None:
     subject = replace(subject, table=shown_as(subject.table, accuracy), split="train")
     with pytest.raises(InputError) as refused:
         sketches_of("curves", subject)
-    assert "'bench measure mine accuracy --split train --points all' measures it" in str(refused.value)
+    assert "'bench measure mine accuracy --points all --split train' measures the kept models" in str(refused.value)
     for at, step in enumerate(STEPS):
         put(subject, "accuracy", str(step), {}, "train", {"accuracy": 50.0 + at})
     (axes,) = drawing("curves", subject).axes

@@ -7,7 +7,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
+from bench.figures.measured import MeasuredModel, MeasuredModels, sketches_of_models
 from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.papers.published import Key
@@ -26,22 +26,19 @@ def sketches(scene: Scene) -> list[Sketch]:
     return sketches_of_models(scene, MEASURE, drawn, needs="cls")
 
 
-def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
-    """The figure of a setting; the arrays of each model are those of its seeds, of which the first is shown."""
-    pictures: Picture = next(iter(models.values()))[0]["pictures"]
+def drawn(scene: Scene, labels: Key, models: MeasuredModels) -> Figure:
+    """The figure of a setting."""
+    pictures: Picture = models.panels[0].arrays["pictures"]
     columns = [PictureColumn("image", lambda axes, row: show_picture(axes, pictures[row]))]
-    columns += [PictureColumn(name, partial(_overlay, arrays[0], pictures)) for name, arrays in models.items()]
-    notes = [
-        "attention of [cls] in the last layer, mean over heads; bright is the most of each map",
-        note_on(models, scene, MEASURE),
-    ]
+    columns += [PictureColumn(panel.title, partial(_overlay, panel, pictures)) for panel in models.panels]
+    note = f"attention of [cls] in the last layer, mean over heads; bright is the most of each map; {models.note}"
     line = " / ".join(labels) or common_line(scene.table)
-    return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
+    return picture_page(scene, columns, len(pictures), line, note)
 
 
-def _overlay(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
+def _overlay(panel: MeasuredModel, pictures: Picture, axes: Axes, row: int) -> None:
     show_picture(axes, pictures[row], faint=True)
-    attention = arrays["cls"][row]
+    attention = panel.arrays["cls"][row]
     axes.imshow(
         attention, cmap=HEAT, vmin=0, vmax=attention.max(), alpha=0.65, interpolation="nearest", extent=(0, 1, 1, 0)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Models, note_on, sketches_of_models
+from bench.figures.measured import MeasuredModels, sketches_of_models
 from bench.figures.page import Page
 from bench.figures.pictures import squared
 from bench.figures.scene import Scene, Sketch, common_line
@@ -28,15 +28,15 @@ def sketches(scene: Scene) -> list[Sketch]:
     return sketches_of_models(scene, MEASURE, drawn)
 
 
-def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
-    """The figure of a setting; the arrays of each model are those of its seeds, of which the first is shown."""
+def drawn(scene: Scene, labels: Key, models: MeasuredModels) -> Figure:
+    """The figure of a setting."""
     inches = WIDTHS[scene.width or "page"]
     averages = {
-        f"{name}: layer {layer}": average
-        for name, arrays in models.items()
-        for layer, average in enumerate(arrays[0]["average"], 1)
+        f"{panel.title}: layer {layer}": average
+        for panel in models.panels
+        for layer, average in enumerate(panel.arrays["average"], 1)
     }
-    layers = max(len(arrays[0]["average"]) for arrays in models.values())
+    layers = max(len(panel.arrays["average"]) for panel in models.panels)
     across = min(layers, dict(PLACES)[inches])
     page = Page(inches, across, inches / across)
     for axes, average in zip(page.add(list(averages), "", ""), averages.values(), strict=True):
@@ -45,10 +45,9 @@ def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
     page.title(scene.table.plan.title, " / ".join(labels) or common_line(scene.table))
-    notes = [
+    page.legend(
+        {},
         "patch that asks (down) by patch asked (across), row by row from the top left, mean over images and heads; "
-        "bright is the most of each layer",
-        note_on(models, scene, MEASURE),
-    ]
-    page.legend({}, "; ".join(filter(None, notes)))
+        f"bright is the most of each layer; {models.note}",
+    )
     return squared(page)

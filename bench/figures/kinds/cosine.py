@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measurements import MeasuredPanel, images_line, panels_before_and_behind
+from bench.figures.measured import MeasuredModel, MeasuredModels, models_of
 from bench.figures.page import page_of
-from bench.figures.predicted import class_labels, split_of
+from bench.figures.predicted import class_labels
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS
 
@@ -25,14 +25,15 @@ SIDES = {"positive": ("one class", COLOURS[0], "-"), "negative": ("two classes",
 
 def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for the pre-trained model and for each that was trained."""
-    panels = panels_before_and_behind(scene.drawn, scene, MEASURE)
-    chosen = [int(label) for label in panels[0].model.arrays["classes"]]
+    models = models_of(scene.drawn, scene, MEASURE)
+    chosen = [int(label) for label in models.panels[0].arrays["classes"]]
     names = class_labels(scene.drawn[0], scene, 1 + max(chosen))
     classes = [names[label] for label in chosen]
-    return [Sketch(lambda: _drawing(scene, panels, classes), [*scene.labels, *classes])]
+    return [Sketch(lambda: _drawing(scene, models, classes), [*scene.labels, *classes])]
 
 
-def _drawing(scene: Scene, panels: list[MeasuredPanel], classes: list[str]) -> Figure:
+def _drawing(scene: Scene, models: MeasuredModels, classes: list[str]) -> Figure:
+    panels = models.panels
     page = page_of(scene.width, len(panels))
     handles: dict[str, Any] = {}
     every = page.add([panel.title for panel in panels], "cosine similarity", "density of pairs")
@@ -44,15 +45,14 @@ def _drawing(scene: Scene, panels: list[MeasuredPanel], classes: list[str]) -> F
         axes.set_xlim(low, 1)
         axes.set_ylim(0, top)
     page.title(scene.table.plan.title, common_line(scene.table))
-    images = images_line(panels, split_of(scene))
-    note = f"pairs of images of {' and '.join(classes)}, among {images}; dotted: mean over all pairs of all classes"
-    page.legend(handles, note)
+    pairs = f"pairs of images of {' and '.join(classes)}, among {models.note}"
+    page.legend(handles, f"{pairs}; dotted: mean over all pairs of all classes")
     return page.fitted()
 
 
-def _panel(axes: Axes, panel: MeasuredPanel) -> dict[str, Any]:
+def _panel(axes: Axes, panel: MeasuredModel) -> dict[str, Any]:
     """Draw both distributions; gives what stands for each in the legend."""
-    arrays, numbers = panel.model.arrays, panel.model.measurement.numbers
+    arrays, numbers = panel.arrays, panel.measurement.numbers
     edges = arrays["edges"]
     handles: dict[str, Any] = {}
     for side, (label, colour, line) in SIDES.items():
@@ -66,8 +66,8 @@ def _panel(axes: Axes, panel: MeasuredPanel) -> dict[str, Any]:
     return handles
 
 
-def _lowest(panel: MeasuredPanel) -> float:
+def _lowest(panel: MeasuredModel) -> float:
     """Where the lower of both distributions begins, to a tenth."""
-    arrays = panel.model.arrays
+    arrays = panel.arrays
     filled = np.flatnonzero(arrays["positive"] + arrays["negative"])
     return float(np.floor(10 * arrays["edges"][filled[0]]) / 10) if len(filled) else -1.0

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figures.measurements import lacking, measured_curve
+from bench.figures.measured import how_to_measure, measured_curve
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, mean_std, methods_of, panels_of, seeds_line
 from bench.figures.style import look
@@ -98,7 +98,7 @@ def _values(run: Finished, metric: Metric, scores: Scores, split: str) -> tuple[
 def _why_not(entries: Sequence[Entry], splits: Sequence[str], scene: Scene) -> str:
     """Why no run has a value on some splits."""
     if measure := entries[0].planned.metric.measure:
-        return lacking(scene, measure, every=True)
+        return f"{measure} was not measured{how_to_measure(scene, measure, '--points', 'all')}"
     scores = scene.records.scores
     for split in splits:
         for entry in entries:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figures.measured import Models, note_on, sketches_of_models
+from bench.figures.measured import MeasuredModels, sketches_of_models
 from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS
@@ -25,21 +25,21 @@ def sketches(scene: Scene) -> list[Sketch]:
     return sketches_of_models(scene, MEASURE, drawn)
 
 
-def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
-    """The figure of a setting; the arrays of each model are those of its seeds."""
-    page = page_of(scene.width, len(models))
-    panels = page.add(list(models), "layer", "attention distance (pixels)")
-    highest = max(float(np.nanmax(arrays[0]["distance"])) for arrays in models.values())
-    for axes, arrays in zip(panels, models.values(), strict=True):
-        _panel(axes, arrays[0]["distance"])
+def drawn(scene: Scene, labels: Key, models: MeasuredModels) -> Figure:
+    """The figure of a setting."""
+    page = page_of(scene.width, len(models.panels))
+    panels = page.add([panel.title for panel in models.panels], "layer", "attention distance (pixels)")
+    distances = [panel.arrays["distance"] for panel in models.panels]
+    highest = max(float(np.nanmax(distance)) for distance in distances)
+    for axes, distance in zip(panels, distances, strict=True):
+        _panel(axes, distance)
         axes.set_ylim(0, 1.08 * highest)
     for number, axes in enumerate(panels):
         if number % page.across:
             axes.set_yticklabels([])
     title = " / ".join(labels)
     page.title(scene.table.plan.title, title or common_line(scene.table))
-    notes = ["a dot a head, the bar is the mean of a layer", note_on(models, scene, MEASURE)]
-    page.legend({}, "; ".join(filter(None, notes)))
+    page.legend({}, f"a dot a head, the bar is the mean of a layer; {models.note}")
     return page.fitted()
 
 

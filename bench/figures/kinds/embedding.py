@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figures.measurements import MeasuredPanel, images_line, panels_before_and_behind
+from bench.figures.measured import MeasuredModel, MeasuredModels, models_of
 from bench.figures.page import Page, page_of
-from bench.figures.predicted import class_labels, split_of
+from bench.figures.predicted import class_labels
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS, MARKERS
 
@@ -37,22 +37,23 @@ MANY = 5.0
 
 def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each model and projection, the pre-trained model first where it was measured."""
-    panels = panels_before_and_behind(scene.drawn, scene, MEASURE)
-    picked = picked_classes(panels)
+    models = models_of(scene.drawn, scene, MEASURE)
+    picked = picked_classes(models.panels)
     names = class_labels(scene.drawn[0], scene, 1 + int(max(picked, default=0)), most=18)
-    return [Sketch(lambda: _drawing(scene, panels, picked, names), [*scene.labels, *names])]
+    return [Sketch(lambda: _drawing(scene, models, picked, names), [*scene.labels, *names])]
 
 
-def picked_classes(panels: Sequence[MeasuredPanel], most: int = MOST_CLASSES) -> list[int]:
+def picked_classes(panels: Sequence[MeasuredModel], most: int = MOST_CLASSES) -> list[int]:
     """The labels that are drawn: those of the first panel, of many as many as can be told apart, evenly taken."""
-    every = sorted({int(label) for panel in panels for label in np.unique(panel.model.arrays["labels"])})
+    every = sorted({int(label) for panel in panels for label in np.unique(panel.arrays["labels"])})
     if len(every) <= most:
         return every
     return [every[at] for at in np.linspace(0, len(every) - 1, most).round().astype(int)]
 
 
-def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int], names: Sequence[str]) -> Figure:
-    projections = [name for name in PROJECTIONS if all(name in panel.model.arrays for panel in panels)]
+def _drawing(scene: Scene, models: MeasuredModels, picked: Sequence[int], names: Sequence[str]) -> Figure:
+    panels = models.panels
+    projections = [name for name in PROJECTIONS if all(name in panel.arrays for panel in panels)]
     width = page_of(scene.width, len(panels)).width
     most = 4 if width > MANY else 2
     if len(panels) <= most:
@@ -64,17 +65,17 @@ def _drawing(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int
     titles = [f"{panel.title}, {PROJECTIONS[name]}{_kept(panel, name)}" for panel, name in places]
     handles: dict[str, Any] = {}
     for axes, (panel, name) in zip(page.add(titles, "", ""), places, strict=True):
-        handles |= _scatter(axes, panel.model.arrays, name, picked, names)
+        handles |= _scatter(axes, panel.arrays, name, picked, names)
     page.title(scene.table.plan.title, common_line(scene.table))
-    page.legend(handles, _note(scene, panels, picked))
+    page.legend(handles, _note(models, picked))
     return page.fitted()
 
 
-def _kept(panel: MeasuredPanel, name: str) -> str:
+def _kept(panel: MeasuredModel, name: str) -> str:
     """How much of the variance a plane of PCA keeps."""
-    if name != "pca" or "pca_share" not in panel.model.arrays:
+    if name != "pca" or "pca_share" not in panel.arrays:
         return ""
-    return f" ({100 * float(panel.model.arrays['pca_share'].sum()):.0f} %)"
+    return f" ({100 * float(panel.arrays['pca_share'].sum()):.0f} %)"
 
 
 def _scatter(
@@ -107,14 +108,14 @@ def _mark(at: int) -> dict[str, Any]:
     }
 
 
-def _note(scene: Scene, panels: Sequence[MeasuredPanel], picked: Sequence[int]) -> str:
+def _note(models: MeasuredModels, picked: Sequence[int]) -> str:
     """Of which images; which classes, where not all are drawn; and what distances mean."""
-    remarks = {remark for panel in panels for remark in panel.model.measurement.remarks if "drawn" in remark}
-    every = {int(label) for panel in panels for label in np.unique(panel.model.arrays["labels"])}
+    panels = models.panels
+    remarks = {remark for panel in panels for remark in panel.measurement.remarks if "drawn" in remark}
+    every = {int(label) for panel in panels for label in np.unique(panel.arrays["labels"])}
     if len(picked) < len(every):
         remarks = {f"{len(picked)} of {len(every)} classes"}
-    drawn = {len(panel.model.arrays["labels"]) for panel in panels}
-    images = images_line(panels, split_of(scene))
-    if drawn != {panel.model.measurement.images for panel in panels}:
+    images, drawn = models.note, {len(panel.arrays["labels"]) for panel in panels}
+    if drawn != {panel.measurement.images for panel in panels}:
         images = f"{max(drawn):,} of {images}"
     return "; ".join((images, *sorted(remarks), "distances between clusters of t-SNE mean nothing"))

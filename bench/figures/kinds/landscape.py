@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figures.landscapes import ABOUT, ModelLandscapes, images_line, landscapes_of
+from bench.figures.landscapes import ABOUT, ModelLandscapes, landscapes_line, landscapes_of
 from bench.figures.page import page_of
-from bench.figures.predicted import split_of
 from bench.figures.scene import Scene, Sketch, common_line, methods_of, panels_of, seeds_line
 from bench.figures.style import look
+from bench.notation import counted
 from bench.papers.published import Key
 
 OF_RUN = True
@@ -51,7 +51,7 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
                 handles[name] = _line(axes, model, side, look(methods.index(name)), len(methods) <= FEW)
             _finish(axes, side)
     page.title(scene.table.plan.title, common_line(scene.table))
-    page.legend({name: handles[name] for name in methods}, _note(scene, models, len(methods) <= FEW))
+    page.legend({name: handles[name] for name in methods}, _note(models, len(methods) <= FEW))
     return page.fitted()
 
 
@@ -65,7 +65,7 @@ def _panels(models: Sequence[ModelLandscapes]) -> Mapping[Key, list[ModelLandsca
 
 def _line(axes: Axes, model: ModelLandscapes, side: str, style: Mapping[str, Any], with_each: bool) -> Any:
     """Draw the mean over directions and seeds; gives what stands for it in the legend."""
-    positions = model.seeds[0].positions
+    positions = model.seeds[0].arrays["positions"]
     lines: Floats = np.concatenate([seed.arrays[side] for seed in model.seeds])
     mean = lines.mean(0)
     if with_each and len(lines) > 1:
@@ -90,9 +90,9 @@ def _finish(axes: Axes, side: str) -> None:
     axes.grid(axis="y", color="0.9", linewidth=0.6)
 
 
-def _note(scene: Scene, models: Sequence[ModelLandscapes], with_each: bool) -> str:
+def _note(models: Sequence[ModelLandscapes], with_each: bool) -> str:
     directions = len(models[0].seeds[0].arrays["loss"])
     seeds = seeds_line(len(model.seeds) for model in models)
     spread = "thin: each direction" if with_each else "band: ± sample standard deviation"
     over = f"mean over {counted(directions, 'direction')} normalised by filter, {seeds}; {spread}"
-    return f"{over}; {images_line(models, split_of(scene))}"
+    return f"{over}; {landscapes_line(models)}"

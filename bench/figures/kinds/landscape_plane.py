@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figures.landscapes import ABOUT, ModelLandscapes, images_line, landscapes_of
+from bench.figures.landscapes import ABOUT, ModelLandscapes, landscapes_line, landscapes_of
 from bench.figures.page import page_of
-from bench.figures.predicted import split_of
 from bench.figures.scene import Scene, Sketch, common_line, panels_of
 from bench.figures.style import SHADES
 
@@ -49,7 +48,7 @@ def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
     first = "; one seed of each" if max(model.entry.n for model in models) > 1 else ""
     loss = f"lines: equal loss, from {lines[0]:.2g} (thick) to {lines[-1]:.2g} nats, each {ratio:.2g} × the last"
     note = f"shades: top-1 (%); {loss}; two directions normalised by filter; cross: the model{first}"
-    page.legend({}, f"{note}; {images_line(models, split_of(scene))}")
+    page.legend({}, f"{note}; {landscapes_line(models)}")
     return page.fitted()
 
 
@@ -62,9 +61,9 @@ def _titles(models: Sequence[ModelLandscapes]) -> list[str]:
 
 def _panel(axes: Axes, model: ModelLandscapes, lines: npt.NDArray[np.float64]) -> Any:
     """Draw a plane; gives what the shades are."""
-    landscape = model.seeds[0]
-    positions = landscape.positions
-    accuracy, loss = landscape.arrays["accuracy"].T, landscape.arrays["loss"].T  # the first direction is along x
+    arrays = model.seeds[0].arrays
+    positions = arrays["positions"]
+    accuracy, loss = arrays["accuracy"].T, arrays["loss"].T  # the first direction is along x
     shades = axes.contourf(positions, positions, accuracy, levels=LEVELS, cmap=SHADES)
     axes.contour(positions, positions, loss, levels=lines, colors="black", linewidths=np.linspace(1.2, 0.3, LINES))
     axes.plot(0, 0, marker="+", color="#D55E00", markersize=6, markeredgewidth=1.2)

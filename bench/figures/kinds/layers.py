@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Arrays, how_to_measure, measured
+from bench.figures.measured import MeasuredModel, how_to_measure, measured, options_of
 from bench.figures.page import page_of
 from bench.figures.predicted import Floats
 from bench.figures.scene import Scene, Sketch, common_line, panels_of, seeds_line
@@ -26,8 +26,8 @@ MEASURES = {"cka": "CKA", "drift": "drift"}
 MOST_TICKS = 7
 """Layers that are numbered."""
 
-Layered = dict[str, dict[str, list[Arrays]]]
-"""By measure, the arrays of each method's runs."""
+Layered = dict[str, dict[str, list[MeasuredModel]]]
+"""By measure, what was measured of each method's runs."""
 
 
 def sketches(scene: Scene) -> list[Sketch]:
@@ -45,12 +45,12 @@ def sketches(scene: Scene) -> list[Sketch]:
 def _measured(entries: Sequence[Entry], scene: Scene) -> Layered:
     layered: Layered = {}
     for name in MEASURES:
-        arrays = {entry.planned.name: measured(entry, scene, name) for entry in entries}
-        if all(arrays.values()):
-            layered[name] = arrays
+        methods = {entry.planned.name: list(measured(entry, scene, name)) for entry in entries}
+        if all(methods.values()):
+            layered[name] = methods
     if not layered:
         remedy = how_to_measure(scene, *MEASURES)
-        raise ValueError(f"neither CKA nor drift was measured of every method; {remedy}")
+        raise ValueError(f"neither CKA nor drift was measured of every method{remedy}")
     return layered
 
 
@@ -59,15 +59,15 @@ def _drawing(scene: Scene, labels: Key, layered: Layered) -> Figure:
     panels = page.add([MEASURES[name] for name in layered], "layer", "with the pre-trained model")
     handles = {}
     for axes, (name, methods) in zip(panels, layered.items(), strict=True):
-        for number, (method, arrays) in enumerate(methods.items()):
-            handles[method] = _draw(axes, np.stack([each[name] for each in arrays]), number)
-        _number(axes, max((arrays[0]["layers"].tolist() for arrays in methods.values()), key=len))
+        for number, (method, models) in enumerate(methods.items()):
+            handles[method] = _draw(axes, np.stack([model.arrays[name] for model in models]), number)
+        _number(axes, max((models[0].arrays["layers"].tolist() for models in methods.values()), key=len))
         axes.set_ylim(bottom=0, top=1.05 if name == "cka" else None)
         axes.grid(axis="y", color="0.9", linewidth=0.6)
-    every = [arrays for methods in layered.values() for arrays in methods.values()]
-    counts = [len(arrays) for arrays in every]
+    every = [models for methods in layered.values() for models in methods.values()]
+    counts = [len(models) for models in every]
     notes = [seeds_line(counts), *([] if {*counts} == {1} else ["band: from the lowest to the highest"])]
-    notes += dict.fromkeys(each.options for arrays in every for each in arrays if each.options)
+    notes += options_of(model for models in every for model in models)
     page.title(scene.table.plan.title, " / ".join(labels) or common_line(scene.table))
     page.legend(handles, "; ".join((*notes, "the last layer is what the head is given")))
     return page.fitted()

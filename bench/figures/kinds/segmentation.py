@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from bench.figures.measured import Arrays, Models, note_on, sketches_of_models
+from bench.figures.measured import MeasuredModel, MeasuredModels, sketches_of_models
 from bench.figures.pictures import Picture, PictureColumn, picture_page, show_picture
 from bench.figures.scene import Scene, Sketch, common_line
 from bench.figures.style import COLOURS
@@ -29,23 +29,23 @@ def sketches(scene: Scene) -> list[Sketch]:
     return sketches_of_models(scene, MEASURE, drawn, needs="kept")
 
 
-def drawn(scene: Scene, labels: Key, models: Models) -> Figure:
-    """The figure of a setting; the arrays of each model are those of its seeds, of which the first is shown."""
-    first = next(iter(models.values()))[0]
+def drawn(scene: Scene, labels: Key, models: MeasuredModels) -> Figure:
+    """The figure of a setting."""
+    first = models.panels[0].arrays
     pictures: Picture = first["pictures"]
     truth = np.where(first["truth"] == VOID, 0, first["truth"]) > 0
     columns = [
         PictureColumn("image", lambda axes, row: show_picture(axes, pictures[row])),
         PictureColumn("true mask", lambda axes, row: _laid_over(axes, pictures[row], truth[row])),
-        *(PictureColumn(name, partial(_kept, arrays[0], pictures)) for name, arrays in models.items()),
+        *(PictureColumn(panel.title, partial(_kept, panel, pictures)) for panel in models.panels),
     ]
-    notes = ["patches with the most attention of the best head of an image", note_on(models, scene, MEASURE)]
+    note = f"patches with the most attention of the best head of an image; {models.note}"
     line = " / ".join(labels) or common_line(scene.table)
-    return picture_page(scene, columns, len(pictures), line, "; ".join(filter(None, notes)))
+    return picture_page(scene, columns, len(pictures), line, note)
 
 
-def _kept(arrays: Arrays, pictures: Picture, axes: Axes, row: int) -> None:
-    _laid_over(axes, pictures[row], arrays["kept"][row])
+def _kept(panel: MeasuredModel, pictures: Picture, axes: Axes, row: int) -> None:
+    _laid_over(axes, pictures[row], panel.arrays["kept"][row])
 
 
 def _laid_over(axes: Axes, picture: Picture, mask: npt.NDArray[np.bool_]) -> None:
