@@ -223,9 +223,7 @@ class Registry:
             return read_document(self.experiment_files[target])
         of_papers = [*self.table_files, *self.figure_files]
         choices = of_papers if "/" in target else [*self.experiment_files, *self.papers]
-        raise InputError(
-            f"{choose(target, choices, 'experiment, paper, table or figure')}; a path ending in .yaml is read too"
-        )
+        raise InputError(f"{choose(target, choices, 'experiment, paper or table')}; a path ending in .yaml is read too")
 
     def table_file(self, name: str) -> Path:
         """The file of a paper's table. Raises ``InputError`` where there is none of that name."""

@@ -30,12 +30,13 @@ from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "plan", "status", "cancel", "logs", "retry", "rehearse", "rerun", "table", "figure", "items", "runs"),
-    *("list", "show", "measure"),
+    *("list", "show"),
     *(
         "completion",
         "check-method",
         "convert",
         "export",
+        "measure",
         "predict",
         "data",
         "audit",

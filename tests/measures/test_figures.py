@@ -59,7 +59,15 @@ def shown(image: AxesImage) -> npt.NDArray[Any]:
 def put(subject: Scene, spec: RunSpec, measure: str, point: str, shift: float, **chosen: Any) -> None:
     path = folder_of(subject.records.scores.root, spec.id) / f"{stem_of(measure, point, 'test', chosen)}.json"
     arrays = arrays_of(measure, shift)
-    facts: dict[str, Any] = {"measure": measure, "code": "0", "run": spec.id, "label": "", "point": point}
+    facts: dict[str, Any] = {
+        "measure": measure,
+        "code": "0",
+        "model": "",
+        "top1": None,
+        "run": spec.id,
+        "label": "",
+        "point": point,
+    }
     facts |= {"split": "test", "images": 5, "of": 5, "options": chosen, "numbers": {}, "remarks": []}
     measurement = msgspec.convert({**facts, "seconds": 1.0, "environment": {}, "arrays": True}, Measurement)
     path.parent.mkdir(parents=True, exist_ok=True)

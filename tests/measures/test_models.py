@@ -137,7 +137,7 @@ def test_no_kept_model_is_one_line_with_the_command(tmp_path: Path, capsys: pyte
     assert main(["measure", record.id, "s_dbw", "--results", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert "was not kept (bench run --keep last); --train trains it again" in lines[0]
+    assert "was not kept; --train trains it again, for these measures alone" in lines[0]
 
 
 def test_no_run_is_one_line_with_the_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,8 @@ def put_beside(
     measurement = Measurement(
         measure=measure,
         code="",
+        model="",
+        top1=None,
         run=spec.id,
         label=spec.method.name,
         point=point,

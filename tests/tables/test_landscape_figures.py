@@ -43,6 +43,8 @@ def measured(subject: Scene, dimensions: int, slope: float = 2.0, images: int = 
             measurement = Measurement(
                 measure="landscape",
                 code="",
+                model="",
+                top1=None,
                 run=spec.id,
                 label=spec.label,
                 point=str(STEPS[-1]),
