@@ -6,9 +6,9 @@ The suite's own folder and a user's (``--plugin``) have the same shape, so built
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -118,11 +118,16 @@ class Registry:
         return {f"{path.parent.parent.name}/{path.stem}": path for path in paths}
 
     @cached_property
-    def metrics(self) -> dict[str, Metric]:
-        """Every metric, by name: the suite's own, those of measures and those of plug-ins, whose files are run.
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every metric, by name: the suite's own, those of measures and those of plug-ins.
 
-        Raises ``InputError``: a file declares none, or one of another name, or a name is taken twice.
+        Files are run when a name is asked for that is not the suite's own, or all names are. That then raises
+        ``InputError`` where a file declares no metric, or one of another name, or a name is taken twice.
         """
+        return _Metrics(self._declared_metrics)
+
+    def _declared_metrics(self) -> dict[str, Metric]:
+        """All metrics, of files that are run."""
         metrics, declared = dict(METRICS), list[tuple[Path, Metric, str]]()
         for name, path in self.measure_files.items():
             code = self.measure_code(name)
@@ -255,6 +260,22 @@ class Registry:
             problem = lacking if "did you mean" in also else choose(name, files, what)
             raise InputError(problem + (f"; {also}" if also else ""))
         return files[name]
+
+
+class _Metrics(Mapping[str, Metric]):
+    """All metrics by name. Those of files are loaded when one of them is asked for: that takes a while."""
+
+    def __init__(self, load: Callable[[], dict[str, Metric]]) -> None:
+        self.load = lru_cache(maxsize=1)(load)
+
+    def __getitem__(self, name: str) -> Metric:
+        return METRICS[name] if name in METRICS else self.load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.load())
+
+    def __len__(self) -> int:
+        return len(self.load())
 
 
 def unknown(name: str, choices: Iterable[str], what: str) -> str:

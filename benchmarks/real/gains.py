@@ -41,8 +41,9 @@ def main(path: Path, few: float, many: float) -> None:
 
 def change(scores: pandas.DataFrame, row: str, few: float, many: float) -> npt.NDArray[np.float64]:
     """Gain of a method at the lower rate less that at the higher one, by seed (n,); nan where a run is missing."""
-    gains = {rate: scores.loc[row, rate] - scores.loc[BASELINE, rate] for rate in (few, many)}
-    return (gains[few] - gains[many]).to_numpy(np.float64)
+    by_rate = {rate: scores.xs(rate, level="rate") for rate in (few, many)}
+    gains = {rate: part.loc[row] - part.loc[BASELINE] for rate, part in by_rate.items()}
+    return np.asarray(gains[few] - gains[many], np.float64)
 
 
 def print_table(title: str, methods: list[str], changes: npt.NDArray[np.float64], few: float, many: float) -> None:
