@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.slurm.cluster import Cluster, ClusterError, missing, node_states, run, set_node, start, stop, wait_until_idle
+from tests.slurm.cluster import Cluster, missing, node_states, run, set_node, start, stop, wait_until_idle
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -29,19 +28,8 @@ def slurm() -> None:
 
 @pytest.fixture(scope="session")
 def cluster(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster for all tests of a session; a test that changes its settings restores them.
-
-    A daemon that dies while the cluster comes up (MariaDB's server was once gone while slurmdbd made its tables) says
-    nothing about the suite: the cluster is started anew, twice at most, and what ended is printed.
-    """
-    for attempts_left in (2, 1, 0):
-        try:
-            cluster = start(tmp_path_factory.mktemp("cluster"))
-            break
-        except ClusterError as error:
-            if not attempts_left:
-                raise
-            print(f"the SLURM cluster is started anew: {error}", file=sys.stderr)
+    """One cluster for all tests of a session; a test that changes its settings restores them."""
+    cluster = start(tmp_path_factory.mktemp("cluster"))
     yield cluster
     stop(cluster)
 
