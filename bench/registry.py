@@ -119,25 +119,23 @@ class Registry:
 
     @cached_property
     def metrics(self) -> Mapping[str, Metric]:
-        """Every metric, by name: the suite's own, those of measures and those of plug-ins.
+        """Every metric, by name: the suite's own, those of plug-ins, whose files are run, and those of measures.
 
-        Files are run when a name is asked for that is not the suite's own, or all names are. That then raises
-        ``InputError`` where a file declares no metric, or one of another name, or a name is taken twice.
+        The files of measures are run when a name is asked for that is none of the others, or all names are. Raises
+        ``InputError``, then or at once: a file declares none, or one of another name, or a name is taken twice.
         """
-        return _Metrics(self._declared_metrics)
+        metrics = dict(METRICS)
+        for path in _paths(filter(Path.is_dir, self.plugins), "metrics"):
+            _add(metrics, _load_metric(path), path, "the file and it")
+        return _Metrics(metrics, lambda: self._with_measures(metrics))
 
-    def _declared_metrics(self) -> dict[str, Metric]:
-        """All metrics, of files that are run."""
-        metrics, declared = dict(METRICS), list[tuple[Path, Metric, str]]()
+    def _with_measures(self, others: Mapping[str, Metric]) -> dict[str, Metric]:
+        """These metrics, and those of all measures."""
+        metrics = dict(others)
         for name, path in self.measure_files.items():
             code = self.measure_code(name)
-            declared += [(path, replace(metric, code=code), "it") for metric in self.measure(name).gives]
-        files = _paths(filter(Path.is_dir, self.plugins), "metrics")
-        declared += [(path, _load_metric(path), "the file and it") for path in files]
-        for path, metric, what in declared:
-            if metric.name in metrics:
-                raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename {what}")
-            metrics[metric.name] = metric
+            for metric in self.measure(name).gives:
+                _add(metrics, replace(metric, code=code), path, "it")
         return metrics
 
     def measure(self, name: str) -> Measure:
@@ -263,19 +261,26 @@ class Registry:
 
 
 class _Metrics(Mapping[str, Metric]):
-    """All metrics by name. Those of files are loaded when one of them is asked for: that takes a while."""
+    """Some metrics by name, and others, which are loaded when one of them is asked for: that takes a while."""
 
-    def __init__(self, load: Callable[[], dict[str, Metric]]) -> None:
-        self.load = lru_cache(maxsize=1)(load)
+    def __init__(self, present: Mapping[str, Metric], load: Callable[[], Mapping[str, Metric]]) -> None:
+        self.present, self.load = present, lru_cache(maxsize=1)(load)
 
     def __getitem__(self, name: str) -> Metric:
-        return METRICS[name] if name in METRICS else self.load()[name]
+        return self.present[name] if name in self.present else self.load()[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.load())
 
     def __len__(self) -> int:
         return len(self.load())
+
+
+def _add(metrics: dict[str, Metric], metric: Metric, path: Path, what: str) -> None:
+    """Add a metric that a file declares. Raises ``InputError`` where its name is taken; ``what`` is to be renamed."""
+    if metric.name in metrics:
+        raise InputError(f"{path}: there is a metric called '{metric.name}' already; rename {what}")
+    metrics[metric.name] = metric
 
 
 def unknown(name: str, choices: Iterable[str], what: str) -> str:

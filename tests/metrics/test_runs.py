@@ -166,7 +166,7 @@ class TestOfAPlugin:
     def test_is_listed(self, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", "metrics", "--plugin", "mine", "--format", "json"]) == 0
         listed = json.loads(capsys.readouterr().out)
-        assert [row["name"] for row in listed][-1] == "sure_and_right"
+        assert "sure_and_right" in [row["name"] for row in listed]
 
     @pytest.mark.parametrize(
         ("text", "says"),
