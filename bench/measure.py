@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Option = bool | int | float | str
 
+READING = 1
+"""Raised by hand when what all measures share would give other numbers: how images are viewed, features and attention
+read, models put together."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -78,3 +82,8 @@ class Measured:
 
 class CannotMeasure(Exception):
     """A measure has no meaning for this model or these images; the message says why, in words for people."""
+
+
+def code_of(file_digest: str) -> str:
+    """What a measurement is computed by, from the digest of the measure's file."""
+    return f"{file_digest}-{READING}"

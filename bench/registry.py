@@ -26,11 +26,10 @@ from bench.cards.method import read_method
 from bench.cards.readers import MASK_READERS, READERS
 from bench.cards.rehearsal import REHEARSAL, read_rehearsal, rehearsal_dataset
 from bench.errors import InputError, choose, shortened, to_type
-from bench.measure import Measure, Measured
+from bench.measure import Measure, Measured, code_of
 from bench.metrics import METRICS, Metric
 from bench.reading.document import Section, read_document
 from bench.reading.loading import load_checked, load_file
-from bench.records.measured import code_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What something that is found by the name of its file may be called."""

@@ -25,10 +25,6 @@ from bench.spec import digest
 
 FORM = 1
 
-READING = 1
-"""Raised by hand when what all measures share would give other numbers: how images are viewed, features and attention
-read, models put together."""
-
 SOURCE = "source"
 """The point that is the pre-trained backbone, before any training of a run."""
 
@@ -38,7 +34,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
     Attributes:
         measure: its name.
-        code: digest of the measure's file and of what measures share (``code_of``).
+        code: digest of the measure's file and of what measures share (``bench.measure.code_of``).
         model: digest of the file of the model; ``top1`` is what its record has at that point on the test split, by
             which whoever has the record alone knows that it is still the same model.
         run: id of the run whose model it is; ``label`` is what its record is called.
@@ -94,11 +90,6 @@ def write_measurement(path: Path, measurement: Measurement, arrays: Mapping[str,
 
 class NotMeasured(Exception):
     """There is no measurement that may be believed; the message says why, in words."""
-
-
-def code_of(file_digest: str) -> str:
-    """What a measurement is computed by, from the digest of the measure's file."""
-    return f"{file_digest}-{READING}"
 
 
 def believed(path: Path, top1: float | None, code: str = "") -> Measurement:
