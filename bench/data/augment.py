@@ -106,14 +106,10 @@ def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Te
 
 def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
     """Masks, uint8 (H, W) each, as ``test_view`` shows their images: uint8 (B, S, S), of the nearest pixel's level."""
-    nearest = V.InterpolationMode.NEAREST_EXACT
-    seen = []
-    for mask in (mask[None] for mask in masks):
-        if augmentation in PHOTO:
-            seen.append(V.center_crop(V.resize(mask, [round(size * 8 / 7)], nearest), [size, size])[0])
-        else:
-            seen.append(V.resize(mask, [size, size], nearest)[0])
-    return torch.stack(seen)
+    nearest, levels = V.InterpolationMode.NEAREST_EXACT, [mask[None] for mask in masks]
+    if augmentation not in PHOTO:
+        return torch.stack([V.resize(mask, [size, size], nearest)[0] for mask in levels])
+    return torch.stack([V.center_crop(shrunk(mask, size, nearest), [size, size])[0] for mask in levels])
 
 
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
@@ -124,9 +120,9 @@ def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
     return torch.stack([V.resize(image, [size, size], bilinear, antialias=True) for image in images])
 
 
-def shrunk(image: Tensor, size: int) -> Tensor:
+def shrunk(image: Tensor, size: int, by: V.InterpolationMode = V.InterpolationMode.BICUBIC) -> Tensor:
     """uint8 (C, H, W) scaled to a shorter side of 8/7 S, of which the test view of photographs is the centre."""
-    return V.resize(image, [round(size * 8 / 7)], V.InterpolationMode.BICUBIC)  # type: ignore[no-any-return]
+    return V.resize(image, [round(size * 8 / 7)], by)  # type: ignore[no-any-return]
 
 
 def _sizes(images: Tensor | list[Tensor]) -> Indices:

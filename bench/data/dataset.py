@@ -89,6 +89,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, indices: Indices) -> Split:
+        """Some of its images, in the order of their indices."""
+        return Split(SomeImages(self.images, indices), self.labels[indices])
+
 
 @dataclass(frozen=True)
 class Dataset:

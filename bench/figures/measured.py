@@ -24,7 +24,7 @@ from bench.measure import Option
 from bench.metrics import Metric
 from bench.notation import MEASURED, counted
 from bench.papers.published import Key
-from bench.records.measured import SOURCE, Measurement, folder_of, read_arrays, read_measurement, stem_of
+from bench.records.measured import SOURCE, Measurement, NotMeasured, folder_of, read_arrays, read_measurement, stem_of
 from bench.records.scores import Scores
 from bench.records.store import Finished
 from bench.rules import kept_at
@@ -183,11 +183,12 @@ def measured_curve(run: Finished, metric: Metric, scores: Scores, split: str) ->
 
     It is nan where the model was not kept, or not measured.
     """
-    folder, values = folder_of(scores.root, run.id), list[float]()
-    for step, _, _ in run.values:
-        path = folder / f"{stem_of(metric.measure, str(step), split, {})}.json"
-        number = read_measurement(path).numbers.get(metric.name) if path.is_file() else None
-        values.append(math.nan if number is None else number)
+    values = []
+    for at in range(len(run.values)):
+        try:
+            values.append(scores.measured_at(run, metric, at, split))
+        except NotMeasured:
+            values.append(math.nan)
     return tuple(values)
 
 

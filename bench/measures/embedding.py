@@ -50,7 +50,7 @@ def measure(subject: Subject) -> Measured:
     chosen = np.flatnonzero(np.isin(subject.split.labels, picked))
     if len(chosen) < FEWEST:
         raise CannotMeasure(f"{counted(len(chosen), 'image')} are too few to be seen on a plane; it takes {FEWEST}")
-    part = replace(subject, split=type(subject.split)(_part(subject, chosen), subject.split.labels[chosen]))
+    part = replace(subject, split=subject.split.part(chosen))
     features, labels = part.features()
     require_spread(features)
     plane, share = pca(features)
@@ -119,10 +119,3 @@ def umap(features: npt.NDArray[np.floating]) -> Plane:
         raise CannotMeasure("UMAP is not installed: pip install umap-learn") from None
     plane: Plane = UMAP(random_state=SEED, n_neighbors=min(15, len(features) - 1)).fit_transform(features)
     return plane
-
-
-def _part(subject: Subject, chosen: npt.NDArray[np.int64]) -> Any:
-    """Some of a subject's images."""
-    from bench.data.dataset import SomeImages
-
-    return SomeImages(subject.split.images, chosen)

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 
 from bench.backbones import Model, build_model
-from bench.data import Split, read_data
-from bench.data.dataset import SomeImages
+from bench.data import Split
 from bench.data.official import file_checksum
-from bench.data.surveyed import without_damaged
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Measured, Option
 from bench.models.kept import load_model
@@ -38,7 +36,7 @@ from bench.records.measured import (
 from bench.records.record import Record, Stored
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.training.trial import splits
+from bench.training.trial import opened, splits
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def _subject(
         model=model.to(device),
         facts=facts,
         spec=spec,
-        split=Split(SomeImages(whole.images, chosen), whole.labels[chosen]),
+        split=whole.part(chosen),
         of=len(whole),
         device=device,
         masks=masks.some(chosen) if masks else None,
@@ -229,15 +227,10 @@ def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> 
     card.require_files()
     if card.means != spec.dataset.means:
         raise InputError(f"{card.name}: its images are not those of the run")
-    dataset = without_damaged(read_data(card), card, results)
+    dataset = opened(card, results)
     train, val, test = splits(dataset, spec)
-    images = {
-        "train": Split(SomeImages(dataset.train.images, train), dataset.train.labels[train]),
-        "val": val,
-        "test": test,
-    }
-    if (chosen := images[split]) is None:
-        raise InputError(f"--split {split}: {spec.label} has no validation split")
+    chosen = {"train": dataset.train.part(train), "val": val, "test": test}[split]
+    assert chosen is not None, "require_split has looked"
     return chosen
 
 

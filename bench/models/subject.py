@@ -16,7 +16,7 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles, SomeImages
+from bench.data.dataset import MaskFiles
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
@@ -68,9 +68,7 @@ class Subject:
         """The same model with so many training images, drawn from all that there are, in the place of its own."""
         assert self.load_training is not None
         whole = self.load_training()
-        chosen = drawn(len(whole), images)
-        split = Split(SomeImages(whole.images, chosen), whole.labels[chosen])
-        return replace(self, split=split, of=len(whole), progress=lambda done, of: None)
+        return replace(self, split=whole.part(drawn(len(whole), images)), of=len(whole), progress=lambda done, of: None)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as evaluation views them, (B, C, S, S) in 0..1, with their labels, int64 (B,); on the device.

@@ -78,17 +78,24 @@ class Scores:
         """What was measured of the model that was kept at a point of the curve; nan, and a reason, where it was not."""
         if (at := self._picked(run, rule, selector)) is None:
             return math.nan
-        step, _, top1 = run.values[at]
-        path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
         value, reason = math.nan, f"{metric.title} is no finite number"
         try:
-            value = _number(believed(path, top1, metric.code).numbers.get(metric.name))
+            value = self.measured_at(run, metric, at, split)
         except NotMeasured as lacking:
             typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule])]
             reason = f"{lacking}; {to_type('measure', *typed)} measures the kept model"
         if math.isnan(value):
             self.reasons[run.folder, metric.name, ""] = reason
         return value
+
+    def measured_at(self, run: Finished, metric: Metric, at: int, split: str = "test") -> float:
+        """What was measured of the model that was kept at a place of a run's curve; nan where it is no finite number.
+
+        Raises ``NotMeasured``: there is no measurement that may be believed.
+        """
+        step, _, top1 = run.values[at]
+        path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
+        return _number(believed(path, top1, metric.code).numbers.get(metric.name))
 
     def _picked(self, run: Finished, rule: str, selector: Metric) -> int | None:
         if rule not in SELECTIONS:

@@ -19,7 +19,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
 from bench.data.cache import cached
-from bench.data.dataset import Indices, SomeImages
+from bench.data.dataset import Indices
 from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
@@ -158,7 +158,7 @@ def _trial(
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
     observer.phase("opening data")
-    dataset = _opened(data_card, keep)
+    dataset = opened(data_card, keep)
     observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
     model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
@@ -269,7 +269,7 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
     pool, val = np.arange(len(dataset.train)), dataset.val
     if val is None and spec.protocol.validation:
         pool, out = hold_out(dataset.train.labels, spec.protocol.validation, derive("hold out", spec.dataset.means))
-        val = Split(SomeImages(dataset.train.images, out), dataset.train.labels[out])
+        val = dataset.train.part(out)
     sampled = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
     return pool[sampled], val if val is not None and len(val) else None, dataset.test
 
@@ -282,8 +282,8 @@ def _unchanged(planned: Named, card: BackboneCard | DatasetCard) -> None:
 _OPEN: dict[str, Dataset] = {}
 
 
-def _opened(card: DatasetCard, keep: Path | None) -> Dataset:
-    """The dataset, kept open between the runs of a process."""
+def opened(card: DatasetCard, keep: Path | None) -> Dataset:
+    """The dataset without its damaged images where they are to be left out, kept open between the runs of a process."""
     if card.means not in _OPEN:
         _OPEN.clear()
         _OPEN[card.means] = without_damaged(read_data(card), card, keep)

@@ -42,7 +42,7 @@ def evaluate_few() -> None:
     from bench.data import ArrayImages, Dataset, Split
     from bench.training import trial
 
-    opened = trial._opened
+    opened = trial.opened
 
     def few(split: Split) -> Split:
         assert isinstance(split.images, ArrayImages)
@@ -52,7 +52,7 @@ def evaluate_few() -> None:
         found = opened(card, keep)
         return replace(found, val=found.val and few(found.val), test=few(found.test))
 
-    trial._opened = shortened
+    trial.opened = shortened
 
 
 def train(

@@ -59,7 +59,7 @@ def test_training_images_are_all_that_there_are_without_those_held_out(
     dataset = read_data(Registry().dataset(record.run.dataset.name))
     if not has_validation:
         dataset = replace(dataset, val=None)
-        monkeypatch.setattr(measuring, "read_data", lambda card: dataset)
+        monkeypatch.setattr(measuring, "opened", lambda card, results: dataset)
     (tmp_path / "measures").mkdir()
     (tmp_path / "measures" / "counting.py").write_text(COUNTING, encoding="utf-8")
     asked = Asked("counting", record.curve[-1].step)

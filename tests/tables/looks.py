@@ -21,6 +21,8 @@ from bench.figures.saving import styled
 from bench.figures.scene import Scene, Sketch
 from bench.papers.figure import PrintedNumbers
 from bench.records.measured import SOURCE, Measurement, folder_of, write_measurement
+from bench.records.store import Store
+from bench.registry import Registry
 from bench.spec import RunSpec
 from tests.tables.drawn import STEPS, scene
 
@@ -79,12 +81,13 @@ def put_beside(
     split: str = "test",
     numbers: Numbers | None = None,
 ) -> None:
-    """Lay a measurement beside a run."""
+    """Lay a measurement beside a run, as today's code makes it of the model at a point."""
+    scored = {str(step): test for step, _, test in Store(results).finished()[spec.id].values}
     measurement = Measurement(
         measure=measure,
-        code="",
+        code=Registry().measure_code(measure),
         model="",
-        top1=None,
+        top1=scored.get(point),
         run=spec.id,
         label=spec.method.name,
         point=point,
