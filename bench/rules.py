@@ -12,6 +12,9 @@ SPLITS = ("test", "val")
 TRAIN = "train"
 """The split that runs are trained on: no run is scored on it, and kept models may be measured."""
 
+SOURCE = "source"
+"""The point of a run before any training: the pre-trained backbone."""
+
 AUTO = "auto"
 
 TESTS = (AUTO, "pooled", "paired", "welch", "permutation")

@@ -16,9 +16,8 @@ from bench.errors import InputError, choose, printable
 from bench.measure import Measure, Option
 from bench.notation import counted, one_line
 from bench.records.kept import kept_models
-from bench.records.measured import SOURCE
 from bench.records.record import Stored
-from bench.rules import SELECTIONS, SPLITS, TRAIN, kept_at
+from bench.rules import SELECTIONS, SOURCE, SPLITS, TRAIN, kept_at
 
 if TYPE_CHECKING:
     from bench.models.measuring import Asked

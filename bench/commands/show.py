@@ -19,9 +19,9 @@ import msgspec
 import bench
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import DRAWN
+from bench.commands.figure_card import figure_cards
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.commands.paper_figure import figure_cards
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES

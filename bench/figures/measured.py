@@ -24,10 +24,10 @@ from bench.measure import Option
 from bench.metrics import Metric
 from bench.notation import MEASURED, counted
 from bench.papers.published import Key
-from bench.records.measured import SOURCE, Measurement, NotMeasured, folder_of, read_arrays, read_measurement, stem_of
+from bench.records.measured import Measurement, NotMeasured, folder_of, read_arrays, read_measurement, stem_of
 from bench.records.scores import Scores
 from bench.records.store import Finished
-from bench.rules import kept_at
+from bench.rules import SOURCE, kept_at
 from bench.spec import RunSpec
 from bench.tables.compare import Entry, Table
 

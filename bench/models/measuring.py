@@ -24,7 +24,6 @@ from bench.notation import counted
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
 from bench.records.measured import (
-    SOURCE,
     Measurement,
     NotMeasured,
     believed,
@@ -35,6 +34,7 @@ from bench.records.measured import (
 )
 from bench.records.record import Record, Stored
 from bench.registry import Registry
+from bench.rules import SOURCE
 from bench.spec import RunSpec
 from bench.training.trial import opened, splits
 

@@ -18,9 +18,8 @@ from bench.papers.stated import read_stated
 from bench.reading.document import Section, read_document
 from bench.reading.keys import Key, check_keys
 from bench.records.kept import KEEPS, NOTHING, Keep, read_keep
-from bench.records.measured import SOURCE
 from bench.registry import Registry
-from bench.rules import SELECTIONS, SPLITS, TRAIN
+from bench.rules import SELECTIONS, SOURCE, SPLITS, TRAIN
 
 MODEL, EVERY = "model", "all"
 POINTS = (MODEL, SOURCE, EVERY)

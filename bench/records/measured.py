@@ -25,9 +25,6 @@ from bench.spec import digest
 
 FORM = 1
 
-SOURCE = "source"
-"""The point that is the pre-trained backbone, before any training of a run."""
-
 
 class Measurement(Struct, frozen=True, kw_only=True):
     """What was measured of a model.

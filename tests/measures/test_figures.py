@@ -18,7 +18,8 @@ from bench.errors import InputError
 from bench.figures.figure import sketches_of
 from bench.figures.saving import styled
 from bench.figures.scene import Scene
-from bench.records.measured import SOURCE, Measurement, folder_of, stem_of, write_measurement
+from bench.records.measured import Measurement, folder_of, stem_of, write_measurement
+from bench.rules import SOURCE
 from bench.spec import RunSpec
 from tests.tables.drawn import EXPERIMENT, STEPS, drawing, off_the_page, on_one_another, scene, smallest_font
 from tests.tables.test_gaps import ends

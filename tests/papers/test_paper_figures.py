@@ -15,9 +15,9 @@ from bench.papers.figure import paper_figure
 from bench.plan.figure import NOT_DRAWN, plan_figure
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
-from bench.records.measured import SOURCE
 from bench.records.store import Store
 from bench.registry import Registry
+from bench.rules import SOURCE
 from bench.spec import RunSpec
 from tests.tables.drawn import STEPS, finish, score
 from tests.tables.looks import arrays_of, put_beside

@@ -20,9 +20,10 @@ from bench.figures.printed import printed_sketch
 from bench.figures.saving import styled
 from bench.figures.scene import Scene, Sketch
 from bench.papers.figure import PrintedNumbers
-from bench.records.measured import SOURCE, Measurement, folder_of, write_measurement
+from bench.records.measured import Measurement, folder_of, write_measurement
 from bench.records.store import Store
 from bench.registry import Registry
+from bench.rules import SOURCE
 from bench.spec import RunSpec
 from tests.tables.drawn import STEPS, scene
 
