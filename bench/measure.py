@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import Metric
+from bench.metrics.metric import Option
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-Option = bool | int | float | str
+__all__ = ["CannotMeasure", "Measure", "Measured", "Option", "code_of", "read_option"]
 
 READING = 1
 """Raised by hand when what all measures share would give other numbers: how images are viewed, features and attention
@@ -78,6 +79,19 @@ class Measured:
     numbers: Mapping[str, float]
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+def read_option(text: str, usual: Option) -> Option:
+    """What is typed of an option, as a value of the kind of the usual one. Raises ``ValueError``: it is of another."""
+    if isinstance(usual, bool):
+        if text not in ("true", "false"):
+            raise ValueError("it is true or false")
+        return text == "true"
+    try:
+        return type(usual)(text)
+    except ValueError:
+        kind = "a whole number" if isinstance(usual, int) else "a number"
+        raise ValueError(f"it is {kind}, such as {usual}") from None
 
 
 class CannotMeasure(Exception):

@@ -132,9 +132,10 @@ class Registry:
         """These metrics, and those of all measures."""
         metrics = dict(others)
         for name, path in self.measure_files.items():
-            code = self.measure_code(name)
-            for metric in self.measure(name).gives:
-                _add(metrics, replace(metric, code=code), path, "it")
+            code, measure = self.measure_code(name), self.measure(name)
+            options = tuple({"images": measure.images, **measure.options}.items())
+            for metric in measure.gives:
+                _add(metrics, replace(metric, code=code, options=options), path, "it")
         return metrics
 
     def measure(self, name: str) -> Measure:

@@ -138,13 +138,14 @@ def _of_run(request: Request, kind: str, options: argparse.Namespace, store: ben
     if not isinstance(record, Record):
         raise InputError(f"run {record.id}: nothing to draw: it failed ({folder}/record.json)")
     spec = record.run
-    metric = request.overrides.typed_metric(request.registry.metrics) or _usual(spec.dataset.name, request)
+    usual = _usual(spec.dataset.name, request)
+    metric = request.overrides.typed_metric(request.registry.metrics) or usual
     rules = TableRules(**request.overrides.rules)
-    plan = plan_run(spec, metric, rules)
+    plan = plan_run(spec, metric, usual, rules)
     results = results_of(plan, store)
     table = fill_table(plan.tables[0], results)
-    width = options.width or ""
-    return Scene(spec.id, table, results, width, options.split, train=record.repeat, measure=request.measuring)
+    commands = (record.repeat, request.measuring, request.registry.measure_code)
+    return Scene(spec.id, table, results, options.width or "", options.split, False, *commands)
 
 
 def _usual(dataset: str, request: Request) -> Metric:
@@ -189,7 +190,7 @@ def _of_target(request: Request, kind: str, options: argparse.Namespace, store: 
             f"{request.to_type('run')} trains them"
         )
     name = request.plan.variant.replace("/", "-")
-    commands = (request.command("run"), request.measuring)
+    commands = (request.command("run"), request.measuring, request.registry.measure_code)
     scene = Scene(request.target, table, results, options.width or "", options.split, published, *commands)
     source = f"-{options.source or 'ours'}" if planned.is_published and kind == "cd" else ""
     stem = f"{name}{source}" if kind == USUAL else f"{name}{source}-{kind}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.commands.options import add_format, print_json, say
 from bench.commands.request import Request, add_target_command, is_run, request_of, say_damaged
 from bench.errors import InputError, choose, printable
-from bench.measure import Measure, Option
+from bench.measure import Measure, Option, read_option
 from bench.notation import counted, one_line
 from bench.records.kept import kept_models
 from bench.records.record import Stored
@@ -87,13 +87,13 @@ def measure_command(options: argparse.Namespace) -> int:
             asked = Asked(declared.name, step, options.of == SOURCE, split, options.images, own_options)
             try:
                 with _kept(asked, stored, request, options.train) as model_file, _bar(declared.name) as progress:
-                    measurement, path = measure_run(asked, stored, registry, store.root, model_file, progress)
+                    measurement, path, is_new = measure_run(asked, stored, registry, store.root, model_file, progress)
             except InputError as error:
                 problems.append(str(error))
                 continue
             measured.append(measurement)
-            label, seconds = measurement.label, measurement.seconds
-            say(printable(f"[{len(measured)}] {label}: {declared.name} in {seconds:.1f} s ({path})"))
+            took = f"in {measurement.seconds:.1f} s" if is_new else "was measured already"
+            say(printable(f"[{len(measured)}] {measurement.label}: {declared.name} {took} ({path})"))
     say_damaged(store)
     _print(options, measured, asked_for)
     if problems and not measured:
@@ -140,21 +140,11 @@ def _options(typed: list[str], measures: list[Measure]) -> dict[str, Option]:
         name, _, text = word.partition("=")
         if name not in defaults:
             raise InputError(f"--option {word}: {choose(name, defaults, 'option')}")
-        chosen[name] = _read(word, text, defaults[name])
+        try:
+            chosen[name] = read_option(text, defaults[name])
+        except ValueError as problem:
+            raise InputError(f"--option {word}: {problem}") from None
     return chosen
-
-
-def _read(word: str, text: str, default: Option) -> Option:
-    """A value of the kind of an option's default. Raises ``InputError`` where it is of another one."""
-    if isinstance(default, bool):
-        if text not in ("true", "false"):
-            raise InputError(f"--option {word}: it is true or false")
-        return text == "true"
-    try:
-        return type(default)(text)
-    except ValueError:
-        kind = "a whole number" if isinstance(default, int) else "a number"
-        raise InputError(f"--option {word}: it is {kind}, such as {default}") from None
 
 
 def _runs(request: Request) -> list[tuple[Stored, int]]:

@@ -61,6 +61,7 @@ def _ours(figure: PaperFigure, request: Request, options: argparse.Namespace, sp
             split or drawing.split,
             train=train,
             measure=request.measuring,
+            code_of=request.registry.measure_code,
         )
         _require_measured(scene, drawing, request)
         scenes.append((drawing, scene))

@@ -18,6 +18,7 @@ from bench.errors import InputError, to_type
 from bench.plan.overrides import Overrides
 from bench.plan.table import Plan
 from bench.plan.target import read_plans
+from bench.reading.syntax import split_list
 from bench.records.unwritable import OPEN_IT
 from bench.rules import ACROSS, SELECTIONS, SPLITS, TESTS, kept_at
 
@@ -88,7 +89,7 @@ class Request:
         words = [name, *self.targets]
         for option in ("methods", "backbones", "datasets", "rates", *RULES):
             value = getattr(typed, option)
-            if option in RULES and "," in value:
+            if option in RULES and len(split_list(value)) > 1:
                 continue  # several side by side are for tables alone
             words += [f"--{option}", value] if value else []
         words += ["--skip-damaged"] if typed.skip_damaged else []

@@ -24,7 +24,7 @@ from bench.measure import Option
 from bench.metrics import Metric
 from bench.notation import MEASURED, counted
 from bench.papers.published import Key
-from bench.records.measured import Measurement, NotMeasured, folder_of, read_arrays, read_measurement, stem_of
+from bench.records.measured import Measurement, NotMeasured, folder_of, read_arrays, read_measurement, stem_of, why_odd
 from bench.records.scores import Scores
 from bench.records.store import Finished
 from bench.rules import SOURCE, kept_at
@@ -73,7 +73,8 @@ def measurements_of(
     """All that was measured of a run's model on the scene's split: the usual first, then the newest.
 
     The model is that of the point of the curve that the table's rule selects, or ``SOURCE``. Where a figure is of
-    options of its own, they are ``chosen``, and what has these alone is the usual.
+    options of its own, they are ``chosen``, and what has these alone is the usual. What is of another model, or by
+    another version of the measure, does not count.
 
     Raises:
         ValueError: no point of the run is selected.
@@ -82,13 +83,17 @@ def measurements_of(
     results, rule = scene.records, kept_at(scene.table.plan.rules.selection)
     run = results.finished[spec.id]
     if not point:
-        point = str(run.values[results.scores.point(run, rule, results.picking(entry.planned.metric))][0])
+        point = str(run.values[results.scores.point(run, rule, results.picking(entry.planned))][0])
     folder, stem = folder_of(results.scores.root, spec.id), stem_of(measure, point, split_of(scene), {})
     usual = folder / f"{stem_of(measure, point, split_of(scene), chosen or {})}.json"
+    top1 = [test for step, _, test in run.values if point in (str(step), SOURCE)]
+    code = scene.code_of(measure) if scene.code_of else ""
     every = [folder / f"{stem}.json", *folder.glob(f"{glob.escape(stem)}-*.json")]
     present = [path for path in every if path.is_file()]
     for path in sorted(present, key=lambda path: (path == usual, path.stat().st_mtime_ns), reverse=True):
         measurement = read_measurement(path)
+        if why_odd(measurement, top1, code):
+            continue
         arrays = read_arrays(path) if measurement.arrays else {}
         yield MeasuredModel(measurement, arrays, path == usual)
 

@@ -26,7 +26,7 @@ def predicted(entry: Entry, scene: Scene) -> list[Predictions]:
     each = []
     for spec in entry.cell.runs:
         run = results.finished[spec.id]
-        at = results.scores.point(run, rule, results.picking(entry.planned.metric))
+        at = results.scores.point(run, rule, results.picking(entry.planned))
         try:
             each.append(results.scores.predictions(run, split_of(scene))[at])
         except NotKept as lacking:

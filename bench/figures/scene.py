@@ -30,6 +30,7 @@ class Scene:
         published: whether printed numbers are drawn in the place of ours.
         train: the command that trains what is missing; empty where there is none.
         measure: the command that measures its models, without the measures; empty where there is none.
+        code_of: gives the digest of what a measure computes now; None where any version of it will do.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Scene:
     published: bool = False
     train: str = ""
     measure: str = ""
+    code_of: Callable[[str], str] | None = None
 
     @property
     def records(self) -> Results:

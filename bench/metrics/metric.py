@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from bench.metrics.predictions import Predictions
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What a metric may be called."""
+
+Option = bool | int | float | str
+"""What may be chosen of a measure."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Metric:
         of_machine: of what is about the whole run: whether another machine gives another value.
         measure: of what is measured of a kept model: the measure that gives it (``bench measure``).
         code: the digest of what measures it now, which the registry knows; empty where it does not matter.
+        options: of what is measured: what may be chosen, each with its usual value, which the registry knows.
+        chosen: what was chosen of them that is not usual; it stands in the name, as ``s_dbw(images=500)``.
 
     Raises:
         ValueError: the declaration contradicts itself.
@@ -73,14 +78,27 @@ class Metric:
     of_machine: bool = True
     measure: str = ""
     code: str = ""
+    options: tuple[tuple[str, Option], ...] = ()
+    chosen: tuple[tuple[str, Option], ...] = ()
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.plain_name):
             raise ValueError(f"'{self.name}' cannot be a metric's name: small letters, digits and _, a letter first")
         if sum((self.compute is not None, self.of_run is not None, bool(self.measure))) != 1:
             raise ValueError(f"{self.name}: it has one of 'compute', 'of_run' and 'measure'")
         if self.per_image and (self.compute is None or (self.low, self.high) != (0, 100)):
             raise ValueError(f"{self.name}: a share of images is computed at a scored point, from 0 to 100")
+
+    def measured_with(self, chosen: Mapping[str, Option]) -> Metric:
+        """The same number, measured with what is not usual."""
+        unusual = tuple((name, value) for name, value in chosen.items() if value != dict(self.options).get(name))
+        words = chosen_words(unusual)
+        return replace(self, name=self.name + words, title=self.title + (f" {words}" if words else ""), chosen=unusual)
+
+    @property
+    def plain_name(self) -> str:
+        """Its name without what was chosen."""
+        return self.name.removesuffix(chosen_words(self.chosen))
 
     @property
     def heading(self) -> str:
@@ -105,3 +123,14 @@ class Metric:
         assert self.compute is not None
         value = float(self.compute(predictions))
         return value if math.isfinite(value) else math.nan
+
+
+def chosen_words(chosen: Iterable[tuple[str, Option]]) -> str:
+    """``(images=500, masks=pets)``; empty where nothing was chosen."""
+    words = ", ".join(f"{name}={option_text(value)}" for name, value in chosen)
+    return f"({words})" if words else ""
+
+
+def option_text(value: Option) -> str:
+    """A value of an option as it is typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -81,10 +81,11 @@ def measure_run(
     results: Path,
     model_file: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[Measurement, Path]:
+) -> tuple[Measurement, Path, bool]:
     """Measure a kept model and write what was found; what was measured already, by the same code, is read.
 
-    ``model_file`` is that of the model, where it is not the one beside the record.
+    ``model_file`` is that of the model, where it is not the one beside the record. Gives what was found, its file, and
+    whether it was measured now.
 
     Raises:
         InputError: the model was not kept, its data is not here, or the measure has no meaning for it.
@@ -105,7 +106,7 @@ def measure_run(
     may_change = declared.masks and is_of_folder(str((asked.options or {}).get("masks", "")), registry)
     former = _former(path, top1, code, model)
     if former is not None and not may_change:
-        return former, path
+        return former, path, False
     try:
         facts = read_facts(weights)
     except InputError as error:
@@ -134,7 +135,7 @@ def measure_run(
         arrays=bool(measured.arrays),
     )
     write_measurement(path, measurement, measured.arrays)
-    return measurement, path
+    return measurement, path, True
 
 
 def require_split(split: str, stored: Stored) -> None:

@@ -15,6 +15,7 @@ from bench.papers.published import Key
 from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
+from bench.records.kept import validation_metric
 from bench.spec import AXES, RunSpec, draw_cell, method_digest, percent, with_seeds
 
 MOST = 1_000_000
@@ -95,7 +96,8 @@ def _cell(
     metric = experiment.metrics[dataset.name]
     axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": percent(rate)}
     reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
-    cell = PlannedCell(axes, name=method.label, reason=reason, metric=metric, decimals=metric.decimals)
+    usual = validation_metric(dataset.metric)
+    cell = PlannedCell(axes, method.label, reason=reason, metric=metric, usual=usual, decimals=metric.decimals)
     if reason:
         return cell
     candidates: list[Candidate] = []

@@ -16,7 +16,9 @@ from bench.cards.folder import typed_folder
 from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose, to_type
+from bench.measure import read_option
 from bench.metrics import Metric, seconds_to
+from bench.metrics.metric import Option
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.registry import Registry, unknown
@@ -158,14 +160,36 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
 
 
 def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
-    """A metric by its name, written somewhere. Raises ``InputError`` that says where."""
+    """A metric by its name, written somewhere; ``s_dbw(images=500)`` is what was measured with such options.
+
+    Raises ``InputError`` that says where: there is none of that name, or it has no such option.
+    """
+    written, (name, _, choice) = name, name.partition("(")
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:
         of_runs = [each.name for each in metrics.values() if not each.measure]
         near = difflib.get_close_matches(name, metrics, n=1)
         more = f"; {to_type('list', 'metrics')} has those of trained models too" if len(of_runs) < len(metrics) else ""
         raise InputError(f"{place}: {unknown(name, {*of_runs, 'seconds_to_N', *near}, 'metric')}{more}")
-    return metric
+    return _with_choice(metric, written, choice, place) if choice else metric
+
+
+def _with_choice(metric: Metric, written: str, choice: str, place: str) -> Metric:
+    """A metric as it is measured with what stands in its parentheses."""
+    usual = dict(metric.options)
+    if not usual or not choice.endswith(")"):
+        why = "write NAME(OPTION=VALUE)" if usual else f"{metric.title} is not measured with options"
+        raise InputError(f"{place} {written}: {why}")
+    chosen: dict[str, Option] = {}
+    for each in split_list(choice.removesuffix(")")):
+        name, _, text = each.partition("=")
+        if name not in usual:
+            raise InputError(f"{place} {written}: {choose(name, usual, 'option')}")
+        try:
+            chosen[name] = read_option(text, usual[name])
+        except ValueError as problem:
+            raise InputError(f"{place} {written}: {name}: {problem}") from None
+    return metric.measured_with(chosen)
 
 
 def read_seeds(written: object, place: str) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
+from bench.records.kept import validation_metric
 from bench.registry import Registry
 from bench.spec import percent
 
@@ -285,7 +286,10 @@ class _Planner:
         images = dataset.splits.get("test") if cell.metric.per_image else None
         runs_of_paper = self.cards.samples.runs_of(self.table, axes)[0] or 1
         ground = Ground(runs_of_paper, images, "; ".join(differs), bool(self.scored(cell)))
-        return dataclasses.replace(cell, candidates=tuple(candidates), lack=backbone.absence, ground=ground)
+        usual = validation_metric(dataset.metric)
+        return dataclasses.replace(
+            cell, candidates=tuple(candidates), usual=usual, lack=backbone.absence, ground=ground
+        )
 
     def typed_datasets(self, plain_name: str) -> list[str]:
         """What is typed in the place of a declared dataset: its variants, and lists of training images."""

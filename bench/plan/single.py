@@ -8,7 +8,7 @@ from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan, TableRules
 from bench.spec import RunSpec, percent, short_name
 
 
-def plan_run(spec: RunSpec, metric: Metric, rules: TableRules) -> Plan:
+def plan_run(spec: RunSpec, metric: Metric, usual: Metric, rules: TableRules) -> Plan:
     """The plan of one run, called by its id."""
     axes = {
         "dataset": short_name(spec.dataset.name),
@@ -17,7 +17,8 @@ def plan_run(spec: RunSpec, metric: Metric, rules: TableRules) -> Plan:
         "rate": percent(spec.rate),
     }
     candidates = (Candidate(spec.label, (spec,)),)
-    cell = PlannedCell(axes, name=axes["method"], candidates=candidates, metric=metric, decimals=metric.decimals)
+    name, decimals = axes["method"], metric.decimals
+    cell = PlannedCell(axes, name, candidates=candidates, metric=metric, usual=usual, decimals=decimals)
     measured = heading_of([metric], rules.split)
     table = TablePlan(
         name=spec.id,

@@ -68,6 +68,7 @@ class PlannedCell:
         lack: what its runs need and is not on this machine, so that they can be planned and not trained; else empty.
         quoted: the published number is all there is, and stands in its place.
         unlike: another metric is measured than what is printed, so that their difference says nothing.
+        usual: the usual metric of its dataset, which picks points and candidates where what is shown cannot.
         names_metric: whether anybody says what is measured; a paper may print what is no metric of ours.
     """
 
@@ -80,6 +81,7 @@ class PlannedCell:
     reason: str = ""
     lack: str = ""
     metric: Metric = TOP1
+    usual: Metric = TOP1
     decimals: int = 1
     printed: Printed | None = None
     ground: Ground = Ground()

@@ -7,7 +7,7 @@ not the default (options, another number of images) is part of the file's name, 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from bench.errors import InputError
-from bench.measure import Option
+from bench.metrics.metric import Option
 from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import write_file
 from bench.records.seal import Unfit, is_sealed, sealed
@@ -100,11 +100,16 @@ def believed(path: Path, top1: float | None, code: str = "") -> Measurement:
         measurement = read_measurement(path)
     except InputError as error:
         raise NotMeasured(str(error)) from None
-    if code and measurement.code != code:
-        raise NotMeasured("it was measured by another version of the measure")
-    if measurement.top1 != top1:
-        raise NotMeasured("it was measured of another model")
+    if odd := why_odd(measurement, (top1,), code):
+        raise NotMeasured(odd)
     return measurement
+
+
+def why_odd(measurement: Measurement, top1: Collection[float | None], code: str = "") -> str:
+    """Why a measurement is not of a model with one of these top-1, by this code (empty: by any); empty where it is."""
+    if code and measurement.code != code:
+        return "it was measured by another version of the measure"
+    return "" if measurement.top1 in top1 else "it was measured of another model"
 
 
 def read_measurement(path: Path) -> Measurement:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import numpy as np
 
 from bench.errors import InputError, to_type
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
+from bench.metrics.metric import chosen_words, option_text
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
-from bench.records.measured import NotMeasured, believed, folder_of, stem_of
+from bench.records.measured import NotMeasured, believed, folder_of, read_measurement, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
@@ -82,7 +85,7 @@ class Scores:
         try:
             value = self.measured_at(run, metric, at, split)
         except NotMeasured as lacking:
-            typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule])]
+            typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule]), *how_chosen(metric)]
             reason = f"{lacking}; {to_type('measure', *typed)} measures the kept model"
         if math.isnan(value):
             self.reasons[run.folder, metric.name, ""] = reason
@@ -94,8 +97,11 @@ class Scores:
         Raises ``NotMeasured``: there is no measurement that may be believed.
         """
         step, _, top1 = run.values[at]
-        path = folder_of(self.root, run.id) / f"{stem_of(metric.measure, str(step), split, {})}.json"
-        return _number(believed(path, top1, metric.code).numbers.get(metric.name))
+        folder, stem = folder_of(self.root, run.id), stem_of(metric.measure, str(step), split, {})
+        path = folder / f"{stem_of(metric.measure, str(step), split, dict(metric.chosen))}.json"
+        if not path.is_file() and (ways := sorted(_ways(folder, stem, metric))):
+            raise NotMeasured(f"it was measured otherwise: --metric '{metric.plain_name}{ways[0]}' shows that")
+        return _number(believed(path, top1, metric.code).numbers.get(metric.plain_name))
 
     def _picked(self, run: Finished, rule: str, selector: Metric) -> int | None:
         if rule not in SELECTIONS:
@@ -179,6 +185,26 @@ class Scores:
         with contextlib.suppress(*UNREADABLE), open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
             return tuple(map(str, arrays[CLASS_NAMES].tolist()))
         return ()
+
+
+def how_chosen(metric: Metric) -> list[str]:
+    """How it is typed that a metric is measured with what was chosen."""
+    chosen = dict(metric.chosen)
+    images = ["--images", str(chosen.pop("images"))] if "images" in chosen else []
+    options = (["--option", f"{name}={option_text(value)}"] for name, value in chosen.items())
+    return [*images, *itertools.chain(*options)]
+
+
+def _ways(folder: Path, stem: str, metric: Metric) -> Iterator[str]:
+    """With which options a measurement is there, in parentheses; those that cannot be read are not."""
+    usual = dict(metric.options)
+    for path in folder.glob(f"{glob.escape(stem)}*.json"):
+        with contextlib.suppress(InputError):
+            measurement = read_measurement(path)
+            options = {name: value for name, value in measurement.options.items() if value != usual.get(name)}
+            for images in ({}, {"images": measurement.images}, {"images": 0}):
+                if path.stem == stem_of(metric.measure, measurement.point, measurement.split, images | options):
+                    yield chosen_words((images | options).items())
 
 
 def cost_of(record: Record | Scored) -> Cost:

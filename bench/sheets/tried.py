@@ -26,7 +26,7 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
         if len(entry.planned.candidates) < 2:
             continue
         name = table.plan.cell_name(place)
-        headings[results.picking(entry.planned.metric).heading] = None
+        headings[results.picking(entry.planned).heading] = None
         for candidate in entry.planned.candidates:
             scores = [_scored(candidate, entry, table, results, split) for split in splits]
             finished = sum(spec.id in results.finished for spec in candidate.runs)
@@ -40,7 +40,7 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
                         **entry.planned.axes,
                         "candidate": candidate.label,
                         "split": SPLITS[split],
-                        "metric": results.picking(entry.planned.metric).name,
+                        "metric": results.picking(entry.planned).name,
                         "mean": score.mean if score else None,
                         "std": none_if_nan(score.std) if score else None,
                         "n": finished if score else 0,
@@ -68,9 +68,9 @@ def candidates_sheet(table: Table, results: Results) -> Sheet:
 
 def _scored(candidate: Candidate, entry: Entry, table: Table, results: Results, split: str) -> Summary | None:
     """Mean and deviation of the runs that have finished; None where none has a score."""
-    metric = results.picking(entry.planned.metric)
+    metric = results.picking(entry.planned)
     finished = [spec for spec in candidate.runs if spec.id in results.finished]
-    scores = [results.score(spec, metric, table.plan.rules.selection, split) for spec in finished]
+    scores = [results.score(spec, entry.planned, table.plan.rules.selection, split, metric) for spec in finished]
     numbers = [score for score in scores if not math.isnan(score)]
     return summary(numbers) if numbers else None
 
@@ -78,7 +78,7 @@ def _scored(candidate: Candidate, entry: Entry, table: Table, results: Results, 
 def _text(score: Summary | None, candidate: Candidate, entry: Entry, results: Results) -> Shown:
     if score is None:
         return Shown(_why(candidate, entry, score), is_word=True)
-    decimals = results.picking(entry.planned.metric).decimals + 1
+    decimals = results.picking(entry.planned).decimals + 1
     mark = BEST if candidate.label == entry.cell.chosen else ""
     return Shown(fixed(score.mean, decimals), "" if math.isnan(score.std) else fixed(score.std, decimals), look=mark)
 

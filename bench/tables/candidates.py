@@ -46,10 +46,10 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
         return Choice(None, left_out, waiting)
     if not complete:
         return Choice(None, left_out, "no candidate of its sweep has all its runs")
-    metric, split = results.picking(planned.metric), rules.sweep.removeprefix("best-")
+    metric, split = results.picking(planned), rules.sweep.removeprefix("best-")
     means, unscored = list[tuple[Candidate, float]](), list[tuple[str, str]]()
     for candidate in complete:
-        scores = [results.score(spec, metric, rules.selection, split) for spec in candidate.runs]
+        scores = [results.score(spec, planned, rules.selection, split, metric) for spec in candidate.runs]
         if math.isnan(mean := float(np.mean(scores))):
             why_unscored = results.why_not(candidate.runs, metric, rules, split, "to choose on")
             unscored.append((candidate.label, why_unscored))

@@ -135,7 +135,7 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
         return Cell(planned=planned.seeds, left_out=choice.left_out, lacking=choice.lacking)
     runs, metric = choice.chosen.runs, planned.metric
     finished = [spec for spec in runs if spec.id in results.finished]
-    scores = [(spec, results.score(spec, metric, rules.selection, rules.split)) for spec in finished]
+    scores = [(spec, results.score(spec, planned, rules.selection, rules.split)) for spec in finished]
     scored = [(spec, score) for spec, score in scores if not math.isnan(score)]
     unscored = [spec for spec, score in scores if math.isnan(score)]
     return Cell(

@@ -51,7 +51,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     for table in plan.tables:
         for spec, cell, candidate in _runs(table):
             if spec.id not in rows:
-                point = (table.rules.selection, results.picking(cell.metric))
+                point = (table.rules.selection, results.picking(cell))
                 rows[spec.id] = {
                     "id": None if cell.lack else spec.id,
                     "table": table.name,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.metrics import TOP1, Metric
-from bench.plan.table import Plan, TableRules
+from bench.metrics import Metric
+from bench.plan.table import Plan, PlannedCell, TableRules
 from bench.records.scores import Scores
 from bench.records.store import Finished, Store
 from bench.spec import RunSpec
@@ -29,13 +29,16 @@ class Results:
     failed: Mapping[str, str] = field(default_factory=dict)
     selector: Metric | None = None
 
-    def score(self, spec: RunSpec, metric: Metric, selection: str, split: str) -> float:
-        """The score of a run that has finished; nan where it has none."""
-        return self.scores.of(self.finished[spec.id], metric, selection, split, self.picking(metric))
+    def score(
+        self, spec: RunSpec, planned: PlannedCell, selection: str, split: str, metric: Metric | None = None
+    ) -> float:
+        """The score of a finished run of a cell, by what the cell shows or another metric; nan where it has none."""
+        picking = self.picking(planned)
+        return self.scores.of(self.finished[spec.id], metric or planned.metric, selection, split, picking)
 
-    def picking(self, metric: Metric) -> Metric:
-        """By which metric points and candidates are picked where this one is shown."""
-        return self.selector or (metric if metric.of_curve else TOP1)
+    def picking(self, planned: PlannedCell) -> Metric:
+        """By which metric the points and candidates of a cell are picked: what it shows, if that has a curve."""
+        return self.selector or (planned.metric if planned.metric.of_curve else planned.usual)
 
     def why_not(self, runs: Iterable[RunSpec], metric: Metric, rules: TableRules, split: str, purpose: str) -> str:
         """Why one of some finished runs has no score on a split; ``purpose`` is what it was to be: ``to choose on``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def put(subject: Scene, spec: RunSpec, measure: str, point: str, shift: float, *
         "measure": measure,
         "code": "0",
         "model": "",
-        "top1": None,
+        "top1": subject.records.finished[spec.id].values[-1][2],
         "run": spec.id,
         "label": "",
         "point": point,
@@ -84,6 +85,20 @@ def measured_scene(folder: Path, kind: str, of_source: bool = True, **how: Any) 
     if of_source:
         put(subject, subject.table.finished[0].cell.runs[0], KINDS[kind], SOURCE, 0.0)
     return subject
+
+
+@pytest.mark.parametrize("odd", ["another model", "another version"])
+def test_what_is_not_of_these_models_is_not_drawn(tmp_path: Path, odd: str) -> None:
+    subject = measured_scene(tmp_path, "distance")
+    subject = replace(subject, code_of={"another version": lambda measure: "1"}.get(odd, lambda measure: "0"))
+    if odd == "another model":
+        finished = {
+            name: run._replace(values=[(step, val, test + 1) for step, val, test in run.values])
+            for name, run in subject.records.finished.items()
+        }
+        subject = replace(subject, results=replace(subject.records, finished=finished))
+    with pytest.raises(InputError, match="attention_distance was not measured"):
+        drawing("distance", subject)
 
 
 @pytest.mark.parametrize("width", ["", "column", "page"])

@@ -38,7 +38,7 @@ def of(results: Path, name: str, **asked: object) -> tuple[Measurement, Path]:
     stored = store.record(next(iter(store.finished())))
     assert isinstance(stored.record, Record)
     wanted: dict[str, object] = {"step": stored.record.curve[-1].step, "images": 60, **asked}
-    return measure_run(Asked(name, **wanted), stored, REGISTRY, results)  # type: ignore[arg-type]
+    return measure_run(Asked(name, **wanted), stored, REGISTRY, results)[:2]  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_the_landscape_at_0_is_what_the_record_says(kept: tuple[Record, Path, Pa
     record, folder, results = kept
     for point in record.curve:
         asked = Asked("landscape", point.step, images=0, options={"directions": 1, "points": 3})
-        measurement, path = measure_run(asked, Stored(record, folder), Registry(), results)
+        measurement, path, _ = measure_run(asked, Stored(record, folder), Registry(), results)
         arrays = read_arrays(path)
         assert measurement.images == measurement.of
         assert arrays["accuracy"][0, 1] == pytest.approx(point.test["top1"])
@@ -63,7 +63,7 @@ def test_training_images_are_all_that_there_are_without_those_held_out(
     (tmp_path / "measures").mkdir()
     (tmp_path / "measures" / "counting.py").write_text(COUNTING, encoding="utf-8")
     asked = Asked("counting", record.curve[-1].step)
-    measurement, path = measure_run(asked, Stored(record, folder), Registry([tmp_path]), tmp_path)
+    measurement, path, _ = measure_run(asked, Stored(record, folder), Registry([tmp_path]), tmp_path)
     sampled, val, _ = splits(dataset, record.run)
     assert val is not None
     assert measurement.numbers["seen"] == len(dataset.train) - (0 if has_validation else len(val))

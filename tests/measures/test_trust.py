@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.measures.head_similarity import similarity_of
 from bench.measures.landscape import half_widths
 from bench.measures.uniformity import alignment_uniformity
 from bench.models.measuring import Asked, measure_run
+from bench.plan.overrides import find_at
 from bench.records.kept import kept_models
 from bench.records.measured import Measurement, NotMeasured, believed, read_arrays, read_measurement
 from bench.records.record import Record, Stored
@@ -66,7 +68,7 @@ def stored_in(results: Path) -> Stored:
 def measured(results: Path, registry: Registry) -> tuple[Measurement, Path]:
     stored = stored_in(results)
     assert isinstance(stored.record, Record)
-    return measure_run(Asked("mine", stored.record.curve[-1].step), stored, registry, results)
+    return measure_run(Asked("mine", stored.record.curve[-1].step), stored, registry, results)[:2]
 
 
 @pytest.mark.slow
@@ -77,6 +79,40 @@ class TestBelief:
         written = path.stat().st_mtime_ns
         assert measured(results, registry) == (first, path)
         assert path.stat().st_mtime_ns == written
+
+    def test_what_was_measured_otherwise_is_shown_by_its_name(self, results: Path, tmp_path: Path) -> None:
+        registry = plugin(tmp_path, 'return Measured({"mine": float(len(subject.split))})')
+        stored = stored_in(results)
+        assert isinstance(stored.record, Record)
+        _, path, is_new = measure_run(Asked("mine", stored.record.curve[-1].step, images=7), stored, registry, results)
+        assert is_new
+        (run,), scores = Store(results).finished().values(), Scores(results)
+        usual = find_at("mine", registry.metrics, "--metric")
+        for file in path.parent.glob("mine-*"):
+            if file != path:
+                file.unlink()
+        assert math.isnan(scores.of(run, usual, "last"))
+        assert "it was measured otherwise: --metric 'mine(images=7)' shows that" in scores.why_not(run, usual)
+        asked = find_at("mine(images=7)", registry.metrics, "--metric")
+        assert (asked.heading, scores.of(run, asked, "last")) == ("mine (images=7)", 7.0)
+        lacking = find_at("mine(images=8)", registry.metrics, "--metric")
+        assert math.isnan(scores.of(run, lacking, "last"))
+        assert "mine --images 8' measures the kept model" in scores.why_not(run, lacking)
+        assert find_at("mine(images=5)", registry.metrics, "--metric").name == "mine"
+
+    @pytest.mark.parametrize(
+        ("written", "says"),
+        [
+            ("mine(imgs=7)", "no option is called 'imgs'"),
+            ("mine(images=few)", "images: it is a whole number"),
+            ("mine(images=7", "write NAME(OPTION=VALUE)"),
+            ("top1(images=7)", "top-1 is not measured with options"),
+        ],
+    )
+    def test_options_that_a_metric_has_not(self, tmp_path: Path, written: str, says: str) -> None:
+        registry = plugin(tmp_path, 'return Measured({"mine": 1.0})')
+        with pytest.raises(InputError, match=re.escape(says)):
+            find_at(written, registry.metrics, "--metric")
 
     def test_by_other_code_it_is_measured_anew_and_is_not_believed(self, results: Path, tmp_path: Path) -> None:
         _, path = measured(results, plugin(tmp_path, 'return Measured({"mine": 1.0})'))

@@ -82,7 +82,7 @@ def _curves(entry: Entry, split: str, scene: Scene) -> Iterator[Curve]:
         run = results.finished[spec.id]
         values = _values(run, metric, results.scores, split)
         if not all(map(math.isnan, values)):
-            picked = results.scores.point(run, rule, results.picking(metric))
+            picked = results.scores.point(run, rule, results.picking(entry.planned))
             by_steps.setdefault(tuple(step for step, _, _ in run.values), []).append((values, picked))
     for steps, seeds in by_steps.items():
         yield Curve(entry.planned.name, split, steps, tuple(each for each, _ in seeds), tuple(at for _, at in seeds))

@@ -154,13 +154,12 @@ def _setting(cell: PlannedCell, planned: Sequence[PlannedCell]) -> Iterator[str]
 def _lines(sweep: Sweep, scene: Scene) -> list[Line]:
     """What the runs of a sweep scored, by split and by what else varies."""
     results, rules = scene.records, scene.table.plan.rules
-    metric = sweep.entry.planned.metric
     lines: dict[tuple[str, str], list[tuple[Any, float, float, int]]] = {}
     for candidate, settings in sweep.candidates:
         finished = [spec for spec in candidate.runs if spec.id in results.finished]
         label = ", ".join(f"{name} {_written(settings.get(name))}" for name in sweep.others)
         for split in [scene.split] if scene.split else SPLITS:
-            scores = [results.score(spec, metric, rules.selection, split) for spec in finished]
+            scores = [results.score(spec, sweep.entry.planned, rules.selection, split) for spec in finished]
             if numbers := [score for score in scores if not math.isnan(score)]:
                 point = (settings.get(sweep.name), *mean_std(numbers), len(numbers))
                 lines.setdefault((label, split), []).append(point)
