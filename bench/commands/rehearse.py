@@ -37,6 +37,9 @@ What the runs themselves would cost: bench plan TARGET --measure
 FOLDER = "rehearsal"
 """In the results folder: rehearsals lie apart, and may be deleted at any time."""
 
+MOST_TOGETHER = 30
+"""Runs of several tables that are launched together; more than these where a single table has them."""
+
 MOST = 20
 """Failures that are told one by one."""
 
@@ -101,12 +104,18 @@ def _plans(options: argparse.Namespace, registry: RehearsalRegistry, scale: Scal
 
 
 def _parts(plan: Plan, scale: Scale) -> Iterator[Plan]:
-    """What is launched at a time: of whole networks a table, since its runs leave stages on disk that others share."""
-    if scale.small:
-        yield plan
-        return
+    """What is launched at a time: of whole networks few runs, as they leave stages on disk that others share."""
+    part: tuple[TablePlan, ...] = ()
     for table in plan.tables:
-        yield Plan(table.name, table.title, (table,))
+        if part and not scale.small and len(_of(*part, table).unique) > MOST_TOGETHER:
+            yield _of(*part)
+            part = ()
+        part = (*part, table)
+    yield _of(*part)
+
+
+def _of(*tables: TablePlan) -> Plan:
+    return Plan(", ".join(table.name for table in tables), "", tables)
 
 
 def _train(plan: Plan, job: Job, options: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ class Scale:
     """
 
     images: int = 64
-    test_images: int = 32
+    test_images: int = 16
     steps: int = 4
     batch: int = 8
     seed: int = 0
