@@ -89,6 +89,10 @@ class NotMeasured(Exception):
     """There is no measurement that may be believed; the message says why, in words."""
 
 
+class MeasuredOtherwise(NotMeasured):
+    """There is none with these options, and one with others; the message says how that is shown."""
+
+
 def believed(path: Path, top1: float | None, code: str = "") -> Measurement:
     """The measurement in a file, if it is that of a model with this top-1, by this code (empty: by any).
 

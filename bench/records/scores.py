@@ -19,7 +19,7 @@ from bench.metrics.metric import chosen_words, option_text
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
-from bench.records.measured import NotMeasured, believed, folder_of, read_measurement, stem_of
+from bench.records.measured import MeasuredOtherwise, NotMeasured, believed, folder_of, read_measurement, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
 from bench.records.record import Record
 from bench.records.store import Finished, Store
@@ -84,6 +84,8 @@ class Scores:
         value, reason = math.nan, f"{metric.title} is no finite number"
         try:
             value = self.measured_at(run, metric, at, split)
+        except MeasuredOtherwise as lacking:
+            reason = str(lacking)
         except NotMeasured as lacking:
             typed = [run.id, metric.measure, *([] if rule == "last" else ["--selection", rule]), *how_chosen(metric)]
             reason = f"{lacking}; {to_type('measure', *typed)} measures the kept model"
@@ -100,7 +102,7 @@ class Scores:
         folder, stem = folder_of(self.root, run.id), stem_of(metric.measure, str(step), split, {})
         path = folder / f"{stem_of(metric.measure, str(step), split, dict(metric.chosen))}.json"
         if not path.is_file() and (ways := sorted(_ways(folder, stem, metric))):
-            raise NotMeasured(f"it was measured otherwise: --metric '{metric.plain_name}{ways[0]}' shows that")
+            raise MeasuredOtherwise(f"it was measured otherwise: --metric '{metric.plain_name}{ways[0]}' shows that")
         return _number(believed(path, top1, metric.code).numbers.get(metric.plain_name))
 
     def _picked(self, run: Finished, rule: str, selector: Metric) -> int | None:

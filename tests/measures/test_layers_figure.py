@@ -47,7 +47,7 @@ def test_a_line_of_each_method_is_the_mean_of_its_seeds(tmp_path: Path) -> None:
         for line in lines:
             assert np.allclose(np.asarray(line.get_ydata()), 0.15 + 0.01 * np.arange(13))
         labels = [label.get_text() for label in axes.get_xticklabels()]
-        assert labels == ["1", "3", "5", "7", "9", "11", "features"]
+        assert labels == ["1", "3", "5", "7", "9", "11", "out"]
     assert off_the_page(figure) == []
     assert on_one_another(figure) == []
 

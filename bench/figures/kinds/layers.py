@@ -29,6 +29,9 @@ MOST_TICKS = 7
 Layered = dict[str, dict[str, list[MeasuredModel]]]
 """By measure, what was measured of each method's runs."""
 
+OUT = "out"
+"""What the last layer is called, whose features the head is given: short, to leave its neighbour a place."""
+
 
 def sketches(scene: Scene) -> list[Sketch]:
     """A figure for each setting: a panel for each measure, a line for each method.
@@ -69,7 +72,7 @@ def _drawing(scene: Scene, labels: Key, layered: Layered) -> Figure:
     notes = [seeds_line(counts), *([] if {*counts} == {1} else ["band: from the lowest to the highest"])]
     notes += options_of(model for models in every for model in models)
     page.title(scene.table.plan.title, " / ".join(labels) or common_line(scene.table))
-    page.legend(handles, "; ".join((*notes, "the last layer is what the head is given")))
+    page.legend(handles, "; ".join((*notes, f"{OUT}: what the head is given")))
     return page.fitted()
 
 
@@ -84,8 +87,8 @@ def _draw(axes: Axes, values: Floats, number: int) -> object:
 
 
 def _number(axes: Axes, names: Sequence[str]) -> None:
-    """Layers are counted from 1; the last one is called by its name."""
+    """Layers are counted from 1; the last one is ``OUT``."""
     last = len(names)
     step = max(1, round((last - 1) / MOST_TICKS))
     ticks = [*range(1, last - step // 2, step), last]
-    axes.set_xticks(ticks, [*(str(tick) for tick in ticks[:-1]), names[-1]])
+    axes.set_xticks(ticks, [*(str(tick) for tick in ticks[:-1]), OUT])
