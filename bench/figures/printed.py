@@ -32,5 +32,6 @@ def _drawing(title: str, paper: str, printed: PrintedNumbers, width: str) -> Fig
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.margins(x=0.18)
         axes.grid(axis="y", color="0.9", linewidth=0.6)
-    page.title(f"{paper.upper()}, {title}", f"as printed: {printed.source}")
+    number = title.partition(":")[0]  # the paper's figure may be of more than what it prints
+    page.title(f"{paper.upper()}, {number}: {printed.measured}", f"as printed: {printed.source}")
     return page.fitted()

@@ -90,14 +90,15 @@ def refusal(test: str, *sizes: int, alpha: float = 0.05, comparisons: int = 1) -
     smallest = kind.smallest(*sizes)
     if smallest * comparisons <= alpha:
         return ""
+    unit = kind.unit if max(sizes) > 1 else kind.unit.removesuffix("s")
     if math.isnan(smallest):
-        return f"n = {_listed(sizes)} {kind.unit}: {kind.name} needs at least 2"
+        return f"n = {_listed(sizes)} {unit}: {kind.name} needs at least 2"
     enough = fewest(test, *sizes, alpha=alpha, comparisons=comparisons)
     smallest_holm = min(1.0, smallest * comparisons)
     corrected = f" and {smallest_holm:.3g} after Holm over {comparisons} comparisons" if comparisons > 1 else ""
     reached = kind.smallest(*enough) * comparisons
     return (
-        f"n = {_listed(sizes)} {kind.unit}: the smallest possible p of {kind.name} is {smallest:.3g}{corrected}, "
+        f"n = {_listed(sizes)} {unit}: the smallest possible p of {kind.name} is {smallest:.3g}{corrected}, "
         f"above alpha = {alpha:g}; {_listed(enough)} {kind.unit} can reach {reached:.3g}"
     )
 

@@ -28,8 +28,9 @@ def measured(subject: Any, name: str, methods: tuple[str, ...] = ("Fine-tune", "
             path.parent.mkdir(parents=True, exist_ok=True)
             facts: dict[str, Any] = {"point": "30", "split": "test", "images": 9, "of": 9, "options": {}, "numbers": {}}
             more: dict[str, Any] = {"remarks": [], "seconds": 1.0, "environment": {}, "arrays": True}
+            top1 = subject.records.finished[spec.id].values[-1][2]
             measurement = Measurement(
-                measure=name, code="", model="", top1=None, run=spec.id, label="", **facts, **more
+                measure=name, code="", model="", top1=top1, run=spec.id, label="", **facts, **more
             )
             values = 0.1 * (1 + spec.seed) + 0.01 * np.arange(len(NAMES))
             write_measurement(path, measurement, {"layers": NAMES, name: values})

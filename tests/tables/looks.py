@@ -88,7 +88,7 @@ def put_beside(
         measure=measure,
         code=Registry().measure_code(measure),
         model="",
-        top1=scored.get(point),
+        top1=scored.get(point, list(scored.values())[-1]),
         run=spec.id,
         label=spec.method.name,
         point=point,

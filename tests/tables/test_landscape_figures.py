@@ -44,7 +44,7 @@ def measured(subject: Scene, dimensions: int, slope: float = 2.0, images: int = 
                 measure="landscape",
                 code="",
                 model="",
-                top1=None,
+                top1=subject.records.finished[spec.id].values[-1][2],
                 run=spec.id,
                 label=spec.label,
                 point=str(STEPS[-1]),
