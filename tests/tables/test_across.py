@@ -20,6 +20,7 @@ from bench.errors import InputError
 from bench.figures.figure import write_figure
 from bench.figures.scene import Scene
 from bench.metrics import METRICS
+from bench.notation import counted
 from bench.plan.table import PlannedCell
 from bench.sheets.view import render
 from bench.stats.across import stratified_permutation, stratified_signs
@@ -176,7 +177,9 @@ def test_fewer_than_six_datasets_are_refused_in_words_once(count: int) -> None:
     table = laid(cells(THREE, DATASETS[:count], ("15 %", "100 %")), LAYOUT)
     said = [rule for rule in rules(table) if rule.startswith("On datasets like these")]
     (only,) = said
-    assert only.startswith(f"On datasets like these, 15 % and 100 %: not testable: n = {count} datasets: the smallest")
+    assert only.startswith(
+        f"On datasets like these, 15 % and 100 %: not testable: n = {counted(count, 'dataset')}: the smallest"
+    )
     assert only.endswith("6 datasets can reach 0.0312.")
 
 
