@@ -101,7 +101,7 @@ class Scores:
         step, _, top1 = run.values[at]
         folder, stem = folder_of(self.root, run.id), stem_of(metric.measure, str(step), split, {})
         path = folder / f"{stem_of(metric.measure, str(step), split, dict(metric.chosen))}.json"
-        if not path.is_file() and (ways := sorted(_ways(folder, stem, metric))):
+        if not metric.chosen and not path.is_file() and (ways := sorted(_ways(folder, stem, metric))):
             raise MeasuredOtherwise(f"it was measured otherwise: --metric '{metric.plain_name}{ways[0]}' shows that")
         return _number(believed(path, top1, metric.code).numbers.get(metric.plain_name))
 
