@@ -25,9 +25,6 @@ LEVELS = np.arange(0, 101, 10)
 LINES = 7
 """Of equal loss; the thickest is of the least."""
 
-BESIDE = 1.1
-"""Inches of the width that the axis and the bar of shades take: what is left is divided into squares."""
-
 
 def sketches(scene: Scene) -> list[Sketch]:
     """One figure: a panel for each model, of its first seed that was measured."""
@@ -37,7 +34,7 @@ def sketches(scene: Scene) -> list[Sketch]:
 
 def _drawing(scene: Scene, models: Sequence[ModelLandscapes]) -> Figure:
     page = page_of(scene.width, len(models), most_across=3)
-    page.panel_height = min(2.6, (page.width - BESIDE) / page.across - 0.55)
+    page.panel_height = min(2.6, (page.width - 0.5) / page.across - 0.55)
     losses = np.stack([model.seeds[0].arrays["loss"] for model in models])
     finite = losses[np.isfinite(losses)]
     lines = np.geomspace(max(1e-3, 1.1 * float(finite.min())), max(2e-3, 0.95 * float(finite.max())), LINES)
