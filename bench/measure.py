@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import InputError, choose
 from bench.metrics import Metric
 from bench.metrics.metric import Option
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["CannotMeasure", "Measure", "Measured", "Option", "code_of", "read_option"]
+__all__ = ["CannotMeasure", "Measure", "Measured", "Option", "code_of", "read_choice"]
 
 READING = 1
 """Raised by hand when what all measures share would give other numbers: how images are viewed, features and attention
@@ -58,6 +59,11 @@ class Measure:
     options: Mapping[str, Option] = field(default_factory=dict)
     source: str = ""
 
+    @property
+    def usual(self) -> dict[str, Option]:
+        """What is measured unless somebody says otherwise: its options, and how many images."""
+        return {"images": self.images, **self.options}
+
     def __post_init__(self) -> None:
         for metric in self.gives:
             if metric.measure != self.name:
@@ -81,7 +87,7 @@ class Measured:
     remarks: tuple[str, ...] = ()
 
 
-def read_option(text: str, usual: Option) -> Option:
+def _read(text: str, usual: Option) -> Option:
     """What is typed of an option, as a value of the kind of the usual one. Raises ``ValueError``: it is of another."""
     if isinstance(usual, bool):
         if text not in ("true", "false"):
@@ -92,6 +98,21 @@ def read_option(text: str, usual: Option) -> Option:
     except ValueError:
         kind = "a whole number" if isinstance(usual, int) else "a number"
         raise ValueError(f"it is {kind}, such as {usual}") from None
+
+
+def read_choice(word: str, usual: Mapping[str, Option], place: str, name_again: bool = False) -> tuple[str, Option]:
+    """What ``KEY=VALUE`` chooses of options, whose usual values have their kinds.
+
+    Raises ``InputError`` at a place: there is no such option, or its value is of another kind; with ``name_again`` that
+    message names the option, where the place does not end in it.
+    """
+    name, _, text = word.partition("=")
+    if name not in usual:
+        raise InputError(f"{place}: {choose(name, usual, 'option')}")
+    try:
+        return name, _read(text, usual[name])
+    except ValueError as problem:
+        raise InputError(f"{place}: {name}: {problem}" if name_again else f"{place}: {problem}") from None
 
 
 class CannotMeasure(Exception):

@@ -133,7 +133,7 @@ class Registry:
         metrics = dict(others)
         for name, path in self.measure_files.items():
             code, measure = self.measure_code(name), self.measure(name)
-            options = tuple({"images": measure.images, **measure.options}.items())
+            options = tuple(measure.usual.items())
             for metric in measure.gives:
                 _add(metrics, replace(metric, code=code, options=options), path, "it")
         return metrics

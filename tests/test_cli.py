@@ -403,6 +403,12 @@ class TestBadInput:
         assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture(scope="module")
+def libraries() -> float:
+    """Seconds of CPU that Python takes to start and to load what any command needs."""
+    return min(cpu_seconds([sys.executable, "-c", "import msgspec, numpy, yaml"])[0] for _ in range(3))
+
+
 class TestStart:
     """What plans, lists and prints must not wait for torch."""
 
@@ -436,9 +442,8 @@ class TestStart:
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
-    def test_quickly(self, here: Path, arguments: list[str]) -> None:
+    def test_quickly(self, here: Path, libraries: float, arguments: list[str]) -> None:
         """Measured by what Python itself takes to start and to load the libraries that any of it needs."""
-        libraries = min(cpu_seconds([sys.executable, "-c", "import msgspec, numpy, yaml"])[0] for _ in range(3))
         runs = [cpu_seconds([str(BENCH), *arguments]) for _ in range(3)]
         assert all(done.returncode == 0 for _, done in runs), runs[0][1].stderr
         assert min(seconds for seconds, _ in runs) < 6 * libraries

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.commands.options import add_format, print_json, say
 from bench.commands.request import Request, add_target_command, is_run, request_of, say_damaged
 from bench.errors import InputError, choose, printable
-from bench.measure import Measure, Option, read_option
+from bench.measure import Measure, Option, read_choice
 from bench.notation import counted, one_line
 from bench.records.kept import kept_models
 from bench.records.record import Stored
@@ -135,16 +135,7 @@ def _kept(asked: Asked, stored: Stored, request: Request, train: bool) -> Iterat
 def _options(typed: list[str], measures: list[Measure]) -> dict[str, Option]:
     """What was chosen of the measures' own. Raises ``InputError`` where none has it, or it is of another kind."""
     defaults = {name: value for measure in measures for name, value in measure.options.items()}
-    chosen: dict[str, Option] = {}
-    for word in typed:
-        name, _, text = word.partition("=")
-        if name not in defaults:
-            raise InputError(f"--option {word}: {choose(name, defaults, 'option')}")
-        try:
-            chosen[name] = read_option(text, defaults[name])
-        except ValueError as problem:
-            raise InputError(f"--option {word}: {problem}") from None
-    return chosen
+    return dict(read_choice(word, defaults, f"--option {word}") for word in typed)
 
 
 def _runs(request: Request) -> list[tuple[Stored, int]]:

@@ -105,9 +105,12 @@ def _plans(options: argparse.Namespace, registry: RehearsalRegistry, scale: Scal
 
 def _parts(plan: Plan, scale: Scale) -> Iterator[Plan]:
     """What is launched at a time: of whole networks few runs, as they leave stages on disk that others share."""
+    if scale.small:
+        yield plan
+        return
     part: tuple[TablePlan, ...] = ()
     for table in plan.tables:
-        if part and not scale.small and len(_of(*part, table).unique) > MOST_TOGETHER:
+        if part and len(_of(*part, table).unique) > MOST_TOGETHER:
             yield _of(*part)
             part = ()
         part = (*part, table)

@@ -91,9 +91,9 @@ class Metric:
 
     def measured_with(self, chosen: Mapping[str, Option]) -> Metric:
         """The same number, measured with what is not usual."""
-        unusual = tuple((name, value) for name, value in chosen.items() if value != dict(self.options).get(name))
-        words = chosen_words(unusual)
-        return replace(self, name=self.name + words, title=self.title + (f" {words}" if words else ""), chosen=unusual)
+        others = tuple(unusual(chosen, dict(self.options)).items())
+        words = chosen_words(others)
+        return replace(self, name=self.name + words, title=self.title + (f" {words}" if words else ""), chosen=others)
 
     @property
     def plain_name(self) -> str:
@@ -123,6 +123,11 @@ class Metric:
         assert self.compute is not None
         value = float(self.compute(predictions))
         return value if math.isfinite(value) else math.nan
+
+
+def unusual(chosen: Mapping[str, Option], usual: Mapping[str, Option]) -> dict[str, Option]:
+    """What of a choice of options is not the usual one: what files of measurements, and metrics, are named by."""
+    return {name: value for name, value in chosen.items() if value != usual.get(name)}
 
 
 def chosen_words(chosen: Iterable[tuple[str, Option]]) -> str:

@@ -17,6 +17,7 @@ from bench.data import Split
 from bench.data.official import file_checksum
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Measure, Measured, Option
+from bench.metrics.metric import unusual
 from bench.models.kept import load_model
 from bench.models.masked import is_of_folder, masked_images
 from bench.models.subject import Subject, drawn
@@ -66,11 +67,8 @@ class Asked:
 
 def path_of(asked: Asked, declared: Measure, run: str, results: Path) -> Path:
     """Where a measurement lies, or would."""
-    chosen: dict[str, Option] = {
-        name: value for name, value in (asked.options or {}).items() if value != declared.options[name]
-    }
-    if asked.images not in (None, declared.images):
-        chosen["images"] = int(asked.images or 0)
+    images = {} if asked.images is None else {"images": asked.images}
+    chosen = unusual({**(asked.options or {}), **images}, declared.usual)
     return folder_of(results, run) / f"{stem_of(declared.name, asked.point, asked.split, chosen)}.json"
 
 

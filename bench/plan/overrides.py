@@ -16,9 +16,8 @@ from bench.cards.folder import typed_folder
 from bench.cards.layout import PREFIX
 from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose, to_type
-from bench.measure import read_option
+from bench.measure import read_choice
 from bench.metrics import Metric, seconds_to
-from bench.metrics.metric import Option
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.registry import Registry, unknown
@@ -180,16 +179,8 @@ def _with_choice(metric: Metric, written: str, choice: str, place: str) -> Metri
     if not usual or not choice.endswith(")"):
         why = "write NAME(OPTION=VALUE)" if usual else f"{metric.title} is not measured with options"
         raise InputError(f"{place} {written}: {why}")
-    chosen: dict[str, Option] = {}
-    for each in split_list(choice.removesuffix(")")):
-        name, _, text = each.partition("=")
-        if name not in usual:
-            raise InputError(f"{place} {written}: {choose(name, usual, 'option')}")
-        try:
-            chosen[name] = read_option(text, usual[name])
-        except ValueError as problem:
-            raise InputError(f"{place} {written}: {name}: {problem}") from None
-    return metric.measured_with(chosen)
+    words = split_list(choice.removesuffix(")"))
+    return metric.measured_with(dict(read_choice(word, usual, f"{place} {written}", name_again=True) for word in words))
 
 
 def read_seeds(written: object, place: str) -> tuple[int, ...]:

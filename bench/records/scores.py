@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.errors import InputError, to_type
 from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
-from bench.metrics.metric import chosen_words, option_text
+from bench.metrics.metric import chosen_words, option_text, unusual
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
@@ -203,7 +203,7 @@ def _ways(folder: Path, stem: str, metric: Metric) -> Iterator[str]:
     for path in folder.glob(f"{glob.escape(stem)}*.json"):
         with contextlib.suppress(InputError):
             measurement = read_measurement(path)
-            options = {name: value for name, value in measurement.options.items() if value != usual.get(name)}
+            options = unusual(measurement.options, usual)
             for images in ({}, {"images": measurement.images}, {"images": 0}):
                 if path.stem == stem_of(metric.measure, measurement.point, measurement.split, images | options):
                     yield chosen_words((images | options).items())
