@@ -160,8 +160,8 @@ def test_tables_show_the_kept_model_and_the_last_in_place_of_an_oracle(results: 
 @pytest.mark.slow
 def test_what_was_not_measured_names_the_command(results: Path) -> None:
     (run,) = Store(results).finished().values()
-    scores, metric = Scores(results), REGISTRY.metrics["silhouette"]
+    scores, metric = Scores(results), REGISTRY.metrics["attention_distance"]  # no test here measures it
     for rule, more in (("last", ""), ("best-test", ""), ("best-val", " --selection best-val")):
         assert math.isnan(scores.of(run, metric, rule))
-        command = f"'bench measure {run.id} silhouette{more}'"
+        command = f"'bench measure {run.id} attention_distance{more}'"
         assert scores.why_not(run, metric) == f"it was not measured; {command} measures the kept model"
