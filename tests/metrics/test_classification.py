@@ -24,7 +24,7 @@ from bench.data import ArrayImages, Split, TrainingImages
 from bench.metrics import METRICS, NotKept, Predictions, scores
 from bench.metrics.predictions import SHARES
 from bench.protocol import Protocol
-from bench.training.fit import predict
+from bench.training.answers import predict
 
 OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve]
 QUICK = settings(max_examples=40, deadline=None)
