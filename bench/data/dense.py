@@ -182,7 +182,7 @@ def training_pairs(
     views = torch.zeros(count, images[0].shape[0], size, size, dtype=torch.uint8)
     levels = torch.full((count, size, size), IGNORED, dtype=torch.uint8)
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        shape = scaled_size(*mask.shape, size, ratios[number])
+        shape = scaled_size(mask.shape[0], mask.shape[1], size, ratios[number])
         mask = V.resize(mask[None], shape, V.InterpolationMode.NEAREST_EXACT)[0]
         image = V.resize(image, shape, V.InterpolationMode.BILINEAR, antialias=False)
         top, left, height, width = varied_box(mask, places[number], size)
@@ -205,7 +205,7 @@ def whole_view(image: Tensor, size: int) -> Tensor:
 
 def sliding_view(image: Tensor, size: int) -> Tensor:
     """An image of which windows are shown, scaled as ``scaled_size`` says: uint8 (C, H, W) both."""
-    shape = scaled_size(*image.shape[-2:], size)
+    shape = scaled_size(image.shape[1], image.shape[2], size)
     return V.resize(image, shape, V.InterpolationMode.BILINEAR, antialias=False)  # type: ignore[no-any-return]
 
 

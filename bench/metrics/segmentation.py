@@ -60,8 +60,8 @@ class MaskPredictions:
     @property
     def union(self) -> Counts:
         """(images, K), pixels that are of a class or predicted to be."""
-        predicted, true = self.predicted.astype("int64"), self.true.astype("int64")
-        return predicted + true - self.intersection.astype("int64")
+        union: Counts = self.predicted.astype("int64") + self.true - self.intersection
+        return union
 
 
 def confusion(prediction: npt.NDArray[Any], mask: npt.NDArray[Any], classes: int) -> Counts:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from bench.data import dense
 from bench.data.dataset import IGNORED
 from bench.data.dense import (
     AUGMENTATIONS,
@@ -33,6 +32,7 @@ from bench.data.dense import (
     windows,
 )
 from bench.errors import InputError
+from bench.spec import derive
 
 QUICK = settings(max_examples=40, deadline=None)
 MOVING = ("none", "scale_crop_flip")
@@ -96,12 +96,12 @@ def test_nothing_appears_in_a_mask_but_its_levels_and_padding(
     height: int, width: int, augmentation: str, seed: int
 ) -> None:
     """Padding is 0 in the image, whatever became of its colours, and ``IGNORED`` in the mask, at the same pixels."""
-    image, mask = torch.full((3, height, width), 150, dtype=torch.uint8), noise(height, width, seed)[1]
+    image, mask = torch.full((3, height, width), 150, dtype=torch.uint8), 80 * noise(height, width, seed)[1]
     views, levels = training_pairs([image] * 4, [mask] * 4, 32, augmentation, seed)
     assert views.dtype == levels.dtype == torch.uint8
     assert views.shape == (4, 3, 32, 32)
     assert levels.shape == (4, 32, 32)
-    assert set(levels.unique().tolist()) <= {*mask.unique().tolist(), IGNORED}
+    assert set(np.unique(levels)) <= {*np.unique(mask), IGNORED}
     assert torch.equal(levels == IGNORED, (views == 0).all(1))
     for outside in levels == IGNORED:
         inside = ~outside
@@ -143,7 +143,7 @@ def test_distortion_moves_nothing_and_leaves_masks_alone() -> None:
 
 def _after_moves(seed: int) -> np.random.RandomState:
     """The state from which the distortions of 8 images are drawn."""
-    drawn = state(dense.derive("dense", seed))
+    drawn = state(derive("dense", seed))
     draw_ratios(8, drawn)
     draw_places(8, drawn)
     drawn.uniform(size=8)
@@ -212,7 +212,7 @@ def _filled(mask: Tensor, place: np.ndarray, size: int) -> float:
     """The share of the most frequent class among the pixels that have one."""
     top, left = _corner(mask, place, size)
     part = mask[top : top + size, left : left + size]
-    counts = part[part != IGNORED].unique(return_counts=True)[1]
+    counts = np.unique(part[part != IGNORED], return_counts=True)[1]
     return float(counts.max() / counts.sum())
 
 
@@ -373,7 +373,7 @@ def test_classes_are_those_of_the_highest_logits_at_the_size_of_the_mask(classes
 
 
 def test_of_equal_logits_the_first_class_is_taken() -> None:
-    assert labelled(torch.zeros(40, 3, 3), 5, 5).unique().tolist() == [0]
+    assert not labelled(torch.zeros(40, 3, 3), 5, 5).any()
 
 
 def test_a_mask_that_is_shown_as_logits_is_given_back() -> None:
@@ -382,7 +382,7 @@ def test_a_mask_that_is_shown_as_logits_is_given_back() -> None:
     mask[15:, 20:60] = 1
     mask[40:, 50:] = 2
     view = V.resize(mask[None], scaled_size(60, 90, 30), V.InterpolationMode.NEAREST_EXACT)
-    boxes = windows(*view.shape[-2:], 30)
+    boxes = windows(view.shape[1], view.shape[2], 30)
     shown = shown_in(view, boxes, 30)[:, 0].long()
     logits = torch.nn.functional.one_hot(shown, 3).permute(0, 3, 1, 2).float()
     predicted = labelled(stitched(logits, boxes, *view.shape[-2:]), 60, 90)
