@@ -1,4 +1,4 @@
-"""How well the pixels of images are classified, from counts of pixels that are kept of each image.
+"""How well the pixels of images are classified, from counts that are kept of each image.
 
 NumPy is imported when something is computed: what metrics there are is asked far more often.
 """
@@ -18,28 +18,31 @@ if TYPE_CHECKING:
     Counts = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
+IGNORED = 255
+"""The level of a mask's pixels that count for nothing."""
+
 
 @dataclass(frozen=True)
 class MaskPredictions:
-    """What was predicted of the pixels of each image of a split; those of no class are left out of all counts.
+    """Pixels of each image of a split, counted by class at a point of a run's curve; those without a class left out.
 
     Args:
-        intersection: (images, classes), pixels of a class that are predicted as it.
-        predicted: (images, classes), pixels that are predicted as a class.
-        true: (images, classes), pixels of a class.
+        intersection: (images, K), pixels of a class that were predicted to be of it.
+        predicted: (images, K), pixels predicted to be of a class.
+        true: (images, K), pixels of a class.
     """
-
-    intersection: npt.NDArray[Any]
-    predicted: npt.NDArray[Any]
-    true: npt.NDArray[Any]
 
     task: ClassVar[str] = "segmentation"
     of_points: ClassVar[Sequence[str]] = ("intersection", "predicted")
     of_split: ClassVar[Sequence[str]] = ("true",)
 
+    intersection: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
+    true: npt.NDArray[Any]
+
     @property
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
-        """As they are kept."""
+        """By name, as they are kept."""
         return {"intersection": self.intersection, "predicted": self.predicted, "true": self.true}
 
     @classmethod
@@ -47,83 +50,90 @@ class MaskPredictions:
         """From arrays as ``arrays`` gives them."""
         return cls(arrays["intersection"], arrays["predicted"], arrays["true"])
 
+    @classmethod
+    def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:
+        """From what ``counts_of`` gives for each image, of which there is at least one; kept in four bytes a count."""
+        import numpy as np
 
-def counts_of(prediction: npt.NDArray[Any], mask: npt.NDArray[Any], classes: int, ignored: int = 255) -> Counts:
-    """(3, classes) of an image: intersection, predicted and true pixels, as ``MaskPredictions`` has them.
+        return cls(*np.stack(counts, axis=1).astype(np.uint32))
 
-    Prediction and mask are (H, W) class indices; pixels whose mask is ``ignored`` count for nothing. Raises
-    ``ValueError``: they are of two sizes, or a level is no class.
+    @property
+    def union(self) -> Counts:
+        """(images, K), pixels that are of a class or predicted to be."""
+        union: Counts = self.predicted.astype("int64") + self.true - self.intersection
+        return union
+
+
+def confusion(prediction: npt.NDArray[Any], mask: npt.NDArray[Any], classes: int) -> Counts:
+    """(K, K): how many pixels of a true class (row) were predicted to be of a class (column), ignored ones left out.
+
+    Args:
+        prediction: (H, W) or any shape, class indices.
+        mask: of the same shape, class indices or ``IGNORED``.
+        classes: K, at most 255.
+
+    Raises:
+        ValueError: the shapes differ, or a level that is not ignored is no class.
     """
     import numpy as np
 
     if prediction.shape != mask.shape:
-        raise ValueError(f"a prediction of {prediction.shape} pixels for a mask of {mask.shape}")
-    counted = mask != ignored
-    said, is_true = prediction[counted].astype(np.int64), mask[counted].astype(np.int64)
-    if max(said.max(initial=0), is_true.max(initial=0)) >= classes:
-        raise ValueError(f"a pixel is of a class beyond {classes}")
-    both = said[said == is_true]
-    return np.stack([np.bincount(levels, minlength=classes) for levels in (both, said, is_true)])
+        raise ValueError(f"a prediction of shape {prediction.shape} is not that of a mask of shape {mask.shape}")
+    counted = mask != IGNORED
+    true, predicted = mask[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, levels in (("mask", true), ("prediction", predicted)):
+        if levels.size and not 0 <= levels.min() <= levels.max() < classes:
+            raise ValueError(f"a {name} has levels {levels.min()} to {levels.max()}, not 0 to {classes - 1}")
+    return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def class_iou(predictions: MaskPredictions) -> Floats:
-    """(classes,), intersection over union of each class, over all images together; nan where no pixel is of it.
+def counts_of(prediction: npt.NDArray[Any], mask: npt.NDArray[Any], classes: int) -> Counts:
+    """(3, K) of an image: pixels of intersection, predicted and true; arguments and errors as of ``confusion``."""
+    import numpy as np
 
-    Everingham et al., "The PASCAL Visual Object Classes challenge", 2015: true positives over true positives, false
-    positives and false negatives.
-    """
-    intersection, predicted, true = (_total(counts) for counts in predictions.arrays.values())
-    return _share(intersection, predicted + true - intersection)
+    counted = confusion(prediction, mask, classes)
+    return np.stack([counted.diagonal(), counted.sum(0), counted.sum(1)])
 
 
 def miou(predictions: MaskPredictions) -> float:
-    """Mean over classes of ``class_iou``, in percent, without those that neither masks nor predictions have."""
-    import numpy as np
+    """Mean over classes of the intersection of all images over their union, in percent.
 
-    return _mean(100 * np.asarray(class_iou(predictions)))
+    A class that is neither in a mask nor predicted anywhere is left out; nan where that leaves none.
+    """
+    return _mean_share(predictions.intersection.sum(0), predictions.union.sum(0))
 
 
 def mean_accuracy(predictions: MaskPredictions) -> float:
-    """Mean over the classes that masks have of the share of their pixels that is right, in percent."""
-    return _mean(100 * _share(_total(predictions.intersection), _total(predictions.true)))
+    """Mean over classes of the share of their pixels that is right, over all images, in percent.
+
+    A class that is in no mask is left out; nan where that leaves none.
+    """
+    return _mean_share(predictions.intersection.sum(0), predictions.true.sum(0))
 
 
 def pixel_accuracy(predictions: MaskPredictions) -> float:
-    """Share of pixels that are right, in percent."""
-    return float(100 * _share(_total(predictions.intersection).sum(), _total(predictions.true).sum()))
+    """Share of the pixels of all images that is right, in percent; nan where no pixel has a class."""
+    return _mean_share(predictions.intersection.sum(keepdims=True), predictions.true.sum(keepdims=True))
 
 
 def image_iou(predictions: MaskPredictions) -> Floats:
-    """(images,), the mean over the classes that an image's mask or prediction has of their IoU in it, in percent."""
+    """(images,), the mean IoU of each image over the classes in its mask or its prediction, in percent.
+
+    nan for an image of which no pixel has a class. Its mean is not ``miou``, which counts all images together.
+    """
     import numpy as np
 
-    intersection = predictions.intersection.astype(np.int64)
-    union = predictions.predicted.astype(np.int64) + predictions.true - intersection
-    shares, present = 100 * _share(intersection, union), union > 0
-    count = present.sum(1)
-    return np.divide(np.where(present, shares, 0).sum(1), count, out=np.full(len(count), np.nan), where=count > 0)
+    shares = [
+        _mean_share(intersection, union)
+        for intersection, union in zip(predictions.intersection, predictions.union, strict=True)
+    ]
+    return np.array(shares, dtype=np.float64)
 
 
-def _total(counts: npt.NDArray[Any]) -> Counts:
-    import numpy as np
-
-    return np.asarray(counts.astype(np.int64).sum(0))
-
-
-def _share(part: Any, whole: Any) -> Floats:
-    """The quotient; nan where there is nothing to divide by."""
-    import numpy as np
-
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
-
-
-def _mean(values: Floats) -> float:
-    """Of the numbers among them; nan where there is none."""
-    import numpy as np
-
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if numbers.size else float("nan")
+def _mean_share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:
+    """Mean of part / whole in percent, where the whole is not 0; nan where it is 0 everywhere."""
+    counted = whole > 0
+    return 100 * float((part[counted] / whole[counted]).mean()) if counted.any() else float("nan")
 
 
 PREDICTIONS = MaskPredictions
