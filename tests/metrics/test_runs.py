@@ -28,7 +28,7 @@ from bench.training.trial import run_trial
 
 PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
 (DECLARED,) = re.findall(r"```python\n(from bench\.metrics import.*?)```", PAGE, re.DOTALL)
-OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve]
+OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve and metric.task == "classification"]
 TYPED = (
     "--methods",
     "ce",
