@@ -25,7 +25,8 @@ from bench.data.letters import LETTERS, read_bank, render_letters
 from bench.method import Batch, Stage, Terms
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.training.fit import Progress, fit, predict
+from bench.training.answers import predict
+from bench.training.fit import Progress, fit
 
 TRAINING, HELD_OUT, CLUTTERED = 52_000, 4_000, 2
 """Letters rendered to train on and to look at, and how often each of the first is laid among other fragments."""

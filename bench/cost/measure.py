@@ -261,7 +261,7 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
 
 def _image_seconds(model: Model, data: TrainingImages) -> float:
     """The time to evaluate an image, the second time it is done."""
-    from bench.training.fit import predict
+    from bench.training.answers import predict
 
     predict(model, data.split, data)
     started = time.perf_counter()

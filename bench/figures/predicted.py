@@ -28,9 +28,12 @@ def predicted(entry: Entry, scene: Scene) -> list[Predictions]:
         run = results.finished[spec.id]
         at = results.scores.point(run, rule, results.picking(entry.planned))
         try:
-            each.append(results.scores.predictions(run, split_of(scene))[at])
+            predictions = results.scores.predictions(run, split_of(scene))[at]
         except NotKept as lacking:
             raise ValueError(f"run {spec.id}: {lacking}") from None
+        if not isinstance(predictions, Predictions):
+            raise ValueError(f"run {spec.id}: it predicts no class of an image")
+        each.append(predictions)
     return each
 
 

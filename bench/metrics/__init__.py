@@ -1,24 +1,66 @@
 """Metrics, by name: what a table may show of a run.
 
 A new one is a `Metric` in a module of this package, or ``metrics/NAME.py`` with ``METRIC = Metric(...)`` in a plug-in
-folder. Nothing here imports torch.
+folder. A module of a task's metrics has ``METRICS``, the first of which is the score by which its runs are known, and
+``PREDICTIONS``, what these are computed from. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
 from bench.metrics import classification, cost
 from bench.metrics.cost import seconds_to
 from bench.metrics.metric import Cost, Metric
-from bench.metrics.predictions import NotKept, Predictions
+from bench.metrics.predictions import NotKept, Predictions, TaskPredictions
 
-__all__ = ["METRICS", "TOP1", "Cost", "Metric", "NotKept", "Predictions", "scores", "seconds_to"]
+__all__ = [
+    "METRICS",
+    "TASKS",
+    "TOP1",
+    "Cost",
+    "Metric",
+    "NotKept",
+    "Predictions",
+    "TaskPredictions",
+    "predictions_of",
+    "score_of",
+    "scores",
+    "seconds_to",
+]
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*classification.METRICS, *cost.METRICS)}
+
+def _of_tasks() -> dict[str, ModuleType]:
+    files = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
+    others = [name for name in files if name not in ("__init__", "classification", "cost", "metric", "predictions")]
+    modules = [classification, *(importlib.import_module(f"bench.metrics.{name}") for name in others)]
+    return {module.PREDICTIONS.task: module for module in modules}
+
+
+TASKS: Mapping[str, ModuleType] = _of_tasks()
+"""The modules of the tasks' metrics, by the name of the task."""
+
+METRICS: dict[str, Metric] = {metric.name: metric for module in (*TASKS.values(), cost) for metric in module.METRICS}
 """The suite's own, by name; beside them, ``seconds_to_N``."""
 
 TOP1 = METRICS["top1"]
 
 
-def scores(predictions: Predictions) -> dict[str, float]:
+def score_of(task: str) -> Metric:
+    """The metric by which the runs of a task are known. Raises ``KeyError`` where there is no such task."""
+    score: Metric = TASKS[task].METRICS[0]
+    return score
+
+
+def predictions_of(task: str) -> type[TaskPredictions]:
+    """What is kept of each image at a task. Raises ``KeyError`` where there is no such task."""
+    kept: type[TaskPredictions] = TASKS[task].PREDICTIONS
+    return kept
+
+
+def scores(predictions: TaskPredictions) -> dict[str, float]:
     """Every metric of the suite at a scored point, by name; nan where it is no finite number."""
-    return {name: metric.of(predictions) for name, metric in METRICS.items() if metric.of_curve}
+    return {metric.name: metric.of(predictions) for metric in TASKS[predictions.task].METRICS}

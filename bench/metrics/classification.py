@@ -61,6 +61,8 @@ def brier(predictions: Predictions) -> float:
     return float((predictions.squares - 2 * predictions.probability + 1).mean())
 
 
+PREDICTIONS = Predictions
+
 METRICS = (
     Metric("top1", "top-1", "%", low=0, high=100, compute=top1, per_image=True),
     Metric("top5", "top-5", "%", low=0, high=100, compute=top5, per_image=True),

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.metrics.predictions import Predictions
+from bench.metrics.predictions import TaskPredictions
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What a metric may be called."""
@@ -25,8 +26,8 @@ class Cost:
         memory: peak in bytes: allocated on the GPU with the most, or else resident.
         trained: weights trained, in the stage that trains most.
         energy: in joules: of the GPUs, where some were used, or else of the processors.
-        curve: training seconds and top-1 in percent of each point: on the validation split where there is one, else on
-            the test split.
+        curve: training seconds and the score of its task, such as top-1 in percent, of each point: on the validation
+            split where there is one, else on the test split.
         parameters: numbers that the trained model has, its head included.
     """
 
@@ -56,6 +57,7 @@ class Metric:
         per_image: whether it is the share of images for which something holds, in percent, so that a test set of n
             images makes binomial noise.
         of_machine: of what is about the whole run: whether another machine gives another value.
+        task: of what is computed at a scored point: the task whose predictions these are.
         measure: of what is measured of a kept model: the measure that gives it (``bench measure``).
         code: the digest of what measures it now, which the registry knows; empty where it does not matter.
         options: of what is measured: what may be chosen, each with its usual value, which the registry knows.
@@ -72,10 +74,11 @@ class Metric:
     low: float | None = None
     high: float | None = None
     decimals: int = 1
-    compute: Callable[[Predictions], float] | None = None
+    compute: Callable[[Any], float] | None = None
     of_run: Callable[[Cost], float] | None = None
     per_image: bool = False
     of_machine: bool = True
+    task: str = "classification"
     measure: str = ""
     code: str = ""
     options: tuple[tuple[str, Option], ...] = ()
@@ -115,7 +118,7 @@ class Metric:
         """Whether it has a value at each point of a run's curve, and so can pick one."""
         return self.compute is not None
 
-    def of(self, predictions: Predictions) -> float:
+    def of(self, predictions: TaskPredictions) -> float:
         """Its value at a scored point; nan where it is no finite number.
 
         Raises ``NotKept``: the run did not keep what it is computed from.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,30 @@ SHARES = 65535
 """Steps of a share. It is a multiple of 15, so that the edges of 15 bins lie on steps and no image changes its bin."""
 
 
+class TaskPredictions(Protocol):
+    """What was predicted of each image of a split at a point of a run's curve, whatever the task.
+
+    Attributes:
+        task: whose predictions they are.
+        of_points: names of the arrays that are kept at each point, (images, ...) each; the first is always there.
+        of_split: names of those that are kept once: what was to be predicted.
+    """
+
+    task: ClassVar[str]
+    of_points: ClassVar[Sequence[str]]
+    of_split: ClassVar[Sequence[str]]
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Those of both kinds, by name."""
+        ...
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TaskPredictions:
+        """Predictions from their arrays at a point, as ``arrays`` gives them."""
+        ...
+
+
 class NotKept(LookupError):
     """A run did not keep what a metric is computed from; the message says what."""
 
@@ -42,9 +66,23 @@ class Predictions:
     Its attributes raise ``NotKept`` where a run did not keep them.
     """
 
+    task: ClassVar[str] = "classification"
+    of_points: ClassVar[Sequence[str]] = ("", *ARRAYS)
+    of_split: ClassVar[Sequence[str]] = ("labels",)
+
     predicted: npt.NDArray[Any]
     labels: npt.NDArray[Any]
     stored: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """As they are kept: what was predicted has no name but the split's."""
+        return {"": self.predicted, **self.stored, "labels": self.labels}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Predictions:
+        """From arrays as ``arrays`` gives them."""
+        return cls(arrays[""], arrays["labels"], {name: arrays[name] for name in ARRAYS if name in arrays})
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:

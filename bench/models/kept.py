@@ -10,20 +10,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.backbones import Model, build_model
+from bench.backbones import Model
 from bench.backbones.head import NormedLinear
 from bench.cards import BackboneCard, DatasetCard
-from bench.data import read_data
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
 from bench.records.kept import ModelFacts
 from bench.records.store import UNSOUND
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json
+from bench.task import CLASSIFICATION, find_task
 from bench.training.fit import move
 from bench.training.keeping import digest_of
 from bench.training.shelf import checksum_of
-from bench.training.trial import build_method, give_source_head, splits, training_images
+from bench.training.trial import build_method, give_source_head, splits
 
 CPU = torch.device("cpu")
 
@@ -95,7 +95,7 @@ def _built(spec: RunSpec, facts: ModelFacts, registry: Registry, source: bool) -
     """The backbone of a run with a new head; with its published weights where they are needed."""
     name = spec.backbone.name if source else f"{spec.backbone.name.partition('@')[0]}@none"
     protocol = spec.protocol
-    return build_model(registry.backbone(name), len(facts.classes), protocol.image_size, protocol.drop_path)
+    return find_task(facts.task or CLASSIFICATION).build(registry.backbone(name), len(facts.classes), protocol)
 
 
 def _left_out(model: Model, facts: ModelFacts, path: Path) -> dict[str, Tensor]:
@@ -123,9 +123,10 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     """
     card = registry.dataset(spec.dataset.name)
     card.require_files()
-    dataset = read_data(card)
+    task = find_task(card.task)
+    dataset = task.read(card)
     train, _, _ = splits(dataset, spec)
-    data = training_images(spec, dataset, train, model, CPU)
+    data = task.images(spec, dataset, train, model, CPU)
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
     give_source_head(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):

@@ -24,17 +24,21 @@ FORM = 4
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Values = tuple[Count, Percent | None, Percent]
-"""Step, validation accuracy (None where there is no validation split) and test accuracy of a point of a curve."""
+"""Step, validation score (None where there is no validation split) and test score of a point of a curve."""
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """What ``index.jsonl`` keeps of a finished run; ``stamp`` is a number that changes with the record's file."""
+    """What ``index.jsonl`` keeps of a finished run.
+
+    ``stamp`` is a number that changes with the record's file, ``score`` the metric that the values are of.
+    """
 
     folder: str
     stamp: int
     id: str
     seconds: float
     values: Annotated[tuple[Values, ...], Meta(min_length=1)]
+    score: str = "top1"
 
 
 class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +49,7 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     stages: list[TrainedStage] = []
     usage: Usage | None = None
     parameters: Count | None = None
+    task: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ScoredRow(msgspec.Struct, array_like=True, gc=False):
@@ -66,7 +71,7 @@ class _Head(msgspec.Struct):
 
 
 class _Scores(msgspec.Struct):
-    top1: Percent
+    top1: Percent | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Point(msgspec.Struct):
@@ -86,6 +91,7 @@ class _Done(msgspec.Struct):
     status: Literal["done"]
     curve: Annotated[list[_Point], Meta(min_length=1)]
     timing: Timing
+    task: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _HEADS, _DONE, _WRITER = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_Done), msgspec.json.Encoder()
@@ -126,8 +132,24 @@ def _row(content: bytes, folder: str, stamp: int) -> Row:
     record = _DONE.decode(content)
     if from_json(record.spec).id != record.id or not folder.endswith(f"-{record.id}"):
         raise Unfit("its spec is not that of its id: it was edited, or a version that trains otherwise wrote it")
-    values = tuple([(point.step, point.val.top1 if point.val else None, point.test.top1) for point in record.curve])
+    if record.task:
+        return _row_of_task(content, folder, stamp)
+    values = tuple([(point.step, _top1(point.val) if point.val else None, _top1(point.test)) for point in record.curve])
     return Row(folder, stamp, record.id, record.timing.seconds, values)
+
+
+def _top1(scores: _Scores) -> float:
+    if scores.top1 is msgspec.UNSET:
+        raise Unfit("a point of its curve has no top1")
+    return scores.top1
+
+
+def _row_of_task(content: bytes, folder: str, stamp: int) -> Row:
+    record = read_record(content)
+    assert isinstance(record, Record), "its status was read"
+    score = record.score
+    values = tuple((point.step, (point.val or {}).get(score), point.test[score] or 0.0) for point in record.curve)
+    return Row(folder, stamp, record.id, record.timing.seconds, values, score)
 
 
 def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
@@ -135,7 +157,7 @@ def _scored_row(content: bytes, folder: str, stamp: int) -> ScoredRow:
     if not isinstance(record, Record):
         raise ValueError("the run did not finish")
     curve = [msgspec.structs.replace(point, loss={}) for point in record.curve]
-    scored = Scored(curve, record.timing, record.stages, record.usage, record.parameters)
+    scored = Scored(curve, record.timing, record.stages, record.usage, record.parameters, record.task)
     return ScoredRow(folder, stamp, msgspec.Raw(_WRITER.encode(scored)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from bench.errors import InputError, choose
 from bench.metrics import METRICS, TOP1, Metric
@@ -70,6 +70,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
         mean: of the pixels, per channel, with which the network is given images in 0..1; so is ``std``.
         augmentation: of the run's training; it decides how an image is brought to size (``bench.data.test_view``).
         precision: in which the run scored it.
+        task: what it was trained at, where that is not classification.
         half: whether numbers were rounded to half precision.
         left_out: tensors that are those of the backbone's published weights, with the digest of each.
     """
@@ -87,6 +88,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     precision: str
     half: bool = False
     left_out: dict[str, str] = {}
+    task: str | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:

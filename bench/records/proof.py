@@ -1,21 +1,25 @@
-"""Whether a record without a checksum can be true: its scores are held against its counts, and what was predicted."""
+"""What a record's predictions are, and whether a record without a checksum can be true.
+
+Such records are all of classification: their scores are held against their counts, and against what was predicted.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics import METRICS, TOP1, NotKept, Predictions
-from bench.metrics.predictions import ARRAYS
+from bench.metrics import METRICS, TOP1, NotKept, Predictions, TaskPredictions
 from bench.reading.ordinary import open_ordinary
 from bench.records.record import Record, Scores
 from bench.records.seal import Unfit
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 PREDICTIONS = "predictions.npz"
 
@@ -30,17 +34,36 @@ _NEAR = 1e-3
 
 
 def read_predictions(
-    path: Path, split: str, names: Iterable[str] = ARRAYS
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
-    """Predicted classes (points, images), labels (images,) and the other arrays of a split, each (points, images).
+    path: Path, split: str, kind: type[TaskPredictions] = Predictions, least: bool = False
+) -> tuple[Arrays, Arrays]:
+    """The arrays that were kept of a split: of each point, (points, images, ...), and of all, (images, ...).
 
-    Of the other arrays, those that are named and there.
+    They are named as a kind of predictions has them; what older runs did not keep lacks. ``least``: no more of each
+    point than the first array, which is always there.
 
     Raises one of ``UNREADABLE`` where there is none such, or it is damaged, or no ordinary file.
     """
     with open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
-        stored = {name: np.asarray(arrays[f"{split}_{name}"]) for name in names if f"{split}_{name}" in arrays}
-        return np.asarray(arrays[split]), np.asarray(arrays[f"{split}_labels"]), stored
+        named = {name: kept_name(split, name) for name in (*kind.of_points, *kind.of_split)}
+        first, *more = kind.of_points
+        wanted = [first, *([] if least else (name for name in more if named[name] in arrays))]
+        return (
+            {name: np.asarray(arrays[named[name]]) for name in wanted},
+            {name: np.asarray(arrays[named[name]]) for name in kind.of_split},
+        )
+
+
+def kept_name(split: str, name: str) -> str:
+    """What an array of a split is called in the file: ``test`` for what has no name, ``test_labels``."""
+    return f"{split}_{name}" if name else split
+
+
+def of_points(of_point: Arrays, of_split: Arrays, points: int, kind: type[TaskPredictions]) -> list[TaskPredictions]:
+    """The predictions at each point. Raises ``ValueError`` where the arrays are not those of so many points."""
+    (images, *_), *_ = (array.shape or (0,) for array in of_split.values())
+    if any(array.shape[:2] != (points, images) for array in of_point.values()):
+        raise ValueError("they are not those of the record's curve")
+    return [kind.of({**{name: array[at] for name, array in of_point.items()}, **of_split}) for at in range(points)]
 
 
 def prove(record: Record, folder: Path, top1_alone: bool = False) -> None:
@@ -56,7 +79,7 @@ def prove(record: Record, folder: Path, top1_alone: bool = False) -> None:
         if images:
             for point, scores in zip(record.curve, of_points, strict=True):
                 _require_shares(scores, images, f"at step {point.step} {split}.")
-        predictions = _predictions(folder / PREDICTIONS, split, len(record.curve), () if top1_alone else ARRAYS)
+        predictions = _predictions(folder / PREDICTIONS, split, len(record.curve), top1_alone)
         if top1_alone:
             of_points = [{TOP1.name: scores.get(TOP1.name)} for scores in of_points]
         for point, scores, predicted in zip(record.curve, of_points, predictions, strict=False):
@@ -71,20 +94,19 @@ def _require_shares(scores: Scores, images: int, place: str) -> None:
             raise Unfit(f"{place}{name} is {score:g} %, which is no share of {images} images")
 
 
-def _predictions(path: Path, split: str, points: int, names: Iterable[str]) -> list[Predictions]:
+def _predictions(path: Path, split: str, points: int, least: bool) -> list[TaskPredictions]:
     """What was predicted at each point; nothing where that was not kept, or cannot be read."""
     try:
-        predicted, labels, stored = read_predictions(path, split, names)
+        of_point, of_split = read_predictions(path, split, least=least)
     except UNREADABLE:
         return []
-    if any(array.shape != (points, labels.size) for array in (predicted, *stored.values())):
-        raise Unfit(f"the points of its curve are not those at which '{split}' was predicted")
-    return [
-        Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in range(points)
-    ]
+    try:
+        return of_points(of_point, of_split, points, Predictions)
+    except ValueError:
+        raise Unfit(f"the points of its curve are not those at which '{split}' was predicted") from None
 
 
-def _require_same(scores: Scores, predictions: Predictions, place: str) -> None:
+def _require_same(scores: Scores, predictions: TaskPredictions, place: str) -> None:
     for name, score in scores.items():
         metric = METRICS.get(name)
         if metric is None or not metric.of_curve or score is None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from bench.metrics import score_of
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import RunSpec, from_json, to_json
 
@@ -21,6 +22,9 @@ SCHEMA = 2
 2: a point of the curve keeps every metric, and the seconds of training until then; the number of right answers, which
 is top-1 times the images, is gone.
 """
+
+CLASSIFICATION = "classification"
+"""The task of a record that names none."""
 
 Count = Annotated[int, Meta(ge=0)]
 Scores = dict[str, float | None]
@@ -56,7 +60,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for scores in (self.val, self.test):
-            top1 = 0.0 if scores is None else scores.get("top1")
+            top1 = (scores or {}).get("top1", 0.0)
             if top1 is None or not 0 <= top1 <= 100:  # nan is in no range
                 raise ValueError(f"step {self.step}: top1 is a number from 0 to 100, not {top1}")
 
@@ -183,6 +187,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     """The record of a finished run.
 
     Attributes:
+        task: what was asked of images, where that is not their class.
         curve: its points, in the order of steps.
         stages: that were trained.
         parameters: numbers that the trained model has, its head included; null where a record is older than this.
@@ -198,6 +203,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         checksum: of all that stands before it (``bench.records.seal``); older records have none.
     """
 
+    task: str | UnsetType = UNSET
     curve: Annotated[list[Point], Meta(min_length=1)]
     stages: list[TrainedStage] = []
     parameters: Count | None = None
@@ -211,6 +217,26 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     ranks: int | UnsetType = UNSET
     parts: int | UnsetType = UNSET
     checksum: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        score = self.score
+        for point in self.curve:
+            for scores in filter(None, (point.val, point.test)):
+                if scores.get(score) is None:
+                    raise ValueError(f"step {point.step}: it has no {score}, by which runs of its task are known")
+
+    @property
+    def score(self) -> str:
+        """The name of the metric by which runs of its task are known."""
+        return score_named(self.task)
+
+
+def score_named(task: str | UnsetType) -> str:
+    """The name of the metric by which runs of a task are known. Raises ``ValueError`` where the task is not here."""
+    try:
+        return score_of(task or CLASSIFICATION).name
+    except KeyError:
+        raise ValueError(f"it is of a task that this version does not have: {task}") from None
 
 
 class Error(Struct, frozen=True):

@@ -14,14 +14,14 @@ import msgspec
 import numpy as np
 
 from bench.errors import InputError, to_type
-from bench.metrics import TOP1, Cost, Metric, NotKept, Predictions
+from bench.metrics import METRICS, TOP1, Cost, Metric, NotKept, TaskPredictions, predictions_of
 from bench.metrics.metric import chosen_words, option_text, unusual
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
 from bench.records.measured import MeasuredOtherwise, NotMeasured, believed, folder_of, read_measurement, stem_of
-from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
-from bench.records.record import Record
+from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
+from bench.records.record import Record, score_named
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS, kept_at
 
@@ -31,8 +31,8 @@ _SCORED = msgspec.json.Decoder(Scored)
 class Scores:
     """The values of runs in a folder of results.
 
-    Top-1 is known of every run. Other metrics of a curve are in the records, and what these lack is computed from the
-    predictions beside them; it is read when it is first asked for.
+    The score of its task, top-1 most often, is known of every run. Other metrics of a curve are in the records, and
+    what these lack is computed from the predictions beside them; it is read when it is first asked for.
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,7 +116,7 @@ class Scores:
 
     def values(self, run: Finished, metric: Metric, split: str = "test") -> Sequence[float]:
         """The value of a metric of the curve at each point of a run; nan where there is none."""
-        if metric.name == TOP1.name:
+        if metric.name == run.score:
             if split == "test":
                 return [test for _, _, test in run.values]
             return [math.nan if val is None else val for _, val, _ in run.values]
@@ -152,7 +152,7 @@ class Scores:
     def _predicted(self, run: Finished, metric: Metric, split: str) -> list[float]:
         """The values computed from the predictions; nan, and a reason, where that cannot be."""
         try:
-            return [metric.of(predictions) for predictions in self.predictions(run, split)]
+            return [metric.of(predictions) for predictions in self._predictions_for(metric, run, split)]
         except NotKept as lacking:
             self.reasons[run.folder, metric.name, split] = str(lacking)
             return [math.nan] * len(run.values)
@@ -160,7 +160,14 @@ class Scores:
             problem = f"{type(error).__name__}: {error}"
             raise InputError(f"metric {metric.name}: it cannot be computed of {run.folder}: {problem}") from error
 
-    def predictions(self, run: Finished, split: str) -> list[Predictions]:
+    def _predictions_for(self, metric: Metric, run: Finished, split: str) -> list[TaskPredictions]:
+        """As ``predictions``. Raises ``NotKept``: the metric is of another task."""
+        task = METRICS[run.score].task
+        if metric.task != task:
+            raise NotKept(f"{metric.title} is of {metric.task}, and the run of {task}")
+        return self.predictions(run, split)
+
+    def predictions(self, run: Finished, split: str) -> list[TaskPredictions]:
         """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
@@ -168,18 +175,19 @@ class Scores:
         if not path.exists():
             raise NotKept("the run kept no predictions")
         try:
-            predicted, labels, stored = read_predictions(path, split)
+            score = METRICS[run.score]
+            kind = predictions_of(score.task)
+            of_point, of_split = read_predictions(path, split, kind)
         except UNREADABLE as error:
             raise NotKept(f"{path}: it cannot be read as predictions ({error})") from None
-        if any(array.shape != (len(run.values), labels.size) for array in (predicted, *stored.values())):
-            raise NotKept(f"{path}: the predictions do not fit the record's curve")
-        top1 = [test if split == "test" else val for _, val, test in run.values]
-        if not np.allclose(100 * (predicted == labels).mean(axis=1), np.asarray(top1, dtype=float), rtol=0, atol=1e-6):
-            raise NotKept(f"{path}: the predictions are not those of the record, by its top-1")
-        points = range(len(run.values))
-        return [
-            Predictions(predicted[at], labels, {name: array[at] for name, array in stored.items()}) for at in points
-        ]
+        try:
+            every = of_points(of_point, of_split, len(run.values), kind)
+        except ValueError:
+            raise NotKept(f"{path}: the predictions do not fit the record's curve") from None
+        recorded = [test if split == "test" else val for _, val, test in run.values]
+        if not np.allclose(list(map(score.of, every)), np.asarray(recorded, dtype=float), rtol=0, atol=1e-6):
+            raise NotKept(f"{path}: the predictions are not those of the record, by its {score.title}")
+        return every
 
     def class_names(self, run: Finished) -> tuple[str, ...]:
         """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
@@ -216,14 +224,14 @@ def cost_of(record: Record | Scored) -> Cost:
         on_gpu = usage.gpu_memory_bytes is not None
         memory = usage.gpu_memory_bytes if on_gpu else usage.memory_bytes
         energy = usage.energy_joules.gpu if on_gpu else usage.energy_joules.processor
-    evaluated = timing.evaluation_seconds
+    evaluated, score = timing.evaluation_seconds, score_named(record.task)
     return Cost(
         seconds=math.nan if evaluated is None else timing.seconds - evaluated,
         memory=_number(memory),
         trained=float(max((stage.trained_weights for stage in record.stages), default=0)) or math.nan,
         energy=_number(energy),
         parameters=_number(record.parameters),
-        curve=tuple((_number(point.seconds), _number((point.val or point.test).get("top1"))) for point in record.curve),
+        curve=tuple((_number(point.seconds), _number((point.val or point.test).get(score))) for point in record.curve),
     )
 
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import InputError
+from bench.metrics import TOP1
 from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import in_threads, named, sync, write_file
 from bench.records.index import CURVES, SCORES, Index, RowType
@@ -54,13 +55,15 @@ _READ_TOGETHER = 4096
 class Finished(NamedTuple):
     """What tables need of a record.
 
-    Its values are step, validation accuracy (None where there is none) and test accuracy of each point, in percent.
+    Its values are step, validation score (None where there is none) and test score of each point, by the metric
+    ``score``, that of its task.
     """
 
     id: str
     folder: str
     values: Sequence[tuple[int, float | None, float]]
     seconds: float
+    score: str = TOP1.name
 
 
 class Store:
@@ -82,7 +85,7 @@ class Store:
         """Every sound record, by run id; ``damaged`` and ``newer`` are the others."""
         self.damaged = []
         rows = self._rows(CURVES)
-        return {row.id: Finished(row.id, folder, row.values, row.seconds) for folder, row in rows.items()}
+        return {row.id: Finished(row.id, folder, row.values, row.seconds, row.score) for folder, row in rows.items()}
 
     def scored(self) -> dict[str, msgspec.Raw]:
         """All scores and costs of finished runs by folder, each to be parsed as a ``bench.records.index.Scored``."""

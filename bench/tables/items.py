@@ -110,8 +110,11 @@ def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> A
     again = "remove the run's folder and train it again"
     if not path.is_file():
         raise InputError(f"{path}: there is no such file, and tests of images need a run's predictions; {again}")
+    if run.score != TOP1.name:
+        raise InputError(f"{path}: tests of images are about right and wrong answers, and this run has none")
     try:
-        predicted, labels, _ = read_predictions(path, split)
+        of_points, of_split = read_predictions(path, split, least=True)
+        predicted, labels = of_points[""], of_split["labels"]
     except KeyError:
         raise InputError(f"{path}: it has no predictions of the {split} split; {again}") from None
     except UNREADABLE as error:

@@ -19,14 +19,16 @@ from bench.device import interrupt
 from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
-from bench.metrics import scores
+from bench.metrics import score_of, scores
 from bench.records import record
+from bench.records.proof import kept_name
 from bench.records.record import Point, finite
 from bench.records.standing import EVALUATING
 from bench.spec import RunSpec
+from bench.task import Task
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import StageSpan, fed
-from bench.training.fit import Progress, Terms, fit, move, predict, set_modes, trained
+from bench.training.fit import Progress, Terms, fit, move, set_modes, trained
 from bench.training.keeping import Keeping
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
@@ -71,6 +73,7 @@ class Training:
     def __init__(
         self,
         spec: RunSpec,
+        task: Task,
         data: TrainingImages,
         val: Split | None,
         test: Split,
@@ -81,13 +84,14 @@ class Training:
         parts: int = 1,
         keeping: Keeping | None = None,
     ) -> None:
-        self.spec, self.data, self.splits = spec, data, {"val": val, "test": test}
+        self.spec, self.task, self.data, self.splits = spec, task, data, {"val": val, "test": test}
         self.observer, self.meter, self.storage, self.keeping = observer, meter, storage, keeping
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
         self.curve = msgspec.convert(earlier.get("curve", []), list[Point])
         self.stages = msgspec.convert(earlier.get("stages", []), list[record.TrainedStage])
         self.predictions = {name: list(stacked.numpy()) for name, stacked in earlier.get("predictions", {}).items()}
+        self.to_predict: dict[str, npt.NDArray[Any]] = {}
         self.last = Progress(*earlier.get("last", (0, 0.0, {})))
         self.evaluation_seconds: float = earlier.get("evaluation_seconds", 0.0)
         self.shared_seconds: float = earlier.get("shared_seconds", 0.0)
@@ -270,7 +274,8 @@ class Training:
             self.keeping.measured(model, self.curve, ended)
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
-        seen = ", ".join(f"{name} {scores['top1']:.2f} %" for name, scores in measured.items())
+        score = score_of(self.task.name)
+        seen = ", ".join(f"{name} {scores[score.name]:.2f} {score.unit}".strip() for name, scores in measured.items())
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
     def score(self, model: Model, name: str, split: Split, earlier: int) -> record.Scores:
@@ -280,18 +285,19 @@ class Training:
         """
         images = sum(len(each) for each in self.splits.values() if each is not None)
         with chunked(self.parts):
-            predictions = predict(
-                model, split, self.data, progress=lambda done: self.observer.phase(EVALUATING, earlier + done, images)
+            predictions = self.task.predict(
+                model, split, self.data, lambda done: self.observer.phase(EVALUATING, earlier + done, images)
             )
-        for key, array in (("", predictions.predicted), *predictions.stored.items()):
-            self.predictions.setdefault(f"{name}_{key}".strip("_"), []).append(array)
+        for key, array in predictions.arrays.items():
+            if key in predictions.of_points:
+                self.predictions.setdefault(kept_name(name, key), []).append(array)
+            else:
+                self.to_predict[kept_name(name, key)] = array
         return {metric: finite(value) for metric, value in scores(predictions).items()}
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[Any]]:
-        """What was predicted at every point of the curve (points, images), and what was to be predicted (images,)."""
-        small = np.uint16 if self.data.classes < 2**16 else np.int64
-        labels = {f"{name}_labels": split.labels.astype(small) for name, split in self.splits.items() if split}
-        return {**{name: np.stack(points) for name, points in self.predictions.items()}, **labels}
+        """What was predicted at every point of the curve (points, images, ...), and what was to be (images, ...)."""
+        return {**{name: np.stack(points) for name, points in self.predictions.items()}, **self.to_predict}
 
 
 def parameters_of(model: Model) -> int:

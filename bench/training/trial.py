@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from bench.backbones import Model, build_model
+from bench.backbones import Model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, DatasetCard
 from bench.cards.method import takes_source_head
-from bench.data import Dataset, Split, TrainingImages, hold_out, read_data, sample
-from bench.data.cache import cached
+from bench.data import Dataset, Split, hold_out, sample
 from bench.data.dataset import Indices
-from bench.data.surveyed import without_damaged
 from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
@@ -31,6 +29,7 @@ from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
+from bench.task import CLASSIFICATION, find_task
 from bench.training.keeping import Keeping
 from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
@@ -158,26 +157,29 @@ def _trial(
     _unchanged(spec.backbone, card)
     _unchanged(spec.dataset, data_card)
     observer.phase("opening data")
-    dataset = opened(data_card, keep)
+    task, dataset = find_task(data_card.task), opened(data_card, keep)
+    named = UNSET if task.name == CLASSIFICATION else task.name
     observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
-    model = build_model(card, len(dataset.classes), spec.protocol.image_size, spec.protocol.drop_path)
+    model = task.build(card, len(dataset.classes), spec.protocol)
     model.norm_batch = spec.protocol.norm_batch
     _require_whole_groups(model, card.name, spec.protocol.batch_size)
     give_source_head(model, card, spec, registry)
     model.to(device)
     size = input_size(model)
     if keep:
-        dataset = cached(dataset, data_card.means, keep / "cache", size, spec.protocol.augmentation, observer.phase)
+        dataset = task.cached(dataset, data_card, keep / "cache", size, spec.protocol.augmentation, observer.phase)
     train, val, test = splits(dataset, spec)
-    data = training_images(spec, dataset, train, model, device)
+    data = task.images(spec, dataset, train, model, device)
     storage = Storage(keep, checkpoint_every) if keep else None
     keeping = None
     if keep and models:
         metric = validation_metric(data_card.metric)
         folder = keep / "checkpoints" / spec.id
-        keeping = Keeping(models, folder, _facts(spec, model, dataset, size), metric, model)
-    run = Training(spec, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts, keeping=keeping)
+        keeping = Keeping(models, folder, _facts(spec, model, dataset, size, named), metric, model)
+    run = Training(
+        spec, task, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts, keeping=keeping
+    )
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
@@ -188,6 +190,7 @@ def _trial(
         id=spec.id,
         label=spec.label,
         spec=to_json(spec),
+        task=named,
         curve=run.curve,
         stages=run.stages,
         parameters=run.parameters,
@@ -206,7 +209,7 @@ def _trial(
     return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train, CLASS_NAMES: names}, kept)
 
 
-def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int) -> ModelFacts:
+def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int, task: str | UnsetType) -> ModelFacts:
     """What the files of a run's trained models say of themselves, whatever point they are of."""
     return ModelFacts(
         run=spec.id,
@@ -219,6 +222,7 @@ def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int) -> ModelFac
         std=model.std.flatten().tolist(),
         augmentation=spec.protocol.augmentation,
         precision=spec.protocol.precision,
+        task=task,
     )
 
 
@@ -226,21 +230,6 @@ def give_source_head(model: Model, card: BackboneCard, spec: RunSpec, registry: 
     """Give a model the head of its pre-training where the run's method takes it, and its backbone has one."""
     if takes_source_head([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card):
         model.source_head = build_source_head(card)
-
-
-def training_images(
-    spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
-) -> TrainingImages:
-    """The images that a run trains on, as a model is given them."""
-    return TrainingImages(
-        split=dataset.train,
-        indices=indices,
-        classes=model.classes,
-        protocol=spec.protocol,
-        size=input_size(model),
-        seed=spec.seeds.order,
-        device=device,
-    )
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:
@@ -286,5 +275,5 @@ def opened(card: DatasetCard, keep: Path | None) -> Dataset:
     """The dataset without its damaged images where they are to be left out, kept open between the runs of a process."""
     if card.means not in _OPEN:
         _OPEN.clear()
-        _OPEN[card.means] = without_damaged(read_data(card), card, keep)
+        _OPEN[card.means] = find_task(card.task).read(card, keep)
     return _OPEN[card.means]

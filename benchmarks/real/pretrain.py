@@ -22,7 +22,8 @@ from bench.data import ArrayImages, Split, TrainingImages, read_data
 from bench.method import Method, Stage
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.training.fit import Progress, fit, predict
+from bench.training.answers import predict
+from bench.training.fit import Progress, fit
 
 HERE = Path(__file__).parent
 PROTOCOL = Protocol(

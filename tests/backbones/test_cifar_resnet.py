@@ -21,7 +21,7 @@ from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.training.fit import predict
+from bench.training.answers import predict
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -23,7 +23,8 @@ from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.training.fit import fit, predict, set_modes
+from bench.training.answers import predict
+from bench.training.fit import fit, set_modes
 from bench.training.trial import run_trial
 from tests.scenes import as_plain
 

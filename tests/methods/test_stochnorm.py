@@ -19,7 +19,8 @@ from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
-from bench.training.fit import fit, predict
+from bench.training.answers import predict
+from bench.training.fit import fit
 from bench.training.trial import run_trial
 from tests.scenes import as_plain, left_out
 

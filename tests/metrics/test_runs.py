@@ -28,7 +28,7 @@ from bench.training.trial import run_trial
 
 PAGE = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
 (DECLARED,) = re.findall(r"```python\n(from bench\.metrics import.*?)```", PAGE, re.DOTALL)
-OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve]
+OF_CURVE = [name for name, metric in METRICS.items() if metric.of_curve and metric.task == "classification"]
 TYPED = (
     "--methods",
     "ce",
@@ -78,7 +78,8 @@ def test_every_metric_of_the_curve_is_that_of_the_kept_predictions(trained: Path
         again = replace(METRICS[name], name=f"again_{name}")  # the record has none of that name
         assert Scores(trained).values(run, again, split) == [point[name] for point in points]
         assert Scores(trained).values(run, METRICS[name], split) == [point[name] for point in points]
-    predicted, labels, stored = read_predictions(trained / "runs" / run.folder / "predictions.npz", split)
+    stored, truth = read_predictions(trained / "runs" / run.folder / "predictions.npz", split)
+    predicted, labels = stored[""], truth["labels"]
     by_hand = 100 * (predicted == labels).mean(1)
     assert [point["top1"] for point in points] == pytest.approx(by_hand.tolist())
     assert {name: array.shape for name, array in stored.items()} == dict.fromkeys(stored, predicted.shape)
@@ -152,7 +153,8 @@ class TestOfAPlugin:
         assert main(["table", "demo", *typed, "--metric", "sure_and_right", "--format", "csv"]) == 0
         (cell,) = rows(capsys)
         (run,) = Store(trained).finished().values()
-        predicted, labels, stored = read_predictions(trained / "runs" / run.folder / "predictions.npz", "test")
+        stored, truth = read_predictions(trained / "runs" / run.folder / "predictions.npz", "test")
+        predicted, labels = stored[""], truth["labels"]
         sure = stored["confidence"][-1] > 0.9 * 65535
         assert float(cell["mean"]) == pytest.approx(100 * (sure & (predicted[-1] == labels)).mean())
         assert cell["metric"] == "sure_and_right"

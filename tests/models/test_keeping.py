@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from msgspec import UNSET
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -129,7 +130,7 @@ def every_third(self: Checkpoint, folder: Path, key: str, every: float) -> None:
 def test_a_model_that_was_beaten_is_removed_once_that_is_in_the_checkpoint(tmp_path: Path) -> None:
     spec = planned()
     model = build_model(Registry().backbone("micro_vit"), 10)
-    facts = _facts(spec, model, read_data(Registry().dataset("digits")), 12)
+    facts = _facts(spec, model, read_data(Registry().dataset("digits")), 12, UNSET)
     keeping = Keeping(Keep("best-val"), tmp_path, facts, TOP1, model)
     curve = [
         Point(step=step, val={"top1": top1}, test={"top1": 0.0}) for step, top1 in ((2, 50.0), (4, 60.0), (6, 55.0))

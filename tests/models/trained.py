@@ -19,7 +19,7 @@ from bench.records.record import Record
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.training.fit import predict
+from bench.training.answers import predict
 
 USUAL = ("steps=4", "warmup=1", "evaluations=2", "batch_size=8")
 CPU = torch.device("cpu")

@@ -32,7 +32,8 @@ from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import RunSpec, to_json
-from bench.training.fit import Diverged, Progress, fit, predict, set_modes, trained
+from bench.training.answers import predict
+from bench.training.fit import Diverged, Progress, fit, set_modes, trained
 from bench.training.optimizer import build_optimizer
 from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain, curve_of

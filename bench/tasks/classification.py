@@ -1,0 +1,71 @@
+"""Classification: which class an image is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.task import Phase, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.backbones import Model
+    from bench.cards import BackboneCard, DatasetCard
+    from bench.data import Dataset, Split, TrainingImages
+    from bench.data.dataset import Indices
+    from bench.metrics import Predictions
+    from bench.protocol import Protocol
+    from bench.spec import RunSpec
+
+
+class Classification(Task):
+    """Which class an image is of: a linear head on pooled features, and cross-entropy."""
+
+    name = "classification"
+    one_label = True
+
+    def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
+        from bench.data import read_data
+        from bench.data.surveyed import without_damaged
+
+        return without_damaged(read_data(card), card, results)
+
+    def cached(
+        self, dataset: Dataset, card: DatasetCard, folder: Path, size: int, augmentation: str, progress: Phase
+    ) -> Dataset:
+        from bench.data.cache import cached
+
+        return cached(dataset, card.means, folder, size, augmentation, progress)
+
+    def build(self, card: BackboneCard, classes: int, protocol: Protocol) -> Model:
+        from bench.backbones import build_model
+
+        return build_model(card, classes, protocol.image_size, protocol.drop_path)
+
+    def images(
+        self, spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
+    ) -> TrainingImages:
+        from bench.backbones.build import input_size
+        from bench.data import TrainingImages
+
+        return TrainingImages(
+            split=dataset.train,
+            indices=indices,
+            classes=model.classes,
+            protocol=spec.protocol,
+            size=input_size(model),
+            seed=spec.seeds.order,
+            device=device,
+        )
+
+    def predict(
+        self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
+    ) -> Predictions:
+        from bench.training.answers import predict
+
+        return predict(model, split, data, progress=progress)
+
+
+TASK = Classification()

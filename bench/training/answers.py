@@ -1,0 +1,71 @@
+"""What a classifier says of the images of a split, as predictions keep it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import closing
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.backbones import Model
+from bench.data import Split, TrainingImages
+from bench.data.ahead import ahead, feeders
+from bench.data.augment import test_view
+from bench.metrics import Predictions
+from bench.metrics.predictions import compact
+from bench.training.fit import mixed_precision
+
+
+@torch.inference_mode()
+def predict(
+    model: Model,
+    split: Split,
+    data: TrainingImages,
+    batch_size: int = 64,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Predictions:
+    """What a model says of every image of a split, in order. Leaves the model in eval mode.
+
+    ``progress`` is told after each batch how many images are through.
+    """
+    model.eval()
+    parts = []
+
+    def view(begin: int) -> Tensor:
+        indices = np.arange(begin, min(begin + batch_size, len(split)))
+        return test_view(split.images.take(indices), data.size, data.protocol.augmentation)
+
+    labels = torch.from_numpy(np.asarray(split.labels, np.int64))
+    with closing(ahead(view, range(0, len(split), batch_size), feeders(data.device), batch_size)) as feed:
+        for begin, images in feed:
+            with mixed_precision(data.protocol.precision, data.device):
+                logits = model(images.to(data.device)).logits
+            parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
+            progress(begin + len(images))
+    predicted, *exact = torch.cat(parts, 1).numpy()
+    classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
+    return Predictions(classes, split.labels.astype(classes.dtype), compact(*exact))
+
+
+def _of_images(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of each image, computed in double precision: predicted class and what ``compact`` takes, (5, images).
+
+    Of equal logits the first class comes first, in the prediction as in the rank.
+    """
+    logs = logits.double().log_softmax(1)
+    probabilities, true = logs.exp(), labels[:, None]
+    ordered = logits.nan_to_num(nan=math.inf)  # as argmax has it
+    true_logit = ordered.gather(1, true)
+    earlier = torch.arange(logits.shape[1], device=logits.device) < true
+    above = (ordered > true_logit) | ((ordered == true_logit) & earlier)
+    rows = (
+        logits.argmax(1),
+        probabilities.amax(1),
+        logs.gather(1, true)[:, 0],
+        1 + above.sum(1),
+        probabilities.square().sum(1),
+    )
+    return torch.stack([row.double() for row in rows])
