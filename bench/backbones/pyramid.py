@@ -88,7 +88,7 @@ def _of_blocks(backbone: Any) -> Maps:
         )
 
     def read(_: int, tokens: Tensor) -> Tensor:
-        return tokens[:, prefix:].transpose(1, 2).unflatten(2, grid).contiguous()
+        return tokens[:, prefix:].transpose(1, 2).reshape(len(tokens), width, *grid)
 
     modules = tuple(blocks[number - 1] for number in blocks_read(len(blocks)))
     return Maps(modules, read, (width,) * COUNT, lambda: rescaling(width, patch))
