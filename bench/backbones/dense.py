@@ -14,7 +14,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.backbones.build import build_model
+from bench.backbones.build import build_model, pixels_of
 from bench.backbones.model import Family, Model, Output, Probe
 from bench.backbones.pyramid import COUNT, Maps, maps_of
 from bench.cards.backbone import BackboneCard
@@ -178,7 +178,7 @@ def build_dense(
             installed.
     """
     plain = build_model(card, classes, image_size, drop_path)
-    mean, std = plain.mean.flatten().tolist(), plain.std.flatten().tolist()
+    mean, std = pixels_of(card, plain.backbone)
     try:
         return DenseModel(plain.backbone, plain.family, plain.dim, classes, mean, std, hidden, auxiliary)
     except KeyError as error:

@@ -85,6 +85,16 @@ def test_a_card_is_built_for_a_size_of_crops(name: str, size: int, first: Any, l
     assert output["map_4"].shape == (2, deep, fewest, fewest)
 
 
+def test_its_size_is_known_without_values() -> None:
+    with torch.device("meta"):
+        sketched = build_dense(
+            Registry().backbone("timm:vit_tiny_patch16_224@none"), CLASSES, 64, hidden=8, auxiliary=4
+        )
+    shapes = {name: value.shape for name, value in sketched.state_dict().items()}
+    whole = built("timm:vit_tiny_patch16_224@none", 64)
+    assert shapes == {name: value.shape for name, value in whole.state_dict().items()}
+
+
 def test_blocks_are_those_of_the_recipe() -> None:
     assert blocks_read(12) == (4, 6, 8, 12)
     assert blocks_read(24) == (8, 12, 16, 24)
