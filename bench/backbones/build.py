@@ -69,10 +69,15 @@ def build_model(card: BackboneCard, classes: int, image_size: int = 0, drop_path
         _lay_out_position(backbone)
     if card.weights not in (*RANDOM, "pretrained"):
         _load(backbone, card)
-    pixels = card.facts.get("pixels") or backbone.pretrained_cfg
     family = family_of(backbone)
     dim = int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
-    return Model(backbone, family, dim, classes, list(pixels["mean"]), list(pixels["std"]))
+    return Model(backbone, family, dim, classes, *pixels_of(card, backbone))
+
+
+def pixels_of(card: BackboneCard, backbone: Any) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels, per channel, that a card's backbone was pre-trained with."""
+    pixels = card.facts.get("pixels") or backbone.pretrained_cfg
+    return list(pixels["mean"]), list(pixels["std"])
 
 
 def sketch(card: BackboneCard, image_size: int = 0, drop_path: float = 0.0) -> Model:

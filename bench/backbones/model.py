@@ -156,22 +156,24 @@ class Model(nn.Module):
 
     def forward(self, images: Tensor, probe: str | Sequence[str] = ()) -> Output:
         """Logits and features of images (B, C, H, W) in 0..1, the probe or probes named, and those being watched."""
-        names = dict.fromkeys([*self.watched, *([probe] if isinstance(probe, str) else probe)])
-        images_at = {name: self.family.probe(name, self.backbone).images_at for name in names}
+        features, probes = self._read(images, [probe] if isinstance(probe, str) else probe)
+        return Output(self.head(features), features, probes)
+
+    def _read(self, images: Tensor, asked: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The features of images, and what was probed of the backbone: what is asked for and what is watched."""
+        names = dict.fromkeys([*self.watched, *asked])
+        images_at = {name: self.reader(name).images_at for name in names}
 
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
-                readers = [stack.enter_context(self.family.probe(name, self.backbone)) for name in images_at]
+                readers = [stack.enter_context(self.reader(name)) for name in images_at]
                 features: Tensor = self.backbone(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
         with own_draws(self.training):
             features, *probes = self._computed(run, images)
-        return Output(
-            self.head(features),
-            features,
-            {name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)},
-        )
+        seen = zip(images_at.items(), probes, strict=True)
+        return features, {name: probe.movedim(0, at) for (name, at), probe in seen}
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
         """What a pass gives for images: of a batch that processes share, each computes its part.
@@ -184,6 +186,12 @@ class Model(nn.Module):
             outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
         groups.end(divided=part is not images)
         return outputs if part is images else [gathered(output) for output in outputs]
+
+    def with_backbone(self, backbone: nn.Module, family: Family) -> Model:
+        """A model of another backbone for the same images and classes, on the same device; the head is drawn anew."""
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        dim = int(backbone.num_features)  # type: ignore[arg-type]
+        return Model(backbone, family, dim, self.classes, mean, std).to(self.mean.device)
 
     def norm_features(self) -> None:
         """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
@@ -215,12 +223,16 @@ class Model(nn.Module):
         """Only a probe: the forward pass ends as soon as it is known."""
 
         def run(images: Tensor) -> list[Tensor]:
-            with self.family.probe(name, self.backbone) as reader, _until_done(self.backbone, reader):
+            with self.reader(name) as reader, _until_done(self.backbone, reader):
                 self.backbone(self.normalised(images))
             return [reader.value().movedim(reader.images_at, 0)]
 
         (value,) = self._computed(run, images)
-        return value.movedim(0, self.family.probe(name, self.backbone).images_at)
+        return value.movedim(0, self.reader(name).images_at)
+
+    def reader(self, name: str) -> Probe:
+        """A probe of the backbone by its name. Raises ``KeyError``, with the reason, where it has none of that name."""
+        return self.family.probe(name, self.backbone)
 
     def part(self, name: str) -> Parts:
         """The modules and parameters of a part: ``"head"``, and what the backbone's family has.

@@ -94,9 +94,7 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
             "class token, Beit, SwinTransformer and SwinTransformerV2"
         )
     set_drop_path(backbone, drop_path)
-    mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
-    student = Model(backbone, family_of(backbone), backbone.num_features, model.classes, mean, std)
-    return student.to(model.mean.device)
+    return model.with_backbone(backbone, family_of(backbone))
 
 
 def set_drop_path(backbone: nn.Module, rate: float) -> list[DropPath]:
