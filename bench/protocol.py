@@ -26,6 +26,9 @@ AUGMENTATIONS = (
     "contrastive",
 )
 
+MASK_AUGMENTATIONS = ("none", "scale_crop_flip", "mmseg")
+"""Of images with masks: squeezed to a square; scaled, cropped and flipped; distorted in colour too."""
+
 RIVALS = {"steps": "epochs", "epochs": "steps", "warmup": "warmup_epochs", "warmup_epochs": "warmup"}
 """Settings that say the same in two ways: where one is given in the place of a protocol's, the other does not count."""
 
@@ -46,7 +49,12 @@ class Recipe:
     momentum: float = hyper(0.9, low=0, high=1, source="SGD's and LARS's momentum, AdamW's beta1")
     beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
     nesterov: bool = hyper(False, source="SGD only")
-    schedule: str = hyper("cosine", choices=("cosine", "constant"), source="after the warm-up")
+    schedule: str = hyper(
+        "cosine",
+        choices=("cosine", "poly", "constant"),
+        source="after the warm-up; poly: a power of the share that is left, over all steps (mmsegmentation)",
+    )
+    power: float = hyper(1.0, low=0, source="of the schedule poly (mmsegmentation: 0.9; BEiT, MAE, Swin there: 1)")
     schedule_share: float = hyper(
         1.0,
         low=0.001,
@@ -55,7 +63,7 @@ class Recipe:
     )
     warmup: int = hyper(0, low=0, source="steps of linear warm-up from 0")
     warmup_epochs: float = hyper(0.0, low=0, source="the warm-up in passes over the sampled training images")
-    min_lr: float = hyper(0.0, low=0, source="floor of the cosine")
+    min_lr: float = hyper(0.0, low=0, source="floor of the schedule")
     clip_norm: float = hyper(0.0, low=0, source="largest gradient norm; 0: no clipping")
     layer_decay: float = hyper(1.0, low=0, high=1, source="learning-rate factor per layer below the head; 1: none")
     head_lr: float = hyper(
@@ -115,11 +123,17 @@ class Recipe:
         )
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, counted from the start of the schedule: linear warm-up, then cosine."""
+        """The learning rate of a step, counted from the start: linear warm-up, then the schedule.
+
+        As in mmsegmentation, ``poly`` counts from the first step of all, so that it begins below its peak.
+        """
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         if self.schedule == "constant":
             return self.lr
+        if self.schedule == "poly":
+            left: float = (1 - step / self.steps) ** self.power
+            return self.min_lr + (self.lr - self.min_lr) * left
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1 + math.cos(math.pi * done))
 
@@ -137,7 +151,11 @@ class Protocol:
         "by the mean over the batch; there, by those of the first GPU); 0: the whole batch",
     )
     image_size: int = hyper(0, low=0, source="pixels a side; 0: the backbone's own")
-    augmentation: str = hyper("crop_flip", choices=AUGMENTATIONS, source="of the training images")
+    augmentation: str = hyper(
+        "crop_flip",
+        choices=tuple(dict.fromkeys((*AUGMENTATIONS, *MASK_AUGMENTATIONS))),
+        source="of the training images; of those with masks: none, scale_crop_flip or mmseg",
+    )
     mixup: float = hyper(0.0, low=0, source="alpha of Mixup; 0: none (deit: 0.8)")
     cutmix: float = hyper(0.0, low=0, source="alpha of CutMix; 0: none (deit: 1.0)")
     mix_probability: float = hyper(1.0, low=0, high=1, source="of a batch being mixed, where Mixup or CutMix is on")
@@ -149,6 +167,16 @@ class Protocol:
         0.1, low=0, high=0.9, source="share of the training split held out where a dataset has no validation split"
     )
     evaluations: int = hyper(4, low=1, high=10_000, source="points of the curve, evenly spaced, the end included")
+    inference: str = hyper(
+        "whole",
+        choices=("whole", "slide"),
+        source="of masks: the image squeezed to a square; or windows of image_size, at a stride of two thirds of it, "
+        "over the image with that shorter side (mmsegmentation)",
+    )
+    decoder: int = hyper(
+        512, low=1, source="of masks: channels of UPerNet's decoder; its auxiliary head has half as many (BEiT, Swin)"
+    )
+    auxiliary: float = hyper(0.4, low=0, source="of masks: weight of the auxiliary head's loss (mmsegmentation)")
     precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
 
     @property

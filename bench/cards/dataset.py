@@ -30,6 +30,7 @@ from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.layout import ImageLayout, find_layout
 from bench.cards.readers import MASK_READERS, READERS
 from bench.errors import InputError, choose, to_type
+from bench.metrics import score_of
 from bench.reading.document import Section, decoded, read_document
 from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
@@ -66,8 +67,6 @@ class DatasetCard:
     @property
     def named(self) -> Named:
         """What a run's spec keeps of the card. Raises ``InputError`` where a run cannot be about it."""
-        if self.task != "classification":
-            raise InputError(f"{self.name}: it is for {self.task}; an experiment trains and compares classifiers")
         if self.reader == FOLDER:
             self.require_files()
         if self.facts.get("classes") == 1:
@@ -76,13 +75,13 @@ class DatasetCard:
 
     @property
     def task(self) -> str:
-        """What it is for: ``classification`` or ``segmentation``."""
+        """The task that it is for, by name (``bench.task``)."""
         return str(self.facts.get("task", "classification"))
 
     @property
     def metric(self) -> str:
         """The metric that is usual for it, by name (``bench.metrics``)."""
-        return str(self.facts.get("metric", "top1"))
+        return str(self.facts.get("metric", score_of(self.task).name))
 
     @property
     def plain_name(self) -> str:

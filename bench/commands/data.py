@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from bench.notation import counted
 
 if TYPE_CHECKING:
     from bench.data import Dataset
-    from bench.data.dataset import MaskedSplit, SegmentationDataset
+    from bench.data.dataset import MaskedSplit
 
 DATA = """
 Datasets lie in $BENCH_DATA/NAME, or in data/NAME of the current folder. 'bench show NAME' tells all about one.
@@ -141,24 +141,28 @@ def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
     return 0
 
 
-def _splits(dataset: Dataset | SegmentationDataset) -> dict[str, Any]:
+def _splits(dataset: Dataset) -> dict[str, Any]:
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     return {name: split for name, split in splits.items() if split is not None}
 
 
-def _decode(dataset: Dataset | SegmentationDataset, card: DatasetCard, results: Path | None) -> int:
+def _decode(dataset: Dataset, card: DatasetCard, results: Path | None) -> int:
     """Decode every image, and its mask if there is one; says how many can be used, or raises."""
     if card.layout is not None:
         seen = look(card, results)
         if seen.refused:
             raise InputError(*seen.problem_lines(named=len(seen.refused)))
         return _usable(seen.survey)
+    from bench.data.dataset import MaskedSplit
     from bench.data.official import files_of
 
     splits = _splits(dataset)
     surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
     lines = [f"{image.path}: {image.problem}" for image in surveyed.unusable]
-    masks = [line for name, split in splits.items() if hasattr(split, "masks") for line in _odd_masks(name, split)]
+    masks = list[str]()
+    for name, split in splits.items():
+        if isinstance(split, MaskedSplit):
+            masks += _odd_masks(name, split, files_of(split))
     count = sum(map(len, splits.values()))
     if bad := len(lines) + len(masks):
         raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *lines, *masks)
@@ -172,7 +176,7 @@ def _usable(seen: Survey) -> int:
     return len(seen.images) - len(seen.unusable)
 
 
-def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:
+def _odd_masks(name: str, split: MaskedSplit, files: Sequence[str | Path]) -> Iterator[str]:
     """What is wrong with the masks of a split."""
     import numpy as np
     from tqdm import tqdm
@@ -183,13 +187,13 @@ def _odd_masks(name: str, split: MaskedSplit) -> Iterator[str]:
             (mask,) = split.masks.take(at)
             (image,) = split.images.take(at)
         except Undecodable as error:
-            if error.path != str(split.images.paths[index]):  # that was said
+            if error.path != str(files[index]):  # that was said
                 yield str(error)
         except InputError as error:
             yield str(error)
         else:
             if mask.shape != image.shape[1:]:
-                yield f"{split.images.paths[index]}: it and its mask differ in size"
+                yield f"{files[index]}: it and its mask differ in size"
 
 
 def _row(card: DatasetCard) -> dict[str, Any]:

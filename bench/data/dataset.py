@@ -115,6 +115,20 @@ class Dataset:
         return {name: split for name, split in splits.items() if split is not None}
 
 
+class Masks(Protocol):
+    """What each pixel of some images shows."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Indices) -> list[Tensor]:
+        """uint8 (H, W) each: class indices, or ``IGNORED``."""
+        ...
+
+    def some(self, indices: Indices) -> Masks:
+        """Those of some images, in the order of their indices."""
+        ...
+
+
 @dataclass(frozen=True)
 class MaskFiles:
     """Files that say for each pixel of an image what it shows.
@@ -159,24 +173,46 @@ class MaskFiles:
 
 
 @dataclass(frozen=True)
-class MaskedSplit:
-    """Images, each with a mask of its size."""
+class MaskArrays:
+    """Masks of one size in memory. ``levels`` is uint8 (N, H, W): class indices, or ``IGNORED``."""
 
-    images: FileImages
-    masks: MaskFiles
+    levels: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.levels)
+
+    def take(self, indices: Indices) -> list[Tensor]:
+        """As ``Masks.take``."""
+        return list(torch.from_numpy(self.levels[indices]))
+
+    def some(self, indices: Indices) -> MaskArrays:
+        """As ``Masks.some``."""
+        return MaskArrays(self.levels[indices])
 
 
 @dataclass(frozen=True)
-class SegmentationDataset:
-    """The splits of a dataset for segmentation; ``val`` is None where the dataset has none of its own."""
+class MaskedSplit(Split):
+    """Images, each with a mask of its size; ``masked`` makes one. An image has no label: 0 stands for each."""
 
-    classes: Sequence[str]
+    masks: Masks
+
+    def part(self, indices: Indices) -> MaskedSplit:
+        """Some of its images, in the order of their indices."""
+        return masked(SomeImages(self.images, indices), self.masks.some(indices))
+
+
+@dataclass(frozen=True)
+class MaskedDataset(Dataset):
+    """The splits of a dataset of images with masks."""
+
     train: MaskedSplit
     val: MaskedSplit | None
     test: MaskedSplit
+
+
+def masked(images: Images, masks: Masks) -> MaskedSplit:
+    """Images with their masks. All count as one class where some of them are sampled or held out."""
+    return MaskedSplit(images, np.zeros(len(masks), dtype=np.int64), masks)
 
 
 def _decoded(path: str | Path, levels: Levels | None = None) -> Tensor:

@@ -20,15 +20,13 @@ from torchvision.transforms.v2 import functional as V
 from bench.data.augment import resized
 from bench.data.dataset import IGNORED
 from bench.errors import InputError
+from bench.protocol import MASK_AUGMENTATIONS
 from bench.spec import derive
 
 Values = npt.NDArray[np.float64]
 
 Box = tuple[int, int, int, int]
 """Top, left, height, width in pixels."""
-
-AUGMENTATIONS = ("none", "scale_crop_flip", "mmseg")
-"""What may be done to images and masks: squeezed to a square; scaled, cropped and flipped; distorted in colour too."""
 
 RATIOS = (0.5, 2.0)
 """Least and most by which images are scaled beyond the size at which they are tested."""
@@ -158,7 +156,7 @@ def training_pairs(
         images: uint8 (C, H, W) each.
         masks: uint8 (H, W) each: class indices, or ``IGNORED``.
         size: of the square's sides.
-        augmentation: one of ``AUGMENTATIONS``.
+        augmentation: one of ``MASK_AUGMENTATIONS``.
         seed: of what is drawn.
 
     Returns:
@@ -168,8 +166,10 @@ def training_pairs(
         InputError: a mask has not the size of its image.
         ValueError: there is no such augmentation.
     """
-    if augmentation not in AUGMENTATIONS:
-        raise ValueError(f"images with masks have no augmentation '{augmentation}', only {', '.join(AUGMENTATIONS)}")
+    if augmentation not in MASK_AUGMENTATIONS:
+        raise ValueError(
+            f"images with masks have no augmentation '{augmentation}', only {', '.join(MASK_AUGMENTATIONS)}"
+        )
     for image, mask in zip(images, masks, strict=True):
         _check_sizes(image, mask)
     if augmentation == "none":

@@ -9,7 +9,7 @@ from torchvision.datasets import VOCSegmentation
 
 from bench.cards.dataset import DatasetCard
 from bench.cards.image_files import is_dropping, is_image
-from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles
+from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles, masked
 from bench.data.listed import read_pets as official_pets
 from bench.data.official import Official
 from bench.errors import InputError
@@ -27,7 +27,7 @@ TRIMAP = {1: 1, 2: 0, 3: IGNORED}
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
     """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``."""
     both = {name: VOCSegmentation(card.path, year="2012", image_set=name) for name in card.lists}
-    lists = {name: MaskedSplit(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
+    lists = {name: masked(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
     return Official(VOC_CLASSES, lists)
 
 
@@ -41,7 +41,7 @@ def read_ade20k(card: DatasetCard) -> Official[MaskedSplit]:
         )
         images = tuple(f"{root}/images/{folder}/{stem}.jpg" for stem in stems)
         masks = tuple(f"{root}/annotations/{folder}/{stem}.png" for stem in stems)
-        lists[name] = MaskedSplit(FileImages(images), MaskFiles(masks, first=1))
+        lists[name] = masked(FileImages(images), MaskFiles(masks, first=1))
     return Official(_ade_classes(root / "objectInfo150.txt"), lists)
 
 
@@ -57,7 +57,7 @@ def read_pets(card: DatasetCard) -> Official[MaskedSplit]:
         folders = [Path(path).parents[1] / "annotations" / "trimaps" for path in split.images.paths]
         stems = [Path(path).stem for path in split.images.paths]
         trimaps = tuple(folder / f"{stem}.png" for folder, stem in zip(folders, stems, strict=True))
-        lists[name] = MaskedSplit(split.images, MaskFiles(trimaps, meaning=TRIMAP))
+        lists[name] = masked(split.images, MaskFiles(trimaps, meaning=TRIMAP))
     return Official(breeds.classes, lists)
 
 
@@ -85,7 +85,7 @@ def read_mask_folder(folder: Path) -> MaskedSplit:
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise InputError(f"{folder}: two images are called {twice}, so its mask is of neither")
     images = FileImages(tuple(folder / "images" / name for name in names))
-    return MaskedSplit(images, MaskFiles(tuple(folder / "masks" / f"{stem}.png" for stem in stems)))
+    return masked(images, MaskFiles(tuple(folder / "masks" / f"{stem}.png" for stem in stems)))
 
 
 def _ade_classes(path: Path) -> list[str]:

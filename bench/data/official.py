@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard, read_list
-from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedSplit, SegmentationDataset, Split
+from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedDataset, MaskedSplit, MaskFiles, Split, masked
 from bench.errors import InputError
 
-AnySplit = TypeVar("AnySplit", Split, MaskedSplit)
+AnySplit = TypeVar("AnySplit", bound=Split)
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,22 @@ def open_dataset(card: DatasetCard, read: Reader[Split]) -> Dataset:
     return Dataset(official.classes, splits["train"], splits.get("val"), splits["test"])
 
 
-def open_segmentation(card: DatasetCard, read: Reader[MaskedSplit]) -> SegmentationDataset:
+def open_segmentation(card: DatasetCard, read: Reader[MaskedSplit]) -> MaskedDataset:
     """As ``open_dataset``, for a dataset of images with masks."""
     official = _verified(card, read)
     splits = {split: _joined_masked(official.lists, names) for split, names in card.use.items()}
     _refuse_shared(card, splits)
-    return SegmentationDataset(official.classes, splits["train"], splits.get("val"), splits["test"])
+    return MaskedDataset(official.classes, splits["train"], splits.get("val"), splits["test"])
 
 
-def files_of(split: Split | MaskedSplit) -> tuple[str | Path, ...]:
+def files_of(split: Split) -> tuple[str | Path, ...]:
     """The files of a split's images; none for images in memory."""
     return split.images.paths if isinstance(split.images, FileImages) else ()
+
+
+def mask_files_of(split: Split) -> tuple[str | Path, ...]:
+    """The files of a split's masks; none where it has no masks, or has them in memory."""
+    return split.masks.paths if isinstance(split, MaskedSplit) and isinstance(split.masks, MaskFiles) else ()
 
 
 def some_of(split: Split, indices: npt.NDArray[np.int64]) -> Split:
@@ -121,10 +126,10 @@ def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
             f"{len(official.classes)} classes and {sizes} in {card.path}; {card.how_to_fetch}"
         )
     for name, split in official.lists.items():
-        if isinstance(split, Split) and not set(np.unique(split.labels)) <= set(range(len(official.classes))):
+        if not set(np.unique(split.labels)) <= set(range(len(official.classes))):
             raise InputError(f"{card.name}: '{name}' has labels outside of 0 to {len(official.classes) - 1}")
     files = [path for split in official.lists.values() for path in files_of(split)]
-    files += [path for split in official.lists.values() if isinstance(split, MaskedSplit) for path in split.masks.paths]
+    files += [path for split in official.lists.values() for path in mask_files_of(split)]
     _refuse_outside(card, files)
     if not official.seen:
         _require_images(card, files)
@@ -170,9 +175,13 @@ def _joined(lists: Mapping[str, Split], names: Sequence[str]) -> Split:
 
 def _joined_masked(lists: Mapping[str, MaskedSplit], names: Sequence[str]) -> MaskedSplit:
     splits = [lists[name] for name in names]
-    images = tuple(path for split in splits for path in split.images.paths)
-    masks = tuple(path for split in splits for path in split.masks.paths)
-    return MaskedSplit(FileImages(images), replace(splits[0].masks, paths=masks))
+    if len(splits) == 1:
+        return splits[0]
+    paths = tuple(path for split in splits for path in mask_files_of(split))
+    like = splits[0].masks
+    if not isinstance(like, MaskFiles) or len(paths) < sum(map(len, splits)):
+        raise InputError(f"{', '.join(names)}: lists of images with masks can be joined where they are files")
+    return masked(FileImages(tuple(path for split in splits for path in files_of(split))), replace(like, paths=paths))
 
 
 def _chosen(card: DatasetCard, train: Split) -> Split:
@@ -206,7 +215,7 @@ def _chosen(card: DatasetCard, train: Split) -> Split:
     return some_of(train, np.array(chosen))
 
 
-def _refuse_shared(card: DatasetCard, splits: Mapping[str, Split | MaskedSplit]) -> None:
+def _refuse_shared(card: DatasetCard, splits: Mapping[str, Split]) -> None:
     """Raise ``InputError`` where an image's file is in two splits, or in one twice."""
     seen: dict[str, str] = {}
     for name, split in splits.items():

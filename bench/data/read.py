@@ -11,7 +11,7 @@ from bench.cards.code import file_digest
 from bench.cards.dataset import DatasetCard
 from bench.cards.readers import MASK_READERS, READERS
 from bench.cards.rehearsal import read_rehearsal
-from bench.data.dataset import ArrayImages, Dataset, SegmentationDataset, Split
+from bench.data.dataset import ArrayImages, Dataset, MaskedDataset, Split
 from bench.data.digits import Arrays
 from bench.data.official import open_dataset, open_segmentation
 from bench.data.rehearsal import drawn, part_of
@@ -56,7 +56,7 @@ def _rehearsed(card: DatasetCard, of: DatasetCard) -> Dataset:
     return part_of(without_damaged(read_data(of), of), card.splits, excerpt.seed)
 
 
-def read_masks(card: DatasetCard) -> SegmentationDataset:
+def read_masks(card: DatasetCard) -> MaskedDataset:
     """Open a dataset for segmentation.
 
     Raises:

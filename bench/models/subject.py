@@ -16,7 +16,7 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles
+from bench.data.dataset import Masks
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
@@ -51,7 +51,7 @@ class Subject:
     split: Split
     of: int
     device: torch.device
-    masks: MaskFiles | None = None
+    masks: Masks | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
     load_training: Callable[[], Split] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.protocol import AUGMENTATIONS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
@@ -16,15 +17,26 @@ if TYPE_CHECKING:
     from bench.data import Dataset, Split, TrainingImages
     from bench.data.dataset import Indices
     from bench.metrics import Predictions
-    from bench.protocol import Protocol
     from bench.spec import RunSpec
+
+OF_MASKS = ("inference", "decoder", "auxiliary")
+"""Settings of a protocol that say nothing of images with labels."""
 
 
 class Classification(Task):
     """Which class an image is of: a linear head on pooled features, and cross-entropy."""
 
     name = "classification"
+    about = "which class an image is of"
     one_label = True
+
+    def why_not(self, protocol: Protocol) -> str:
+        if protocol.augmentation not in AUGMENTATIONS:
+            return f"an image with a label has no augmentation {protocol.augmentation}, which moves masks"
+        for setting in OF_MASKS:
+            if getattr(protocol, setting) != getattr(Protocol, setting):
+                return f"{setting} is for masks, and images have labels here"
+        return ""
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data import read_data

@@ -120,7 +120,7 @@ def trial(method: str, *settings: str) -> TrainedRun:
 )
 def test_a_run_has_the_same_bits(method: str, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trial(method, *settings)
-    for place in ("bench.data.training.feeders", "bench.training.fit.feeders"):
+    for place in ("bench.data.training.feeders", "bench.training.answers.feeders"):
         monkeypatch.setattr(place, lambda device: 3)
     fed = trial(method, *settings)
     assert curve_of(fed.record) == curve_of(plain.record)

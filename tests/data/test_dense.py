@@ -14,7 +14,6 @@ from torchvision.transforms.v2 import functional as V
 
 from bench.data.dataset import IGNORED
 from bench.data.dense import (
-    AUGMENTATIONS,
     TRIES,
     Distortion,
     distorted,
@@ -32,6 +31,7 @@ from bench.data.dense import (
     windows,
 )
 from bench.errors import InputError
+from bench.protocol import MASK_AUGMENTATIONS
 from bench.spec import derive
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -91,7 +91,7 @@ def test_half_of_the_views_are_mirrored(height: int, width: int, size: int, seed
 
 
 @QUICK
-@given(height=sides, width=sides, augmentation=st.sampled_from(AUGMENTATIONS), seed=seeds)
+@given(height=sides, width=sides, augmentation=st.sampled_from(MASK_AUGMENTATIONS), seed=seeds)
 def test_nothing_appears_in_a_mask_but_its_levels_and_padding(
     height: int, width: int, augmentation: str, seed: int
 ) -> None:
@@ -110,7 +110,7 @@ def test_nothing_appears_in_a_mask_but_its_levels_and_padding(
         assert inside.sum() == high * wide
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", MASK_AUGMENTATIONS)
 def test_the_same_seed_gives_the_same_bits_in_any_thread(augmentation: str) -> None:
     images, masks = zip(*[noise(30 + n, 50 - n, n) for n in range(6)], strict=True)
     views, levels = training_pairs(images, masks, 32, augmentation, 3)

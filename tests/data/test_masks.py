@@ -14,6 +14,7 @@ from PIL import Image
 from bench.cards import DatasetCard
 from bench.data.dataset import IGNORED, MaskedSplit, MaskFiles
 from bench.data.masks import VOC_CLASSES
+from bench.data.official import files_of, mask_files_of
 from bench.data.read import read_data, read_masks
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
@@ -74,7 +75,7 @@ def small(name: str, root: Path, official: dict[str, int], classes: int) -> Data
 
 def pairs(split: MaskedSplit) -> list[tuple[str, str]]:
     return [
-        (Path(image).stem, Path(mask).stem) for image, mask in zip(split.images.paths, split.masks.paths, strict=True)
+        (Path(image).stem, Path(mask).stem) for image, mask in zip(files_of(split), mask_files_of(split), strict=True)
     ]
 
 
@@ -111,8 +112,8 @@ def test_ade20k_counts_its_classes_from_1_and_ours_from_0(tmp_path: Path) -> Non
 @pytest.mark.parametrize("make", [voc, ade])
 def test_no_image_is_in_two_splits(tmp_path: Path, make: type) -> None:
     dataset = read_masks(make(tmp_path))
-    assert not set(dataset.train.images.paths) & set(dataset.test.images.paths)
-    assert not set(dataset.train.masks.paths) & set(dataset.test.masks.paths)
+    assert not set(files_of(dataset.train)) & set(files_of(dataset.test))
+    assert not set(mask_files_of(dataset.train)) & set(mask_files_of(dataset.test))
 
 
 def test_a_mask_that_is_missing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from bench.data.augment import test_mask as masks_as_seen
 from bench.data.augment import test_view as images_as_seen
 from bench.data.dataset import IGNORED
 from bench.data.masks import read_mask_folder
+from bench.data.official import files_of, mask_files_of
 from bench.errors import InputError
 from bench.measures.attention_inside import inside_of
 from bench.measures.jaccard import indices_of, kept_mass, truth_of
@@ -132,7 +133,7 @@ def pets(root: Path) -> Any:
 def test_trimaps_of_pets_are_masks(tmp_path: Path) -> None:
     card = pets(tmp_path)
     dataset = read_masks(card)
-    assert [Path(path).stem for path in dataset.test.images.paths] == ["cat_2", "dog_1"]
+    assert [Path(path).stem for path in files_of(dataset.test)] == ["cat_2", "dog_1"]
     for mask in dataset.test.masks.take(np.array([0, 1])):
         assert mask.tolist() == [[1, 1, 1, IGNORED, 0, 0]] * 4
     (tmp_path / "oxford-iiit-pet" / "annotations" / "trimaps" / "dog_1.png").unlink()
@@ -154,8 +155,8 @@ def masked_folder(root: Path, count: int = 3) -> Path:
 
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     found = read_mask_folder(masked_folder(tmp_path / "mine"))
-    assert [Path(path).name for path in found.images.paths] == ["0.png", "1.png", "2.png"]
-    assert [Path(path).name for path in found.masks.paths] == ["0.png", "1.png", "2.png"]
+    assert [Path(path).name for path in files_of(found)] == ["0.png", "1.png", "2.png"]
+    assert [Path(path).name for path in mask_files_of(found)] == ["0.png", "1.png", "2.png"]
     (tmp_path / "mine" / "images" / ".DS_Store").write_bytes(b"x")
     assert len(read_mask_folder(tmp_path / "mine")) == 3
 

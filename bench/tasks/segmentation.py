@@ -1,0 +1,82 @@
+"""Semantic segmentation: which class each pixel is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.protocol import MASK_AUGMENTATIONS
+from bench.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.backbones import Model
+    from bench.cards import BackboneCard, DatasetCard
+    from bench.data import Dataset, Split, TrainingImages
+    from bench.data.dataset import Indices
+    from bench.metrics.segmentation import MaskPredictions
+    from bench.protocol import Protocol
+    from bench.spec import RunSpec
+
+
+class Segmentation(Task):
+    """Which class each pixel is of: UPerNet on maps of the backbone, and cross-entropy of pixels."""
+
+    name = "segmentation"
+    about = "which class each pixel of an image is of"
+
+    def why_not(self, protocol: Protocol) -> str:
+        if protocol.augmentation not in MASK_AUGMENTATIONS:
+            moved = f"masks move with their images: augmentation is one of {', '.join(MASK_AUGMENTATIONS)}"
+            return f"{moved}, not {protocol.augmentation}"
+        if any(protocol.mixing):
+            return "masks are not mixed: mixup and cutmix must be 0"
+        for setting in ("erasing", "label_smoothing"):
+            if getattr(protocol, setting):
+                return f"pixels have no {setting}: it must be 0"
+        return ""
+
+    def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
+        from bench.data import read_masks
+
+        return read_masks(card)
+
+    def build(self, card: BackboneCard, classes: int, protocol: Protocol) -> Model:
+        from bench.backbones.dense import build_dense
+
+        channels = protocol.decoder
+        return build_dense(
+            card, classes, protocol.image_size, protocol.drop_path, channels, auxiliary=max(1, channels // 2)
+        )
+
+    def images(
+        self, spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
+    ) -> TrainingImages:
+        from bench.backbones.build import input_size
+        from bench.data.dataset import MaskedSplit
+        from bench.data.masked import MaskedImages
+
+        assert isinstance(dataset.train, MaskedSplit)
+        return MaskedImages(
+            split=dataset.train,
+            indices=indices,
+            classes=model.classes,
+            protocol=spec.protocol,
+            size=input_size(model),
+            seed=spec.seeds.order,
+            device=device,
+        )
+
+    def predict(
+        self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
+    ) -> MaskPredictions:
+        from bench.data.dataset import MaskedSplit
+        from bench.training.pixel_answers import predict_pixels
+
+        assert isinstance(split, MaskedSplit)
+        return predict_pixels(model, split, data, progress)
+
+
+TASK = Segmentation()
