@@ -23,6 +23,8 @@ VOC_CLASSES = (
 TRIMAP = {1: 1, 2: 0, 3: IGNORED}
 """What the levels of a pet's trimap are: the animal, the background, and the border between them."""
 
+TRIMAP_CLASSES = ("background", "pet")
+
 
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
     """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``."""
@@ -59,6 +61,11 @@ def read_pets(card: DatasetCard) -> Official[MaskedSplit]:
         trimaps = tuple(folder / f"{stem}.png" for folder, stem in zip(folders, stems, strict=True))
         lists[name] = masked(split.images, MaskFiles(trimaps, meaning=TRIMAP))
     return Official(breeds.classes, lists)
+
+
+def read_trimaps(card: DatasetCard) -> Official[MaskedSplit]:
+    """As ``read_pets``, with the two classes that the masks tell apart."""
+    return Official(TRIMAP_CLASSES, read_pets(card).lists)
 
 
 def read_mask_folder(folder: Path) -> MaskedSplit:

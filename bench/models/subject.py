@@ -16,7 +16,7 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import Masks
+from bench.data.dataset import MaskFiles, Masks
 from bench.errors import InputError
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
@@ -94,9 +94,8 @@ class Subject:
             for image, mask, index in zip(images, masks, indices, strict=True):
                 if image.shape[1:] != mask.shape:
                     sizes = [f"{width} × {height}" for height, width in (mask.shape, image.shape[1:])]
-                    raise InputError(
-                        f"{self.masks.paths[index]}: a mask of {sizes[0]} pixels for an image of {sizes[1]}"
-                    )
+                    place = self.masks.paths[index] if isinstance(self.masks, MaskFiles) else f"image {index + 1}"
+                    raise InputError(f"{place}: a mask of {sizes[0]} pixels for an image of {sizes[1]}")
             view = test_view(images, self.facts.image_size, self.facts.augmentation)
             yield view.to(self.device), test_mask(masks, self.facts.image_size, self.facts.augmentation)
             self.progress(int(indices[-1]) + 1, len(self.split))
