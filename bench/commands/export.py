@@ -101,7 +101,7 @@ def _tell(out: Path, form: str, export: Export, record: Record) -> None:
     from bench.models.export import beside
 
     point = next(point for point in record.curve if point.step == export.facts.step)
-    top1 = f"top-1 {point.test['top1']:.2f} % on {record.test_images or '?'} test images"
-    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {top1}"))
+    score = f"{record.metric.title} {record.scored(point.test)} on {record.test_images or '?'} test images"
+    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {score}"))
     facts, card = beside(out, form)
     print(printable(f"  {facts}: how it is built and given images; {card}: its card"))

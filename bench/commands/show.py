@@ -293,7 +293,8 @@ def _run(stored: Stored) -> Description:
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
     if isinstance(record, Record):
         last = record.curve[-1]
-        facts["test top-1"] = f"{last.test['top1']:.2f} % after {counted(last.step, 'step')}"
+        title = record.metric.title
+        facts[f"test {title}"] = f"{record.scored(last.test)} after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
         if kept := kept_models(folder):

@@ -145,7 +145,7 @@ def require_split(split: str, stored: Stored) -> None:
 
 def _top1(record: Record, step: int) -> float | None:
     """What a record has on the test split at a step of its curve; None where it has no such point."""
-    return next((point.test["top1"] for point in record.curve if point.step == step), None)
+    return next((point.test[record.score] for point in record.curve if point.step == step), None)
 
 
 def _former(path: Path, top1: float | None, code: str, model: str) -> Measurement | None:
