@@ -138,6 +138,8 @@ def _mean_share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:
 
 PREDICTIONS = MaskPredictions
 
+PER_IMAGE = image_iou
+
 METRICS = (
     Metric("miou", "mIoU", "%", low=0, high=100, compute=miou, task="segmentation"),
     Metric("mean_accuracy", "mean accuracy", "%", low=0, high=100, compute=mean_accuracy, task="segmentation"),
