@@ -114,8 +114,8 @@ def models_of(
 ) -> MeasuredModels:
     """The first measured seed of each cell, and before those that started from it the pre-trained model.
 
-    ``needs`` is an array that a measurement may lack; without ``source`` there are no pre-trained models. Raises ``ValueError``: nothing was measured, or a model without
-    that array; says which command does it.
+    ``needs`` is an array that a measurement may lack; without ``source`` there are no pre-trained models. Raises
+    ``ValueError``: nothing was measured, or a model without that array; says which command does it.
     """
     panels, lacking = list[MeasuredModel](), list[str]()
     several_rates = len(labels_of(entries).get("rate", ())) > 1

@@ -1,4 +1,4 @@
-"""What models for segmentation take the pixels of some images for, beside the true masks, of the models side by side."""
+"""What models for segmentation take the pixels of some images for, beside the true masks."""
 
 from __future__ import annotations
 
@@ -34,17 +34,14 @@ def sketches(scene: Scene) -> list[Sketch]:
 
 def drawn(scene: Scene, labels: Key, models: MeasuredModels) -> Figure:
     """The figure of a setting."""
-    first = models.panels[0].arrays
+    panels, first = models.panels, models.panels[0].arrays
     pictures: Picture = first["pictures"]
     columns = [
         PictureColumn("image", lambda axes, row: show_picture(axes, pictures[row])),
         PictureColumn("true mask", partial(_laid_over, pictures, first["truth"])),
-        *(
-            PictureColumn(panel.title, partial(_laid_over, pictures, panel.arrays["predicted"]))
-            for panel in models.panels
-        ),
+        *(PictureColumn(panel.title, partial(_laid_over, pictures, panel.arrays["predicted"])) for panel in panels),
     ]
-    met = np.unique([first["truth"], *(panel.arrays["predicted"] for panel in models.panels)])
+    met = np.unique([first["truth"], *(panel.arrays["predicted"] for panel in panels)])
     handles = {str(first["classes"][level]): Patch(color=_colours()[level]) for level in met[met != VOID]}
     line = " / ".join(labels) or common_line(scene.table)
     return picture_page(scene, columns, len(pictures), line, models.note, handles if len(handles) <= NAMED else {})
