@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import AUGMENTATIONS, Protocol
+from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from bench.metrics import Predictions
     from bench.spec import RunSpec
 
-OF_MASKS = ("inference", "decoder", "auxiliary")
-"""Settings of a protocol that say nothing of images with labels."""
-
 
 class Classification(Task):
     """Which class an image is of: a linear head on pooled features, and cross-entropy."""
@@ -29,6 +26,8 @@ class Classification(Task):
     name = "classification"
     about = "which class an image is of"
     one_label = True
+    augmentations = AUGMENTATIONS
+    settings = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:

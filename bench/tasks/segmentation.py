@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import MASK_AUGMENTATIONS
+from bench.cards.maps import without_maps
+from bench.protocol import MASK_AUGMENTATIONS, OF_MASKS
 from bench.task import Task
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Segmentation(Task):
 
     name = "segmentation"
     about = "which class each pixel of an image is of"
+    linear_head = False
+    augmentations = MASK_AUGMENTATIONS
+    settings = OF_MASKS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in MASK_AUGMENTATIONS:
@@ -37,6 +41,9 @@ class Segmentation(Task):
             if getattr(protocol, setting):
                 return f"pixels have no {setting}: it must be 0"
         return ""
+
+    def why_not_backbone(self, card: BackboneCard) -> str:
+        return without_maps(card)
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data import read_masks
