@@ -21,12 +21,13 @@ from bench.hyper import Value
 from bench.metrics import TaskPredictions
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard, MethodCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.protocol import Protocol
     from bench.spec import RunSpec
 
@@ -65,8 +66,12 @@ class Task(ABC):
         """Why a backbone cannot be trained at it, as far as its card tells; empty where it can."""
         return ""
 
-    def why_not_method(self, card: MethodCard, values: Mapping[str, Value]) -> str:
-        """Why a method with these hyper-parameters is not for it, and where its code says so; empty where it is."""
+    def why_not_method(self, card: MethodCard, values: Mapping[str, Value] | None = None) -> str:
+        """Why a method is not for it, and where its code says so; empty where it is.
+
+        With these hyper-parameters, or else its defaults.
+        """
+        values = dict(card.resolve({})) if values is None else values
         if card.tasks:
             meant = f"{card.name} says that it is for {', '.join(sorted(card.tasks))}, not for {self.name}"
             return "" if self.name in card.tasks else meant
@@ -84,6 +89,10 @@ class Task(ABC):
     def lack(self, demand: Demand) -> str:
         """What stands in a method's code, and that it does not have it, in words."""
         return f"{demand.place} {demand.what}: it needs {demand.of}, and {self.name} has none"
+
+    @abstractmethod
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        """Images with something drawn to be said of each, on which a method is tried."""
 
     @abstractmethod
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
@@ -132,3 +141,8 @@ def tasks() -> Collection[str]:
     """The names of all tasks."""
     files = sorted(Path(__file__).with_name("tasks").glob("*.py"))
     return [CLASSIFICATION, *(file.stem for file in files if file.stem not in (CLASSIFICATION, "__init__"))]
+
+
+def tasks_of(card: MethodCard) -> dict[str, str]:
+    """Every task by name, with why a method at its defaults is not for it; empty where it is."""
+    return {name: find_task(name).why_not_method(card) for name in tasks()}

@@ -37,20 +37,14 @@ from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
 from bench.registry import Registry, in_this_folder
-from bench.task import tasks
+from bench.task import tasks, tasks_of
 
 KINDS = (
-    "methods",
-    "backbones",
-    "datasets",
-    "tasks",
-    "metrics",
-    "measures",
-    "figures",
-    "papers",
-    "tables",
-    "experiments",
+    *("methods", "backbones", "datasets", "tasks", "metrics"),
+    *("measures", "figures", "papers", "tables", "experiments"),
 )
+WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment or run"
+"""What has a card."""
 
 LIST = """
 examples:
@@ -85,8 +79,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, task, metric, measure, paper, table, figure, experiment or run"
-    show = add_command(commands, "show", show_command, about, SHOW)
+    show = add_command(commands, "show", show_command, f"the card of a {WHAT}", SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
     add_results(show)
@@ -167,8 +160,7 @@ def _title(path: Path) -> str:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: of a method, backbone, dataset, metric, measure, paper, table, figure or experiment; or
-    else a run, by its id.
+    """Every card of that name, of whatever kind; or else that of a run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -198,11 +190,7 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         for what in ("method", "dataset", "backbone", "metric", "measure"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
-        raise InputError(
-            choose(
-                name, names, "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment or run"
-            )
-        )
+        raise InputError(choose(name, names, WHAT))
     return cards
 
 
@@ -212,6 +200,8 @@ def _method(card: MethodCard) -> Description:
     lines.append(f"  paper: {card.paper or 'not stated'}")
     if card.needs:
         lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
+    for_tasks = [task for task, reason in tasks_of(card).items() if not reason]
+    lines.append(f"  tasks: {', '.join(for_tasks)}")
     lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
     for hyper in card.hypers.values():
         lines += [f"    {hyper.name} = {_default(hyper)}  ({hyper.allowed})", f"      from: {hyper.source}"]
@@ -223,6 +213,7 @@ def _method(card: MethodCard) -> Description:
         "details": card.text,
         "paper": card.paper,
         "needs": sorted(card.needs),
+        "tasks": for_tasks,
         "hyper_parameters": [asdict(hyper) for hyper in card.hypers.values()],
         "file": str(card.path),
     }

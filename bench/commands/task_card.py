@@ -16,7 +16,7 @@ def task_rows(registry: Registry) -> list[dict[str, str]]:
     methods = [registry.method(name) for name in registry.method_files]
     rows = []
     for task in map(find_task, tasks()):
-        serving = [card for card in methods if not _why_not(task, card)]
+        serving = [card for card in methods if not task.why_not_method(card)]
         words = [task.about, ", ".join(metric.heading for metric in _metrics(task))]
         words.append(counted(len(_datasets(task, registry)), "dataset"))
         words.append(f"{len(serving)} of {counted(len(methods), 'method')}")
@@ -38,9 +38,9 @@ def task_cards(name: str, registry: Registry) -> list[tuple[str, dict[str, Any]]
         "augmentations": list(task.augmentations),
         "settings": list(task.settings),
         "datasets": _datasets(task, registry),
-        "methods": [card.name for card in methods if not _why_not(task, card)],
+        "methods": [card.name for card in methods if not task.why_not_method(card)],
         "not_with": {card.name: limits for card in methods if (limits := _limits(task, card))},
-        "not_for_it": {card.name: reason for card in methods if (reason := _why_not(task, card))},
+        "not_for_it": {card.name: reason for card in methods if (reason := task.why_not_method(card))},
     }
     lines = [f"task {name}: {task.about}", f"  {facts['details']}"]
     lines.append(f"  metrics, the usual one first: {', '.join(facts['metrics'])}")
@@ -50,7 +50,7 @@ def task_cards(name: str, registry: Registry) -> list[tuple[str, dict[str, Any]]
     lines.append(f"  methods: {', '.join(facts['methods']) or 'none'}")
     if facts["not_with"]:
         lines += [
-            "  but not",
+            "  but not:",
             *(f"    {card} with {limit}" for card, many in facts["not_with"].items() for limit in many),
         ]
     if facts["not_for_it"]:
@@ -58,18 +58,9 @@ def task_cards(name: str, registry: Registry) -> list[tuple[str, dict[str, Any]]
     return [("\n".join(lines), facts)]
 
 
-def tasks_of(card: MethodCard) -> dict[str, str]:
-    """Every task, with why a method at its defaults is not for it; an empty text where it is."""
-    return {name: _why_not(find_task(name), card) for name in tasks()}
-
-
-def _why_not(task: Task, card: MethodCard) -> str:
-    return task.why_not_method(card, dict(card.resolve({})))
-
-
 def _limits(task: Task, card: MethodCard) -> list[str]:
     """With which hyper-parameters a method is not for a task that it is for otherwise, each with the reason."""
-    if card.tasks or _why_not(task, card):
+    if card.tasks or task.why_not_method(card):
         return []
     limits = {demand.condition: task.lack(demand) for demand in reversed(task.unserved(card))}
     return [f"{condition}: {reason}" for condition, reason in reversed(limits.items())]

@@ -25,6 +25,7 @@ from bench.plan.facts import counted_cell
 from bench.plan.grid import run_specs
 from bench.plan.lists import drawn, serves
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.serving import unserved
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol

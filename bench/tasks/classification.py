@@ -10,12 +10,13 @@ from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.metrics import Predictions
     from bench.spec import RunSpec
 
@@ -36,6 +37,11 @@ class Classification(Task):
             if getattr(protocol, setting) != getattr(Protocol, setting):
                 return f"{setting} is for masks, and images have labels here"
         return ""
+
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data import Split
+
+        return Split(images, state.randint(0, classes, len(images)).astype("int64"))
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data import read_data
