@@ -104,7 +104,7 @@ KEYS = (
     Fact(
         "task",
         _TEXT,
-        "what is asked of its images: one of `bench list tasks`; else `classification`",
+        "what is asked of its images: one of `bench list tasks`; `classification` unless it says otherwise",
     ),
     Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
     Fact(

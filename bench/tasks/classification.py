@@ -6,21 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import AUGMENTATIONS, Protocol
+from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.metrics import Predictions
     from bench.spec import RunSpec
-
-OF_MASKS = ("inference", "decoder", "auxiliary")
-"""Settings of a protocol that say nothing of images with labels."""
 
 
 class Classification(Task):
@@ -29,6 +27,8 @@ class Classification(Task):
     name = "classification"
     about = "which class an image is of"
     one_label = True
+    augmentations = AUGMENTATIONS
+    settings = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:
@@ -37,6 +37,11 @@ class Classification(Task):
             if getattr(protocol, setting) != getattr(Protocol, setting):
                 return f"{setting} is for masks, and images have labels here"
         return ""
+
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data import Split
+
+        return Split(images, state.randint(0, classes, len(images)).astype("int64"))
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data import read_data
