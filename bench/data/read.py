@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.cards.code import file_digest
 from bench.cards.dataset import DatasetCard
-from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.readers import MASK_READERS, READERS, TASK_READERS
 from bench.cards.rehearsal import read_rehearsal
-from bench.data.dataset import ArrayImages, Dataset, MaskedDataset, Split
+from bench.data.dataset import AnySplit, ArrayImages, Dataset, MaskedDataset, Split
 from bench.data.digits import Arrays
 from bench.data.official import open_dataset, open_segmentation
 from bench.data.rehearsal import drawn, part_of
@@ -27,7 +27,7 @@ def read_data(card: DatasetCard) -> Dataset:
         InputError: the card names no reader, or the data is not what the card says.
     """
     if card.task != "classification":
-        raise InputError(f"{card.name}: it is for {card.task}: it has masks, and no label of an image")
+        raise InputError(f"{card.name}: it is for {card.task}: its images have not one label each")
     dataset = _rehearsed(card, card.of) if card.of is not None else _opened(card)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     sizes = {name: len(split) for name, split in splits.items() if split is not None}
@@ -45,7 +45,7 @@ def _opened(card: DatasetCard) -> Dataset:
     read = _reader(card, READERS, "reader")
     if card.reader == "folder":
         return with_levels(read(card), card)
-    return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
+    return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read, Split)
 
 
 def _rehearsed(card: DatasetCard, of: DatasetCard) -> Dataset:
@@ -63,6 +63,16 @@ def read_masks(card: DatasetCard) -> MaskedDataset:
         InputError: the card names no reader of masks, or the data is not what the card says.
     """
     return open_segmentation(card, _reader(card, MASK_READERS, "reader of masks"))
+
+
+def read_official(card: DatasetCard, kind: type[AnySplit]) -> Dataset:
+    """Open a dataset of official lists for its task, which asks for that kind of lists.
+
+    Raises:
+        InputError: the card names no reader of the task's, or the data is not what the card says.
+    """
+    readers = TASK_READERS.get(card.task, {})
+    return open_dataset(card, _reader(card, readers, f"reader for {card.task}"), kind)
 
 
 def _reader(card: DatasetCard, readers: Mapping[str, str], what: str) -> Callable[..., Any]:
