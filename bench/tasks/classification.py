@@ -44,10 +44,14 @@ class Classification(Task):
         return Split(images, state.randint(0, classes, len(images)).astype("int64"))
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
-        from bench.data import read_data
         from bench.data.surveyed import without_damaged
 
-        return without_damaged(read_data(card), card, results)
+        return without_damaged(self.opened(card), card, results)
+
+    def opened(self, card: DatasetCard) -> Dataset:
+        from bench.data import read_data
+
+        return read_data(card)
 
     def cached(
         self, dataset: Dataset, card: DatasetCard, folder: Path, size: int, augmentation: str, progress: Phase
