@@ -28,6 +28,7 @@ from bench.process import environment, how_ended, program
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
+from bench.task import find_task
 
 if TYPE_CHECKING:
     from bench.backbones import Model
@@ -213,16 +214,16 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     """The run's model and images of noise of the size and channels that it takes."""
     import numpy as np
 
-    from bench.backbones import build_model
     from bench.backbones.build import build_source_head, input_size
     from bench.cards.method import takes_source_head
-    from bench.data import ArrayImages, Split, TrainingImages
+    from bench.data import ArrayImages, Dataset
 
-    card, classes = registry.backbone(spec.backbone.name), int(registry.dataset(spec.dataset.name).facts["classes"])
+    card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
+    task, classes = find_task(dataset.task), int(dataset.facts["classes"])
     with_head = takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
     if card.weights == TO_BE_GIVEN or (card.weights == "pretrained" and not with_head):
         card = replace(card, weights="none")  # they change no time, and need not be fetched
-    model = build_model(card, classes, spec.protocol.image_size, spec.protocol.drop_path)
+    model = task.build(card, classes, spec.protocol)
     if with_head:
         model.source_head = build_source_head(card)
     model.norm_batch = spec.protocol.norm_batch
@@ -230,9 +231,10 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     size, channels, count = input_size(model), model.mean.shape[0], max(IMAGES, spec.protocol.batch_size)
     state = np.random.RandomState(0)
     pixels = state.randint(0, 256, (count, size, size, channels)).astype(np.uint8)
-    split = Split(ArrayImages(pixels), (np.arange(count) % classes).astype(np.int64))
-    protocol = replace(spec.protocol, augmentation="none")
-    return model, TrainingImages(split, np.arange(count), classes, protocol, size, 0, device)
+    noise = task.noise(ArrayImages(pixels), classes, state)
+    plain = replace(spec, protocol=replace(spec.protocol, augmentation="none"))
+    names = [str(label) for label in range(classes)]
+    return model, task.images(plain, Dataset(names, noise, None, noise), np.arange(count), model, device)
 
 
 def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> float:

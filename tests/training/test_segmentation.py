@@ -162,7 +162,7 @@ def test_batches_depend_on_the_step_alone() -> None:
 def test_a_stage_that_looks_at_images_alone_may_be_fed_as_one_of_classification_is() -> None:
     data = images_of(painted(levels(7)))
     assert not isinstance(data.fed(augmentation="crop_flip"), MaskedImages)
-    assert data.fed(2).batch(0).masks.shape == (2, SIDE, SIDE)
+    assert data.fed(2).batch(0).masks.shape == (2, SIDE, SIDE)  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="no augmentation is called 'crop'"):
         data.fed(augmentation="crop")
 
