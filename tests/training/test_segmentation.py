@@ -260,3 +260,10 @@ def test_a_table_of_masks_from_the_command_to_items_and_a_figure(
     drawing = Path("masks.svg").read_text()
     assert "true mask" in drawing
     assert "background" in drawing
+    run = next(iter(Store(Path("results")).finished()))
+    assert main(["export", run, "model.safetensors"]) == 2
+    assert "has a linear head, and it is for segmentation" in capsys.readouterr().err
+    assert main(["predict", run, "digits"]) == 2
+    assert "is for segmentation" in capsys.readouterr().err
+    assert main(["show", run]) == 0
+    assert "test mIoU: " in capsys.readouterr().out
