@@ -51,6 +51,11 @@ class MaskPredictions:
         return cls(arrays["intersection"], arrays["predicted"], arrays["true"])
 
     @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """Two counts of four bytes a class."""
+        return 8 * classes
+
+    @classmethod
     def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:
         """From what ``counts_of`` gives for each image, of which there is at least one; kept in four bytes a count."""
         import numpy as np
