@@ -122,7 +122,12 @@ def estimate(
         if answer:
             steps = answer.steps
         unseen = first.id in answers and not answer
-        kind = RunKind(work_of(first), first.dataset.name, replace(size, steps=steps), None if unseen else shared)
+        kind = RunKind(
+            work_of(first, cards[first.dataset.name].task),
+            first.dataset.name,
+            replace(size, steps=steps),
+            None if unseen else shared,
+        )
         wanted.runs[kind] += len(group)
         for stage in chain.from_iterable(_shared_of(answers.get(spec.id)) for spec in group):
             if stage.key not in seen:

@@ -28,7 +28,7 @@ from bench.process import environment, how_ended, program
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
-from bench.task import find_task
+from bench.task import Task, find_task
 
 if TYPE_CHECKING:
     from bench.backbones import Model
@@ -52,7 +52,7 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
     store.check_writable()
     kinds: dict[Work, RunSpec] = {}
     for spec in runs:
-        work = work_of(spec)
+        work = work_of(spec, registry.dataset(spec.dataset.name).task)
         kinds.setdefault(replace(work, means=""), spec)
     for answer in _answers(list(kinds.values()), registry.plugins):
         if "problem" in answer:
@@ -180,10 +180,10 @@ def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages
             (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, split))
         model = stage.model
     with chunked(parts):
-        image_seconds = _image_seconds(model, data)
+        image_seconds = _image_seconds(find_task(registry.dataset(spec.dataset.name).task), model, data)
     gpu = torch.cuda.get_device_name(0) if data.device.type == "cuda" else None
     return StepTime(
-        work=work_of(spec),
+        work=work_of(spec, registry.dataset(spec.dataset.name).task),
         hardware=gpu or str(describe()["processor"]),
         gpu=gpu is not None,
         step_seconds=alone.mean,
@@ -261,11 +261,9 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     return statistics.median(taken[WARM_UP:])
 
 
-def _image_seconds(model: Model, data: TrainingImages) -> float:
+def _image_seconds(task: Task, model: Model, data: TrainingImages) -> float:
     """The time to evaluate an image, the second time it is done."""
-    from bench.training.answers import predict
-
-    predict(model, data.split, data)
+    task.predict(model, data.split, data)
     started = time.perf_counter()
-    predict(model, data.split, data)
+    task.predict(model, data.split, data)
     return (time.perf_counter() - started) / len(data.split)
