@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.cards.demands import HEAD, LABEL, VIEWS, Demand
+from bench.cards.demands import LABEL, OF_IMAGES, Demand
 from bench.errors import InputError, choose
 from bench.hyper import Value
 from bench.metrics import TaskPredictions
@@ -80,11 +80,9 @@ class Task(ABC):
 
     def unserved(self, card: MethodCard) -> Sequence[Demand]:
         """What a method demands, with some hyper-parameters at least, that it does not have; what tells most first."""
-        lacks = {LABEL: not self.one_label, VIEWS: not self.linear_head, HEAD: not self.linear_head}
-        order = [of for of, lacking in lacks.items() if lacking]
-        return sorted(
-            (demand for demand in card.demands if demand.of in order), key=lambda demand: order.index(demand.of)
-        )
+        order = (*(() if self.one_label else (LABEL,)), *(() if self.linear_head else OF_IMAGES))
+        lacking = [demand for demand in card.demands if demand.of in order]
+        return sorted(lacking, key=lambda demand: order.index(demand.of))
 
     def lack(self, demand: Demand) -> str:
         """What stands in a method's code, and that it does not have it, in words."""

@@ -1,4 +1,4 @@
-"""What a method demands of a task, told from its code: one label an image, a linear head, several views of an image.
+"""What a method demands of a task, told from its code: a label of each image, a linear head, several views.
 
 Of the batch and the model it is given, a method may use what every task has: the images, ``batch.cross_entropy``, the
 progress, the backbone, its pooled features and probes, and the head as a module that is trained.
@@ -14,12 +14,14 @@ from typing import Any
 
 from bench.hyper import Value
 
-LABEL, VIEWS, HEAD = "one label an image", "several views of an image", "a linear head"
-"""What not every task has; of several demands, that which comes first here is told."""
+LABEL, VIEWS = "one label an image", "several views of an image"
+HEAD, ANSWER = "a linear head", "one answer an image"
+OF_IMAGES = (VIEWS, HEAD, ANSWER)
+"""What a task has whose answer is of the image as a whole, beside its label."""
 
 _LABELS = ("labels", "targets")
 _OF_LINEAR = ("weight", "bias", "in_features", "out_features", "reset_parameters")
-_OF_HEAD = ("logits", "norm_features", "source_head", "source_head_of")
+_OF_ANSWER = ("logits", "source_head", "source_head_of")
 _COMPARED: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -39,7 +41,7 @@ class Demand:
     """A place in the code of a method that not every task can serve.
 
     Attributes:
-        of: ``LABEL``, ``VIEWS`` or ``HEAD``.
+        of: ``LABEL``, or one of ``OF_IMAGES``.
         what: stands there, in words: ``reads batch.labels``.
         place: ``methods/scl.py:77``.
         function: of the method's class, in which it stands; empty outside of its functions.
@@ -112,8 +114,10 @@ class _Reader:
             yield from ((part, where.under(condition, False)) for part in _parts(node.orelse))
             return
         for part in ast.iter_child_nodes(node):
-            is_function = node is self.method and isinstance(part, ast.FunctionDef)
-            yield part, replace(where, function=part.name) if is_function else where
+            if node is self.method and isinstance(part, ast.FunctionDef):
+                yield part, replace(where, function=part.name)
+            else:
+                yield part, where
 
     def _look(self, node: ast.AST, where: _Where) -> None:
         if isinstance(node, ast.Assign) and self._is_head(node.value):
@@ -131,7 +135,9 @@ class _Reader:
             return
         if node.attr in _LABELS:
             self._add(LABEL, f"reads {_text(node)}", node, where)
-        elif node.attr in _OF_HEAD or (node.attr in _OF_LINEAR and self._is_head(node.value)):
+        elif node.attr in _OF_ANSWER:
+            self._add(ANSWER, f"uses {_text(node)}", node, where)
+        elif node.attr == "norm_features" or (node.attr in _OF_LINEAR and self._is_head(node.value)):
             self._add(HEAD, f"uses {_text(node)}", node, where)
 
     def _look_at_call(self, node: ast.Call, where: _Where) -> None:
