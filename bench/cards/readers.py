@@ -24,6 +24,7 @@ MASK_READERS: Mapping[str, str] = dict.fromkeys(("ade20k", "pets", "trimaps", "v
 TASK_READERS: Mapping[str, Mapping[str, str]] = {
     "classification": READERS,
     "segmentation": MASK_READERS,
+    "multilabel": {"voc2012_labels": "masks"},
 }
 """The suite's readers by the task that they are for; a task that has none here is read by plug-ins."""
 
