@@ -12,6 +12,7 @@ import bench
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_plugin, add_results, say
 from bench.errors import printable
+from bench.metrics import METRICS
 from bench.notation import counted
 from bench.records.record import Record
 
@@ -101,7 +102,8 @@ def _tell(out: Path, form: str, export: Export, record: Record) -> None:
     from bench.models.export import beside
 
     point = next(point for point in record.curve if point.step == export.facts.step)
-    top1 = f"top-1 {point.test['top1']:.2f} % on {record.test_images or '?'} test images"
-    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {top1}"))
+    score = METRICS[record.score]
+    good = f"{score.title} {point.test[score.name]:.2f} {score.unit} on {record.test_images or '?'} test images"
+    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {good}"))
     facts, card = beside(out, form)
     print(printable(f"  {facts}: how it is built and given images; {card}: its card"))

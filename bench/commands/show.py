@@ -28,7 +28,7 @@ from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.hyper import Hyper
 from bench.measure import Measure
-from bench.metrics import Cost, Metric
+from bench.metrics import METRICS, Cost, Metric
 from bench.notation import counted
 from bench.papers.values import counts_in_words, values_of
 from bench.reading.document import read_document
@@ -293,7 +293,8 @@ def _run(stored: Stored) -> Description:
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
     if isinstance(record, Record):
         last = record.curve[-1]
-        facts["test top-1"] = f"{last.test['top1']:.2f} % after {counted(last.step, 'step')}"
+        score = METRICS[record.score]
+        facts[f"test {score.title}"] = f"{last.test[score.name]:.2f} {score.unit} after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
         if kept := kept_models(folder):
