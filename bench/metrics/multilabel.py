@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.metrics.metric import Metric
 from bench.metrics.predictions import KeptArrays
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -17,15 +14,12 @@ class MultiLabelPredictions(KeptArrays):
     """Logits of each image, and what it shows: 1, 0, or nan where it does not count; half precision, (images, K)."""
 
     task, of_points, of_split = "multilabel", ("logits",), ("shown",)
-    logits: npt.NDArray[Any]
-    shown: npt.NDArray[Any]
+    logits: Any
+    shown: Any
 
 
 def mean_average_precision(predictions: MultiLabelPredictions) -> float:
-    """Mean over classes of the area under precision by recall, as of scikit-learn and torchmetrics, in percent.
-
-    PASCAL VOC interpolates the precision, which is not done here. A class that no image shows is left out.
-    """
+    """Mean over the classes that are shown of the area under precision by recall, not interpolated, in percent."""
     import numpy as np
     from sklearn.metrics import average_precision_score
 

@@ -9,9 +9,12 @@ from bench.metrics.multilabel import MultiLabelPredictions
 from bench.tasks.classification import Classification
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bench.backbones import Model
     from bench.cards import DatasetCard
     from bench.data import Dataset, Split, TrainingImages
+    from bench.data.dataset import Images
     from bench.protocol import Protocol
 
 
@@ -31,6 +34,11 @@ class MultiLabel(Classification):
         from bench.data.read import read_official
 
         return read_official(card, MultiLabelSplit)
+
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data.multilabel import MultiLabelSplit
+
+        return MultiLabelSplit.unlabelled(images, shown=state.randint(0, 2, (len(images), classes)).astype("float16"))
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
