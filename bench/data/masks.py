@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 from torchvision.datasets import VOCSegmentation
 
 from bench.cards.dataset import DatasetCard
 from bench.cards.image_files import is_dropping, is_image
 from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles, masked
 from bench.data.listed import read_pets as official_pets
+from bench.data.multilabel import MultiLabelSplit
 from bench.data.official import Official
 from bench.errors import InputError
 
@@ -31,6 +33,20 @@ def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
     both = {name: VOCSegmentation(card.path, year="2012", image_set=name) for name in card.lists}
     lists = {name: masked(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
     return Official(VOC_CLASSES, lists)
+
+
+def read_voc2012_labels(card: DatasetCard) -> Official[MultiLabelSplit]:
+    """PASCAL VOC 2012 classification; the mark 0, of difficult objects alone, does not count (VOCevalcls.m)."""
+    root, lists = Path(card.path) / "VOCdevkit" / "VOC2012", {}
+    for name in card.lists:
+        files = [root / "ImageSets" / "Main" / f"{label}_{name}.txt" for label in VOC_CLASSES[1:]]
+        rows = np.stack([np.loadtxt(file, dtype=str, ndmin=2) for file in files], axis=1)
+        if (rows[:, :, 0] != rows[:, :1, 0]).any():
+            raise ValueError(f"the lists of classes for '{name}' do not name the same images")
+        images = FileImages(tuple(f"{root}/JPEGImages/{stem}.jpg" for stem in rows[:, 0, 0]))
+        marks = rows[:, :, 1].astype(np.float16)
+        lists[name] = MultiLabelSplit.unlabelled(images, shown=np.where(marks == 0, np.float16("nan"), marks.clip(0)))
+    return Official(VOC_CLASSES[1:], lists)
 
 
 def read_ade20k(card: DatasetCard) -> Official[MaskedSplit]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+AnyKept = TypeVar("AnyKept", bound="KeptArrays")
 
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
 """What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
@@ -53,6 +55,20 @@ class TaskPredictions(Protocol):
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TaskPredictions:
         """Predictions from their arrays at a point, as ``arrays`` gives them."""
         ...
+
+
+class KeptArrays(TaskPredictions):
+    """Predictions whose fields are the arrays that are kept: a frozen dataclass derives from it."""
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """By name, as they are kept."""
+        return {name: getattr(self, name) for name in (*self.of_points, *self.of_split)}
+
+    @classmethod
+    def of(cls: type[AnyKept], arrays: Mapping[str, npt.NDArray[Any]]) -> AnyKept:
+        """From arrays as ``arrays`` gives them."""
+        return cls(**arrays)
 
 
 class NotKept(LookupError):

@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.errors import visible
-from bench.metrics import TOP1
 from bench.models.accuracy import share_in_words
 from bench.models.export import Export, view_in_words
 from bench.models.kept import dataset_of
@@ -59,8 +58,8 @@ def plain(text: object) -> str:
 
 def _accuracy(record: Record, point: Point) -> Iterator[str]:
     images, title = record.test_images or 0, record.metric.title
-    if images and record.score == TOP1.name:
-        right = round(float(point.test[TOP1.name] or 0) * images / 100)
+    if images and record.metric.per_image:
+        right = round(float(point.test[record.score] or 0) * images / 100)
         yield f"- {title} on the test split: {share_in_words(right, images)}"
         yield "- the interval is of this one model on images like these; runs of other seeds differ by more or less"
     else:

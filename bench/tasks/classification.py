@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,20 @@ from bench.task import Phase, Task
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
     from bench.data.dataset import Images, Indices
-    from bench.metrics import Predictions
+    from bench.metrics import TaskPredictions
     from bench.spec import RunSpec
+
+    Scored = npt.NDArray[np.float16]
+
+BATCH = 64
+"""Images at a time when a split is scored."""
 
 
 class Classification(Task):
@@ -83,10 +90,32 @@ class Classification(Task):
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
-    ) -> Predictions:
+    ) -> TaskPredictions:
         from bench.training.answers import predict
 
         return predict(model, split, data, progress=progress)
+
+    def scored(
+        self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None]
+    ) -> tuple[Scored, Scored]:
+        """Logits and targets of every image of a split, in order, (images, K) both; the model is left in eval mode.
+
+        For tasks that ask something else of the same network.
+        """
+        import numpy as np
+        import torch
+
+        from bench.training.fit import mixed_precision
+
+        model.eval()
+        logits, targets = [], []
+        with torch.inference_mode():
+            for batch in replace(data, split=split, indices=np.arange(len(split))).plain(BATCH):
+                with mixed_precision(data.protocol.precision, data.device):
+                    logits.append(model(batch.images).logits.half().cpu().numpy())
+                targets.append(batch.targets.half().cpu().numpy())
+                progress(sum(map(len, logits)))
+        return np.concatenate(logits), np.concatenate(targets)
 
 
 TASK = Classification()
