@@ -216,6 +216,14 @@ def distilled_vit() -> Case:
     return Case("feature_distillation", "beit_base_patch16_224", BEIT, file, "model", network)
 
 
+def distilled_here() -> Case:
+    """As ``bench export`` writes the linear probe of a student: timm's names, biases that are shared, and a head."""
+    network = randomised(Beit(num_classes=7, use_abs_pos_emb=False, use_shared_rel_pos_bias=True, **BEIT))
+    features = lambda images: network.forward_head(network.forward_features(images), pre_logits=True)  # noqa: E731
+    file = dict(network.state_dict())
+    return Case("feature_distillation", "beit_base_patch16_224", BEIT, file, "", features, 7)
+
+
 def distilled_swin() -> Case:
     """A SwinV2 whose positions' networks are called otherwise; patches are merged at the end of a stage."""
     network = randomised(SwinTransformerV2(img_size=32, patch_size=4, window_size=4, num_classes=0, **SWIN))
@@ -305,6 +313,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "simmim": simmim,
     "simmim, fine-tuned": lambda: beit_fine_tuned("simmim"),
     "distilled vit": distilled_vit,
+    "distilled vit, exported": distilled_here,
     "distilled swin": distilled_swin,
     "data2vec": lambda: beit("data2vec"),
     "data2vec, module": lambda: beit("data2vec", "module"),
