@@ -7,13 +7,23 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard, read_list
-from bench.data.dataset import ArrayImages, Dataset, FileImages, MaskedDataset, MaskedSplit, MaskFiles, Split, masked
+from bench.data.dataset import (
+    ArrayImages,
+    Dataset,
+    FileImages,
+    Images,
+    MaskedDataset,
+    MaskedSplit,
+    MaskFiles,
+    Split,
+    masked,
+)
 from bench.errors import InputError
 
 AnySplit = TypeVar("AnySplit", bound=Split)
@@ -75,12 +85,19 @@ def mask_files_of(split: Split) -> tuple[str | Path, ...]:
     return split.masks.paths if isinstance(split, MaskedSplit) and isinstance(split.masks, MaskFiles) else ()
 
 
-def some_of(split: Split, indices: npt.NDArray[np.int64]) -> Split:
-    """Some of a split's images, of files or in memory, in that order."""
+def some_of(split: AnySplit, indices: npt.NDArray[np.int64]) -> AnySplit:
+    """Some of a split's images, of files or in memory, in that order; with their masks, if it has some."""
+    changes: dict[str, Any] = {"images": _some_images(split, indices), "labels": split.labels[indices]}
+    if isinstance(split, MaskedSplit):
+        changes["masks"] = split.masks.some(indices)
+    return replace(split, **changes)
+
+
+def _some_images(split: Split, indices: npt.NDArray[np.int64]) -> Images:
     if isinstance(split.images, ArrayImages):
-        return Split(ArrayImages(split.images.pixels[indices]), split.labels[indices])
+        return ArrayImages(split.images.pixels[indices])
     paths, levels = files_of(split), split.images.levels if isinstance(split.images, FileImages) else None
-    return Split(FileImages(tuple(paths[index] for index in indices), levels), split.labels[indices])
+    return FileImages(tuple(paths[index] for index in indices), levels)
 
 
 def file_checksum(path: Path, algorithm: str) -> str:

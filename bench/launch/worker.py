@@ -152,7 +152,7 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog,
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
-    return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test["top1"] or 0.0)
+    return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test[record.score] or 0.0)
 
 
 def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> TrainedRun:
