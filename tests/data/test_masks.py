@@ -122,7 +122,7 @@ def test_vocs_training_images_with_sbds_have_the_masks_of_both(tmp_path: Path, l
     assert {Path(path).parent.name for path in mask_files_of(dataset.train)} == {"SegmentationClassAug"}
     for index in range(2):
         (mask,) = dataset.train.masks.take(np.array([index]))
-        assert mask.unique().tolist() == [index]
+        assert np.unique(mask).tolist() == [index]
     assert pairs(dataset.test) == [("2007_000033", "2007_000033")]  # with its official mask
     assert {Path(path).parent.name for path in mask_files_of(dataset.test)} == {"SegmentationClass"}
 

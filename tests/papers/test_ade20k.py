@@ -159,7 +159,7 @@ def test_a_row_has_both_metrics_each_in_its_own_columns() -> None:
             assert entry.cell.mean == entry.planned.published
     sheet = sheet_of(table, PLAIN, "both")
     assert "top-1 (%), on ADE20K mIoU" in sheet.title
-    records = {(record["row"], record["column"]): record for record in sheet.records}
+    records = {(str(record["row"]), str(record["column"])): record for record in sheet.records}
     (row,) = [row for row, column in records if row.startswith("FD-CLIP / ViT-B") and column.startswith(COLUMN)]
     mine = {column: record for (of, column), record in records.items() if of == row}
     assert {record["metric"] for column, record in mine.items() if column.startswith(COLUMN)} == {"miou"}
