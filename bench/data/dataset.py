@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from bench.errors import InputError
 from bench.images.raster import Levels, decoded, open_image
 
 Indices = npt.NDArray[np.int64]
+
+AnySplit = TypeVar("AnySplit", bound="Split")
 
 IGNORED = 255
 """The level of a mask's pixels that are of no class and count for nothing."""
@@ -81,7 +83,12 @@ class SomeImages:
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels, int64 (N,)."""
+    """Images with their labels, int64 (N,).
+
+    A task whose images have more to be said of them derives from it, and overrides ``chosen``, ``joined`` and
+    ``odd``. Where an image has no label, 0 stands for each, so that all count as one class where some of them are
+    sampled or held out.
+    """
 
     images: Images
     labels: npt.NDArray[np.int64]
@@ -89,9 +96,26 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, indices: Indices) -> Split:
+    def part(self: AnySplit, indices: Indices) -> AnySplit:
         """Some of its images, in the order of their indices."""
-        return Split(SomeImages(self.images, indices), self.labels[indices])
+        return self.chosen(indices, SomeImages(self.images, indices))
+
+    def chosen(self: AnySplit, indices: Indices, images: Images) -> AnySplit:
+        """The images of these indices, which are given as they are kept, with what is said of them."""
+        return replace(self, images=images, labels=self.labels[indices])
+
+    def joined(self: AnySplit, others: Sequence[AnySplit], images: Images) -> AnySplit:
+        """Its images and then those of others, which are given as they are kept, with what is said of them.
+
+        Raises ``InputError`` where that cannot be joined.
+        """
+        return replace(self, images=images, labels=np.concatenate([split.labels for split in (self, *others)]))
+
+    def odd(self, classes: int) -> str:
+        """What is said of its images and of none of so many classes, in words; empty where nothing is."""
+        if set(np.unique(self.labels)) <= set(range(classes)):
+            return ""
+        return f"labels outside of 0 to {classes - 1}"
 
 
 @dataclass(frozen=True)
@@ -196,9 +220,17 @@ class MaskedSplit(Split):
 
     masks: Masks
 
-    def part(self, indices: Indices) -> MaskedSplit:
-        """Some of its images, in the order of their indices."""
-        return masked(SomeImages(self.images, indices), self.masks.some(indices))
+    def chosen(self, indices: Indices, images: Images) -> MaskedSplit:
+        """As of ``Split``."""
+        return masked(images, self.masks.some(indices))
+
+    def joined(self, others: Sequence[MaskedSplit], images: Images) -> MaskedSplit:
+        """As of ``Split``, where masks are files."""
+        both = [split.masks for split in (self, *others)]
+        files = [masks for masks in both if isinstance(masks, MaskFiles)]
+        if len(files) < len(both):
+            raise InputError("lists of images with masks can be joined where they are files")
+        return masked(images, replace(files[0], paths=tuple(path for masks in files for path in masks.paths)))
 
 
 @dataclass(frozen=True)

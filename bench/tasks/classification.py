@@ -6,21 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import AUGMENTATIONS, Protocol
+from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.metrics import Predictions
     from bench.spec import RunSpec
-
-OF_MASKS = ("inference", "decoder", "auxiliary")
-"""Settings of a protocol that say nothing of images with labels."""
 
 
 class Classification(Task):
@@ -29,6 +27,8 @@ class Classification(Task):
     name = "classification"
     about = "which class an image is of"
     one_label = True
+    augmentations = AUGMENTATIONS
+    settings = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:
@@ -38,11 +38,20 @@ class Classification(Task):
                 return f"{setting} is for masks, and images have labels here"
         return ""
 
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data import Split
+
+        return Split(images, state.randint(0, classes, len(images)).astype("int64"))
+
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
-        from bench.data import read_data
         from bench.data.surveyed import without_damaged
 
-        return without_damaged(read_data(card), card, results)
+        return without_damaged(self.opened(card), card, results)
+
+    def opened(self, card: DatasetCard) -> Dataset:
+        from bench.data import read_data
+
+        return read_data(card)
 
     def cached(
         self, dataset: Dataset, card: DatasetCard, folder: Path, size: int, augmentation: str, progress: Phase

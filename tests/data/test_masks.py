@@ -191,7 +191,7 @@ def test_an_image_of_three_channels_is_no_mask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["voc2012", "ade20k"])
 def test_it_cannot_be_read_for_classification(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name}: it is for segmentation: it has masks, and no label"):
+    with pytest.raises(InputError, match=f"{name}: it is for segmentation: its images have not one label each"):
         read_data(Registry().dataset(name))
 
 
