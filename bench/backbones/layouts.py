@@ -125,7 +125,7 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         ),
     ),
     "swin": (Layout(("model", ""), mark=r"layers\.", dropped=_BUFFERS, renamed=_SWIN),),
-    # as it is published, with the teacher and what projects to its features, and as `bench export` writes a ViT's student
+    # with the teacher and what projects to its features, as published; a ViT's student as `bench export` writes it
     "feature_distillation": (
         Layout(
             ("model", ""),
