@@ -168,7 +168,9 @@ def test_its_runs_are_tabled_tested_and_shown(spots: Path, capsys: pytest.Captur
     assert f"test mAP: {stored.record.curve[-1].test['map']:.2f} % after 4 steps" in capsys.readouterr().out
     assert main(["export", spec.id, "model.safetensors", "--plugin", "mine"]) == 0
     assert "after 4 steps: mAP " in capsys.readouterr().out
-    assert f"- mAP on the test split: {stored.record.scored(stored.record.curve[-1].test)}" in Path("model.md").read_text(encoding="utf-8")
+    assert f"- mAP on the test split: {stored.record.scored(stored.record.curve[-1].test)}" in Path(
+        "model.md"
+    ).read_text(encoding="utf-8")
     with pytest.raises(SystemExit) as stop:
         raise SystemExit(main(["predict", spec.id, "spots", "--plugin", "mine"]))
     assert stop.value.code == 2
