@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cards import MethodCard
 from bench.cards.demands import ANSWER, HEAD, LABEL, VIEWS
 from bench.registry import Registry
 
@@ -69,10 +70,10 @@ GUARDED = {
 }
 
 
-def method(folder: Path, line: str, name: str = "mine"):  # type: ignore[no-untyped-def]
-    path = folder / f"{name}.py"
+def method(folder: Path, line: str) -> MethodCard:
+    path = folder / "mine.py"
     path.write_text(FILE.replace("{line}", line), encoding="utf-8")
-    return Registry([path]).method(name)
+    return Registry([path]).method("mine")
 
 
 @pytest.mark.parametrize("line", DEMANDS)
