@@ -14,6 +14,9 @@ _STRIDES = {"cifar_resnet": 4, "cvt": 16, "t2t_vit": 16, "resnet": 8}
 _USUAL, _OF_SWIN = 16, 4
 """Pixels a side of a patch of timm's VisionTransformer, where nothing is said, and of its Swins."""
 
+_OF_FEW_LEVELS = 8
+"""Pixels a side of a patch whose map a decoder makes less large than that of others (``bench.backbones.pyramid``)."""
+
 
 def patch_size(card: BackboneCard) -> int:
     """Pixels a side of the patches that lie beside each other; 0 where there are none, or nobody knows it by name."""
@@ -37,14 +40,18 @@ def is_own(card: BackboneCard) -> bool:
     return card.model in OWN_OFFERS and not card.name.startswith("timm:")
 
 
-def least_size(card: BackboneCard) -> int:
-    """Pixels a side of an image of which the last layer sees 2 × 2 places; 0 where nobody knows it by name."""
+def least_size(card: BackboneCard, has_decoder: bool = False) -> int:
+    """Pixels a side of an image of which the last layer sees 2 × 2 places; 0 where nobody knows it by name.
+
+    With a decoder, as many of which a pyramid of four maps can be made: 4 × 4 patches of 8 pixels, or smaller ones.
+    """
     offers = offers_of(card.model)
     if card.model in _STRIDES and is_own(card):
         return 2 * _STRIDES[card.model]
     if card.model.startswith("swin") or (offers >= RESNET_OFFERS - {"batch_norm"} and not is_own(card)):
         return 64
-    return 2 * patch_size(card)
+    patch = patch_size(card)
+    return (4 if has_decoder and patch <= _OF_FEW_LEVELS else 2) * patch
 
 
 def unseen(card: BackboneCard, image_size: int) -> str:

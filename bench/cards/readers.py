@@ -18,7 +18,10 @@ READERS: Mapping[str, str] = {
 }
 """Readers of images with labels."""
 
-MASK_READERS: Mapping[str, str] = dict.fromkeys(("ade20k", "pets", "trimaps", "voc2012"), "masks")
+MASK_READERS: Mapping[str, str] = {
+    **dict.fromkeys(("ade20k", "pets", "trimaps", "voc2012"), "masks"),
+    "drawn_shapes": "shapes",
+}
 """Readers of images with masks: for segmentation, and of masks that a dataset for classification has beside labels."""
 
 TASK_READERS: Mapping[str, Mapping[str, str]] = {

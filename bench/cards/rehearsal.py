@@ -22,6 +22,9 @@ TOGETHER = 4
 SIDE = 48
 """Pixels a side of a drawn image."""
 
+WIDE = 64
+"""Pixels from left to right of a drawn image that has a mask, ``SIDE`` being its height: as photographs are no squares."""
+
 FORM = 1
 """Raised when other images are taken or drawn."""
 
@@ -68,14 +71,17 @@ def rehearsal_dataset(card: DatasetCard, excerpt: Excerpt) -> DatasetCard:
     """
     classes, sizes = int(card.facts.get("classes") or 2), card.splits or {"train": excerpt.train, "test": excerpt.test}
     caps = {split: excerpt.train if split == "train" else excerpt.test for split in sizes}
+    has_labels = card.task == "classification"
     if excerpt.drawn:
-        splits, classes = caps, min(classes, excerpt.train // TOGETHER)
+        # of a mask's classes many are in one image
+        splits, classes = caps, min(classes, excerpt.train // TOGETHER) if has_labels else classes
     else:
         splits = {split: min(sizes[split], cap) for split, cap in caps.items()}
     if classes < 2 or excerpt.test < 1:
         least = f"at least {2 * TOGETHER} training images and 1 test image"
         raise InputError(f"{card.name}: a rehearsal needs {least}, not {excerpt.train} and {excerpt.test}")
     stands_for = ["drawn", classes, SIDE] if excerpt.drawn else ["some", card.means]
+    stands_for += [] if has_labels or not excerpt.drawn else [card.task, WIDE]
     kept: dict[str, Any] = {key: card.facts[key] for key in ("task", "metric") if key in card.facts}
     return DatasetCard(
         name=f"{REHEARSAL}{excerpt}:{card.name}",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import VOCSegmentation
 
-from bench.cards.dataset import DatasetCard
+from bench.cards.dataset import DatasetCard, read_list
 from bench.cards.image_files import is_dropping, is_image
 from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles, masked
 from bench.data.listed import read_pets as official_pets
@@ -29,9 +29,17 @@ TRIMAP_CLASSES = ("background", "pet")
 
 
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
-    """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``."""
-    both = {name: VOCSegmentation(card.path, year="2012", image_set=name) for name in card.lists}
-    lists = {name: masked(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
+    """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``.
+
+    The list ``train_aug`` has masks of its own, ``SegmentationClassAug``.
+    """
+    lists = {}
+    for name in card.lists:
+        if name == "train_aug":
+            lists[name] = _augmented(Path(card.path) / "VOCdevkit" / "VOC2012")
+        else:
+            data = VOCSegmentation(card.path, year="2012", image_set=name)
+            lists[name] = masked(FileImages(tuple(data.images)), MaskFiles(tuple(data.masks)))
     return Official(VOC_CLASSES, lists)
 
 
@@ -109,6 +117,14 @@ def read_mask_folder(folder: Path) -> MaskedSplit:
         raise InputError(f"{folder}: two images are called {twice}, so its mask is of neither")
     images = FileImages(tuple(folder / "images" / name for name in names))
     return masked(images, MaskFiles(tuple(folder / "masks" / f"{stem}.png" for stem in stems)))
+
+
+def _augmented(root: Path) -> MaskedSplit:
+    """VOC's training images with SBD's: a line is an image's name, or its path and that of its mask."""
+    lines = read_list(root / "ImageSets" / "Segmentation" / "train_aug.txt")
+    stems = [Path(line.split()[0]).stem for line in lines]
+    images = tuple(root / "JPEGImages" / f"{stem}.jpg" for stem in stems)
+    return masked(FileImages(images), MaskFiles(tuple(root / "SegmentationClassAug" / f"{stem}.png" for stem in stems)))
 
 
 def _ade_classes(path: Path) -> list[str]:

@@ -26,7 +26,7 @@ class MultiLabelBatch(Batch):
 
 @dataclass(frozen=True)
 class MultiLabelSplit(Split):
-    """Images with what they show, (N, K): 1, 0 or nan; ``MultiLabelSplit.unlabelled(images, present=...)`` makes one."""
+    """Images with what they show, (N, K): 1, 0 or nan. ``MultiLabelSplit.unlabelled(images, present=...)``."""
 
     batch_type = MultiLabelBatch
     present: npt.NDArray[np.float16]

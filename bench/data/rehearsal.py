@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from bench.cards.rehearsal import SIDE, TOGETHER
-from bench.data.dataset import ArrayImages, Dataset, Indices, Split
+from bench.cards.rehearsal import SIDE, TOGETHER, WIDE
+from bench.data.dataset import IGNORED, ArrayImages, Dataset, Indices, MaskArrays, MaskedDataset, Split, masked
 from bench.data.official import some_of
 from bench.spec import derive
 
+AnyDataset = TypeVar("AnyDataset", bound=Dataset)
+
 COARSE = 6
-"""Fields a side of the pattern by which a class of drawn images is told."""
+"""Fields a side of the pattern by which a class of drawn images is told; from top to bottom of a drawn mask."""
 
 
 def drawn(classes: int, sizes: Mapping[str, int], seed: int) -> Dataset:
@@ -30,13 +35,35 @@ def drawn(classes: int, sizes: Mapping[str, int], seed: int) -> Dataset:
     return Dataset([str(label) for label in range(classes)], splits["train"], splits.get("val"), splits["test"])
 
 
-def part_of(dataset: Dataset, sizes: Mapping[str, int], seed: int) -> Dataset:
-    """Of each split of a dataset as many images as its size says, at random; its classes stay those of the dataset."""
+def drawn_masks(classes: int, sizes: Mapping[str, int], seed: int) -> MaskedDataset:
+    """Drawn images with masks in memory: fields of classes in the colours that these have, under noise.
+
+    Images are RGB, ``SIDE`` pixels high and ``WIDE`` wide. Fields go round the classes in a drawn order, so that each
+    class is met if there are as many fields. The upper row of each mask is ``IGNORED``.
+    """
+    colours = np.random.RandomState(derive("drawn classes", seed)).randint(64, 192, (classes, 3))
+    pixels = SIDE // COARSE
     splits = {}
+    for name, count in sizes.items():
+        state = np.random.RandomState(derive("drawn masks", seed, name))
+        shape = (count, COARSE, WIDE // pixels)
+        fields = state.permutation(math.prod(shape)).reshape(shape) % classes
+        levels = fields.repeat(pixels, 1).repeat(pixels, 2)
+        images = (colours[levels] + state.randint(-64, 64, (*levels.shape, 3))).astype(np.uint8)
+        levels = levels.astype(np.uint8)
+        levels[:, 0] = IGNORED
+        splits[name] = masked(ArrayImages(images), MaskArrays(levels))
+    names = [str(label) for label in range(classes)]
+    return MaskedDataset(names, splits["train"], splits.get("val"), splits["test"])
+
+
+def part_of(dataset: AnyDataset, sizes: Mapping[str, int], seed: int) -> AnyDataset:
+    """Of each split of a dataset as many images as its size says, at random; its classes stay those of the dataset."""
+    splits: dict[str, Any] = {}
     for name, split in dataset.splits.items():
         chosen = grouped(split.labels, derive("rehearsal", seed, name))[: sizes[name]]
         splits[name] = some_of(split, np.sort(chosen))
-    return Dataset(dataset.classes, splits["train"], splits.get("val"), splits["test"])
+    return replace(dataset, **splits, left_out={})
 
 
 def grouped(labels: Indices, seed: int) -> Indices:

@@ -17,6 +17,11 @@ class MultiLabelPredictions(KeptArrays):
     logits: Any
     present: Any
 
+    @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """A logit of two bytes for each class."""
+        return 2 * classes
+
 
 def mean_average_precision(predictions: MultiLabelPredictions) -> float:
     """Mean over the classes that are present of the area under precision by recall, not interpolated, in percent."""
@@ -33,7 +38,9 @@ def mean_average_precision(predictions: MultiLabelPredictions) -> float:
 
 def exact_match(predictions: MultiLabelPredictions) -> float:
     """Share of images of which no class that counts is wrong at a probability of a half, in percent."""
-    return 100 * float((predictions.present != (predictions.logits <= 0)).all(1).mean())
+    named = predictions.logits > 0
+    is_wrong = ((predictions.present == 1) & ~named) | ((predictions.present == 0) & named)
+    return 100 * float((~is_wrong.any(1)).mean())
 
 
 PREDICTIONS = MultiLabelPredictions

@@ -47,6 +47,11 @@ class TaskPredictions(Protocol):
         ...
 
     @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """What is kept of an image at a point, where there are so many classes."""
+        ...
+
+    @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TaskPredictions:
         """Predictions from their arrays at a point, as ``arrays`` gives them."""
         ...
@@ -94,6 +99,11 @@ class Predictions:
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """As they are kept: what was predicted has no name but the split's."""
         return {"": self.predicted, **self.stored, "labels": self.labels}
+
+    @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """The predicted class, and what ``compact`` gives."""
+        return BYTES
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Predictions:

@@ -42,6 +42,11 @@ class MaskPredictions(KeptArrays):
     true: npt.NDArray[Any]
 
     @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """Two counts of four bytes a class."""
+        return 8 * classes
+
+    @classmethod
     def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:
         """From what ``counts_of`` gives for each image, of which there is at least one; kept in four bytes a count."""
         import numpy as np
@@ -128,6 +133,8 @@ def _mean_share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:
 
 
 PREDICTIONS = MaskPredictions
+
+PER_IMAGE = image_iou
 
 METRICS = (
     Metric("miou", "mIoU", "%", low=0, high=100, compute=miou, task="segmentation"),

@@ -91,6 +91,8 @@ def measure_run(
     """
     declared, record = registry.measure(asked.measure), stored.record
     assert isinstance(record, Record)
+    if declared.task != (task := record.metric.task):
+        raise InputError(f"{declared.name}: it is of models for {declared.task}, and {record.label} is for {task}")
     code, top1 = registry.measure_code(asked.measure), _score(record, asked.step)
     path = path_of(asked, declared, record.id, results)
     weights = model_file or kept_models(stored.folder).get(asked.step)

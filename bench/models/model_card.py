@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.errors import visible
-from bench.metrics import METRICS
 from bench.models.accuracy import share_in_words
 from bench.models.export import Export, view_in_words
 from bench.models.kept import dataset_of
@@ -58,16 +57,16 @@ def plain(text: object) -> str:
 
 
 def _accuracy(record: Record, point: Point) -> Iterator[str]:
-    score, images = METRICS[record.score], record.test_images or 0
-    value = float(point.test[score.name] or 0)
-    if images and score.per_image:
-        yield f"- {score.title} on the test split: {share_in_words(round(value * images / 100), images)}"
+    images, title = record.test_images or 0, record.metric.title
+    if images and record.metric.per_image:
+        right = round(float(point.test[record.score] or 0) * images / 100)
+        yield f"- {title} on the test split: {share_in_words(right, images)}"
         yield "- the interval is of this one model on images like these; runs of other seeds differ by more or less"
     else:
-        yield f"- {score.title} on the test split: {value:.2f} {score.unit}"
-    if point.val and (validated := point.val.get(score.name)) is not None:
-        yield f"- {score.title} on the validation split: {validated:.2f} {score.unit}"
-    values = {name: value for name, value in point.test.items() if name != score.name and value is not None}
+        yield f"- {title} on the test split: {record.scored(point.test)}"
+    if point.val and point.val.get(record.score) is not None:
+        yield f"- {title} on the validation split: {record.scored(point.val)}"
+    values = {name: value for name, value in point.test.items() if name != record.score and value is not None}
     if values:
         yield "- test: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 

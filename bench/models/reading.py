@@ -35,6 +35,8 @@ def load_scorer(path: Path, registry: Registry) -> tuple[Scorer, ModelFacts]:
     if config.is_file():
         return _exported(weights, config)
     facts = read_facts(weights)
+    if facts.task:
+        raise InputError(f"{weights}: images are sorted into classes here, and {facts.label} is for {facts.task}")
     if not any(name.startswith("backbone.") for name in tensor_names(weights)):
         raise InputError(f"{weights}: {config.name}, which 'bench export' wrote beside it, is not there")
     return scorer_of(load_model(weights, facts, registry)), facts

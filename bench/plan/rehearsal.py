@@ -26,6 +26,7 @@ from bench.plan.table import REHEARSED, Candidate, Ground, Plan, PlannedCell, Ta
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec
+from bench.task import find_task
 
 ELSEWHERE = "its row and its column are rehearsed in other cells (--whole rehearses every cell)"
 PER_FILTER = "last_convs"
@@ -33,6 +34,9 @@ PER_FILTER = "last_convs"
 
 LEAST_HELD_OUT = 0.25
 """Share of each class for validation where some is held out: of four images one."""
+
+FEW_CHANNELS = 16
+"""Of a decoder, at most: it is as deep as the planned one, and computed in no time."""
 
 Swept = tuple[Candidate, ...]
 
@@ -161,7 +165,7 @@ class _Smaller:
             method=self.method(spec.method, factor),
             backbone=self.backbone(spec),
             dataset=self.dataset(spec.dataset.name).named,
-            protocol=self.protocol(spec.protocol, spec.backbone.name, factor),
+            protocol=self.protocol(spec, factor),
         )
 
     def backbone(self, spec: RunSpec) -> Named:
@@ -183,8 +187,9 @@ class _Smaller:
         """So many images of a step, scaled; 0 stays 0. At most two batches, which a stage of few steps can fill."""
         return max(min(count, 2), min(round(count * factor), 2 * self.scale.batch))
 
-    def protocol(self, protocol: Protocol, backbone: str, factor: float) -> Protocol:
-        """A protocol made small."""
+    def protocol(self, spec: RunSpec, factor: float) -> Protocol:
+        """The protocol of a run, made small."""
+        protocol, has_decoder = spec.protocol, not find_task(self.registry.dataset(spec.dataset.name).task).linear_head
         # whatever counts images of a step is called so, as a method's own batches are
         counts = {
             field.name: self.images(getattr(protocol, field.name), factor)
@@ -195,16 +200,18 @@ class _Smaller:
             **counts,
             "recipe": smaller_recipe(protocol.recipe, self.scale.steps),
             "batch_size": min(protocol.batch_size, self.scale.batch),
-            "image_size": self.size(backbone, protocol.image_size),
+            "image_size": self.size(spec.backbone.name, protocol.image_size, has_decoder),
             "evaluations": min(protocol.evaluations, 2),
             "validation": max(protocol.validation, LEAST_HELD_OUT) if protocol.validation else 0.0,
         }
+        if has_decoder:
+            changes["decoder"] = min(protocol.decoder, FEW_CHANNELS)
         return replace(protocol, **changes)
 
-    def _size(self, backbone: str, planned: int) -> int:
+    def _size(self, backbone: str, planned: int, has_decoder: bool) -> int:
         """Pixels a side of the images of a backbone: few, unless those planned are fewer or nobody knows what fits."""
         card = self.registry.backbone(backbone)
-        least, planned_size = least_size(card), planned or int(card.arguments.get("img_size") or 224)
+        least, planned_size = least_size(card, has_decoder), planned or int(card.arguments.get("img_size") or 224)
         return least if 0 < least < planned_size else planned
 
     def _dataset(self, name: str) -> DatasetCard:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import AUGMENTATIONS, Protocol
+from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.metrics import TaskPredictions
     from bench.spec import RunSpec
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 BATCH = 64
 """Images at a time when a split is scored."""
 
-OF_MASKS = ("inference", "decoder", "auxiliary")
-"""Settings of a protocol that say nothing of images with labels."""
-
 
 class Classification(Task):
     """Which class an image is of: a linear head on pooled features, and cross-entropy."""
@@ -37,6 +34,8 @@ class Classification(Task):
     name = "classification"
     about = "which class an image is of"
     one_label = True
+    augmentations = AUGMENTATIONS
+    settings = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:
@@ -45,6 +44,11 @@ class Classification(Task):
             if getattr(protocol, setting) != getattr(Protocol, setting):
                 return f"{setting} is for masks, and images have labels here"
         return ""
+
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data import Split
+
+        return Split(images, state.randint(0, classes, len(images)).astype("int64"))
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data.surveyed import without_damaged

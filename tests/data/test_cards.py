@@ -52,6 +52,7 @@ TRAIN_AND_TEST = {
     "domainnet_real": (345, 120906, 52041),
     "domainnet_sketch": (345, 48212, 20916),
     "voc2012": (21, 1464, 1449),
+    "voc2012_labels": (20, 5717, 5823),
     "ade20k": (150, 20210, 2000),
 }
 """Classes, training and test images, as the papers' tables and the datasets' pages give them."""
@@ -80,6 +81,7 @@ def test_the_sizes_are_the_published_ones() -> None:
         ("svhn@extra", {"train": 73257 + 531131, "test": 26032}),
         ("caltech101@no_background", {"train": 3030, "test": 5647}),
         ("places365@large", {"train": 1803460, "test": 36500}),
+        ("voc2012@aug", {"train": 10582, "test": 1449}),
     ],
 )
 def test_the_sizes_of_variants(name: str, splits: dict[str, int]) -> None:
@@ -92,11 +94,9 @@ def test_a_card_says_all_that_is_to_be_said(name: str) -> None:
     for key in ("title", "task", "image", "normalisation", "size", "source", "licence"):
         assert len(facts[key]) >= 3, key
     assert facts["task"] in ("classification", "segmentation")
-    if facts["task"] == "classification":
-        assert card(name).metric in METRICS
-    else:  # nothing here computes what is said of it
-        assert "metric" not in facts
-        assert "intersection over union" in facts["metric_note"]
+    assert METRICS[card(name).metric].task == facts["task"]
+    if facts["task"] == "segmentation":
+        assert card(name).metric == "miou"
     assert facts["expects"]
     assert facts["traps"]
     assert set(facts["papers"]) <= PAPERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def voc(root: Path) -> DatasetCard:
     return small("voc2012", root, {"train": 3, "val": 1}, 21)
 
 
+def augmented(root: Path, lines: Sequence[str]) -> DatasetCard:
+    """As people have it: the masks of VOC's and SBD's images in a folder of their own, without palette and border."""
+    voc(root)
+    base = root / "VOCdevkit" / "VOC2012"
+    (base / "SegmentationClassAug").mkdir()
+    (base / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("\n".join(lines) + "\n")
+    picture(base / "JPEGImages" / "2008_000002.jpg", 2)
+    for number, stem in enumerate(("2007_000032", "2008_000002", "2007_000033")):
+        Image.fromarray(np.full((6, 8), number, np.uint8)).save(base / "SegmentationClassAug" / f"{stem}.png")
+    return small("voc2012@aug", root, {"train_aug": 2, "val": 1}, 21)
+
+
 def ade(root: Path) -> DatasetCard:
     base = root / "ADEChallengeData2016"
     for name, folder, count in (("train", "training", 2), ("val", "validation", 1)):
@@ -67,7 +80,7 @@ def ade(root: Path) -> DatasetCard:
 
 def small(name: str, root: Path, official: dict[str, int], classes: int) -> DatasetCard:
     card = Registry().dataset(name)
-    splits = {"train": official["train"], "test": official["val"]}
+    splits = {split: sum(official[part] for part in parts) for split, parts in card.use.items()}
     return replace(
         card, path=str(root), facts={**card.facts, "official": official, "classes": classes, "splits": splits}
     )
@@ -93,6 +106,39 @@ def test_voc(tmp_path: Path) -> None:
         assert mask.shape == image.shape[1:]
         assert np.array_equal(mask, levels(seed, 20))
         assert mask[0, :3].tolist() == [0, 20, IGNORED]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["2007_000032", "2008_000002"],
+        [f"/JPEGImages/{stem}.jpg /SegmentationClassAug/{stem}.png" for stem in ("2007_000032", "2008_000002")],
+    ],
+)
+def test_vocs_training_images_with_sbds_have_the_masks_of_both(tmp_path: Path, lines: list[str]) -> None:
+    dataset = read_masks(augmented(tmp_path, lines))
+    assert tuple(dataset.classes) == VOC_CLASSES
+    assert pairs(dataset.train) == [(stem, stem) for stem in ("2007_000032", "2008_000002")]
+    assert {Path(path).parent.name for path in mask_files_of(dataset.train)} == {"SegmentationClassAug"}
+    for index in range(2):
+        (mask,) = dataset.train.masks.take(np.array([index]))
+        assert np.unique(mask).tolist() == [index]
+    assert pairs(dataset.test) == [("2007_000033", "2007_000033")]  # with its official mask
+    assert {Path(path).parent.name for path in mask_files_of(dataset.test)} == {"SegmentationClass"}
+
+
+def test_sbds_own_list_is_refused_for_its_images_of_the_validation_split(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2007_000033"):
+        read_masks(augmented(tmp_path, ["2007_000032", "2007_000033"]))
+
+
+def test_what_vocs_variant_lacks_is_told(tmp_path: Path) -> None:
+    card = augmented(tmp_path, ["2007_000032", "2008_000002", "2008_000009"])
+    with pytest.raises(InputError, match=r"its card says 21 classes and \{'train_aug': 2, .* found are .*: 3"):
+        read_masks(card)
+    (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "train_aug.txt").unlink()
+    with pytest.raises(InputError, match=r"lacks VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug\.txt"):
+        read_masks(card)
 
 
 def test_ade20k_counts_its_classes_from_1_and_ours_from_0(tmp_path: Path) -> None:

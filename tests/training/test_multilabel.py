@@ -155,7 +155,8 @@ def test_its_runs_are_tabled_tested_and_shown(spots: Path, capsys: pytest.Captur
         assert answer["status"] == "done", answer
         record, _ = Store("results").record(spec.id)
         assert isinstance(record, Record)
-        assert answer["top1"] == record.curve[-1].test["map"]
+        score = record.curve[-1].test["map"]
+        assert answer["score"] == f"{score:.1f} %"
     typed = ("mine.yaml", "--plugin", "mine", "--rates", "100")
     assert main(["table", *typed]) == 0
     out = capsys.readouterr().out
@@ -166,10 +167,10 @@ def test_its_runs_are_tabled_tested_and_shown(spots: Path, capsys: pytest.Captur
         assert 0 <= row["test.exact_match"] <= 100
         assert row["test.map"] > 0
     assert main(["show", spec.id]) == 0
-    assert f"test mAP: {record.curve[-1].test['map']:.2f} % after 4 steps" in capsys.readouterr().out
+    assert f"test mAP: {score:.2f} % after 4 steps" in capsys.readouterr().out
     assert main(["export", spec.id, "model.safetensors", "--plugin", "mine"]) == 0
     assert "after 4 steps: mAP " in capsys.readouterr().out
-    assert f"- mAP on the test split: {answer['top1']:.2f} %" in Path("model.md").read_text(encoding="utf-8")
+    assert f"- mAP on the test split: {score:.2f} %" in Path("model.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit) as stop:
         raise SystemExit(main(["predict", spec.id, "spots", "--plugin", "mine"]))
     assert stop.value.code == 2

@@ -1,0 +1,102 @@
+"""Drawn shapes: small pictures with masks, made of random numbers alone, in fixed splits.
+
+All that is random is drawn from a ``np.random.RandomState``, whose stream NumPy promises never to change (NEP 19), and
+places and edges are whole numbers: so the bits are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.metrics.segmentation import IGNORED
+
+MaskedArrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+"""Images (N, H, W, 3) and their masks (N, H, W)."""
+
+Inside = npt.NDArray[np.bool_]
+"""(H, W): which pixels of a picture a shape covers."""
+
+SPLITS = {"train": 512, "val": 128, "test": 256}  # images
+SEED = 0
+
+SIDE, FIELD = 48, 8  # pixels a side, of a picture and of a field of its background
+KINDS = ("disc", "square", "triangle", "ring", "cross")
+CLASSES = ("background", *KINDS)
+MOST_SHAPES = 3
+RADII = (6, 12)  # pixels from the middle of a shape to its edge
+BACKGROUND = (88, 168)  # grey levels
+CONTRAST = (40, 88)  # grey levels by which every channel of a shape differs from the background, all up or all down
+FIELDS, NOISE = 16, 24  # grey levels by which fields and pixels vary, at most
+
+
+def read_drawn_shapes() -> dict[str, MaskedArrays]:
+    """Pictures by split: images (N, 48, 48, 3), and masks (N, 48, 48) of 0 (background), 1.. (``KINDS``) and 255.
+
+    Each has one to three shapes of any kind, colour, size, place and turn; later ones cover others. The pixels around a
+    shape are ``IGNORED``.
+    """
+    state = np.random.RandomState(SEED)
+    drawn = [draw_picture(state) for _ in range(sum(SPLITS.values()))]
+    images, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    ends = np.cumsum(list(SPLITS.values()))[:-1]
+    pieces = zip(np.split(images, ends), np.split(masks, ends), strict=True)
+    return dict(zip(SPLITS, pieces, strict=True))
+
+
+def draw_picture(state: np.random.RandomState) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """An image (48, 48, 3) and its mask (48, 48)."""
+    base = _levels(state, *BACKGROUND, 3)
+    fields = _levels(state, -FIELDS, FIELDS + 1, (SIDE // FIELD, SIDE // FIELD, 3))
+    image = base + fields.repeat(FIELD, 0).repeat(FIELD, 1)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    for _ in range(int(_levels(state, 1, MOST_SHAPES + 1))):
+        kind, turn = int(_levels(state, 0, len(KINDS))), int(_levels(state, 0, 4))
+        radius = int(_levels(state, RADII[0], RADII[1] + 1))
+        row, column = _levels(state, radius // 2, SIDE - radius // 2, 2).tolist()
+        sign = 2 * int(_levels(state, 0, 2)) - 1
+        covered = shape(KINDS[kind], radius, row, column, turn)
+        image[covered] = base + sign * _levels(state, *CONTRAST, 3)
+        mask[widened(covered)] = IGNORED
+        mask[covered] = kind + 1
+    noise = _levels(state, -NOISE, NOISE + 1, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), mask
+
+
+def shape(kind: str, radius: int, row: int, column: int, turn: int) -> Inside:
+    """The pixels of one of ``KINDS`` around a place, of which some may lie outside; ``turn`` is 0 to 3.
+
+    A triangle points up, right, down or left; an odd turn stands a square on its corner, and makes the cross an x.
+    """
+    down, right = np.mgrid[:SIDE, :SIDE]
+    down, right = down - row, right - column
+    if kind == "disc":
+        return _disc(down, right, radius)
+    if kind == "ring":
+        return _disc(down, right, radius) & ~_disc(down, right, radius // 2)
+    if kind == "triangle":
+        along, across = ((down, right), (-right, down), (-down, right), (right, down))[turn]
+        return (along <= radius) & (2 * np.abs(across) <= along + radius)
+    if turn % 2:  # by 45 degrees; the sides grow by the root of 2
+        down, right = down + right, down - right
+        radius = radius * 7 // 5
+    low, high = (np.minimum(np.abs(down), np.abs(right)), np.maximum(np.abs(down), np.abs(right)))
+    return (high <= radius) if kind == "square" else (high <= radius) & (3 * low <= radius)
+
+
+def widened(covered: Inside) -> Inside:
+    """The pixels and their eight neighbours."""
+    edged = np.pad(covered, 1)
+    rows = edged[:-2] | edged[1:-1] | edged[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
+def _disc(down: npt.NDArray[np.int64], right: npt.NDArray[np.int64], radius: int) -> Inside:
+    return down**2 + right**2 <= radius**2  # type: ignore[no-any-return]
+
+
+def _levels(
+    state: np.random.RandomState, low: int, high: int, size: int | tuple[int, ...] | None = None
+) -> npt.NDArray[np.int64]:
+    """Whole numbers from ``low`` to below ``high``, of as many bits on every system."""
+    return np.asarray(state.randint(low, high, size, dtype=np.int64))
