@@ -101,9 +101,9 @@ class Split:
         return len(self.labels)
 
     @classmethod
-    def unlabelled(cls: type[AnySplit], images: Images, **said: Any) -> AnySplit:
+    def unlabelled(cls: type[AnySplit], images: Images, **more: Any) -> AnySplit:
         """Images without labels, and what is said of them instead."""
-        return cls(images, np.zeros(len(images), dtype=np.int64), **said)
+        return cls(images, np.zeros(len(images), dtype=np.int64), **more)
 
     def targets(self, indices: Indices, classes: int, smoothing: float, device: torch.device) -> Tensor:
         """(B, K) on the device: what cross-entropy aims at for the images of these indices."""

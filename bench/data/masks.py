@@ -53,7 +53,7 @@ def read_voc2012_labels(card: DatasetCard) -> Official[MultiLabelSplit]:
             raise ValueError(f"the lists of classes for '{name}' do not name the same images")
         images = FileImages(tuple(f"{root}/JPEGImages/{stem}.jpg" for stem in rows[:, 0, 0]))
         marks = rows[:, :, 1].astype(np.float16)
-        lists[name] = MultiLabelSplit.unlabelled(images, shown=np.where(marks == 0, np.float16("nan"), marks.clip(0)))
+        lists[name] = MultiLabelSplit.unlabelled(images, present=np.where(marks == 0, np.float16("nan"), marks.clip(0)))
     return Official(VOC_CLASSES[1:], lists)
 
 

@@ -26,15 +26,15 @@ class MultiLabelBatch(Batch):
 
 @dataclass(frozen=True)
 class MultiLabelSplit(Split):
-    """Images with what they show, (N, K): 1, 0 or nan; ``MultiLabelSplit.unlabelled(images, shown=...)`` makes one."""
+    """Images with what they show, (N, K): 1, 0 or nan. ``MultiLabelSplit.unlabelled(images, present=...)``."""
 
     batch_type = MultiLabelBatch
-    shown: npt.NDArray[np.float16]
+    present: npt.NDArray[np.float16]
 
     def odd(self, classes: int) -> str:
-        fits = self.shown.shape == (len(self.images), classes)
-        sound = fits and (np.isin(self.shown, (0, 1)) | np.isnan(self.shown)).all()
-        return "" if sound else f"what is shown as other than 0, 1 or nan for each image and each of {classes} classes"
+        fits = self.present.shape == (len(self.images), classes)
+        sound = fits and (np.isin(self.present, (0, 1)) | np.isnan(self.present)).all()
+        return "" if sound else f"something else than 0, 1 or nan for each image and each of {classes} classes"
 
     def targets(self, indices: Indices, classes: int, smoothing: float, device: torch.device) -> Tensor:
-        return torch.from_numpy(self.shown[indices]).to(device).float()
+        return torch.from_numpy(self.present[indices]).to(device).float()

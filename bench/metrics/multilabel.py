@@ -13,9 +13,9 @@ from bench.metrics.predictions import KeptArrays
 class MultiLabelPredictions(KeptArrays):
     """Logits of each image, and what it shows: 1, 0, or nan where it does not count; half precision, (images, K)."""
 
-    task, of_points, of_split = "multilabel", ("logits",), ("shown",)
+    task, of_points, of_split = "multilabel", ("logits",), ("present",)
     logits: Any
-    shown: Any
+    present: Any
 
     @classmethod
     def bytes_of(cls, classes: int) -> int:
@@ -24,22 +24,22 @@ class MultiLabelPredictions(KeptArrays):
 
 
 def mean_average_precision(predictions: MultiLabelPredictions) -> float:
-    """Mean over the classes that are shown of the area under precision by recall, not interpolated, in percent."""
+    """Mean over the classes that are present of the area under precision by recall, not interpolated, in percent."""
     import numpy as np
     from sklearn.metrics import average_precision_score
 
     areas = []
-    for logits, shown in zip(predictions.logits.T, predictions.shown.T, strict=True):
-        counted = ~np.isnan(shown)
-        if (shown == 1).any() and np.isfinite(predictions.logits).all():
-            areas.append(average_precision_score(shown[counted], logits[counted]))
+    for logits, present in zip(predictions.logits.T, predictions.present.T, strict=True):
+        counted = ~np.isnan(present)
+        if (present == 1).any() and np.isfinite(predictions.logits).all():
+            areas.append(average_precision_score(present[counted], logits[counted]))
     return 100 * float(np.mean(areas)) if areas else float("nan")
 
 
 def exact_match(predictions: MultiLabelPredictions) -> float:
     """Share of images of which no class that counts is wrong at a probability of a half, in percent."""
     named = predictions.logits > 0
-    is_wrong = ((predictions.shown == 1) & ~named) | ((predictions.shown == 0) & named)
+    is_wrong = ((predictions.present == 1) & ~named) | ((predictions.present == 0) & named)
     return 100 * float((~is_wrong.any(1)).mean())
 
 

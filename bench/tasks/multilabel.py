@@ -38,7 +38,7 @@ class MultiLabel(Classification):
     def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
         from bench.data.multilabel import MultiLabelSplit
 
-        return MultiLabelSplit.unlabelled(images, shown=state.randint(0, 2, (len(images), classes)).astype("float16"))
+        return MultiLabelSplit.unlabelled(images, present=state.randint(0, 2, (len(images), classes)).astype("float16"))
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None

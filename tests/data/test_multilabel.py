@@ -58,9 +58,9 @@ def opened(card: DatasetCard) -> Dataset:
     return find_task("multilabel").read(card)
 
 
-def shown(split: Any, label: str) -> list[float]:
+def present(split: Any, label: str) -> list[float]:
     assert isinstance(split, MultiLabelSplit)
-    return [float(value) for value in split.shown[:, CLASSES.index(label)]]
+    return [float(value) for value in split.present[:, CLASSES.index(label)]]
 
 
 def test_voc(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_voc(tmp_path: Path) -> None:
     for name, split in (("train", dataset.train), ("val", dataset.test)):
         for label in CLASSES:
             marks = MARKS.get((label, name), [-1] * len(split))
-            assert repr(shown(split, label)) == repr([{1: 1.0, -1: 0.0, 0: float("nan")}[mark] for mark in marks])
+            assert repr(present(split, label)) == repr([{1: 1.0, -1: 0.0, 0: float("nan")}[mark] for mark in marks])
 
 
 def test_the_card_is_that_of_the_challenge() -> None:
@@ -97,7 +97,11 @@ def test_images_are_checked_by_the_command(
     [
         ("cow_train.txt", "2008_000002 -1\n2008_000003 -1\n2008_000009 -1\n", "'train' do not name the same images"),
         ("cow_train.txt", "2008_000002 -1\n", "ValueError"),
-        ("cow_train.txt", "2008_000002 -1\n2008_000003 2\n2008_000007 -1\n", "'train' has what is shown as other than"),
+        (
+            "cow_train.txt",
+            "2008_000002 -1\n2008_000003 2\n2008_000007 -1\n",
+            "'train' has something else than 0, 1 or nan",
+        ),
         ("cow_train.txt", "2008_000002 -1\n2008_000003 x\n2008_000007 -1\n", "could not convert string to float"),
         ("cow_val.txt", None, "FileNotFoundError"),
     ],
@@ -140,9 +144,9 @@ def read_digits() -> Any:
 def small(images: int = 12) -> MultiLabelSplit:
     state = np.random.RandomState(0)
     pixels = state.randint(0, 256, (images, 6, 6, 1)).astype(np.uint8)
-    shown = state.randint(0, 2, (images, 3)).astype(np.float16)
-    shown[0, 0] = np.nan
-    return MultiLabelSplit.unlabelled(ArrayImages(pixels), shown=shown)
+    present = state.randint(0, 2, (images, 3)).astype(np.float16)
+    present[0, 0] = np.nan
+    return MultiLabelSplit.unlabelled(ArrayImages(pixels), present=present)
 
 
 def data_of(split: MultiLabelSplit, **settings: Any) -> TrainingImages:
@@ -153,9 +157,9 @@ def data_of(split: MultiLabelSplit, **settings: Any) -> TrainingImages:
 def test_part_and_joined_keep_what_is_shown_with_its_image() -> None:
     split = small()
     part = split.part(np.array([3, 0]))
-    assert np.array_equal(part.shown, split.shown[[3, 0]], equal_nan=True)
+    assert np.array_equal(part.present, split.present[[3, 0]], equal_nan=True)
     joined = split.joined([split], split.images)
-    assert np.array_equal(joined.shown, np.concatenate([split.shown] * 2), equal_nan=True)
+    assert np.array_equal(joined.present, np.concatenate([split.present] * 2), equal_nan=True)
     assert len(joined.labels) == 24
 
 
@@ -169,7 +173,7 @@ def test_batches_have_what_their_images_show() -> None:
     data = data_of(split)
     (plain,) = data.plain()
     assert isinstance(plain, MultiLabelBatch)
-    assert np.array_equal(plain.targets, split.shown, equal_nan=True)
+    assert np.array_equal(plain.targets, split.present, equal_nan=True)
     pixels = {image.numpy().tobytes(): row for image, row in zip(plain.images, plain.targets, strict=True)}
     for step in range(3):
         batch = data.batch(step)
@@ -223,3 +227,12 @@ def test_why_a_protocol_cannot_train_it(settings: dict[str, Any], says: str) -> 
     assert task.why_not(Protocol()) == ""
     assert task.why_not(Protocol(mixup=0.8, cutmix=1.0, erasing=0.25)) == ""
     assert says in task.why_not(Protocol(**settings))
+
+
+def test_a_task_that_is_not_there_is_told_with_those_that_are(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine" / "datasets").mkdir(parents=True)
+    text = Registry().dataset_files["digits"].read_text(encoding="utf-8").replace("classification", "multilable", 1)
+    (here / "mine" / "datasets" / "odd.yaml").write_text(text, encoding="utf-8")
+    assert main(["plan", "demo", "--datasets", "odd", "--plugin", "mine"]) == 2
+    said = "'task' must be one of classification, multilabel, segmentation, not 'multilable'"
+    assert said in capsys.readouterr().err

@@ -19,22 +19,22 @@ IGNORED = -1
 
 
 def drawn(seed: int, images: int, classes: int, ties: bool) -> MultiLabelPredictions:
-    """A tenth does not count; the last class is shown by no image; with ties, logits are a few whole numbers."""
+    """A tenth does not count; the last class is present by no image; with ties, logits are a few whole numbers."""
     state = np.random.RandomState(seed)
     logits = state.randint(-2, 3, (images, classes)) if ties else state.randn(images, classes)
-    shown = (state.uniform(size=(images, classes)) < 0.4).astype(np.float16)
-    shown[:, -1] = 0
-    shown[state.uniform(size=shown.shape) < 0.1] = np.nan
-    return MultiLabelPredictions(logits.astype(np.float16), shown)
+    present = (state.uniform(size=(images, classes)) < 0.4).astype(np.float16)
+    present[:, -1] = 0
+    present[state.uniform(size=present.shape) < 0.1] = np.nan
+    return MultiLabelPredictions(logits.astype(np.float16), present)
 
 
 def as_torchmetrics(predictions: MultiLabelPredictions) -> tuple[torch.Tensor, torch.Tensor]:
-    targets = np.nan_to_num(predictions.shown, nan=IGNORED).astype(np.int64)
+    targets = np.nan_to_num(predictions.present, nan=IGNORED).astype(np.int64)
     return torch.from_numpy(predictions.logits.astype(np.float32)).sigmoid(), torch.from_numpy(targets)
 
 
-def of(logits: list[list[float]], shown: list[list[float]]) -> MultiLabelPredictions:
-    return MultiLabelPredictions(np.array(logits, np.float16), np.array(shown, np.float16))
+def of(logits: list[list[float]], present: list[list[float]]) -> MultiLabelPredictions:
+    return MultiLabelPredictions(np.array(logits, np.float16), np.array(present, np.float16))
 
 
 @QUICK
@@ -55,16 +55,18 @@ def test_mean_average_precision_is_that_of_torchmetrics(seed: int, images: int, 
 @given(st.integers(0, 10**6), st.integers(1, 30), st.integers(2, 5))
 def test_exact_match_is_that_of_torchmetrics(seed: int, images: int, classes: int) -> None:
     predictions = drawn(seed, images, classes, ties=False)
-    counted = np.where(np.isnan(predictions.shown), -1, predictions.logits)  # as what counts as right is, where it is 0
-    scores, targets = as_torchmetrics(MultiLabelPredictions(counted, predictions.shown))
+    counted = np.where(
+        np.isnan(predictions.present), -1, predictions.logits
+    )  # as what counts as right is, where it is 0
+    scores, targets = as_torchmetrics(MultiLabelPredictions(counted, predictions.present))
     theirs = multilabel_exact_match(scores, targets.clamp(min=0), classes)
     assert exact_match(predictions) == pytest.approx(100 * float(theirs), abs=1e-3)
 
 
 def test_a_perfect_ranking_is_100_and_one_score_for_all_is_the_share_of_images() -> None:
-    shown = [[1, 0], [0, 1], [0, 0], [1, 0]]
-    assert mean_average_precision(of([[2, -1], [1, 3], [0, -2], [2, -3]], shown)) == 100
-    assert mean_average_precision(of([[0, 0]] * 4, shown)) == pytest.approx(100 * (1 / 2 + 1 / 4) / 2)
+    present = [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+    assert mean_average_precision(of([[2, -1], [1, 3], [0, -2], [2, -3]], present)) == 100
+    assert mean_average_precision(of([[0, 0]] * 4, present)) == pytest.approx(100 * (1 / 2 + 1 / 4) / 2)
 
 
 def test_areas_by_hand() -> None:
@@ -73,10 +75,10 @@ def test_areas_by_hand() -> None:
 
 
 def test_what_does_not_count_changes_nothing() -> None:
-    logits, shown = [[3.0], [2.0], [1.0]], [[1.0], [0.0], [1.0]]
+    logits, present = [[3.0], [2.0], [1.0]], [[1.0], [0.0], [1.0]]
     for logit in (9.0, 2.5, -9.0):
-        more = of([*logits, [logit]], [*shown, [math.nan]])
-        assert mean_average_precision(more) == mean_average_precision(of(logits, shown))
+        more = of([*logits, [logit]], [*present, [math.nan]])
+        assert mean_average_precision(more) == mean_average_precision(of(logits, present))
         assert exact_match(more) == pytest.approx(100 * 3 / 4)
 
 
