@@ -100,7 +100,7 @@ def test_hyper_parameters_decide_whether_it_is_reached(line: str, tmp_path: Path
     card = method(tmp_path, line)
     (demand,) = card.demands
     assert not demand.reached(dict(card.resolve({})))
-    assert demand.reached(dict(card.resolve(GUARDED[line])))
+    assert demand.reached(dict(card.resolve(GUARDED[line])))  # type: ignore[arg-type]
 
 
 def test_what_a_child_overrides_is_not_its_demand(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from bench.cards.rehearsal import Excerpt, read_rehearsal
+from bench.cards.rehearsal import Excerpt, read_rehearsal, rehearsal_dataset
 from bench.data import ArrayImages, read_data
 from bench.data.rehearsal import drawn, grouped
 from bench.errors import InputError
 from bench.registry import Registry
+from bench.task import find_task
 
 
 def test_drawn_images_are_the_same_every_time_and_others_for_another_seed() -> None:
@@ -105,3 +107,16 @@ def test_a_name_of_another_form_is_refused_in_a_line(name: str) -> None:
 def test_too_few_images_for_two_classes_are_refused() -> None:
     with pytest.raises(InputError, match="at least 8 training images"):
         Registry().dataset("rehearsal:drawn+train=7+test=8+seed=0:digits")
+
+
+@pytest.mark.parametrize("name", ["voc2012_labels", "voc2012"])
+def test_any_task_is_rehearsed_on_drawn_images(name: str) -> None:
+    card = rehearsal_dataset(Registry().dataset(name), Excerpt(24, 8, drawn=True))
+    task = find_task(card.task)
+    first, again = task.read(card), task.read(card)
+    assert {split: len(images) for split, images in first.splits.items()} == {"train": 24, "test": 8}
+    assert len(first.classes) == card.facts["classes"] == 6
+    for split, images in first.splits.items():
+        assert images.odd(6) == ""
+        both = [dataset.splits[split].images.take(np.arange(8)) for dataset in (first, again)]
+        assert all(torch.equal(one, two) for one, two in zip(*both, strict=True))
