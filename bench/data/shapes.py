@@ -21,12 +21,12 @@ SPLITS = {"train": 512, "val": 128, "test": 256}  # images
 SEED = 0
 
 SIDE, FIELD = 48, 8  # pixels a side, of a picture and of a field of its background
-KINDS = ("disc", "square", "triangle", "ring", "cross")
+KINDS = ("disc", "triangle", "ring", "cross")
 CLASSES = ("background", *KINDS)
 MOST_SHAPES = 3
-RADII = (6, 12)  # pixels from the middle of a shape to its edge
-BACKGROUND = (88, 168)  # grey levels
-CONTRAST = (40, 88)  # grey levels by which every channel of a shape differs from the background, all up or all down
+RADII = (8, 14)  # pixels from the middle of a shape to its edge
+BACKGROUND = (32, 96)  # grey levels
+CONTRAST = (64, 128)  # grey levels by which every channel of a shape is brighter than the background
 FIELDS, NOISE = 16, 24  # grey levels by which fields and pixels vary, at most
 
 
@@ -54,9 +54,8 @@ def draw_picture(state: np.random.RandomState) -> tuple[npt.NDArray[np.uint8], n
         kind, turn = int(_levels(state, 0, len(KINDS))), int(_levels(state, 0, 4))
         radius = int(_levels(state, RADII[0], RADII[1] + 1))
         row, column = _levels(state, radius // 2, SIDE - radius // 2, 2).tolist()
-        sign = 2 * int(_levels(state, 0, 2)) - 1
         covered = shape(KINDS[kind], radius, row, column, turn)
-        image[covered] = base + sign * _levels(state, *CONTRAST, 3)
+        image[covered] = base + _levels(state, *CONTRAST, 3)
         mask[widened(covered)] = IGNORED
         mask[covered] = kind + 1
     noise = _levels(state, -NOISE, NOISE + 1, image.shape)
@@ -66,7 +65,7 @@ def draw_picture(state: np.random.RandomState) -> tuple[npt.NDArray[np.uint8], n
 def shape(kind: str, radius: int, row: int, column: int, turn: int) -> Inside:
     """The pixels of one of ``KINDS`` around a place, of which some may lie outside; ``turn`` is 0 to 3.
 
-    A triangle points up, right, down or left; an odd turn stands a square on its corner, and makes the cross an x.
+    A triangle points up, right, down or left; an odd turn makes the cross an x.
     """
     down, right = np.mgrid[:SIDE, :SIDE]
     down, right = down - row, right - column
@@ -77,11 +76,10 @@ def shape(kind: str, radius: int, row: int, column: int, turn: int) -> Inside:
     if kind == "triangle":
         along, across = ((down, right), (-right, down), (-down, right), (right, down))[turn]
         return (along <= radius) & (2 * np.abs(across) <= along + radius)
-    if turn % 2:  # by 45 degrees; the sides grow by the root of 2
-        down, right = down + right, down - right
-        radius = radius * 7 // 5
-    low, high = (np.minimum(np.abs(down), np.abs(right)), np.maximum(np.abs(down), np.abs(right)))
-    return (high <= radius) if kind == "square" else (high <= radius) & (3 * low <= radius)
+    if turn % 2:  # by 45 degrees; lengths grow by the root of 2
+        down, right, radius = down + right, down - right, radius * 7 // 5
+    low, high = np.minimum(np.abs(down), np.abs(right)), np.maximum(np.abs(down), np.abs(right))
+    return (high <= radius) & (3 * low <= radius)
 
 
 def widened(covered: Inside) -> Inside:
