@@ -11,7 +11,7 @@ from bench.errors import InputError, choose
 from bench.reading.syntax import read_value
 
 GRAMMAR = (
-    "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1, skip-damaged or classes=3 (of masks)"
+    "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1, skip-damaged or classes=3 (masks')"
 )
 """What may stand behind the @, in words, with commas between."""
 

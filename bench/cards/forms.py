@@ -101,7 +101,11 @@ _TEXT = "a text"
 KEYS = (
     Fact("title", _TEXT, "what tables call it", variant=True),
     Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
-    Fact("task", _TEXT, "what is asked of its images: one of `bench list tasks`; `classification` unless it says otherwise"),
+    Fact(
+        "task",
+        _TEXT,
+        "what is asked of its images: one of `bench list tasks`; `classification` unless it says otherwise",
+    ),
     Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
     Fact(
         "path",

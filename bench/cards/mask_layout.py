@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cards.folder_options import MOST_CLASSES, FolderOptions
 from bench.cards.image_files import is_dropping, is_image, why_unread
-from bench.cards.layout import ImageLayout, Labelled, drawn_split, find_layout, split_folders
+from bench.cards.layout import PREFIX, ImageLayout, Labelled, drawn_split, find_layout, split_folders
 from bench.errors import InputError, printable
 from bench.reading.document import decoded
 from bench.reading.ordinary import read_ordinary
@@ -123,50 +123,66 @@ def _both(folder: Path) -> tuple[Path, Path]:
     return folder / IMAGES, folder / MASKS
 
 
-def _of_masks(
-    path: Path, parts: Mapping[str, tuple[Path, Path]], options: FolderOptions, name: str
-) -> MaskLayout:
+def _of_masks(path: Path, parts: Mapping[str, tuple[Path, Path]], options: FolderOptions, name: str) -> MaskLayout:
     if options.skip_damaged:
         raise InputError(f"{name}: skip-damaged is for folders of classes; of images with masks, remove damaged ones")
-    splits: dict[str, list[Labelled]] = {}
     mask_of: dict[str, str] = {}
-    unread: dict[str, Counter[str]] = {}
+    splits: dict[str, Sequence[Labelled]] = {}
     for split, (images, masks) in parts.items():
-        files, of_files = paired(images, masks, name)
-        above, above_masks = (folder.relative_to(path).as_posix() for folder in (images, masks))
-        splits[split] = [Labelled(f"{above}/{file}", "") for file in files]
-        mask_of |= {f"{above}/{file}": f"{above_masks}/{mask}" for file, mask in zip(files, of_files, strict=True)}
-        reasons = Counter(why_unread(file) for file in os.listdir(images) if not is_dropping(file))
-        del reasons[""]
-        unread[f"{above}/"] = reasons
-    sources = {split: f"{images.relative_to(path).as_posix()}/" for split, (images, _) in parts.items()}
-    layout = ImageLayout(path, splits, sources)
+        within = _within(path, images, masks, name)
+        mask_of |= within
+        splits[split] = [Labelled(image, "") for image in within]
+    sources = {split: _below(path, images) for split, (images, _) in parts.items()}
     if _WHOLE in parts:
-        if options.split is None:
-            count = f"{len(splits[_WHOLE]):,} images with masks"
-            raise InputError(
-                f"{name}: {count} are not divided: write {name}@split=20 to test on 20 % of them, drawn by a seed (seed=0)"
-            )
-        layout = drawn_split(path, splits[_WHOLE], options, {})
-        sources = {**layout.sources, "test": f"{options.split:g} % of the images, seed {options.seed}"}
+        drawn = drawn_split(path, splits[_WHOLE], _divided(path, options, len(mask_of), name), {})
+        splits = dict(drawn.splits)
+        sources = {**drawn.sources, "test": f"{options.split:g} % of the images, seed {options.seed}"}
     elif options.split is not None:
         raise InputError(f"{name}: it is divided already ({', '.join(parts)}); leave split={options.split:g} away")
-    val_is_test = "test" not in layout.splits and "val" in layout.splits
-    splits, sources = dict(layout.splits), dict(sources)
+    val_is_test = "test" not in splits and "val" in splits
     if val_is_test:
         splits["test"], sources["test"] = splits.pop("val"), sources.pop("val")
     if not {"train", "test"} <= splits.keys() or not splits["test"]:
         raise InputError(f"{name}: there are images for {', '.join(splits)} alone; train and test are needed")
+    unread = {_below(path, images): _unread(images) for images, _ in parts.values()}
     return MaskLayout(
         root=path,
         splits=splits,
         sources=sources,
         unread={source: reasons for source, reasons in unread.items() if reasons},
-        drawn=layout.drawn,
+        drawn=_WHOLE in parts,
         val_is_test=val_is_test,
         masks={split: [mask_of[image.name] for image in images] for split, images in splits.items()},
         names=_names(path, options, name),
     )
+
+
+def _within(path: Path, images: Path, masks: Path, name: str) -> dict[str, str]:
+    """Of each image its mask, by their paths from the root, in the order of the images' names."""
+    files, of_files = paired(images, masks, name)
+    above, above_masks = _below(path, images), _below(path, masks)
+    return {f"{above}{file}": f"{above_masks}{mask}" for file, mask in zip(files, of_files, strict=True)}
+
+
+def _below(path: Path, folder: Path) -> str:
+    return f"{folder.relative_to(path).as_posix()}/"
+
+
+def _divided(path: Path, options: FolderOptions, count: int, name: str) -> FolderOptions:
+    """The options, if they say how images without splits are divided; else raises ``InputError``."""
+    if options.split is None:
+        classes = "" if (path / CLASSES).is_file() else f",classes={options.classes or 'N'}"
+        how = f"write {name}@split=20{classes}" if name.startswith(PREFIX) else "let its options say 'split: 20'"
+        draw = f"{how} to test on 20 % of them, drawn by a seed (seed=0)"
+        raise InputError(f"{name}: {count:,} images with masks are not divided: {draw}")
+    return options
+
+
+def _unread(images: Path) -> Counter[str]:
+    """How many files of a folder are not read, by the reason."""
+    reasons = Counter(why_unread(file) for file in os.listdir(images) if not is_dropping(file))
+    del reasons[""]
+    return reasons
 
 
 def _names(path: Path, options: FolderOptions, name: str) -> list[str]:

@@ -161,8 +161,8 @@ class MaskFiles:
                 raise InputError(f"{path} is no mask: a mask has one channel of 8 bits")
             levels = self._classes[stored]
             if self.classes and (odd := levels[(levels >= self.classes) & (levels != IGNORED)]).size:
-                allowed = f"levels are 0 to {self.classes - 1}, one a class, and {IGNORED} is left out"
-                raise InputError(f"{path}: it has the level {odd.max()}, and there are {self.classes} classes: {allowed}")
+                allowed = f"{self.classes} classes: levels are 0 to {self.classes - 1}, and {IGNORED} is left out"
+                raise InputError(f"{path}: it has the level {odd.max()}, and there are {allowed}")
             masks.append(torch.from_numpy(levels))
         return masks
 

@@ -147,9 +147,8 @@ def test_a_dataset_with_masks_that_is_not_here_is_drawn_with_all_its_classes(mon
 
 
 def test_of_a_dataset_with_masks_that_is_here_some_images_are_taken_with_their_masks() -> None:
-    whole, part = (
-        read_masks(Registry().dataset(name)) for name in ("drawn_shapes", "rehearsal:train=20+test=7+seed=3:drawn_shapes")
-    )
+    names = ("drawn_shapes", "rehearsal:train=20+test=7+seed=3:drawn_shapes")
+    whole, part = (read_masks(Registry().dataset(name)) for name in names)
     assert {name: len(split) for name, split in part.splits.items()} == {"train": 20, "val": 7, "test": 7}
     assert part.classes == whole.classes
     everything, few = np.arange(len(whole.train)), np.arange(20)
