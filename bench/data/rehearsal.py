@@ -50,9 +50,9 @@ def drawn_masks(classes: int, sizes: Mapping[str, int], seed: int) -> MaskedData
         fields = state.permutation(math.prod(shape)).reshape(shape) % classes
         levels = fields.repeat(pixels, 1).repeat(pixels, 2)
         images = (colours[levels] + state.randint(-64, 64, (*levels.shape, 3))).astype(np.uint8)
-        levels = levels.astype(np.uint8)
-        levels[:, 0] = IGNORED
-        splits[name] = masked(ArrayImages(images), MaskArrays(levels))
+        masks = levels.astype(np.uint8)
+        masks[:, 0] = IGNORED
+        splits[name] = masked(ArrayImages(images), MaskArrays(masks))
     names = [str(label) for label in range(classes)]
     return MaskedDataset(names, splits["train"], splits.get("val"), splits["test"])
 

@@ -51,6 +51,7 @@ TRAIN_AND_TEST = {
     "domainnet_quickdraw": (345, 120750, 51750),
     "domainnet_real": (345, 120906, 52041),
     "domainnet_sketch": (345, 48212, 20916),
+    "oxford_pets_trimaps": (2, 3680, 3669),
     "voc2012": (21, 1464, 1449),
     "ade20k": (150, 20210, 2000),
 }

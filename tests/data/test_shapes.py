@@ -62,24 +62,24 @@ def test_neither_colour_nor_brightness_tells_a_kind(drawn: dict[str, MaskedArray
     assert within > 2 * np.ptp(means, axis=0).max()
 
 
+@pytest.mark.parametrize("is_turned", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shape_lies_around_its_place_in_every_turn(kind: str) -> None:
-    for turn in range(4):
-        covered = shapes.shape(kind, 8, 20, 26, turn)
-        rows, columns = np.nonzero(covered)
-        assert covered.any()
-        assert max(abs(rows - 20).max(), abs(columns - 26).max()) <= 12
-        assert covered[20, 26] == (kind != "ring")
-        assert np.array_equal(shapes.shape(kind, 8, 21, 26, turn)[1:], covered[:-1])
+def test_a_shape_lies_around_its_place(kind: str, is_turned: bool) -> None:
+    covered = shapes.shape(kind, 8, 20, 26, is_turned)
+    rows, columns = np.nonzero(covered)
+    assert max(abs(rows - 20).max(), abs(columns - 26).max()) <= 8
+    assert covered[20, 26] == (kind != "ring")
+    around = covered[12:29, 18:35]
+    assert np.array_equal(around, around[::-1])
+    assert np.array_equal(around, around[:, ::-1])
+    assert np.array_equal(around, around.T)
 
 
-def test_the_four_triangles_point_in_four_directions() -> None:
-    lengths = [shapes.shape("triangle", 8, 24, 24, turn).sum(axis) for turn, axis in ((0, 1), (1, 0), (2, 1), (3, 0))]
-    up, right, down, left = (line[line > 0].tolist() for line in lengths)
-    assert up[0] < up[-1]
-    assert down == up[::-1]
-    assert right == up[::-1]
-    assert left == up
+def test_only_a_cross_is_another_when_it_is_turned() -> None:
+    changed = {
+        kind: (shapes.shape(kind, 9, 24, 24, True) != shapes.shape(kind, 9, 24, 24, False)).any() for kind in KINDS
+    }
+    assert changed == {"disc": False, "ring": False, "cross": True}
 
 
 def test_a_border_is_one_pixel_around_a_shape() -> None:
