@@ -86,11 +86,11 @@ def paired(images: Path, masks: Path, name: str = "") -> tuple[list[str], list[s
     """
     start = f"{name}: " if name else ""
     files = sorted(file for file in os.listdir(images) if is_image(file) and not (images / file).is_dir())
-    there = {file for file in os.listdir(masks) if file.endswith(".png") and not is_dropping(file)}
+    drawn = {file for file in os.listdir(masks) if file.endswith(".png") and not is_dropping(file)}
     if not files:
         raise InputError(f"{start}{images}: it holds no image that is read here")
     stems = [Path(file).stem for file in files]
-    if lacking := [stem for stem in stems if f"{stem}.png" not in there]:
+    if lacking := [stem for stem in stems if f"{stem}.png" not in drawn]:
         counted = f"{len(lacking)} of {len(files)} images have no mask"
         place = masks.relative_to(images.parent) if masks.parent == images.parent else masks
         raise InputError(f"{start}{images.parent}: {counted}, the first lacks {place}/{lacking[0]}.png")

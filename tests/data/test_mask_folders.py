@@ -42,8 +42,10 @@ def divided(root: Path, parts_first: bool, splits: tuple[str, ...] = ("train", "
     """``images/train`` and ``masks/train``, or ``train/images`` and ``train/masks``."""
     for split in splits:
         for number in range(2):
-            folders = [root / kind / split if parts_first else root / split / kind for kind in ("images", "masks")]
-            pair(*folders, f"{split}{number}")
+            images, masks = (
+                root / kind / split if parts_first else root / split / kind for kind in ("images", "masks")
+            )
+            pair(images, masks, f"{split}{number}")
     return root
 
 
