@@ -17,11 +17,11 @@ import yaml
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from bench.backbones import Model, build_model
+from bench.backbones import Model
 from bench.backbones.build import build_source_head, input_size
 from bench.cards import BackboneCard, MethodCard
 from bench.cards.method import takes_source_head
-from bench.data import ArrayImages, Split, TrainingImages
+from bench.data import ArrayImages, Dataset, TrainingImages
 from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.hyper import Hyper, Value
@@ -29,6 +29,8 @@ from bench.method import Method, Stage, splittable
 from bench.protocol import Protocol, Recipe, declared
 from bench.reading.document import parse_document
 from bench.registry import Registry
+from bench.spec import MethodSpec, Named, RunSpec, Seeds
+from bench.task import CLASSIFICATION, find_task, tasks_of
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
@@ -45,11 +47,12 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Examined:
-    """A method file under examination, and a backbone that has what it needs."""
+    """A method file under examination, a backbone that has what it needs, and the task that it is tried at."""
 
     card: MethodCard
     backbone: BackboneCard
     registry: Registry
+    task: str = CLASSIFICATION
 
     def built(self) -> Method:
         """The method with its defaults."""
@@ -58,21 +61,32 @@ class Examined:
         return method
 
     def model(self) -> Model:
-        """The backbone with a head, always drawn alike."""
+        """The backbone with what gives the task's predictions, always drawn alike."""
         torch.manual_seed(0)
-        model = build_model(self.backbone, CLASSES)
+        model = find_task(self.task).build(self.backbone, CLASSES, self.protocol)
         if takes_source_head([self.card], self.backbone):
             model.source_head = build_source_head(self.backbone)
         return model
 
     def data(self) -> TrainingImages:
-        """Forty images of noise of the size and channels that the backbone takes."""
-        model, state = self.model(), np.random.RandomState(0)
+        """Forty images of noise of the size and channels that the backbone takes, with what is to be said of them."""
+        model, state, task = self.model(), np.random.RandomState(0), find_task(self.task)
         size, channels = input_size(model), model.mean.shape[0]
-        pixels = state.randint(0, 256, (IMAGES, size, size, channels)).astype(np.uint8)
-        split = Split(ArrayImages(pixels), state.randint(0, CLASSES, IMAGES).astype(np.int64))
-        protocol = Protocol(batch_size=BATCH, augmentation="shift", label_smoothing=0.1)
-        return TrainingImages(split, np.arange(IMAGES), CLASSES, protocol, size, 5, torch.device("cpu"))
+        pixels = ArrayImages(state.randint(0, 256, (IMAGES, size, size, channels)).astype(np.uint8))
+        split = task.noise(pixels, CLASSES, state)
+        dataset, seeds = Dataset([*map(str, range(CLASSES))], split, None, split), Seeds(subset=5, init=5, order=5)
+        method = MethodSpec(self.card.name, self.card.means, self.card.resolve({}))
+        backbone = Named(self.backbone.name, self.backbone.means)
+        spec = RunSpec(method, backbone, Named("noise", "noise"), 100.0, self.protocol, seeds, seed=5)
+        return task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
+
+    @property
+    def protocol(self) -> Protocol:
+        """Of small batches; of a small decoder, where the task has one."""
+        if self.task == CLASSIFICATION:
+            return Protocol(batch_size=BATCH, augmentation="shift", label_smoothing=0.1)
+        least = Protocol(batch_size=BATCH, augmentation="none")
+        return dataclasses.replace(least, decoder=8) if "decoder" in find_task(self.task).settings else least
 
     def stages(self, model: Model, data: TrainingImages) -> Iterator[Stage]:
         """The stages of a short training with the method's defaults, as the method plans them (see ``fed``)."""
@@ -81,25 +95,34 @@ class Examined:
         return self.built().stages(model, recipe, data)
 
 
+Checks = Mapping[str, Callable[[Examined], None]]
+"""Promises as sentences, each with what checks it."""
+
+
 def find_examined(card: MethodCard, registry: Registry, backbone: str = "") -> Examined:
     """The method with the backbone that is named, or else with the first shipped one that has what it needs.
 
+    It is tried at classification, or else at the first task that it is for.
+
     Raises:
-        InputError: the backbone lacks something that the method needs, or every shipped one does.
+        InputError: the backbone lacks something that the method or its task needs, or every shipped one does.
     """
+    task = next(name for name, reason in tasks_of(card).items() if not reason)
     lacking: dict[str, list[str]] = {}
     for name in [backbone] if backbone else [name for name in SHIPPED if name in registry.backbone_files]:
         backbone_card = registry.backbone(name)
         lacking[name] = sorted(card.needs - backbone_card.offers)
+        if reason := find_task(task).why_not_backbone(backbone_card):
+            raise InputError(f"{card.name} is for {task}: {reason}")
         if not lacking[name]:
-            return Examined(card, backbone_card, registry)
+            return Examined(card, backbone_card, registry, task)
     reasons = "; ".join(f"{name} does not offer {', '.join(items)}" for name, items in lacking.items())
     raise InputError(f"{card.name}: {reasons}; name a backbone that does with --backbone")
 
 
-def examine(subject: Examined) -> Iterator[tuple[str, str]]:
-    """Each promise, as a sentence, with what is wrong: an empty text where it is kept."""
-    for promise, check in CHECKS.items():
+def examine(subject: Examined, promises: Checks | None = None) -> Iterator[tuple[str, str]]:
+    """Each promise, as a sentence, with what is wrong: an empty text where it is kept. All of them, or those given."""
+    for promise, check in (CHECKS if promises is None else promises).items():
         try:
             check(subject)
         except (Broken, InputError) as problem:
@@ -124,6 +147,8 @@ def card_is_class(subject: Examined) -> None:
     declared_needs = frozenset(method_class.needs), frozenset(method_class.uses)
     if (card.needs, card.uses) != declared_needs or card.paper != method_class.paper:
         raise Broken("'needs', 'uses' or 'paper' is another when the file is run than when it is read")
+    if card.tasks != frozenset(method_class.tasks):
+        raise Broken("'tasks' is another when the file is run than when it is read")
     if not card.paper.strip():
         raise Broken("it has no paper: paper = 'authors, title, where' (or who made it up)")
     if method_class() != subject.built():
@@ -241,11 +266,11 @@ def weights_stay_finite(subject: Examined) -> None:
     model = [stage.model for stage in _trained_stages(subject)][-1].eval()
     with torch.no_grad():
         logits = model(data.batch(0).images).logits
-    if logits.shape != (BATCH, CLASSES) or not torch.isfinite(logits).all():
+    if logits.shape[:2] != (BATCH, CLASSES) or not torch.isfinite(logits).all():
         raise Broken(f"logits {tuple(logits.shape)}, finite: {bool(torch.isfinite(logits).all())}")
 
 
-CHECKS: dict[str, Callable[[Examined], None]] = {
+CHECKS: Checks = {
     "its card, read from the text, is what Python makes of the file": card_is_class,
     "its hyper-parameters survive being written into an experiment": hypers_survive_yaml,
     "its loss gives finite named terms with a gradient, in fp32 and under bf16 autocast": loss_is_finite,
@@ -257,6 +282,11 @@ CHECKS: dict[str, Callable[[Examined], None]] = {
     "after training the model gives finite logits": weights_stay_finite,
 }
 """The promises as sentences, each with what checks it."""
+
+OF_EACH_TASK: Checks = {
+    promise: check for promise, check in CHECKS.items() if check in (loss_is_finite, only_listed_weights_move)
+}
+"""Those that are checked at every task that a method is for; the others, once they are kept at one, follow."""
 
 
 def another(hyper: Hyper) -> Value:

@@ -50,6 +50,11 @@ class MethodEntry:
     settings: Chosen = ()
 
     @property
+    def parts(self) -> tuple[tuple[MethodCard, tuple[tuple[str, Value], ...]], ...]:
+        """The method and its policies, each with its hyper-parameters."""
+        return ((self.card, self.hyper), *self.policies)
+
+    @property
     def needs(self) -> frozenset[str]:
         return self.card.needs.union(*(card.needs for card, _ in self.policies))
 

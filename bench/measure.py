@@ -44,6 +44,7 @@ class Measure:
         needs: what a backbone must let be read: names of probes, such as ``attention_maps``.
         masks: whether it is of images with masks: it has an option ``masks`` then, which says of which; empty for
             those of the run's own dataset.
+        task: whose models it is of.
         options: what may be chosen by ``--option NAME=VALUE``, each with its default; tables show what these give.
         source: where its definition is from.
 
@@ -56,6 +57,7 @@ class Measure:
     images: int = 0
     needs: tuple[str, ...] = ()
     masks: bool = False
+    task: str = "classification"
     options: Mapping[str, Option] = field(default_factory=dict)
     source: str = ""
 

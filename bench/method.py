@@ -138,6 +138,10 @@ class Method:
     """Whether every loss is a mean over images, so that a batch may be computed in parts where memory is short. Not for
     one that compares the images of a batch or draws random numbers for it."""
 
+    tasks: ClassVar[Collection[str]] = frozenset()
+    """The tasks that it is for, by name, where the use that its code makes of batches and models does not tell it: one
+    that uses labels, several views or a linear head is for those that have them, any other for all."""
+
     def __post_init__(self) -> None:
         """Gives what is not written its default where another hyper-parameter decides it."""
         declaration = declared(type(self))

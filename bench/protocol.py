@@ -29,6 +29,12 @@ AUGMENTATIONS = (
 MASK_AUGMENTATIONS = ("none", "scale_crop_flip", "mmseg")
 """Of images with masks: squeezed to a square; scaled, cropped and flipped; distorted in colour too."""
 
+OF_MASKS = ("inference", "decoder", "auxiliary")
+"""Settings that say nothing of images with labels."""
+
+OF_LABELS = ("mixup", "cutmix", "mix_probability", "mix_switch", "erasing", "label_smoothing")
+"""Settings that say nothing of images with masks."""
+
 RIVALS = {"steps": "epochs", "epochs": "steps", "warmup": "warmup_epochs", "warmup_epochs": "warmup"}
 """Settings that say the same in two ways: where one is given in the place of a protocol's, the other does not count."""
 

@@ -23,7 +23,7 @@ from bench.cards.folder import folder_dataset
 from bench.cards.folders import real_path, typed_path
 from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
-from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.readers import EVERY_READER
 from bench.cards.rehearsal import REHEARSAL, read_rehearsal, rehearsal_dataset
 from bench.errors import InputError, choose, shortened, to_type
 from bench.measure import Measure, Measured, code_of
@@ -100,7 +100,7 @@ class Registry:
     def reader_files(self) -> dict[str, Path]:
         """The file of each reader of datasets that plug-ins bring, by name; it runs when such a dataset is opened."""
         readers = self._files("readers")
-        if taken := sorted(readers.keys() & {*READERS, *MASK_READERS}):
+        if taken := sorted(readers.keys() & EVERY_READER):
             raise InputError(f"{readers[taken[0]]}: the suite has a reader called '{taken[0]}'; rename this one")
         return readers
 

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.cards.demands import LABEL, OF_IMAGES, Demand
 from bench.errors import InputError, choose
+from bench.hyper import Value
 from bench.metrics import TaskPredictions
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
-    from bench.cards import BackboneCard, DatasetCard
+    from bench.cards import BackboneCard, DatasetCard, MethodCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.protocol import Protocol
     from bench.spec import RunSpec
 
@@ -42,15 +45,52 @@ class Task(ABC):
         name: as dataset cards and records have it, and the task's file is called.
         about: what is asked, in a line.
         one_label: whether each image has one label, which methods may read (``Batch.labels``, ``Batch.targets``).
+        linear_head: whether a linear head on pooled features answers for the image as a whole, which may be shown in
+            several views.
+        augmentations: of its training images.
+        settings: of a protocol, what means something for it alone.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     one_label: ClassVar[bool] = False
+    linear_head: ClassVar[bool] = True
+    augmentations: ClassVar[Sequence[str]] = ()
+    settings: ClassVar[Sequence[str]] = ()
 
     def why_not(self, protocol: Protocol) -> str:
         """Why nothing can be trained at it by a protocol, in words; empty where it can."""
         return ""
+
+    def why_not_backbone(self, card: BackboneCard) -> str:
+        """Why a backbone cannot be trained at it, as far as its card tells; empty where it can."""
+        return ""
+
+    def why_not_method(self, card: MethodCard, values: Mapping[str, Value] | None = None) -> str:
+        """Why a method is not for it, and where its code says so; empty where it is.
+
+        With these hyper-parameters, or else its defaults.
+        """
+        values = dict(card.resolve({})) if values is None else values
+        if card.tasks:
+            meant = f"{card.name} says that it is for {', '.join(sorted(card.tasks))}, not for {self.name}"
+            return "" if self.name in card.tasks else meant
+        reached = [demand for demand in self.unserved(card) if demand.reached(values)]
+        return f"{card.name}: {self.lack(reached[0])}" if reached else ""
+
+    def unserved(self, card: MethodCard) -> Sequence[Demand]:
+        """What a method demands, with some hyper-parameters at least, that it does not have; what tells most first."""
+        order = (*(() if self.one_label else (LABEL,)), *(() if self.linear_head else OF_IMAGES))
+        lacking = [demand for demand in card.demands if demand.of in order]
+        return sorted(lacking, key=lambda demand: order.index(demand.of))
+
+    def lack(self, demand: Demand) -> str:
+        """What stands in a method's code, and that it does not have it, in words."""
+        return f"{demand.place} {demand.what}: it needs {demand.of}, and {self.name} has none"
+
+    @abstractmethod
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        """Images with something drawn to be said of each, on which a method is tried."""
 
     @abstractmethod
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
@@ -58,6 +98,10 @@ class Task(ABC):
 
         Raises ``InputError`` as its reader does.
         """
+
+    def opened(self, card: DatasetCard) -> Dataset:
+        """As ``read``, with images that are damaged: for who looks whether some are. Raises as ``read``."""
+        return self.read(card)
 
     def cached(
         self, dataset: Dataset, card: DatasetCard, folder: Path, size: int, augmentation: str, progress: Phase
@@ -99,3 +143,8 @@ def tasks() -> Collection[str]:
     """The names of all tasks."""
     files = sorted(Path(__file__).with_name("tasks").glob("*.py"))
     return [CLASSIFICATION, *(file.stem for file in files if file.stem not in (CLASSIFICATION, "__init__"))]
+
+
+def tasks_of(card: MethodCard) -> dict[str, str]:
+    """Every task by name, with why a method at its defaults is not for it; empty where it is."""
+    return {name: find_task(name).why_not_method(card) for name in tasks()}

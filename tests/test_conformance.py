@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.conformance import CHECKS, examine, find_examined
+from bench.conformance import CHECKS, OF_EACH_TASK, examine, find_examined
 from bench.errors import InputError
 from bench.notices import counts, look_at, notices
 from bench.registry import Registry
@@ -142,7 +142,7 @@ def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
 ) -> None:
     assert main(["check-method", str(broken(tmp_path, "Mine", "Mine"))]) == 0
     out = capsys.readouterr().out
-    assert out.count("\n  kept ") == len(CHECKS)
+    assert out.count("\n  kept ") == len(CHECKS) + len(OF_EACH_TASK)
     assert out.endswith("all promises are kept\n")
     assert main(["check-method", str(broken(tmp_path, "self.weight * batch", "float('nan') * batch"))]) == 1
     assert "  broken  its loss gives finite named terms" in capsys.readouterr().out
@@ -227,3 +227,45 @@ def test_nothing_of_the_suites_own_methods_is_noticed() -> None:
         subject = find_examined(registry.method(name), registry)
         looks = look_at(subject)
         assert (name, list(notices(subject, looks))) == (name, [])
+
+
+def test_a_method_is_tried_at_each_task_that_it_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that reads the size of logits says so where they are of pixels; what reads labels is not for masks."""
+    path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"classification", "segmentation"}')
+    text = path.read_text(encoding="utf-8")
+    pixels = "        assert model(batch.images).logits.ndim == 2, 'pixels'\n        return {"
+    path.write_text(text.replace("        return {", pixels), encoding="utf-8")
+    assert main(["check-method", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert out.count("  broken  at segmentation, ") == 2
+    assert out.count("AssertionError: pixels (mine.py:") == 1
+    assert out.endswith("2 of its promises are broken\n")
+
+
+def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = broken(tmp_path, '{"ce": self.weight *', '{"ce": 0 * batch.labels.sum() + self.weight *')
+    assert main(["check-method", str(path)]) == 0
+    line = next(at for at, text in enumerate(path.read_text().splitlines(), start=1) if "batch.labels" in text)
+    why = f"mine: {tmp_path.name}/mine.py:{line} reads batch.labels: it needs one label an image"
+    out = capsys.readouterr().out
+    assert f"  task    classification\n  task    segmentation: no, {why}, and segmentation has none\n" in out
+
+
+def test_a_method_for_segmentation_alone_is_examined_there(tmp_path: Path) -> None:
+    path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"segmentation"}')
+    registry = Registry([path])
+    subject = find_examined(registry.method("mine"), registry)
+    assert subject.task == "segmentation"
+    assert set(dict(examine(subject)).values()) == {""}
+    with pytest.raises(InputError, match="mine is for segmentation: cvt_13@none: a CvT has no published recipe"):
+        find_examined(registry.method("mine"), registry, "cvt_13@none")
+
+
+def test_a_task_that_is_not_there_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"segmentaton"}')
+    with pytest.raises(
+        InputError, match=r"mine\.py:\d+: tasks must be a set of tasks, of classification, segmentation"
+    ):
+        Registry([path]).method("mine")

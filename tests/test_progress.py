@@ -49,7 +49,7 @@ def training(seed: int, label: str = LABEL, **standing: object) -> Event:
 
 
 def done(seed: int, seconds: float) -> Event:
-    return Event(f"{seed}", f"{LABEL} {seed}", "done", seconds=seconds, top1=90.0)
+    return Event(f"{seed}", f"{LABEL} {seed}", "done", seconds=seconds, score="90.0 %")
 
 
 class TestTerminal:

@@ -125,6 +125,24 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         ),
     ),
     "swin": (Layout(("model", ""), mark=r"layers\.", dropped=_BUFFERS, renamed=_SWIN),),
+    # with the teacher and what projects to its features, as published; a ViT's student as `bench export` writes it
+    "feature_distillation": (
+        Layout(
+            ("model", ""),
+            "encoder.",
+            mark=r"encoder\.blocks\.",
+            dropped=rf"(decoder|feature_model)\..+|encoder\.norm\..+|{_BUFFERS}",
+            fresh=r"fc_norm\..+",
+        ),
+        Layout(
+            ("model", ""),
+            "encoder.",
+            mark=r"encoder\.layers\.",
+            dropped=rf"(decoder|feature_model)\..+|{_BUFFERS}",
+            renamed=(*_SWIN, (r"\.rpe_mlp\.", ".cpb_mlp.")),
+        ),
+        _BEIT,
+    ),
     "t2t": (Layout(("state_dict_ema", "state_dict", ""), mark=r"tokens_to_token\."),),
     "cvt": (Layout(("",), mark=r"cvt\."),),
     "cifar_resnet": (Layout(("state_dict", ""), mark=r"layer1\.", renamed=((r"^linear\.", "head."),)),),

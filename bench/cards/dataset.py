@@ -29,7 +29,7 @@ from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
 from bench.cards.layout import ImageLayout
 from bench.cards.mask_layout import MaskLayout, folder_layout
-from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.readers import EVERY_READER
 from bench.errors import InputError, choose, to_type
 from bench.metrics import score_of
 from bench.reading.document import Section, decoded, read_document
@@ -267,10 +267,9 @@ def _varied(facts: Section, variant: str) -> Section:
 def _reader_file(facts: Section, readers: Mapping[str, Path]) -> Path | None:
     """The file of a plug-in's reader; None for one of the suite's. Raises ``InputError`` where there is none."""
     reader = facts.text("reader")
-    built_in = {*READERS, *MASK_READERS}
-    if reader not in built_in and reader not in readers:
-        raise InputError(f"{facts.place('reader')}: {choose(reader, {*built_in, *readers}, 'reader')}")
-    return None if reader in built_in else readers[reader]
+    if reader not in EVERY_READER and reader not in readers:
+        raise InputError(f"{facts.place('reader')}: {choose(reader, {*EVERY_READER, *readers}, 'reader')}")
+    return None if reader in EVERY_READER else readers[reader]
 
 
 def _check(facts: Section) -> None:

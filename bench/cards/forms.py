@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cards.folders import stays_inside
 from bench.errors import InputError
+from bench.metrics import TASKS
 from bench.metrics.metric import NAME
 from bench.reading.document import Section
 
@@ -103,8 +104,9 @@ KEYS = (
     Fact("reader", _TEXT, "which reader opens it: one of the suite's, or a plug-in's `readers/NAME.py`"),
     Fact(
         "task",
-        _TEXT,
-        "what is asked of its images: one of `bench list tasks`; `classification` unless it says otherwise",
+        f"one of {', '.join(TASKS)}",
+        "what is asked of its images; `classification` unless it says otherwise",
+        TASKS.__contains__,
     ),
     Fact("folder", "the name of a folder inside of the data folder", "where it lies; else its name", stays_inside),
     Fact(

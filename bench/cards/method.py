@@ -14,8 +14,10 @@ from typing import Any
 
 from bench.cards.backbone import BackboneCard
 from bench.cards.code import code_digest, parse_source, read_source
+from bench.cards.demands import Demand, demands_of, kept
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value, completed
+from bench.metrics import TASKS
 
 ARGUMENTS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "source": ((str,), "who published the default: paper and section, released code; or that it is our choice"),
@@ -36,11 +38,16 @@ def _is_set_of_texts(value: Any) -> bool:
     return isinstance(value, (set, tuple, list)) and all(isinstance(item, str) for item in value)
 
 
+def _is_set_of_tasks(value: Any) -> bool:
+    return _is_set_of_texts(value) and bool(value) and set(value) <= TASKS.keys()
+
+
 _CONSTANTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "paper": (lambda value: isinstance(value, str), "a text"),
     "needs": (_is_set_of_texts, "a set of texts"),
     "uses": (_is_set_of_texts, "a set of texts"),
     "per_image": (lambda value: isinstance(value, bool), "True or False"),
+    "tasks": (_is_set_of_tasks, f"a set of tasks, of {', '.join(TASKS)}"),
 }
 """What a method's class may say of itself, each with what it must be."""
 
@@ -61,6 +68,8 @@ class MethodCard:
         policy: whether it acts on another method (``Policy``).
         per_image: whether it says that every loss of it is a mean over images, so that none compares those of a batch.
         batches: the hyper-parameters that are images of a step: what its code gives to ``data.fed`` as a batch size.
+        tasks: those that it says it is for; empty where it does not say it, and its demands tell it.
+        demands: what not every task has, and its code uses; that of the methods it derives from, too.
     """
 
     name: str
@@ -77,6 +86,8 @@ class MethodCard:
     policy: bool
     per_image: bool = False
     batches: frozenset[str] = frozenset()
+    tasks: frozenset[str] = frozenset()
+    demands: tuple[Demand, ...] = ()
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -127,6 +138,11 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         policy=inherited.policy if inherited else any(ast.unparse(base).endswith("Policy") for base in node.bases),
         per_image=constants.get("per_image", inherited.per_image if inherited else False),
         batches=(_batches(node) & hypers.keys()) | (inherited.batches if inherited else frozenset()),
+        tasks=frozenset(constants.get("tasks", inherited.tasks if inherited else ())),
+        demands=(
+            *demands_of(tree, node, f"{path.parent.name}/{path.name}"),
+            *(kept(inherited.demands, node) if inherited else ()),
+        ),
     )
 
 

@@ -23,3 +23,12 @@ MASK_READERS: Mapping[str, str] = {
     "drawn_shapes": "shapes",
 }
 """Readers of images with masks: for segmentation, and of masks that a dataset for classification has beside labels."""
+
+TASK_READERS: Mapping[str, Mapping[str, str]] = {
+    "classification": READERS,
+    "segmentation": MASK_READERS,
+    "multilabel": {"voc2012_labels": "masks"},
+}
+"""The suite's readers by the task that they are for; a task that has none here is read by plug-ins."""
+
+EVERY_READER = frozenset(name for readers in TASK_READERS.values() for name in readers)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.commands.options import add_command, add_plugin
 from bench.errors import InputError, printable
+from bench.task import find_task, tasks_of
 
 if TYPE_CHECKING:
-    from bench.conformance import Examined
+    from bench.conformance import Checks, Examined
 
 CHECK = """
 examples:
   bench check-method my_method.py                        on a shipped backbone that has what it needs
-  bench check-method gta
+  bench check-method gta                                 at each task that it is for; of others, why it is not
   bench check-method my_method.py --backbone timm:resnet18@none
 """
 
@@ -38,7 +40,7 @@ def check_command(options: argparse.Namespace) -> int:
 
     import torch
 
-    from bench.conformance import examine, find_examined
+    from bench.conformance import CHECKS, find_examined
 
     torch.set_num_threads(1)
     try:
@@ -50,16 +52,47 @@ def check_command(options: argparse.Namespace) -> int:
         raise InputError(f"{place}: running the file ends in {type(error).__name__}: {error}") from None
     subject = find_examined(card, registry, options.backbone)
     print(f"{card.name} on {subject.backbone.name}: {card.path}")
+    count = _print_promises(subject, CHECKS)
+    _print_trained(subject, broken=count > 0)
+    broken = count > 0
+    count += sum(_print_task(subject, name, reason, broken) for name, reason in tasks_of(card).items())
+    print(f"{count} of its promises are broken" if count else "all promises are kept")
+    return 1 if count else 0
+
+
+def _print_task(subject: Examined, name: str, reason: str, broken: bool) -> int:
+    """Print whether the method is for a task, and try it there if it is sound; gives how many promises it breaks."""
+    from bench.conformance import OF_EACH_TASK
+
+    reason = reason or find_task(name).why_not_backbone(subject.backbone)
+    if reason or name == subject.task:
+        print(f"  task    {name}{f': no, {printable(reason)}' if reason else ''}")
+        return 0
+    at_task = dataclasses.replace(subject, task=name)
+    if broken:
+        print(f"  task    {name}, not tried: what is broken comes first")
+        return 0
+    try:
+        at_task.model()
+    except InputError as error:
+        print(f"  task    {name}, not tried: {printable(str(error))}")
+        return 0
+    print(f"  task    {name}")
+    return _print_promises(at_task, OF_EACH_TASK, f"at {name}, ")
+
+
+def _print_promises(subject: Examined, promises: Checks, at: str = "") -> int:
+    """Print each promise with whether it is kept; gives how many are not."""
+    from bench.conformance import examine
+
     count, problems = 0, list[str]()
-    for promise, problem in examine(subject):
+    for promise, problem in examine(subject, promises):
         count += bool(problem)
-        print(f"  {'broken' if problem else 'kept':7} {promise}")
+        print(f"  {'broken' if problem else 'kept':7} {at}{promise}")
         if problem and not any(problem.endswith(earlier) for earlier in problems):  # what breaks several is told once
             print(f"          {printable(problem)}")
             problems.append(problem)
-    _print_trained(subject, broken=count > 0)
-    print(f"{count} of its promises are broken" if count else "all promises are kept")
-    return 1 if count else 0
+    return count
 
 
 def _print_trained(subject: Examined, broken: bool) -> None:

@@ -19,6 +19,7 @@ from bench.errors import InputError, visible
 from bench.images.raster import Undecodable
 from bench.images.survey import Survey, survey
 from bench.notation import counted
+from bench.task import find_task
 
 if TYPE_CHECKING:
     from bench.data import Dataset
@@ -120,9 +121,7 @@ def check_command(options: argparse.Namespace) -> int:
 
 def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
     """Open a dataset and print what it is made of. What was decoded of a folder is kept where there are ``results``."""
-    from bench.data.read import read_data, read_masks
-
-    dataset = read_masks(card) if card.task == "segmentation" else read_data(card)
+    dataset = find_task(card.task).opened(card)
     decodes = images or card.layout is not None
     decoded = _decode(dataset, card, results) if decodes else 0
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())

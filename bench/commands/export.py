@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import bench
 from bench.cards.folders import typed_path
 from bench.commands.options import add_command, add_plugin, add_results, say
-from bench.errors import printable
+from bench.errors import InputError, printable
 from bench.notation import counted
 from bench.records.record import Record
+from bench.task import find_task
 
 if TYPE_CHECKING:
     from bench.models.export import Export
@@ -58,6 +59,10 @@ def export_command(options: argparse.Namespace) -> int:
 
     require_out(out, options.to)
     choice = choose_point(options.point, stored, registry)
+    record = stored.record
+    if isinstance(record, Record) and not find_task(record.metric.task).linear_head:
+        kept = f"the files that 'bench run --keep' writes hold its backbone and its decoder ({stored.folder})"
+        raise InputError(f"{record.label}: what is exported has a linear head, and it is for {record.task}; {kept}")
     command = shlex.join(["bench", *sys.argv[1:]])
     with source_of(stored, choice, registry, options.results, command, say) as source:
         export = _read(source, registry)
@@ -101,7 +106,7 @@ def _tell(out: Path, form: str, export: Export, record: Record) -> None:
     from bench.models.export import beside
 
     point = next(point for point in record.curve if point.step == export.facts.step)
-    top1 = f"top-1 {point.test['top1']:.2f} % on {record.test_images or '?'} test images"
-    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {top1}"))
+    score = f"{record.metric.title} {record.scored(point.test)} on {record.test_images or '?'} test images"
+    print(printable(f"{out}: {record.label} (run {record.id}), after {counted(point.step, 'step')}: {score}"))
     facts, card = beside(out, form)
     print(printable(f"  {facts}: how it is built and given images; {card}: its card"))

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 Each method against the baseline on the same test images, for each dataset, backbone and rate: McNemar's exact test for
-each pair of runs of one seed, and the paired bootstrap over images of the means over seeds. Both speak of the networks
-that were trained and of images like these; what another seed would give, 'bench table' tests.
+each pair of runs of one seed (of masks, Wilcoxon's signed-rank test of each image's mean IoU), and the paired bootstrap
+over images of the means over seeds. Both speak of the networks that were trained and of images like these; what another
+seed would give, 'bench table' tests.
 
 examples:
   bench items demo --methods ce,gta
   bench items demo --methods ce,gta --seed 0       one pair of runs
   bench items gta/table2 --datasets cub200 --format csv
 """
+
+
+_PAIRS = {
+    "mcnemar": ("McNemar's exact test", "right"),
+    "wilcoxon": ("Wilcoxon's signed-rank test of an image's mean IoU", "ahead"),
+}
+"""The tests of a pair of runs: what they are called, and how one of two is better on an image."""
 
 
 def add(commands: Any) -> None:
@@ -46,7 +54,10 @@ def items_command(options: argparse.Namespace) -> int:
     request.overrides.check(request.registry.metrics)
     store = request.store
     if options.metric not in ("", TOP1.name):
-        raise InputError(f"--metric {options.metric}: an image is right or wrong, so items are compared by {TOP1.name}")
+        raise InputError(
+            f"--metric {options.metric}: an image is right or wrong, so items are compared by {TOP1.name}; those with "
+            "masks by the mean IoU of each: leave --metric out"
+        )
     results = results_of(request.plan, store, TOP1)
     say_damaged(store)
     rules = request.plan.tables[0].rules
@@ -90,7 +101,7 @@ def _print(options: argparse.Namespace, tests: Sequence[ItemTest], alpha: float,
 
 def _record(test: ItemTest) -> dict[str, Any]:
     """A test as plain data; None is what does not exist."""
-    lacking = ("low", "high") if test.test == "mcnemar" else ("only_method", "only_baseline")
+    lacking = ("only_method", "only_baseline") if test.test == "bootstrap" else ("low", "high")
     return {**asdict(test), "seeds": list(test.seeds), **dict.fromkeys(lacking)}
 
 
@@ -99,7 +110,7 @@ def _lines(tests: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]
 
     from bench.tables.items import LEVEL
 
-    means, pairs = [], []
+    means, pairs = [], dict[str, list[list[str]]]()
     for test in tests:
         comparison = [one_line(test.where), one_line(f"{test.method} against {test.baseline}")]
         gap, p = signed(test.gap, 2), f"{test.p_holm:.3g}"
@@ -108,19 +119,20 @@ def _lines(tests: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]
             means.append([*comparison, f"{len(test.seeds)}", f"{test.images}", gap, interval, p])
         else:
             counts = [f"{test.only_method}", f"{test.only_baseline}"]
-            pairs.append([*comparison, f"{test.seeds[0]}", gap, *counts, p])
+            pairs.setdefault(test.test, []).append([*comparison, f"{test.seeds[0]}", gap, *counts, p])
     sides = ["left", "left", *["right"] * 5]
     yield f"Paired bootstrap over the {split} images, means over seeds:\n"
     heads = ["where", "comparison", "seeds", "images", "gap", f"{100 * LEVEL:g} % interval", "p (Holm)"]
     yield tabulate(means, headers=heads, colalign=sides, disable_numparse=True)
-    if pairs:
-        yield "\nMcNemar's exact test, runs of one seed:\n"
-        heads = ["where", "comparison", "seed", "gap", "only method right", "only baseline right", "p (Holm)"]
-        yield tabulate(pairs, headers=heads, colalign=sides, disable_numparse=True)
-        small = [test for test in tests if test.note]
+    for name, rows in pairs.items():
+        title, ahead = _PAIRS[name]
+        yield f"\n{title}, runs of one seed:\n"
+        heads = ["where", "comparison", "seed", "gap", f"only method {ahead}", f"only baseline {ahead}", "p (Holm)"]
+        yield tabulate(rows, headers=heads, colalign=sides, disable_numparse=True)
+        small = [test for test in tests if test.test == name and test.note]
         if small:
             most = max(small, key=lambda test: test.only_method + test.only_baseline)
-            yield f"{len(small)} of {len(pairs)} pairs cannot be significant; the best of them: {most.note}."
+            yield f"{len(small)} of {len(rows)} pairs cannot be significant; the best of them: {most.note}."
     yield (
         "\nHolm-corrected over the tests of one kind with the same dataset, backbone and rate; "
         f"alpha = {alpha:g}. They are about these trained networks and images like these, not about other seeds."

@@ -97,7 +97,7 @@ class Watch:
         self.failed += event.status == "failed"
         self.elsewhere += event.status == "elsewhere"
         if not self.live or event.status == "failed":
-            what = f"{event.top1:.1f} % in {event.seconds:.1f} s" if event.status == "done" else event.message
+            what = f"{event.score} in {event.seconds:.1f} s" if event.status == "done" else event.message
             self._print(f"{self._place()} {event.status}: {label}: {what}")
 
     @property

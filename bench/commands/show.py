@@ -22,6 +22,7 @@ from bench.cards.backbone import DRAWN
 from bench.commands.figure_card import figure_cards
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.task_card import task_cards, task_rows
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
@@ -36,12 +37,19 @@ from bench.records.kept import kept_models
 from bench.records.record import Record, Stored, status_of
 from bench.records.store import UNSOUND, Store
 from bench.registry import Registry, in_this_folder
+from bench.task import tasks, tasks_of
 
-KINDS = ("methods", "backbones", "datasets", "metrics", "measures", "figures", "papers", "tables", "experiments")
+KINDS = (
+    *("methods", "backbones", "datasets", "tasks", "metrics"),
+    *("measures", "figures", "papers", "tables", "experiments"),
+)
+WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment or run"
+"""What has a card."""
 
 LIST = """
 examples:
   bench list methods
+  bench list tasks                     what is asked of images, and what there is for each
   bench list measures                  what 'bench measure' finds out about trained models
   bench list experiments --format json
   bench list methods --plugin ~/mine
@@ -54,6 +62,7 @@ examples:
   bench show gta/fig4          a figure of a paper: what it shows, what it needs, and what makes that
   bench show s_dbw             what is measured of trained models, and the numbers that it gives
   bench show all               an experiment
+  bench show segmentation      a task: its metrics and settings, which methods are for it, and why others are not
   bench show micro_vit
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
@@ -70,8 +79,7 @@ def add(commands: Any) -> None:
     listing.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     add_plugin(listing)
     add_format(listing, ("text", "json"))
-    about = "the card of a method, backbone, dataset, metric, measure, paper, table, figure, experiment or run"
-    show = add_command(commands, "show", show_command, about, SHOW)
+    show = add_command(commands, "show", show_command, f"the card of a {WHAT}", SHOW)
     show.add_argument("name", metavar="NAME")
     add_plugin(show)
     add_results(show)
@@ -127,6 +135,8 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
     """Name and one line of everything of a kind."""
     if kind == "methods":
         return [{"name": name, "about": registry.method(name).summary} for name in registry.method_files]
+    if kind == "tasks":
+        return task_rows(registry)
     if kind == "metrics":
         return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
     if kind == "measures":
@@ -150,8 +160,7 @@ def _title(path: Path) -> str:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name: of a method, backbone, dataset, metric, measure, paper, table, figure or experiment; or
-    else a run, by its id.
+    """Every card of that name, of whatever kind; or else that of a run, by its id.
 
     Raises ``InputError`` where nothing has that name.
     """
@@ -172,18 +181,16 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    cards += [Description(*card) for card in figure_cards(name, registry)]
+    cards += [Description(*card) for card in (*task_cards(name, registry), *figure_cards(name, registry))]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
-        names |= {*registry.measure_files, *declared, *registry.papers, *registry.figure_files, *FIGURES}
+        names |= {*registry.measure_files, *declared, *registry.papers, *registry.figure_files, *FIGURES, *tasks()}
         for what in ("method", "dataset", "backbone", "metric", "measure"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
-        raise InputError(
-            choose(name, names, "method, backbone, dataset, metric, measure, paper, table, figure, experiment or run")
-        )
+        raise InputError(choose(name, names, WHAT))
     return cards
 
 
@@ -193,6 +200,8 @@ def _method(card: MethodCard) -> Description:
     lines.append(f"  paper: {card.paper or 'not stated'}")
     if card.needs:
         lines.append(f"  needs of the backbone: {', '.join(sorted(card.needs))}")
+    for_tasks = [task for task, reason in tasks_of(card).items() if not reason]
+    lines.append(f"  tasks: {', '.join(for_tasks)}")
     lines.append("  hyper-parameters:" if card.hypers else "  hyper-parameters: none")
     for hyper in card.hypers.values():
         lines += [f"    {hyper.name} = {_default(hyper)}  ({hyper.allowed})", f"      from: {hyper.source}"]
@@ -204,6 +213,7 @@ def _method(card: MethodCard) -> Description:
         "details": card.text,
         "paper": card.paper,
         "needs": sorted(card.needs),
+        "tasks": for_tasks,
         "hyper_parameters": [asdict(hyper) for hyper in card.hypers.values()],
         "file": str(card.path),
     }
@@ -293,7 +303,8 @@ def _run(stored: Stored) -> Description:
     facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
     if isinstance(record, Record):
         last = record.curve[-1]
-        facts["test top-1"] = f"{last.test['top1']:.2f} % after {counted(last.step, 'step')}"
+        title = record.metric.title
+        facts[f"test {title}"] = f"{record.scored(last.test)} after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
         if kept := kept_models(folder):

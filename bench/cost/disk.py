@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bench.cards import BackboneCard
 from bench.cards.offers import HEADS
 from bench.errors import InputError
 from bench.process import environment, last_line, program
+from bench.protocol import Protocol
 from bench.records.kept import Keep
 from bench.registry import Registry
 from bench.spec import RunSpec
+from bench.task import CLASSIFICATION, find_task
 
 SAID_OF_ITSELF = 8_000
 """Bytes of a file that are not weights, about: what it says of itself, and the names of its tensors."""
@@ -24,11 +27,13 @@ SAID_OF_ITSELF = 8_000
 
 @dataclass(frozen=True)
 class SizedBackbone:
-    """A backbone as a run builds it, with a head of so many classes."""
+    """A backbone as a run builds it, with what answers for so many classes at a task on it."""
 
     backbone: str
     image_size: int
     classes: int
+    task: str = CLASSIFICATION
+    decoder: int = Protocol.decoder
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,13 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     networks, files = Counter[SizedBackbone](), 0
     wanted = list(runs) if keep else []
     names = dict.fromkeys(spec.dataset.name for spec in wanted)
-    classes_of = {name: int(registry.dataset(name).facts.get("classes", 0)) for name in names}
+    cards = {name: registry.dataset(name) for name in names}
     for spec in wanted:
-        classes = classes_of[spec.dataset.name]
-        points = spec.protocol.evaluations if keep.points == "all" else 1
-        networks[SizedBackbone(spec.backbone.name, spec.protocol.image_size, classes)] += points
+        card, protocol = cards[spec.dataset.name], spec.protocol
+        points = protocol.evaluations if keep.points == "all" else 1
+        classes = int(card.facts.get("classes", 0))
+        network = SizedBackbone(spec.backbone.name, protocol.image_size, classes, card.task, protocol.decoder)
+        networks[network] += points
         files += points
     weights = {network: _in_file(network, registry) for network in networks}
     if unknown := [network for network, count in weights.items() if count is None]:
@@ -68,7 +75,7 @@ def _in_file(network: SizedBackbone, registry: Registry) -> int | None:
     They are those of the network, but for a position embedding that is resized.
     """
     path = Path(registry.backbone(network.backbone).weights)
-    if not path.is_file():
+    if not path.is_file() or not find_task(network.task).linear_head:
         return None
     from safetensors import safe_open
 
@@ -97,6 +104,16 @@ def _in_process(networks: list[SizedBackbone], registry: Registry) -> list[int]:
     return list(answer["weights"])
 
 
+def _decoded(network: SizedBackbone, card: BackboneCard) -> int:
+    """The numbers in a backbone and in the decoder on it, which are built without values."""
+    import torch
+
+    protocol = Protocol(image_size=network.image_size, decoder=network.decoder)
+    with torch.device("meta"):
+        model = find_task(network.task).build(replace(card, weights="none"), network.classes, protocol)
+    return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
 def main() -> None:
     """The process: standard input says of which networks the weights are counted."""
     from bench.backbones.build import sketch
@@ -105,7 +122,11 @@ def main() -> None:
     registry, weights = Registry(task["plugins"]), []
     try:
         for network in (SizedBackbone(**each) for each in task["networks"]):
-            model = sketch(registry.backbone(network.backbone), network.image_size)
+            card = registry.backbone(network.backbone)
+            if not find_task(network.task).linear_head:
+                weights.append(_decoded(network, card))
+                continue
+            model = sketch(card, network.image_size)
             backbone = sum(tensor.numel() for tensor in model.backbone.state_dict().values())
             weights.append(backbone + (model.dim + 1) * network.classes)
         print(json.dumps({"weights": weights}))

@@ -22,7 +22,6 @@ from bench.cost.shared import RunStages, SharedStage
 from bench.cost.size import Size, size_of
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
 from bench.errors import InputError
-from bench.metrics.predictions import BYTES
 from bench.notation import counted
 from bench.spec import RunSpec
 
@@ -123,7 +122,12 @@ def estimate(
         if answer:
             steps = answer.steps
         unseen = first.id in answers and not answer
-        kind = RunKind(work_of(first), first.dataset.name, replace(size, steps=steps), None if unseen else shared)
+        kind = RunKind(
+            work_of(first, cards[first.dataset.name].task),
+            first.dataset.name,
+            replace(size, steps=steps),
+            None if unseen else shared,
+        )
         wanted.runs[kind] += len(group)
         for stage in chain.from_iterable(_shared_of(answers.get(spec.id)) for spec in group):
             if stage.key not in seen:
@@ -289,8 +293,8 @@ def _disk(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> tuple[int,
             total += count * statistics.median(sizes[key])
             used[key] = len(sizes[key])
         elif kind.size.images is not None:
-            total += count * kind.size.points * kind.size.images * BYTES
-            words[f"predictions: {BYTES} bytes an image and point of the curve, before compression"] = None
+            total += count * kind.size.points * kind.size.images * kind.size.kept
+            words[f"predictions: {kind.size.kept} bytes an image and point of the curve, before compression"] = None
         else:
             words["records of datasets whose size is not on their card are not in it"] = None
     return round(total), [*([f"records: from {_runs(sum(used.values()))}"] if used else []), *words]

@@ -28,6 +28,7 @@ from bench.process import environment, how_ended, program
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
+from bench.task import Task, find_task
 
 if TYPE_CHECKING:
     from bench.backbones import Model
@@ -51,7 +52,7 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
     store.check_writable()
     kinds: dict[Work, RunSpec] = {}
     for spec in runs:
-        work = work_of(spec)
+        work = work_of(spec, registry.dataset(spec.dataset.name).task)
         kinds.setdefault(replace(work, means=""), spec)
     for answer in _answers(list(kinds.values()), registry.plugins):
         if "problem" in answer:
@@ -179,10 +180,10 @@ def _timed(spec: RunSpec, registry: Registry, model: Model, data: TrainingImages
             (shared if stage.shared else alone).add(span, _step_seconds(stage, data, steps, split))
         model = stage.model
     with chunked(parts):
-        image_seconds = _image_seconds(model, data)
+        image_seconds = _image_seconds(find_task(registry.dataset(spec.dataset.name).task), model, data)
     gpu = torch.cuda.get_device_name(0) if data.device.type == "cuda" else None
     return StepTime(
-        work=work_of(spec),
+        work=work_of(spec, registry.dataset(spec.dataset.name).task),
         hardware=gpu or str(describe()["processor"]),
         gpu=gpu is not None,
         step_seconds=alone.mean,
@@ -213,16 +214,16 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     """The run's model and images of noise of the size and channels that it takes."""
     import numpy as np
 
-    from bench.backbones import build_model
     from bench.backbones.build import build_source_head, input_size
     from bench.cards.method import takes_source_head
-    from bench.data import ArrayImages, Split, TrainingImages
+    from bench.data import ArrayImages, Dataset
 
-    card, classes = registry.backbone(spec.backbone.name), int(registry.dataset(spec.dataset.name).facts["classes"])
+    card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
+    task, classes = find_task(dataset.task), int(dataset.facts["classes"])
     with_head = takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
     if card.weights == TO_BE_GIVEN or (card.weights == "pretrained" and not with_head):
         card = replace(card, weights="none")  # they change no time, and need not be fetched
-    model = build_model(card, classes, spec.protocol.image_size, spec.protocol.drop_path)
+    model = task.build(card, classes, spec.protocol)
     if with_head:
         model.source_head = build_source_head(card)
     model.norm_batch = spec.protocol.norm_batch
@@ -230,9 +231,10 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     size, channels, count = input_size(model), model.mean.shape[0], max(IMAGES, spec.protocol.batch_size)
     state = np.random.RandomState(0)
     pixels = state.randint(0, 256, (count, size, size, channels)).astype(np.uint8)
-    split = Split(ArrayImages(pixels), (np.arange(count) % classes).astype(np.int64))
-    protocol = replace(spec.protocol, augmentation="none")
-    return model, TrainingImages(split, np.arange(count), classes, protocol, size, 0, device)
+    noise = task.noise(ArrayImages(pixels), classes, state)
+    plain = replace(spec, protocol=replace(spec.protocol, augmentation="none"))
+    names = [str(label) for label in range(classes)]
+    return model, task.images(plain, Dataset(names, noise, None, noise), np.arange(count), model, device)
 
 
 def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> float:
@@ -259,11 +261,9 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     return statistics.median(taken[WARM_UP:])
 
 
-def _image_seconds(model: Model, data: TrainingImages) -> float:
+def _image_seconds(task: Task, model: Model, data: TrainingImages) -> float:
     """The time to evaluate an image, the second time it is done."""
-    from bench.training.answers import predict
-
-    predict(model, data.split, data)
+    task.predict(model, data.split, data)
     started = time.perf_counter()
-    predict(model, data.split, data)
+    task.predict(model, data.split, data)
     return (time.perf_counter() - started) / len(data.split)

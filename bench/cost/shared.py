@@ -18,6 +18,7 @@ from bench.errors import InputError
 from bench.process import environment, last_line, program
 from bench.registry import Registry
 from bench.spec import RunSpec, digest, from_json, to_json
+from bench.task import find_task
 
 if TYPE_CHECKING:
     from bench.backbones import Model
@@ -154,19 +155,18 @@ def _subject(spec: RunSpec, registry: Registry) -> tuple[Model, TrainingImages]:
     import torch
     from torch import nn
 
-    from bench.backbones import build_model
-    from bench.backbones.build import input_size
     from bench.cards.method import takes_source_head
-    from bench.data import ArrayImages, Split, TrainingImages
+    from bench.data import ArrayImages, Dataset
 
-    card = registry.backbone(spec.backbone.name)
-    classes = int(registry.dataset(spec.dataset.name).facts["classes"])
-    model = build_model(replace(card, weights="none"), classes, spec.protocol.image_size, spec.protocol.drop_path)
+    card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
+    task, classes = find_task(dataset.task), int(dataset.facts["classes"])
+    model = task.build(replace(card, weights="none"), classes, spec.protocol)
     if takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card):
         model.source_head = nn.Linear(model.dim, 1000)
-    split = Split(ArrayImages(np.zeros((1, 1, 1, 1), np.uint8)), np.zeros(1, np.int64))
-    size, cpu = input_size(model), torch.device("cpu")
-    return model, TrainingImages(split, np.arange(1), classes, spec.protocol, size, spec.seeds.order, cpu)
+    nothing = task.noise(ArrayImages(np.zeros((1, 1, 1, 1), np.uint8)), classes, np.random.RandomState(0))
+    names = [str(label) for label in range(classes)]
+    data = Dataset(names, nothing, None, nothing)
+    return model, task.images(spec, data, np.arange(1), model, torch.device("cpu"))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from bench.records.files import write_file
 from bench.records.record import Record
 from bench.records.store import UNSOUND, Finished, Store, slug
 from bench.spec import RunSpec, method_digest, short_name
+from bench.task import CLASSIFICATION, find_task
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""
@@ -38,6 +39,7 @@ class Work:
         method: with its policies, by name.
         means: digest of its code and hyper-parameters.
         backbone: the architecture; its weights change no time.
+        answers: the task and what answers at it, where that is not classification.
     """
 
     method: str
@@ -47,11 +49,12 @@ class Work:
     batch_size: int
     precision: str
     norm_batch: int = 0
+    answers: str = ""
 
     @property
-    def setting(self) -> tuple[str, int, int, str, int]:
+    def setting(self) -> tuple[str, int, int, str, int, str]:
         """All of it but the method."""
-        return self.backbone, self.image_size, self.batch_size, self.precision, self.norm_batch
+        return self.backbone, self.image_size, self.batch_size, self.precision, self.norm_batch, self.answers
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,13 @@ class StepTime:
     parts: int = 1
 
 
-def work_of(spec: RunSpec) -> Work:
+def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
     sizes = protocol.image_size, protocol.batch_size, protocol.precision, protocol.norm_batch
-    return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes)
+    own = [f"{name}={getattr(protocol, name)}" for name in find_task(task).settings]
+    answers = "" if task == CLASSIFICATION else " ".join([task, *own])
+    return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 
 def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iterable[str]) -> list[StepTime]:
@@ -141,7 +146,7 @@ def _time_of(record: Record, folder: Path) -> StepTime:
     images = points * ((record.validation_images or 0) + record.test_images)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
     return StepTime(
-        work=work_of(spec),
+        work=work_of(spec, record.metric.task),
         hardware=str(gpu or environment["processor"]),
         gpu=gpu is not None,
         step_seconds=ranks * (timing.seconds - timing.evaluation_seconds - in_shared) / steps,

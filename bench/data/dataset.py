@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,11 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.images.raster import Levels, decoded, open_image
+from bench.method import Batch, soft_targets
 
 Indices = npt.NDArray[np.int64]
+
+AnySplit = TypeVar("AnySplit", bound="Split")
 
 IGNORED = 255
 """The level of a mask's pixels that are of no class and count for nothing."""
@@ -81,7 +84,15 @@ class SomeImages:
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels, int64 (N,)."""
+    """Images with their labels, int64 (N,).
+
+    A task whose images have more to be said of them derives from it: a field more is an array (N, ...), or ``chosen``
+    and ``joined`` are overridden. Where images have no label (``unlabelled``), 0 stands for each, so that all count as
+    one class where some of them are sampled or held out.
+    """
+
+    batch_type: ClassVar[type[Batch]] = Batch
+    """What a batch of its images is, whose ``cross_entropy`` is the loss of its task."""
 
     images: Images
     labels: npt.NDArray[np.int64]
@@ -89,9 +100,41 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, indices: Indices) -> Split:
+    @classmethod
+    def unlabelled(cls: type[AnySplit], images: Images, **more: Any) -> AnySplit:
+        """Images without labels, and what is said of them instead."""
+        return cls(images, np.zeros(len(images), dtype=np.int64), **more)
+
+    def targets(self, indices: Indices, classes: int, smoothing: float, device: torch.device) -> Tensor:
+        """(B, K) on the device: what cross-entropy aims at for the images of these indices."""
+        return soft_targets(torch.from_numpy(self.labels[indices]).to(device), classes, smoothing)
+
+    def part(self: AnySplit, indices: Indices) -> AnySplit:
         """Some of its images, in the order of their indices."""
-        return Split(SomeImages(self.images, indices), self.labels[indices])
+        return self.chosen(indices, SomeImages(self.images, indices))
+
+    def chosen(self: AnySplit, indices: Indices, images: Images) -> AnySplit:
+        """The images of these indices, which are given as they are kept, with what is said of them."""
+        return replace(self, images=images, **{name: array[indices] for name, array in self._arrays.items()})
+
+    def joined(self: AnySplit, others: Sequence[AnySplit], images: Images) -> AnySplit:
+        """Its images and then those of others, which are given as they are kept, with what is said of them.
+
+        Raises ``InputError`` where that cannot be joined.
+        """
+        both = {name: [array, *(split._arrays[name] for split in others)] for name, array in self._arrays.items()}
+        return replace(self, images=images, **{name: np.concatenate(arrays) for name, arrays in both.items()})
+
+    def odd(self, classes: int) -> str:
+        """What is said of its images and of none of so many classes, in words; empty where nothing is."""
+        if set(np.unique(self.labels)) <= set(range(classes)):
+            return ""
+        return f"labels outside of 0 to {classes - 1}"
+
+    @property
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What is said of the images, by name."""
+        return {name: value for name, value in vars(self).items() if name != "images"}
 
 
 @dataclass(frozen=True)
@@ -205,9 +248,17 @@ class MaskedSplit(Split):
 
     masks: Masks
 
-    def part(self, indices: Indices) -> MaskedSplit:
-        """Some of its images, in the order of their indices."""
-        return masked(SomeImages(self.images, indices), self.masks.some(indices))
+    def chosen(self, indices: Indices, images: Images) -> MaskedSplit:
+        """As of ``Split``."""
+        return masked(images, self.masks.some(indices))
+
+    def joined(self, others: Sequence[MaskedSplit], images: Images) -> MaskedSplit:
+        """As of ``Split``, where masks are files."""
+        both = [split.masks for split in (self, *others)]
+        files = [masks for masks in both if isinstance(masks, MaskFiles)]
+        if len(files) < len(both):
+            raise InputError("lists of images with masks can be joined where they are files")
+        return masked(images, replace(files[0], paths=tuple(path for masks in files for path in masks.paths)))
 
 
 @dataclass(frozen=True)
@@ -220,8 +271,8 @@ class MaskedDataset(Dataset):
 
 
 def masked(images: Images, masks: Masks) -> MaskedSplit:
-    """Images with their masks. All count as one class where some of them are sampled or held out."""
-    return MaskedSplit(images, np.zeros(len(masks), dtype=np.int64), masks)
+    """Images with their masks."""
+    return MaskedSplit.unlabelled(images, masks=masks)
 
 
 def _decoded(path: str | Path, levels: Levels | None = None) -> Tensor:

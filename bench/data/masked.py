@@ -94,7 +94,7 @@ class MaskedImages(TrainingImages):
             kept = protocol.augmentation if augmentation == PROTOCOL else augmentation
             return replace(self, protocol=replace(protocol, augmentation=kept))
         if augmentation not in AUGMENTATIONS:
-            raise InputError(choose(augmentation, (PROTOCOL, *MASK_AUGMENTATIONS, *AUGMENTATIONS), "augmentation"))
+            raise InputError(choose(augmentation, {PROTOCOL, *MASK_AUGMENTATIONS, *AUGMENTATIONS}, "augmentation"))
         protocol = replace(protocol, augmentation=augmentation)
         return TrainingImages(self.split, self.indices, self.classes, protocol, self.size, self.seed, self.device)
 

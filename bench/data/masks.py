@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 from torchvision.datasets import VOCSegmentation
 
-from bench.cards.dataset import DatasetCard
+from bench.cards.dataset import DatasetCard, read_list
 from bench.cards.folder_options import folder_options
 from bench.cards.image_files import is_dropping
 from bench.cards.mask_layout import IMAGES, MASKS, MaskLayout, folder_layout, paired
 from bench.data.dataset import IGNORED, FileImages, MaskedDataset, MaskedSplit, MaskFiles, masked
 from bench.data.listed import read_pets as official_pets
+from bench.data.multilabel import MultiLabelSplit
 from bench.data.official import Official
 from bench.errors import InputError
 from bench.images.folder import levels_of
@@ -30,10 +32,32 @@ TRIMAP_CLASSES = ("background", "pet")
 
 
 def read_voc2012(card: DatasetCard) -> Official[MaskedSplit]:
-    """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``."""
-    both = {name: VOCSegmentation(card.path, year="2012", image_set=name) for name in card.lists}
-    lists = {name: masked(FileImages(tuple(d.images)), MaskFiles(tuple(d.masks))) for name, d in both.items()}
+    """PASCAL VOC 2012 segmentation (Everingham et al., 2012): ``VOCdevkit/VOC2012/``.
+
+    The list ``train_aug`` has masks of its own, ``SegmentationClassAug``.
+    """
+    lists = {}
+    for name in card.lists:
+        if name == "train_aug":
+            lists[name] = _augmented(Path(card.path) / "VOCdevkit" / "VOC2012")
+        else:
+            data = VOCSegmentation(card.path, year="2012", image_set=name)
+            lists[name] = masked(FileImages(tuple(data.images)), MaskFiles(tuple(data.masks)))
     return Official(VOC_CLASSES, lists)
+
+
+def read_voc2012_labels(card: DatasetCard) -> Official[MultiLabelSplit]:
+    """PASCAL VOC 2012 classification; the mark 0, of difficult objects alone, does not count (VOCevalcls.m)."""
+    root, lists = Path(card.path) / "VOCdevkit" / "VOC2012", {}
+    for name in card.lists:
+        files = [root / "ImageSets" / "Main" / f"{label}_{name}.txt" for label in VOC_CLASSES[1:]]
+        rows = np.stack([np.loadtxt(file, dtype=str, ndmin=2) for file in files], axis=1)
+        if (rows[:, :, 0] != rows[:, :1, 0]).any():
+            raise ValueError(f"the lists of classes for '{name}' do not name the same images")
+        images = FileImages(tuple(f"{root}/JPEGImages/{stem}.jpg" for stem in rows[:, 0, 0]))
+        marks = rows[:, :, 1].astype(np.float16)
+        lists[name] = MultiLabelSplit.unlabelled(images, present=np.where(marks == 0, np.float16("nan"), marks.clip(0)))
+    return Official(VOC_CLASSES[1:], lists)
 
 
 def read_ade20k(card: DatasetCard) -> Official[MaskedSplit]:
@@ -102,6 +126,14 @@ def read_folder_masks(card: DatasetCard) -> MaskedDataset:
         images = FileImages(tuple(path for path, _ in layout.files[name]), levels_of(card))
         splits[name] = masked(images, MaskFiles(tuple(masks), classes=len(layout.classes)))
     return MaskedDataset(layout.classes, splits["train"], splits.get("val"), splits["test"])
+
+
+def _augmented(root: Path) -> MaskedSplit:
+    """VOC's training images with SBD's: a line is an image's name, or its path and that of its mask."""
+    lines = read_list(root / "ImageSets" / "Segmentation" / "train_aug.txt")
+    stems = [Path(line.split()[0]).stem for line in lines]
+    images = tuple(root / "JPEGImages" / f"{stem}.jpg" for stem in stems)
+    return masked(FileImages(images), MaskFiles(tuple(root / "SegmentationClassAug" / f"{stem}.png" for stem in stems)))
 
 
 def _ade_classes(path: Path) -> list[str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard, read_list
 from bench.data.dataset import (
+    AnySplit,
     ArrayImages,
     Dataset,
     FileImages,
@@ -22,11 +23,8 @@ from bench.data.dataset import (
     MaskedSplit,
     MaskFiles,
     Split,
-    masked,
 )
 from bench.errors import InputError
-
-AnySplit = TypeVar("AnySplit", bound=Split)
 
 
 @dataclass(frozen=True)
@@ -52,27 +50,35 @@ def file_split(paths: Iterable[str | Path], labels: Iterable[int]) -> Split:
     return Split(FileImages(tuple(paths)), np.array(list(labels), dtype=np.int64))
 
 
-def open_dataset(card: DatasetCard, read: Reader[Split]) -> Dataset:
-    """The splits of a classification dataset, made of the official lists that its card uses, and verified.
+def open_dataset(card: DatasetCard, read: Reader[AnySplit], kind: type[AnySplit]) -> Dataset:
+    """The splits of a dataset, made of the official lists that its card uses, and verified.
+
+    ``kind`` is what its task asks for of a list of images.
 
     Raises:
-        InputError: files are missing, a checksum or a number differs from the card's, or an image is in two splits; it
-            says what was expected, what was found, and how the data is fetched.
+        InputError: files are missing, a checksum or a number differs from the card's, an image is in two splits, or
+            lists are not of that kind; it says what was expected, what was found, and how the data is fetched.
     """
-    official = _verified(card, read)
-    splits = {split: _joined(official.lists, names) for split, names in card.use.items()}
-    if "list" in card.facts:
-        splits["train"] = _chosen(card, splits["train"])
-    _refuse_shared(card, splits)
-    return Dataset(official.classes, splits["train"], splits.get("val"), splits["test"])
+    classes, splits = _opened(card, read, kind)
+    return Dataset(classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def open_segmentation(card: DatasetCard, read: Reader[MaskedSplit]) -> MaskedDataset:
     """As ``open_dataset``, for a dataset of images with masks."""
-    official = _verified(card, read)
-    splits = {split: _joined_masked(official.lists, names) for split, names in card.use.items()}
+    classes, splits = _opened(card, read, MaskedSplit)
+    return MaskedDataset(classes, splits["train"], splits.get("val"), splits["test"])
+
+
+def _opened(
+    card: DatasetCard, read: Reader[AnySplit], kind: type[AnySplit]
+) -> tuple[Sequence[str], dict[str, AnySplit]]:
+    """The names of the classes, and the splits by name."""
+    official = _verified(card, read, kind)
+    splits = {split: _joined(official.lists, names) for split, names in card.use.items()}
+    if "list" in card.facts:
+        splits["train"] = _chosen(card, splits["train"])
     _refuse_shared(card, splits)
-    return MaskedDataset(official.classes, splits["train"], splits.get("val"), splits["test"])
+    return official.classes, splits
 
 
 def files_of(split: Split) -> tuple[str | Path, ...]:
@@ -86,11 +92,8 @@ def mask_files_of(split: Split) -> tuple[str | Path, ...]:
 
 
 def some_of(split: AnySplit, indices: npt.NDArray[np.int64]) -> AnySplit:
-    """Some of a split's images, of files or in memory, in that order; with their masks, if it has some."""
-    changes: dict[str, Any] = {"images": _some_images(split, indices), "labels": split.labels[indices]}
-    if isinstance(split, MaskedSplit):
-        changes["masks"] = split.masks.some(indices)
-    return replace(split, **changes)
+    """Some of a split's images, of files or in memory, in that order."""
+    return split.chosen(indices, _some_images(split, indices))
 
 
 def _some_images(split: Split, indices: npt.NDArray[np.int64]) -> Images:
@@ -121,7 +124,7 @@ def _verify_checksums(card: DatasetCard) -> None:
             raise InputError(f"{card.name}: {problem}; {card.how_to_fetch}")
 
 
-def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
+def _verified(card: DatasetCard, read: Reader[AnySplit], kind: type[AnySplit]) -> Official[AnySplit]:
     """What the reader finds, checked against the card."""
     card.require_files()
     _verify_checksums(card)
@@ -143,8 +146,11 @@ def _verified(card: DatasetCard, read: Reader[AnySplit]) -> Official[AnySplit]:
             f"{len(official.classes)} classes and {sizes} in {card.path}; {card.how_to_fetch}"
         )
     for name, split in official.lists.items():
-        if not set(np.unique(split.labels)) <= set(range(len(official.classes))):
-            raise InputError(f"{card.name}: '{name}' has labels outside of 0 to {len(official.classes) - 1}")
+        if not isinstance(split, kind):
+            wanted = f"its task, {card.task}, needs a {kind.__name__}"
+            raise InputError(f"{card.name}: its reader gives '{name}' as a {type(split).__name__}; {wanted}")
+        if odd := split.odd(len(official.classes)):
+            raise InputError(f"{card.name}: '{name}' has {odd}")
     files = [path for split in official.lists.values() for path in files_of(split)]
     files += [path for split in official.lists.values() for path in mask_files_of(split)]
     _refuse_outside(card, files)
@@ -178,30 +184,21 @@ def _require_images(card: DatasetCard, paths: Sequence[str | Path]) -> None:
         )
 
 
-def _joined(lists: Mapping[str, Split], names: Sequence[str]) -> Split:
+def _joined(lists: Mapping[str, AnySplit], names: Sequence[str]) -> AnySplit:
     """Several lists as one split, in order."""
     splits = [lists[name] for name in names]
-    if len(splits) == 1:
-        return splits[0]
-    labels = np.concatenate([split.labels for split in splits])
+    first, *others = splits
+    if not others:
+        return first
     pixels = [split.images.pixels for split in splits if isinstance(split.images, ArrayImages)]
-    if len(pixels) == len(splits):
-        return Split(ArrayImages(np.concatenate(pixels)), labels)
-    return file_split([path for split in splits for path in files_of(split)], labels)
+    files = FileImages(tuple(path for split in splits for path in files_of(split)))
+    try:
+        return first.joined(others, ArrayImages(np.concatenate(pixels)) if len(pixels) == len(splits) else files)
+    except InputError as error:
+        raise InputError(f"{', '.join(names)}: {error}") from None
 
 
-def _joined_masked(lists: Mapping[str, MaskedSplit], names: Sequence[str]) -> MaskedSplit:
-    splits = [lists[name] for name in names]
-    if len(splits) == 1:
-        return splits[0]
-    paths = tuple(path for split in splits for path in mask_files_of(split))
-    like = splits[0].masks
-    if not isinstance(like, MaskFiles) or len(paths) < sum(map(len, splits)):
-        raise InputError(f"{', '.join(names)}: lists of images with masks can be joined where they are files")
-    return masked(FileImages(tuple(path for split in splits for path in files_of(split))), replace(like, paths=paths))
-
-
-def _chosen(card: DatasetCard, train: Split) -> Split:
+def _chosen(card: DatasetCard, train: AnySplit) -> AnySplit:
     """The training images that the card's list file names, in its order.
 
     A line names the image whose path agrees with it from the file name up through most folders. Published lists are

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from bench.cards.code import file_digest
 from bench.cards.dataset import FOLDER, DatasetCard
-from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.readers import MASK_READERS, READERS, TASK_READERS
 from bench.cards.rehearsal import read_rehearsal
-from bench.data.dataset import ArrayImages, Dataset, MaskArrays, MaskedDataset, Split, masked
+from bench.data.dataset import AnySplit, ArrayImages, Dataset, MaskArrays, MaskedDataset, Split, masked
 from bench.data.digits import Arrays
 from bench.data.masks import read_folder_masks
 from bench.data.official import open_dataset, open_segmentation
@@ -31,7 +31,7 @@ def read_data(card: DatasetCard) -> Dataset:
         InputError: the card names no reader, or the data is not what the card says.
     """
     if card.task != "classification":
-        raise InputError(f"{card.name}: it is for {card.task}: it has masks, and no label of an image")
+        raise InputError(f"{card.name}: it is for {card.task}: its images have not one label each")
     return _as_stated(card, _rehearsed(card, card.of) if card.of is not None else _opened(card))
 
 
@@ -68,7 +68,7 @@ def _opened(card: DatasetCard) -> Dataset:
     read = _reader(card, READERS, "reader")
     if card.reader == FOLDER:
         return with_levels(read(card), card)
-    return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read)
+    return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read, Split)
 
 
 def _rehearsed(card: DatasetCard, of: DatasetCard) -> Dataset:
@@ -85,6 +85,16 @@ def _rehearsed_masks(card: DatasetCard, of: DatasetCard) -> MaskedDataset:
     if excerpt.drawn:
         return drawn_masks(int(card.facts["classes"]), card.splits, excerpt.seed)
     return part_of(read_masks(of), card.splits, excerpt.seed)
+
+
+def read_official(card: DatasetCard, kind: type[AnySplit]) -> Dataset:
+    """Open a dataset of official lists for its task, which asks for that kind of lists.
+
+    Raises:
+        InputError: the card names no reader of the task's, or the data is not what the card says.
+    """
+    readers = TASK_READERS.get(card.task, {})
+    return open_dataset(card, _reader(card, readers, f"reader for {card.task}"), kind)
 
 
 def _reader(card: DatasetCard, readers: Mapping[str, str], what: str) -> Callable[..., Any]:

@@ -70,9 +70,8 @@ def _dropped(dataset: Dataset, damaged: Mapping[str, list[int]], name: str) -> D
             left_out[split] = len(old) - len(stays)
         if not len(stays):
             raise InputError(f"{name}: every image of '{split}' is damaged")
-    present = set(splits["train"].labels.tolist())
-    if gone := [label for number, label in enumerate(dataset.classes) if number not in present]:
-        raise InputError(f"{name}: every training image of the class '{gone[0]}' is damaged")
+    if gone := sorted({*dataset.train.labels.tolist()} - {*splits["train"].labels.tolist()}):
+        raise InputError(f"{name}: every training image of the class '{dataset.classes[gone[0]]}' is damaged")
     return Dataset(dataset.classes, splits["train"], splits.get("val"), splits["test"], left_out)
 
 

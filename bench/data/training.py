@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -10,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.ahead import feeders
+from bench.data.ahead import ahead, feeders
 from bench.data.augment import PHOTO, Cut, cut, finished, test_view
 from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
 from bench.errors import InputError, choose
-from bench.method import Batch, soft_targets
+from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
 from bench.spec import derive
 
@@ -70,12 +71,11 @@ class TrainingImages:
         """
         cuts = prepared or self.prepared(step, views)
         images = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
-        labels = torch.from_numpy(self.split.labels[self._chosen(step)]).to(self.device)
-        mix = self._mix(step)
-        return Batch(
+        chosen, mix = self._chosen(step), self._mix(step)
+        return self.split.batch_type(
             images=mix.images(images[0] if views == 1 else torch.stack(images)),
-            labels=labels,
-            targets=mix.targets(soft_targets(labels, self.classes, self.protocol.label_smoothing)),
+            labels=torch.from_numpy(self.split.labels[chosen]).to(self.device),
+            targets=mix.targets(self._targets(chosen, self.protocol.label_smoothing)),
             progress=progress,
         )
 
@@ -112,11 +112,18 @@ class TrainingImages:
 
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
-        for start in range(0, len(self.indices), batch_size):
-            indices = self.indices[start : start + batch_size]
-            images = test_view(self.split.images.take(indices), self.size, self.protocol.augmentation)
-            labels = torch.from_numpy(self.split.labels[indices]).to(self.device)
-            yield Batch(images.to(self.device), labels, soft_targets(labels, self.classes, 0.0), 0.0)
+
+        def view(indices: Indices) -> Tensor:
+            return test_view(self.split.images.take(indices), self.size, self.protocol.augmentation)
+
+        parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
+        with closing(ahead(view, parts, feeders(self.device), batch_size)) as feed:
+            for indices, images in feed:
+                labels = torch.from_numpy(self.split.labels[indices]).to(self.device)
+                yield self.split.batch_type(images.to(self.device), labels, self._targets(indices, 0.0), 0.0)
+
+    def _targets(self, indices: Indices, smoothing: float) -> Tensor:
+        return self.split.targets(indices, self.classes, smoothing, self.device)
 
     def _view(self, cut: Cut, seed: int) -> Tensor:
         """(B, C, S, S) on the device."""

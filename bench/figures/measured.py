@@ -109,19 +109,22 @@ def first_measured(entry: Entry, scene: Scene, measure: str, point: str = "") ->
     return next(measured(entry, scene, measure, point), None)
 
 
-def models_of(entries: Sequence[Entry], scene: Scene, measure: str, needs: str = "") -> MeasuredModels:
+def models_of(
+    entries: Sequence[Entry], scene: Scene, measure: str, needs: str = "", source: bool = True
+) -> MeasuredModels:
     """The first measured seed of each cell, and before those that started from it the pre-trained model.
 
-    ``needs`` is an array that a measurement may lack. Raises ``ValueError``: nothing was measured, or a model without
-    that array; says which command does it.
+    ``needs`` is an array that a measurement may lack; without ``source`` there are no pre-trained models. Raises
+    ``ValueError``: nothing was measured, or a model without that array; says which command does it.
     """
     panels, lacking = list[MeasuredModel](), list[str]()
     several_rates = len(labels_of(entries).get("rate", ())) > 1
     for labels, started in panels_of(entries, without=["rate"]).items():
         title = " / ".join((PRE_TRAINED, *labels))
-        if source := next(filter(None, (first_measured(entry, scene, measure, SOURCE) for entry in started)), None):
-            panels.append(replace(source, title=title))
-        else:
+        sources = [first_measured(entry, scene, measure, SOURCE) for entry in started] if source else []
+        if untrained := next(filter(None, sources), None):
+            panels.append(replace(untrained, title=title))
+        elif source:
             lacking.append(f"{title} ({measure} --of {SOURCE})")
         for entry in itertools.chain(*panels_of(started).values()):
             rate = [entry.planned.axes.get("rate", "")] if several_rates else []
@@ -142,14 +145,14 @@ def models_of(entries: Sequence[Entry], scene: Scene, measure: str, needs: str =
     return MeasuredModels(panels, "; ".join(notes))
 
 
-def sketches_of_models(scene: Scene, measure: str, drawn: Drawn, needs: str = "") -> list[Sketch]:
+def sketches_of_models(scene: Scene, measure: str, drawn: Drawn, needs: str = "", source: bool = True) -> list[Sketch]:
     """A figure for each setting, which ``drawn`` gives from the scene, the labels of the setting and its models.
 
     Raises ``ValueError`` as ``models_of``.
     """
     every = []
     for labels, entries in panels_of(scene.drawn).items():
-        models = models_of(entries, scene, measure, needs)
+        models = models_of(entries, scene, measure, needs, source)
         every.append(Sketch(partial(drawn, scene, labels, models), scene.labels, labels))
     return every
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,15 @@ class PictureColumn:
     draw: Callable[[Axes, int], None]
 
 
-def picture_page(scene: Scene, columns: Sequence[PictureColumn], rows: int, line: str, note: str) -> Figure:
-    """A grid under the table's title; it grows with the number of rows.
+def picture_page(
+    scene: Scene,
+    columns: Sequence[PictureColumn],
+    rows: int,
+    line: str,
+    note: str,
+    handles: Mapping[str, Any] | None = None,
+) -> Figure:
+    """A grid under the table's title, with a legend of handles; it grows with the number of rows.
 
     Raises ``ValueError``: there are more columns than can be told apart.
     """
@@ -49,7 +57,7 @@ def picture_page(scene: Scene, columns: Sequence[PictureColumn], rows: int, line
         columns[column].draw(axes, row)
         axes.set_axis_off()
     page.title(scene.table.plan.title, line)
-    page.legend({}, note)
+    page.legend(handles or {}, note)
     return squared(page)
 
 

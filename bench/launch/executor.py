@@ -41,7 +41,8 @@ class Event:
     """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
 
     Of a launch that was asked to stop, a run that was in training is ``"kept"``: at the step of its standing; without
-    one as its message says, or, where that is empty, not at all. One in training says where it stands.
+    one as its message says, or, where that is empty, not at all. One in training says where it stands. Of one that is
+    done, ``score`` has the test score of its last point, with its unit.
     """
 
     run_id: str
@@ -49,7 +50,7 @@ class Event:
     status: str
     message: str = ""
     seconds: float = 0.0
-    top1: float = float("nan")
+    score: str = ""
     standing: Standing | None = None
 
 

@@ -308,5 +308,5 @@ def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:
     standing = msgspec.convert(answer.get("standing"), Standing | None)
-    facts = {name: answer[name] for name in ("status", "message", "seconds", "top1") if name in answer}
+    facts = {name: answer[name] for name in ("status", "message", "seconds", "score") if name in answer}
     return Event(spec.id, spec.label, **facts, standing=standing)

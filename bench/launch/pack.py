@@ -163,7 +163,7 @@ class Leader:
             raise Unwritable(ending["message"])
         if status != "elsewhere":
             self.ended[status] += 1
-            what = ending["message"] if status == "failed" else f"{ending['top1']:.1f} % in {ending['seconds']:.1f} s"
+            what = ending["message"] if status == "failed" else f"{ending['score']} in {ending['seconds']:.1f} s"
             print(f"[{self.ended.total()}/{len(self.pack.runs)}] {status}: {spec.label}: {what}", flush=True)
         return status
 

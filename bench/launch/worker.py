@@ -46,7 +46,7 @@ Tell = Callable[[Standing], None]
 def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
 
-    Gives what ``Event`` has: ``status``, ``message``, ``seconds`` and ``top1``; of a failure its ``class`` too.
+    Gives what ``Event`` has: ``status``, ``message``, ``seconds`` and ``score``; of a failure its ``class`` too.
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
@@ -99,11 +99,11 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
     return answer("done")
 
 
-def answer(status: str, message: str = "", seconds: float = 0.0, top1: float = float("nan")) -> dict[str, Any]:
+def answer(status: str, message: str = "", seconds: float = 0.0, score: str = "") -> dict[str, Any]:
     """What is said of a run. The status is ``unwritable`` where no failure could be recorded either, and ``kept``, the
     last word of a worker that was asked to stop, where its checkpoint has ``step`` steps ``of`` all.
     """
-    return {"status": status, "message": message, "seconds": seconds, "top1": top1}
+    return {"status": status, "message": message, "seconds": seconds, "score": score}
 
 
 def answer_of(failure: Failure) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog,
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
-    return answer("done", seconds=record.timing.seconds, top1=record.curve[-1].test[record.score] or 0.0)
+    return answer("done", seconds=record.timing.seconds, score=record.scored(record.curve[-1].test, 1))
 
 
 def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> TrainedRun:

@@ -2,20 +2,25 @@
 
 A new one is a `Metric` in a module of this package, or ``metrics/NAME.py`` with ``METRIC = Metric(...)`` in a plug-in
 folder. A module of a task's metrics has ``METRICS``, the first of which is the score by which its runs are known, and
-``PREDICTIONS``, what these are computed from. Nothing here imports torch.
+``PREDICTIONS``, what these are computed from. Where two methods may be compared image by image it has ``PER_IMAGE``,
+which gives for each image whether it is right, or a score in percent. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import classification, cost
 from bench.metrics.cost import seconds_to
 from bench.metrics.metric import Cost, Metric
 from bench.metrics.predictions import NotKept, Predictions, TaskPredictions
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "METRICS",
@@ -26,6 +31,7 @@ __all__ = [
     "NotKept",
     "Predictions",
     "TaskPredictions",
+    "per_image",
     "predictions_of",
     "score_of",
     "scores",
@@ -59,6 +65,11 @@ def predictions_of(task: str) -> type[TaskPredictions]:
     """What is kept of each image at a task. Raises ``KeyError`` where there is no such task."""
     kept: type[TaskPredictions] = TASKS[task].PREDICTIONS
     return kept
+
+
+def per_image(task: str) -> Callable[[Any], npt.NDArray[Any]] | None:
+    """The function by which two methods are compared image by image at a task; None where it has none."""
+    return getattr(TASKS[task], "PER_IMAGE", None)
 
 
 def scores(predictions: TaskPredictions) -> dict[str, float]:

@@ -5,8 +5,14 @@ NumPy is imported when something is computed: what metrics there are is asked fa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.metrics.metric import Metric
 from bench.metrics.predictions import SHARES, Predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 BINS = 15
 """Of the calibration error; Guo et al., ICML 2017, and torchmetrics' default."""
@@ -61,7 +67,14 @@ def brier(predictions: Predictions) -> float:
     return float((predictions.squares - 2 * predictions.probability + 1).mean())
 
 
+def right(predictions: Predictions) -> npt.NDArray[np.bool_]:
+    """(images,), whether the predicted class is the true one."""
+    return predictions.right
+
+
 PREDICTIONS = Predictions
+
+PER_IMAGE = right
 
 METRICS = (
     Metric("top1", "top-1", "%", low=0, high=100, compute=top1, per_image=True),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+AnyKept = TypeVar("AnyKept", bound="KeptArrays")
 
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
 """What is kept of an image beside the predicted class, as ``predictions.npz`` names it after the split."""
@@ -45,9 +47,28 @@ class TaskPredictions(Protocol):
         ...
 
     @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """What is kept of an image at a point, where there are so many classes."""
+        ...
+
+    @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> TaskPredictions:
         """Predictions from their arrays at a point, as ``arrays`` gives them."""
         ...
+
+
+class KeptArrays(TaskPredictions):
+    """Predictions whose fields are the arrays that are kept: a frozen dataclass derives from it."""
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """By name, as they are kept."""
+        return {name: getattr(self, name) for name in (*self.of_points, *self.of_split)}
+
+    @classmethod
+    def of(cls: type[AnyKept], arrays: Mapping[str, npt.NDArray[Any]]) -> AnyKept:
+        """From arrays as ``arrays`` gives them."""
+        return cls(**arrays)
 
 
 class NotKept(LookupError):
@@ -78,6 +99,11 @@ class Predictions:
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """As they are kept: what was predicted has no name but the split's."""
         return {"": self.predicted, **self.stored, "labels": self.labels}
+
+    @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """The predicted class, and what ``compact`` gives."""
+        return BYTES
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Predictions:

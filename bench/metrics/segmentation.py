@@ -5,11 +5,12 @@ NumPy is imported when something is computed: what metrics there are is asked fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.metrics.metric import Metric
+from bench.metrics.predictions import KeptArrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ IGNORED = 255
 
 
 @dataclass(frozen=True)
-class MaskPredictions:
+class MaskPredictions(KeptArrays):
     """Pixels of each image of a split, counted by class at a point of a run's curve; those without a class left out.
 
     Args:
@@ -40,15 +41,10 @@ class MaskPredictions:
     predicted: npt.NDArray[Any]
     true: npt.NDArray[Any]
 
-    @property
-    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
-        """By name, as they are kept."""
-        return {"intersection": self.intersection, "predicted": self.predicted, "true": self.true}
-
     @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> MaskPredictions:
-        """From arrays as ``arrays`` gives them."""
-        return cls(arrays["intersection"], arrays["predicted"], arrays["true"])
+    def bytes_of(cls, classes: int) -> int:
+        """Two counts of four bytes a class."""
+        return 8 * classes
 
     @classmethod
     def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:
@@ -137,6 +133,8 @@ def _mean_share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:
 
 
 PREDICTIONS = MaskPredictions
+
+PER_IMAGE = image_iou
 
 METRICS = (
     Metric("miou", "mIoU", "%", low=0, high=100, compute=miou, task="segmentation"),

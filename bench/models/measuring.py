@@ -91,7 +91,9 @@ def measure_run(
     """
     declared, record = registry.measure(asked.measure), stored.record
     assert isinstance(record, Record)
-    code, top1 = registry.measure_code(asked.measure), _top1(record, asked.step)
+    if declared.task != (task := record.metric.task):
+        raise InputError(f"{declared.name}: it is of models for {declared.task}, and {record.label} is for {task}")
+    code, top1 = registry.measure_code(asked.measure), _score(record, asked.step)
     path = path_of(asked, declared, record.id, results)
     weights = model_file or kept_models(stored.folder).get(asked.step)
     if weights is None:
@@ -143,9 +145,9 @@ def require_split(split: str, stored: Stored) -> None:
         raise InputError(f"--split val: {record.label} has no validation split")
 
 
-def _top1(record: Record, step: int) -> float | None:
+def _score(record: Record, step: int) -> float | None:
     """What a record has on the test split at a step of its curve; None where it has no such point."""
-    return next((point.test["top1"] for point in record.curve if point.step == step), None)
+    return next((point.test[record.score] for point in record.curve if point.step == step), None)
 
 
 def _former(path: Path, top1: float | None, code: str, model: str) -> Measurement | None:

@@ -57,15 +57,16 @@ def plain(text: object) -> str:
 
 
 def _accuracy(record: Record, point: Point) -> Iterator[str]:
-    images, top1 = record.test_images or 0, float(point.test["top1"] or 0)
-    if images:
-        yield f"- top-1 on the test split: {share_in_words(round(top1 * images / 100), images)}"
+    images, title = record.test_images or 0, record.metric.title
+    if images and record.metric.per_image:
+        right = round(float(point.test[record.score] or 0) * images / 100)
+        yield f"- {title} on the test split: {share_in_words(right, images)}"
         yield "- the interval is of this one model on images like these; runs of other seeds differ by more or less"
     else:
-        yield f"- top-1 on the test split: {top1:.2f} %"
-    if point.val and point.val.get("top1") is not None:
-        yield f"- top-1 on the validation split: {point.val['top1']:.2f} %"
-    values = {name: value for name, value in point.test.items() if name != "top1" and value is not None}
+        yield f"- {title} on the test split: {record.scored(point.test)}"
+    if point.val and point.val.get(record.score) is not None:
+        yield f"- {title} on the validation split: {record.scored(point.val)}"
+    values = {name: value for name, value in point.test.items() if name != record.score and value is not None}
     if values:
         yield "- test: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 

@@ -52,7 +52,7 @@ def choose_point(asked: str, stored: Stored, registry: Registry) -> WantedPoint:
         card = dataset_of(record.run.dataset.name, registry)
     except UNSOUND:
         raise InputError(f"{stored.folder}: the record is damaged: its spec cannot be read") from None
-    chosen = best(record.curve, validation_metric(card.metric if card else ""))
+    chosen = best(record.curve, validation_metric(card.metric) if card else record.metric)
     asked = asked or ("last" if steps[-1] in kept or len(kept) != 1 else str(next(iter(kept))))
     if asked == "best-val" and chosen is None:
         raise InputError(f"--point best-val: {record.label} has no validation split; --point last takes the last model")

@@ -13,6 +13,7 @@ from bench.errors import InputError, Problems
 from bench.metrics import Metric
 from bench.papers.published import Key
 from bench.plan.experiment import Exclusion, Experiment
+from bench.plan.serving import unserved
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
 from bench.records.kept import validation_metric
@@ -79,15 +80,6 @@ def run_specs(
         return []
     first = RunSpec(spec, backbone.planned, dataset.named, rate, protocol, drawn[0], seeds[0])
     return with_seeds(first, zip(seeds, drawn, strict=True))
-
-
-def unserved(method: MethodEntry, backbone: BackboneCard) -> str:
-    """Why a backbone cannot serve a method; empty where it can, and of weights that are not here as far as is known."""
-    unknown = {"source_head"} if backbone.absence else set[str]()
-    lacking = sorted(method.needs - backbone.offers - unknown)
-    if not lacking:
-        return ""
-    return f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks"
 
 
 def _cell(
@@ -188,7 +180,7 @@ def _why_not(
     exclusions: Iterable[Exclusion], method: MethodRow, backbone: BackboneCard, dataset: DatasetCard, rate: float
 ) -> str:
     for entry in method.candidates:
-        if reason := unserved(entry, backbone):
+        if reason := unserved(entry, backbone, dataset):
             return reason
     names = {
         "method": method.names,

@@ -22,9 +22,10 @@ from bench.plan.assignments import AXES, Assignments
 from bench.plan.cards import Cards
 from bench.plan.experiment import VARY
 from bench.plan.facts import counted_cell
-from bench.plan.grid import run_specs, unserved
+from bench.plan.grid import run_specs
 from bench.plan.lists import drawn, serves
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.serving import unserved
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
@@ -258,7 +259,7 @@ class _Planner:
             return dataclasses.replace(cell, reason=NOT_ASKED)
         if wanted["method"] and not labels["method"] & wanted["method"]:
             entries = [entry for entry in entries if entry.spec.full_name in wanted["method"]]
-        if reason := next(filter(None, (unserved(entry, backbone) for entry in entries)), ""):
+        if reason := next(filter(None, (unserved(entry, backbone, dataset) for entry in entries)), ""):
             return dataclasses.replace(cell, reason=reason)
         seeds, settings = self.seeds(axes["seeds"]), axes["settings"]
         candidates = []

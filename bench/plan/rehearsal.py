@@ -26,6 +26,7 @@ from bench.plan.table import REHEARSED, Candidate, Ground, Plan, PlannedCell, Ta
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec
+from bench.task import find_task
 
 ELSEWHERE = "its row and its column are rehearsed in other cells (--whole rehearses every cell)"
 PER_FILTER = "last_convs"
@@ -188,7 +189,7 @@ class _Smaller:
 
     def protocol(self, spec: RunSpec, factor: float) -> Protocol:
         """The protocol of a run, made small."""
-        protocol, has_decoder = spec.protocol, self.registry.dataset(spec.dataset.name).task == "segmentation"
+        protocol, has_decoder = spec.protocol, not find_task(self.registry.dataset(spec.dataset.name).task).linear_head
         # whatever counts images of a step is called so, as a method's own batches are
         counts = {
             field.name: self.images(getattr(protocol, field.name), factor)

@@ -16,13 +16,15 @@ from bench.plan.architectures import require_known_models
 from bench.plan.settings import noted
 from bench.registry import Registry
 from bench.spec import RunSpec, percent
+from bench.task import Task, find_task
 
 
 def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> list[str]:
     """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
     That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
-    does not have, an image size that its patches do not divide, a batch of one for a loss over the images of a batch.
+    does not have, an image size that its patches do not divide, a batch of one for a loss over the images of a batch, a
+    protocol, method or backbone that a dataset's task cannot be trained with.
     """
     problems, runs = Problems(), list(runs)
     backbone = cache(registry.backbone)
@@ -31,6 +33,8 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     for name, size in dict.fromkeys((spec.backbone.name, spec.protocol.image_size) for spec in runs):
         if problem := unseen(backbone(name), size):
             problems.add(problem)
+    for problem in _not_of_task(runs, registry, backbone):
+        problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
     for method in dict.fromkeys(spec.method.full_name for spec in lone):
@@ -42,6 +46,28 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
             )
     problems.stop()
     return [*_lone_norms(alone, backbone), *_repeats(runs, registry)]
+
+
+def _not_of_task(
+    runs: Iterable[RunSpec], registry: Registry, backbone: Callable[[str], BackboneCard]
+) -> dict[str, None]:
+    """Why the tasks of some runs' datasets cannot be trained with their protocols, methods or backbones, each once."""
+    problems: dict[str, None] = {}
+
+    @cache
+    def task_of(dataset: str) -> Task:
+        return find_task(registry.dataset(dataset).task)
+
+    for name, protocol in dict.fromkeys((spec.dataset.name, spec.protocol) for spec in runs):
+        if reason := task_of(name).why_not(protocol):
+            problems[f"{name} is for {task_of(name).name}: {reason}"] = None
+    for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in runs):
+        for part in (method, *method.policies):
+            problems[task_of(name).why_not_method(registry.method(part.name), dict(part.hyper))] = None
+    for name, of in dict.fromkeys((spec.dataset.name, spec.backbone.name) for spec in runs):
+        problems[task_of(name).why_not_backbone(backbone(of))] = None
+    problems.pop("", None)
+    return problems
 
 
 def _lone_norms(alone: Iterable[RunSpec], backbone: Callable[[str], BackboneCard]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from bench.metrics import score_of
+from bench.metrics import Metric, score_of
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import RunSpec, from_json, to_json
 
@@ -226,15 +226,24 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
                     raise ValueError(f"step {point.step}: it has no {score}, by which runs of its task are known")
 
     @property
+    def metric(self) -> Metric:
+        """The metric by which runs of its task are known."""
+        return known_by(self.task)
+
+    @property
     def score(self) -> str:
-        """The name of the metric by which runs of its task are known."""
-        return score_named(self.task)
+        """The name of this metric."""
+        return self.metric.name
+
+    def scored(self, scores: Scores, decimals: int = 2) -> str:
+        """That score of a split at a point, with its unit: ``83.10 %``."""
+        return f"{scores[self.score]:.{decimals}f} {self.metric.unit}".rstrip()
 
 
-def score_named(task: str | UnsetType) -> str:
-    """The name of the metric by which runs of a task are known. Raises ``ValueError`` where the task is not here."""
+def known_by(task: str | UnsetType) -> Metric:
+    """The metric by which runs of a task are known. Raises ``ValueError`` where the task is not here."""
     try:
-        return score_of(task or CLASSIFICATION).name
+        return score_of(task or CLASSIFICATION)
     except KeyError:
         raise ValueError(f"it is of a task that this version does not have: {task}") from None
 

@@ -21,7 +21,7 @@ from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
 from bench.records.measured import MeasuredOtherwise, NotMeasured, believed, folder_of, read_measurement, stem_of
 from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
-from bench.records.record import Record, score_named
+from bench.records.record import Record, known_by
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS, kept_at
 
@@ -224,7 +224,7 @@ def cost_of(record: Record | Scored) -> Cost:
         on_gpu = usage.gpu_memory_bytes is not None
         memory = usage.gpu_memory_bytes if on_gpu else usage.memory_bytes
         energy = usage.energy_joules.gpu if on_gpu else usage.energy_joules.processor
-    evaluated, score = timing.evaluation_seconds, score_named(record.task)
+    evaluated, score = timing.evaluation_seconds, known_by(record.task).name
     return Cost(
         seconds=math.nan if evaluated is None else timing.seconds - evaluated,
         memory=_number(memory),

@@ -1,4 +1,4 @@
-"""Which test images stored runs got right, and two methods compared image by image."""
+"""How stored runs did on each test image, and two methods compared image by image."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import InputError
-from bench.metrics import TOP1
-from bench.records.proof import PREDICTIONS, UNREADABLE, read_predictions
+from bench.metrics import METRICS, Predictions, per_image, predictions_of
+from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
 from bench.records.scores import Scores
 from bench.records.store import Finished
 from bench.stats.family import holm
-from bench.stats.items import mcnemar, paired_bootstrap
+from bench.stats.items import mcnemar, paired_bootstrap, score_bootstrap, wilcoxon
 from bench.stats.reach import refusal
 from bench.tables.compare import Table
 from bench.tables.power import where_of
@@ -31,13 +32,19 @@ class Answers:
 
     Attributes:
         path: the file of its predictions.
-        labels: (images,), what was to be predicted.
-        right: (images,), whether it was.
+        truth: (images, ...), what is kept of what was to be predicted.
+        scores: (images,), whether each was predicted rightly; or, at a task where that is no matter of yes or no, a
+            score in percent, nan for an image that has none.
     """
 
     path: Path
-    labels: npt.NDArray[np.int64]
-    right: npt.NDArray[np.bool_]
+    truth: npt.NDArray[Any]
+    scores: npt.NDArray[Any]
+
+    @property
+    def of_right(self) -> bool:
+        """Whether an image is right or wrong."""
+        return self.scores.dtype == bool
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,12 @@ class ItemTest:
     """A method against the baseline, image by image.
 
     Attributes:
-        test: ``mcnemar``, of one pair of runs, or ``bootstrap``, of the mean over seeds.
+        test: ``mcnemar`` or, of scores, ``wilcoxon``, of one pair of runs; ``bootstrap``, of the mean over seeds.
         where: the labels that both have in common.
         seeds: whose runs: one for McNemar; for the bootstrap all that have finished of either.
-        gap: the method's accuracy less the baseline's, in points.
-        low: lower end of the interval over images; nan, as ``high``, for McNemar, which gives none.
-        only_method: images that only the method got right; 0 for the bootstrap.
+        gap: the method's accuracy, or mean score, less the baseline's, in points.
+        low: lower end of the interval over images; nan, as ``high``, of a pair of runs.
+        only_method: images that the method got right, or scored higher on, alone; 0 for the bootstrap.
         p_holm: after Holm's correction over all tests of the same kind with the same labels in common.
         note: why it cannot be significant even without correction, with the arithmetic.
     """
@@ -101,7 +108,7 @@ def rivals_of(tables: Iterable[Table], finished: Mapping[str, Finished]) -> Iter
 
 
 def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> Answers:
-    """Which images a run got right at the point of its curve that a selection rule picks (``bench.records.scores``).
+    """How a run did on each image at the point of its curve that a selection rule picks (``bench.records.scores``).
 
     Raises:
         InputError: there are no predictions, they cannot be read, or they are not those of the record.
@@ -110,30 +117,40 @@ def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> A
     again = "remove the run's folder and train it again"
     if not path.is_file():
         raise InputError(f"{path}: there is no such file, and tests of images need a run's predictions; {again}")
-    if run.score != TOP1.name:
-        raise InputError(f"{path}: tests of images are about right and wrong answers, and this run has none")
+    metric = METRICS[run.score]
+    of_image, kind = per_image(metric.task), predictions_of(metric.task)
+    if of_image is None:
+        raise InputError(f"{path}: an image of {metric.task} has no score of its own, so there is no test of images")
     try:
-        of_points, of_split = read_predictions(path, split, least=True)
-        predicted, labels = of_points[""], of_split["labels"]
+        kept, truth = read_predictions(path, split, kind, least=kind is Predictions)
     except KeyError:
         raise InputError(f"{path}: it has no predictions of the {split} split; {again}") from None
     except UNREADABLE as error:
         raise InputError(f"{path}: it cannot be read as predictions ({error}); {again}") from None
-    if labels.ndim != 1 or not labels.size or predicted.shape != (len(run.values), labels.size):
-        shapes = f"{predicted.shape} for {len(run.values)} points and {labels.shape} labels"
-        raise InputError(f"{path}: the predictions do not fit the record's curve: {shapes}; {again}")
-    scores = Scores(root)
-    right = predicted[scores.point(run, rule, TOP1)] == labels
-    accuracy, recorded = 100 * float(right.mean()), scores.of(run, TOP1, rule, split)
-    if not math.isclose(accuracy, recorded, abs_tol=1e-6):
-        raise InputError(f"{path}: {accuracy:.4f} % are right, and the record says {recorded:.4f} %; {again}")
-    return Answers(path, labels, np.asarray(right))
+    try:
+        if not next(iter(truth.values())).size:
+            raise ValueError("there are no images")
+        points = of_points(kept, truth, len(run.values), kind)
+    except (ValueError, TypeError):
+        shapes = [f"{array.shape}" for array in (*kept.values(), *truth.values())]
+        problem = f"{' and '.join(shapes)} for {len(run.values)} points"
+        raise InputError(f"{path}: the predictions do not fit the record's curve: {problem}; {again}") from None
+    stored = Scores(root)
+    predicted = points[stored.point(run, rule, metric)]
+    score, recorded = metric.of(predicted), stored.of(run, metric, rule, split)
+    if not math.isclose(score, recorded, abs_tol=1e-6):
+        raise InputError(
+            f"{path}: {metric.title} is {score:.4f} {metric.unit}, and the record says {recorded:.4f}; {again}"
+        )
+    return Answers(path, next(iter(truth.values())), np.asarray(of_image(predicted)))
 
 
 def item_tests(
     root: Path, rivals: Iterable[Rivals], rule: str, split: str = "test", alpha: float = 0.05
 ) -> list[ItemTest]:
-    """McNemar's exact test for each pair of runs of one seed, and the paired bootstrap over images of the seeds' means.
+    """A test for each pair of runs of one seed, and the paired bootstrap over images of the seeds' means.
+
+    The first is McNemar's exact one where an image is right or wrong, else Wilcoxon's signed-rank test of its scores.
 
     Rivals without scored runs on both sides give nothing; ``alpha`` is the level at which a note says whether McNemar's
     p can be small at all.
@@ -145,7 +162,9 @@ def item_tests(
     scores = Scores(root)
 
     def answers(runs: Mapping[int, Finished]) -> dict[int, Answers]:
-        scored = {seed: run for seed, run in runs.items() if not math.isnan(scores.of(run, TOP1, rule, split))}
+        scored = {
+            seed: run for seed, run in runs.items() if not math.isnan(scores.of(run, METRICS[run.score], rule, split))
+        }
         for run in scored.values():
             if run.id not in stored:
                 stored[run.id] = read_answers(root, run, rule, split)
@@ -156,47 +175,56 @@ def item_tests(
         by_seed, base_by_seed = answers(each.runs), answers(each.base_runs)
         if by_seed and base_by_seed:
             _same_images([*base_by_seed.values(), *by_seed.values()])
-            tests += _mcnemar(each, by_seed, base_by_seed, alpha)
+            tests += _pairs(each, by_seed, base_by_seed, alpha)
             tests.append(_bootstrap(each, by_seed, base_by_seed))
     return _corrected(tests)
 
 
-def _mcnemar(
+def _pairs(
     rivals: Rivals, answers: Mapping[int, Answers], base_answers: Mapping[int, Answers], alpha: float
 ) -> Iterator[ItemTest]:
     for seed in sorted(answers.keys() & base_answers.keys()):
-        a, b = answers[seed].right, base_answers[seed].right
-        only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+        a, b = _scored(answers[seed], base_answers[seed])
+        only_a, only_b = int((a > b).sum()), int((b > a).sum())
+        of_right = answers[seed].of_right
         yield ItemTest(
-            "mcnemar",
+            "mcnemar" if of_right else "wilcoxon",
             rivals.where,
             rivals.method,
             rivals.baseline,
             (seed,),
             a.size,
-            100 * (only_a - only_b) / a.size,
+            100 * (only_a - only_b) / a.size if of_right else float(a.mean() - b.mean()),
             only_method=only_a,
             only_baseline=only_b,
-            p=mcnemar(a, b),
-            note=refusal("mcnemar", only_a + only_b, alpha=alpha),
+            p=mcnemar(a, b) if of_right else wilcoxon(a, b),
+            note=refusal("mcnemar", only_a + only_b, alpha=alpha) if of_right else "",
         )
 
 
 def _bootstrap(rivals: Rivals, answers: Mapping[int, Answers], base_answers: Mapping[int, Answers]) -> ItemTest:
-    a = np.stack([run.right for run in answers.values()])
-    b = np.stack([run.right for run in base_answers.values()])
-    drawn = paired_bootstrap(a, b, level=LEVEL)
+    both = [*answers.values(), *base_answers.values()]
+    drawn_of = paired_bootstrap if both[0].of_right else score_bootstrap
+    scores = np.stack(_scored(*both))
+    a, b = scores[: len(answers)], scores[len(answers) :]
+    drawn = drawn_of(a, b, level=LEVEL)
     seeds = tuple(sorted({*answers, *base_answers}))
     names = (rivals.where, rivals.method, rivals.baseline)
     return ItemTest("bootstrap", *names, seeds, a.shape[1], drawn.gap, drawn.low, drawn.high, p=drawn.p)
 
 
+def _scored(*answers: Answers) -> list[npt.NDArray[Any]]:
+    """The scores of runs, each (images,), on the images that have some: that is of what was to be predicted."""
+    has_score = ~np.isnan(np.stack([run.scores for run in answers]).astype(float)).any(0)
+    return [run.scores[has_score] for run in answers]
+
+
 def _same_images(answers: Sequence[Answers]) -> None:
     first = answers[0]
     for second in answers[1:]:
-        if not np.array_equal(first.labels, second.labels):
+        if not np.array_equal(first.truth, second.truth):
             raise InputError(
-                f"{first.path} and {second.path}: their images differ ({first.labels.size} and {second.labels.size}, "
+                f"{first.path} and {second.path}: their images differ ({len(first.truth)} and {len(second.truth)}, "
                 "or other labels), and an image-by-image test is about the same images"
             )
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import AUGMENTATIONS, Protocol
+from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
-    from bench.metrics import Predictions
+    from bench.data.dataset import Images, Indices
+    from bench.metrics import TaskPredictions
     from bench.spec import RunSpec
 
-OF_MASKS = ("inference", "decoder", "auxiliary")
-"""Settings of a protocol that say nothing of images with labels."""
+    Scored = npt.NDArray[np.float16]
+
+BATCH = 64
+"""Images at a time when a split is scored."""
 
 
 class Classification(Task):
@@ -29,6 +34,8 @@ class Classification(Task):
     name = "classification"
     about = "which class an image is of"
     one_label = True
+    augmentations = AUGMENTATIONS
+    settings = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:
@@ -38,11 +45,20 @@ class Classification(Task):
                 return f"{setting} is for masks, and images have labels here"
         return ""
 
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        from bench.data import Split
+
+        return Split(images, state.randint(0, classes, len(images)).astype("int64"))
+
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
-        from bench.data import read_data
         from bench.data.surveyed import without_damaged
 
-        return without_damaged(read_data(card), card, results)
+        return without_damaged(self.opened(card), card, results)
+
+    def opened(self, card: DatasetCard) -> Dataset:
+        from bench.data import read_data
+
+        return read_data(card)
 
     def cached(
         self, dataset: Dataset, card: DatasetCard, folder: Path, size: int, augmentation: str, progress: Phase
@@ -74,10 +90,32 @@ class Classification(Task):
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
-    ) -> Predictions:
+    ) -> TaskPredictions:
         from bench.training.answers import predict
 
         return predict(model, split, data, progress=progress)
+
+    def scored(
+        self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None]
+    ) -> tuple[Scored, Scored]:
+        """Logits and targets of every image of a split, in order, (images, K) both; the model is left in eval mode.
+
+        For tasks that ask something else of the same network.
+        """
+        import numpy as np
+        import torch
+
+        from bench.training.fit import mixed_precision
+
+        model.eval()
+        logits, targets = [], []
+        with torch.inference_mode():
+            for batch in replace(data, split=split, indices=np.arange(len(split))).plain(BATCH):
+                with mixed_precision(data.protocol.precision, data.device):
+                    logits.append(model(batch.images).logits.half().cpu().numpy())
+                targets.append(batch.targets.half().cpu().numpy())
+                progress(sum(map(len, logits)))
+        return np.concatenate(logits), np.concatenate(targets)
 
 
 TASK = Classification()

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.protocol import MASK_AUGMENTATIONS
+from bench.cards.maps import without_maps
+from bench.protocol import MASK_AUGMENTATIONS, OF_MASKS
 from bench.task import Task
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from bench.backbones import Model
     from bench.cards import BackboneCard, DatasetCard
     from bench.data import Dataset, Split, TrainingImages
-    from bench.data.dataset import Indices
+    from bench.data.dataset import Images, Indices
     from bench.metrics.segmentation import MaskPredictions
     from bench.protocol import Protocol
     from bench.spec import RunSpec
@@ -26,6 +28,9 @@ class Segmentation(Task):
 
     name = "segmentation"
     about = "which class each pixel of an image is of"
+    linear_head = False
+    augmentations = MASK_AUGMENTATIONS
+    settings = OF_MASKS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in MASK_AUGMENTATIONS:
@@ -37,6 +42,17 @@ class Segmentation(Task):
             if getattr(protocol, setting):
                 return f"pixels have no {setting}: it must be 0"
         return ""
+
+    def why_not_backbone(self, card: BackboneCard) -> str:
+        return without_maps(card)
+
+    def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:
+        import numpy as np
+
+        from bench.data.dataset import MaskArrays, masked
+
+        sides = images.take(np.arange(1))[0].shape[1:]
+        return masked(images, MaskArrays(state.randint(0, classes, (len(images), *sides)).astype(np.uint8)))
 
     def read(self, card: DatasetCard, results: Path | None = None) -> Dataset:
         from bench.data import read_masks

@@ -16,6 +16,7 @@ from bench.data.augment import unit
 from bench.data.dataset import MaskedSplit
 from bench.data.dense import Box, labelled, shown_in, sliding_view, stitched, whole_view, windows
 from bench.metrics.segmentation import MaskPredictions, counts_of
+from bench.protocol import Protocol
 from bench.training.fit import mixed_precision
 
 VIEWS = 16
@@ -36,7 +37,7 @@ def predict_pixels(
     Labels have the size of the mask that comes with an image. ``progress`` is told how many images are through.
     """
     counts = []
-    for number, (labels, mask) in enumerate(pixel_labels(model, split, data)):
+    for number, (labels, mask) in enumerate(pixel_labels(model, split, data.protocol, data.size, data.device)):
         counts.append(counts_of(labels.numpy(), mask.numpy(), data.classes))
         if (number + 1) % IMAGES == 0 or number + 1 == len(split):
             progress(number + 1)
@@ -44,19 +45,24 @@ def predict_pixels(
 
 
 @torch.inference_mode()
-def pixel_labels(model: Model, split: MaskedSplit, data: TrainingImages) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each image of a split, in order: the predicted class of each pixel of its mask, and the mask, uint8 (H, W)."""
+def pixel_labels(
+    model: Model, split: MaskedSplit, protocol: Protocol, size: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each image of a split, in order: the predicted class of each pixel of its mask, and the mask, uint8 (H, W).
+
+    The model is on the device, and given views of so many pixels a side. It is left in eval mode.
+    """
     model.eval()
-    slides = data.protocol.inference == "slide"
+    slides, precision = protocol.inference == "slide", protocol.precision
 
     def views(begin: int) -> tuple[list[Shown], list[Tensor]]:
         indices = np.arange(begin, min(begin + IMAGES, len(split)))
         images = split.images.take(indices)
-        return [shown(image, data.size, slides) for image in images], split.masks.take(indices)
+        return [shown(image, size, slides) for image in images], split.masks.take(indices)
 
-    with closing(ahead(views, range(0, len(split), IMAGES), feeders(data.device), IMAGES)) as feed:
+    with closing(ahead(views, range(0, len(split), IMAGES), feeders(device), IMAGES)) as feed:
         for _, (images, masks) in feed:
-            for logits, mask in zip(_logits(model, images, data), masks, strict=True):
+            for logits, mask in zip(_logits(model, images, precision, device), masks, strict=True):
                 yield labelled(logits, *mask.shape).cpu(), mask
 
 
@@ -70,14 +76,14 @@ def shown(image: Tensor, size: int, slides: bool) -> Shown:
     return shown_in(image, boxes, size), boxes, (height, width)
 
 
-def _logits(model: Model, images: list[Shown], data: TrainingImages) -> Iterator[Tensor]:
+def _logits(model: Model, images: list[Shown], precision: str, device: torch.device) -> Iterator[Tensor]:
     """Of each image its logits (K, H, W): views of several images are computed together."""
     pending = [view for views, _, _ in images for view in views]
     computed: list[Tensor] = []
     for views, boxes, (height, width) in images:
         while len(computed) < len(views):
             batch, pending = pending[:VIEWS], pending[VIEWS:]
-            with mixed_precision(data.protocol.precision, data.device):
-                computed += model(unit(torch.stack(batch).to(data.device))).logits
+            with mixed_precision(precision, device):
+                computed += model(unit(torch.stack(batch).to(device))).logits
         mine, computed = computed[: len(views)], computed[len(views) :]
         yield mine[0] if len(boxes) == 1 else stitched(torch.stack(mine), boxes, height, width)

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from timm.models import VisionTransformer
 from timm.models.beit import Beit
 from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
 from bench.backbones import build_model
@@ -206,6 +207,35 @@ def simmim() -> Case:
     return Case("simmim", "beit_base_patch16_224", BEIT, {"model": state}, "model", network)
 
 
+def distilled_vit() -> Case:
+    """As feature distillation's code saves it: the student as encoder, its last norm, the projection, the teacher."""
+    network = shared_beit()
+    state = {name: value for name, value in beits_state(network).items() if name != "mask_token"}
+    teacher = others("feature_model.blocks.0.norm1.weight", "feature_model.visual.ln_post.bias")
+    file = {"model": prefixed("encoder.", state) | others("decoder.0.weight", "decoder.0.bias") | teacher, "epoch": 299}
+    return Case("feature_distillation", "beit_base_patch16_224", BEIT, file, "model", network)
+
+
+def distilled_here() -> Case:
+    """As ``bench export`` writes the linear probe of a student: timm's names, biases that are shared, and a head."""
+    network = randomised(Beit(num_classes=7, use_abs_pos_emb=False, use_shared_rel_pos_bias=True, **BEIT))
+    features = lambda images: network.forward_head(network.forward_features(images), pre_logits=True)  # noqa: E731
+    file = dict(network.state_dict())
+    return Case("feature_distillation", "beit_base_patch16_224", BEIT, file, "", features, 7)
+
+
+def distilled_swin() -> Case:
+    """A SwinV2 whose positions' networks are called otherwise; patches are merged at the end of a stage."""
+    network = randomised(SwinTransformerV2(img_size=32, patch_size=4, window_size=4, num_classes=0, **SWIN))
+    own = swins_own(network.state_dict())
+    state = {name.replace(".cpb_mlp.", ".rpe_mlp."): value for name, value in own.items()}
+    buffers = others("layers.0.blocks.0.attn.relative_coords_table", "layers.0.blocks.0.attn.relative_position_index")
+    file = {"model": prefixed("encoder.", state | buffers) | others("decoder.0.weight", "feature_model.norm.weight")}
+    features = lambda images: network.forward_head(network.forward_features(images), pre_logits=True)  # noqa: E731
+    arguments = {"img_size": 32, "window_size": 4, **SWIN}
+    return Case("feature_distillation", "swinv2_tiny_window8_256", arguments, file, "model", features)
+
+
 def data2vec_of_transformers() -> Case:
     config = HUGGING_FACE.Data2VecVisionConfig(**DATA2VEC, use_mean_pooling=True)
     network = randomised(HUGGING_FACE.Data2VecVisionModel(config, add_pooling_layer=True))
@@ -282,6 +312,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "beit, fine-tuned": beit_fine_tuned,
     "simmim": simmim,
     "simmim, fine-tuned": lambda: beit_fine_tuned("simmim"),
+    "distilled vit": distilled_vit,
+    "distilled vit, exported": distilled_here,
+    "distilled swin": distilled_swin,
     "data2vec": lambda: beit("data2vec"),
     "data2vec, module": lambda: beit("data2vec", "module"),
     "data2vec, transformers": data2vec_of_transformers,

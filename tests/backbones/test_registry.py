@@ -37,6 +37,7 @@ OF_THE_PAPERS = {
     "fd": {
         *("beit_base", "mae_vit_base", "simmim_vit_base", "simmim_swin_base", "dino_vit_base", "deit_base"),
         *("esvit_swin_base", "clip_vit_base", "clip_vit_large", "clip_vit_large_336", "swinv2_base"),
+        *("fd_dino_vit_base", "fd_deit_base", "fd_clip_vit_base", "fd_clip_vit_large", "fd_esvit_swin_base"),
     },
 }
 """What the tables of each paper start from; SwinV2-B stands in for SwinV2-G, which cannot be had."""

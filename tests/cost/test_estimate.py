@@ -377,3 +377,23 @@ class TestCommand:
         )
         assert told[1].startswith("ce micro_vit: ")
         assert [kept.work.method for kept in read_times(store)] == ["ce"]
+
+
+class TestOfMasks:
+    """What is measured of one task says nothing of another one."""
+
+    def test_their_steps_are_other_work(self) -> None:
+        (masks,) = bench.read_plan(
+            "shapes", bench.Registry(), bench.Overrides("ce", rates="25", seeds="1")
+        ).unique.values()
+        work = work_of(masks, "segmentation")
+        assert work.answers == "segmentation inference=whole decoder=32 auxiliary=0.4"
+        assert work.setting != work_of(masks).setting
+        assert work_of(masks).answers == ""
+
+    def test_what_is_kept_of_them_is_counted_by_class(self) -> None:
+        (masks,) = bench.read_plan(
+            "shapes", bench.Registry(), bench.Overrides("ce", rates="25", seeds="1")
+        ).unique.values()
+        assert size_of(masks, bench.Registry().dataset("drawn_shapes")).kept == 8 * 6
+        assert size_of(spec(), card()).kept == 12

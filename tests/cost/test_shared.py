@@ -163,7 +163,7 @@ class TestStages:
 class TestMeasured:
     def test_what_comes_on_top_is_timed_beside_the_budget(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(measure, "_step_seconds", lambda stage, *rest: 7.0 if stage.shared else 2.0)
-        monkeypatch.setattr(measure, "_image_seconds", lambda model, data: 0.5)
+        monkeypatch.setattr(measure, "_image_seconds", lambda task, model, data: 0.5)
         for name in ("ce", FD, f"{FD}(on_top=true)"):
             run = planned(name)[0]
             found = measure.timed(run, Registry())
@@ -182,7 +182,7 @@ class TestMeasured:
             return real(model, images)
 
         monkeypatch.setattr(Model, "normalised", small)
-        monkeypatch.setattr(measure, "_image_seconds", lambda model, data: float(chunks._COUNT.get()))
+        monkeypatch.setattr(measure, "_image_seconds", lambda task, model, data: float(chunks._COUNT.get()))
         found = measure.timed(planned(method)[0], Registry(), 1)
         assert (found.parts, found.image_seconds) == (4, 4.0)
         assert set(sizes) == {2}

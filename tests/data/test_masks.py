@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,12 @@ import torch
 from PIL import Image
 
 from bench.cards import DatasetCard
+from bench.cli import main
 from bench.data.dataset import IGNORED, MaskedSplit, MaskFiles
 from bench.data.masks import VOC_CLASSES
 from bench.data.official import files_of, mask_files_of
 from bench.data.read import read_data, read_masks
 from bench.errors import InputError
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
-from bench.plan.overrides import Overrides
 from bench.registry import Registry
 
 Levels = npt.NDArray[np.uint8]
@@ -52,6 +51,18 @@ def voc(root: Path) -> DatasetCard:
     return small("voc2012", root, {"train": 3, "val": 1}, 21)
 
 
+def augmented(root: Path, lines: Sequence[str]) -> DatasetCard:
+    """As people have it: the masks of VOC's and SBD's images in a folder of their own, without palette and border."""
+    voc(root)
+    base = root / "VOCdevkit" / "VOC2012"
+    (base / "SegmentationClassAug").mkdir()
+    (base / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("\n".join(lines) + "\n")
+    picture(base / "JPEGImages" / "2008_000002.jpg", 2)
+    for number, stem in enumerate(("2007_000032", "2008_000002", "2007_000033")):
+        Image.fromarray(np.full((6, 8), number, np.uint8)).save(base / "SegmentationClassAug" / f"{stem}.png")
+    return small("voc2012@aug", root, {"train_aug": 2, "val": 1}, 21)
+
+
 def ade(root: Path) -> DatasetCard:
     base = root / "ADEChallengeData2016"
     for name, folder, count in (("train", "training", 2), ("val", "validation", 1)):
@@ -67,7 +78,7 @@ def ade(root: Path) -> DatasetCard:
 
 def small(name: str, root: Path, official: dict[str, int], classes: int) -> DatasetCard:
     card = Registry().dataset(name)
-    splits = {"train": official["train"], "test": official["val"]}
+    splits = {split: sum(official[part] for part in parts) for split, parts in card.use.items()}
     return replace(
         card, path=str(root), facts={**card.facts, "official": official, "classes": classes, "splits": splits}
     )
@@ -93,6 +104,39 @@ def test_voc(tmp_path: Path) -> None:
         assert mask.shape == image.shape[1:]
         assert np.array_equal(mask, levels(seed, 20))
         assert mask[0, :3].tolist() == [0, 20, IGNORED]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["2007_000032", "2008_000002"],
+        [f"/JPEGImages/{stem}.jpg /SegmentationClassAug/{stem}.png" for stem in ("2007_000032", "2008_000002")],
+    ],
+)
+def test_vocs_training_images_with_sbds_have_the_masks_of_both(tmp_path: Path, lines: list[str]) -> None:
+    dataset = read_masks(augmented(tmp_path, lines))
+    assert tuple(dataset.classes) == VOC_CLASSES
+    assert pairs(dataset.train) == [(stem, stem) for stem in ("2007_000032", "2008_000002")]
+    assert {Path(path).parent.name for path in mask_files_of(dataset.train)} == {"SegmentationClassAug"}
+    for index in range(2):
+        (mask,) = dataset.train.masks.take(np.array([index]))
+        assert np.unique(mask).tolist() == [index]
+    assert pairs(dataset.test) == [("2007_000033", "2007_000033")]  # with its official mask
+    assert {Path(path).parent.name for path in mask_files_of(dataset.test)} == {"SegmentationClass"}
+
+
+def test_sbds_own_list_is_refused_for_its_images_of_the_validation_split(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="2007_000033"):
+        read_masks(augmented(tmp_path, ["2007_000032", "2007_000033"]))
+
+
+def test_what_vocs_variant_lacks_is_told(tmp_path: Path) -> None:
+    card = augmented(tmp_path, ["2007_000032", "2008_000002", "2008_000009"])
+    with pytest.raises(InputError, match=r"its card says 21 classes and \{'train_aug': 2, .* found are .*: 3"):
+        read_masks(card)
+    (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "train_aug.txt").unlink()
+    with pytest.raises(InputError, match=r"lacks VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug\.txt"):
+        read_masks(card)
 
 
 def test_ade20k_counts_its_classes_from_1_and_ours_from_0(tmp_path: Path) -> None:
@@ -145,7 +189,7 @@ def test_an_image_of_three_channels_is_no_mask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["voc2012", "ade20k"])
 def test_it_cannot_be_read_for_classification(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name}: it is for segmentation: it has masks, and no label"):
+    with pytest.raises(InputError, match=f"{name}: it is for segmentation: its images have not one label each"):
         read_data(Registry().dataset(name))
 
 
@@ -154,9 +198,9 @@ def test_a_dataset_for_classification_has_no_masks() -> None:
         read_masks(Registry().dataset("digits"))
 
 
-@pytest.mark.parametrize("name", ["voc2012", "ade20k"])
-def test_an_experiment_that_trains_classifiers_refuses_it_when_it_is_planned(name: str) -> None:
-    experiment = read_experiment("demo", Registry(), Overrides(datasets=name))
-    with pytest.raises(InputError) as caught:
-        expand(experiment)
-    assert caught.value.problems == (f"{name}: it is for segmentation; an experiment trains and compares classifiers",)
+@pytest.mark.parametrize("name", ["voc2012", "voc2012@aug", "ade20k"])
+def test_an_experiment_whose_protocol_is_for_labels_refuses_it_when_it_is_planned(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "demo", "--datasets", name]) == 2
+    assert f"{name} is for segmentation: masks move with their images" in capsys.readouterr().err

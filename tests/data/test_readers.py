@@ -21,7 +21,7 @@ from scipy.io import savemat
 
 from bench.cards import DatasetCard
 from bench.cards.dataset import read_dataset
-from bench.cards.readers import MASK_READERS, READERS
+from bench.cards.readers import EVERY_READER, READERS
 from bench.data import ArrayImages, Dataset, FileImages, Split, read_data
 from bench.data.official import files_of
 from bench.errors import InputError
@@ -356,7 +356,7 @@ Make = Callable[[str], tuple[DatasetCard, Replica]]
 def test_every_reader_has_a_replica_here() -> None:
     readers = {REGISTRY.dataset(name).reader for name in MAKERS}
     assert readers == set(READERS) - GENERATED
-    assert {REGISTRY.dataset(name).reader for name in REGISTRY.dataset_files} == {*READERS, *MASK_READERS} - {"folder"}
+    assert {REGISTRY.dataset(name).reader for name in REGISTRY.dataset_files} == EVERY_READER - {"folder"}
 
 
 @pytest.mark.parametrize("name", [name for name in CHOICES if name != "caltech101"])

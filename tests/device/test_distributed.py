@@ -126,7 +126,7 @@ def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[
     assert event.status == "done", event.message
     record = as_plain(Store(results).record(event.run_id))
     assert record["ranks"] == 2
-    assert event.top1 == record["curve"][-1]["test"]["top1"]
+    assert event.score == f"{record['curve'][-1]['test']['top1']:.1f} %"
     assert event.run_id not in {path.name for path in (results / "claims").iterdir()}
 
 

@@ -77,7 +77,7 @@ class Supplied(Registry):
 
     def backbone(self, name: str) -> BackboneCard:
         card = super().backbone(name)
-        return replace(card, weights="at hand") if card.weights == TO_BE_GIVEN else card
+        return replace(card, weights="at hand", means=card.planned.means) if card.weights == TO_BE_GIVEN else card
 
 
 @cache
@@ -516,7 +516,7 @@ def test_a_paper_is_planned_without_torch_and_weights_in_two_seconds_of_a_core(p
 
 def test_reasons_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "fd/table1", "--results", str(tmp_path)]) == 0
-    assert "14 cells are left out: mean intersection over union" in capsys.readouterr().out
+    assert "3 cells are left out: quoted from WiSE-FT, which starts" in capsys.readouterr().out
 
 
 def test_gta_table_4_is_measured_of_runs_of_table_2_and_of_one_that_leaves_attention_as_it_is() -> None:
@@ -651,6 +651,8 @@ def test_warm_ups_are_as_many_epochs_of_each_dataset(paper: str, epochs: int) ->
 def test_feature_distillation_is_the_papers_in_epochs() -> None:
     steps = math.ceil(Registry().dataset("imagenet1k").facts["splits"]["train"] / 2048)
     for table, row, column, spec in runs_of(whole("fd")):
+        if spec.dataset.name == "ade20k":
+            continue
         recipe, hyper = spec.protocol.recipe, hyper_of(spec)
         tuned = 90 if column[-1] == "linear" else 100
         large = "ViT-L" in row

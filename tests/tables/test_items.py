@@ -106,8 +106,8 @@ def test_seeds_that_one_side_lacks_are_in_the_means_and_no_pair(tmp_path: Path) 
 def test_the_selection_rule_picks_the_point(tmp_path: Path, rule: str, at: int) -> None:
     points = outcome(1, 0.3), outcome(2, 0.7)
     found = read_answers(tmp_path, store_run(tmp_path, "run", *points), rule)
-    assert (found.right == points[at]).all()
-    assert (found.labels == LABELS).all()
+    assert (found.scores == points[at]).all()
+    assert (found.truth == LABELS).all()
 
 
 def test_too_few_images_that_differ_are_told(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def broken(kind: str) -> bytes:
         ("too few points", "the predictions do not fit the record's curve"),
         ("too few images", "the predictions do not fit the record's curve"),
         ("no images", "the predictions do not fit the record's curve"),
-        ("of another run", "0.0000 % are right, and the record says 100.0000 %"),
+        ("of another run", "top-1 is 0.0000 %, and the record says 100.0000"),
     ],
 )
 def test_a_damaged_file_is_one_line_with_what_to_do(kind: str, said: str, tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""Which methods, backbones and tasks go together: a cell of what does not is left out, with the reason."""
+
+from __future__ import annotations
+
+from bench.cards import BackboneCard, DatasetCard
+from bench.entry import MethodEntry
+from bench.task import find_task
+
+
+def unserved(method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard) -> str:
+    """Why a cell is left out: its method or backbone is not for its task, or lacks the other's parts; empty where not.
+
+    Of a backbone whose weights are not here, as far as is known.
+    """
+    task = find_task(dataset.task)
+    reasons = [task.why_not_method(card, dict(values)) for card, values in method.parts]
+    if reason := next(filter(None, [*reasons, task.why_not_backbone(backbone)]), ""):
+        return reason
+    unknown = {"source_head"} if backbone.absence else set[str]()
+    lacking = sorted(method.needs - backbone.offers - unknown)
+    return f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks" if lacking else ""
