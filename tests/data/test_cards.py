@@ -36,7 +36,6 @@ TRAIN_AND_TEST = {
     "fgvc_aircraft": (100, 6667, 3333),
     "stanford_dogs": (120, 12000, 8580),
     "oxford_pets": (37, 3680, 3669),
-    "oxford_pets_trimaps": (2, 3680, 3669),
     "oxford_flowers102": (102, 2040, 6149),
     "dtd": (47, 3760, 1880),
     "caltech101": (102, 3060, 6084),
