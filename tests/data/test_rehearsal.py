@@ -118,9 +118,9 @@ def test_any_task_is_rehearsed_on_drawn_images(name: str) -> None:
     task = find_task(card.task)
     first, again = task.read(card), task.read(card)
     assert {split: len(images) for split, images in first.splits.items()} == {"train": 24, "test": 8}
-    assert len(first.classes) == card.facts["classes"] == 6
+    assert len(first.classes) == card.facts["classes"] >= 20
     for split, images in first.splits.items():
-        assert images.odd(6) == ""
+        assert images.odd(len(first.classes)) == ""
         both = [dataset.splits[split].images.take(np.arange(8)) for dataset in (first, again)]
         assert all(torch.equal(one, two) for one, two in zip(*both, strict=True))
 
