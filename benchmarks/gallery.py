@@ -36,6 +36,9 @@ MOST_BYTES = 60_000
 
 PROCESSES = 2
 
+MASKED = ["shapes", "--methods", "ce,gta", "--rates", "100", "--seeds", "1"]
+"""What is typed for the kind that is of another task, whose runs are trained for it."""
+
 SCORED = ("rates", "gaps", "sweep", "curves", "classes", "confusion", "cd")
 """The kinds that are drawn of records alone, in the order of the page; of the others models are measured."""
 
@@ -44,8 +47,9 @@ LINES = {
     "confusion": ["--kind", "confusion", "--methods", "{last}", "--rates", "{rate}"],
     "curves": ["--kind", "curves", "--rates", "{rate}"],
     "classes": ["--kind", "classes", "--rates", "{rate}"],
+    "masks": [*MASKED, "--kind", "masks"],
 }
-"""What is typed beside the target and the width, where it is not the kind at its rate alone."""
+"""What is typed beside the width, where it is not the kind at its rate alone; the target too, where it is another."""
 
 MEASURES = {
     "landscape": (("landscape",),),
@@ -84,12 +88,13 @@ def measure(target: str, results: Path, rate: str, pool: Executor) -> dict[str, 
     (table,) = fill(read_plan(target, bench.Registry(), Overrides(rates=rate)), bench.Store(results))
     runs = [entry.cell.runs[0].id for entry in table.finished]
     asked: dict[tuple[str, ...], list[str]] = {}
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind != "masks"):
         for words in measures_of(kind):
             for run in runs:
                 asked.setdefault(("measure", run, *words, "--results", str(results)), []).append(kind)
             if kind in WITH_SOURCE:
                 asked.setdefault(("measure", runs[0], *words, "--of", "source", "--results", str(results)), [])
+    asked[("measure", *MASKED, "predicted_masks", "--results", str(results))] = ["masks"]
     answers = pool.map(said, asked)
     return {kind: wrong for wrong, kinds in zip(answers, asked.values(), strict=True) if wrong for kind in kinds}
 
@@ -125,7 +130,7 @@ def _asked(kind: str, target: str, folder: Path, rate: str, last: str) -> Drawn:
     """A kind with what is typed to draw it."""
     usual = ["--kind", kind] if kind in SCORED else ["--kind", kind, "--rates", rate]
     words = [word.format(rate=rate, last=last) for word in LINES.get(kind, usual)]
-    return Drawn(kind, tuple(words if "/" in words[0] else [target, *words]), folder / f"{kind}.png")
+    return Drawn(kind, tuple([target, *words] if words[0].startswith("--") else words), folder / f"{kind}.png")
 
 
 def _short(word: str) -> str:
@@ -176,6 +181,8 @@ def make(words: Sequence[str] | None = None) -> None:
     plan = read_plan(options.target, bench.Registry())
     is_lacking = plan.unique.keys() - bench.Store(options.results).finished().keys()
     if is_lacking and (code := main(["run", options.target, "--keep", "all", "--results", str(options.results)])):
+        raise SystemExit(code)
+    if code := main(["run", *MASKED, "--keep", "last", "--results", str(options.results)]):
         raise SystemExit(code)
     folder = options.page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
