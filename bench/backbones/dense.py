@@ -26,6 +26,9 @@ MAPS = tuple(f"map_{number}" for number in range(1, COUNT + 1))
 
 POOL_SCALES = (1, 2, 3, 6)
 
+DROPOUT = 0.1
+"""The share of channels that mmsegmentation drops before a classifier."""
+
 HIDDEN, AUXILIARY = 512, 256
 """Channels of UPerNet's head and of the auxiliary one, in the recipes of BEiT, MAE and Swin."""
 
@@ -46,8 +49,8 @@ class DenseHead(nn.Module):
     """A pyramid of feature maps, UPerNet's decode head (Xiao et al., ECCV 2018) and an auxiliary FCN on the third map.
 
     Convolutions are drawn as in mmsegmentation (He's normal draws by fan-out, classifiers of sd 0.01), what makes the
-    pyramid as torch draws it, all from torch's global generator. There is no dropout before the classifiers, where
-    mmsegmentation has 0.1. Batch norms take all images of a batch.
+    pyramid as torch draws it, all from torch's global generator. Whole channels are dropped before the
+    classifiers, as there. Batch norms take all images of a batch.
 
     Args:
         maps: of the backbone.
@@ -70,6 +73,7 @@ class DenseHead(nn.Module):
         self.auxiliary: nn.Module = library.UperNetFCNHead(config, in_channels=maps.widths)
         for head in (self.decoder, self.auxiliary):
             _draw(head)
+            head.classifier = nn.Sequential(nn.Dropout2d(DROPOUT), head.classifier)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Logits (B, K, h, w) of maps (B, D_k, h_k, w_k), and in training those of the auxiliary head.

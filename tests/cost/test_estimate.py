@@ -395,5 +395,6 @@ class TestOfMasks:
         (masks,) = bench.read_plan(
             "shapes", bench.Registry(), bench.Overrides("ce", rates="25", seeds="1")
         ).unique.values()
-        assert size_of(masks, bench.Registry().dataset("drawn_shapes")).kept == 8 * 6
+        shapes = bench.Registry().dataset("drawn_shapes")
+        assert size_of(masks, shapes).kept == 8 * shapes.facts["classes"]
         assert size_of(spec(), card()).kept == 12

@@ -52,6 +52,7 @@ TRAIN_AND_TEST = {
     "domainnet_real": (345, 120906, 52041),
     "domainnet_sketch": (345, 48212, 20916),
     "voc2012": (21, 1464, 1449),
+    "oxford_pets_trimaps": (2, 3680, 3669),
     "voc2012_labels": (20, 5717, 5823),
     "ade20k": (150, 20210, 2000),
 }

@@ -20,12 +20,10 @@ from bench.data import ArrayImages, Dataset, FileImages, Split, read_data
 from bench.data.augment import test_view as evaluation_view
 from bench.data.augment import training_view
 from bench.errors import InputError
-from bench.protocol import Protocol, declared
 from bench.registry import Registry
 
 Pixels = npt.NDArray[np.uint8]
 
-AUGMENTATIONS = [str(choice) for choice in declared(Protocol)["augmentation"].choices or ()]
 SPLITS = {"train": {"bee": 3, "ape": 4}, "test": {"ape": 2, "bee": 1}}
 
 

@@ -37,7 +37,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "python"
     head = "import json, os, sys, time\ndef say(**told): print(json.dumps(told), flush=True)\n"
-    done = "DONE = {'status': 'done', 'message': '', 'seconds': 1.0, 'top1': 50.0}\n"
+    done = "DONE = {'status': 'done', 'message': '', 'seconds': 1.0, 'score': '50.0 %'}\n"
     script.write_text(f"#!{sys.executable}\n{head}{done}{code}\n", encoding="utf-8")
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))

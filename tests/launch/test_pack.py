@@ -33,7 +33,7 @@ from bench.spec import RunSpec, to_json
 from tests.launch.runs import spec
 from tests.scenes import as_plain
 
-DONE = {"status": "done", "message": "", "seconds": 1.0, "top1": 50.0}
+DONE = {"status": "done", "message": "", "seconds": 1.0, "score": "50.0 %"}
 ELSEWHERE = {**DONE, "status": "elsewhere"}
 BROKEN = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:29595"
 
