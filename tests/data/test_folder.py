@@ -20,6 +20,7 @@ from bench.data import ArrayImages, Dataset, FileImages, Split, read_data
 from bench.data.augment import test_view as evaluation_view
 from bench.data.augment import training_view
 from bench.errors import InputError
+from bench.protocol import AUGMENTATIONS
 from bench.registry import Registry
 
 Pixels = npt.NDArray[np.uint8]
