@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cards import MethodCard
 from bench.cards.demands import ANSWER, HEAD, LABEL, VIEWS
 from bench.registry import Registry
 
@@ -69,10 +70,10 @@ GUARDED = {
 }
 
 
-def method(folder: Path, line: str, name: str = "mine"):  # type: ignore[no-untyped-def]
-    path = folder / f"{name}.py"
+def method(folder: Path, line: str) -> MethodCard:
+    path = folder / "mine.py"
     path.write_text(FILE.replace("{line}", line), encoding="utf-8")
-    return Registry([path]).method(name)
+    return Registry([path]).method("mine")
 
 
 @pytest.mark.parametrize("line", DEMANDS)
@@ -99,7 +100,7 @@ def test_hyper_parameters_decide_whether_it_is_reached(line: str, tmp_path: Path
     card = method(tmp_path, line)
     (demand,) = card.demands
     assert not demand.reached(dict(card.resolve({})))
-    assert demand.reached(dict(card.resolve(GUARDED[line])))
+    assert demand.reached(dict(card.resolve(GUARDED[line])))  # type: ignore[arg-type]
 
 
 def test_what_a_child_overrides_is_not_its_demand(tmp_path: Path) -> None:

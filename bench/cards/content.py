@@ -29,7 +29,7 @@ _looked_up = set[Path]()
 
 
 def content_digest(layout: ImageLayout, options: FolderOptions) -> str:
-    """12 hexadecimal digits of the images' names and bytes, of labels that stand in tables, and of what was chosen.
+    """12 hexadecimal digits of the names and bytes of images and masks, of labels in tables, and of what was chosen.
 
     A file is hashed once for as long as it is the same by what the system says: its inode, size and times. Raises
     ``InputError`` where one cannot be read.
@@ -39,17 +39,15 @@ def content_digest(layout: ImageLayout, options: FolderOptions) -> str:
         _looked_up.add(layout.root)
         _hashed.update(_kept(file))
     running, computed = hashlib.sha256(), 0
-    for split, images in layout.splits.items():
-        for image in images:
-            sha256, size = _sha256(f"{layout.root}/{image.name}")
-            computed += size
-            stated = f"{split}\0{image.label}\0" if layout.from_tables else ""
-            # a name may be no UTF-8
-            running.update(f"{stated}{image.name}\0{sha256}\n".encode(errors="surrogateescape"))
+    for stated, name in layout.hashed:
+        sha256, size = _sha256(f"{layout.root}/{name}")
+        computed += size
+        # a name may be no UTF-8
+        running.update(f"{stated}{name}\0{sha256}\n".encode(errors="surrogateescape"))
     if computed >= MANY_BYTES:
-        _keep(file, (f"{layout.root}/{image.name}" for images in layout.splits.values() for image in images))
-    means = running.hexdigest()[:12]
-    return digest([means, options.as_options]) if options.as_options else means
+        _keep(file, (f"{layout.root}/{name}" for _, name in layout.hashed))
+    means, chosen = running.hexdigest()[:12], options.as_options | layout.stated
+    return digest([means, chosen]) if chosen else means
 
 
 def _sha256(path: str) -> tuple[str, int]:

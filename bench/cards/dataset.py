@@ -27,7 +27,8 @@ from bench.cards.content import content_digest
 from bench.cards.folder_options import folder_options
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
-from bench.cards.layout import ImageLayout, find_layout
+from bench.cards.layout import ImageLayout
+from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.cards.readers import EVERY_READER
 from bench.errors import InputError, choose, to_type
 from bench.metrics import score_of
@@ -188,8 +189,9 @@ def _folder_card(name: str, file: Path, facts: Section) -> DatasetCard:
     card = DatasetCard(name, facts.text("title"), FOLDER, os.path.normpath(path), facts, "")
     if not path.exists():
         return card
-    layout = find_layout(path, options, name)
-    for key, seen in (("classes", len(layout.classes)), ("splits", layout.sizes)):
+    layout = folder_layout(path, options, name)
+    task = "segmentation" if isinstance(layout, MaskLayout) else "classification"
+    for key, seen in (("task", task), ("classes", len(layout.classes)), ("splits", layout.sizes)):
         if facts.setdefault(key, seen) != seen:
             raise InputError(f"{facts.place(key)}: '{key}' says {facts[key]}, and {card.path} has {seen}")
     return replace(card, means=content_digest(layout, options), layout=layout)

@@ -12,7 +12,8 @@ from bench.cards.content import content_digest
 from bench.cards.dataset import DatasetCard
 from bench.cards.folder_options import GRAMMAR, FolderOptions, looks_chosen, typed_options
 from bench.cards.folders import real_path, typed_path
-from bench.cards.layout import PREFIX, find_layout
+from bench.cards.layout import PREFIX
+from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.errors import InputError
 from bench.reading.document import Section
 
@@ -28,9 +29,10 @@ def folder_dataset(name: str) -> DatasetCard:
     # a table may be a link: its rows are relative to where it is called so
     path = real_path(typed.parent) / typed.name if typed.is_file() else real_path(typed)
     plain = f"{PREFIX}{path}"
-    layout = find_layout(path, options, plain)
+    layout = folder_layout(path, options, plain)
     facts = Section(plain, 1)
-    facts.update(task="classification", classes=len(layout.classes), splits=layout.sizes)
+    task = "segmentation" if isinstance(layout, MaskLayout) else "classification"
+    facts.update(task=task, classes=len(layout.classes), splits=layout.sizes)
     if options.as_options:
         facts["options"] = options.as_options
     full = f"{plain}@{options.typed}" if options.typed else plain

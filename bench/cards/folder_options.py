@@ -10,10 +10,15 @@ from typing import Any
 from bench.errors import InputError, choose
 from bench.reading.syntax import read_value
 
-GRAMMAR = "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1 or skip-damaged"
+GRAMMAR = (
+    "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1, skip-damaged or classes=3 (masks')"
+)
 """What may stand behind the @, in words, with commas between."""
 
-_KEYS = ("split", "seed", "range", "skip_damaged")
+MOST_CLASSES = 255
+"""Levels of a mask of 8 bits, but for 255, which counts for nothing."""
+
+_KEYS = ("split", "seed", "range", "skip_damaged", "classes")
 _SWITCH = "skip-damaged"
 _ITEM = re.compile(r"\w[\w-]*=[^,=@/]*")
 
@@ -27,12 +32,14 @@ class FolderOptions:
         seed: of the draw of ``split``.
         range: the levels that are black and white, of images of 32 bits or of floats; None where nobody said it.
         skip_damaged: images that cannot be decoded are left out.
+        classes: of masks, how many there are; None where nobody said it here.
     """
 
     split: float | None = None
     seed: int = 0
     range: tuple[float, float] | None = None
     skip_damaged: bool = False
+    classes: int | None = None
 
     @property
     def as_options(self) -> dict[str, Any]:
@@ -42,6 +49,8 @@ class FolderOptions:
             options |= {"split": _plain(self.split), "seed": self.seed}
         if self.range is not None:
             options["range"] = list(self.range)
+        if self.classes is not None:
+            options["classes"] = self.classes
         return options | ({"skip_damaged": True} if self.skip_damaged else {})
 
     @property
@@ -53,6 +62,8 @@ class FolderOptions:
             items += [f"seed={self.seed}"] if self.seed else []
         if self.range is not None:
             items.append("range=" + ":".join(str(_plain(end)) for end in self.range))
+        if self.classes is not None:
+            items.append(f"classes={self.classes}")
         return ",".join([*items, *([_SWITCH] if self.skip_damaged else [])])
 
 
@@ -93,11 +104,14 @@ def folder_options(options: Mapping[str, Any], place: str) -> FolderOptions:
     levels, skip = options.get("range"), options.get("skip_damaged", False)
     if not isinstance(skip, bool):
         raise InputError(f"{place}: skip_damaged is true or false, not {skip}")
+    classes = options.get("classes")
+    if classes is not None and not (type(classes) is int and 2 <= classes <= MOST_CLASSES):
+        raise InputError(f"{place}: classes={classes}: it is the number of classes of masks, 2 to {MOST_CLASSES}")
     if levels is None:
-        return FolderOptions(split, seed, None, skip)
+        return FolderOptions(split, seed, None, skip, classes)
     if not isinstance(levels, list) or len(levels) != 2 or not all(map(_is_number, levels)) or levels[0] >= levels[1]:
         raise InputError(f"{place}: range: it is the levels of black and white, the lower one first, such as 0:1")
-    return FolderOptions(split, seed, (float(levels[0]), float(levels[1])), skip)
+    return FolderOptions(split, seed, (float(levels[0]), float(levels[1])), skip, classes)
 
 
 def _plain(number: float) -> float:

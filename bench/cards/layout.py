@@ -69,6 +69,20 @@ class ImageLayout:
         return sorted(self.counts("train"))
 
     @property
+    def hashed(self) -> list[tuple[str, str]]:
+        """The files that it means, by their names from the root, each with what is said of it elsewhere."""
+        return [
+            (f"{split}\0{image.label}\0" if self.from_tables else "", image.name)
+            for split, images in self.splits.items()
+            for image in images
+        ]
+
+    @property
+    def stated(self) -> dict[str, int]:
+        """What is said of the folder beside its files and the options, and means something."""
+        return {}
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The number of images of each split."""
         return {split: len(images) for split, images in self.splits.items()}
@@ -111,7 +125,7 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
 
 def divided(path: Path, name: str) -> bool:
     """Whether a folder is divided into splits: it has one for training, and another."""
-    folders = _split_folders(path, name) if path.is_dir() else {}
+    folders = split_folders(path, name) if path.is_dir() else {}
     return "train" in folders and len(folders) > 1
 
 
@@ -122,7 +136,7 @@ def drawn_count(count: int, share: float) -> int:
 
 
 def _of_folder(path: Path, options: FolderOptions, name: str, expected: str) -> ImageLayout:
-    folders = _split_folders(path, name)
+    folders = split_folders(path, name)
     if options.split is not None:
         if divided(path, name):
             listed = ", ".join(f"{folder.name}/" for folder in folders.values())
@@ -130,7 +144,7 @@ def _of_folder(path: Path, options: FolderOptions, name: str, expected: str) -> 
         seen = _classes_of(path, path, name, options.skip_damaged)
         if not seen.images:
             raise InputError(f"{name}: it holds no image inside a folder of its class{_meant(path, name)}")
-        return _drawn(path, seen.images, options, {"": seen})
+        return drawn_split(path, seen.images, options, {"": seen})
     if divided(path, name):
         return _by_folders(path, folders, name, expected, options.skip_damaged)
     lists = _split_tables(path, name)
@@ -140,8 +154,8 @@ def _of_folder(path: Path, options: FolderOptions, name: str, expected: str) -> 
     raise InputError(f"{name}: it has no folder '{lacking}'; {expected}{_meant(path, name)}")
 
 
-def _split_folders(path: Path, name: str) -> dict[str, Path]:
-    """The folders of splits, by split."""
+def split_folders(path: Path, name: str) -> dict[str, Path]:
+    """The folders of splits, by split. Raises ``InputError`` where two are called as one."""
     return _parts({entry: entry.name for entry in sorted(path.iterdir()) if entry.is_dir()}, name)
 
 
@@ -247,7 +261,9 @@ def _layout(
     )
 
 
-def _drawn(root: Path, images: Iterable[Labelled], options: FolderOptions, seen: Mapping[str, _Seen]) -> ImageLayout:
+def drawn_split(
+    root: Path, images: Iterable[Labelled], options: FolderOptions, seen: Mapping[str, _Seen]
+) -> ImageLayout:
     """Of each class a share for testing, drawn by the seed.
 
     An image's place in the draw depends on the seed and its own name alone: classes and folders that come later move
@@ -281,7 +297,7 @@ def _by_tables(tables: Mapping[str, Path], options: FolderOptions, name: str) ->
         if options.split is None:
             asked = _ask_for_draw(Counter(image.label for image in parts[""]), name)
             raise InputError(f"{name}: no column says the split (train, val, test); {asked}")
-        return replace(_drawn(root, parts[""], options, seen), from_tables=True)
+        return replace(drawn_split(root, parts[""], options, seen), from_tables=True)
     if options.split is not None:
         raise InputError(f"{name}: it is divided already ({', '.join(parts)}); leave split={options.split:g} away")
     sources = {split: tables[split].name if split in tables else f"'{split}' of the table" for split in parts}
@@ -341,7 +357,7 @@ def _meant(path: Path, name: str) -> str:
 
 def _is_divided(folder: Path) -> bool:
     with contextlib.suppress(OSError, InputError):
-        return len(_split_folders(folder, "")) > 1
+        return len(split_folders(folder, "")) > 1
     return False
 
 

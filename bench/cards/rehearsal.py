@@ -23,7 +23,7 @@ SIDE = 48
 """Pixels a side of a drawn image."""
 
 WIDE = 64
-"""Pixels from left to right of a drawn image that has a mask, ``SIDE`` being its height: as photographs are no squares."""
+"""Pixels from left to right of a drawn image with a mask, of a height of ``SIDE``: photographs are no squares."""
 
 FORM = 1
 """Raised when other images are taken or drawn."""

@@ -147,22 +147,26 @@ def _splits(dataset: Dataset) -> dict[str, Any]:
 
 def _decode(dataset: Dataset, card: DatasetCard, results: Path | None) -> int:
     """Decode every image, and its mask if there is one; says how many can be used, or raises."""
-    if card.layout is not None:
-        seen = look(card, results)
-        if seen.refused:
-            raise InputError(*seen.problem_lines(named=len(seen.refused)))
-        return _usable(seen.survey)
     from bench.data.dataset import MaskedSplit
     from bench.data.official import files_of
 
     splits = _splits(dataset)
-    surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
-    lines = [f"{image.path}: {image.problem}" for image in surveyed.unusable]
+    count = sum(map(len, splits.values()))
     masks = list[str]()
     for name, split in splits.items():
         if isinstance(split, MaskedSplit):
             masks += _odd_masks(name, split, files_of(split))
-    count = sum(map(len, splits.values()))
+    if card.layout is not None:
+        seen = look(card, results)
+        if seen.refused and not masks:
+            raise InputError(*seen.problem_lines(named=len(seen.refused)))
+        if not masks:
+            return _usable(seen.survey)
+        unusable = seen.refused
+    else:
+        files = {name: files_of(split) for name, split in splits.items()}
+        unusable = survey(files, progress=Decoding(card.name)).unusable
+    lines = [f"{image.path}: {image.problem}" for image in unusable]
     if bad := len(lines) + len(masks):
         raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *lines, *masks)
     return count

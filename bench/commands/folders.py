@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from bench.cards import DatasetCard
 from bench.cards.layout import PREFIX, ImageLayout
+from bench.cards.mask_layout import MaskLayout
 from bench.errors import printable
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -42,6 +43,8 @@ def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
     lines = [_contents(layout), *_unread(layout)]
     if layout.val_is_test or (held_out and "val" not in layout.splits):
         lines.append(_validation(layout, held_out))
+    if isinstance(layout, MaskLayout):
+        return lines
     if layout.drawn and (alone := list(layout.counts("train").keys() - layout.counts("test").keys())):
         lines.append(f"{_classes(alone)} with a single image: it is for training, and none is for testing")
     return lines
@@ -50,6 +53,8 @@ def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
 def _contents(layout: ImageLayout) -> str:
     """Classes, images and the smallest class."""
     parts = [f"{split} {count:,} ({layout.sources[split]})" for split, count in layout.sizes.items()]
+    if isinstance(layout, MaskLayout):
+        return f"masks of {len(layout.classes):,} classes; images: {', '.join(parts)}"
     label, count = min(layout.counts("train").items(), key=lambda item: (item[1], item[0]))
     return f"{len(layout.classes):,} classes; images: {', '.join(parts)}; smallest class '{label}': {count:,} in train"
 
@@ -80,7 +85,10 @@ def _validation(layout: ImageLayout, held_out: float) -> str:
         share = Fraction(str(held_out))
         few = [label for label, count in layout.counts("train").items() if math.floor(share * count) == 0]
         percent = f"{float(share * 100):g} %"
-        if len(few) == len(layout.classes):
+        if isinstance(layout, MaskLayout):
+            few_images = "there are too few images to hold out {} of train: there is no validation split"
+            parts.append(few_images.format(percent) if few else f"{percent} of train is held out for validation")
+        elif len(few) == len(layout.classes):
             parts.append(f"the classes are too small to hold out {percent} of train: there is no validation split")
         else:
             small = f", but none of {_classes(few)}" if few else ""

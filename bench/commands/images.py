@@ -12,6 +12,7 @@ from tqdm import tqdm
 import bench
 from bench.cards import DatasetCard
 from bench.cards.layout import PREFIX
+from bench.cards.mask_layout import MaskLayout
 from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
@@ -97,11 +98,11 @@ def refused(card: DatasetCard, survey: Survey) -> list[Surveyed]:
 
 
 def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
-    """A folder as it is audited."""
+    """A folder as it is audited; images with masks are of no class."""
     labels = {split: [label for _, label in images] for split, images in folder_files(card).items()}
-    return Audited(
-        survey, card.layout.classes if card.layout else [], labels, {} if card.name.startswith(PREFIX) else card.splits
-    )
+    has_classes = card.layout is not None and not isinstance(card.layout, MaskLayout)
+    classes = card.layout.classes if card.layout and has_classes else []
+    return Audited(survey, classes, labels, {} if card.name.startswith(PREFIX) else card.splits)
 
 
 def look(card: DatasetCard, results: Path | None) -> Seen:

@@ -90,8 +90,8 @@ def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
     sizes = protocol.image_size, protocol.batch_size, protocol.precision, protocol.norm_batch
-    own = [f"{name}={getattr(protocol, name)}" for name in find_task(task).settings]
-    answers = "" if task == CLASSIFICATION else " ".join([task, *own])
+    settings = [f"{name}={getattr(protocol, name)}" for name in find_task(task).settings]
+    answers = "" if task == CLASSIFICATION else " ".join([task, *settings])
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 

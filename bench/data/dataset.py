@@ -180,24 +180,33 @@ class MaskFiles:
         paths: one a mask.
         first: the stored level of class 0; lower levels, and 255, are no class and become ``IGNORED``.
         meaning: the class of each stored level, where their order says nothing; other levels become ``IGNORED``.
+        classes: how many there are; 0 where nobody says it, and then any level is one.
     """
 
     paths: tuple[str | Path, ...]
     first: int = 0
     meaning: Mapping[int, int] | None = None
+    classes: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(self, indices: Indices) -> list[Tensor]:
-        """uint8 (H, W) each: class indices, or ``IGNORED``."""
+        """uint8 (H, W) each: class indices, or ``IGNORED``.
+
+        Raises ``InputError``: a file is no mask, or has a level that is no class.
+        """
         masks = []
         for path in (self.paths[index] for index in indices):
             with open_image(path) as image:
                 stored = np.array(image)
             if stored.ndim != 2 or stored.dtype != np.uint8:
                 raise InputError(f"{path} is no mask: a mask has one channel of 8 bits")
-            masks.append(torch.from_numpy(self._classes[stored]))
+            levels = self._classes[stored]
+            if self.classes and (odd := levels[(levels >= self.classes) & (levels != IGNORED)]).size:
+                allowed = f"{self.classes} classes: levels are 0 to {self.classes - 1}, and {IGNORED} is left out"
+                raise InputError(f"{path}: it has the level {odd.max()}, and there are {allowed}")
+            masks.append(torch.from_numpy(levels))
         return masks
 
     def some(self, indices: Indices) -> MaskFiles:

@@ -9,12 +9,15 @@ import numpy as np
 from torchvision.datasets import VOCSegmentation
 
 from bench.cards.dataset import DatasetCard, read_list
-from bench.cards.image_files import is_dropping, is_image
-from bench.data.dataset import IGNORED, FileImages, MaskedSplit, MaskFiles, masked
+from bench.cards.folder_options import folder_options
+from bench.cards.image_files import is_dropping
+from bench.cards.mask_layout import IMAGES, MASKS, MaskLayout, folder_layout, paired
+from bench.data.dataset import IGNORED, FileImages, MaskedDataset, MaskedSplit, MaskFiles, masked
 from bench.data.listed import read_pets as official_pets
 from bench.data.multilabel import MultiLabelSplit
 from bench.data.official import Official
 from bench.errors import InputError
+from bench.images.folder import levels_of
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -101,22 +104,28 @@ def read_mask_folder(folder: Path) -> MaskedSplit:
     Raises:
         InputError: a folder is not there, holds no image, an image has no mask, or two images share one.
     """
-    for part in ("images", "masks"):
+    for part in (IMAGES, MASKS):
         if not (folder / part).is_dir():
             raise InputError(f"{folder}: a folder of masked images has images/ and masks/, and there is no {part}/")
-    names = sorted(name for name in os.listdir(folder / "images") if is_image(name))
-    masks = {name for name in os.listdir(folder / "masks") if name.endswith(".png") and not is_dropping(name)}
-    if not names:
-        raise InputError(f"{folder / 'images'}: it holds no image that is read here")
-    stems = [Path(name).stem for name in names]
-    if lacking := [stem for stem in stems if f"{stem}.png" not in masks]:
-        counted = f"{len(lacking)} of {len(names)} images have no mask"
-        raise InputError(f"{folder}: {counted}, the first lacks masks/{lacking[0]}.png")
-    if len({*stems}) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise InputError(f"{folder}: two images are called {twice}, so its mask is of neither")
-    images = FileImages(tuple(folder / "images" / name for name in names))
-    return masked(images, MaskFiles(tuple(folder / "masks" / f"{stem}.png" for stem in stems)))
+    names, masks = paired(folder / IMAGES, folder / MASKS)
+    images = FileImages(tuple(folder / IMAGES / name for name in names))
+    return masked(images, MaskFiles(tuple(folder / MASKS / name for name in masks)))
+
+
+def read_folder_masks(card: DatasetCard) -> MaskedDataset:
+    """Somebody's own images with masks, in any layout of ``bench.cards.mask_layout``.
+
+    Raises ``InputError`` where they are not there any more; and when masks are taken, where one has a level that is no
+    class.
+    """
+    card.require_files()
+    layout = folder_layout(Path(card.path), folder_options(card.options, card.name), card.name)
+    assert isinstance(layout, MaskLayout)
+    splits = {}
+    for name, masks in layout.mask_files.items():
+        images = FileImages(tuple(path for path, _ in layout.files[name]), levels_of(card))
+        splits[name] = masked(images, MaskFiles(tuple(masks), classes=len(layout.classes)))
+    return MaskedDataset(layout.classes, splits["train"], splits.get("val"), splits["test"])
 
 
 def _augmented(root: Path) -> MaskedSplit:

@@ -8,11 +8,12 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from bench.cards.code import file_digest
-from bench.cards.dataset import DatasetCard
+from bench.cards.dataset import FOLDER, DatasetCard
 from bench.cards.readers import MASK_READERS, READERS, TASK_READERS
 from bench.cards.rehearsal import read_rehearsal
 from bench.data.dataset import AnySplit, ArrayImages, Dataset, MaskArrays, MaskedDataset, Split, masked
 from bench.data.digits import Arrays
+from bench.data.masks import read_folder_masks
 from bench.data.official import open_dataset, open_segmentation
 from bench.data.rehearsal import drawn, drawn_masks, part_of
 from bench.data.shapes import CLASSES, MaskedArrays
@@ -42,6 +43,8 @@ def read_masks(card: DatasetCard) -> MaskedDataset:
     """
     if card.of is not None:
         return _as_stated(card, _rehearsed_masks(card, card.of))
+    if card.reader == FOLDER and card.task == "segmentation":
+        return _as_stated(card, read_folder_masks(card))
     read = _reader(card, MASK_READERS, "reader of masks")
     if MASK_READERS.get(card.reader) == "shapes":
         return _as_stated(card, _generated_masks(card, read()))
@@ -63,7 +66,7 @@ def _as_stated(card: DatasetCard, dataset: AnyDataset) -> AnyDataset:
 def _opened(card: DatasetCard) -> Dataset:
     """A dataset by the reader that its card names."""
     read = _reader(card, READERS, "reader")
-    if card.reader == "folder":
+    if card.reader == FOLDER:
         return with_levels(read(card), card)
     return _generated(card, read()) if READERS.get(card.reader) == "digits" else open_dataset(card, read, Split)
 

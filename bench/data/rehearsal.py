@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from bench.cards.rehearsal import SIDE, TOGETHER, WIDE
-from bench.data.dataset import IGNORED, ArrayImages, Dataset, Indices, MaskArrays, MaskedDataset, Split, masked
+from bench.cards import DatasetCard
+from bench.cards.rehearsal import SIDE, TOGETHER, WIDE, read_rehearsal
+from bench.data.dataset import IGNORED, ArrayImages, Dataset, Images, Indices, MaskArrays, MaskedDataset, Split, masked
 from bench.data.official import some_of
 from bench.spec import derive
 
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
+
+Noise = Callable[[Images, int, np.random.RandomState], Split]
+"""Says something drawn of images (``Task.noise``)."""
 
 COARSE = 6
 """Fields a side of the pattern by which a class of drawn images is told; from top to bottom of a drawn mask."""
@@ -50,11 +54,24 @@ def drawn_masks(classes: int, sizes: Mapping[str, int], seed: int) -> MaskedData
         fields = state.permutation(math.prod(shape)).reshape(shape) % classes
         levels = fields.repeat(pixels, 1).repeat(pixels, 2)
         images = (colours[levels] + state.randint(-64, 64, (*levels.shape, 3))).astype(np.uint8)
-        levels = levels.astype(np.uint8)
-        levels[:, 0] = IGNORED
-        splits[name] = masked(ArrayImages(images), MaskArrays(levels))
+        masks = levels.astype(np.uint8)
+        masks[:, 0] = IGNORED
+        splits[name] = masked(ArrayImages(images), MaskArrays(masks))
     names = [str(label) for label in range(classes)]
     return MaskedDataset(names, splits["train"], splits.get("val"), splits["test"])
+
+
+def rehearsed(card: DatasetCard, of: DatasetCard, read: Callable[[DatasetCard], Dataset], say: Noise) -> Dataset:
+    """What a rehearsal takes of a dataset, which is ``read``; or images of noise, of which anything is said."""
+    excerpt, classes = read_rehearsal(card.name)[0], int(card.facts["classes"])
+    if not excerpt.drawn:
+        return part_of(read(of), card.splits, excerpt.seed)
+    splits = {}
+    for name, count in card.splits.items():
+        state = np.random.RandomState(derive("drawn images", excerpt.seed, name))
+        pixels = state.randint(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8)
+        splits[name] = say(ArrayImages(pixels), classes, state)
+    return Dataset([str(label) for label in range(classes)], splits["train"], splits.get("val"), splits["test"])
 
 
 def part_of(dataset: AnyDataset, sizes: Mapping[str, int], seed: int) -> AnyDataset:

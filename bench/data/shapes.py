@@ -21,12 +21,12 @@ SPLITS = {"train": 512, "val": 128, "test": 256}  # images
 SEED = 0
 
 SIDE, FIELD = 48, 8  # pixels a side, of a picture and of a field of its background
-KINDS = ("disc", "square", "triangle", "ring", "cross")
+KINDS = ("disc", "ring", "cross")
 CLASSES = ("background", *KINDS)
 MOST_SHAPES = 3
-RADII = (6, 12)  # pixels from the middle of a shape to its edge
-BACKGROUND = (88, 168)  # grey levels
-CONTRAST = (40, 88)  # grey levels by which every channel of a shape differs from the background, all up or all down
+RADII = (8, 14)  # pixels from the middle of a shape to its edge
+BACKGROUND = (32, 96)  # grey levels
+CONTRAST = (64, 128)  # grey levels by which every channel of a shape is brighter than the background
 FIELDS, NOISE = 16, 24  # grey levels by which fields and pixels vary, at most
 
 
@@ -51,48 +51,43 @@ def draw_picture(state: np.random.RandomState) -> tuple[npt.NDArray[np.uint8], n
     image = base + fields.repeat(FIELD, 0).repeat(FIELD, 1)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(int(_levels(state, 1, MOST_SHAPES + 1))):
-        kind, turn = int(_levels(state, 0, len(KINDS))), int(_levels(state, 0, 4))
+        kind, is_turned = int(_levels(state, 0, len(KINDS))), bool(_levels(state, 0, 2))
         radius = int(_levels(state, RADII[0], RADII[1] + 1))
         row, column = _levels(state, radius // 2, SIDE - radius // 2, 2).tolist()
-        sign = 2 * int(_levels(state, 0, 2)) - 1
-        covered = shape(KINDS[kind], radius, row, column, turn)
-        image[covered] = base + sign * _levels(state, *CONTRAST, 3)
+        covered = shape(KINDS[kind], radius, row, column, is_turned)
+        image[covered] = base + _levels(state, *CONTRAST, 3)
         mask[widened(covered)] = IGNORED
         mask[covered] = kind + 1
     noise = _levels(state, -NOISE, NOISE + 1, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8), mask
 
 
-def shape(kind: str, radius: int, row: int, column: int, turn: int) -> Inside:
-    """The pixels of one of ``KINDS`` around a place, of which some may lie outside; ``turn`` is 0 to 3.
-
-    A triangle points up, right, down or left; an odd turn stands a square on its corner, and makes the cross an x.
-    """
+def shape(kind: str, radius: int, row: int, column: int, is_turned: bool) -> Inside:
+    """The pixels of one of ``KINDS`` around a place, of which some may lie outside; a cross that is turned is an x."""
     down, right = np.mgrid[:SIDE, :SIDE]
     down, right = down - row, right - column
     if kind == "disc":
         return _disc(down, right, radius)
     if kind == "ring":
         return _disc(down, right, radius) & ~_disc(down, right, radius // 2)
-    if kind == "triangle":
-        along, across = ((down, right), (-right, down), (-down, right), (right, down))[turn]
-        return (along <= radius) & (2 * np.abs(across) <= along + radius)
-    if turn % 2:  # by 45 degrees; the sides grow by the root of 2
-        down, right = down + right, down - right
-        radius = radius * 7 // 5
-    low, high = (np.minimum(np.abs(down), np.abs(right)), np.maximum(np.abs(down), np.abs(right)))
-    return (high <= radius) if kind == "square" else (high <= radius) & (3 * low <= radius)
+    if is_turned:  # by 45 degrees; lengths grow by the root of 2
+        down, right, radius = down + right, down - right, radius * 7 // 5
+    low, high = np.minimum(np.abs(down), np.abs(right)), np.maximum(np.abs(down), np.abs(right))
+    cross: Inside = (high <= radius) & (4 * low <= radius)
+    return cross
 
 
 def widened(covered: Inside) -> Inside:
     """The pixels and their eight neighbours."""
     edged = np.pad(covered, 1)
     rows = edged[:-2] | edged[1:-1] | edged[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    wider: Inside = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return wider
 
 
 def _disc(down: npt.NDArray[np.int64], right: npt.NDArray[np.int64], radius: int) -> Inside:
-    return down**2 + right**2 <= radius**2  # type: ignore[no-any-return]
+    inside: Inside = down**2 + right**2 <= radius**2
+    return inside
 
 
 def _levels(

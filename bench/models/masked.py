@@ -34,7 +34,7 @@ def masked_images(named: str, split: str, spec: RunSpec, registry: Registry) -> 
     if is_of_folder(named, registry):
         return _of_folder(named, split, registry)
     card = registry.dataset(named or spec.dataset.name)
-    if card.code is None and card.reader not in MASK_READERS:
+    if card.code is None and not _has_masks(card):
         remedy = f"--option masks=NAME takes {', '.join(datasets_with_masks(registry))}, or {FOLDER}"
         raise InputError(f"{card.name}: its images have no masks; {remedy}")
     try:

@@ -35,11 +35,16 @@ def load_scorer(path: Path, registry: Registry) -> tuple[Scorer, ModelFacts]:
     if config.is_file():
         return _exported(weights, config)
     facts = read_facts(weights)
-    if facts.task:
-        raise InputError(f"{weights}: images are sorted into classes here, and {facts.label} is for {facts.task}")
+    _require_one_class(facts)
     if not any(name.startswith("backbone.") for name in tensor_names(weights)):
         raise InputError(f"{weights}: {config.name}, which 'bench export' wrote beside it, is not there")
     return scorer_of(load_model(weights, facts, registry)), facts
+
+
+def _require_one_class(facts: ModelFacts) -> None:
+    """Raise ``InputError`` where a model does not say of which class an image is."""
+    if facts.task:
+        raise InputError(f"{facts.label}: its model is of {facts.task}, and predict says the one class of an image")
 
 
 def _exported(weights: Path, config: Path) -> tuple[Scorer, ModelFacts]:
@@ -50,6 +55,7 @@ def _exported(weights: Path, config: Path) -> tuple[Scorer, ModelFacts]:
         architecture, arguments = str(content["architecture"]), dict(content["model_args"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{config}: it is not what 'bench export' writes beside a file of weights") from None
+    _require_one_class(facts)
     if odd := sorted({*arguments} & {*_REFUSED}):
         raise InputError(f"{config}: 'model_args' may not say {', '.join(odd)}")
     if not timm.is_model(architecture):

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import InputError
-from bench.metrics import TOP1
 from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import in_threads, named, sync, write_file
 from bench.records.index import CURVES, SCORES, Index, RowType
@@ -55,15 +54,14 @@ _READ_TOGETHER = 4096
 class Finished(NamedTuple):
     """What tables need of a record.
 
-    Its values are step, validation score (None where there is none) and test score of each point, by the metric
-    ``score``, that of its task.
+    Its values are step, validation score (None where there is none) and test score of each point; ``score`` is whose.
     """
 
     id: str
     folder: str
     values: Sequence[tuple[int, float | None, float]]
     seconds: float
-    score: str = TOP1.name
+    score: str = "top1"
 
 
 class Store:

@@ -58,7 +58,7 @@ def pixel_labels(
     def views(begin: int) -> tuple[list[Shown], list[Tensor]]:
         indices = np.arange(begin, min(begin + IMAGES, len(split)))
         images = split.images.take(indices)
-        return [shown(image, size, slides) for image in images], split.masks.take(indices)
+        return [views_of(image, size, slides) for image in images], split.masks.take(indices)
 
     with closing(ahead(views, range(0, len(split), IMAGES), feeders(device), IMAGES)) as feed:
         for _, (images, masks) in feed:
@@ -66,7 +66,7 @@ def pixel_labels(
                 yield labelled(logits, *mask.shape).cpu(), mask
 
 
-def shown(image: Tensor, size: int, slides: bool) -> Shown:
+def views_of(image: Tensor, size: int, slides: bool) -> Shown:
     """What a model is given of an image, uint8 (C, H, W): windows of it, or the whole of it as one square."""
     if not slides:
         return whole_view(image, size), [(0, 0, size, size)], (size, size)

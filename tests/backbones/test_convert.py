@@ -395,6 +395,18 @@ class TestEveryLayout:
         assert re.search(r"of another shape: .+\.?(bias) is \(5,\), not \(\d+,\)$", refused(case, tmp_path))
 
 
+def test_a_distilled_swin_is_read_as_it_is_exported_too(tmp_path: Path) -> None:
+    """In timm's own names, with a head."""
+    network = randomised(SwinTransformerV2(img_size=32, patch_size=4, window_size=4, num_classes=7, **SWIN))
+    published = distilled_swin()
+    case = Case(published.convert, published.model, published.arguments, dict(network.state_dict()), "", network, 7)
+    made = converted(case, tmp_path)
+    assert (made.dropped, made.fresh) == ((), ())
+    body = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
+    assert all(torch.equal(made.weights[name], value) for name, value in body.items())
+    assert made.weights["head.weight"].shape == (7, 16)
+
+
 def test_every_layout_is_tried() -> None:
     assert {CASES[name]().convert for name in NAMES} == set(LAYOUTS)
 

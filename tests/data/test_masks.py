@@ -13,14 +13,12 @@ import torch
 from PIL import Image
 
 from bench.cards import DatasetCard
+from bench.cli import main
 from bench.data.dataset import IGNORED, MaskedSplit, MaskFiles
 from bench.data.masks import VOC_CLASSES
 from bench.data.official import files_of, mask_files_of
 from bench.data.read import read_data, read_masks
 from bench.errors import InputError
-from bench.plan.experiment import read_experiment
-from bench.plan.grid import expand
-from bench.plan.overrides import Overrides
 from bench.registry import Registry
 
 Levels = npt.NDArray[np.uint8]
@@ -200,9 +198,9 @@ def test_a_dataset_for_classification_has_no_masks() -> None:
         read_masks(Registry().dataset("digits"))
 
 
-@pytest.mark.parametrize("name", ["voc2012", "ade20k"])
-def test_an_experiment_that_trains_classifiers_refuses_it_when_it_is_planned(name: str) -> None:
-    experiment = read_experiment("demo", Registry(), Overrides(datasets=name))
-    with pytest.raises(InputError) as caught:
-        expand(experiment)
-    assert caught.value.problems == (f"{name}: it is for segmentation; an experiment trains and compares classifiers",)
+@pytest.mark.parametrize("name", ["voc2012", "voc2012@aug", "ade20k"])
+def test_an_experiment_whose_protocol_is_for_labels_refuses_it_when_it_is_planned(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "demo", "--datasets", name]) == 2
+    assert f"{name} is for segmentation: masks move with their images" in capsys.readouterr().err

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from bench.cards.rehearsal import Excerpt, read_rehearsal
-from bench.data import ArrayImages, read_data
-from bench.data.rehearsal import drawn, grouped
+from bench.cards.rehearsal import Excerpt, read_rehearsal, rehearsal_dataset
+from bench.data import ArrayImages, read_data, read_masks
+from bench.data.dataset import IGNORED, MaskArrays
+from bench.data.rehearsal import drawn, drawn_masks, grouped
 from bench.errors import InputError
 from bench.registry import Registry
+from bench.spec import digest
+from bench.task import find_task
 
 
 def test_drawn_images_are_the_same_every_time_and_others_for_another_seed() -> None:
@@ -105,3 +110,78 @@ def test_a_name_of_another_form_is_refused_in_a_line(name: str) -> None:
 def test_too_few_images_for_two_classes_are_refused() -> None:
     with pytest.raises(InputError, match="at least 8 training images"):
         Registry().dataset("rehearsal:drawn+train=7+test=8+seed=0:digits")
+
+
+@pytest.mark.parametrize("name", ["voc2012_labels", "voc2012"])
+def test_any_task_is_rehearsed_on_drawn_images(name: str) -> None:
+    card = rehearsal_dataset(Registry().dataset(name), Excerpt(24, 8, drawn=True))
+    task = find_task(card.task)
+    first, again = task.read(card), task.read(card)
+    assert {split: len(images) for split, images in first.splits.items()} == {"train": 24, "test": 8}
+    assert len(first.classes) == card.facts["classes"] >= 20
+    for split, images in first.splits.items():
+        assert images.odd(len(first.classes)) == ""
+        both = [dataset.splits[split].images.take(np.arange(8)) for dataset in (first, again)]
+        assert all(torch.equal(one, two) for one, two in zip(*both, strict=True))
+
+
+# ---- images with masks
+
+
+def test_drawn_masks_have_all_classes_and_ignored_pixels_and_are_told_by_colour() -> None:
+    data = drawn_masks(30, {"train": 4, "test": 2}, 0)
+    assert isinstance(data.train.images, ArrayImages)
+    assert isinstance(data.train.masks, MaskArrays)
+    pixels, levels = data.train.images.pixels, data.train.masks.levels
+    assert (pixels.shape, levels.shape) == ((4, 48, 64, 3), (4, 48, 64))
+    assert set(np.unique(levels)) == {*range(30), IGNORED}
+    means = np.array([pixels[levels == label].mean(0) for label in range(30)])
+    spread = np.array([pixels[levels == label].std(0) for label in range(30)])
+    assert means.std(0).min() > 20
+    assert spread.max() < 50
+    assert data.val is None
+
+
+def test_drawn_masks_are_the_same_every_time_and_others_for_another_seed() -> None:
+    first, again, other = (drawn_masks(4, {"train": 3, "test": 2}, seed).train for seed in (0, 0, 1))
+    indices = np.arange(3)
+    same = zip(first.masks.take(indices), again.masks.take(indices), strict=True)
+    assert all(torch.equal(mask, twin) for mask, twin in same)
+    assert not torch.equal(first.masks.take(indices)[0], other.masks.take(indices)[0])
+
+
+def test_a_dataset_with_masks_that_is_not_here_is_drawn_with_all_its_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/nowhere")
+    card = Registry().dataset("rehearsal:drawn+train=8+test=4+seed=0:ade20k")
+    assert (card.task, card.metric, card.facts["classes"], card.missing) == ("segmentation", "miou", 150, [])
+    data = read_masks(card)
+    assert (len(data.classes), len(data.train), len(data.test)) == (150, 8, 4)
+    with pytest.raises(InputError, match="it is for segmentation"):
+        read_data(card)
+
+
+def test_of_a_dataset_with_masks_that_is_here_some_images_are_taken_with_their_masks() -> None:
+    names = ("drawn_shapes", "rehearsal:train=20+test=7+seed=3:drawn_shapes")
+    whole, part = (read_masks(Registry().dataset(name)) for name in names)
+    assert {name: len(split) for name, split in part.splits.items()} == {"train": 20, "val": 7, "test": 7}
+    assert part.classes == whole.classes
+    everything, few = np.arange(len(whole.train)), np.arange(20)
+    images, masks = whole.train.images.take(everything), whole.train.masks.take(everything)
+    mask_of = {image.numpy().tobytes(): mask for image, mask in zip(images, masks, strict=True)}
+    for image, mask in zip(part.train.images.take(few), part.train.masks.take(few), strict=True):
+        assert torch.equal(mask_of[image.numpy().tobytes()], mask)
+
+
+def test_what_is_drawn_means_something_else_for_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/nowhere")
+    excerpt = Excerpt(64, 8, 0, drawn=True)
+    card = Registry().dataset("oxford_pets_trimaps")
+    labelled = replace(card, facts={**card.facts, "task": "classification"})
+    assert rehearsal_dataset(card, excerpt).means != rehearsal_dataset(labelled, excerpt).means
+
+
+def test_what_a_rehearsal_of_a_classifier_means_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/nowhere")
+    card = Registry().dataset("rehearsal:drawn+train=64+test=32+seed=0:cub200")
+    stated = ["rehearsal", 1, "drawn", 16, 48, "drawn+train=64+test=32+seed=0", {"train": 64, "test": 32}]
+    assert card.means == digest(stated)

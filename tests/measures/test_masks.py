@@ -238,7 +238,7 @@ def test_what_cannot_be_measured_is_one_line(
     assert no_voc.startswith(f"bench: voc2012: there is no folder {here}/voc2012")
     assert "'bench data prepare voc2012' fetches it" in no_voc
     own = refusal(capsys, trained, "attention_inside")
-    assert own.startswith("bench: digits: its images have no masks; --option masks=NAME takes ade20k, oxford_pets, voc")
+    assert own.startswith("bench: digits: its images have no masks; --option masks=NAME takes ade20k, drawn")
     assert "no dataset with masks is called 'voc2021'; did you mean 'voc2012'?" in refusal(
         capsys, trained, "jaccard", "--option", "masks=voc2021"
     )

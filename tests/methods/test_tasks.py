@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.conformance import OF_EACH_TASK, examine, find_examined
 from bench.errors import InputError
+from bench.method import Terms
 from bench.registry import Registry
 from bench.task import find_task, tasks_of
 from bench.training.feed import fed
@@ -82,7 +82,7 @@ def test_hyper_parameters_may_decide(name: str, values: dict[str, object], serve
     assert (SEGMENTATION.why_not_method(card, dict(card.resolve(values))) == "") == serves
 
 
-def terms(name: str, **values: object) -> list[dict[str, Any]]:
+def terms(name: str, **values: object) -> list[Terms]:
     """What the loss of each stage gives for a batch of images with masks of noise, untrained."""
     card = REGISTRY.method(name)
     subject = replace(find_examined(card, REGISTRY), task="segmentation")

@@ -275,3 +275,52 @@ def test_planning_a_rehearsal_does_without_torch() -> None:
         "assert plan.unique and not {'torch', 'timm'} & {*sys.modules}\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- images with masks
+
+MASKS = """\
+title: masks
+methods: [ce]
+backbones: [vit_small, swin_tiny, resnet50, micro_vit, timm:vit_small_patch8_224.dino]
+datasets: [ade20k, cub200, drawn_shapes]
+rates: [100]
+seeds: 1
+protocol: {steps: 1000, warmup: 100, lr: 1e-4, schedule: poly, batch_size: 16, image_size: 512, augmentation: none}
+"""
+
+
+def test_a_plan_of_masks_keeps_its_inference_and_has_a_small_decoder(tmp_path: Path) -> None:
+    (tmp_path / "masks.yaml").write_text(MASKS.replace("none}", "none, inference: slide, auxiliary: 0.2}"))
+    plan = read_plan(str(tmp_path / "masks.yaml"), registry(), ONE_SEED)
+    runs = list(rehearse(plan, registry(), Scale(whole=True)).unique.values())
+    of_masks = [run for run in runs if registry().dataset(run.dataset.name).task == "segmentation"]
+    assert {(run.protocol.inference, run.protocol.decoder, run.protocol.auxiliary) for run in of_masks} == {
+        ("slide", 16, 0.2)
+    }
+    assert {(run.protocol.recipe.schedule, run.protocol.recipe.steps) for run in of_masks} == {("poly", 4)}
+    sizes = {run.backbone.name.partition("@")[0]: run.protocol.image_size for run in of_masks}
+    assert sizes == {
+        "vit_small": 32,
+        "swin_tiny": 64,
+        "resnet50": 64,
+        "micro_vit": 8,
+        "timm:vit_small_patch8_224.dino": 32,
+    }
+    assert not any(unseen(registry().backbone(run.backbone.name), run.protocol.image_size) for run in of_masks)
+
+
+def test_what_a_decoder_needs_leaves_classifiers_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "masks.yaml").write_text(MASKS)
+    plan = read_plan(str(tmp_path / "masks.yaml"), registry(), ONE_SEED)
+    runs = rehearse(plan, registry(), Scale(whole=True)).unique.values()
+    labelled = [run for run in runs if registry().dataset(run.dataset.name).task == "classification"]
+    assert {run.protocol.decoder for run in labelled} == {512}
+    sizes = {run.backbone.name.partition("@")[0]: run.protocol.image_size for run in labelled}
+    assert sizes == {
+        "vit_small": 32,
+        "swin_tiny": 64,
+        "resnet50": 64,
+        "micro_vit": 4,
+        "timm:vit_small_patch8_224.dino": 16,
+    }

@@ -264,6 +264,6 @@ def test_a_table_of_masks_from_the_command_to_items_and_a_figure(
     assert main(["export", run, "model.safetensors"]) == 2
     assert "has a linear head, and it is for segmentation" in capsys.readouterr().err
     assert main(["predict", run, "digits"]) == 2
-    assert "is for segmentation" in capsys.readouterr().err
+    assert "its model is of segmentation" in capsys.readouterr().err
     assert main(["show", run]) == 0
     assert "test mIoU: " in capsys.readouterr().out
