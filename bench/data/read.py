@@ -91,14 +91,8 @@ def read_official(card: DatasetCard, kind: type[AnySplit]) -> Dataset:
     """Open a dataset of official lists for its task, which asks for that kind of lists.
 
     Raises:
-        InputError: the card names no reader of the task's, the data is not what the card says, or a rehearsal is to draw
-            images, which is not done for every task.
+        InputError: the card names no reader of the task's, or the data is not what the card says.
     """
-    if card.of is not None:
-        excerpt = read_rehearsal(card.name)[0]
-        if excerpt.drawn:
-            raise InputError(f"{card.of.name}: no images are drawn for {card.task}, so it is rehearsed where it lies")
-        return part_of(read_official(card.of, kind), card.splits, excerpt.seed)
     readers = TASK_READERS.get(card.task, {})
     return open_dataset(card, _reader(card, readers, f"reader for {card.task}"), kind)
 

@@ -33,8 +33,7 @@ def mean_average_precision(predictions: MultiLabelPredictions) -> float:
 
 def exact_match(predictions: MultiLabelPredictions) -> float:
     """Share of images of which no class that counts is wrong at a probability of a half, in percent."""
-    opposite = predictions.logits <= 0
-    return 100 * float((predictions.present != opposite).all(1).mean())
+    return 100 * float((predictions.present != (predictions.logits <= 0)).all(1).mean())
 
 
 PREDICTIONS = MultiLabelPredictions
