@@ -250,7 +250,9 @@ def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
     line = next(at for at, text in enumerate(path.read_text().splitlines(), start=1) if "batch.labels" in text)
     why = f"mine: {tmp_path.name}/mine.py:{line} reads batch.labels: it needs one label an image"
     out = capsys.readouterr().out
-    assert f"  task    classification\n  task    segmentation: no, {why}, and segmentation has none\n" in out
+    assert "  task    classification\n" in out
+    for task in ("multilabel", "segmentation"):
+        assert f"  task    {task}: no, {why}, and {task} has none\n" in out
 
 
 def test_a_method_for_segmentation_alone_is_examined_there(tmp_path: Path) -> None:
@@ -266,6 +268,6 @@ def test_a_method_for_segmentation_alone_is_examined_there(tmp_path: Path) -> No
 def test_a_task_that_is_not_there_is_refused_with_its_line(tmp_path: Path) -> None:
     path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"segmentaton"}')
     with pytest.raises(
-        InputError, match=r"mine\.py:\d+: tasks must be a set of tasks, of classification, segmentation"
+        InputError, match=r"mine\.py:\d+: tasks must be a set of tasks, of classification, multilabel, segmentation"
     ):
         Registry([path]).method("mine")

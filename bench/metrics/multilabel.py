@@ -13,14 +13,9 @@ from bench.metrics.predictions import KeptArrays
 class MultiLabelPredictions(KeptArrays):
     """Logits of each image, and what it shows: 1, 0, or nan where it does not count; half precision, (images, K)."""
 
-    task, of_points, of_split = "multilabel", ("logits",), ("present",)
+    task, of_points, of_split, of_class = "multilabel", ("logits",), ("present",), 2
     logits: Any
     present: Any
-
-    @classmethod
-    def bytes_of(cls, classes: int) -> int:
-        """A logit of two bytes for each class."""
-        return 2 * classes
 
 
 def mean_average_precision(predictions: MultiLabelPredictions) -> float:
@@ -38,9 +33,7 @@ def mean_average_precision(predictions: MultiLabelPredictions) -> float:
 
 def exact_match(predictions: MultiLabelPredictions) -> float:
     """Share of images of which no class that counts is wrong at a probability of a half, in percent."""
-    named = predictions.logits > 0
-    is_wrong = ((predictions.present == 1) & ~named) | ((predictions.present == 0) & named)
-    return 100 * float((~is_wrong.any(1)).mean())
+    return 100 * float((predictions.present != (predictions.logits <= 0)).all(1).mean())
 
 
 PREDICTIONS = MultiLabelPredictions

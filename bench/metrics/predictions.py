@@ -58,7 +58,18 @@ class TaskPredictions(Protocol):
 
 
 class KeptArrays(TaskPredictions):
-    """Predictions whose fields are the arrays that are kept: a frozen dataclass derives from it."""
+    """Predictions whose fields are the arrays that are kept: a frozen dataclass derives from it.
+
+    Attributes:
+        of_class: bytes of all of ``of_points``, of an image for each class.
+    """
+
+    of_class: ClassVar[int]
+
+    @classmethod
+    def bytes_of(cls, classes: int) -> int:
+        """As of ``TaskPredictions``."""
+        return cls.of_class * classes
 
     @property
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:

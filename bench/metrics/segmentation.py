@@ -36,15 +36,11 @@ class MaskPredictions(KeptArrays):
     task: ClassVar[str] = "segmentation"
     of_points: ClassVar[Sequence[str]] = ("intersection", "predicted")
     of_split: ClassVar[Sequence[str]] = ("true",)
+    of_class: ClassVar[int] = 8
 
     intersection: npt.NDArray[Any]
     predicted: npt.NDArray[Any]
     true: npt.NDArray[Any]
-
-    @classmethod
-    def bytes_of(cls, classes: int) -> int:
-        """Two counts of four bytes a class."""
-        return 8 * classes
 
     @classmethod
     def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:

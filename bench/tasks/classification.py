@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.protocol import AUGMENTATIONS, OF_LABELS, OF_MASKS, Protocol
 from bench.task import Phase, Task
@@ -35,14 +35,15 @@ class Classification(Task):
     about = "which class an image is of"
     one_label = True
     augmentations = AUGMENTATIONS
-    settings = OF_LABELS
+    settings: ClassVar[Sequence[str]] = OF_LABELS
 
     def why_not(self, protocol: Protocol) -> str:
         if protocol.augmentation not in AUGMENTATIONS:
             return f"an image with a label has no augmentation {protocol.augmentation}, which moves masks"
-        for setting in OF_MASKS:
-            if getattr(protocol, setting) != getattr(Protocol, setting):
-                return f"{setting} is for masks, and images have labels here"
+        for setting in (*OF_MASKS, *OF_LABELS):
+            if setting not in self.settings and getattr(protocol, setting) != getattr(Protocol, setting):
+                meant = "masks, and images have labels here" if setting in OF_MASKS else "images with one label each"
+                return f"{setting} is for {meant}"
         return ""
 
     def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.metrics.multilabel import MultiLabelPredictions
+from bench.protocol import OF_LABELS
 from bench.tasks.classification import Classification
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from bench.cards import DatasetCard
     from bench.data import Dataset, Split, TrainingImages
     from bench.data.dataset import Images
-    from bench.protocol import Protocol
 
 
 class MultiLabel(Classification):
@@ -24,10 +24,7 @@ class MultiLabel(Classification):
     name = "multilabel"
     about = "which classes an image shows, of which it may show several"
     one_label = False
-
-    def why_not(self, protocol: Protocol) -> str:
-        smoothed = "an image has no one label whose share label_smoothing could spread: it must be 0"
-        return smoothed if protocol.label_smoothing else super().why_not(protocol)
+    settings = tuple(setting for setting in OF_LABELS if setting != "label_smoothing")
 
     def opened(self, card: DatasetCard) -> Dataset:
         from bench.data.multilabel import MultiLabelSplit

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from bench.cards import DatasetCard
+from bench.cards.rehearsal import Excerpt, rehearsal_dataset
 from bench.cli import main
 from bench.data import ArrayImages, Dataset, TrainingImages, hold_out
 from bench.data.masks import VOC_CLASSES
@@ -113,6 +114,17 @@ def test_lists_that_are_wrong(tmp_path: Path, file: str, text: str | None, says:
     with pytest.raises(InputError, match=says) as caught:
         opened(card)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rehearsal_takes_some_images_with_what_they_show(tmp_path: Path) -> None:
+    card = voc(tmp_path)
+    whole, part = opened(card), opened(rehearsal_dataset(card, Excerpt(train=8, test=1)))
+    assert (len(part.train), len(part.test)) == (3, 1)
+    place = files_of(whole.test).index(files_of(part.test)[0])
+    assert repr(present(part.test, "person")) == repr(present(whole.test, "person")[place : place + 1])
+    drawn = opened(rehearsal_dataset(card, Excerpt(train=80, test=1, drawn=True)))
+    assert isinstance(drawn.train, MultiLabelSplit)
+    assert len(drawn.test) == 1
 
 
 def test_an_image_that_is_missing(tmp_path: Path) -> None:
@@ -217,7 +229,7 @@ def test_parts_of_a_batch_have_the_loss_of_the_whole() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"label_smoothing": 0.1}, "label_smoothing"),
+        ({"label_smoothing": 0.1}, "label_smoothing is for images with one label each"),
         ({"augmentation": "mmseg"}, "no augmentation mmseg"),
         ({"inference": "slide"}, "inference is for masks"),
     ],

@@ -172,4 +172,4 @@ def test_its_runs_are_tabled_tested_and_shown(spots: Path, capsys: pytest.Captur
     assert "after 4 steps: mAP " in capsys.readouterr().out
     assert f"- mAP on the test split: {score:.2f} %" in Path("model.md").read_text(encoding="utf-8")
     assert main(["predict", spec.id, "spots", "--plugin", "mine"]) == 2
-    assert "is for multilabel" in capsys.readouterr().err
+    assert "its model is of multilabel" in capsys.readouterr().err
