@@ -13,6 +13,7 @@ from bench.cards.rehearsal import SIDE, TOGETHER, WIDE
 from bench.data.dataset import IGNORED, ArrayImages, Dataset, Indices, MaskArrays, MaskedDataset, Split, masked
 from bench.data.official import some_of
 from bench.spec import derive
+from bench.task import Task
 
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
 
@@ -55,6 +56,18 @@ def drawn_masks(classes: int, sizes: Mapping[str, int], seed: int) -> MaskedData
         splits[name] = masked(ArrayImages(images), MaskArrays(masks))
     names = [str(label) for label in range(classes)]
     return MaskedDataset(names, splits["train"], splits.get("val"), splits["test"])
+
+
+def drawn_noise(task: Task, classes: int, sizes: Mapping[str, int], seed: int) -> Dataset:
+    """Noise in memory, RGB, ``SIDE`` pixels a side, with what a task asks of it drawn too: nothing tells the one of the
+    other.
+    """
+    splits = {}
+    for name, count in sizes.items():
+        state = np.random.RandomState(derive("drawn noise", seed, name))
+        images = ArrayImages(state.randint(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8))
+        splits[name] = task.noise(images, classes, state)
+    return Dataset([str(label) for label in range(classes)], splits["train"], splits.get("val"), splits["test"])
 
 
 def part_of(dataset: AnyDataset, sizes: Mapping[str, int], seed: int) -> AnyDataset:
