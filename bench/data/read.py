@@ -15,11 +15,12 @@ from bench.data.dataset import AnySplit, ArrayImages, Dataset, MaskArrays, Maske
 from bench.data.digits import Arrays
 from bench.data.masks import read_folder_masks
 from bench.data.official import open_dataset, open_segmentation
-from bench.data.rehearsal import drawn, drawn_masks, part_of
+from bench.data.rehearsal import drawn, drawn_masks, drawn_noise, part_of
 from bench.data.shapes import CLASSES, MaskedArrays
 from bench.data.surveyed import with_levels, without_damaged
 from bench.errors import InputError, choose
 from bench.reading.loading import load_checked
+from bench.task import find_task
 
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
 
@@ -93,8 +94,18 @@ def read_official(card: DatasetCard, kind: type[AnySplit]) -> Dataset:
     Raises:
         InputError: the card names no reader of the task's, or the data is not what the card says.
     """
+    if card.of is not None:
+        return _as_stated(card, _rehearsed_official(card, card.of, kind))
     readers = TASK_READERS.get(card.task, {})
     return open_dataset(card, _reader(card, readers, f"reader for {card.task}"), kind)
+
+
+def _rehearsed_official(card: DatasetCard, of: DatasetCard, kind: type[AnySplit]) -> Dataset:
+    """As ``_rehearsed``, of images of which a task asks something else."""
+    excerpt = read_rehearsal(card.name)[0]
+    if excerpt.drawn:
+        return drawn_noise(find_task(card.task), int(card.facts["classes"]), card.splits, excerpt.seed)
+    return part_of(read_official(of, kind), card.splits, excerpt.seed)
 
 
 def _reader(card: DatasetCard, readers: Mapping[str, str], what: str) -> Callable[..., Any]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from bench.cards import DatasetCard
-from bench.cards.rehearsal import SIDE, TOGETHER, WIDE, read_rehearsal
-from bench.data.dataset import IGNORED, ArrayImages, Dataset, Images, Indices, MaskArrays, MaskedDataset, Split, masked
+from bench.cards.rehearsal import SIDE, TOGETHER, WIDE
+from bench.data.dataset import IGNORED, ArrayImages, Dataset, Indices, MaskArrays, MaskedDataset, Split, masked
 from bench.data.official import some_of
 from bench.spec import derive
+from bench.task import Task
 
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
-
-Noise = Callable[[Images, int, np.random.RandomState], Split]
-"""Says something drawn of images (``Task.noise``)."""
 
 COARSE = 6
 """Fields a side of the pattern by which a class of drawn images is told; from top to bottom of a drawn mask."""
@@ -61,16 +58,15 @@ def drawn_masks(classes: int, sizes: Mapping[str, int], seed: int) -> MaskedData
     return MaskedDataset(names, splits["train"], splits.get("val"), splits["test"])
 
 
-def rehearsed(card: DatasetCard, of: DatasetCard, read: Callable[[DatasetCard], Dataset], say: Noise) -> Dataset:
-    """What a rehearsal takes of a dataset, which is ``read``; or images of noise, of which anything is said."""
-    excerpt, classes = read_rehearsal(card.name)[0], int(card.facts["classes"])
-    if not excerpt.drawn:
-        return part_of(read(of), card.splits, excerpt.seed)
+def drawn_noise(task: Task, classes: int, sizes: Mapping[str, int], seed: int) -> Dataset:
+    """Noise in memory, RGB, ``SIDE`` pixels a side, with what a task asks of it drawn too: nothing tells the one of the
+    other.
+    """
     splits = {}
-    for name, count in card.splits.items():
-        state = np.random.RandomState(derive("drawn images", excerpt.seed, name))
-        pixels = state.randint(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8)
-        splits[name] = say(ArrayImages(pixels), classes, state)
+    for name, count in sizes.items():
+        state = np.random.RandomState(derive("drawn noise", seed, name))
+        images = ArrayImages(state.randint(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8))
+        splits[name] = task.noise(images, classes, state)
     return Dataset([str(label) for label in range(classes)], splits["train"], splits.get("val"), splits["test"])
 
 

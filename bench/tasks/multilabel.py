@@ -29,10 +29,7 @@ class MultiLabel(Classification):
     def opened(self, card: DatasetCard) -> Dataset:
         from bench.data.multilabel import MultiLabelSplit
         from bench.data.read import read_official
-        from bench.data.rehearsal import rehearsed
 
-        if card.of is not None:
-            return rehearsed(card, card.of, self.opened, self.noise)
         return read_official(card, MultiLabelSplit)
 
     def noise(self, images: Images, classes: int, state: np.random.RandomState) -> Split:

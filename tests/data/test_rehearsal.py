@@ -13,6 +13,7 @@ from PIL import Image
 from bench.cards.rehearsal import Excerpt, read_rehearsal, rehearsal_dataset
 from bench.data import ArrayImages, read_data, read_masks
 from bench.data.dataset import IGNORED, MaskArrays
+from bench.data.multilabel import MultiLabelSplit
 from bench.data.rehearsal import drawn, drawn_masks, grouped
 from bench.errors import InputError
 from bench.registry import Registry
@@ -185,3 +186,18 @@ def test_what_a_rehearsal_of_a_classifier_means_never_changes(monkeypatch: pytes
     card = Registry().dataset("rehearsal:drawn+train=64+test=32+seed=0:cub200")
     stated = ["rehearsal", 1, "drawn", 16, 48, "drawn+train=64+test=32+seed=0", {"train": 64, "test": 32}]
     assert card.means == digest(stated)
+
+
+# ---- what other tasks ask
+
+
+def test_a_dataset_of_another_task_that_is_not_here_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "/nowhere")
+    card = Registry().dataset("rehearsal:drawn+train=8+test=4+seed=0:voc2012_labels")
+    first, again = (find_task(card.task).read(card) for _ in range(2))
+    assert (len(first.classes), len(first.train), len(first.test)) == (20, 8, 4)
+    assert isinstance(first.train, MultiLabelSplit)
+    assert isinstance(again.train, MultiLabelSplit)
+    assert first.train.odd(20) == ""
+    assert np.array_equal(first.train.present, again.train.present)
+    assert 0 < first.train.present.mean() < 1
