@@ -54,7 +54,6 @@ TRAIN_AND_TEST = {
     "voc2012": (21, 1464, 1449),
     "oxford_pets_trimaps": (2, 3680, 3669),
     "voc2012_labels": (20, 5717, 5823),
-    "oxford_pets_trimaps": (2, 3680, 3669),
     "ade20k": (150, 20210, 2000),
 }
 """Classes, training and test images, as the papers' tables and the datasets' pages give them."""
