@@ -52,7 +52,7 @@ def _not_of_task(
     runs: Iterable[RunSpec], registry: Registry, backbone: Callable[[str], BackboneCard]
 ) -> dict[str, None]:
     """Why the tasks of some runs' datasets cannot be trained with their protocols, methods or backbones, each once."""
-    problems: dict[str, None] = {}
+    problems, card = dict[str, None](), cache(registry.method)
 
     @cache
     def task_of(dataset: str) -> Task:
@@ -63,7 +63,7 @@ def _not_of_task(
             problems[f"{name} is for {task_of(name).name}: {reason}"] = None
     for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in runs):
         for part in (method, *method.policies):
-            problems[task_of(name).why_not_method(registry.method(part.name), dict(part.hyper))] = None
+            problems[task_of(name).why_not_method(card(part.name), dict(part.hyper))] = None
     for name, of in dict.fromkeys((spec.dataset.name, spec.backbone.name) for spec in runs):
         problems[task_of(name).why_not_backbone(backbone(of))] = None
     problems.pop("", None)
