@@ -502,7 +502,7 @@ def test_no_two_candidates_of_a_cell_are_the_same_run(paper: str) -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_a_paper_is_planned_without_torch_and_weights_in_two_seconds_of_a_core(paper: str, tmp_path: Path) -> None:
+def test_a_paper_is_planned_without_torch_and_weights_in_what_twelve_starts_of_python_take(paper: str, tmp_path: Path) -> None:
     code = (
         "import sys, time; from bench.cli import main; found = main(sys.argv[1:]); "
         "print(time.process_time()); sys.exit(found or 'torch' in sys.modules)"
@@ -511,7 +511,8 @@ def test_a_paper_is_planned_without_torch_and_weights_in_two_seconds_of_a_core(p
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert " different runs" in done.stdout
-    assert float(done.stdout.split()[-1]) < 2
+    start = cpu_seconds([sys.executable, "-c", "import msgspec, numpy, yaml"])[0]
+    assert float(done.stdout.split()[-1]) < 12 * start
 
 
 def test_reasons_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
