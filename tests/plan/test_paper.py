@@ -29,6 +29,7 @@ from bench.protocol import Protocol
 from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.spec import RunSpec
+from tests.clock import cpu_seconds
 
 PAPERS = ("coin", "drloc", "fd", "gta", "lacvit")
 
@@ -502,7 +503,7 @@ def test_no_two_candidates_of_a_cell_are_the_same_run(paper: str) -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_a_paper_is_planned_without_torch_and_weights_in_what_twelve_starts_of_python_take(paper: str, tmp_path: Path) -> None:
+def test_a_paper_is_planned_without_torch_and_weights_in_twelve_starts_of_python(paper: str, tmp_path: Path) -> None:
     code = (
         "import sys, time; from bench.cli import main; found = main(sys.argv[1:]); "
         "print(time.process_time()); sys.exit(found or 'torch' in sys.modules)"
