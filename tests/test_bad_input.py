@@ -91,7 +91,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     ),
     "no datasets": ({"datasets": "[]"}, ":3: 'datasets' must list at least one; or give --datasets"),
     "a dataset that is null": ({"datasets": "[null]"}, ":3: no dataset is called 'None'"),
-    "a dataset for another task": ({"datasets": "[drawn_shapes]"}, "drawn_shapes is for segmentation: "),
+    "a dataset that is not here": ({"datasets": "[voc2012]"}, "voc2012: there is no folder"),
     "a dataset with NUL": ({"datasets": r'["folder:a\0b"]'}, "U+0000"),
     "a dataset with a long path": ({"datasets": f"['folder:{LONG}']"}, "a path cannot be so long"),
     "a dataset of nobody": ({"datasets": "['folder:~nobody-here/x']"}, (":3: ", "there is no such user")),

@@ -183,6 +183,9 @@ class TestGolden:
             "mix_probability": 1.0,
             "mix_switch": 0.5,
             "erasing": 0.0,
+            "inference": "whole",
+            "decoder": 512,
+            "auxiliary": 0.4,
         }
 
     def test_recipe_defaults(self) -> None:
@@ -196,6 +199,7 @@ class TestGolden:
             "beta2": 0.999,
             "nesterov": False,
             "schedule": "cosine",
+            "power": 1.0,
             "warmup": 0,
             "warmup_epochs": 0.0,
             "min_lr": 0.0,

@@ -220,8 +220,8 @@ def test_a_run_records_its_score_and_its_task(tmp_path: Path) -> None:
         "test_predicted",
         "test_true",
     }
-    assert trained.predictions["test_true"].shape == (256, 6)
-    assert trained.predictions["test_predicted"].shape == (2, 256, 6)
+    assert trained.predictions["test_true"].shape == (256, 4)
+    assert trained.predictions["test_predicted"].shape == (2, 256, 4)
     assert trained.predictions["test_predicted"].sum(-1).max() <= 48 * 48
 
 
