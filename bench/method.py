@@ -30,6 +30,7 @@ Terms = Mapping[str, Tensor]
 """Named scalar terms of a loss; the loop minimises their sum and logs each."""
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+AnyBatch = TypeVar("AnyBatch", bound="Batch")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views.
-        labels: (B,) class indices.
+        labels: (B,) class indices; None at a task whose images have no label, so that nothing can be made of it.
         targets: (B, K) what cross-entropy aims at: one-hot, smoothed or mixed.
         progress: share of the stage that is done, from 0 to 1, for weights that ramp.
     """
@@ -52,12 +53,20 @@ class Batch:
         """Mean cross-entropy of the logits (B, K) against ``targets``, in nats."""
         return F.cross_entropy(output.logits.float(), self.targets)
 
-    def divided(self, parts: int) -> Iterator[Batch]:
+    def __len__(self) -> int:
+        """The number of images, B."""
+        return self.images.shape[-4]
+
+    def divided(self: AnyBatch, parts: int) -> Iterator[AnyBatch]:
         """The batch in so many parts, as even as they can be; at most one an image."""
-        views = self.images.ndim == 5
-        for chosen in torch.arange(len(self.labels), device=self.labels.device).chunk(parts):
-            images = self.images[:, chosen] if views else self.images[chosen]
-            yield replace(self, images=images, labels=self.labels[chosen], targets=self.targets[chosen])
+        for chosen in torch.arange(len(self), device=self.images.device).chunk(parts):
+            yield self.part(chosen)
+
+    def part(self: AnyBatch, chosen: Tensor) -> AnyBatch:
+        """The images of these indices, and what is said of them."""
+        images = self.images[:, chosen] if self.images.ndim == 5 else self.images[chosen]
+        labels, targets = (value if value is None else value[chosen] for value in (self.labels, self.targets))
+        return replace(self, images=images, labels=labels, targets=targets)
 
 
 Loss = Callable[["Model", Batch], Terms]

@@ -131,15 +131,16 @@ class Recipe:
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from the start: linear warm-up, then the schedule.
 
-        As in mmsegmentation, ``poly`` counts from the first step of all, so that it begins below its peak.
+        As in mmsegmentation (mmcv), ``poly`` falls from the first step of all, and the warm-up is a factor on it.
         """
+        if self.schedule == "poly":
+            left: float = (1 - step / self.steps) ** self.power
+            warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+            return warm * (self.min_lr + (self.lr - self.min_lr) * left)
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         if self.schedule == "constant":
             return self.lr
-        if self.schedule == "poly":
-            left: float = (1 - step / self.steps) ** self.power
-            return self.min_lr + (self.lr - self.min_lr) * left
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1 + math.cos(math.pi * done))
 
@@ -180,7 +181,10 @@ class Protocol:
         "over the image with that shorter side (mmsegmentation)",
     )
     decoder: int = hyper(
-        512, low=1, source="of masks: channels of UPerNet's decoder; its auxiliary head has half as many (BEiT, Swin)"
+        512,
+        low=1,
+        high=8192,
+        source="of masks: channels of UPerNet's decoder, twice those of its auxiliary head (BEiT, Swin)",
     )
     auxiliary: float = hyper(0.4, low=0, source="of masks: weight of the auxiliary head's loss (mmsegmentation)")
     precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
@@ -218,6 +222,8 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
         problems.add(f"{place}: a protocol gives either steps or epochs (such as steps: 300)")
     if recipe.steps and recipe.warmup >= recipe.steps:
         problems.add(f"{place}: the warm-up ({recipe.warmup} steps) must be shorter than the schedule ({recipe.steps})")
+    if recipe.schedule != "poly" and recipe.power != Recipe.power:
+        problems.add(f"{place}: power = {recipe.power:g} is of the schedule poly, and this one is {recipe.schedule}")
     batch, group = values.get("batch_size", Protocol.batch_size), values.get("norm_batch", 0)
     if group and batch > group and batch % group:
         whole = counted(batch // group, "batch", "batches")

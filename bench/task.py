@@ -48,7 +48,7 @@ class Task(ABC):
         linear_head: whether a linear head on pooled features answers for the image as a whole, which may be shown in
             several views.
         augmentations: of its training images.
-        settings: of a protocol, what means something for it alone.
+        settings: of a protocol, what means something for it and not for every task.
     """
 
     name: ClassVar[str]

@@ -92,6 +92,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "no datasets": ({"datasets": "[]"}, ":3: 'datasets' must list at least one; or give --datasets"),
     "a dataset that is null": ({"datasets": "[null]"}, ":3: no dataset is called 'None'"),
     "a dataset that is not here": ({"datasets": "[voc2012]"}, "voc2012: there is no folder"),
+    "a metric of another task": ({"table": "{metric: miou}"}, "miou is of segmentation, and the datasets are for"),
     "a dataset with NUL": ({"datasets": r'["folder:a\0b"]'}, "U+0000"),
     "a dataset with a long path": ({"datasets": f"['folder:{LONG}']"}, "a path cannot be so long"),
     "a dataset of nobody": ({"datasets": "['folder:~nobody-here/x']"}, (":3: ", "there is no such user")),

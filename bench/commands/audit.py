@@ -10,7 +10,7 @@ import bench
 from bench.cards import DatasetCard
 from bench.commands.images import Decoding, audited_folder, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.errors import InputError, visible
+from bench.errors import InputError, to_type, visible
 from bench.images.audit import Audited, Remark, audit
 from bench.notation import counted
 
@@ -57,6 +57,9 @@ def _audited(card: DatasetCard, options: argparse.Namespace) -> Audited:
     """A dataset with the survey of its images, which is kept where there is a results folder."""
     kept = options.results if options.results.is_dir() else None
     card.require_files()
+    if card.task == "segmentation":
+        check = to_type("data", "check", card.name, "--images")
+        raise InputError(f"{card.name}: an audit is of images with labels; {check} decodes images and masks")
     if card.layout is not None:
         return audited_folder(card, look(card, kept).survey)
     from bench.data.read import read_data

@@ -67,6 +67,8 @@ def _print_task(subject: Examined, name: str, reason: str, broken: bool) -> int:
     reason = reason or find_task(name).why_not_backbone(subject.backbone)
     if reason or name == subject.task:
         print(f"  task    {name}{f': no, {printable(reason)}' if reason else ''}")
+        if reason:
+            print("          (a loss of batch.cross_entropy(output) is for any task: docs/running.md)")
         return 0
     at_task = dataclasses.replace(subject, task=name)
     if broken:

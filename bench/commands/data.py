@@ -152,21 +152,17 @@ def _decode(dataset: Dataset, card: DatasetCard, results: Path | None) -> int:
 
     splits = _splits(dataset)
     count = sum(map(len, splits.values()))
+    if card.layout is not None:
+        seen = look(card, results)
+        if seen.refused:
+            raise InputError(*seen.problem_lines(named=len(seen.refused)))
+        return _usable(seen.survey)
     masks = list[str]()
     for name, split in splits.items():
         if isinstance(split, MaskedSplit):
             masks += _odd_masks(name, split, files_of(split))
-    if card.layout is not None:
-        seen = look(card, results)
-        if seen.refused and not masks:
-            raise InputError(*seen.problem_lines(named=len(seen.refused)))
-        if not masks:
-            return _usable(seen.survey)
-        unusable = seen.refused
-    else:
-        files = {name: files_of(split) for name, split in splits.items()}
-        unusable = survey(files, progress=Decoding(card.name)).unusable
-    lines = [f"{image.path}: {image.problem}" for image in unusable]
+    surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
+    lines = [f"{image.path}: {image.problem}" for image in surveyed.unusable]
     if bad := len(lines) + len(masks):
         raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *lines, *masks)
     return count
@@ -187,16 +183,12 @@ def _odd_masks(name: str, split: MaskedSplit, files: Sequence[str | Path]) -> It
     for index in tqdm(range(len(split)), desc=f"masks of {name}", disable=None):
         at = np.array([index])
         try:
-            (mask,) = split.masks.take(at)
-            (image,) = split.images.take(at)
+            split.pairs(at)
         except Undecodable as error:
             if error.path != str(files[index]):  # that was said
                 yield str(error)
         except InputError as error:
             yield str(error)
-        else:
-            if mask.shape != image.shape[1:]:
-                yield f"{files[index]}: it and its mask differ in size"
 
 
 def _row(card: DatasetCard) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
+from bench.images.masks import survey_masks, unusable_masks
 from bench.images.survey import NAMED, Survey, Surveyed, problems_of
 from bench.notation import counted
 from bench.spec import RunSpec
@@ -49,11 +50,12 @@ class Seen:
     card: DatasetCard
     survey: Survey
     kept: Path | None
+    masks: Sequence[Surveyed] = ()
 
     @property
     def refused(self) -> list[Surveyed]:
-        """The images that stand against training."""
-        return refused(self.card, self.survey)
+        """The images that stand against training, and those whose masks do."""
+        return [*refused(self.card, self.survey), *self.masks]
 
     @property
     def problems(self) -> list[str]:
@@ -63,7 +65,8 @@ class Seen:
     def problem_lines(self, named: int) -> list[str]:
         """The same, with so many images named."""
         root = self.card.layout.root if self.card.layout else None
-        return problems_of(self.card.name, self.refused, len(self.survey.images), self.kept, root, named)
+        advice = "mend what is wrong, or remove images with their masks" if self.masks else ""
+        return problems_of(self.card.name, self.refused, len(self.survey.images), self.kept, root, named, advice)
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -107,7 +110,16 @@ def audited_folder(card: DatasetCard, survey: Survey) -> Audited:
 
 def look(card: DatasetCard, results: Path | None) -> Seen:
     """The survey of a folder's images, with a bar while they are decoded."""
-    return Seen(card, survey_folder(card, results, Decoding(card.name)), kept_survey(card, results))
+    survey, kept, layout = survey_folder(card, results, Decoding(card.name)), kept_survey(card, results), card.layout
+    if not isinstance(layout, MaskLayout):
+        return Seen(card, survey, kept)
+    files = layout.mask_files
+    of_masks = kept.with_name(f"masks-{kept.stem}.json") if kept else None
+    paths = [path for split in files.values() for path in split]
+    every = survey_masks(paths, of_masks, Decoding(f"masks of {card.name}"))
+    seen = {mask.path: mask for mask in every}
+    masks = {name: [seen[str(path)] for path in split] for name, split in files.items()}
+    return Seen(card, survey, kept, unusable_masks(survey.splits, masks, len(layout.classes)))
 
 
 def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: Path, submits: bool) -> None:

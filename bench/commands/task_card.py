@@ -45,7 +45,7 @@ def task_cards(name: str, registry: Registry) -> list[tuple[str, dict[str, Any]]
     lines = [f"task {name}: {task.about}", f"  {facts['details']}"]
     lines.append(f"  metrics, the usual one first: {', '.join(facts['metrics'])}")
     lines.append(f"  augmentations of its training images: {', '.join(task.augmentations) or 'not stated'}")
-    lines.append(f"  settings of a protocol that are for it alone: {', '.join(task.settings) or 'none'}")
+    lines.append(f"  settings of a protocol that not every task has: {', '.join(task.settings) or 'none'}")
     lines.append(f"  datasets: {', '.join(facts['datasets']) or 'none'}")
     lines.append(f"  methods: {', '.join(facts['methods']) or 'none'}")
     if facts["not_with"]:

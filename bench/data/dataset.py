@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.images.raster import Levels, decoded, open_image
+from bench.images.masks import read_mask
+from bench.images.raster import Levels, decoded
 from bench.method import Batch, soft_targets
 
 Indices = npt.NDArray[np.int64]
@@ -99,6 +100,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def labels_of(self, indices: Indices, device: torch.device) -> Tensor:
+        """(B,) on the device, of the images of these indices; None where images have no label."""
+        return torch.from_numpy(self.labels[indices]).to(device)
 
     @classmethod
     def unlabelled(cls: type[AnySplit], images: Images, **more: Any) -> AnySplit:
@@ -198,11 +203,7 @@ class MaskFiles:
         """
         masks = []
         for path in (self.paths[index] for index in indices):
-            with open_image(path) as image:
-                stored = np.array(image)
-            if stored.ndim != 2 or stored.dtype != np.uint8:
-                raise InputError(f"{path} is no mask: a mask has one channel of 8 bits")
-            levels = self._classes[stored]
+            levels = self._classes[read_mask(path)]
             if self.classes and (odd := levels[(levels >= self.classes) & (levels != IGNORED)]).size:
                 allowed = f"{self.classes} classes: levels are 0 to {self.classes - 1}, and {IGNORED} is left out"
                 raise InputError(f"{path}: it has the level {odd.max()}, and there are {allowed}")
@@ -247,6 +248,22 @@ class MaskedSplit(Split):
     """Images, each with a mask of its size; ``masked`` makes one. An image has no label: 0 stands for each."""
 
     masks: Masks
+
+    def labels_of(self, indices: Indices, device: torch.device) -> Any:
+        """None: an image has a mask."""
+
+    def targets(self, indices: Indices, classes: int, smoothing: float, device: torch.device) -> Any:
+        """None: a batch with masks has its own."""
+
+    def pairs(self, indices: Indices) -> tuple[Tensor | list[Tensor], list[Tensor]]:
+        """Images and their masks. Raises ``InputError``: a mask has not the size of its image, or is none."""
+        images, masks = self.images.take(indices), self.masks.take(indices)
+        for image, mask, index in zip(images, masks, indices, strict=True):
+            if image.shape[-2:] != mask.shape:
+                place = self.masks.paths[index] if isinstance(self.masks, MaskFiles) else f"image {index + 1}"
+                sizes = [f"{width} × {height} pixels" for height, width in (mask.shape, image.shape[-2:])]
+                raise InputError(f"{place}: a mask of {sizes[0]} for an image of {sizes[1]}")
+        return images, masks
 
     def chosen(self, indices: Indices, images: Images) -> MaskedSplit:
         """As of ``Split``."""

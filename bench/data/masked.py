@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskBatch(Batch):
-    """A batch of images with masks. No image has a label: ``labels`` and ``targets`` are 0.
+    """A batch of images with masks; ``labels`` and ``targets`` are None.
 
     Attributes:
         masks: uint8 (B, S, S), class indices or ``IGNORED``.
@@ -45,11 +44,9 @@ class MaskBatch(Batch):
         auxiliary: Tensor | None = getattr(output, "auxiliary", None)
         return loss if auxiliary is None else loss + self.auxiliary * self._of_pixels(auxiliary)
 
-    def divided(self, parts: int) -> Iterator[MaskBatch]:
+    def part(self, chosen: Tensor) -> MaskBatch:
         """As of ``Batch``."""
-        masks = self.masks.chunk(parts)
-        for part, some in zip(super().divided(parts), masks, strict=True):
-            yield replace(self, images=part.images, labels=part.labels, targets=part.targets, masks=some)
+        return replace(super().part(chosen), masks=self.masks[chosen])
 
     def _of_pixels(self, logits: Tensor) -> Tensor:
         total = F.cross_entropy(logits.float(), self.masks.long(), ignore_index=IGNORED, reduction="sum")
@@ -71,7 +68,7 @@ class MaskedImages(TrainingImages):
         if views != 1:
             raise InputError(f"a stage has {views} views of an image, and masks are of one")
         chosen = self._chosen(step)
-        images, masks = self.split.images.take(chosen), self.split.masks.take(chosen)
+        images, masks = self.split.pairs(chosen)
         seed = derive("augment", self.seed, step, 0)
         return training_pairs(images, masks, self.size, self.protocol.augmentation, seed)
 
@@ -102,15 +99,15 @@ class MaskedImages(TrainingImages):
         """Every sampled image once, in order, squeezed to a square."""
         for start in range(0, len(self.indices), batch_size):
             indices = self.indices[start : start + batch_size]
-            images, masks = self.split.images.take(indices), self.split.masks.take(indices)
+            images, masks = self.split.pairs(indices)
             yield self._batch(*training_pairs(images, masks, self.size, "none", 0), 0.0)
 
     def _batch(self, images: Tensor, masks: Tensor, progress: float) -> MaskBatch:
-        labels = torch.zeros(len(masks), dtype=torch.int64, device=self.device)
+        nothing: Any = None
         return MaskBatch(
             images=unit(images.to(self.device, non_blocking=True)),
-            labels=labels,
-            targets=torch.zeros(len(masks), self.classes, device=self.device),
+            labels=nothing,
+            targets=nothing,
             progress=progress,
             masks=masks.to(self.device, non_blocking=True),
             auxiliary=self.protocol.auxiliary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,9 @@ class MultiLabelSplit(Split):
 
     batch_type = MultiLabelBatch
     present: npt.NDArray[np.float16]
+
+    def labels_of(self, indices: Indices, device: torch.device) -> Any:
+        """None: an image may show several classes."""
 
     def odd(self, classes: int) -> str:
         fits = self.present.shape == (len(self.images), classes)

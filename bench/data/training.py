@@ -74,7 +74,7 @@ class TrainingImages:
         chosen, mix = self._chosen(step), self._mix(step)
         return self.split.batch_type(
             images=mix.images(images[0] if views == 1 else torch.stack(images)),
-            labels=torch.from_numpy(self.split.labels[chosen]).to(self.device),
+            labels=self.split.labels_of(chosen, self.device),
             targets=mix.targets(self._targets(chosen, self.protocol.label_smoothing)),
             progress=progress,
         )
@@ -119,7 +119,7 @@ class TrainingImages:
         parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
         with closing(ahead(view, parts, feeders(self.device), batch_size)) as feed:
             for indices, images in feed:
-                labels = torch.from_numpy(self.split.labels[indices]).to(self.device)
+                labels = self.split.labels_of(indices, self.device)
                 yield self.split.batch_type(images.to(self.device), labels, self._targets(indices, 0.0), 0.0)
 
     def _targets(self, indices: Indices, smoothing: float) -> Tensor:

@@ -180,11 +180,13 @@ def problems_of(
     kept: Path | None = None,
     root: Path | None = None,
     named: int = NAMED,
+    advice: str = "",
 ) -> list[str]:
     """What is said of a dataset's images that cannot be used: how many, the first of them, and where all are listed.
 
     ``count`` is the number of the dataset's images, and the name may be empty. Where there are more than are named, and
-    a survey is ``kept``, a file beside it lists all. Paths are those from the ``root``, if it is in the name.
+    a survey is ``kept``, a file beside it lists all. Paths are those from the ``root``, if it is in the name. Where no
+    ``advice`` is given, what is to be done follows from what is wrong.
     """
     images = counted(count, "image")
     lines = [f"{name}{': ' * bool(name)}{len(unusable):,} of {images} cannot be used"]
@@ -194,6 +196,8 @@ def problems_of(
     if more > 0:
         place = _listed(unusable, kept) if kept else ""
         lines.append(f"and {more:,} more" + (f"; {place} lists all" if place else ""))
+    if advice:
+        return [*lines, advice]
     if not all(image.damaged for image in unusable):
         alone = not any(image.damaged for image in unusable)
         lines.append(DECLARE + "; or remove them, which are not damaged" * alone)

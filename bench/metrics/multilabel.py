@@ -11,9 +11,9 @@ from bench.metrics.predictions import KeptArrays
 
 @dataclass(frozen=True)
 class MultiLabelPredictions(KeptArrays):
-    """Logits of each image, and what it shows: 1, 0, or nan where it does not count; half precision, (images, K)."""
+    """Logits of each image, and what it shows: 1, 0, or nan where it does not count; single precision, (images, K)."""
 
-    task, of_points, of_split, of_class = "multilabel", ("logits",), ("present",), 2
+    task, of_points, of_split, of_class = "multilabel", ("logits",), ("present",), 4
     logits: Any
     present: Any
 

@@ -42,6 +42,11 @@ class MaskPredictions(KeptArrays):
     predicted: npt.NDArray[Any]
     true: npt.NDArray[Any]
 
+    def __post_init__(self) -> None:
+        """Raises ``ValueError``: more pixels of an image are right than were predicted, or than there are."""
+        if (self.intersection > self.predicted).any() or (self.intersection > self.true).any():
+            raise ValueError("more pixels are right than there are")
+
     @classmethod
     def of_images(cls, counts: Sequence[Counts]) -> MaskPredictions:
         """From what ``counts_of`` gives for each image, of which there is at least one; kept in four bytes a count."""

@@ -309,7 +309,7 @@ class _Reader:
 
     def metrics(self, layout: Section, datasets: Sequence[DatasetCard]) -> dict[str, Metric]:
         """What is shown of each dataset: what is typed, or else written, or else usual for it."""
-        metrics: dict[str, Metric] = {}
+        metrics, place = dict[str, Metric](), ""
         for card in datasets:
             name, place = card.metric, card.name
             if self.overrides.metric:
@@ -318,6 +318,12 @@ class _Reader:
                 name, place = layout["metric"], layout.place("metric")
             with noted(self.problems):
                 metrics[card.name] = find_at(name, self.registry.metrics, place)
+        tasks = {card.task for card in datasets}
+        asked = next(iter(metrics.values()), None)
+        if asked is not None and asked.compute and asked.task not in tasks:
+            theirs = (each.name for each in self.registry.metrics.values() if each.compute and each.task in tasks)
+            allowed = f"the datasets are for {', '.join(sorted(tasks))}, which has {', '.join(theirs)}"
+            self.problems.add(f"{place}: {asked.name} is of {asked.task}, and {allowed}")
         return metrics
 
     def rules(self, layout: Section) -> TableRules:

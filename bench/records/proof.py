@@ -60,9 +60,12 @@ def kept_name(split: str, name: str) -> str:
 
 def of_points(of_point: Arrays, of_split: Arrays, points: int, kind: type[TaskPredictions]) -> list[TaskPredictions]:
     """The predictions at each point. Raises ``ValueError`` where the arrays are not those of so many points."""
-    (images, *_), *_ = (array.shape or (0,) for array in of_split.values())
-    if any(array.shape[:2] != (points, images) for array in of_point.values()):
+    (images, *each), *_ = (array.shape or (0,) for array in of_split.values())
+    shapes = [array.shape for array in of_point.values()]
+    if any(shape != (points, images, *each) for shape in shapes):
         raise ValueError("they are not those of the record's curve")
+    if any(array.dtype.kind not in "biuf" for array in (*of_point.values(), *of_split.values())):
+        raise ValueError("they are no numbers")
     return [kind.of({**{name: array[at] for name, array in of_point.items()}, **of_split}) for at in range(points)]
 
 

@@ -131,7 +131,7 @@ def read_answers(root: Path, run: Finished, rule: str, split: str = "test") -> A
         if not next(iter(truth.values())).size:
             raise ValueError("there are no images")
         points = of_points(kept, truth, len(run.values), kind)
-    except (ValueError, TypeError):
+    except ValueError:
         shapes = [f"{array.shape}" for array in (*kept.values(), *truth.values())]
         problem = f"{' and '.join(shapes)} for {len(run.values)} points"
         raise InputError(f"{path}: the predictions do not fit the record's curve: {problem}; {again}") from None

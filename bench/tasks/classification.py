@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.metrics import TaskPredictions
     from bench.spec import RunSpec
 
-    Scored = npt.NDArray[np.float16]
+    Scored = npt.NDArray[np.float32]
 
 BATCH = 64
 """Images at a time when a split is scored."""
@@ -113,8 +113,8 @@ class Classification(Task):
         with torch.inference_mode():
             for batch in replace(data, split=split, indices=np.arange(len(split))).plain(BATCH):
                 with mixed_precision(data.protocol.precision, data.device):
-                    logits.append(model(batch.images).logits.half().cpu().numpy())
-                targets.append(batch.targets.half().cpu().numpy())
+                    logits.append(model(batch.images).logits.float().cpu().numpy())
+                targets.append(batch.targets.float().cpu().numpy())
                 progress(sum(map(len, logits)))
         return np.concatenate(logits), np.concatenate(targets)
 

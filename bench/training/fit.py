@@ -47,7 +47,7 @@ class Terms:
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
-        self.asked = (0.0, 0)
+        self.asked, self.latest = (0.0, 0), 0.0
 
     def add(self, terms: dict[str, Tensor]) -> None:
         """Count one step's terms."""
@@ -63,9 +63,14 @@ class Terms:
         return means
 
     def recent(self) -> float:
-        """The mean of all terms together since this was asked before, or they were read; leaves them as they are."""
+        """The mean of all terms together since this was asked before, or they were read; leaves them as they are.
+
+        Where there is none since, it is that of before.
+        """
         (total, count), self.asked = self.asked, (sum(map(float, self.sums.values())), self.count)
-        return (self.asked[0] - total) / max(1, self.count - count)
+        if self.count > count:
+            self.latest = (self.asked[0] - total) / (self.count - count)
+        return self.latest
 
     def check(self) -> None:
         """Raise ``Diverged`` where the loss has not been finite."""
@@ -196,7 +201,7 @@ def gradients(
         return terms
     total: dict[str, Tensor] = {}
     for part in batch.divided(parts):
-        share = len(part.labels) / len(batch.labels)
+        share = len(part) / len(batch)
         with precision:
             terms = {name: share * term for name, term in loss(part).items()}
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]

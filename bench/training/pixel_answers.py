@@ -57,8 +57,8 @@ def pixel_labels(
 
     def views(begin: int) -> tuple[list[Shown], list[Tensor]]:
         indices = np.arange(begin, min(begin + IMAGES, len(split)))
-        images = split.images.take(indices)
-        return [views_of(image, size, slides) for image in images], split.masks.take(indices)
+        images, masks = split.pairs(indices)
+        return [views_of(image, size, slides) for image in images], masks
 
     with closing(ahead(views, range(0, len(split), IMAGES), feeders(device), IMAGES)) as feed:
         for _, (images, masks) in feed:

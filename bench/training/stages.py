@@ -293,7 +293,12 @@ class Training:
                 self.predictions.setdefault(kept_name(name, key), []).append(array)
             else:
                 self.to_predict[kept_name(name, key)] = array
-        return {metric: finite(value) for metric, value in scores(predictions).items()}
+        computed = {metric: finite(value) for metric, value in scores(predictions).items()}
+        metric = score_of(self.task.name)
+        if computed[metric.name] is None:
+            dataset = self.spec.dataset.name
+            raise InputError(f"{dataset}: {metric.title} is no number on the {name} split, of which nothing counts")
+        return computed
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[Any]]:
         """What was predicted at every point of the curve (points, images, ...), and what was to be (images, ...)."""

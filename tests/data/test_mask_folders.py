@@ -174,9 +174,9 @@ def test_a_check_decodes_images_and_masks_and_names_all_that_is_wrong(
     said = capsys.readouterr().err
     assert "5 of 6 images cannot be used" in said
     assert "train0.png: it has the level 3, and there are 3 classes: levels are 0 to 2" in said
-    assert "val0.jpg: it and its mask differ in size" in said
+    assert "val0.png: a mask of" in said
     assert "test0.png: it is empty" in said
-    assert "test1.png is no mask" in said
+    assert "test1.png: it is no mask" in said
     assert said.count("val1.jpg: it is no image") == 1
     assert "Traceback" not in said
 

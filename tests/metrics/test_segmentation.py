@@ -160,3 +160,11 @@ def test_arrays_are_kept_and_read_again() -> None:
 
 def test_ignored_is_the_level_that_datasets_have() -> None:
     assert segmentation.IGNORED == dataset.IGNORED
+
+
+def test_more_right_pixels_than_there_are_cannot_be() -> None:
+    two, one = np.full((1, 2), 2, np.uint32), np.full((1, 2), 1, np.uint32)
+    with pytest.raises(ValueError, match="more pixels are right than there are"):
+        MaskPredictions(two, two, one)
+    with pytest.raises(ValueError, match="more pixels are right than there are"):
+        MaskPredictions(two, one, two)

@@ -109,7 +109,7 @@ def test_a_run_learns_to_name_what_images_show(spots: Path) -> None:
     assert (run.record.curve[-1].test["map"] or 0) > 95
     logits, present = run.predictions["test_logits"], run.predictions["test_present"]
     assert (logits.shape, present.shape) == ((2, 24, 3), (24, 3))
-    assert logits.dtype == np.float16
+    assert logits.dtype == np.float32
     for point, at in zip(run.record.curve, logits, strict=True):
         assert point.test["map"] == pytest.approx(mean_average_precision(MultiLabelPredictions(at, present)))
 

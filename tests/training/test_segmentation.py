@@ -186,7 +186,9 @@ def test_what_is_of_masks_is_refused_of_labels(setting: str, value: object) -> N
 
 def test_poly_falls_to_its_floor_with_its_power() -> None:
     recipe = Recipe(steps=100, lr=1.0, schedule="poly", power=0.9, min_lr=0.1, warmup=10)
-    assert recipe.learning_rate(4) == 0.5
+    # the warm-up is a factor on what falls from the first step, as in mmcv
+    assert recipe.learning_rate(4) == pytest.approx(0.5 * (0.1 + 0.9 * 0.96**0.9))
+    assert recipe.learning_rate(9) == pytest.approx(0.1 + 0.9 * 0.91**0.9)
     assert recipe.learning_rate(10) == pytest.approx(0.1 + 0.9 * 0.9**0.9)
     assert recipe.learning_rate(99) == pytest.approx(0.1 + 0.9 * 0.01**0.9)
 
@@ -267,3 +269,34 @@ def test_a_table_of_masks_from_the_command_to_items_and_a_figure(
     assert "its model is of segmentation" in capsys.readouterr().err
     assert main(["show", run]) == 0
     assert "test mIoU: " in capsys.readouterr().out
+
+
+def test_a_mask_of_another_size_is_refused_at_training_and_at_the_test() -> None:
+    split = masked(ArrayImages(np.zeros((2, 16, 16, 1), np.uint8)), MaskArrays(levels(2, 16, 20)))
+    with pytest.raises(InputError, match="image 1: a mask of 20 × 16 pixels for an image of 16 × 16"):
+        images_of(split).plain(2).__next__()
+    model: Any = Reader()
+    with pytest.raises(InputError, match="image 1: a mask of 20 × 16 pixels for an image of 16 × 16"):
+        predict_pixels(model, split, images_of(split))
+
+
+def test_there_is_no_label_to_read() -> None:
+    batch = images_of(painted(levels(7))).batch(0)
+    assert batch.labels is None
+    assert batch.targets is None
+    assert len(batch) == 4
+    assert [len(part) for part in batch.divided(3)] == [2, 2]
+
+
+def test_a_split_of_which_nothing_counts_ends_a_run_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: MaskArrays, indices: npt.NDArray[np.int64]) -> list[Tensor]:
+        return [torch.full((48, 48), IGNORED, dtype=torch.uint8) for _ in indices]
+
+    monkeypatch.setattr(MaskArrays, "take", nothing)
+    with pytest.raises(InputError, match=r"drawn_shapes: mIoU is no number on the val split, of which nothing counts"):
+        run_trial(planned("ce", "steps=2"), Registry(), CPU)
+
+
+def test_the_power_of_another_schedule_is_refused() -> None:
+    with pytest.raises(InputError, match=r"power = 0.9 is of the schedule poly, and this one is cosine"):
+        planned("ce", "schedule=cosine", "power=0.9")
