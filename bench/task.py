@@ -9,6 +9,7 @@ file is read where plans are, so what needs torch is imported inside its methods
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
@@ -47,6 +48,7 @@ class Task(ABC):
         one_label: whether each image has one label, which methods may read (``Batch.labels``, ``Batch.targets``).
         linear_head: whether a linear head on pooled features answers for the image as a whole, which may be shown in
             several views.
+        packages: that it needs and not everybody has; each is an extra of the same name.
         augmentations: of its training images.
         settings: of a protocol, what means something for it and not for every task.
     """
@@ -55,12 +57,19 @@ class Task(ABC):
     about: ClassVar[str]
     one_label: ClassVar[bool] = False
     linear_head: ClassVar[bool] = True
+    packages: ClassVar[Sequence[str]] = ()
     augmentations: ClassVar[Sequence[str]] = ()
     settings: ClassVar[Sequence[str]] = ()
 
     def why_not(self, protocol: Protocol) -> str:
         """Why nothing can be trained at it by a protocol, in words; empty where it can."""
         return ""
+
+    def lacking(self) -> str:
+        """Which of its packages are not installed, and how they are, in words; empty where all are."""
+        names = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        extras = ",".join(names)
+        return f"{self.name} needs {', '.join(names)}: pip install 'finetune-bench[{extras}]'" if names else ""
 
     def why_not_backbone(self, card: BackboneCard) -> str:
         """Why a backbone cannot be trained at it, as far as its card tells; empty where it can."""

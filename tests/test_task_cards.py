@@ -54,7 +54,9 @@ def test_of_images_with_a_label_nothing_is_left_out(capsys: pytest.CaptureFixtur
     assert card["not_for_it"] == card["not_with"] == {}
 
 
-@pytest.mark.parametrize(("name", "told"), [("gta", "classification, multilabel, segmentation"), ("scl", "classification")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("gta", "classification, multilabel, segmentation"), ("scl", "classification")]
+)
 def test_a_method_tells_its_tasks(name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"\n  tasks: {told}\n" in output(capsys, "show", name)
 

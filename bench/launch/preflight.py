@@ -35,6 +35,7 @@ from bench.process import close_pipes, end_with_parent, how_ended, last_line, se
 from bench.reading.document import read_document
 from bench.registry import Registry
 from bench.spec import RunSpec
+from bench.task import find_task
 
 _DRAWN_HERE = ("none", *CHOICES)
 """What stands behind the ``@`` of a backbone whose weights are drawn when it is built."""
@@ -56,12 +57,18 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
     """Have every backbone of some runs ready to be trained: it can be built, and its weights are here and fit.
 
     What takes long to fetch is said, and what of an image is not seen. Raises ``InputError`` that tells of each that
-    cannot be built, or fetched, or does not fit.
+    cannot be built, or fetched, or does not fit, and of packages that a task needs and that are not installed.
     """
+    runs, problems = list(runs), Problems()
+    for task in dict.fromkeys(
+        registry.dataset(name).task for name in dict.fromkeys(spec.dataset.name for spec in runs)
+    ):
+        if lacking := find_task(task).lacking():
+            problems.add(lacking)
+    problems.stop()
     builds = builds_of(runs, registry)
     if not builds:
         return
-    problems = Problems()
     for answer in _answers(builds, registry.plugins):
         if "problem" in answer:
             problems.add(answer["problem"])

@@ -28,6 +28,7 @@ class Segmentation(Task):
 
     name = "segmentation"
     about = "which class each pixel of an image is of"
+    packages = ("transformers",)
     linear_head = False
     augmentations = MASK_AUGMENTATIONS
     settings = OF_MASKS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -335,3 +336,14 @@ class TestInAProcess:
         assert (front.returncode, out, err) == (code, "", "bench: stopped\n" * (code == 130))
         assert hub.gone.wait(60), "the process that fetches lives on"
         assert not list(here.iterdir())
+
+
+def test_a_package_that_a_task_needs_is_asked_for_before_anything_is_launched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else usual(name))
+    assert main(["run", "shapes", "--methods", "ce", "--seeds", "1", "--results", str(tmp_path / "r")]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bench: ")]
+    assert line == "bench: segmentation needs transformers: pip install 'finetune-bench[transformers]'"
+    assert not (tmp_path / "r" / "runs").exists()
