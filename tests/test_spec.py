@@ -376,6 +376,7 @@ class TestMatters:
         found = {protocol: one(tmp_path, protocol={protocol: 500}) for protocol in ("steps", "epochs")}
         for key, hyper in {**declared(Recipe), **declared(Protocol)}.items():
             base: dict[str, Any] = {"epochs" if key in ("epochs", "warmup_epochs") else "steps": 500}
+            base |= {"schedule": "poly"} if key == "power" else {}
             found[f"another {key}"] = one(
                 tmp_path, protocol={**base, key: another(hyper, base.get(key, hyper.default))}
             )
