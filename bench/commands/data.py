@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,16 @@ from bench.commands import audit
 from bench.commands.images import Decoding, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
-from bench.images.raster import Undecodable
+from bench.images.masks import unusable_masks
 from bench.images.survey import Survey, survey
 from bench.notation import counted
 from bench.task import find_task
 
 if TYPE_CHECKING:
     from bench.data import Dataset
-    from bench.data.dataset import MaskedSplit
+
+ANY_LEVEL = 256
+"""Classes of a mask whose levels its reader gives a meaning to, whatever they are."""
 
 DATA = """
 Datasets lie in $BENCH_DATA/NAME, or in data/NAME of the current folder. 'bench show NAME' tells all about one.
@@ -124,7 +125,7 @@ def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
     dataset = find_task(card.task).opened(card)
     decodes = images or card.layout is not None
     decoded = _decode(dataset, card, results) if decodes else 0
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in _splits(dataset).items())
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in dataset.splits.items())
     made_of = f"{counted(len(dataset.classes), 'class', 'classes')}, {sizes} images"
     if card.name.startswith(PREFIX):
         print(f"{card.name}: {made_of}")
@@ -133,38 +134,31 @@ def _report(card: DatasetCard, images: bool, results: Path | None) -> int:
     if checksums := card.facts.get("checksums"):
         print(f"verified checksums: {', '.join(checksums)}")
     if decodes:
-        left_out = sum(map(len, _splits(dataset).values())) - decoded
+        left_out = sum(map(len, dataset.splits.values())) - decoded
         print(
             f"{counted(decoded, 'image')} decoded" + (f"; {left_out:,} damaged ones are left out" if left_out else "")
         )
     return 0
 
 
-def _splits(dataset: Dataset) -> dict[str, Any]:
-    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    return {name: split for name, split in splits.items() if split is not None}
-
-
 def _decode(dataset: Dataset, card: DatasetCard, results: Path | None) -> int:
     """Decode every image, and its mask if there is one; says how many can be used, or raises."""
-    from bench.data.dataset import MaskedSplit
-    from bench.data.official import files_of
+    from bench.data.official import files_of, mask_files_of
 
-    splits = _splits(dataset)
+    splits = dataset.splits
     count = sum(map(len, splits.values()))
     if card.layout is not None:
         seen = look(card, results)
         if seen.refused:
             raise InputError(*seen.problem_lines(named=len(seen.refused)))
         return _usable(seen.survey)
-    masks = list[str]()
-    for name, split in splits.items():
-        if isinstance(split, MaskedSplit):
-            masks += _odd_masks(name, split, files_of(split))
     surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
-    lines = [f"{image.path}: {image.problem}" for image in surveyed.unusable]
-    if bad := len(lines) + len(masks):
-        raise InputError(f"{card.name}: {bad:,} of {count:,} images cannot be used", *lines, *masks)
+    masks = {name: files for name, split in splits.items() if (files := mask_files_of(split))}
+    masked = {name: surveyed.splits[name] for name in masks}
+    odd = unusable_masks(masked, masks, ANY_LEVEL, progress=Decoding(f"masks of {card.name}"))
+    if unusable := [*surveyed.unusable, *odd]:
+        lines = [f"{image.path}: {image.problem}" for image in unusable]
+        raise InputError(f"{card.name}: {len(unusable):,} of {count:,} images cannot be used", *lines)
     return count
 
 
@@ -173,22 +167,6 @@ def _usable(seen: Survey) -> int:
     for image in seen.unusable:
         print(visible(f"{image.path}: {image.problem}"))
     return len(seen.images) - len(seen.unusable)
-
-
-def _odd_masks(name: str, split: MaskedSplit, files: Sequence[str | Path]) -> Iterator[str]:
-    """What is wrong with the masks of a split."""
-    import numpy as np
-    from tqdm import tqdm
-
-    for index in tqdm(range(len(split)), desc=f"masks of {name}", disable=None):
-        at = np.array([index])
-        try:
-            split.pairs(at)
-        except Undecodable as error:
-            if error.path != str(files[index]):  # that was said
-                yield str(error)
-        except InputError as error:
-            yield str(error)
 
 
 def _row(card: DatasetCard) -> dict[str, Any]:

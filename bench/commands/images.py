@@ -17,7 +17,7 @@ from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
 from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
-from bench.images.masks import survey_masks, unusable_masks
+from bench.images.masks import unusable_masks
 from bench.images.survey import NAMED, Survey, Surveyed, problems_of
 from bench.notation import counted
 from bench.spec import RunSpec
@@ -113,13 +113,10 @@ def look(card: DatasetCard, results: Path | None) -> Seen:
     survey, kept, layout = survey_folder(card, results, Decoding(card.name)), kept_survey(card, results), card.layout
     if not isinstance(layout, MaskLayout):
         return Seen(card, survey, kept)
-    files = layout.mask_files
     of_masks = kept.with_name(f"masks-{kept.stem}.json") if kept else None
-    paths = [path for split in files.values() for path in split]
-    every = survey_masks(paths, of_masks, Decoding(f"masks of {card.name}"))
-    seen = {mask.path: mask for mask in every}
-    masks = {name: [seen[str(path)] for path in split] for name, split in files.items()}
-    return Seen(card, survey, kept, unusable_masks(survey.splits, masks, len(layout.classes)))
+    progress = Decoding(f"masks of {card.name}")
+    masks = unusable_masks(survey.splits, layout.mask_files, len(layout.classes), of_masks, progress)
+    return Seen(card, survey, kept, masks)
 
 
 def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: Path, submits: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +13,8 @@ import numpy.typing as npt
 from bench.device.limits import usable_cores
 from bench.errors import InputError
 from bench.images.raster import Undecodable, open_image
-from bench.images.survey import Progress, Surveyed
+from bench.images.survey import Progress, Surveyed, keep, read_kept, stamp
 from bench.metrics.segmentation import IGNORED
-from bench.records.files import write_file
 
 FORMAT = 1
 """Raised when something else is kept of a mask, or is found out in another way."""
@@ -41,7 +39,7 @@ class SurveyedMask(msgspec.Struct, frozen=True, array_like=True):
     highest: int = -1
 
 
-class _Kept(msgspec.Struct):
+class _Masks(msgspec.Struct):
     form: int
     masks: list[SurveyedMask]
 
@@ -59,38 +57,47 @@ def read_mask(path: str | Path) -> npt.NDArray[np.uint8]:
     return stored
 
 
-def survey_masks(
-    paths: Sequence[str | Path], kept: Path | None = None, progress: Progress = lambda done, count: None
-) -> list[SurveyedMask]:
-    """Look at masks, in their order: decode those that are not as they were when the ``kept`` file was written.
+def unusable_masks(
+    images: Mapping[str, Sequence[Surveyed]],
+    masks: Mapping[str, Sequence[str | Path]],
+    classes: int,
+    kept: Path | None = None,
+    progress: Progress = lambda done, count: None,
+) -> list[Surveyed]:
+    """The masks of splits that stand against training, each with its problem, told as that of an image is.
 
-    Where that cannot be written, nothing is kept.
+    Those are decoded that are not as they were when the ``kept`` file was written (``bench.images.survey.keep``).
+
+    Args:
+        images: of each split, surveyed.
+        masks: of each split, that of each of its images in turn.
+        classes: how many there are; 256 where any level is one.
+        kept: what was seen of masks earlier; None where nothing is kept.
+        progress: is told how many masks are decoded, and of how many.
     """
-    seen = {mask.path: mask for mask in _earlier(kept)}
+    seen = _survey([str(path) for paths in masks.values() for path in paths], kept, progress)
+    unusable = []
+    for split, surveyed in images.items():
+        for image, path in zip(surveyed, masks[split], strict=True):
+            mask = seen[str(path)]
+            if problem := _problem(image, mask, classes):
+                unusable.append(Surveyed(mask.path, mask.size, mask.changed, problem, damaged=True))
+    return unusable
+
+
+def _survey(paths: Sequence[str], kept: Path | None, progress: Progress) -> dict[str, SurveyedMask]:
+    """What is seen of masks, by their paths."""
+    earlier = read_kept(kept, _Masks) if kept else None
+    seen = {mask.path: mask for mask in earlier.masks} if earlier and earlier.form == FORMAT else {}
     stamps = {path: (mask.size, mask.changed) for path, mask in seen.items()}
-    new = [path for path in map(str, paths) if stamps.get(path) != _stamp(path)]
+    new = [path for path in paths if stamps.get(path) != stamp(path)]
     with ThreadPoolExecutor(usable_cores()) as pool:
         for number, mask in enumerate(pool.map(_look, new), 1):
             seen[mask.path] = mask
             progress(number, len(new))
-    masks = [seen[str(path)] for path in paths]
-    if new and kept is not None:
-        with contextlib.suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_file(kept, msgspec.json.encode(_Kept(FORMAT, masks)))
-    return masks
-
-
-def unusable_masks(
-    images: Mapping[str, Sequence[Surveyed]], masks: Mapping[str, Sequence[SurveyedMask]], classes: int
-) -> list[Surveyed]:
-    """The masks of splits that stand against training, each with its problem, told as that of an image is."""
-    unusable = []
-    for split, surveyed in images.items():
-        for image, mask in zip(surveyed, masks[split], strict=True):
-            if problem := _problem(image, mask, classes):
-                unusable.append(Surveyed(mask.path, mask.size, mask.changed, problem, damaged=True))
-    return unusable
+    if new:
+        keep(kept, _Masks(FORMAT, [seen[path] for path in paths]))
+    return seen
 
 
 def _problem(image: Surveyed, mask: SurveyedMask, classes: int) -> str:
@@ -105,7 +112,7 @@ def _problem(image: Surveyed, mask: SurveyedMask, classes: int) -> str:
 
 
 def _look(path: str) -> SurveyedMask:
-    size, changed = _stamp(path)
+    size, changed = stamp(path)
     try:
         levels = read_mask(path)
     except (Undecodable, InputError) as error:
@@ -113,19 +120,3 @@ def _look(path: str) -> SurveyedMask:
     counted = levels[levels != IGNORED]
     highest = int(counted.max()) if counted.size else -1
     return SurveyedMask(path, size, changed, "", levels.shape[1], levels.shape[0], highest)
-
-
-def _earlier(kept: Path | None) -> list[SurveyedMask]:
-    """What was kept; nothing where it cannot be read."""
-    if kept is None:
-        return []
-    try:
-        earlier = msgspec.json.decode(kept.read_bytes(), type=_Kept)
-    except (OSError, msgspec.MsgspecError):
-        return []
-    return earlier.masks if earlier.form == FORMAT else []
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    facts = Path(path).stat()
-    return facts.st_size, facts.st_mtime_ns

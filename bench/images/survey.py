@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -42,6 +43,8 @@ PART = ""
 
 KEPT_EVERY = 60.0
 """Seconds of looking after which what was seen is kept, so that a kill costs no more."""
+
+Kept = TypeVar("Kept", bound=msgspec.Struct)
 
 Progress = Callable[[int, int], None]
 """Is told how many images are decoded, and of how many."""
@@ -119,28 +122,28 @@ def survey(
     earlier = read_survey(kept) if kept else None
     seen = {image.path: image for image in earlier.images} if earlier else {}
     wanted = list(dict.fromkeys(str(path) for paths in splits.values() for path in paths))
-    new = [path for path in wanted if path not in seen or _stamp(path) != (seen[path].size, seen[path].changed)]
+    new = [path for path in wanted if path not in seen or stamp(path) != (seen[path].size, seen[path].changed)]
     written, number = time.monotonic(), 0
     try:
         for number, image in enumerate(_looks(new, levels), 1):
             seen[image.path] = image
             progress(number, len(new))
             if time.monotonic() - written > KEPT_EVERY:
-                _keep(kept, Survey({PART: list(seen.values())}, []))
+                keep(kept, Survey({PART: list(seen.values())}, []))
                 written = time.monotonic()
     except KeyboardInterrupt:
         if number:
-            _keep(kept, Survey({PART: list(seen.values())}, []))
+            keep(kept, Survey({PART: list(seen.values())}, []))
         raise
     surveyed = {split: [seen[str(path)] for path in paths] for split, paths in splits.items()}
     if earlier and earlier.splits == surveyed:
         return earlier
     made = Survey(surveyed, _alike(surveyed))
-    _keep(kept, made)
+    keep(kept, made)
     return made
 
 
-def _keep(kept: Path | None, seen: Survey) -> None:
+def keep(kept: Path | None, seen: msgspec.Struct) -> None:
     """Write a survey, where there is a place for it that can be written."""
     if kept:
         with contextlib.suppress(OSError, UnicodeEncodeError):  # a name need not be UTF-8
@@ -165,10 +168,15 @@ def survey_pixels(splits: Mapping[str, npt.NDArray[np.uint8]]) -> Survey:
 
 
 def read_survey(path: Path) -> Survey | None:
-    """A survey that was kept; None where there is none, or it is damaged."""
+    """A survey of images that was kept; None where there is none, or it is damaged."""
+    return read_kept(path, Survey)
+
+
+def read_kept(path: Path, kind: type[Kept]) -> Kept | None:
+    """What ``keep`` wrote; None where there is nothing of that kind, or it is damaged."""
     try:
         checksum, _, body = path.read_bytes().partition(b"\n")
-        return msgspec.json.decode(body, type=Survey) if checksum == _checksum(body) else None
+        return msgspec.json.decode(body, type=kind) if checksum == _checksum(body) else None
     except (OSError, msgspec.MsgspecError):
         return None
 
@@ -227,7 +235,7 @@ def _looks(paths: Sequence[str], levels: Levels | None) -> Iterator[Surveyed]:
 
 def _look(path: str, levels: Levels | None) -> Surveyed:
     """Decode an image file."""
-    size, changed = _stamp(path)
+    size, changed = stamp(path)
     try:
         with open_image(path) as image:
             rotation = _rotation(image)
@@ -258,7 +266,7 @@ def _rotation(image: Image.Image) -> int:
     return rotation if rotation in range(1, 9) else 1
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def stamp(path: str) -> tuple[int, int]:
     """By what a file is known again. Raises ``OSError``."""
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
