@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench.backbones import Model
+from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
 from bench.data.augment import PHOTO, Cut, cut, finished, test_view
 from bench.data.dataset import ArrayImages, Indices, Split
@@ -19,7 +22,9 @@ from bench.data.mix import Mix, draw_mix
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
-from bench.spec import derive
+from bench.spec import RunSpec, derive
+
+AnyImages = TypeVar("AnyImages", bound="TrainingImages")
 
 PROTOCOL = "protocol"
 """Stands for the protocol's augmentation, with its mixing and erasing."""
@@ -47,6 +52,14 @@ class TrainingImages:
     size: int
     seed: int
     device: torch.device
+
+    @classmethod
+    def of_run(
+        cls: type[AnyImages], spec: RunSpec, split: Split, indices: Indices, model: Model, device: torch.device
+    ) -> AnyImages:
+        """Those of a run: some of a split's, at the size that its model was built for."""
+        size, seed = input_size(model), spec.seeds.order
+        return cls(split, indices, model.classes, spec.protocol, size, seed, device)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -76,18 +76,9 @@ class Classification(Task):
     def images(
         self, spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
     ) -> TrainingImages:
-        from bench.backbones.build import input_size
         from bench.data import TrainingImages
 
-        return TrainingImages(
-            split=dataset.train,
-            indices=indices,
-            classes=model.classes,
-            protocol=spec.protocol,
-            size=input_size(model),
-            seed=spec.seeds.order,
-            device=device,
-        )
+        return TrainingImages.of_run(spec, dataset.train, indices, model, device)
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None

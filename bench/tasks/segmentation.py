@@ -71,20 +71,9 @@ class Segmentation(Task):
     def images(
         self, spec: RunSpec, dataset: Dataset, indices: Indices, model: Model, device: torch.device
     ) -> TrainingImages:
-        from bench.backbones.build import input_size
-        from bench.data.dataset import MaskedSplit
         from bench.data.masked import MaskedImages
 
-        assert isinstance(dataset.train, MaskedSplit)
-        return MaskedImages(
-            split=dataset.train,
-            indices=indices,
-            classes=model.classes,
-            protocol=spec.protocol,
-            size=input_size(model),
-            seed=spec.seeds.order,
-            device=device,
-        )
+        return MaskedImages.of_run(spec, dataset.train, indices, model, device)
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None
