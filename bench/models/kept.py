@@ -15,11 +15,12 @@ from bench.backbones.head import NormedLinear
 from bench.cards import BackboneCard, DatasetCard
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
+from bench.metrics import CLASSIFICATION
 from bench.records.kept import ModelFacts
 from bench.records.store import UNSOUND
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json
-from bench.task import CLASSIFICATION, find_task
+from bench.task import find_task
 from bench.training.fit import move
 from bench.training.keeping import digest_of
 from bench.training.shelf import checksum_of

@@ -197,10 +197,9 @@ def _subject(
 ) -> Subject:
     """The model and the images that are asked for."""
     options = {**declared.options, **(asked.options or {})}
-    masks = None
+    whole: Split
     if declared.masks:
-        masked = masked_images(str(options["masks"]), asked.split, spec, registry)
-        whole, masks = Split(masked.images, np.zeros(len(masked), np.int64)), masked.masks
+        whole = masked_images(str(options["masks"]), asked.split, spec, registry)
     else:
         whole = _images_of(spec, asked.split, registry, results)
     model = _source(spec, facts, registry) if asked.of_source else load_model(weights, facts, registry)
@@ -214,7 +213,6 @@ def _subject(
         split=whole.part(chosen),
         of=len(whole),
         device=device,
-        masks=masks.some(chosen) if masks else None,
         options=options,
         load_source=lambda: _source(spec, facts, registry),
         load_training=lambda: _images_of(replace(spec, rate=100.0), "train", registry, results),

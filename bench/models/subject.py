@@ -16,8 +16,7 @@ from bench.backbones import Model
 from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
-from bench.data.dataset import MaskFiles, Masks
-from bench.errors import InputError
+from bench.data.dataset import MaskedSplit
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec, derive
@@ -37,7 +36,6 @@ class Subject:
         spec: of its run.
         split: the images, in an order of their own; all of a split, or a drawn part of it.
         of: how many images the whole split has.
-        masks: what each pixel of these images shows, where the measure is of images with masks.
         options: what was chosen of the measure's own, by name.
         load_source: gives the pre-trained model that the run started from, with an untrained head.
         load_training: gives all training images, also those that the run did not sample; without those held out.
@@ -51,7 +49,6 @@ class Subject:
     split: Split
     of: int
     device: torch.device
-    masks: Masks | None = None
     options: dict[str, Option] = field(default_factory=dict)
     load_source: Callable[[], Model] | None = None
     load_training: Callable[[], Split] | None = None
@@ -87,15 +84,10 @@ class Subject:
 
         Raises ``InputError`` where a mask has not the size of its image.
         """
-        assert self.masks is not None
+        assert isinstance(self.split, MaskedSplit)
         for begin in range(0, len(self.split), size):
             indices = np.arange(begin, min(begin + size, len(self.split)))
-            images, masks = self.split.images.take(indices), self.masks.take(indices)
-            for image, mask, index in zip(images, masks, indices, strict=True):
-                if image.shape[1:] != mask.shape:
-                    sizes = [f"{width} × {height}" for height, width in (mask.shape, image.shape[1:])]
-                    place = self.masks.paths[index] if isinstance(self.masks, MaskFiles) else f"image {index + 1}"
-                    raise InputError(f"{place}: a mask of {sizes[0]} pixels for an image of {sizes[1]}")
+            images, masks = self.split.pairs(indices)
             view = test_view(images, self.facts.image_size, self.facts.augmentation)
             yield view.to(self.device), test_mask(masks, self.facts.image_size, self.facts.augmentation)
             self.progress(int(indices[-1]) + 1, len(self.split))
