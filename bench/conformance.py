@@ -26,11 +26,12 @@ from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.hyper import Hyper, Value
 from bench.method import Method, Stage, splittable
+from bench.metrics import CLASSIFICATION
 from bench.protocol import Protocol, Recipe, declared
 from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
-from bench.task import CLASSIFICATION, find_task, tasks_of
+from bench.task import find_task, tasks_of
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError, choose
-from bench.metrics import Metric
+from bench.metrics import CLASSIFICATION, Metric
 from bench.metrics.metric import Option
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Measure:
     images: int = 0
     needs: tuple[str, ...] = ()
     masks: bool = False
-    task: str = "classification"
+    task: str = CLASSIFICATION
     options: Mapping[str, Option] = field(default_factory=dict)
     source: str = ""
 

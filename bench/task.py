@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.cards.demands import LABEL, OF_IMAGES, Demand
 from bench.errors import InputError, choose
 from bench.hyper import Value
-from bench.metrics import TaskPredictions
+from bench.metrics import CLASSIFICATION, TaskPredictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 Phase = Callable[[str, int, int], None]
 """Is told what is done, how much of it is through, and of how much."""
-
-CLASSIFICATION = "classification"
-"""The task of a dataset, and of a record, that names none."""
 
 
 class Task(ABC):

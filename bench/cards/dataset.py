@@ -31,7 +31,7 @@ from bench.cards.layout import ImageLayout
 from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.cards.readers import EVERY_READER
 from bench.errors import InputError, choose, to_type
-from bench.metrics import score_of
+from bench.metrics import CLASSIFICATION, score_of
 from bench.reading.document import Section, decoded, read_document
 from bench.reading.ordinary import read_ordinary
 from bench.spec import Named, digest
@@ -77,7 +77,7 @@ class DatasetCard:
     @property
     def task(self) -> str:
         """The task that it is for, by name (``bench.task``)."""
-        return str(self.facts.get("task", "classification"))
+        return str(self.facts.get("task", CLASSIFICATION))
 
     @property
     def metric(self) -> str:

@@ -14,12 +14,13 @@ from pathlib import Path
 from bench.cards import BackboneCard
 from bench.cards.offers import HEADS
 from bench.errors import InputError
+from bench.metrics import CLASSIFICATION
 from bench.process import environment, last_line, program
 from bench.protocol import Protocol
 from bench.records.kept import Keep
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.task import CLASSIFICATION, find_task
+from bench.task import find_task
 
 SAID_OF_ITSELF = 8_000
 """Bytes of a file that are not weights, about: what it says of itself, and the names of its tensors."""

@@ -15,12 +15,13 @@ import msgspec
 from msgspec import UNSET
 
 from bench.errors import InputError
+from bench.metrics import CLASSIFICATION
 from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.record import Record
 from bench.records.store import UNSOUND, Finished, Store, slug
 from bench.spec import RunSpec, method_digest, short_name
-from bench.task import CLASSIFICATION, find_task
+from bench.task import find_task
 
 STEPS = 10
 """Steps of each method and backbone that ``--measure`` times."""

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from bench.metrics import classification, cost
 from bench.metrics.cost import seconds_to
 from bench.metrics.metric import Cost, Metric
-from bench.metrics.predictions import NotKept, Predictions, TaskPredictions
+from bench.metrics.predictions import CLASSIFICATION, NotKept, Predictions, TaskPredictions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "CLASSIFICATION",
     "METRICS",
     "TASKS",
     "TOP1",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.metrics.predictions import TaskPredictions
+from bench.metrics.predictions import CLASSIFICATION, TaskPredictions
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """What a metric may be called."""
@@ -78,7 +78,7 @@ class Metric:
     of_run: Callable[[Cost], float] | None = None
     per_image: bool = False
     of_machine: bool = True
-    task: str = "classification"
+    task: str = CLASSIFICATION
     measure: str = ""
     code: str = ""
     options: tuple[tuple[str, Option], ...] = ()

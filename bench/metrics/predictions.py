@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+CLASSIFICATION = "classification"
+"""The task of a dataset, and of a record, that names none."""
+
 AnyKept = TypeVar("AnyKept", bound="KeptArrays")
 
 ARRAYS = ("confidence", "log_probability", "rank", "squares")
@@ -98,7 +101,7 @@ class Predictions:
     Its attributes raise ``NotKept`` where a run did not keep them.
     """
 
-    task: ClassVar[str] = "classification"
+    task: ClassVar[str] = CLASSIFICATION
     of_points: ClassVar[Sequence[str]] = ("", *ARRAYS)
     of_split: ClassVar[Sequence[str]] = ("labels",)
 

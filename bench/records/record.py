@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from bench.metrics import Metric, score_of
+from bench.metrics import CLASSIFICATION, Metric, score_of
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import RunSpec, from_json, to_json
 
@@ -22,9 +22,6 @@ SCHEMA = 2
 2: a point of the curve keeps every metric, and the seconds of training until then; the number of right answers, which
 is top-1 times the images, is gone.
 """
-
-CLASSIFICATION = "classification"
-"""The task of a record that names none."""
 
 Count = Annotated[int, Meta(ge=0)]
 Scores = dict[str, float | None]

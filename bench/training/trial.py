@@ -23,13 +23,14 @@ from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method
+from bench.metrics import CLASSIFICATION
 from bench.metrics.predictions import CLASS_NAMES
 from bench.notation import counted
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
-from bench.task import CLASSIFICATION, find_task
+from bench.task import find_task
 from bench.training.keeping import Keeping
 from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
