@@ -13,6 +13,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.errors import InputError, to_type, visible
 from bench.images.audit import Audited, Remark, audit
 from bench.notation import counted
+from bench.task import find_task
 
 AUDIT = """
 examples:
@@ -57,7 +58,7 @@ def _audited(card: DatasetCard, options: argparse.Namespace) -> Audited:
     """A dataset with the survey of its images, which is kept where there is a results folder."""
     kept = options.results if options.results.is_dir() else None
     card.require_files()
-    if card.task == "segmentation":
+    if not find_task(card.task).one_label:
         check = to_type("data", "check", card.name, "--images")
         raise InputError(f"{card.name}: an audit is of images with labels; {check} decodes images and masks")
     if card.layout is not None:

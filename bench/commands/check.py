@@ -64,10 +64,10 @@ def _print_task(subject: Examined, name: str, reason: str, broken: bool) -> int:
     """Print whether the method is for a task, and try it there if it is sound; gives how many promises it breaks."""
     from bench.conformance import OF_EACH_TASK
 
-    reason = reason or find_task(name).why_not_backbone(subject.backbone)
-    if reason or name == subject.task:
-        print(f"  task    {name}{f': no, {printable(reason)}' if reason else ''}")
-        if reason:
+    why_not = reason or find_task(name).why_not_backbone(subject.backbone)
+    if why_not or name == subject.task:
+        print(f"  task    {name}{f': no, {printable(why_not)}' if why_not else ''}")
+        if reason:  # it is the method's, and not the backbone's
             print("          (a loss of batch.cross_entropy(output) is for any task: docs/running.md)")
         return 0
     at_task = dataclasses.replace(subject, task=name)
