@@ -16,8 +16,8 @@ import pytest
 from bench.cards import MethodCard
 from bench.cards.backbone import file_sha256
 from bench.cards.code import code_digest
+from bench.cards.kinds import CLASSLESS, POOLED_MAPS, VIT, BackboneKind
 from bench.cards.method import read_method
-from bench.cards.offers import VIT_OFFERS
 from bench.errors import InputError
 from bench.registry import Registry
 
@@ -464,25 +464,26 @@ class TestResolve:
 
 class TestBackbones:
     @pytest.mark.parametrize(
-        ("model", "class_token"),
+        ("model", "kind"),
         [
-            ("vit_tiny_patch16_224", True),
-            ("vit_small_patch16_224.dino", True),
-            ("vit_base_patch16_clip_224.openai", True),
-            ("deit_small_patch16_224", True),
-            ("deit3_small_patch16_224", True),
-            ("vit_base_patch14_dinov2.lvd142m", True),
-            ("convnext_tiny", False),
-            ("swinv2_cr_tiny_224", False),
-            ("vit_base_patch16_siglip_224", False),
-            ("vit_medium_patch16_gap_240", False),
-            ("vit_relpos_base_patch16_224", False),
+            ("vit_tiny_patch16_224", VIT),
+            ("vit_small_patch16_224.dino", VIT),
+            ("vit_base_patch16_clip_224.openai", VIT),
+            ("deit_small_patch16_224", VIT),
+            ("deit3_small_patch16_224", VIT),
+            ("vit_base_patch14_dinov2.lvd142m", VIT),
+            ("vit_base_patch14_reg4_dinov2.lvd142m", VIT),
+            ("convnext_tiny", POOLED_MAPS),
+            ("swinv2_cr_tiny_224", POOLED_MAPS),
+            ("vit_base_patch16_siglip_224", CLASSLESS),
+            ("vit_medium_patch16_gap_240", CLASSLESS),
+            ("vit_relpos_base_patch16_224", None),
         ],
     )
-    def test_which_timm_models_offer_attention_of_the_class_token(self, model: str, class_token: bool) -> None:
+    def test_which_timm_models_offer_attention_of_the_class_token(self, model: str, kind: BackboneKind | None) -> None:
         card = Registry().backbone(f"timm:{model}@none")
-        assert card.offers == (VIT_OFFERS if class_token else frozenset())
-        assert ("cls_attention" in card.offers) is class_token
+        assert card.offers == (kind.offers if kind else frozenset())
+        assert ("cls_attention" in card.offers) is (kind is VIT)
 
     def test_weights_of_a_timm_model(self, tmp_path: Path) -> None:
         file = tmp_path / "w.safetensors"

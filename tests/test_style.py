@@ -14,7 +14,7 @@ from bench.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 SAY_NOTHING = {"found", "own", "told", "given", "there", "one", "other", "shown", "said", "known", "before", "after"}
-METHOD_MAY_IMPORT = {"bench.method", "bench.backbones", "bench.data", "bench.protocol", "bench.losses"}
+METHOD_MAY_IMPORT = {"bench.method", "bench.backbones", "bench.data", "bench.protocol", "bench.losses", "bench.errors"}
 
 
 def run(*command: str) -> None:

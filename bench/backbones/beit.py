@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from bench.backbones.vit import ViT
+from bench.cards.lacking import OF_BEIT
 
 
 class BEiT(ViT):
@@ -19,6 +20,7 @@ class BEiT(ViT):
     """
 
     undecayed: ClassVar[Collection[str]] = ("cls_token", "pos_embed")
+    lacks: ClassVar = OF_BEIT
 
     def projections(self, backbone: Any) -> list[nn.Module]:
         """The norms before the attention: timm applies its projection as a function, so no module can be watched."""
@@ -44,3 +46,9 @@ class BEiT(ViT):
         if backbone.rel_pos_bias is not None:
             logits = logits + backbone.rel_pos_bias()[..., :queries, prefix:]
         return logits
+
+
+class PatchesOfBEiT(BEiT):
+    """timm's Beit as the student of a teacher without a class token: its ``tokens`` are those of patches alone."""
+
+    classless: ClassVar[bool] = True

@@ -13,6 +13,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from bench.backbones.model import Family, Parts, Probe, norms_outside
+from bench.cards.lacking import OF_CVT
 from bench.errors import InputError
 
 
@@ -84,14 +85,7 @@ class ConvolutionalViT(nn.Module):
 class CvT(Family):
     """``ConvolutionalViT``."""
 
-    lacks: ClassVar = {
-        "tokens": "the class token of a CvT joins in its last stage alone; ask for the grid",
-        "cls_attention": "the class token of a CvT joins in its last stage alone",
-        "cls_attention_map": "the keys of a CvT are strided, so none belongs to one patch",
-        "attention_maps": "the stages of a CvT differ in queries, keys and heads",
-        "msa_output": "the stages of a CvT differ in tokens and width",
-        "block_output": "the stages of a CvT differ in tokens and width",
-    }
+    lacks: ClassVar = OF_CVT
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """``grid`` (B, D, h, w): last stage's map without [cls], before any norm (DRLoc's released code)."""

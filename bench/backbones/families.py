@@ -10,10 +10,12 @@ from torch import nn
 from bench.backbones.beit import BEiT
 from bench.backbones.cvt import ConvolutionalViT, CvT
 from bench.backbones.model import Family
+from bench.backbones.pooled_maps import PooledMaps, has_pooled_map
 from bench.backbones.resnet import ResNet, is_resnet
+from bench.backbones.rotary import ClasslessRotary, Rotary, is_classless_rotary, is_rotary
 from bench.backbones.swin import SWINS, Swin
 from bench.backbones.t2t import T2TViT
-from bench.backbones.vit import ViT, is_vit
+from bench.backbones.vit import Classless, ViT, is_classless, is_vit
 
 FAMILIES: tuple[tuple[Family, Callable[[nn.Module], bool]], ...] = (
     (ViT(), lambda backbone: is_vit(backbone) or isinstance(backbone, T2TViT)),
@@ -21,8 +23,12 @@ FAMILIES: tuple[tuple[Family, Callable[[nn.Module], bool]], ...] = (
     (BEiT(), lambda backbone: isinstance(backbone, Beit)),
     (Swin(), lambda backbone: isinstance(backbone, SWINS)),
     (CvT(), lambda backbone: isinstance(backbone, ConvolutionalViT)),
+    (Rotary(), is_rotary),
+    (Classless(), is_classless),
+    (ClasslessRotary(), is_classless_rotary),
+    (PooledMaps(), has_pooled_map),
 )
-"""The families, each with what tells whether it serves a backbone."""
+"""The families, each with what tells whether it serves a backbone; the first that does counts."""
 
 
 def family_of(backbone: nn.Module) -> Family:

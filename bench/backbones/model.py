@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bench.backbones.head import NormedLinear
+from bench.backbones.layer_groups import timm_layer
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
+from bench.errors import InputError
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
 
@@ -86,6 +89,18 @@ class Probe:
         return len(self.seen) == len(self.modules)
 
 
+class CallProbe(Probe):
+    """Reads what modules are called with: ``read`` is given the number, and the arguments by place and by name."""
+
+    def __enter__(self) -> CallProbe:
+        for number, module in enumerate(self.modules):
+            self.hooks.append(module.register_forward_pre_hook(partial(self._keep_call, number), with_kwargs=True))
+        return self
+
+    def _keep_call(self, number: int, module: nn.Module, inputs: Any, named: Mapping[str, Any]) -> None:
+        self.seen.append(self.read(number, (inputs, named)))
+
+
 class Family:
     """What methods can ask of a kind of backbone; a kind that is not known offers nothing.
 
@@ -117,8 +132,11 @@ class Family:
         return f"{name}: {self.lacks[name]}" if name in self.lacks else name
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
-        """The layer of a parameter counted from the input, and that of the head (for layer-wise decay)."""
-        raise KeyError(parameter)
+        """The layer of a parameter counted from the input, and that of the head (for layer-wise decay).
+
+        Of a kind that is not known it is timm's. Raises ``KeyError`` where timm names no layers of it either.
+        """
+        return timm_layer(parameter, backbone)
 
 
 class Model(nn.Module):
@@ -128,6 +146,8 @@ class Model(nn.Module):
         source_head: the linear head that the backbone was pre-trained with, where it has one and a method asked for it
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
         norm_batch: images of which the backbone's batch norms take statistics in training; 0: all of a batch.
+        merging: puts what a method set into the backbone for training into its weights, in place; None where there is
+            nothing such. What is kept of the model is the plain network (``scored_state``).
 
     Args:
         backbone: gives (B, dim) pooled features for normalised images.
@@ -148,6 +168,7 @@ class Model(nn.Module):
         self.backbone, self.family, self.dim, self.classes = backbone, family, dim, classes
         self.watched: tuple[str, ...] = ()
         self.norm_batch = 0
+        self.merging: Callable[[nn.Module], None] | None = None
         self.head, self.source_head = nn.Linear(dim, classes), None
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -197,13 +218,27 @@ class Model(nn.Module):
         """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
         self.head = NormedLinear(self.head)
 
+    def merge(self) -> None:
+        """Make the backbone a plain network that computes the same, where ``merging`` says how."""
+        if self.merging is not None:
+            with torch.no_grad():
+                self.merging(self.backbone)
+            self.merging = None
+
     @property
     def per_image(self) -> bool:
         """Whether an image's logits are of the image alone; the batch's others count where it has batch norm."""
         return not isinstance(self.head, NormedLinear) and not has_batch_norm(self.backbone)
 
     def scored_state(self) -> dict[str, Tensor]:
-        """The tensors that give its logits at evaluation, whatever its head: those of the model with a linear one."""
+        """The tensors that give its logits at evaluation: those of a plain network with a linear head.
+
+        What a method set into the backbone is merged (``merging``), and a batch norm before the head is folded.
+        """
+        if self.merging is not None:
+            merged = copy.deepcopy(self)
+            merged.merge()
+            return merged.scored_state()
         state: dict[str, Tensor] = self.state_dict()
         if isinstance(self.head, NormedLinear):
             state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
@@ -237,10 +272,59 @@ class Model(nn.Module):
     def part(self, name: str) -> Parts:
         """The modules and parameters of a part: ``"head"``, and what the backbone's family has.
 
+        Any backbone has ``"all_norms"``, those inside of other parts too, and ``"biases"``: vectors that are called so,
+        of linear layers, convolutions and norms, and of queries, keys and values alone (no table of position biases).
         ``"attention"``, ``"ffn"``, ``"norms"`` and ``"embeddings"`` of a transformer hold every weight of the
         backbone once; ``"position"`` lies in one or another of them.
+
+        Raises:
+            KeyError: with the reason, where the family has no such part.
+            InputError: the backbone has no biases, or no norms.
         """
-        return [self.head] if name == "head" else self.family.part(name, self.backbone)
+        if name == "head":
+            return [self.head]
+        if name not in ("all_norms", "biases"):
+            return self.family.part(name, self.backbone)
+        parts = norms_outside(self.backbone, ()) if name == "all_norms" else _biases(self.backbone)
+        if not parts:
+            raise InputError(f"the backbone has no {name.removeprefix('all_')}, so that only the head would be trained")
+        return parts
+
+    @property
+    def depth(self) -> int:
+        """How many blocks the backbone has, those of all its stages together.
+
+        Raises ``KeyError`` where its family counts none.
+        """
+        name, _ = next(self.backbone.named_parameters())
+        return self.family.layer(name, self.backbone)[1] - 1
+
+    def blocks(self, first: int, last: int, stem: bool = False, end: bool = False) -> Parts:
+        """The modules and parameters of consecutive blocks of the backbone, counted from 1 at the input.
+
+        What lies between two blocks (a downsampling) is part of one of them, as layer-wise decay has it.
+
+        Args:
+            first: of these blocks.
+            last: of these blocks, at most ``depth``.
+            stem: with what comes before all blocks, embeddings included.
+            end: with what comes behind all blocks, a transformer's last norm.
+
+        Raises:
+            KeyError: the backbone's family counts no blocks.
+            InputError: there are no such blocks.
+        """
+        if not 1 <= first <= last <= self.depth:
+            raise InputError(f"there are no blocks {first} to {last}: the backbone has {self.depth}, counted from 1")
+        wanted = {*range(first, last + 1), *((0,) if stem else ()), *((self.depth + 1,) if end else ())}
+        chosen, begun = set[nn.Parameter](), False
+        for name, weights in self.backbone.named_parameters():
+            layer, top = self.family.layer(name, self.backbone)
+            begun = begun or 0 < layer < top
+            # before the first block lies also what decay counts with the top: CLIP's first norm, BEiT's shared bias
+            if (layer if begun else 0) in wanted:
+                chosen.add(weights)
+        return _largest(self.backbone, chosen)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images in the pixel statistics of the pre-training; grey and colour are turned into each other."""
@@ -255,6 +339,26 @@ def norms_outside(backbone: nn.Module, owners: Iterable[nn.Module | nn.Parameter
     inside = {module for owner in owners if isinstance(owner, nn.Module) for module in owner.modules()}
     norms = (module for module in backbone.modules() if isinstance(module, _NORMS) and module not in inside)
     return [norm for norm in norms if next(norm.parameters(), None) is not None]
+
+
+def _biases(backbone: nn.Module) -> Parts:
+    return [weights for name, weights in backbone.named_parameters() if name.endswith("bias") and weights.ndim == 1]
+
+
+def _largest(module: nn.Module, chosen: Collection[nn.Parameter]) -> Parts:
+    """Some weights inside a module, as the largest modules that hold no others, and parameters between these."""
+    weights = list(module.parameters())
+    if weights and all(each in chosen for each in weights):
+        return [module]
+    parts: Parts = [each for each in module.parameters(recurse=False) if each in chosen]
+    for child in module.children():
+        parts += _largest(child, chosen)
+    return parts
+
+
+def linears(*modules: nn.Module) -> Parts:
+    """The linear layers inside of modules, in the order they are declared."""
+    return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
 class _Done(Exception):

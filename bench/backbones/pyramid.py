@@ -16,6 +16,7 @@ from bench.backbones.resnet import ResNet, last_convolution, stages_of
 from bench.backbones.swin import Swin
 from bench.backbones.t2t import T2TViT
 from bench.backbones.vit import ViT, grid_size
+from bench.cards.maps import TAKES
 
 COUNT = 4
 """Maps that a decoder takes."""
@@ -73,7 +74,7 @@ def maps_of(backbone: nn.Module, family: Family) -> Maps:
 
 
 def _refusal(reason: str) -> KeyError:
-    return KeyError(f"maps: {reason}; a decoder takes a ViT with a class token, a Beit, a Swin or a ResNet")
+    return KeyError(f"maps: {reason}; {TAKES}")
 
 
 def _of_blocks(backbone: Any) -> Maps:

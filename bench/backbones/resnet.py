@@ -10,6 +10,7 @@ from torch import nn
 
 from bench.backbones.cifar_resnet import CifarResNet
 from bench.backbones.model import Family, Parts, Probe, norms_outside
+from bench.cards.lacking import OF_RESNET
 from bench.errors import InputError, choose
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -21,12 +22,7 @@ _BLOCKS = {"BasicBlock": BasicBlock, "Bottleneck": Bottleneck}
 class ResNet(Family):
     """timm's ResNet of basic or bottleneck blocks (ResNet, ResNeXt, Wide ResNet, SE-ResNet, ResNet-RS), and CIFAR's."""
 
-    lacks: ClassVar = {
-        **dict.fromkeys(("tokens", "cls_attention", "cls_attention_map"), "a ResNet has no tokens; ask for the grid"),
-        **dict.fromkeys(("attention_maps", "msa_output", "attention", "ffn"), "a ResNet has no attention and no FFN"),
-        **dict.fromkeys(("embeddings", "position"), "a ResNet embeds neither patches nor places"),
-        "block_output": "the stages of a ResNet differ in size and channels",
-    }
+    lacks: ClassVar = OF_RESNET
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """What can be read, over B images.

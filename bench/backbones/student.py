@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.layers import DropPath, trunc_normal_
+from timm.layers import DropPath, HybridEmbed, trunc_normal_
 from timm.models.beit import Attention, Beit, Block
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
+from bench.backbones.beit import PatchesOfBEiT
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
-from bench.backbones.vit import is_vit
+from bench.backbones.t2t import T2TViT
+from bench.backbones.vit import ViT
 from bench.device.distributed import draws_apart
 from bench.errors import InputError, choose
 
@@ -63,7 +65,8 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
 
     A ViT's student is timm's ``Beit``: biases of queries and values only, layer scale 0.1, mean pooling of the patches
     with a norm of the pooled features and none of the tokens. A Swin's is SwinV2, whatever the teacher's version, with
-    the windows of the teacher's first stage. Everything is drawn from torch's global generator, as the released code
+    the windows of the teacher's first stage. Where a teacher has no class token, only the patches of a student are
+    distilled, though timm's ``Beit`` has one. Everything is drawn from torch's global generator, as the released code
     draws it, the head last.
 
     Args:
@@ -80,7 +83,7 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
     if position not in _POSITIONS:
         raise InputError(choose(position, _POSITIONS, "position of a student"))
     backbone: Any
-    if is_vit(teacher) or isinstance(teacher, Beit):
+    if isinstance(model.family, ViT) and not isinstance(teacher, T2TViT):
         backbone = _beit(teacher, position)
     elif isinstance(teacher, (SwinTransformer, SwinTransformerV2)):
         if position != "shared":
@@ -90,11 +93,12 @@ def build_student(model: Model, position: str = "shared", drop_path: float = 0.0
         backbone = _swin_v2(teacher)
     else:
         raise InputError(
-            f"no student is known for {type(teacher).__name__}; a teacher is one of timm's VisionTransformer with a "
-            "class token, Beit, SwinTransformer and SwinTransformerV2"
+            f"no student is known for {type(teacher).__name__}; a teacher is one of timm's VisionTransformer, Eva, "
+            "Beit, SwinTransformer and SwinTransformerV2"
         )
     set_drop_path(backbone, drop_path)
-    return model.with_backbone(backbone, family_of(backbone))
+    classless = isinstance(backbone, Beit) and not prefix_tokens(model)
+    return model.with_backbone(backbone, PatchesOfBEiT() if classless else family_of(backbone))
 
 
 def set_drop_path(backbone: nn.Module, rate: float) -> list[DropPath]:
@@ -156,8 +160,8 @@ def require_class_token(model: Model) -> None:
 
 
 def prefix_tokens(model: Model) -> int:
-    """How many tokens stand before the patches in the probe ``tokens``: [cls] first; none in a Swin."""
-    return int(getattr(model.backbone, "num_prefix_tokens", 0))
+    """How many tokens stand before the patches in the probe ``tokens``: [cls] first; none where there is no [cls]."""
+    return 0 if getattr(model.family, "classless", False) else int(getattr(model.backbone, "num_prefix_tokens", 0))
 
 
 def _beit(teacher: Any, position: str) -> Beit:
@@ -222,10 +226,13 @@ def _swin_v2(teacher: Any) -> SwinTransformerV2:
 def _sizes(teacher: Any, block: Any) -> dict[str, Any]:
     """What a student has of any teacher, of which one block is given."""
     patches, last = teacher.patch_embed, block.mlp.fc2
+    patch, first = patches.patch_size, next(layer for layer in patches.modules() if isinstance(layer, nn.Conv2d))
+    if isinstance(patches, HybridEmbed):  # it cuts a map of convolutions
+        patch = tuple(side // places for side, places in zip(patches.img_size, patches.grid_size, strict=True))
     return {
         "img_size": patches.img_size,
-        "patch_size": patches.patch_size,
-        "in_chans": patches.proj.in_channels,
+        "patch_size": patch,
+        "in_chans": first.in_channels,
         "num_classes": 0,
         "mlp_ratio": last.in_features / last.out_features * (1 + 1e-9),  # timm rounds its product with the width down
     }

@@ -8,7 +8,8 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import nn
 
-from bench.backbones.model import Family, Parts, Probe, norms_outside
+from bench.backbones.model import Family, Parts, Probe, linears, norms_outside
+from bench.cards.lacking import OF_SWIN
 
 SWINS = (SwinTransformer, SwinTransformerV2)
 """What ``Swin`` serves: not timm's ``swinv2_cr``."""
@@ -17,13 +18,7 @@ SWINS = (SwinTransformer, SwinTransformerV2)
 class Swin(Family):
     """timm's SwinTransformer (Liu et al., ICCV 2021) and SwinTransformerV2 (Liu et al., CVPR 2022); no class token."""
 
-    lacks: ClassVar = {
-        "cls_attention": "a Swin has no class token",
-        "cls_attention_map": "a Swin has no class token",
-        "attention_maps": "a Swin attends inside windows, of which each stage has another number",
-        "msa_output": "the stages of a Swin differ in tokens and width",
-        "block_output": "the stages of a Swin differ in tokens and width",
-    }
+    lacks: ClassVar = OF_SWIN
 
     def probe(self, name: str, backbone: nn.Module) -> Probe:
         """What can be read, over B images, an h × w grid of N patches and width D, all of the last stage.
@@ -43,7 +38,8 @@ class Swin(Family):
 
         ``embeddings`` are the projections of patches and of merged patches, ``norms`` all outside the attention.
         ``position`` is relative: each block's table (Swin) or the small MLP that computes it (V2). It is inside the
-        attention, so ``attention`` lists it too.
+        attention, so ``attention`` lists it too. ``linears`` are the linear layers of the branches; a V2 has none that
+        are called as modules.
         """
         assert isinstance(backbone, SWINS)
         blocks: list[Any] = [block for stage in backbone.layers for block in stage.blocks]
@@ -56,6 +52,8 @@ class Swin(Family):
             return [backbone.patch_embed.proj, *(step.reduction for step in merging)]
         if name == "norms":
             return norms_outside(backbone, self.part("attention", backbone) + self.part("ffn", backbone))
+        if name == "linears" and isinstance(backbone, SwinTransformer):
+            return [layer for block in blocks for layer in linears(block.attn, block.mlp)]
         if name == "position":
             table = "relative_position_bias_table" if isinstance(backbone, SwinTransformer) else "cpb_mlp"
             return [getattr(block.attn, table) for block in blocks]

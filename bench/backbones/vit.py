@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
-from bench.backbones.model import Family, Parts, Probe, norms_outside
+from bench.backbones.model import Family, Parts, Probe, linears, norms_outside
+from bench.cards.lacking import NO_CLASS, OF_BLOCKS
+
+_POSITIONS = ("pos_embed", "rel_pos_bias", "rope")
+"""What tells places apart outside of the blocks."""
 
 
 class ViT(Family):
@@ -17,13 +21,23 @@ class ViT(Family):
     timm's VisionTransformer (ViT, DeiT, MAE, DINO, iBOT, CLIP) with standard attention, and T2T-ViT, whose
     tokens-to-token module counts as embedding. The blocks are ``backbone.blocks``, with ``attn``, ``mlp``,
     ``drop_path1`` and ``drop_path2`` in each.
+
+    Attributes:
+        classless: whether no class token is among the ``tokens``, which are those of patches alone then.
+        probes: the kind of probe that reads what ``projections`` lists.
+        last: how the names of weights begin that lie above all blocks.
     """
+
+    lacks: ClassVar = OF_BLOCKS
+    classless: ClassVar[bool] = False
+    probes: ClassVar[type[Probe]] = Probe
+    last: ClassVar[tuple[str, ...]] = ("norm", "fc_norm", "rel_pos_bias")
 
     def projections(self, backbone: Any) -> list[nn.Module]:
         """A module of each block from whose output ``logits`` tells the attention."""
         return [block.attn.qkv for block in backbone.blocks]
 
-    def logits(self, number: int, seen: Tensor, backbone: Any, queries: int | None, prefix: int) -> Tensor:
+    def logits(self, number: int, seen: Any, backbone: Any, queries: int | None, prefix: int) -> Tensor:
         """Attention logits before the softmax: what the softmax is given, scale and position bias included.
 
         Only the rows of the queries that are wanted are computed, whatever the attention kernel is.
@@ -56,21 +70,24 @@ class ViT(Family):
         are queries (large: 150 kB an image, block and head at T = 197). ``msa_output`` and ``block_output``
         (L, B, T, D): the first after the output projection, before layer scale and residual; the second after all.
         """
+        if name in self.lacks:
+            return super().probe(name, backbone)
         layers: Any = backbone
         prefix, projections = int(layers.num_prefix_tokens), self.projections(layers)
 
-        def cls_logits(number: int, seen: Tensor) -> Tensor:
+        def cls_logits(number: int, seen: Any) -> Tensor:
             return self.logits(number, seen, layers, 1, prefix).squeeze(2)
 
-        def cls_map(_: int, seen: Tensor) -> Tensor:
+        def cls_map(_: int, seen: Any) -> Tensor:
             logits = self.logits(len(projections) - 1, seen, layers, 1, 0)
             return logits.squeeze(2).softmax(-1)[..., prefix:]
 
-        def maps(number: int, seen: Tensor) -> Tensor:
+        def maps(number: int, seen: Any) -> Tensor:
             return self.logits(number, seen, layers, None, 0).softmax(-1)
 
         if name == "tokens":
-            return Probe([layers.norm])
+            first = prefix if self.classless else 0
+            return Probe([layers.norm], lambda _, tokens: tokens[:, first:])
         if name == "grid":
             grid = grid_size(layers)
             return Probe([layers.norm], lambda _, tokens: tokens[:, prefix:].transpose(1, 2).unflatten(2, grid))
@@ -79,33 +96,46 @@ class ViT(Family):
         if name == "block_output":
             return Probe(list(layers.blocks), stacked=True)
         if name == "cls_attention":
-            return Probe(projections, cls_logits, stacked=True)
+            return self.probes(projections, cls_logits, stacked=True)
         if name == "cls_attention_map":
-            return Probe(projections[-1:], cls_map)
-        return Probe(projections, maps, stacked=True) if name == "attention_maps" else super().probe(name, backbone)
+            return self.probes(projections[-1:], cls_map)
+        if name == "attention_maps":
+            return self.probes(projections, maps, stacked=True)
+        return super().probe(name, backbone)
 
     def part(self, name: str, backbone: nn.Module) -> Parts:
         """``attention``, ``ffn``: the branches of all blocks, with their stochastic depth; ``norms``, ``embeddings``.
 
         ``norms`` holds the norms outside the branches, and layer scale; ``embeddings`` also tokens, and what tells
         places apart outside of the blocks. ``position``: all that does; it may lie inside ``attention`` too.
+        ``linears``: the linear layers of the branches, each called as a module, so that what stands in its place is
+        used. ``token_blocks``: the blocks, which take tokens (B, T, D) of any number T.
+        Where features are pooled by attention, the layers of that are among those of the blocks.
         """
+        if name in self.lacks:
+            return super().part(name, backbone)
         layers: Any = backbone
         blocks: list[Any] = list(layers.blocks)
+        pool = getattr(layers, "attn_pool", None)
         if name == "attention":
-            return [module for block in blocks for module in (block.attn, block.drop_path1)]
+            pooling = _weights(pool, "latent", "pos_embed", "q", "kv", "q_norm", "k_norm", "proj")
+            return [module for block in blocks for module in (block.attn, block.drop_path1)] + pooling
         if name == "ffn":
-            return [module for block in blocks for module in (block.mlp, block.drop_path2)]
+            return [module for block in blocks for module in (block.mlp, block.drop_path2)] + _weights(pool, "mlp")
         if name == "embeddings":
             patches, tokens = ("patch_embed", "tokens_to_token"), ("cls_token", "reg_token", "dist_token")
-            return _weights(layers, *patches, *tokens, "pos_embed", "rel_pos_bias")
+            return _weights(layers, *patches, *tokens, *_POSITIONS)
         if name == "norms":
             inside = (module for owner in ("attention", "ffn", "embeddings") for module in self.part(owner, backbone))
             scales = [gain for block in blocks for gain in _weights(block, "ls1", "ls2", "gamma_1", "gamma_2")]
             return norms_outside(backbone, inside) + scales
+        if name == "linears":
+            return [layer for block in blocks for layer in linears(block.attn, block.mlp)]
+        if name == "token_blocks":
+            return [*blocks]
         if name == "position":
             tables = [table for block in blocks for table in _weights(block.attn, "relative_position_bias_table")]
-            return _weights(layers, "pos_embed", "rel_pos_bias") + tables
+            return _weights(layers, *_POSITIONS) + tables
         return super().part(name, backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
@@ -114,7 +144,18 @@ class ViT(Family):
         top = len(layers.blocks) + 1
         if parameter.startswith("blocks."):
             return int(parameter.split(".")[1]) + 1, top
-        return (top if parameter.startswith(("norm", "fc_norm", "rel_pos_bias")) else 0), top
+        return (top if parameter.startswith(self.last) else 0), top
+
+
+class Classless(ViT):
+    """timm's VisionTransformer without a class token: SigLIP, AIMv2, and those that pool the mean of the patches.
+
+    Where features are pooled by attention, its query is of no block: it has no row in ``attention_maps``.
+    """
+
+    lacks: ClassVar = NO_CLASS
+    classless: ClassVar[bool] = True
+    last: ClassVar[tuple[str, ...]] = ("norm.", "fc_norm.", "attn_pool.")
 
 
 def grid_size(backbone: Any) -> tuple[int, int]:
@@ -132,8 +173,15 @@ def _weights(owner: Any, *names: str) -> Parts:
 
 def is_vit(backbone: nn.Module) -> bool:
     """Whether ``ViT`` serves a model of timm's: its class, a class token and standard attention in every block."""
-    return (
-        isinstance(backbone, VisionTransformer)
-        and backbone.cls_token is not None
-        and all(isinstance(getattr(block, "attn", None), Attention) for block in backbone.blocks)
+    return _has_standard_attention(backbone) and backbone.cls_token is not None
+
+
+def is_classless(backbone: nn.Module) -> bool:
+    """Whether ``Classless`` serves a model of timm's: as ``is_vit`` has it, without a class token."""
+    return _has_standard_attention(backbone) and backbone.cls_token is None
+
+
+def _has_standard_attention(backbone: nn.Module) -> bool:
+    return isinstance(backbone, VisionTransformer) and all(
+        isinstance(getattr(block, "attn", None), Attention) for block in backbone.blocks
     )

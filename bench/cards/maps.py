@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from bench.cards.backbone import BackboneCard
-from bench.cards.offers import timm_offers
+from bench.cards.kinds import POOLED_MAPS
 from bench.cards.patches import is_own
+from bench.cards.timm_names import kind_of_timm, unserved_by_name
+
+TAKES = "a decoder takes a ViT, a Beit, a Swin or a ResNet"
+"""In the words of every refusal."""
 
 _OWN = {
-    "t2t_vit": "a T2T-ViT has no published recipe for segmentation",
-    "cvt": "a CvT has no published recipe for segmentation",
-    "cifar_resnet": "a ResNet for CIFAR has 3 stages, not 4",
+    "t2t_vit": "not written yet: a T2T-ViT has no published recipe for segmentation",
+    "cvt": "not written yet: a CvT has no published recipe for segmentation",
+    "cifar_resnet": "cannot be: a ResNet for CIFAR has 3 stages, not 4",
 }
 """Why architectures of the suite's own have none, by what a card calls them."""
 
-_MAY_BE = ("vit", "deit", "beit", "eva", "flexivit", "naflexvit", "aimv2", "test")
-"""What names of timm's begin with, of which some are ViTs with a class token that nothing else tells."""
+_MAY_BE = ("vit", "deit", "beit", "eva", "flexivit", "aimv2", "test")
+"""What names of timm's begin with, of which some are ViTs that nothing else tells."""
 
 
 def without_maps(card: BackboneCard) -> str:
     """Why a decoder cannot stand on a backbone, in words; empty where it can, and where its card does not tell."""
-    if is_own(card):
-        reason = _OWN.get(card.model, "")
-    else:
-        is_known = timm_offers(card.model) or card.model.startswith(_MAY_BE)
-        reason = "" if is_known else "nobody knows its feature maps"
-    takes = "a decoder takes a ViT with a class token, a Beit, a Swin or a ResNet"
-    return f"{card.name}: {reason}; {takes}" if reason else ""
+    reason = _OWN.get(card.model, "") if is_own(card) else _of_timm(card.model)
+    return f"{card.name}: {reason}; {TAKES}" if reason else ""
+
+
+def _of_timm(model: str) -> str:
+    kind = kind_of_timm(model)
+    if kind is None:
+        unserved = unserved_by_name(model)
+        if unserved:
+            return f"not written yet for {unserved}"
+        return "" if model.startswith(_MAY_BE) else "not recognised: nobody knows its feature maps"
+    return f"not written yet for {kind.title}" if kind is POOLED_MAPS else ""

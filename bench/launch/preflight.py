@@ -46,11 +46,16 @@ SLOW = 2.0
 
 @dataclass(frozen=True)
 class Build:
-    """A backbone as runs build it: its name, and what their protocol says of its architecture."""
+    """A backbone as runs build it: its name, and what their protocol says of its architecture.
+
+    Attributes:
+        by_layers: whether learning rates decay by its layers.
+    """
 
     backbone: str
     image_size: int
     drop_path: float
+    by_layers: bool = False
 
 
 def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
@@ -80,7 +85,10 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
 def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
     """What has to be asked about some runs: each backbone that is not known to be there, once."""
     builds = dict.fromkeys(
-        Build(spec.backbone.name, spec.protocol.image_size, spec.protocol.drop_path) for spec in runs
+        Build(
+            spec.backbone.name, spec.protocol.image_size, spec.protocol.drop_path, spec.protocol.recipe.layer_decay != 1
+        )
+        for spec in runs
     )
     backbones = {build.backbone for build in builds}
     unknown = {name for name in backbones if _is_open(name, registry)}
@@ -152,6 +160,8 @@ def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: Text
     from bench.backbones.build import require_weights_fit, sketch
 
     model = sketch(card, build.image_size, build.drop_path)
+    if build.by_layers:
+        _require_layers(card, model)
     if card.weights == "pretrained":
         fetching.fetch(card, model.backbone)
     elif "@" in card.name and card.weights not in RANDOM:
@@ -159,6 +169,15 @@ def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: Text
     if build.image_size and not is_understood(card) and (lost := _unseen(build, card, model)):
         last = f"the last {lost} rows and columns" if lost > 1 else "the last row and column"
         _say(answers, note=f"{card.name}: of images of {build.image_size} pixels a side it does not see {last}")
+
+
+def _require_layers(card: BackboneCard, model: Any) -> None:
+    """Raise ``InputError`` where a backbone does not tell the layers of its weights."""
+    try:
+        for name, _ in model.backbone.named_parameters():
+            model.family.layer(name, model.backbone)
+    except KeyError as error:
+        raise InputError(f"{card.name}: layer_decay cannot be: {error.args[0]}; leave layer_decay at 1") from None
 
 
 def _unseen(build: Build, card: BackboneCard, model: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.reasons import why_lacking
 from bench.entry import MethodEntry
 from bench.task import find_task
 
@@ -18,4 +19,8 @@ def unserved(method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard) 
         return reason
     unknown = {"source_head"} if backbone.absence else set[str]()
     lacking = sorted(method.needs - backbone.offers - unknown)
-    return f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks" if lacking else ""
+    if not lacking:
+        return ""
+    reason = why_lacking(backbone, lacking)
+    lacks = f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks"
+    return f"{lacks} ({reason})" if reason else lacks

@@ -11,6 +11,7 @@ from functools import cache
 
 from bench.cards import BackboneCard
 from bench.cards.patches import unseen
+from bench.cards.reasons import without_layers
 from bench.errors import Problems
 from bench.plan.architectures import require_known_models
 from bench.plan.settings import noted
@@ -23,8 +24,9 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
     That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
-    does not have, an image size that its patches do not divide, a batch of one for a loss over the images of a batch, a
-    protocol, method or backbone that a dataset's task cannot be trained with.
+    does not have, an image size that its patches do not divide, a decay of learning rates by layers where nobody knows
+    them, a batch of one for a loss over the images of a batch, a protocol, method or backbone that a dataset's task
+    cannot be trained with.
     """
     problems, runs = Problems(), list(runs)
     backbone = cache(registry.backbone)
@@ -32,6 +34,9 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
         require_known_models({spec.backbone.name: backbone(spec.backbone.name) for spec in runs}.values(), say)
     for name, size in dict.fromkeys((spec.backbone.name, spec.protocol.image_size) for spec in runs):
         if problem := unseen(backbone(name), size):
+            problems.add(problem)
+    for name in dict.fromkeys(spec.backbone.name for spec in runs if spec.protocol.recipe.layer_decay != 1):
+        if problem := without_layers(backbone(name)):
             problems.add(problem)
     for problem in _not_of_task(runs, registry, backbone):
         problems.add(problem)

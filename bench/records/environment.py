@@ -31,6 +31,7 @@ PACKAGES = (
     "scikit-learn",
     "safetensors",
     "transformers",
+    "peft",
     "finetune-bench",
 )
 """The packages whose version can change a run's numbers."""

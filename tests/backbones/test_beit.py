@@ -15,7 +15,8 @@ from bench.backbones.beit import BEiT
 from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.cards import offers
-from bench.cards.offers import BEIT_OFFERS, timm_offers
+from bench.cards.kinds import BEIT
+from bench.cards.timm_names import kind_of_timm
 from tests.backbones.bare import bare
 
 POSITIONS: dict[str, dict[str, bool]] = {
@@ -151,7 +152,7 @@ def test_what_it_does_not_have_is_a_key_error() -> None:
 def test_the_names_that_offer_it_are_those_of_the_class(name: str) -> None:
     with bare():
         backbone = timm.create_model(name, num_classes=0)
-    assert isinstance(backbone, Beit) == (timm_offers(name) == BEIT_OFFERS)
+    assert isinstance(backbone, Beit) == (kind_of_timm(name) is BEIT)
     if isinstance(backbone, Beit):
         assert isinstance(family_of(backbone), BEiT)
-        assert all(family_of(backbone).part(part, backbone) for part in BEIT_OFFERS & offers.PARTS)
+        assert all(family_of(backbone).part(part, backbone) for part in BEIT.offers & offers.PARTS)

@@ -331,7 +331,7 @@ def test_a_backbone_without_maps_is_refused_in_one_line(name: str, reason: str) 
 )
 def test_a_kind_without_maps_is_refused_with_what_has_them(backbone: Callable[[], nn.Module], reason: str) -> None:
     network = backbone()
-    with pytest.raises(KeyError, match=f"maps: {reason}.*takes a ViT with a class token, a Beit, a Swin or a ResNet"):
+    with pytest.raises(KeyError, match=f"maps: {reason}.*takes a ViT, a Beit, a Swin or a ResNet"):
         maps_of(network, family_of(network))
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import RmsNorm, SwiGLU
 from timm.models import VisionTransformer
 from timm.models.beit import Beit
+from timm.models.eva import Eva
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
@@ -20,6 +22,21 @@ from bench.backbones.t2t import T2TViT
 
 PLAIN: dict[str, Any] = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 3, "num_heads": 3, "num_classes": 0}
 WINDOWS: dict[str, Any] = {"img_size": 32, "embed_dim": 8, "depths": (1, 2), "num_heads": (1, 2), "num_classes": 0}
+TURNED: dict[str, Any] = {"use_rot_pos_emb": True}
+DINOV3: dict[str, Any] = {
+    **TURNED,
+    **{"rope_type": "dinov3", "rope_rotate_half": True, "rope_temperature": 100, "use_abs_pos_emb": False},
+    **{"num_reg_tokens": 4, "qkv_bias": False, "init_values": 0.1, "global_pool": "token", "dynamic_img_size": True},
+}
+PE: dict[str, Any] = {**TURNED, "attn_type": "rope", "global_pool": "map", "use_pre_transformer_norm": True}
+SAPIENS: dict[str, Any] = {
+    **{**DINOV3, "attn_type": "rope", "qk_norm": True, "qkv_fused": False, "num_kv_heads": 2},
+    **{"attn_only_layer_scale": True, "global_pool": "token"},
+}
+AIM: dict[str, Any] = {
+    **{"class_token": False, "global_pool": "avg", "qkv_bias": False, "norm_layer": RmsNorm},
+    **{"mlp_layer": SwiGLU, "final_norm": True},
+}
 CVT: dict[str, Any] = {"embed_dim": [8, 12, 16], "num_heads": [1, 2, 4], "depth": [1, 2, 3], "mlp_ratio": [2, 2, 2]}
 
 
@@ -33,6 +50,17 @@ def backbone_of(name: str) -> Any:
         "beit": lambda: Beit(**PLAIN, init_values=0.1, use_abs_pos_emb=False, use_rel_pos_bias=True),
         "beit, shared": lambda: Beit(**PLAIN, use_abs_pos_emb=False, use_shared_rel_pos_bias=True, global_pool="token"),
         "beit, no bias": lambda: Beit(**PLAIN, qkv_bias=False),
+        "eva": lambda: Eva(**PLAIN, use_post_norm=True, scale_attn_inner=True, init_values=None),
+        "eva02": lambda: Eva(**PLAIN, **TURNED, qkv_fused=False, swiglu_mlp=True, scale_mlp=True),
+        "dinov3": lambda: Eva(**PLAIN, **DINOV3),
+        "dinov3, mean": lambda: Eva(**PLAIN, **{**DINOV3, "global_pool": "avg", "use_fc_norm": False}),
+        "rope-vit": lambda: Eva(**PLAIN, **TURNED, rope_type="mixed", attn_type="rope", global_pool="token"),
+        "pe": lambda: Eva(**PLAIN, **PE),
+        "pe, no class": lambda: Eva(**PLAIN, **{**PE, "class_token": False}),
+        "sapiens": lambda: Eva(**{**PLAIN, "embed_dim": 16, "num_heads": 4}, **SAPIENS),
+        "siglip": lambda: VisionTransformer(**PLAIN, class_token=False, global_pool="map"),
+        "vit, no class": lambda: VisionTransformer(**PLAIN, class_token=False, global_pool="avg", reg_tokens=2),
+        "aimv2": lambda: VisionTransformer(**PLAIN, **AIM),
         "t2t": lambda: T2TViT(32, embed_dim=12, depth=3, num_heads=3, token_dim=8),
         "swin": lambda: SwinTransformer(**WINDOWS, window_size=4, patch_size=2),
         "swin v2": lambda: SwinTransformerV2(**WINDOWS, window_size=4, patch_size=2),
@@ -56,7 +84,10 @@ RESNET_NORMS = [f"layer{stage}.{norm}" for stage in (1, 2, 3, 4) for norm in ("b
     *(f"layer{stage}.downsample" for stage in (2, 3, 4))
 ]
 BLOCKS = ["vit", "vit, clip", "vit, mean", "beit", "beit, shared", "beit, no bias", "t2t"]
-TRANSFORMERS = [*BLOCKS, "swin", "swin v2", "cvt", "cvt, mean"]
+ROTARY = ["eva", "eva02", "dinov3", "dinov3, mean", "rope-vit", "pe", "sapiens"]
+CLASSLESS = ["siglip", "vit, no class", "aimv2", "pe, no class"]
+OF_CLASS = [*BLOCKS, *ROTARY]
+TRANSFORMERS = [*OF_CLASS, *CLASSLESS, "swin", "swin v2", "cvt", "cvt, mean"]
 
 
 def some_images(model: Model) -> Tensor:
@@ -65,7 +96,7 @@ def some_images(model: Model) -> Tensor:
     return torch.rand(2, 3, side, side, generator=generator).double()
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", OF_CLASS)
 class TestAttention:
     def softmaxed(self, model: Model, images: Tensor) -> Tensor:
         """(L, B, H, T, T): what the library's own unfused attention hands to its dropout."""
@@ -105,6 +136,20 @@ class TestAttention:
         assert logits.shape == row.shape
         torch.testing.assert_close(logits.softmax(-1), row / row.sum(-1, keepdim=True), rtol=1e-8, atol=1e-12)
 
+    @pytest.mark.parametrize("probe", ["cls_attention", "attention_maps", "msa_output", "block_output"])
+    def test_a_probe_alone_is_the_same_leaves_nothing_behind_and_carries_gradients(self, name: str, probe: str) -> None:
+        model = model_of(name)
+        images = some_images(model)
+        found = model.probe(images, probe)
+        assert torch.equal(found, model(images, probe=probe)[probe])
+        found.square().sum().backward()  # type: ignore[no-untyped-call]
+        first: Any = next(model.part("embeddings")[0].parameters())  # type: ignore[union-attr]
+        assert first.grad.abs().sum() > 0
+        assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+class TestBlocks:
     def test_the_logits_of_cls_are_scaled_products_of_its_query_and_the_keys(self, name: str) -> None:
         """Position bias on top: constant over the patches for [cls], so differences show the products alone."""
         model = model_of(name)
@@ -147,19 +192,8 @@ class TestAttention:
             torch.testing.assert_close(output["block_output"][number], after, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(output["tokens"], backbone.norm(output["block_output"][-1]))
 
-    @pytest.mark.parametrize("probe", ["cls_attention", "attention_maps", "msa_output", "block_output"])
-    def test_a_probe_alone_is_the_same_leaves_nothing_behind_and_carries_gradients(self, name: str, probe: str) -> None:
-        model = model_of(name)
-        images = some_images(model)
-        found = model.probe(images, probe)
-        assert torch.equal(found, model(images, probe=probe)[probe])
-        found.square().sum().backward()  # type: ignore[no-untyped-call]
-        first: Any = next(model.part("embeddings")[0].parameters())  # type: ignore[union-attr]
-        assert first.grad.abs().sum() > 0
-        assert not any(module._forward_hooks for module in model.modules())
 
-
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", OF_CLASS)
 def test_attention_is_read_under_bf16_too(name: str) -> None:
     model = model_of(name).float()
     images = some_images(model).float()
@@ -219,6 +253,8 @@ class TestParts:
 
 
 REFUSED = [
+    ("siglip", "cls_attention", "it has no class token"),
+    ("pe, no class", "cls_attention_map", "it has no class token"),
     ("swin", "cls_attention", "a Swin has no class token"),
     ("swin v2", "msa_output", "the stages of a Swin differ"),
     ("cvt", "cls_attention_map", "the keys of a CvT are strided"),

@@ -12,6 +12,7 @@ import torch
 from timm.layers import DropPath
 from timm.models import VisionTransformer
 from timm.models.beit import Beit
+from timm.models.eva import Eva
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
@@ -175,6 +176,35 @@ def test_a_swins_windows_are_kept_where_they_are_smaller_than_the_grid() -> None
     student: Any = build_student(swin(window_size=8)).backbone
     windows = [tuple(block.window_size) for stage in student.layers for block in stage.blocks]
     assert windows == [(8, 8), (8, 8), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        VisionTransformer(num_classes=0, class_token=False, reg_tokens=2, global_pool="avg", **SIZE),
+        VisionTransformer(num_classes=0, class_token=False, global_pool="map", **SIZE),
+        Eva(num_classes=0, class_token=False, use_rot_pos_emb=True, **{**SIZE, "num_heads": 6}),
+    ],
+    ids=["registers", "map", "rotary"],
+)
+def test_without_a_class_token_patches_alone_are_distilled(network: nn.Module) -> None:
+    source = wrapped(network).eval()
+    student = build_student(source).eval()
+    images = torch.rand(2, 1, 12, 12)
+    assert student.probe(images, "tokens").shape == source.probe(images, "tokens").shape == (2, 9, 24)
+    assert prefix_tokens(source) == prefix_tokens(student) == 0
+    with pytest.raises(InputError, match="has no class token to distil"):
+        require_class_token(source)
+
+
+def test_with_rotary_positions_registers_alone_are_left_out() -> None:
+    turned: dict[str, Any] = {"use_rot_pos_emb": True, "num_reg_tokens": 4, "swiglu_mlp": True}
+    source = wrapped(Eva(num_classes=0, **{**SIZE, "num_heads": 6}, **turned)).eval()
+    student = build_student(source).eval()
+    images = torch.rand(2, 1, 12, 12)
+    assert (prefix_tokens(source), prefix_tokens(student)) == (5, 1)
+    assert source.probe(images, "tokens").shape[1] - 4 == student.probe(images, "tokens").shape[1] == 10
+    assert (len(student.backbone.blocks), student.dim) == (3, 24)  # type: ignore[arg-type]
 
 
 def test_teachers_without_a_student_are_told() -> None:

@@ -14,7 +14,8 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2
 from bench.backbones import Model, build_model
 from bench.backbones.families import family_of
 from bench.backbones.swin import SWINS, Swin
-from bench.cards.offers import SWIN_OFFERS, timm_offers
+from bench.cards.kinds import SWIN, SWIN_V2
+from bench.cards.timm_names import kind_of_timm
 from bench.registry import Registry
 from tests.backbones.bare import bare
 
@@ -120,7 +121,7 @@ def test_every_timm_name_that_offers_it_is_of_the_class() -> None:
     for name in names:
         with bare():
             served[name] = isinstance(timm.create_model(name), SWINS)
-    assert served == {name: timm_offers(name) == SWIN_OFFERS for name in names}
+    assert served == {name: kind_of_timm(name) in (SWIN, SWIN_V2) for name in names}
     assert sum(served.values()) >= 20
     assert not served["swinv2_cr_tiny_224"]
 
@@ -128,7 +129,7 @@ def test_every_timm_name_that_offers_it_is_of_the_class() -> None:
 def test_what_a_card_offers_the_family_has() -> None:
     model = tiny(SwinTransformer)
     offered = Registry().backbone("timm:swin_tiny_patch4_window7_224.ms_in1k@none").offers
-    assert offered == {"grid", "tokens", "attention", "ffn", "norms", "embeddings", "position"}
+    assert offered == {"grid", "tokens", "attention", "ffn", "norms", "embeddings", "position", "linears"}
     for name in offered - {"grid", "tokens"}:
         assert model.part(name)
     for name in ("grid", "tokens"):

@@ -177,7 +177,7 @@ def test_every_form_gives_a_term_that_reaches_backbone_and_locator(
 
 
 def test_on_a_backbone_without_a_grid_it_is_left_out() -> None:
-    overrides = Overrides(methods="ce,drloc", backbones="timm:mobilenetv3_small_100@none", rates="15", seeds="1")
+    overrides = Overrides(methods="ce,drloc", backbones="timm:xcit_nano_12_p16_224@none", rates="15", seeds="1")
     plan = read_plan("demo", Registry(), overrides)
     assert [cell.reason.startswith("drloc needs grid") for cell in left_out(plan)] == [True]
 

@@ -277,7 +277,7 @@ class TestRuns:
     def test_without_batch_norms_it_is_left_out_and_told_why(self, backbone: str) -> None:
         overrides = Overrides(methods="ce,stochnorm", backbones=backbone, rates="15", seeds="1")
         (cell,) = left_out(read_plan("digits", Registry(), overrides))
-        assert cell.reason == f"stochnorm needs batch_norm, which {backbone} lacks"
+        assert cell.reason.startswith(f"stochnorm needs batch_norm, which {backbone} lacks (cannot be: ")
 
     @pytest.mark.slow
     def test_it_trains_on_digits(self) -> None:

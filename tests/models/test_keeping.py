@@ -54,6 +54,8 @@ ODD = [
     ("stochnorm", "micro_resnet"),
     ("bi_tuning", "micro_vit"),
     ("linear", "micro_vit"),
+    ("ce+ema", "micro_resnet"),
+    ("swa", "micro_resnet"),
 ]
 
 

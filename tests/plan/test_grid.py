@@ -338,7 +338,8 @@ class TestExclusions:
             "method": "GTA",
             "rate": "15 %",
         }
-        assert cell.reason == "gta needs cls_attention, which timm:resnet18@none lacks"
+        why = "cannot be: a ResNet has no tokens; ask for the grid"
+        assert cell.reason == f"gta needs cls_attention, which timm:resnet18@none lacks ({why})"
         assert len(runs(plan)) == 3 * 3
         assert ("gta", "timm:resnet18@none") not in {(r.spec.method.name, r.spec.backbone.name) for r in runs(plan)}
 
