@@ -101,6 +101,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def among(self) -> Indices | None:
+        """The classes one of which an answer is, ascending; None where it may be any."""
+        return None
+
     def labels_of(self, indices: Indices, device: torch.device) -> Tensor:
         """(B,) on the device, of the images of these indices; None where images have no label."""
         return torch.from_numpy(self.labels[indices]).to(device)
