@@ -34,8 +34,9 @@ class EMA(Policy):
 
     Every stage has an average of its own, from the weights that it begins with; that of the last one is evaluated, and
     what a method does to its model behind its last stage is done to the average. Running statistics of batch norms are
-    averaged like weights (timm). Every point of the curve is that of the average, on the way without the step just made;
-    of the weights as they are trained, without what is done behind the last stage, it has the scores ``top1@raw``.
+    averaged like weights (timm). Every point of the curve is that of the average, on the way without the step just
+    made; of the weights as they are trained, without what is done behind the last stage, it has the scores
+    ``top1@raw``.
     """
 
     paper = (

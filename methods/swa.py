@@ -21,8 +21,8 @@ class SWA(Method):
     The average is of the weights where that rate begins and after each pass over the images since (algorithm 1 with a
     constant rate, as in the released code). At the end the batch norms take the statistics of a pass over the training
     images through the averaged network; of these passes, forward only, the budget knows nothing. The last point of the
-    curve is that of the average, with the scores ``top1@raw`` of the weights that training ended with; the points before
-    it show the training, whose weights are the raw ones.
+    curve is that of the average, with the scores ``top1@raw`` of the weights that training ended with; the points
+    before it show the training, whose weights are the raw ones.
     """
 
     paper = (

@@ -138,8 +138,8 @@ class DatasetCard:
             return self.of.missing if self.path else []
         if self.reader == FOLDER and self.layout is None:
             return ["its images"]
-        own = [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
-        return own + [test.folder for test in self.further if test.folder and not os.path.isdir(test.folder)]
+        expected = [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
+        return expected + [lack for test in self.further for lack in test.lacks]
 
     @property
     def how_to_fetch(self) -> str:

@@ -184,6 +184,8 @@ DOWNLOAD = (
 )
 """What an entry of ``download`` says."""
 
+SPLITS = ("train", "val", "test")
+
 WAYS = ("corrupt", "dataset", "reader", "path")
 """What a further test may be made of."""
 
@@ -195,6 +197,9 @@ FURTHER = (
     Fact("severity", "1 to 5", "how much it is corrupted; else 3", lambda value: value in range(1, 6)),
     Fact("sha256", _TEXT, "of the bytes of a corrupted copy, verified when it is made", _is(str)),
     Fact("dataset", "the name of a dataset", "whose test split it is; classes are matched by name", _is(str)),
+    Fact(
+        "splits", f"a list of {', '.join(SPLITS)}", "which of its splits; else `[test]`", _list_of(SPLITS.__contains__)
+    ),
     Fact("reader", f"one of {', '.join(LAYOUTS)}", "the layout of a published test set", LAYOUTS.__contains__),
     Fact("folder", "the name of a folder inside of the data folder", "where that lies", stays_inside),
     Fact("images", "a number of images", "that a published test set has in all, verified", _is_count),

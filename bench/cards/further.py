@@ -64,6 +64,20 @@ class FurtherTest:
     folder: str = ""
     of: DatasetCard | None = None
 
+    @property
+    def lacks(self) -> list[str]:
+        """What it needs and is not here, with where it comes from."""
+        if self.of is not None:
+            return [f"{self.of.path}/{name}" for name in self.of.missing]
+        source = f" ({self.facts['source']})" if "source" in self.facts else ""
+        return [self.folder + source] if self.folder and not os.path.isdir(self.folder) else []
+
+    def size(self, test: int) -> int:
+        """Its images, at most; a corrupted copy has as many as the own test split."""
+        if self.of is not None:
+            return sum(self.of.splits.get(split, 0) for split in self.facts.get("splits", ["test"]))
+        return int(self.facts.get("images", test))
+
     def __post_init__(self) -> None:
         if self.name == RAW:
             raise InputError(f"a further test cannot be called {RAW}: so are the weights that an average is of")
@@ -103,7 +117,8 @@ def folder_test(name: str, folder: Path, place: str, title: str = "") -> Further
     """
     layout = undivided(typed_path(os.path.realpath(folder)), place)
     means = digest([FORM, "folder", content_digest(layout, FolderOptions())])
-    return FurtherTest(name, title or name, means, {"path": str(layout.root)}, str(layout.root))
+    facts = {"path": str(layout.root), "images": layout.sizes["test"]}
+    return FurtherTest(name, title or name, means, facts, str(layout.root))
 
 
 def _declared(card: DatasetCard, name: str, find: Callable[[str], DatasetCard]) -> FurtherTest:
@@ -114,7 +129,8 @@ def _declared(card: DatasetCard, name: str, find: Callable[[str], DatasetCard]) 
         return folder_test(name, typed_path(facts["path"]), facts.place("path"), title)
     if "dataset" in facts:
         of = find(str(facts["dataset"]))
-        return FurtherTest(name, title, digest([FORM, "dataset", of.means]), facts, of=of)
+        means = digest([FORM, "dataset", of.means, facts.get("splits", ["test"])])
+        return FurtherTest(name, title, means, facts, of=of)
     means = digest([FORM, card.means, {key: facts[key] for key in _VERIFIED if key in facts}])
     folder = str(data_folder() / facts.get("folder", name)) if "reader" in facts else ""
     return FurtherTest(name, title, means, facts, folder)

@@ -17,8 +17,9 @@ from bench.cards.layout import undivided
 from bench.cards.rehearsal import read_rehearsal
 from bench.data.corrupted import KINDS, CorruptedImages
 from bench.data.dataset import ArrayImages, Dataset, Indices, Split
-from bench.data.official import file_split, some_of
+from bench.data.official import file_split, joined, some_of
 from bench.errors import InputError, choose
+from bench.notation import counted
 
 Open = Callable[[DatasetCard], Dataset]
 
@@ -60,12 +61,13 @@ def open_further(card: DatasetCard, dataset: Dataset, read: Open) -> dict[str, S
 
 
 def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open) -> Split:
-    place = f"{card.name}: {test.name}"
+    place = f"{card.without_further}: {test.name}"
     if "corrupt" in test.facts:
         return _corrupted(test, dataset.test, place, verified=card.of is None)
     if test.of is not None:
         of = read(test.of)
-        return matched(of.test, of.classes, dataset.classes, place)
+        split = joined(of.splits, test.facts.get("splits", ["test"]))
+        return matched(split, of.classes, dataset.classes, place)
     folders = {name: name for name in dataset.classes}
     if test.facts.get("reader") == "numbered":
         folders = {str(number): name for number, name in enumerate(imagenet_wnids())}
@@ -98,7 +100,8 @@ def matched(split: Split, names: Sequence[str], classes: Sequence[str], place: s
         raise InputError(f"{place}: none of its classes is one of the dataset's: {', '.join([*names][:5])}")
     left_out = sorted({names[label] for label in split.labels[meant < 0]})
     if left_out:
-        print(f"{place}: {len(left_out)} classes are none of the dataset's and left out: {left_out[:5]}", flush=True)
+        named = ", ".join([*left_out[:5], *(["…"] if len(left_out) > 5 else [])])
+        print(f"{place}: {counted(len(left_out), 'class', 'classes')} left out, not the dataset's: {named}", flush=True)
     part = some_of(split, kept)
     of_classes = np.unique(meant[kept])
     if len(of_classes) == len(classes):

@@ -74,7 +74,7 @@ def _opened(
 ) -> tuple[Sequence[str], dict[str, AnySplit]]:
     """The names of the classes, and the splits by name."""
     official = _verified(card, read, kind)
-    splits = {split: _joined(official.lists, names) for split, names in card.use.items()}
+    splits = {split: joined(official.lists, names) for split, names in card.use.items()}
     if "list" in card.facts:
         splits["train"] = _chosen(card, splits["train"])
     _refuse_shared(card, splits)
@@ -184,7 +184,7 @@ def _require_images(card: DatasetCard, paths: Sequence[str | Path]) -> None:
         )
 
 
-def _joined(lists: Mapping[str, AnySplit], names: Sequence[str]) -> AnySplit:
+def joined(lists: Mapping[str, AnySplit], names: Sequence[str]) -> AnySplit:
     """Several lists as one split, in order."""
     splits = [lists[name] for name in names]
     first, *others = splits

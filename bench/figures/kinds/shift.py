@@ -98,9 +98,8 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Panel]
     methods, baseline = methods_of(entries), scene.table.plan.baseline
     page = page_of(scene.width, len(panels))
     plain = next(iter(panels.values())).metric.plain
-    every = page.add(
-        [" / ".join(labels) for labels in panels], f"{plain.heading}, own test split", f"{plain.heading}, further test"
-    )
+    titles = [" / ".join(labels) for labels in panels]
+    every = page.add(titles, f"{plain.heading}, own test split", f"{plain.heading}, further test")
     handles: dict[str, object] = {}
     for axes, panel in zip(every, panels.values(), strict=True):
         handles |= _panel(axes, panel, methods, baseline)
