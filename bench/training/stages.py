@@ -292,8 +292,8 @@ class Training:
         """
         to_score = {name: (model, split) for name, split in self.splits.items()}
         to_score |= {f"test@{name}": (model, split) for name, split in self.further.items()}
-        for where, other in beside.items():
-            to_score |= {f"{name}@{where}": (other, split) for name, split in self.splits.items()}
+        for where, twin in beside.items():
+            to_score |= {f"{name}@{where}": (twin, split) for name, split in self.splits.items()}
         self.require_same({name.partition("@")[2] for name in to_score if "@" in name})
         images, through = sum(len(split) for _, split in to_score.values()), 0
         answers: dict[tuple[int, int], TaskPredictions] = {}  # a model beside may be the one that is scored anyway
