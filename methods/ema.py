@@ -74,7 +74,7 @@ class EMA(Policy):
                 stage,
                 loss=averaging(stage.loss, average),
                 state=(*stage.state, average),
-                scored=average.module,
+                scored=model_of(average),
                 beside=beside,
             )
             average.update_parameters(stage.model)
@@ -92,6 +92,13 @@ class EMA(Policy):
                 average.lerp_(now, share)
             else:
                 average.copy_(now)
+
+
+def model_of(average: AveragedModel) -> Model:
+    """The averaged model itself."""
+    averaged = average.module
+    assert isinstance(averaged, Model)
+    return averaged
 
 
 def take(model: Model, average: AveragedModel, beside: dict[str, Model]) -> None:

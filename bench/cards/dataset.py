@@ -28,7 +28,7 @@ from bench.cards.content import content_digest
 from bench.cards.folder_options import folder_options
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
-from bench.cards.further import FurtherTest, without_further
+from bench.cards.further import ALSO, FurtherTest, without_further
 from bench.cards.layout import ImageLayout
 from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.cards.readers import EVERY_READER
@@ -223,7 +223,8 @@ def absent(cards: Iterable[DatasetCard]) -> dict[str, str]:
 
 def absent_together(names: Iterable[str]) -> str:
     """The sentence for datasets that are not on this machine: each once, whatever is chosen of it."""
-    plain = list(dict.fromkeys(name.partition("@")[0] for name in names))
+    parts = [name.partition(ALSO) for name in names]  # further tests may be what is missing
+    plain = list(dict.fromkeys(front.partition("@")[0] + at + tests for front, at, tests in parts))
     count = "1 dataset is" if len(plain) == 1 else f"{len(plain)} datasets are"
     place = f"looked in {data_folder()}; BENCH_DATA says where datasets lie"
     return f"{count} not on this machine: {', '.join(plain)} ({place})"

@@ -36,6 +36,7 @@ FORM = 1
 
 LAYOUTS: Mapping[str, str] = {
     "wnids": "folders of WordNet ids: WNID/IMAGE",
+    "objectnet": "images/FOLDER/IMAGE with a border, and its authors' mappings to classes of ImageNet",
     "numbered": "folders of the places of ImageNet-1k's classes by WordNet id: 0/IMAGE to 999/IMAGE",
 }
 """How published test sets of ImageNet's classes lie."""
@@ -129,6 +130,10 @@ def _declared(card: DatasetCard, name: str, find: Callable[[str], DatasetCard]) 
         return folder_test(name, typed_path(facts["path"]), facts.place("path"), title)
     if "dataset" in facts:
         of = find(str(facts["dataset"]))
+        if of.task != CLASSIFICATION:
+            raise InputError(
+                f"{facts.place('dataset')}: {of.name} is for {of.task}: its images have not one label each"
+            )
         means = digest([FORM, "dataset", of.means, facts.get("splits", ["test"])])
         return FurtherTest(name, title, means, facts, of=of)
     means = digest([FORM, card.means, {key: facts[key] for key in _VERIFIED if key in facts}])

@@ -28,7 +28,8 @@ SIDE = 224
 
 def noise(image: Unit, level: float, draws: np.random.RandomState) -> Unit:
     """Normal noise of that deviation on every value."""
-    return image + level * draws.standard_normal(image.shape)
+    changed: Unit = image + level * draws.standard_normal(image.shape)
+    return changed
 
 
 def contrast(image: Unit, factor: float, draws: np.random.RandomState) -> Unit:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.cards.further import FurtherTest
 from bench.cards.layout import undivided
 from bench.cards.rehearsal import read_rehearsal
 from bench.data.corrupted import KINDS, CorruptedImages
-from bench.data.dataset import ArrayImages, Dataset, Indices, Split
+from bench.data.dataset import ArrayImages, Dataset, FileImages, Indices, Split
 from bench.data.official import file_split, joined, some_of
 from bench.errors import InputError, choose
 from bench.notation import counted
@@ -26,10 +27,10 @@ Open = Callable[[DatasetCard], Dataset]
 
 @dataclass(frozen=True)
 class SomeClasses(Split):
-    """A split of which an answer is one of some classes: of the others' logits nothing counts.
+    """A split of which an answer is one of some groups of classes: of the others' logits nothing counts.
 
     Attributes:
-        of_classes: their indices, ascending.
+        of_classes: (G, M) the groups, as of ``among``.
     """
 
     of_classes: Indices
@@ -68,17 +69,22 @@ def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open) 
         of = read(test.of)
         split = joined(of.splits, test.facts.get("splits", ["test"]))
         return matched(split, of.classes, dataset.classes, place)
-    folders = {name: name for name in dataset.classes}
-    if test.facts.get("reader") == "numbered":
-        folders = {str(number): name for number, name in enumerate(imagenet_wnids())}
-    layout = undivided(Path(test.folder), place)
+    reader = test.facts.get("reader")
+    layout = undivided(Path(test.folder) / ("images" if reader == "objectnet" else ""), place)
     files = layout.files["test"]
     if (count := test.facts.get("images")) is not None and len(files) != count:
         raise InputError(f"{place}: its card says {count:,} images, and {test.folder} has {len(files):,}")
     names = sorted({name for _, name in files})
     numbers = {name: number for number, name in enumerate(names)}
     split = file_split([path for path, _ in files], [numbers[name] for _, name in files])
-    return matched(split, [folders.get(name, name) for name in names], dataset.classes, place)
+    if reader == "objectnet":
+        images = FileImages(tuple(path for path, _ in files), border=OBJECTNET_BORDER)
+        meant = objectnet_wnids(Path(test.folder) / "mappings", place)
+        return grouped(replace(split, images=images), names, meant, dataset.classes, place)
+    if reader == "numbered":
+        wnids = imagenet_wnids()
+        names = [wnids[int(name)] if name in NUMBERS else name for name in names]
+    return matched(split, names, dataset.classes, place)
 
 
 def alone(split: Split, classes: Sequence[str]) -> Dataset:
@@ -93,20 +99,31 @@ def matched(split: Split, names: Sequence[str], classes: Sequence[str], place: s
     Where it lacks some of the training classes an answer is one of those it has, as ImageNet-A and ImageNet-R are
     scored by their authors. Raises ``InputError`` where no class has the name of one.
     """
+    return grouped(split, names, {name: [name] for name in names}, classes, place)
+
+
+def grouped(
+    split: Split, names: Sequence[str], meant: Mapping[str, Sequence[str]], classes: Sequence[str], place: str
+) -> Split:
+    """As ``matched``, where a class may stand for several of the training's, any of which is right.
+
+    ``meant`` says for which, by its name; what is not in it stands for none.
+    """
     labels = {name: label for label, name in enumerate(classes)}
-    meant = np.array([labels.get(name, -1) for name in names], dtype=np.int64)[split.labels]
-    kept = np.flatnonzero(meant >= 0)
+    groups = [[labels[each] for each in meant.get(name, ()) if each in labels] for name in names]
+    kept = np.flatnonzero([bool(groups[label]) for label in split.labels])
     if not len(kept):
         raise InputError(f"{place}: none of its classes is one of the dataset's: {', '.join([*names][:5])}")
-    left_out = sorted({names[label] for label in split.labels[meant < 0]})
-    if left_out:
+    if left_out := sorted({names[label] for label in split.labels if not groups[label]}):
         named = ", ".join([*left_out[:5], *(["…"] if len(left_out) > 5 else [])])
         print(f"{place}: {counted(len(left_out), 'class', 'classes')} left out, not the dataset's: {named}", flush=True)
-    part = some_of(split, kept)
-    of_classes = np.unique(meant[kept])
-    if len(of_classes) == len(classes):
-        return Split(part.images, meant[kept])
-    return SomeClasses(part.images, meant[kept], of_classes)
+    images, present = some_of(split, kept).images, [groups[label] for label in split.labels[kept]]
+    first = np.array([group[0] for group in present], dtype=np.int64)
+    different = sorted({group[0]: group for group in present}.values())
+    widest = max(map(len, different))
+    if widest == 1 and len(different) == len(classes):
+        return Split(images, first)
+    return SomeClasses(images, first, np.array([group + group[:1] * (widest - len(group)) for group in different]))
 
 
 def _corrupted(test: FurtherTest, split: Split, place: str, verified: bool) -> Split:
@@ -134,3 +151,30 @@ def imagenet_wnids() -> Sequence[str]:
 
     names: Mapping[int, str] = dict(enumerate(ImageNetInfo("imagenet-1k").label_names()))
     return [names[label] for label in range(len(names))]
+
+
+NUMBERS = frozenset(map(str, range(1000)))
+
+OBJECTNET_BORDER = 2
+"""Pixels of red around each image, which its authors ask to be cut off."""
+
+
+def objectnet_wnids(mappings: Path, place: str) -> dict[str, list[str]]:
+    """The WordNet ids of each of ObjectNet's folders that has some, by its own files.
+
+    A folder has a label, a label the names of classes of ImageNet, a name its place in ILSVRC2012's own order, and that
+    the place in the order of WordNet ids. Raises ``InputError`` where the files do not say so.
+    """
+    try:
+        labels, named, places = (
+            json.loads((mappings / f"{file}.json").read_text(encoding="utf-8"))
+            for file in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k", "pytorch_to_imagenet_2012_id")
+        )
+        lines = (mappings / "imagenet_to_label_2012_v2").read_text(encoding="utf-8").splitlines()
+        of_place, wnids = {place: int(number) for number, place in places.items()}, imagenet_wnids()
+        of_name = {line.strip(): wnids[of_place[number]] for number, line in enumerate(lines)}
+        names = {folder: named[label].split("; ") for folder, label in labels.items() if label in named}
+        return {folder: [of_name[name] for name in each] for folder, each in names.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise InputError(f"{place}: {mappings} is not ObjectNet's mapping of its classes: {problem}") from None

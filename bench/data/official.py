@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
@@ -99,8 +99,8 @@ def some_of(split: AnySplit, indices: npt.NDArray[np.int64]) -> AnySplit:
 def _some_images(split: Split, indices: npt.NDArray[np.int64]) -> Images:
     if isinstance(split.images, ArrayImages):
         return ArrayImages(split.images.pixels[indices])
-    paths, levels = files_of(split), split.images.levels if isinstance(split.images, FileImages) else None
-    return FileImages(tuple(paths[index] for index in indices), levels)
+    chosen = tuple(files_of(split)[index] for index in indices)
+    return replace(split.images, paths=chosen) if isinstance(split.images, FileImages) else FileImages(chosen)
 
 
 def file_checksum(path: Path, algorithm: str) -> str:

@@ -169,11 +169,11 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """
     name, at, where = name.partition("@")
     if at:
-        metric = find_at(name, metrics, place)
-        if not metric.of_curve or not NAME.fullmatch(where):
+        usual = find_at(name, metrics, place)
+        if not usual.of_curve or not NAME.fullmatch(where):
             form = "NAME@WHERE is a metric that is computed where a run is scored, such as top1@noise"
             raise InputError(f"{place}: {name}@{where}: {form}")
-        return metric.at(where)
+        return usual.at(where)
     written, (name, _, choice) = name, name.partition("(")
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:

@@ -54,9 +54,12 @@ def predict(
 
 
 def some_classes(logits: Tensor, among: Tensor) -> Tensor:
-    """Logits (B, K) of which those of all classes but some are -inf, so that softmax is over these alone."""
+    """Logits (B, K) restricted to groups of classes (G, M): a group's first class has the largest of the group.
+
+    Those of all other classes are -inf, so that softmax is over the groups alone.
+    """
     restricted = torch.full_like(logits, -math.inf)
-    return restricted.index_copy(1, among, logits[:, among])
+    return restricted.index_copy(1, among[:, 0], logits[:, among].amax(2))
 
 
 def _of_images(logits: Tensor, labels: Tensor) -> Tensor:

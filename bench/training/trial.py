@@ -176,9 +176,9 @@ def _trial(
     if keep:
         cache = (keep / "cache", size, spec.protocol.augmentation, observer.phase)
         dataset = task.cached(dataset, data_card, *cache)
-        for test in data_card.further:
-            card, split = replace(data_card, means=test.means), alone(further[test.name], dataset.classes)
-            further[test.name] = task.cached(split, card, *cache).test
+        for each in data_card.further:
+            scored, of_test = alone(further[each.name], dataset.classes), replace(data_card, means=each.means)
+            further[each.name] = task.cached(scored, of_test, *cache).test
     train, val, test = splits(dataset, spec)
     data = task.images(spec, dataset, train, model, device)
     storage = Storage(keep, checkpoint_every) if keep else None

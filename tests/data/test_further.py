@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,11 @@ def test_a_card_says_one_way_to_make_it(tmp_path: Path) -> None:
     text = "title: Small\nreader: digits\nalso: {odd: {corrupt: noise, dataset: digits}}\n"
     with pytest.raises(InputError, match="corrupt and dataset"):
         small(tmp_path, text).dataset("small")
-    with pytest.raises(InputError, match="one of wnids, numbered"):
+    with pytest.raises(InputError, match="one of wnids, objectnet, numbered"):
         small(tmp_path, text.replace("corrupt: noise, dataset: digits", "reader: other"), "other").dataset("other")
+    registry = small(tmp_path, "title: Small\nreader: digits\nalso: {odd: {dataset: voc2012}}\n", "masks")
+    with pytest.raises(InputError, match="voc2012 is for segmentation"):
+        registry.dataset("masks@also=odd")
 
 
 # ---- corrupted copies
@@ -96,10 +100,9 @@ def test_the_shipped_copies_are_those_of_their_checksums(name: str) -> None:
     for split in further.values():
         assert np.array_equal(split.labels, dataset.test.labels)
         assert split.among is None
+    others = Dataset(dataset.classes, dataset.train, None, dataset.train)
     with pytest.raises(InputError, match="its card says"):
-        open_further(
-            card(f"{name}@also=noise"), Dataset(dataset.classes, dataset.train, None, dataset.train), read_data
-        )
+        open_further(card(f"{name}@also=noise"), others, read_data)
 
 
 def test_noise_and_contrast_are_their_formulas() -> None:
@@ -108,7 +111,7 @@ def test_noise_and_contrast_are_their_formulas() -> None:
     assert noisy.mean() == pytest.approx(100, abs=1)
     assert noisy.std() == pytest.approx(0.08 * 255, rel=0.05)
     image[:, :, 32:] = 200
-    assert corrupted(image, "contrast", 3).unique().tolist() == [140, 160]  # 150 ± 0.2 · 50
+    assert {*corrupted(image, "contrast", 3).flatten().tolist()} == {140, 160}  # 150 ± 0.2 · 50
 
 
 def test_blur_is_scipys() -> None:
@@ -146,8 +149,8 @@ def test_classes_are_matched_by_name_and_an_answer_is_one_of_those_there_are(
     assert part.labels.tolist() == [3, 1, 1, 3]
     assert part.images.take(np.arange(4)).flatten().tolist() == [0, 1, 3, 4]  # type: ignore[union-attr]
     assert part.among is not None
-    assert part.among.tolist() == [1, 3]
-    assert "1 classes are none of the dataset's and left out: ['yak']" in capsys.readouterr().out
+    assert part.among.tolist() == [[1], [3]]
+    assert "pets: sketches: 1 class left out, not the dataset's: yak" in capsys.readouterr().out
     assert matched(split, ["owl", "cat", "yak"], ["yak", "owl", "cat"], "pets: all").among is None
     with pytest.raises(InputError, match="none of its classes is one of the dataset's: owl"):
         matched(split, ["owl", "cat", "yak"], ["ant"], "pets: sketches")
@@ -158,7 +161,7 @@ def test_a_part_of_it_is_of_the_same_classes() -> None:
     part = matched(split, ["cat", "owl"], ["ant", "cat", "owl"], "pets").part(np.array([2]))
     assert part.labels.tolist() == [1]
     assert part.among is not None
-    assert part.among.tolist() == [1, 2]
+    assert part.among.tolist() == [[1], [2]]
 
 
 def test_the_test_split_of_another_dataset_is_one(tmp_path: Path) -> None:
@@ -256,7 +259,7 @@ def test_folders_of_wordnet_ids_and_of_numbers_are_matched_to_the_classes_there_
     further = open_further(asked, read_data(asked), read_data)
     assert further["renditions"].labels.tolist() == [1, 1, 1]
     assert further["renditions"].among is not None
-    assert further["renditions"].among.tolist() == [1]
+    assert further["renditions"].among.tolist() == [[1]]
     assert (further["matched"].labels.tolist(), further["matched"].among) == ([0, 1], None)
 
 
@@ -268,6 +271,43 @@ def test_an_incomplete_folder_is_refused_and_a_missing_one_is_told(part: Registr
     (tmp_path / "data/v2").rename(tmp_path / "data/elsewhere")
     assert part.dataset("part@also=matched").missing == [str(tmp_path / "data/v2")]
     assert part.dataset("part").missing == []
+
+
+def test_objectnets_folders_stand_for_the_classes_that_its_mappings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By way of two orders of ImageNet's classes; the border of each image is cut off."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    folder = tmp_path / "objectnet-1.0"
+    draw(folder / "images", {"alarm_clock": 2, "banana": 1, "basket": 1, "coin": 1})
+    (folder / "mappings").mkdir()
+    texts = {
+        "folder_to_objectnet_label.json": json.dumps(
+            {"alarm_clock": "Alarm clock", "banana": "Banana", "basket": "Basket", "coin": "Coin (money)"}
+        ),
+        "objectnet_to_imagenet_1k.json": json.dumps(
+            {"Alarm clock": "analog clock; digital clock", "Banana": "banana", "Basket": "shopping basket, hamper"}
+        ),
+        "pytorch_to_imagenet_2012_id.json": json.dumps({"0": 3, "1": 2, "2": 1, "3": 0}),
+        "imagenet_to_label_2012_v2": "banana\ndigital clock\nshopping basket, hamper\nanalog clock\n",
+    }
+    for file, text in texts.items():
+        (folder / "mappings" / file).write_text(text, encoding="utf-8")
+    text = "title: Four\nreader: digits\nalso: {objects: {reader: objectnet, folder: objectnet-1.0, images: 5}}\n"
+    asked = small(tmp_path, text, "four").dataset("four@also=objects")
+    nothing = Split(ArrayImages(np.zeros((0, 1, 1, 1), np.uint8)), np.zeros(0, np.int64))
+    # analog clock is class 0, basket 1, digital clock 2, banana 3, which the dataset lacks
+    further = open_further(asked, Dataset([*WNIDS[:3], "n99999999"], nothing, None, nothing), read_data)["objects"]
+    assert further.labels.tolist() == [0, 0, 1]
+    assert further.among is not None
+    assert further.among.tolist() == [[0, 2], [1, 1]]
+    assert "2 classes left out, not the dataset's: banana, coin" in capsys.readouterr().out
+    whole = np.asarray(Image.open(folder / "images/alarm_clock/1.png"))
+    (first,) = further.images.take(np.array([0]))
+    assert np.array_equal(first.permute(1, 2, 0).numpy(), whole[2:-2, 2:-2])
+    (folder / "mappings" / "imagenet_to_label_2012_v2").write_text("banana\n", encoding="utf-8")
+    with pytest.raises(InputError, match="is not ObjectNet's mapping of its classes"):
+        open_further(asked, Dataset(WNIDS, nothing, None, nothing), read_data)
 
 
 # ---- the suite's cards

@@ -27,7 +27,8 @@ def test_it_is_the_formula_by_hand() -> None:
 def test_the_line_is_that_of_least_squares() -> None:
     drawn = np.random.RandomState(0).uniform(5, 95, (2, 12))
     line = trend(*drawn)
-    slope, intercept = np.polyfit(*np.log(drawn / (100 - drawn)), 1)
+    x, y = np.log(drawn / (100 - drawn))
+    slope, intercept = np.polyfit(x, y, 1)
     assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
     assert line.points == 12
 

@@ -34,6 +34,7 @@ from bench.training.stages import Training
 from bench.training.trackers import Observer
 from bench.training.trial import TrainedRun, run_trial
 from bench.training.usage import Meter
+from tests.data.test_further import draw
 from tests.scenes import curve_of
 from tests.training.test_checkpoint import in_pieces, same
 
@@ -107,7 +108,7 @@ def test_a_run_whose_further_tests_changed_since_it_was_planned_is_refused() -> 
 def test_a_part_of_the_classes_restricts_the_answers_to_it() -> None:
     """The softmax is over these alone, as ImageNet-A and -R are scored; each with 200 of the 1,000 logits."""
     logits = torch.tensor([[5.0, 1.0, 3.0, 2.0], [0.0, 9.0, 1.0, 2.0]])
-    some = some_classes(logits, torch.tensor([1, 3]))
+    some = some_classes(logits, torch.tensor([[1], [3]]))
     expected = logits[:, [1, 3]].softmax(1)
     assert torch.equal(some.softmax(1)[:, [1, 3]], expected)
     assert some.softmax(1)[:, [0, 2]].count_nonzero() == 0
@@ -119,11 +120,17 @@ def test_a_part_of_the_classes_restricts_the_answers_to_it() -> None:
     images, labels = ArrayImages(np.zeros((2, 4, 4, 1), np.uint8)), np.array([1, 3])
     data = TrainingImages(Split(images, labels), np.arange(2), 4, Protocol(augmentation="none"), 4, 0, CPU)
     whole = predict(Fixed(), Split(images, labels), data)  # type: ignore[arg-type]
-    part = predict(Fixed(), SomeClasses(images, labels, np.array([1, 3])), data)  # type: ignore[arg-type]
+    part = predict(Fixed(), SomeClasses(images, labels, np.array([[1], [3]])), data)  # type: ignore[arg-type]
     assert (whole.predicted.tolist(), part.predicted.tolist()) == ([0, 1], [3, 1])
     assert (whole.rank.tolist(), part.rank.tolist()) == ([4, 2], [2, 2])
     assert part.probability == pytest.approx(expected.numpy()[[0, 1], [0, 1]])
     assert part.confidence == pytest.approx(expected.amax(1).numpy(), abs=2e-5)
+
+
+def test_a_group_of_classes_has_its_largest_logit() -> None:
+    logits = torch.tensor([[5.0, 1.0, 3.0, 2.0], [0.0, 9.0, 1.0, 2.0]])
+    grouped = some_classes(logits, torch.tensor([[0, 3], [2, 2]]))
+    assert grouped.tolist() == [[5.0, -math.inf, 3.0, -math.inf], [2.0, -math.inf, 1.0, -math.inf]]
 
 
 def test_a_rehearsal_scores_parts_of_them() -> None:
@@ -132,6 +139,22 @@ def test_a_rehearsal_scores_parts_of_them() -> None:
     assert card.further_means == spec.further
     run = trained(replace(spec, dataset=card.named, rate=100.0))
     assert run.predictions["test@noise"].shape == run.predictions["test"].shape == (2, 20)
+
+
+def test_image_files_of_a_further_test_are_decoded_once_and_scored_the_same(tmp_path: Path) -> None:
+    draw(tmp_path / "pets/train", {"ape": 4, "bee": 4, "cow": 4})
+    draw(tmp_path / "pets/test", {"ape": 2, "bee": 2, "cow": 2})
+    draw(tmp_path / "sketches", {"bee": 3, "cow": 1, "yak": 2})
+    overrides = {"datasets": f"folder:{tmp_path}/pets@also=sketches:{tmp_path}/sketches", "methods": "ce", "seeds": "1"}
+    settings = ("steps=2", "evaluations=1", "batch_size=4", "validation=0")
+    plan = read_plan("demo", Registry(), Overrides(**overrides, rates="100", settings=settings))
+    (spec,) = plan.unique.values()
+    plainly, kept = run_trial(spec, Registry(), CPU), run_trial(spec, Registry(), CPU, tmp_path / "results")
+    same(plainly, kept)
+    assert kept.predictions["test@sketches_labels"].tolist() == [1, 1, 1, 2]
+    assert {*kept.predictions["test@sketches"][0].tolist()} <= {1, 2}
+    assert len(kept.predictions["test_labels"]) == 6
+    assert len([*(tmp_path / "results/cache").glob("*.pixels")]) == 3
 
 
 # ---- further models
