@@ -37,9 +37,14 @@ def folder_dataset(name: str) -> DatasetCard:
     facts.update(task=task, classes=len(layout.classes), splits=layout.sizes)
     if options.as_options:
         facts["options"] = options.as_options
-    full = f"{plain}@{options.typed}" if options.typed else plain
-    means = content_digest(layout, options)
     further = tuple(folder_test(test, typed_path(lies), f"{plain}@also={test}") for test, lies in options.also)
+    options = replace(options, also=tuple((test.name, test.folder) for test in further))
+    full = f"{plain}@{options.typed}" if options.typed else plain
+    if further and typed_options(options.typed, plain) != options:
+        raise InputError(
+            f"{full}: these paths cannot stand behind the @; a card can name such folders (docs/images.md)"
+        )
+    means = content_digest(layout, options)
     if further and task != CLASSIFICATION:
         raise InputError(f"{plain}: further tests are of images with one label each, and these have masks")
     title = _title(path, 1, options)

@@ -252,11 +252,7 @@ def _dataset(card: DatasetCard) -> Description:
         facts["seen"] = seen
     if card.path:
         facts["folder"] = card.path
-        get = (
-            ""
-            if card.name.startswith("folder:")
-            else f" ({to_type('data', 'prepare', card.name)} gets it, or says how)"
-        )
+        get = "" if card.name.startswith("folder:") else f" ({card.how_to_fetch})"
         facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
     keys = ("seen", "variants", "also", "papers", "traps", "steps", "download", "checksums")
     apart = [key for key in keys if facts.get(key)]

@@ -171,7 +171,7 @@ def objectnet_wnids(mappings: Path, place: str) -> dict[str, list[str]]:
             for file in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k", "pytorch_to_imagenet_2012_id")
         )
         lines = (mappings / "imagenet_to_label_2012_v2").read_text(encoding="utf-8").splitlines()
-        of_place, wnids = {place: int(number) for number, place in places.items()}, imagenet_wnids()
+        of_place, wnids = {at: int(number) for number, at in places.items()}, imagenet_wnids()
         of_name = {line.strip(): wnids[of_place[number]] for number, line in enumerate(lines)}
         names = {folder: named[label].split("; ") for folder, label in labels.items() if label in named}
         return {folder: [of_name[name] for name in each] for folder, each in names.items()}

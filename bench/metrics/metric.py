@@ -105,7 +105,7 @@ class Metric:
     @property
     def plain_name(self) -> str:
         """Its name without what was chosen."""
-        return self.name.partition("@")[0].removesuffix(chosen_words(self.chosen))
+        return self.name.removesuffix(chosen_words(self.chosen)).partition("@")[0]
 
     def at(self, where: str, words: str = "") -> Metric:
         """The same elsewhere: on a further test, or of a further model of its run; ``words`` go behind the title."""

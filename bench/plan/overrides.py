@@ -167,8 +167,8 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
 
     Raises ``InputError`` that says where: there is none of that name, or it has no such option.
     """
-    name, at, where = name.partition("@")
-    if at:
+    if "@" in name.partition("(")[0]:
+        name, _, where = name.partition("@")
         usual = find_at(name, metrics, place)
         if not usual.of_curve or not NAME.fullmatch(where):
             form = "NAME@WHERE is a metric that is computed where a run is scored, such as top1@noise"

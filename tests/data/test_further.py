@@ -206,6 +206,16 @@ def test_it_may_be_chosen_with_other_options_in_a_list_of_names(pets: Path) -> N
     assert card(name).without_further == f"folder:{pets}/pets@skip-damaged"
 
 
+def test_its_path_is_that_of_the_folder_from_wherever_it_is_read(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pets)
+    (pets / "linked").symlink_to(pets / "sketches")
+    assert card("folder:pets@also=a:linked").name == f"folder:{pets.resolve()}/pets@also=a:{pets.resolve()}/sketches"
+    (pets / "sketches").rename(pets / "a=b,c")
+    (pets / "odd").symlink_to(pets / "a=b,c")
+    with pytest.raises(InputError, match="cannot stand behind the @"):
+        card("folder:pets@also=a:odd")
+
+
 @pytest.mark.parametrize(
     ("also", "problem"),
     [

@@ -145,9 +145,10 @@ def test_image_files_of_a_further_test_are_decoded_once_and_scored_the_same(tmp_
     draw(tmp_path / "pets/train", {"ape": 4, "bee": 4, "cow": 4})
     draw(tmp_path / "pets/test", {"ape": 2, "bee": 2, "cow": 2})
     draw(tmp_path / "sketches", {"bee": 3, "cow": 1, "yak": 2})
-    overrides = {"datasets": f"folder:{tmp_path}/pets@also=sketches:{tmp_path}/sketches", "methods": "ce", "seeds": "1"}
-    settings = ("steps=2", "evaluations=1", "batch_size=4", "validation=0")
-    plan = read_plan("demo", Registry(), Overrides(**overrides, rates="100", settings=settings))
+    settings = ("steps=2", "warmup=0", "evaluations=1", "batch_size=4", "validation=0")
+    name = f"folder:{tmp_path}/pets@also=sketches:{tmp_path}/sketches"
+    asked = Overrides(methods="ce", datasets=name, rates="100", seeds="1", settings=settings)
+    plan = read_plan("demo", Registry(), asked)
     (spec,) = plan.unique.values()
     plainly, kept = run_trial(spec, Registry(), CPU), run_trial(spec, Registry(), CPU, tmp_path / "results")
     same(plainly, kept)
