@@ -110,6 +110,11 @@ class Stage:
         shared: given for a stage whose result other runs may take.
         data: what it is fed with, where that is not the protocol's batches: ``data.fed(batch_size=..., ...)``. Its
             recipe's steps still count in the protocol's batches; it makes as many passes over the images in its own.
+        scored: the model that points of the curve on the way are of, where that is not ``model``: an average of its
+            weights. The last point is of ``model``, when the method has ended.
+        beside: further models that are scored at each point, by what stands behind the @ of their scores: ``raw`` as
+            ``top1@raw``. Of the last stage, what a method has put into it by its end is scored at the last point. A
+            method that has them names them in its class (``Method.beside``).
     """
 
     model: Model
@@ -123,6 +128,8 @@ class Stage:
     recipes: Mapping[nn.Module, Recipe] = field(default_factory=dict)
     shared: Shared | None = None
     data: TrainingImages | None = None
+    scored: Model | None = None
+    beside: Mapping[str, Model] = field(default_factory=dict)
 
     @property
     def items(self) -> Collection[nn.Module | nn.Parameter]:
@@ -150,6 +157,9 @@ class Method:
     tasks: ClassVar[Collection[str]] = frozenset()
     """The tasks that it is for, by name, where the use that its code makes of batches and models does not tell it: one
     that uses labels, several views or a linear head is for those that have them, any other for all."""
+
+    beside: ClassVar[Collection[str]] = frozenset()
+    """The names of the further models that its stages score: ``raw``, where the points are of averaged weights."""
 
     def __post_init__(self) -> None:
         """Gives what is not written its default where another hyper-parameter decides it."""

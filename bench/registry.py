@@ -21,6 +21,7 @@ from bench.cards.dataset import read_dataset
 from bench.cards.drawn import CHOICES, drawn_backbone
 from bench.cards.folder import folder_dataset
 from bench.cards.folders import real_path, typed_path
+from bench.cards.further import ALSO, with_further
 from bench.cards.layout import PREFIX
 from bench.cards.method import read_method
 from bench.cards.readers import EVERY_READER
@@ -205,6 +206,7 @@ class Registry:
     def dataset(self, name: str) -> DatasetCard:
         """The card of a dataset: a registered name, alone or with ``@VARIANT`` or ``@FILE``, or ``folder:PATH``.
 
+        ``@also=NOISE+BLUR`` behind it are further tests that it names.
         ``rehearsal:EXCERPT:NAME`` is what a rehearsal takes of it, or puts in its place (``bench.cards.rehearsal``).
         """
         if name.startswith(REHEARSAL):
@@ -212,6 +214,9 @@ class Registry:
             return rehearsal_dataset(self.dataset(of), excerpt)
         if name.startswith(PREFIX):
             return folder_dataset(name)
+        name, asks, tests = name.partition(ALSO)
+        if asks:
+            return with_further(self.dataset(name), tests, self.dataset)
         plain = name.partition("@")[0]
         also = f"did you mean folder:{name}?" if _is_folder(name) else "folder:PATH takes your own images"
         return read_dataset(name, self._find(self.dataset_files, plain, "dataset", also), self.reader_files)

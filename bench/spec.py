@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -62,7 +63,11 @@ class Seeds:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training, fully resolved. ``rate`` is in percent; ``seed`` is the declared seed, a label."""
+    """One training, fully resolved.
+
+    ``rate`` is in percent; ``seed`` is the declared seed, a label; ``further`` is the digest of the further tests that
+    it is scored on (``bench.cards.further``), empty without any.
+    """
 
     method: MethodSpec
     backbone: Named
@@ -71,6 +76,7 @@ class RunSpec:
     protocol: Protocol
     seeds: Seeds
     seed: int
+    further: str = ""
 
     @cached_property
     def id(self) -> str:
@@ -99,6 +105,7 @@ def identity(spec: RunSpec) -> dict[str, Any]:
         "rate": spec.rate,
         "protocol": {**written(spec.protocol), "recipe": written(spec.protocol.recipe)},
         "seeds": dict(vars(spec.seeds)),
+        **({"further": spec.further} if spec.further else {}),
     }
 
 
@@ -140,7 +147,8 @@ def with_seeds(first: RunSpec, drawn: Iterable[tuple[int, Seeds]]) -> list[RunSp
     head, tail = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
     runs = []
     for seed, seeds in drawn:
-        spec = RunSpec(first.method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed)
+        method, further = first.method, first.further
+        spec = RunSpec(method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed, further)
         # what the cached property would compute: the encoded identity, with these seeds in their place
         vars(spec)["id"] = _hashed(f"{head}{_PLAIN.encode(vars(seeds))}{tail}")
         runs.append(spec)
@@ -188,7 +196,9 @@ def short_name(name: str) -> str:
     if kind == "rehearsal":
         return f"rehearsal of {short_name(rest.partition(':')[2])}"
     if kind == "folder":
-        return rest.rstrip("/").rpartition("/")[2]
+        path, at, also = rest.partition("also=")  # whose paths are no part of the name
+        names = "+".join(re.findall(r"(?:^|\+)(\w+):", also))
+        return path.rstrip("/").rpartition("/")[2] + at + names
     return "@".join(part.rpartition("/")[2] for part in name.split("@"))
 
 
@@ -208,6 +218,7 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
         protocol=Protocol(recipe=Recipe(**protocol.pop("recipe")), **protocol),
         seeds=Seeds(**data["seeds"]),
         seed=data["seed"],
+        further=data.get("further", ""),
     )
 
 

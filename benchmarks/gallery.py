@@ -39,8 +39,14 @@ PROCESSES = 2
 MASKED = ["shapes", "--methods", "ce,gta", "--rates", "100", "--seeds", "1"]
 """What is typed for the kind that is of another task, whose runs are trained for it."""
 
-SCORED = ("rates", "gaps", "sweep", "curves", "classes", "confusion", "cd")
+SCORED = ("rates", "gaps", "sweep", "curves", "classes", "confusion", "cd", "shift")
 """The kinds that are drawn of records alone, in the order of the page; of the others models are measured."""
+
+SHIFTED = [
+    *("demo", "--datasets", "cluttered_digits@also=noise+blur", "--methods", "ce,gta", "--seeds", "2"),
+    *("--rates", "15,100", "--set", "steps=30", "--set", "evaluations=2"),
+]
+"""What is typed for the kind that is of further tests, whose runs are trained for it."""
 
 LINES = {
     "cd": ["lacvit/table1", "--source", "published", "--kind", "cd"],
@@ -48,6 +54,7 @@ LINES = {
     "curves": ["--kind", "curves", "--rates", "{rate}"],
     "classes": ["--kind", "classes", "--rates", "{rate}"],
     "masks": [*MASKED, "--kind", "masks"],
+    "shift": [*SHIFTED, "--kind", "shift"],
 }
 """What is typed beside the width, where it is not the kind at its rate alone; the target too, where it is another."""
 
@@ -183,6 +190,8 @@ def make(words: Sequence[str] | None = None) -> None:
     if is_lacking and (code := main(["run", options.target, "--keep", "all", "--results", str(options.results)])):
         raise SystemExit(code)
     if code := main(["run", *MASKED, "--keep", "last", "--results", str(options.results)]):
+        raise SystemExit(code)
+    if code := main(["run", *SHIFTED, "--results", str(options.results)]):
         raise SystemExit(code)
     folder = options.page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)

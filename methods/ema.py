@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.method import Batch, Loss, Policy, Stage, Terms, hyper, replace
+from bench.method import Batch, Loss, Policy, Stage, Terms, frozen, hyper, replace
 from bench.protocol import Recipe
 
 
@@ -34,8 +34,9 @@ class EMA(Policy):
 
     Every stage has an average of its own, from the weights that it begins with; that of the last one is evaluated, and
     what a method does to its model behind its last stage is done to the average. Running statistics of batch norms are
-    averaged like weights (timm). The last point of the curve is that of the average; the points before it show the
-    training as it is.
+    averaged like weights (timm). Every point of the curve is that of the average, on the way without the step just
+    made; of the weights as they are trained, without what is done behind the last stage, it has the scores
+    ``top1@raw``.
     """
 
     paper = (
@@ -43,6 +44,7 @@ class EMA(Policy):
         "Optimization 1992; exponential: Tarvainen and Valpola, 'Mean teachers are better role models', NeurIPS 2017"
     )
     per_image = True
+    beside = {"raw"}
 
     decay: float = hyper(
         0.9999,
@@ -59,7 +61,7 @@ class EMA(Policy):
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The stages of the method it acts on, each with its average."""
-        left, waiting = recipe.last - recipe.first, list[tuple[Model, AveragedModel]]()
+        left, waiting = recipe.last - recipe.first, list[tuple[Model, AveragedModel, dict[str, Model]]]()
         for stage in self.inner.stages(model, recipe, data):
             if not (stage.shared and stage.shared.extra):
                 left -= stage.recipe.last - stage.recipe.first
@@ -67,9 +69,16 @@ class EMA(Policy):
                 yield stage
                 continue
             average = AveragedModel(stage.model, multi_avg_fn=self.move, use_buffers=True).requires_grad_(False)
-            yield replace(stage, loss=averaging(stage.loss, average), state=(*stage.state, average))
+            beside = {"raw": stage.model}
+            yield replace(
+                stage,
+                loss=averaging(stage.loss, average),
+                state=(*stage.state, average),
+                scored=model_of(average),
+                beside=beside,
+            )
             average.update_parameters(stage.model)
-            waiting = [(stage.model, average)]
+            waiting = [(stage.model, average, beside)]
             if left <= 0:  # before the method goes on
                 take(*waiting.pop())
         for each in waiting:  # of a method that left steps of its budget
@@ -85,8 +94,16 @@ class EMA(Policy):
                 average.copy_(now)
 
 
-def take(model: Model, average: AveragedModel) -> None:
-    """Give a model the averaged weights and statistics."""
+def model_of(average: AveragedModel) -> Model:
+    """The averaged model itself."""
+    averaged = average.module
+    assert isinstance(averaged, Model)
+    return averaged
+
+
+def take(model: Model, average: AveragedModel, beside: dict[str, Model]) -> None:
+    """Give a model the averaged weights and statistics; its own go on in a copy of it, which is scored as ``raw``."""
+    beside["raw"] = frozen(model)
     model.load_state_dict(average.module.state_dict())
 
 

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.method import Batch, Method, Stage, Terms, hyper, replace
+from bench.method import Batch, Method, Stage, Terms, frozen, hyper, replace
 from bench.protocol import Recipe
 
 
@@ -21,7 +21,8 @@ class SWA(Method):
     The average is of the weights where that rate begins and after each pass over the images since (algorithm 1 with a
     constant rate, as in the released code). At the end the batch norms take the statistics of a pass over the training
     images through the averaged network; of these passes, forward only, the budget knows nothing. The last point of the
-    curve is that of the average; the points before it show the training.
+    curve is that of the average, with the scores ``top1@raw`` of the weights that training ended with; the points
+    before it show the training, whose weights are the raw ones.
     """
 
     paper = (
@@ -29,6 +30,7 @@ class SWA(Method):
         "Generalization', UAI 2018, algorithm 1"
     )
     per_image = True
+    beside = {"raw"}
 
     start: float = hyper(
         0.75,
@@ -48,7 +50,8 @@ class SWA(Method):
         rate, rest = self.rate * recipe.lr, recipe.rest(self.start)
         steps, a_pass = rest.last - rest.first, math.ceil(len(data) / data.protocol.batch_size)
         every = max(1, min(self.every or a_pass, steps))
-        yield Stage(model, self.loss, replace(recipe.share(self.start), min_lr=rate))
+        raw = {"raw": model}
+        yield Stage(model, self.loss, replace(recipe.share(self.start), min_lr=rate), beside=raw)
         average, seen = AveragedModel(model).requires_grad_(False), -1
 
         def averaged(model: Model, batch: Batch) -> Terms:
@@ -60,8 +63,9 @@ class SWA(Method):
             return self.loss(model, batch)
 
         constant = replace(rest, schedule="constant", lr=rate, warmup=0)
-        yield Stage(model, averaged, constant, state=(average,), continues=True)
+        yield Stage(model, averaged, constant, state=(average,), continues=True, beside=raw)
         if steps % every == 0:
             average.update_parameters(model)
+        raw["raw"] = frozen(model)
         model.load_state_dict(average.module.state_dict())
         update_bn((data.batch(number).images for number in range(a_pass)), model)

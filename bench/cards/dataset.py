@@ -7,6 +7,7 @@ A dataset is written as its card's name, and after an ``@`` what is chosen of it
   the card, so that no run can be made of a mixture that nobody wrote down, and a table can name it.
 - ``cub200@train_15.txt``: a **list file** that says which training images there are, one path a line, in place of a
   sampling rate. ``fgvc_aircraft@train@FILE`` takes both.
+- ``digits@also=noise+blur``: **further tests** that its runs are scored on, behind all else (``bench.cards.further``).
 
 The alternatives were options by name (``flowers(train=trainval)``), which make every combination sayable and few of
 them sound, and a card for every variant, which would repeat licence, source and checksums.
@@ -27,6 +28,7 @@ from bench.cards.content import content_digest
 from bench.cards.folder_options import folder_options
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.forms import OF_A_VARIANT, check_forms
+from bench.cards.further import ALSO, FurtherTest, without_further
 from bench.cards.layout import ImageLayout
 from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.cards.readers import EVERY_READER
@@ -53,6 +55,7 @@ class DatasetCard:
         code: the file of its reader, where a plug-in brings that.
         layout: what lies there, of the reader ``folder``; None where nothing does.
         of: the dataset that a rehearsal has a part of, or drawn images (without a ``path``) in the place of; else None.
+        further: what its runs are scored on beside its own test split.
     """
 
     name: str
@@ -64,6 +67,7 @@ class DatasetCard:
     code: Path | None = None
     layout: ImageLayout | None = None
     of: DatasetCard | None = None
+    further: tuple[FurtherTest, ...] = ()
 
     @property
     def named(self) -> Named:
@@ -93,8 +97,19 @@ class DatasetCard:
 
     @property
     def without_list(self) -> str:
-        """The name without the file that lists its training images."""
-        return self.name.removesuffix(f"@{self.facts['list']}") if "list" in self.facts else self.name
+        """The name without the file that lists its training images, and without further tests."""
+        name = self.without_further
+        return name.removesuffix(f"@{self.facts['list']}") if "list" in self.facts else name
+
+    @property
+    def without_further(self) -> str:
+        """The name without further tests."""
+        return without_further(self.name) if self.further else self.name
+
+    @property
+    def further_means(self) -> str:
+        """What a run's spec keeps of its further tests, in any order: a digest; empty without any."""
+        return digest(sorted([test.name, test.means] for test in self.further)) if self.further else ""
 
     @property
     def splits(self) -> dict[str, int]:
@@ -123,7 +138,8 @@ class DatasetCard:
             return self.of.missing if self.path else []
         if self.reader == FOLDER and self.layout is None:
             return ["its images"]
-        return [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
+        expected = [name for name in self.facts.get("expects", ()) if not (Path(self.path) / name).exists()]
+        return expected + [lack for test in self.further for lack in test.lacks]
 
     @property
     def how_to_fetch(self) -> str:
@@ -155,6 +171,9 @@ def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = Non
     """
     facts = read_document(path)
     check_forms(facts)
+    for entry in facts.get("also", {}).values():
+        if "path" in entry:
+            entry["path"] = str(path.parent / typed_path(entry["path"]))
     plain, chooses, choice = name.partition("@")
     variant, listed = _chosen(choice, facts, plain) if chooses else ("", None)
     if variant:
@@ -204,7 +223,8 @@ def absent(cards: Iterable[DatasetCard]) -> dict[str, str]:
 
 def absent_together(names: Iterable[str]) -> str:
     """The sentence for datasets that are not on this machine: each once, whatever is chosen of it."""
-    plain = list(dict.fromkeys(name.partition("@")[0] for name in names))
+    parts = [name.partition(ALSO) for name in names]  # further tests may be what is missing
+    plain = list(dict.fromkeys(front.partition("@")[0] + at + tests for front, at, tests in parts))
     count = "1 dataset is" if len(plain) == 1 else f"{len(plain)} datasets are"
     place = f"looked in {data_folder()}; BENCH_DATA says where datasets lie"
     return f"{count} not on this machine: {', '.join(plain)} ({place})"

@@ -12,9 +12,11 @@ from bench.cards.content import content_digest
 from bench.cards.dataset import DatasetCard
 from bench.cards.folder_options import GRAMMAR, FolderOptions, looks_chosen, typed_options
 from bench.cards.folders import real_path, typed_path
+from bench.cards.further import folder_test
 from bench.cards.layout import PREFIX
 from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.errors import InputError
+from bench.metrics import CLASSIFICATION
 from bench.reading.document import Section
 
 
@@ -35,9 +37,18 @@ def folder_dataset(name: str) -> DatasetCard:
     facts.update(task=task, classes=len(layout.classes), splits=layout.sizes)
     if options.as_options:
         facts["options"] = options.as_options
+    further = tuple(folder_test(test, typed_path(lies), f"{plain}@also={test}") for test, lies in options.also)
+    options = replace(options, also=tuple((test.name, test.folder) for test in further))
     full = f"{plain}@{options.typed}" if options.typed else plain
+    if further and typed_options(options.typed, plain) != options:
+        raise InputError(
+            f"{full}: these paths cannot stand behind the @; a card can name such folders (docs/images.md)"
+        )
     means = content_digest(layout, options)
-    return DatasetCard(full, _title(path, 1, options), "folder", str(path), facts, means, layout=layout)
+    if further and task != CLASSIFICATION:
+        raise InputError(f"{plain}: further tests are of images with one label each, and these have masks")
+    title = _title(path, 1, options)
+    return DatasetCard(full, title, "folder", str(path), facts, means, layout=layout, further=further)
 
 
 def typed_folder(text: str) -> tuple[Path, FolderOptions]:
@@ -70,4 +81,5 @@ def told_apart(cards: Iterable[DatasetCard]) -> tuple[DatasetCard, ...]:
 def _title(path: Path, depth: int, options: FolderOptions) -> str:
     """The last parts of a path; of a table one more, since many are called labels.csv; and what is chosen."""
     parts = path.parts[-depth - path.is_file() :]
-    return "/".join(parts) + (f"@{options.typed}" if options.typed else "")
+    typed = replace(options, also=()).typed  # what its runs are scored on as well makes no other dataset of it
+    return "/".join(parts) + (f"@{typed}" if typed else "")

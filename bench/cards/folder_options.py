@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import InputError, choose
+from bench.metrics.metric import NAME
 from bench.reading.syntax import read_value
 
 GRAMMAR = (
-    "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1, skip-damaged or classes=3 (masks')"
+    "split=20 (percent of each class to test on), seed=0 (of that draw), range=0:1, skip-damaged, classes=3 (masks') "
+    "or also=NAME:FOLDER+NAME:FOLDER (further tests)"
 )
 """What may stand behind the @, in words, with commas between."""
 
 MOST_CLASSES = 255
 """Levels of a mask of 8 bits, but for 255, which counts for nothing."""
 
-_KEYS = ("split", "seed", "range", "skip_damaged", "classes")
+_KEYS = ("split", "seed", "range", "skip_damaged", "classes", "also")
 _SWITCH = "skip-damaged"
-_ITEM = re.compile(r"\w[\w-]*=[^,=@/]*")
+_ITEM = re.compile(r" *also=[^,=@]*|\w[\w-]*=[^,=@/]*")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class FolderOptions:
         range: the levels that are black and white, of images of 32 bits or of floats; None where nobody said it.
         skip_damaged: images that cannot be decoded are left out.
         classes: of masks, how many there are; None where nobody said it here.
+        also: further tests: of each its name, and the folder of its folders of classes. They are no part of what the
+            folder means.
     """
 
     split: float | None = None
@@ -40,6 +44,7 @@ class FolderOptions:
     range: tuple[float, float] | None = None
     skip_damaged: bool = False
     classes: int | None = None
+    also: tuple[tuple[str, str], ...] = ()
 
     @property
     def as_options(self) -> dict[str, Any]:
@@ -64,7 +69,9 @@ class FolderOptions:
             items.append("range=" + ":".join(str(_plain(end)) for end in self.range))
         if self.classes is not None:
             items.append(f"classes={self.classes}")
-        return ",".join([*items, *([_SWITCH] if self.skip_damaged else [])])
+        items += [_SWITCH] if self.skip_damaged else []
+        items += ["also=" + "+".join(f"{test}:{folder}" for test, folder in self.also)] if self.also else []
+        return ",".join(items)
 
 
 def looks_chosen(text: str) -> bool:
@@ -82,18 +89,34 @@ def typed_options(text: str, name: str) -> FolderOptions:
             raise InputError(f"{name}: '{item}' cannot stand behind the @; what can is {GRAMMAR}")
         if key in options:
             raise InputError(f"{name}: {key} stands twice behind the @")
-        if key == "range":
+        if key == "also":
+            options[key] = value.strip()
+        elif key == "range":
             options[key] = [read_value(end.strip()) for end in value.split(":")]
         else:
             options[key] = read_value(value.strip()) if equals else True
-    return folder_options(options, name)
+    also = read_folders(options.pop("also"), name) if "also" in options else ()
+    return replace(folder_options(options, name), also=also)
+
+
+def read_folders(text: str, name: str) -> tuple[tuple[str, str], ...]:
+    """The names and folders of ``sketches:/data/sketches+photos:/data/photos``. Raises ``InputError``."""
+    tests = [part.partition(":") for part in re.split(r"\+(?=[a-z][a-z0-9_]*:)", text)]
+    form = "also=NAME:FOLDER is a further test: a name in small letters, and its folder of folders of classes"
+    for test, colon, folder in tests:
+        if not (colon and NAME.fullmatch(test) and folder):
+            raise InputError(f"{name}: also={text}: {form}")
+    names = [test for test, _, _ in tests]
+    if twice := next((test for test in names if names.count(test) > 1), ""):
+        raise InputError(f"{name}: also={text}: {twice} stands there twice")
+    return tuple((test, folder) for test, _, folder in tests)
 
 
 def folder_options(options: Mapping[str, Any], place: str) -> FolderOptions:
     """The options of a card, checked. Raises ``InputError`` that begins with the place."""
     for key in options:
-        if key not in _KEYS:
-            raise InputError(f"{place}: {choose(key, _KEYS, 'option of a folder')}")
+        if key not in _KEYS[:-1]:  # a card has further tests beside its options
+            raise InputError(f"{place}: {choose(key, _KEYS[:-1], 'option of a folder')}")
     split, seed = options.get("split"), options.get("seed", 0)
     if split is not None and not (_is_number(split) and 0 < split < 100):
         raise InputError(f"{place}: split={split}: it is the percent of each class to test on, above 0 and below 100")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cards.folders import stays_inside
+from bench.cards.further import LAYOUTS
 from bench.errors import InputError
 from bench.metrics import TASKS
 from bench.metrics.metric import NAME
@@ -41,6 +42,13 @@ def check_forms(facts: Section) -> None:
         _check_download(entry, facts)
     if "download" in facts:
         facts.text("licence")
+    for name, entry in facts.get("also", {}).items():
+        if not isinstance(entry, Section) or not NAME.fullmatch(str(name)):
+            raise InputError(f"{facts['also'].place(name)}: a further test has a name in small letters, and a mapping")
+        _check_facts(entry, FURTHER)
+        if len(ways := [way for way in WAYS if way in entry]) != 1:
+            many = f"has {' and '.join(ways)}" if ways else "has none"
+            raise InputError(f"{entry.place()}: a further test has one of {', '.join(WAYS)}; this {many}")
     for name in facts.get("variants", {}):
         if not isinstance(facts["variants"][name], dict):
             raise InputError(f"{facts['variants'].place(name)}: the variant '{name}' must be a mapping")
@@ -127,6 +135,7 @@ KEYS = (
     ),
     Fact("options", "a mapping", "what the card tells its reader", _is(Mapping), variant=True),
     Fact("variants", "a mapping", "other official uses of the same files, `NAME@VARIANT`, by name", _is(Mapping)),
+    Fact("also", "a mapping", "further tests of its runs, `NAME@also=NOISE+BLUR`, by name", _is(Mapping)),
     Fact(
         "checksums",
         "names inside of the dataset's folder, each with md5:... or sha256:...",
@@ -174,6 +183,31 @@ DOWNLOAD = (
     ),
 )
 """What an entry of ``download`` says."""
+
+SPLITS = ("train", "val", "test")
+
+WAYS = ("corrupt", "dataset", "reader", "path")
+"""What a further test may be made of."""
+
+FURTHER = (
+    Fact("title", _TEXT, "what tables call it; else its name", _is(str)),
+    Fact(
+        "corrupt", _TEXT, "a kind of corruption (`noise`, `blur`, `contrast`): a copy of the own test split", _is(str)
+    ),
+    Fact("severity", "1 to 5", "how much it is corrupted; else 3", lambda value: value in range(1, 6)),
+    Fact("sha256", _TEXT, "of the bytes of a corrupted copy, verified when it is made", _is(str)),
+    Fact("dataset", "the name of a dataset", "whose test split it is; classes are matched by name", _is(str)),
+    Fact(
+        "splits", f"a list of {', '.join(SPLITS)}", "which of its splits; else `[test]`", _list_of(SPLITS.__contains__)
+    ),
+    Fact("reader", f"one of {', '.join(LAYOUTS)}", "the layout of a published test set", LAYOUTS.__contains__),
+    Fact("folder", "the name of a folder inside of the data folder", "where that lies", stays_inside),
+    Fact("images", "a number of images", "that a published test set has in all, verified", _is_count),
+    Fact("path", _TEXT, "of images in folders of classes: absolute, or from the card's own folder", _is(str)),
+    Fact("source", _TEXT, "who made it, and where it is", _is(str)),
+    Fact("from_memory", "a list of texts", "what of it nobody has looked up", _list_of(_is(str))),
+)
+"""What an entry of ``also`` says: a further test, made in one of ``WAYS``."""
 
 OF_A_VARIANT = frozenset(fact.name for fact in KEYS if fact.variant)
 """What a variant may say in the place of its card."""

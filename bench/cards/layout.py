@@ -123,6 +123,22 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
     return layout
 
 
+def undivided(path: Path, name: str) -> ImageLayout:
+    """The images of ``PATH/CLASS/*``, all of them for testing.
+
+    Raises ``InputError``, which begins with ``name``: there is no such folder, or no image in it.
+    """
+    if not path.is_dir():
+        raise InputError(f"{name}: there is no folder {path}; expected {path}/CLASS/IMAGE")
+    try:
+        seen = _classes_of(path, path, name, skips=False)
+    except OSError as error:
+        raise InputError(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
+    if not seen.images:
+        raise InputError(f"{name}: {path} holds no image inside a folder of its class; expected {path}/CLASS/IMAGE")
+    return _layout(path, {"test": seen.images}, {"test": ""}, {"": seen})
+
+
 def divided(path: Path, name: str) -> bool:
     """Whether a folder is divided into splits: it has one for training, and another."""
     folders = split_folders(path, name) if path.is_dir() else {}

@@ -46,6 +46,7 @@ _CONSTANTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "paper": (lambda value: isinstance(value, str), "a text"),
     "needs": (_is_set_of_texts, "a set of texts"),
     "uses": (_is_set_of_texts, "a set of texts"),
+    "beside": (_is_set_of_texts, "a set of texts"),
     "per_image": (lambda value: isinstance(value, bool), "True or False"),
     "tasks": (_is_set_of_tasks, f"a set of tasks, of {', '.join(TASKS)}"),
 }
@@ -68,6 +69,7 @@ class MethodCard:
         policy: whether it acts on another method (``Policy``).
         per_image: whether it says that every loss of it is a mean over images, so that none compares those of a batch.
         batches: the hyper-parameters that are images of a step: what its code gives to ``data.fed`` as a batch size.
+        beside: the further models that its stages score, by what stands behind the @ of their scores.
         tasks: those that it says it is for; empty where it does not say it, and its demands tell it.
         demands: what not every task has, and its code uses; that of the methods it derives from, too.
     """
@@ -88,6 +90,7 @@ class MethodCard:
     batches: frozenset[str] = frozenset()
     tasks: frozenset[str] = frozenset()
     demands: tuple[Demand, ...] = ()
+    beside: frozenset[str] = frozenset()
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -132,6 +135,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         paper=constants.get("paper", inherited.paper if inherited else ""),
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
+        beside=frozenset(constants.get("beside", inherited.beside if inherited else ())),
         hypers=hypers,
         means=code_digest(text, (inherited.means if inherited else "") + losses),
         parent=parent,

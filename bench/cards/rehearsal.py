@@ -91,4 +91,5 @@ def rehearsal_dataset(card: DatasetCard, excerpt: Excerpt) -> DatasetCard:
         facts={**kept, "classes": classes, "splits": splits},
         means=digest(["rehearsal", FORM, *stands_for, str(excerpt), splits]),
         of=card,
+        further=card.further,
     )

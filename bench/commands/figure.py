@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ASKED_OF_A_RUN = ("selection", "split", "metric")
 """What may be asked of a run; all else chooses among several."""
 
-OF_SCORES = ("cd", "classes", "confusion", "curves", "gaps", "rates", "sweep")
+OF_SCORES = ("cd", "classes", "confusion", "curves", "gaps", "rates", "shift", "sweep")
 """The kinds that are of what records hold; the others are of what was measured of kept models."""
 
 FIGURE = """

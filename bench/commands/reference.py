@@ -49,7 +49,7 @@ def reference() -> str:
 
 def _blocks() -> list[str]:
     """Headings, paragraphs and tables, in the order of the page."""
-    from bench.cards.forms import DOWNLOAD
+    from bench.cards.forms import DOWNLOAD, FURTHER
     from bench.cards.forms import KEYS as DATASET
     from bench.cards.method import ARGUMENTS
     from bench.entry import FORMS, MOST_CANDIDATES
@@ -172,6 +172,9 @@ def _blocks() -> list[str]:
         ),
         "### `download` of a dataset",
         markdown_table(("key", "what", "about"), [(f"`{key.name}`", key.form, key.about) for key in DOWNLOAD]),
+        "### `also` of a dataset",
+        "By the name behind the `@`: a further test, with one of `corrupt`, `dataset`, `reader` and `path`.",
+        markdown_table(("key", "what", "about"), [(f"`{key.name}`", key.form, key.about) for key in FURTHER]),
         "## A cluster's profile",
         "`~/.config/finetune-bench/clusters/NAME.toml`, or any file: `--cluster NAME`. `[[match]]` tables hold for the "
         f"runs that fit patterns of {_code(profile.AXES)}, and have all keys but `max_running`; the last one that fits "

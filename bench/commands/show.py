@@ -252,10 +252,10 @@ def _dataset(card: DatasetCard) -> Description:
         facts["seen"] = seen
     if card.path:
         facts["folder"] = card.path
-        fetch = to_type("data", "prepare", card.name)
-        get = "" if card.name.startswith("folder:") else f" ({fetch} gets it, or says how)"
+        get = "" if card.name.startswith("folder:") else f" ({card.how_to_fetch})"
         facts["there"] = f"no: lacks {', '.join(card.missing)}{get}" if card.missing else "yes"
-    apart = [key for key in ("seen", "variants", "papers", "traps", "steps", "download", "checksums") if facts.get(key)]
+    keys = ("seen", "variants", "also", "papers", "traps", "steps", "download", "checksums")
+    apart = [key for key in keys if facts.get(key)]
     lines = [_listed({key: value for key, value in facts.items() if key not in apart})]
     for key in apart:
         entries = facts[key]

@@ -181,9 +181,12 @@ def _beside(request: Request, option: str, options: argparse.Namespace, look: Lo
         if option == "metric":
             metric = each.overrides.typed_metric(request.registry.metrics)
             assert metric is not None
+            metric = next(
+                (cell.metric for _, cell in each.plan.tables[0].places() if cell.metric.name == metric.name), metric
+            )
             name = metric.heading
             if metric.of_curve and selector is None:
-                selector = metric
+                selector = metric.plain
         (table,) = fill(each.plan, request.store, selector)
         tables[name] = summed_up(table, options)
     return by_rule(tables) if option == "selection" else beside(tables, selector, look)

@@ -33,4 +33,5 @@ def size_of(spec: RunSpec, card: DatasetCard) -> Size:
     held_out = 0 if val is not None else round(spec.protocol.validation * train)
     images = max(1, round((train - held_out) * spec.rate / 100))
     steps = recipe.resolved(images, spec.protocol.batch_size).last
-    return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val), kept)
+    further = sum(each.size(test) for each in card.further)
+    return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val) + further, kept)

@@ -55,17 +55,21 @@ class FileImages:
 
     Attributes:
         levels: black and white of grey levels of more than 8 bits, where they are declared.
+        border: pixels at each edge that are no part of the image.
     """
 
     paths: tuple[str | Path, ...]
     levels: Levels | None = None
+    border: int = 0
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(self, indices: Indices) -> list[Tensor]:
         """uint8 (3, H, W) each. Raises as ``bench.images.raster.decoded``."""
-        return [_decoded(self.paths[index], self.levels) for index in indices]
+        images = [_decoded(self.paths[index], self.levels) for index in indices]
+        inside = slice(self.border, -self.border or None)
+        return [image[:, inside, inside] for image in images]
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def among(self) -> Indices | None:
+        """Groups of classes (G, M), one of which an answer is, by its first class; None where it may be any class.
+
+        A group with fewer classes than others repeats its first.
+        """
+        return None
 
     def labels_of(self, indices: Indices, device: torch.device) -> Tensor:
         """(B,) on the device, of the images of these indices; None where images have no label."""

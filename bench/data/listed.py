@@ -96,6 +96,22 @@ def read_domainnet(card: DatasetCard) -> Official[Split]:
     return _by_rows(card, rows)
 
 
+def read_pacs(card: DatasetCard) -> Official[Split]:
+    """One domain of PACS (Li et al., 2017): ``DOMAIN_train_kfold.txt`` and ``DOMAIN_crossval_kfold.txt``.
+
+    Labels are those of the folders, in whose order the lists have theirs: a line of one list has a wrong label.
+    """
+    classes = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+
+    def rows(name: str) -> Iterator[Row]:
+        for line in _lines(Path(card.path) / f"{card.options['domain']}_{name}_kfold.txt"):
+            file = line.rsplit(maxsplit=1)[0]
+            folder = file.split("/")[-2]
+            yield f"{card.path}/{file}", classes.index(folder), folder
+
+    return _by_rows(card, rows)
+
+
 def read_inat2017(card: DatasetCard) -> Official[Split]:
     """iNaturalist 2017 (Van Horn et al., 2018): ``train2017.json`` and ``val2017.json``, joined by image id."""
     root, lists = Path(card.path), {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
@@ -74,7 +74,7 @@ def _opened(
 ) -> tuple[Sequence[str], dict[str, AnySplit]]:
     """The names of the classes, and the splits by name."""
     official = _verified(card, read, kind)
-    splits = {split: _joined(official.lists, names) for split, names in card.use.items()}
+    splits = {split: joined(official.lists, names) for split, names in card.use.items()}
     if "list" in card.facts:
         splits["train"] = _chosen(card, splits["train"])
     _refuse_shared(card, splits)
@@ -99,8 +99,8 @@ def some_of(split: AnySplit, indices: npt.NDArray[np.int64]) -> AnySplit:
 def _some_images(split: Split, indices: npt.NDArray[np.int64]) -> Images:
     if isinstance(split.images, ArrayImages):
         return ArrayImages(split.images.pixels[indices])
-    paths, levels = files_of(split), split.images.levels if isinstance(split.images, FileImages) else None
-    return FileImages(tuple(paths[index] for index in indices), levels)
+    chosen = tuple(files_of(split)[index] for index in indices)
+    return replace(split.images, paths=chosen) if isinstance(split.images, FileImages) else FileImages(chosen)
 
 
 def file_checksum(path: Path, algorithm: str) -> str:
@@ -184,7 +184,7 @@ def _require_images(card: DatasetCard, paths: Sequence[str | Path]) -> None:
         )
 
 
-def _joined(lists: Mapping[str, AnySplit], names: Sequence[str]) -> AnySplit:
+def joined(lists: Mapping[str, AnySplit], names: Sequence[str]) -> AnySplit:
     """Several lists as one split, in order."""
     splits = [lists[name] for name in names]
     first, *others = splits

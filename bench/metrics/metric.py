@@ -62,6 +62,8 @@ class Metric:
         code: the digest of what measures it now, which the registry knows; empty where it does not matter.
         options: of what is measured: what may be chosen, each with its usual value, which the registry knows.
         chosen: what was chosen of them that is not usual; it stands in the name, as ``s_dbw(images=500)``.
+        where: of what is computed elsewhere than of a run's own split and model: the name behind the ``@`` of its name.
+        usual: the same of the run's own split and model; None where this is it.
 
     Raises:
         ValueError: the declaration contradicts itself.
@@ -83,6 +85,8 @@ class Metric:
     code: str = ""
     options: tuple[tuple[str, Option], ...] = ()
     chosen: tuple[tuple[str, Option], ...] = ()
+    where: str = ""
+    usual: Metric | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.plain_name):
@@ -101,7 +105,17 @@ class Metric:
     @property
     def plain_name(self) -> str:
         """Its name without what was chosen."""
-        return self.name.removesuffix(chosen_words(self.chosen))
+        return self.name.removesuffix(chosen_words(self.chosen)).partition("@")[0]
+
+    def at(self, where: str, words: str = "") -> Metric:
+        """The same elsewhere: on a further test, or of a further model of its run; ``words`` go behind the title."""
+        title = f"{self.title} {words or words_of(where)}"
+        return replace(self, name=f"{self.name}@{where}", title=title, where=where, usual=self)
+
+    @property
+    def plain(self) -> Metric:
+        """The same of a run's own split and model: by this, points and candidates are picked."""
+        return self.usual or self
 
     @property
     def heading(self) -> str:
@@ -126,6 +140,15 @@ class Metric:
         assert self.compute is not None
         value = float(self.compute(predictions))
         return value if math.isfinite(value) else math.nan
+
+
+RAW = "raw"
+"""Where the weights are scored that an average is of (``bench.method.Stage.beside``)."""
+
+
+def words_of(where: str) -> str:
+    """What stands behind a metric's title, of a name behind an ``@``: ``on noise``."""
+    return "of the raw weights" if where == RAW else f"on {where}"
 
 
 def unusual(chosen: Mapping[str, Option], usual: Mapping[str, Option]) -> dict[str, Option]:

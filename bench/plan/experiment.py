@@ -17,6 +17,7 @@ from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
 from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
+from bench.plan.further import of_dataset, refuse_elsewhere
 from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds, refuse_shares
 from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer, untyped
 from bench.plan.table import TableRules
@@ -81,7 +82,7 @@ class Experiment:
         return {
             "method": {name for row in self.methods for name in row.names},
             "backbone": {card.name for card in self.backbones},
-            "dataset": {name for card in self.datasets for name in (card.name, card.title)},
+            "dataset": {name for card in self.datasets for name in (card.name, card.without_further, card.title)},
             "rate": {percent(rate) for rate in self.rates},
         }[axis]
 
@@ -125,7 +126,7 @@ class _Reader:
             baseline=self.baseline(methods),
             rows=rows,
             columns=columns,
-            metrics=self.metrics(layout, datasets),
+            metrics=self.metrics(layout, datasets, methods),
             rules=self.rules(layout),
             changes=self.overrides.changes,
             keep=self.keep(),
@@ -307,7 +308,9 @@ class _Reader:
             self.problems.add(f"{place}: rows and columns together must name each of {', '.join(CELL_AXES)} once")
         return tuple(axes["rows"]), tuple(axes["columns"])
 
-    def metrics(self, layout: Section, datasets: Sequence[DatasetCard]) -> dict[str, Metric]:
+    def metrics(
+        self, layout: Section, datasets: Sequence[DatasetCard], methods: Sequence[MethodRow]
+    ) -> dict[str, Metric]:
         """What is shown of each dataset: what is typed, or else written, or else usual for it."""
         metrics, place = dict[str, Metric](), ""
         for card in datasets:
@@ -317,9 +320,12 @@ class _Reader:
             elif layout.get("metric"):
                 name, place = layout["metric"], layout.place("metric")
             with noted(self.problems):
-                metrics[card.name] = find_at(name, self.registry.metrics, place)
+                metrics[card.name] = of_dataset(find_at(name, self.registry.metrics, place), card)
         tasks = {card.task for card in datasets}
         asked = next(iter(metrics.values()), None)
+        names = {name for row in methods for entry in row.candidates for name in entry.spec.names}
+        with noted(self.problems):
+            refuse_elsewhere(asked, datasets, names, self.registry, place)
         if asked is not None and asked.compute and asked.task not in tasks:
             theirs = (each.name for each in self.registry.metrics.values() if each.compute and each.task in tasks)
             allowed = f"the datasets are for {', '.join(sorted(tasks))}, which has {', '.join(theirs)}"

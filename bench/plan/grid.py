@@ -78,7 +78,7 @@ def run_specs(
     drawn = draw_cell(axes, seeds, vary)
     if not drawn:
         return []
-    first = RunSpec(spec, backbone.planned, dataset.named, rate, protocol, drawn[0], seeds[0])
+    first = RunSpec(spec, backbone.planned, dataset.named, rate, protocol, drawn[0], seeds[0], dataset.further_means)
     return with_seeds(first, zip(seeds, drawn, strict=True))
 
 
@@ -185,7 +185,7 @@ def _why_not(
     names = {
         "method": method.names,
         "backbone": {backbone.name},
-        "dataset": {dataset.name, dataset.title},
+        "dataset": {dataset.name, dataset.without_further, dataset.title},
         "rate": {percent(rate)},
     }
     matching = (rule for rule in exclusions if all(names[axis] & set(allowed) for axis, allowed in rule.where))

@@ -18,6 +18,7 @@ from bench.cards.names import split_names
 from bench.errors import InputError, Problems, choose, to_type
 from bench.measure import read_choice
 from bench.metrics import Metric, seconds_to
+from bench.metrics.metric import NAME
 from bench.plan.settings import noted
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.registry import Registry, unknown
@@ -161,8 +162,18 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> list[T]:
 def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     """A metric by its name, written somewhere; ``s_dbw(images=500)`` is what was measured with such options.
 
+    ``top1@noise`` is a metric of a further test, or of a further model of a run; whether there is one of that name, the
+    target's datasets and methods say (``bench.plan.further``).
+
     Raises ``InputError`` that says where: there is none of that name, or it has no such option.
     """
+    if "@" in name.partition("(")[0]:
+        name, _, where = name.partition("@")
+        usual = find_at(name, metrics, place)
+        if not usual.of_curve or not NAME.fullmatch(where):
+            form = "NAME@WHERE is a metric that is computed where a run is scored, such as top1@noise"
+            raise InputError(f"{place}: {name}@{where}: {form}")
+        return usual.at(where)
     written, (name, _, choice) = name, name.partition("(")
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from bench.plan.assignments import AXES, Assignments
 from bench.plan.cards import Cards
 from bench.plan.experiment import VARY
 from bench.plan.facts import counted_cell
+from bench.plan.further import refuse_elsewhere
 from bench.plan.grid import run_specs
 from bench.plan.lists import drawn, serves
 from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
@@ -123,6 +124,9 @@ class _Planner:
         if self.unlabelled and self.unlabelled.keys() == printed:
             self.problems.add(next(iter(self.unlabelled.values())))  # what no cell has was forgotten
         self.problems.stop()
+        with noted(self.problems):
+            self.refuse_elsewhere(cell for line in cells for cell in line if cell.candidates)
+        self.problems.stop()
         note = " ".join(str(self.declared.get("note") or "").split())
         heading = table.metric_as_printed or (self.metric.heading if self.metric else "")
         paper = (self.protocol.short_title if self.protocol else "") or table.paper.upper()
@@ -142,6 +146,13 @@ class _Planner:
             published_note=table.note,
             published_measured=heading if any(cell.unlike for line in cells for cell in line) else "",
         )
+
+    def refuse_elsewhere(self, cells: Iterable[PlannedCell]) -> None:
+        """Raise ``InputError`` where no run is scored where the typed metric's name says."""
+        specs = [spec for cell in cells for candidate in cell.candidates for spec in candidate.runs[:1]]
+        datasets = [self.cards.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in specs)]
+        methods = {name for spec in specs for name in spec.method.names}
+        refuse_elsewhere(self.typed_metric, datasets, methods, self.cards.registry, "--metric")
 
     def find_metric(self, name: str, place: str) -> Metric:
         return find_at(name, self.cards.registry.metrics, place)

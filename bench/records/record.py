@@ -25,7 +25,10 @@ is top-1 times the images, is gone.
 
 Count = Annotated[int, Meta(ge=0)]
 Scores = dict[str, float | None]
-"""The metrics of a split at a point by name (``bench.metrics``); null where one is no finite number."""
+"""The metrics of a split at a point by name (``bench.metrics``); null where one is no finite number.
+
+``top1@noise`` is one of a further test, in the place of the test split, or of a further model (``top1@raw``).
+"""
 
 
 class Newer(Exception):
@@ -57,9 +60,9 @@ class Point(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for scores in (self.val, self.test):
-            top1 = (scores or {}).get("top1", 0.0)
-            if top1 is None or not 0 <= top1 <= 100:  # nan is in no range
-                raise ValueError(f"step {self.step}: top1 is a number from 0 to 100, not {top1}")
+            for name, top1 in (scores or {}).items():
+                if name.partition("@")[0] == "top1" and (top1 is None or not 0 <= top1 <= 100):  # nan is in no range
+                    raise ValueError(f"step {self.step}: {name} is a number from 0 to 100, not {top1}")
 
 
 class TrainedStage(Struct, frozen=True):

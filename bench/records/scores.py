@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.errors import InputError, to_type
 from bench.metrics import METRICS, TOP1, Cost, Metric, NotKept, TaskPredictions, predictions_of
-from bench.metrics.metric import chosen_words, option_text, unusual
+from bench.metrics.metric import chosen_words, option_text, unusual, words_of
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
@@ -74,7 +74,7 @@ class Scores:
             return value
         if metric.measure:
             return self._measured(run, metric, kept_at(rule), split, selector or TOP1)
-        values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric)
+        values, at = self.values(run, metric, split), self._picked(run, rule, selector or metric.plain)
         return math.nan if at is None else values[at]
 
     def _measured(self, run: Finished, metric: Metric, rule: str, split: str, selector: Metric) -> float:
@@ -149,10 +149,27 @@ class Scores:
             return None
         return [_number((scores or {})[metric.name]) for scores in points]
 
+    def elsewhere(self, run: Finished) -> list[str]:
+        """The names behind an ``@`` under which a run was scored: of further tests, and of further models."""
+        scored = self._of_record(run)
+        names = scored.curve[-1].test if scored else {}
+        return list(dict.fromkeys(name.partition("@")[2] for name in names if "@" in name))
+
+    def _recorded_scores(self, run: Finished, split: str) -> list[float]:
+        """By which predictions are known: the score at each point. Raises ``NotKept`` where a run lacks it."""
+        split, at, where = split.partition("@")
+        if not at:
+            return list(self.values(run, METRICS[run.score], split))
+        values = self._recorded(run, METRICS[run.score].at(where), split)
+        if values is None:
+            raise NotKept(f"the run was not scored {words_of(where)}{' on the validation split' * (split == 'val')}")
+        return values
+
     def _predicted(self, run: Finished, metric: Metric, split: str) -> list[float]:
         """The values computed from the predictions; nan, and a reason, where that cannot be."""
         try:
-            return [metric.of(predictions) for predictions in self._predictions_for(metric, run, split)]
+            at = f"{split}@{metric.where}" if metric.where else split
+            return [metric.of(predictions) for predictions in self._predictions_for(metric, run, at)]
         except NotKept as lacking:
             self.reasons[run.folder, metric.name, split] = str(lacking)
             return [math.nan] * len(run.values)
@@ -168,10 +185,14 @@ class Scores:
         return self.predictions(run, split)
 
     def predictions(self, run: Finished, split: str) -> list[TaskPredictions]:
-        """What was predicted at each point. Raises ``NotKept`` where there is nothing that fits the record."""
+        """What was predicted at each point of a split, or elsewhere (``test@noise``).
+
+        Raises ``NotKept`` where there is nothing that fits the record.
+        """
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
+        recorded = self._recorded_scores(run, split)
         if not path.exists():
             raise NotKept("the run kept no predictions")
         try:
@@ -184,8 +205,7 @@ class Scores:
             every = of_points(of_point, of_split, len(run.values), kind)
         except ValueError:
             raise NotKept(f"{path}: the predictions do not fit the record's curve") from None
-        recorded = [test if split == "test" else val for _, val, test in run.values]
-        if not np.allclose(list(map(score.of, every)), np.asarray(recorded, dtype=float), rtol=0, atol=1e-6):
+        if not np.allclose(list(map(score.of, every)), np.asarray(recorded), rtol=0, atol=1e-6):
             raise NotKept(f"{path}: the predictions are not those of the record, by its {score.title}")
         return every
 

@@ -37,8 +37,9 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     (what the method is called there), ``candidate`` (of a sweep), ``method``, ``backbone``, ``dataset``, ``rate``
     (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting as ``protocol.NAME``, but for
     those that are the default in all runs; each metric of the curve at the one point that the table's selection rule
-    picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``; what the run took by the name of its
-    metric; and the versions of what trained it as ``version.PACKAGE``.
+    picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``, and the score on further tests as
+    ``test.top1@NAME``; what the run took by the name of its metric; and the versions of what trained it as
+    ``version.PACKAGE``.
 
     Args:
         plan: whose runs.
@@ -110,7 +111,8 @@ def _scores(
     """The metrics of a run, those of its curve at the point that a selection rule picks by a metric."""
     rule, picking = point
     run = results.finished.get(spec.id)
-    for metric in metrics.values():
+    elsewhere = [metrics[run.score].at(where) for where in results.scores.elsewhere(run)] if run else []
+    for metric in {**metrics, **{metric.name: metric for metric in elsewhere}}.values():
         for split in SPLITS if metric.of_curve else ("",):
             score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
             yield f"{split}.{metric.name}" if split else metric.name, none_if_nan(score)

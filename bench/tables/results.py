@@ -38,7 +38,7 @@ class Results:
 
     def picking(self, planned: PlannedCell) -> Metric:
         """By which metric the points and candidates of a cell are picked: what it shows, if that has a curve."""
-        return self.selector or (planned.metric if planned.metric.of_curve else planned.usual)
+        return (self.selector or (planned.metric if planned.metric.of_curve else planned.usual)).plain
 
     def why_not(self, runs: Iterable[RunSpec], metric: Metric, rules: TableRules, split: str, purpose: str) -> str:
         """Why one of some finished runs has no score on a split; ``purpose`` is what it was to be: ``to choose on``."""

@@ -29,10 +29,11 @@ def predict(
 ) -> Predictions:
     """What a model says of every image of a split, in order. Leaves the model in eval mode.
 
-    ``progress`` is told after each batch how many images are through.
+    Where the split has some of the classes alone (``Split.among``), an answer is one of them: the others have no
+    probability. ``progress`` is told after each batch how many images are through.
     """
     model.eval()
-    parts = []
+    parts, among = [], split.among
 
     def view(begin: int) -> Tensor:
         indices = np.arange(begin, min(begin + batch_size, len(split)))
@@ -43,11 +44,22 @@ def predict(
         for begin, images in feed:
             with mixed_precision(data.protocol.precision, data.device):
                 logits = model(images.to(data.device)).logits
+            if among is not None:
+                logits = some_classes(logits, torch.from_numpy(among).to(logits.device))
             parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
             progress(begin + len(images))
     predicted, *exact = torch.cat(parts, 1).numpy()
     classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
     return Predictions(classes, split.labels.astype(classes.dtype), compact(*exact))
+
+
+def some_classes(logits: Tensor, among: Tensor) -> Tensor:
+    """Logits (B, K) restricted to groups of classes (G, M): a group's first class has the largest of the group.
+
+    Those of all other classes are -inf, so that softmax is over the groups alone.
+    """
+    restricted = torch.full_like(logits, -math.inf)
+    return restricted.index_copy(1, among[:, 0], logits[:, among].amax(2))
 
 
 def _of_images(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from bench.device import interrupt
 from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
-from bench.metrics import score_of, scores
+from bench.metrics import TaskPredictions, score_of, scores
 from bench.records import record
 from bench.records.proof import kept_name
 from bench.records.record import Point, finite
@@ -55,6 +57,7 @@ class Training:
     """A run while it is trained.
 
     Args:
+        further: what is scored as the test split is, by the name of the further test.
         meter: of what the run takes; its earlier parts are added to it.
         storage: has what was kept of the run, and what runs share.
         parts: each batch is computed in so many parts, as memory is short.
@@ -78,13 +81,15 @@ class Training:
         val: Split | None,
         test: Split,
         *,
+        further: Mapping[str, Split] | None = None,
         observer: Observer,
         meter: Meter,
         storage: Storage | None = None,
         parts: int = 1,
         keeping: Keeping | None = None,
     ) -> None:
-        self.spec, self.task, self.data, self.splits = spec, task, data, {"val": val, "test": test}
+        self.spec, self.task, self.data, self.further = spec, task, data, further or {}
+        self.splits = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
         self.observer, self.meter, self.storage, self.keeping = observer, meter, storage, keeping
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
@@ -178,7 +183,8 @@ class Training:
             done, spent, model = done + (steps if budget else 0), spent + budget, stage.model
         self.forget(done)
         self.parameters = parameters_of(model)
-        self.evaluate(model, self.last if self.last.step == done else Progress(done, 0.0, {}), ended=True)
+        last = self.last if self.last.step == done else Progress(done, 0.0, {})
+        self.evaluate(model, last, stage.beside if self.stages else {}, ended=True)
 
     def fit(
         self, number: int, stage: Stage, data: TrainingImages, span: StageSpan, previous: torch.optim.Optimizer | None
@@ -192,7 +198,7 @@ class Training:
             # the last point waits for the end of the generator: what a method does after its last stage counts
             self.last = progress
             if progress.step != last:
-                self.evaluate(stage.model, progress)
+                self.evaluate(stage.scored or stage.model, progress, stage.beside)
 
         move(stage, self.data.device)
         if self.checkpoint and self.checkpoint.enter(number, stage):
@@ -252,14 +258,10 @@ class Training:
             for points in self.predictions.values():
                 del points[-1:]
 
-    def evaluate(self, model: Model, progress: Progress, ended: bool = False) -> None:
+    def evaluate(self, model: Model, progress: Progress, beside: Mapping[str, Model], ended: bool = False) -> None:
         """Add a point to the curve; with ``ended`` it is the last one."""
         seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
-        measured, images = {}, 0
-        for name, split in self.splits.items():
-            if split is not None:
-                measured[name] = self.score(model, name, split, images)
-                images += len(split)
+        measured = self.measure(model, beside)
         self.evaluation_seconds += time.perf_counter() - started
         point = Point(
             step=progress.step,
@@ -275,19 +277,57 @@ class Training:
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         score = score_of(self.task.name)
-        seen = ", ".join(f"{name} {scores[score.name]:.2f} {score.unit}".strip() for name, scores in measured.items())
+        of_score = {(split, name): value for split in measured for name, value in measured[split].items()}
+        seen = ", ".join(
+            f"{split}{name.removeprefix(score.name)} {value:.2f} {score.unit}".strip()
+            for (split, name), value in of_score.items()
+            if name.partition("@")[0] == score.name
+        )
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
 
-    def score(self, model: Model, name: str, split: Split, earlier: int) -> record.Scores:
-        """Keep what a model says of a split's images; gives its metrics, computed from no more than that.
+    def measure(self, model: Model, beside: Mapping[str, Model]) -> dict[str, record.Scores]:
+        """The scores of a model and of those beside it, by split.
 
-        ``earlier`` images of other splits are through already.
+        On further tests the model alone is scored; models beside it are scored on its own splits.
         """
-        images = sum(len(each) for each in self.splits.values() if each is not None)
+        to_score = {name: (model, split) for name, split in self.splits.items()}
+        to_score |= {f"test@{name}": (model, split) for name, split in self.further.items()}
+        for where, twin in beside.items():
+            to_score |= {f"{name}@{where}": (twin, split) for name, split in self.splits.items()}
+        self.require_same({name.partition("@")[2] for name in to_score if "@" in name})
+        images, through = sum(len(split) for _, split in to_score.values()), 0
+        answers: dict[tuple[int, int], TaskPredictions] = {}  # a model beside may be the one that is scored anyway
+        measured: dict[str, record.Scores] = {}
+        for name, (scored, split) in to_score.items():
+            of, at, where = name.partition("@")
+            both = id(scored), id(split)
+            if both not in answers:
+                answers[both] = self.answers(scored, split, partial(self.report, through, images))
+            kept = self.keep(name, answers[both])
+            measured.setdefault(of, {}).update({f"{metric}{at}{where}": value for metric, value in kept.items()})
+            through += len(split)
+        return measured
+
+    def require_same(self, places: set[str]) -> None:
+        """Raise ``ValueError`` where a point would be scored elsewhere than the points that there are."""
+        if self.curve:
+            earlier = {name.partition("@")[2] for name in self.curve[-1].test if "@" in name}
+            if earlier != places:
+                both = ", ".join(sorted(earlier ^ places))
+                method = self.spec.method.full_name
+                raise ValueError(f"{method}: at some points alone its stages have models beside theirs ({both})")
+
+    def report(self, earlier: int, images: int, done: int) -> None:
+        """So many images are through, behind those of other splits."""
+        self.observer.phase(EVALUATING, earlier + done, images)
+
+    def answers(self, model: Model, split: Split, progress: Callable[[int], None]) -> TaskPredictions:
+        """What a model says of a split's images."""
         with chunked(self.parts):
-            predictions = self.task.predict(
-                model, split, self.data, lambda done: self.observer.phase(EVALUATING, earlier + done, images)
-            )
+            return self.task.predict(model, split, self.data, progress)
+
+    def keep(self, name: str, predictions: TaskPredictions) -> record.Scores:
+        """Keep what was said of a split's images; gives its metrics, computed from no more than that."""
         for key, array in predictions.arrays.items():
             if key in predictions.of_points:
                 self.predictions.setdefault(kept_name(name, key), []).append(array)
@@ -297,7 +337,7 @@ class Training:
         metric = score_of(self.task.name)
         if computed[metric.name] is None:
             dataset = self.spec.dataset.name
-            raise InputError(f"{dataset}: {metric.title} is no number on the {name} split, of which nothing counts")
+            raise InputError(f"{dataset}: {metric.title} is no number on {name}, of which nothing counts")
         return computed
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[Any]]:

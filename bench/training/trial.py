@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.cards import BackboneCard, DatasetCard
 from bench.cards.method import takes_source_head
 from bench.data import Dataset, Split, hold_out, sample
 from bench.data.dataset import Indices
+from bench.data.further import alone, open_further
 from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
@@ -44,8 +45,9 @@ class TrainedRun:
     Attributes:
         record: what was measured; where and how it was made is not in it yet.
         predictions: class indices (points, images) for ``test`` and, where there is one, ``val``; ``test_labels``; the
-            arrays of ``bench.metrics.predictions``, as ``test_confidence``; the ``training_indices`` that were
-            sampled; and the names of the classes, by label.
+            arrays of ``bench.metrics.predictions``, as ``test_confidence``; the same of further tests and further
+            models, as ``test@noise``; the ``training_indices`` that were sampled; and the names of the classes, by
+            label.
         models: files of the trained models that are to lie beside the record.
     """
 
@@ -159,6 +161,9 @@ def _trial(
     _unchanged(spec.dataset, data_card)
     observer.phase("opening data")
     task, dataset = find_task(data_card.task), opened(data_card, keep)
+    if data_card.further_means != spec.further:
+        raise InputError(f"{spec.dataset.name}: its further tests changed since the run was planned; plan again")
+    further = open_further(data_card, dataset, lambda of: find_task(of.task).read(of, keep))
     named = UNSET if task.name == CLASSIFICATION else task.name
     observer.phase("building model")
     torch.manual_seed(spec.seeds.init)
@@ -169,7 +174,11 @@ def _trial(
     model.to(device)
     size = input_size(model)
     if keep:
-        dataset = task.cached(dataset, data_card, keep / "cache", size, spec.protocol.augmentation, observer.phase)
+        cache = (keep / "cache", size, spec.protocol.augmentation, observer.phase)
+        dataset = task.cached(dataset, data_card, *cache)
+        for each in data_card.further:
+            scored, of_test = alone(further[each.name], dataset.classes), replace(data_card, means=each.means)
+            further[each.name] = task.cached(scored, of_test, *cache).test
     train, val, test = splits(dataset, spec)
     data = task.images(spec, dataset, train, model, device)
     storage = Storage(keep, checkpoint_every) if keep else None
@@ -179,7 +188,17 @@ def _trial(
         folder = keep / "checkpoints" / spec.id
         keeping = Keeping(models, folder, _facts(spec, model, dataset, size, named), metric, model)
     run = Training(
-        spec, task, data, val, test, observer=observer, meter=meter, storage=storage, parts=parts, keeping=keeping
+        spec,
+        task,
+        data,
+        val,
+        test,
+        further=further,
+        observer=observer,
+        meter=meter,
+        storage=storage,
+        parts=parts,
+        keeping=keeping,
     )
     try:
         run.train(method, model)

@@ -275,6 +275,16 @@ def domainnet(made: Replica) -> None:
         made.text(f"painting_{name}.txt", [f"{file} {label}" for file, label in made.rows[name]])
 
 
+def pacs(made: Replica) -> None:
+    """Labels are 1 to 7, and a line has a 0 by mistake, as in the published list of art paintings."""
+    made.classes = ["dog", "elephant", "giraffe", "guitar", "horse", "house", "person"]
+    for name, labels in {"train": range(7), "crossval": [6, 0, 3]}.items():
+        files = [f"art_painting/{made.classes[label]}/{name}_{label}.jpg" for label in labels]
+        made.rows[name] = [(made.image(file), label) for file, label in zip(files, labels, strict=True)]
+        lines = [f"{file} {0 if name == 'crossval' and label == 0 else label + 1}" for file, label in made.rows[name]]
+        made.text(f"art_painting_{name}_kfold.txt", lines)
+
+
 MAKERS: dict[str, Callable[[Replica], None]] = {
     "caltech101": caltech101,
     "cifar10": cifar10,
@@ -289,6 +299,7 @@ MAKERS: dict[str, Callable[[Replica], None]] = {
     "inat2017": inat2017,
     "oxford_flowers102": oxford_flowers102,
     "oxford_pets": oxford_pets,
+    "pacs_art_painting": pacs,
     "places365": places365,
     "stanford_cars": stanford_cars,
     "stanford_dogs": stanford_dogs,

@@ -1,0 +1,37 @@
+"""Metrics with an ``@``: those of the further tests and further models that the runs of a plan are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from bench.cards import DatasetCard
+from bench.errors import InputError
+from bench.metrics import Metric
+from bench.metrics.metric import words_of
+from bench.registry import Registry
+
+
+def of_dataset(metric: Metric, card: DatasetCard) -> Metric:
+    """A metric with an ``@`` under the title that a dataset's card gives the further test; any other as it is."""
+    titles = {test.name: test.title for test in card.further}
+    return metric.plain.at(metric.where, f"on {titles[metric.where]}") if metric.where in titles else metric
+
+
+def refuse_elsewhere(
+    metric: Metric | None, datasets: Iterable[DatasetCard], methods: Collection[str], registry: Registry, place: str
+) -> None:
+    """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says."""
+    if metric is None or not metric.where:
+        return
+    cards = list(datasets)
+    places = [test.name for card in cards for test in card.further]
+    places += sorted({where for name in methods for where in registry.method(name).beside})
+    if metric.where in places:
+        return
+    have = f"they have {', '.join(dict.fromkeys(f'{metric.plain.name}@{name}' for name in places))}" if places else ""
+    declared = {
+        card.without_further: "+".join(map(str, card.facts["also"])) for card in cards if card.facts.get("also")
+    }
+    ask = [f"--datasets {name}@also={names} asks for more" for name, names in declared.items()]
+    hint = "; ".join(filter(None, [have, *ask])) or "no dataset here declares further tests ('also')"
+    raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}")
