@@ -15,6 +15,7 @@ from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
+from bench.plan.averages import Average, read_averages
 from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds, refuse_shares
@@ -67,6 +68,7 @@ class Experiment:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     metrics: Mapping[str, Metric]
+    averages: tuple[Average, ...]
     rules: TableRules
     changes: str
     keep: Keep
@@ -111,6 +113,7 @@ class _Reader:
         methods = self.methods()
         rows, columns = self.layout(layout)
         datasets = told_apart(self.datasets())
+        metrics = self.metrics(layout, datasets)
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -125,7 +128,8 @@ class _Reader:
             baseline=self.baseline(methods),
             rows=rows,
             columns=columns,
-            metrics=self.metrics(layout, datasets),
+            metrics=metrics,
+            averages=read_averages(layout, datasets, metrics, bool(self.overrides.datasets), self.problems),
             rules=self.rules(layout),
             changes=self.overrides.changes,
             keep=self.keep(),
