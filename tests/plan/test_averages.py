@@ -126,7 +126,7 @@ def test_an_average_that_cannot_be(averages: Any, says: str, tmp_path: Path) -> 
 
 
 def test_an_average_is_over_one_metric(tmp_path: Path) -> None:
-    changed = {"datasets": ["cub200", "caltech101"], "table": {"averages": {"Mean": "all"}}}
+    changed: dict[str, Any] = {"datasets": ["cub200", "caltech101"], "table": {"averages": {"Mean": "all"}}}
     assert METRICS[Registry().dataset("caltech101").metric].name == "mean_per_class"
     (problem,) = problems(tmp_path, **changed)
     assert "'Mean' is over several metrics, top1, mean_per_class" in problem
