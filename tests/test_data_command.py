@@ -567,3 +567,26 @@ class TestCommand:
         environment = {**os.environ, "BENCH_DATA": str(tmp_path)}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_task_of_vtab_is_checked_with_and_without_images_to_choose_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As large as it is published, of one image under all its names."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    Image.new("RGB", (4, 2)).save(tmp_path / "only.jpg")
+    kitti = tmp_path / "vtab-1k" / "kitti"
+    for name, count in Registry().dataset("vtab_kitti").facts["official"].items():
+        (kitti / "images" / name).mkdir(parents=True)
+        paths = [f"images/{name}/{number:06d}.jpg" for number in range(count)]
+        for path in paths:
+            os.link(tmp_path / "only.jpg", kitti / path)
+        (kitti / f"{name}.txt").write_text("".join(f"{path} {at % 4}\n" for at, path in enumerate(paths)))
+    assert main(["data", "check", "vtab_kitti"]) == 0
+    assert "4 classes, train 800, val 200, test 711 images, as its card says" in capsys.readouterr().out
+    assert main(["data", "check", "vtab_kitti@full"]) == 0
+    assert "4 classes, train 1,000, test 711 images, as its card says" in capsys.readouterr().out
+    with (kitti / "val200.txt").open("a") as file:
+        file.write("images/val200/000000.jpg 4\n")
+    assert main(["data", "check", "vtab_kitti"]) == 2
+    assert f"{kitti}/val200.txt:201: a line is a path and a label from 0 to 3" in capsys.readouterr().err

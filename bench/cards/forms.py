@@ -160,6 +160,7 @@ KEYS = (
     Fact("wnids_sha256", _TEXT, "of the WordNet ids in its options, one a line"),
     Fact("version", "a whole number", "of what is generated; raised when it changes"),
     Fact("about", _TEXT, "what has to be known about it", variant=True),
+    Fact("group", _TEXT, "of a benchmark of several datasets: to which of its groups it belongs", _is(str)),
     Fact("source", _TEXT, "who made it, and where it is"),
     Fact("licence", _TEXT, "of the images"),
     Fact("image", _TEXT, "what the images are"),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_LISTED = ["aircraft", "cars", "cub", "dogs", "domainnet", "dtd", "flowers102", "inat2017", "pacs", "pets", "places365"]
+_LISTED = (
+    *("aircraft", "cars", "cub", "dogs", "domainnet", "dtd", "flowers102"),
+    *("inat2017", "nabirds", "pacs", "pets", "places365", "vtab"),
+)
 
 READERS: Mapping[str, str] = {
     **dict.fromkeys(("digits", "cluttered_digits"), "digits"),

@@ -132,7 +132,7 @@ def is_published(plan: Plan) -> bool:
 def axes_of(plan: Plan) -> dict[str, list[str]]:
     """The labels along each axis of an experiment, each once."""
     (table,) = plan.tables
-    cells = [cell for _, cell in table.places()]
+    cells = [cell for _, cell in table.places() if not cell.averages]
     axes = {noun: [cell.axes[noun] for cell in cells] for noun in ("method", "backbone", "dataset", "rate")}
     axes["seed"] = [f"{spec.seed}" for spec in plan.unique.values()]
     return {noun: list(dict.fromkeys(labels)) for noun, labels in axes.items()}

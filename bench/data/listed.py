@@ -12,6 +12,7 @@ from torchvision.datasets import DTD, FGVCAircraft, Flowers102, Places365, Stanf
 from bench.cards.dataset import DatasetCard
 from bench.data.dataset import Split
 from bench.data.official import Official, file_split
+from bench.errors import InputError
 
 Row = tuple[str, int, str]
 """What a list says of an image: its path, its label, and the name of its class."""
@@ -47,15 +48,29 @@ def read_places365(card: DatasetCard) -> Official[Split]:
 
 def read_cub(card: DatasetCard) -> Official[Split]:
     """CUB-200-2011 (Wah et al., 2011): ``images.txt``, ``image_class_labels.txt``, ``train_test_split.txt``."""
-    root = Path(card.path) / "CUB_200_2011"
-    files, labels = dict(_pairs(root / "images.txt")), dict(_pairs(root / "image_class_labels.txt"))
-    sides, names = dict(_pairs(root / "train_test_split.txt")), dict(_pairs(root / "classes.txt"))
-    lists = {}
-    for name in card.lists:
-        numbers = [number for number in files if sides[number] == {"train": "1", "test": "0"}[name]]
-        paths = [f"{root}/images/{files[number]}" for number in numbers]
-        lists[name] = file_split(paths, [int(labels[number]) - 1 for number in numbers])
-    return Official([names[str(label + 1)] for label in range(len(names))], lists)
+    return _by_number(card, Path(card.path) / "CUB_200_2011")
+
+
+def read_nabirds(card: DatasetCard) -> Official[Split]:
+    """NABirds (Van Horn et al., 2015), with the files of CUB-200-2011.
+
+    ``classes.txt`` has the whole tree of 1,011 categories; the classes are those that images have, by their numbers.
+    """
+    return _by_number(card, Path(card.path) / "nabirds")
+
+
+def read_vtab(card: DatasetCard) -> Official[Split]:
+    """VTAB-1k (Zhai et al., 2019) as NOAH (Zhang et al., 2022) wrote it: ``TASK/LIST.txt`` with an image and its label.
+
+    ``task`` is one of the 19; ``names`` are those of its classes, where the card has them.
+
+    Raises:
+        InputError: a line is not of that form, or its label is none of the card's classes.
+    """
+    lists = {name: file_split(*_labelled(card, name)) for name in card.lists}
+    count = 1 + max(int(split.labels.max(initial=-1)) for split in lists.values())
+    names = card.options.get("names") or [str(label) for label in range(count)]
+    return Official(names[:count], lists)
 
 
 def read_dogs(card: DatasetCard) -> Official[Split]:
@@ -123,6 +138,33 @@ def read_inat2017(card: DatasetCard) -> Official[Split]:
         names.update({category["id"]: category["name"] for category in content["categories"]})
         lists[name] = file_split([f"{root}/{file}" for file, _ in rows], [label for _, label in rows])
     return Official([names[label] for label in sorted(names)], lists)
+
+
+def _labelled(card: DatasetCard, name: str) -> tuple[list[str], list[int]]:
+    """The paths and labels of a list of VTAB-1k."""
+    root, count, paths, labels = Path(card.path) / card.options["task"], card.facts["classes"], list[str](), list[int]()
+    file = root / f"{name}.txt"
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        path, _, label = line.strip().rpartition(" ")
+        if not path or not label.isdecimal() or int(label) >= count:
+            wanted = f"a line is a path and a label from 0 to {count - 1}"
+            raise InputError(f"{card.name}: {file}:{number}: {wanted}, not '{line[:80]}'; {card.how_to_fetch}")
+        paths.append(f"{root}/{path}")
+        labels.append(int(label))
+    return paths, labels
+
+
+def _by_number(card: DatasetCard, root: Path) -> Official[Split]:
+    """Lists that say of each image by its number: its file, its category, and whether it is for training."""
+    files, categories = dict(_pairs(root / "images.txt")), dict(_pairs(root / "image_class_labels.txt"))
+    sides, names = dict(_pairs(root / "train_test_split.txt")), dict(_pairs(root / "classes.txt"))
+    classes = sorted({*categories.values()}, key=int)
+    labels, lists = {category: label for label, category in enumerate(classes)}, {}
+    for name in card.lists:
+        numbers = [number for number in files if sides[number] == {"train": "1", "test": "0"}[name]]
+        paths = [f"{root}/images/{files[number]}" for number in numbers]
+        lists[name] = file_split(paths, [labels[categories[number]] for number in numbers])
+    return Official([names[category] for category in classes], lists)
 
 
 def _by_rows(card: DatasetCard, rows: Callable[[str], Iterable[Row]]) -> Official[Split]:

@@ -15,6 +15,7 @@ from bench.cards.names import comma_hint, split_names
 from bench.entry import Chosen, MethodRow, read_entries, typed_entry
 from bench.errors import InputError, Problems, choose
 from bench.metrics import Metric
+from bench.plan.averages import Average, read_averages
 from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.further import of_dataset, refuse_elsewhere
@@ -68,6 +69,7 @@ class Experiment:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     metrics: Mapping[str, Metric]
+    averages: tuple[Average, ...]
     rules: TableRules
     changes: str
     keep: Keep
@@ -112,6 +114,7 @@ class _Reader:
         methods = self.methods()
         rows, columns = self.layout(layout)
         datasets = told_apart(self.datasets())
+        metrics = self.metrics(layout, datasets, methods)
         experiment = Experiment(
             name=self.name,
             title=str(self.text.get("title") or self.name),
@@ -126,7 +129,8 @@ class _Reader:
             baseline=self.baseline(methods),
             rows=rows,
             columns=columns,
-            metrics=self.metrics(layout, datasets, methods),
+            metrics=metrics,
+            averages=read_averages(layout, datasets, metrics, bool(self.overrides.datasets), self.problems),
             rules=self.rules(layout),
             changes=self.overrides.changes,
             keep=self.keep(),

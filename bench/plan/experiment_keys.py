@@ -54,6 +54,12 @@ KEYS = (
 TABLE_KEYS = (
     Key("rows", (list,), "axes along the rows, outermost first", default="[dataset, backbone, method]"),
     Key("columns", (list,), "axes along the columns, outermost first", default="[rate]"),
+    Key(
+        "averages",
+        (dict,),
+        "means over datasets, for each seed, behind the datasets: `{Natural: [a, b], Structured: [c, d], "
+        "Groups: [Natural, Structured], Mean: all}`",
+    ),
     Key("metric", (str,), "what is shown (`bench list metrics`)", default="the usual one of each dataset"),
     Key("selection", (str,), "the point of its curve at which a run is scored", SELECTIONS, "last"),
     Key("split", (str,), "whose scores are shown", SPLITS, "test"),

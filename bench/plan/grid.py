@@ -12,6 +12,7 @@ from bench.entry import MethodEntry, MethodRow
 from bench.errors import InputError, Problems
 from bench.metrics import Metric
 from bench.papers.published import Key
+from bench.plan.averages import average_cells, notes_of, with_places
 from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.serving import unserved
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
@@ -40,6 +41,8 @@ def expand(experiment: Experiment) -> Plan:
             experiment.datasets, experiment.backbones, experiment.methods, experiment.rates
         )
     ]
+    averages = [average for average in experiment.averages if not average.lacking]
+    cells += average_cells(averages, cells)
     loose = TablePlan(
         name=experiment.name,
         title=experiment.title,
@@ -50,9 +53,11 @@ def expand(experiment: Experiment) -> Plan:
         cells=(tuple(cells),),
         baseline=experiment.baseline,
         rules=experiment.rules,
+        notes=notes_of(experiment.averages),
     )
     # axes with one label are said in the heading, but for the methods
     table = lay_out(loose, {axis: tuple(dict.fromkeys(cell.axes[axis] for cell in cells)) for axis in AXES[:4]})
+    table = with_places(table, averages)
     plan = Plan(experiment.name, experiment.title, (table,), experiment.changes, experiment.next, experiment.keep)
     if not plan.unique:
         raise InputError(f"{experiment.name}: nothing is left to run: {'; '.join(plan.reasons)}")

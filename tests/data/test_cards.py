@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,30 @@ TRAIN_AND_TEST = {
     "oxford_pets_trimaps": (2, 3680, 3669),
     "voc2012_labels": (20, 5717, 5823),
     "ade20k": (150, 20210, 2000),
+    "nabirds": (555, 23929, 24633),
+    "vtab_caltech101": (102, 800, 6084),
+    "vtab_cifar100": (100, 800, 10000),
+    "vtab_dtd": (47, 800, 1880),
+    "vtab_flowers102": (102, 800, 6149),
+    "vtab_pets": (37, 800, 3669),
+    "vtab_svhn": (10, 800, 26032),
+    "vtab_sun397": (397, 800, 21750),
+    "vtab_patch_camelyon": (2, 800, 32768),
+    "vtab_eurosat": (10, 800, 5400),
+    "vtab_resisc45": (45, 800, 6300),
+    "vtab_diabetic_retinopathy": (5, 800, 42670),
+    "vtab_clevr_count": (8, 800, 15000),
+    "vtab_clevr_dist": (6, 800, 15000),
+    "vtab_dmlab": (6, 800, 22735),
+    "vtab_kitti": (4, 800, 711),
+    "vtab_dsprites_loc": (16, 800, 73728),
+    "vtab_dsprites_ori": (16, 800, 73728),
+    "vtab_smallnorb_azi": (18, 800, 12150),
+    "vtab_smallnorb_ele": (9, 800, 12150),
 }
 """Classes, training and test images, as the papers' tables and the datasets' pages give them."""
+
+VTAB = [name for name in PUBLISHED if name.startswith("vtab_")]
 
 
 def card(name: str) -> Any:
@@ -83,6 +106,9 @@ def test_the_sizes_are_the_published_ones() -> None:
         ("caltech101@no_background", {"train": 3030, "test": 5647}),
         ("places365@large", {"train": 1803460, "test": 36500}),
         ("voc2012@aug", {"train": 10582, "test": 1449}),
+        ("vtab_dtd@full", {"train": 1000, "test": 1880}),
+        ("vtab_caltech101@archive", {"train": 800, "val": 200, "test": 6085}),
+        ("vtab_caltech101@archive_full", {"train": 1000, "test": 6085}),
     ],
 )
 def test_the_sizes_of_variants(name: str, splits: dict[str, int]) -> None:
@@ -106,6 +132,45 @@ def test_a_card_says_all_that_is_to_be_said(name: str) -> None:
         assert set(told) == {"as", "source"}
         assert told["as"] in {"default", "other", *facts.get("variants", {})}
     assert ("download" in facts) != ("steps" in facts)
+
+
+@pytest.mark.parametrize("name", VTAB)
+def test_every_task_of_vtab_has_its_lists_and_its_group(name: str) -> None:
+    usual, full = card(name), card(f"{name}@full")
+    assert usual.facts["splits"] == {"train": 800, "val": 200, "test": TRAIN_AND_TEST[name][2]}
+    assert full.facts["splits"] == {"train": 1000, "test": TRAIN_AND_TEST[name][2]}
+    assert usual.path == full.path == str(data_folder() / "vtab-1k")
+    assert {path.partition("/")[0] for c in (usual, full) for path in c.facts["expects"]} == {usual.options["task"]}
+    assert len(usual.options.get("names", range(usual.facts["classes"]))) == usual.facts["classes"]
+    assert usual.metric == "top1"
+
+
+def test_vtab_has_7_natural_4_specialized_and_8_structured_tasks() -> None:
+    assert Counter(card(name).facts["group"] for name in VTAB) == {"natural": 7, "specialized": 4, "structured": 8}
+    # folders as the parameter-efficient papers' code calls them (FacT, RepAdapter: vtab.py)
+    assert sorted(card(name).options["task"] for name in VTAB) == sorted(
+        [
+            "cifar",
+            "caltech101",
+            "dtd",
+            "oxford_flowers102",
+            "oxford_iiit_pet",
+            "svhn",
+            "sun397",
+            "patch_camelyon",
+            "eurosat",
+            "resisc45",
+            "diabetic_retinopathy",
+            "clevr_count",
+            "clevr_dist",
+            "dmlab",
+            "kitti",
+            "dsprites_loc",
+            "dsprites_ori",
+            "smallnorb_azi",
+            "smallnorb_ele",
+        ]
+    )
 
 
 def test_every_dataset_of_a_paper_is_there() -> None:

@@ -126,6 +126,45 @@ def cub200(made: Replica) -> None:
     made.text("CUB_200_2011/classes.txt", [f"{label} {name}" for label, name in enumerate(made.classes, 1)])
 
 
+def nabirds(made: Replica) -> None:
+    """Numbers of images are no numbers, those of categories leave gaps, and the tree has more than images have."""
+    made.classes = ["Oak Titmouse", "American Kestrel (Female, immature)", "American Kestrel (Adult male)"]
+    numbers = [817, 930, 1003]
+    made.rows = {"train": [], "test": []}
+    lines: dict[str, list[str]] = {"images": [], "image_class_labels": [], "train_test_split": [], "sizes": []}
+    for image, (label, side) in enumerate([(1, 1), (0, 0), (0, 1), (2, 1), (2, 0), (1, 0)]):
+        number, file = f"000{image}39e-21dc-4d0c-bfe1", f"{numbers[label]:04d}/000{image}39e21dc4d0cbfe1.jpg"
+        lines["images"].append(f"{number} {file}")
+        lines["image_class_labels"].append(f"{number} {numbers[label]}")
+        lines["train_test_split"].append(f"{number} {side}")
+        lines["sizes"].append(f"{number} 7 9")
+        made.rows["train" if side else "test"].append((made.image(f"nabirds/images/{file}"), label))
+    for name, text in lines.items():
+        made.text(f"nabirds/{name}.txt", text)
+    named = [f"{number} {name}" for number, name in zip(numbers, made.classes, strict=True)]
+    made.text("nabirds/classes.txt", ["0 Birds", "1 Ducks, Geese, and Swans", *named])
+
+
+def make_vtab(made: Replica, task: str, labels: dict[str, list[int]]) -> None:
+    """As NOAH's script writes a task: a folder of images for each list, of which one repeats the pictures of two."""
+    for name, each in labels.items():
+        made.rows[name] = [(made.image(f"{task}/images/{name}/{at:06d}.jpg"), label) for at, label in enumerate(each)]
+        made.text(f"{task}/{name}.txt", [f"images/{name}/{at:06d}.jpg {label}" for at, label in enumerate(each)])
+
+
+def vtab_kitti(made: Replica) -> None:
+    """Classes with names; the training lists lack one of them."""
+    made.classes = ["up to 8 m", "8 to 20 m", "above 20 m", "no vehicle"]
+    lists = {"train800": [1, 0, 3, 0], "val200": [3, 1], "train800val200": [1, 0, 3, 0, 3, 1], "test": [2, 0, 3]}
+    make_vtab(made, "kitti", lists)
+
+
+def vtab_dsprites_loc(made: Replica) -> None:
+    """Classes by number."""
+    made.classes = ["0", "1", "2"]
+    make_vtab(made, "dsprites_loc", {"train800": [2, 0], "val200": [1], "train800val200": [2, 0, 1], "test": [0, 1, 2]})
+
+
 def stanford_cars(made: Replica) -> None:
     made.classes = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Audi V8 Sedan 1994"]
     annotations = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
@@ -297,6 +336,7 @@ MAKERS: dict[str, Callable[[Replica], None]] = {
     "imagenet1k": imagenet1k,
     "imagenet20": imagenet20,
     "inat2017": inat2017,
+    "nabirds": nabirds,
     "oxford_flowers102": oxford_flowers102,
     "oxford_pets": oxford_pets,
     "pacs_art_painting": pacs,
@@ -304,10 +344,13 @@ MAKERS: dict[str, Callable[[Replica], None]] = {
     "stanford_cars": stanford_cars,
     "stanford_dogs": stanford_dogs,
     "svhn": svhn,
+    "vtab_dsprites_loc": vtab_dsprites_loc,
+    "vtab_kitti": vtab_kitti,
 }
 CHOICES = [
     *MAKERS,
     *("oxford_flowers102@train", "fgvc_aircraft@train", "dtd@train", "svhn@extra"),
+    *("vtab_dsprites_loc@full", "vtab_kitti@full"),
 ]
 IN_MEMORY = {"cifar10", "cifar100", "svhn"}
 LISTED = sorted(set(MAKERS) - IN_MEMORY)
@@ -517,6 +560,40 @@ def test_an_image_that_two_lists_name(replica: Make) -> None:
     )
     problem = refused(card)
     assert "Abyssinian_1.jpg is in 'train' and again in 'test'" in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["images/train800/000001.jpg", "images/train800/000001.jpg 4", "images/train800/000001.jpg -1", "2", "x y z"],
+)
+def test_a_line_of_vtab_that_is_no_image_with_a_label(line: str, replica: Make) -> None:
+    card, made = replica("vtab_kitti")
+    first, _, *others = (made.root / "kitti" / "train800.txt").read_text().splitlines()
+    made.text("kitti/train800.txt", [first, line, *others])
+    problem = refused(card)
+    assert f"{made.root}/kitti/train800.txt:2: a line is a path and a label from 0 to 3, not '{line}'" in problem
+    assert "bench data prepare vtab_kitti" in problem
+
+
+def test_an_image_that_vtab_lists_for_training_and_for_testing(replica: Make) -> None:
+    card, made = replica("vtab_kitti")
+    made.text("kitti/test.txt", [*(f"images/test/{at:06d}.jpg 2" for at in (0, 1)), "images/train800/000002.jpg 3"])
+    assert "kitti/images/train800/000002.jpg is in 'train' and again in 'test'" in refused(card)
+
+
+def test_an_image_of_vtab_outside_of_its_folder(replica: Make) -> None:
+    card, made = replica("vtab_kitti")
+    made.text("kitti/val200.txt", ["../../images/elsewhere.jpg 3", "images/val200/000001.jpg 1"])
+    assert "which is not in" in refused(card)
+
+
+def test_vtab_is_read_with_or_without_images_to_choose_by(replica: Make) -> None:
+    card, made = replica("vtab_kitti")
+    by_default, full = read_data(card), read_data(small_card("vtab_kitti@full", made))
+    assert by_default.val is not None
+    assert full.val is None
+    assert [len(by_default.train), len(by_default.val), len(full.train)] == [4, 2, 6]
+    assert rows_of(by_default.test, made.root) == rows_of(full.test, made.root)
 
 
 def test_a_label_that_two_folders_share(replica: Make) -> None:
