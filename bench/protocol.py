@@ -59,10 +59,9 @@ class Recipe:
     optimizer: str = hyper(
         "adamw",
         choices=("adamw", "sgd", "lars", "lion", "muon"),
-        source="our choice; lars: MAE's linear probe; lion (Chen et al., 2023): steps of the sign, for a learning rate "
-        "3 to 10 times smaller than AdamW's and a weight decay as many times larger; muon (Jordan et al., 2024): "
-        "orthogonal steps for the matrices and convolutions of the backbone, as long as AdamW's (Moonshot, 2025), AdamW "
-        "for all else",
+        source="our choice; lars: MAE's linear probe; lion (Chen et al., 2023): steps by the sign, for a learning rate "
+        "3 to 10 times smaller than AdamW's and a decay as many times larger; muon (Jordan et al., 2024): orthogonal "
+        "steps of matrices and convolutions, as long as AdamW's (Moonshot, 2025), and AdamW for all else",
     )
     lr: float = hyper(1e-3, low=0, source="peak learning rate")
     weight_decay: float = hyper(0.05, low=0, source="decoupled for AdamW; none on biases, norms and embeddings")
@@ -73,7 +72,7 @@ class Recipe:
         0.95,
         low=0,
         high=1,
-        source="Muon's Nesterov momentum (Jordan's code, torch, timm); momentum, beta2: its AdamW's",
+        source="Muon's, in Nesterov's form (Jordan's code); its AdamW has momentum and beta2",
     )
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper(

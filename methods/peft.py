@@ -25,7 +25,7 @@ TARGETS = {
 }
 """Linear layers of a block, by what timm calls them."""
 
-KNOWN_OF_RANKS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+OF_RANKS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """What peft's allocator of ranks knows of each weight: its sensitivity, and the smoothed one with its uncertainty."""
 
 ORTHOGONAL = 0.5
@@ -70,22 +70,22 @@ class Ranks(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         (tuner,) = self.tuner
-        known = {name: getattr(tuner.rankallocator, name) for name in KNOWN_OF_RANKS}
-        return {"made": self.made, "known": known, "kept": tuner.peft_config["default"].rank_pattern}
+        importance = {name: getattr(tuner.rankallocator, name) for name in OF_RANKS}
+        return {"made": self.made, "importance": importance, "kept": tuner.peft_config["default"].rank_pattern}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         (tuner,) = self.tuner
         weights = dict(tuner.model.named_parameters())
         self.made, tuner.peft_config["default"].rank_pattern = state["made"], state["kept"]
-        for name, known in state["known"].items():
-            moved = {weight: value.to(weights[weight].device) for weight, value in known.items()}
+        for name, of_weights in state["importance"].items():
+            moved = {weight: value.to(weights[weight].device) for weight, value in of_weights.items()}
             setattr(tuner.rankallocator, name, moved)
 
 
 def orthogonality(backbone: nn.Module) -> Tensor:
-    """How far AdaLoRA's P and Q are from orthonormal: the mean of ‖PᵀP − I‖ and ‖QQᵀ − I‖ over all, in float32 at least.
+    """How far AdaLoRA's P and Q are from orthonormal: the mean of ‖PᵀP − I‖ and ‖QQᵀ − I‖ over all layers.
 
-    The paper has the sum of their squares (eq. 4); its released code and peft's have this.
+    The paper has the sum of their squares (eq. 4); its released code and peft's have this. Never in bfloat16.
     """
     lengths = []
     for name, weight in backbone.named_parameters():
@@ -101,12 +101,15 @@ class BlockDiagonal:
 
     @staticmethod
     def forward(blocks: Tensor) -> list[Tensor]:
-        return [torch.stack([torch.block_diag(*each) for each in blocks])]
+        count, size = blocks.shape[1:3]
+        whole = torch.zeros(len(blocks), count, size, count, size, dtype=blocks.dtype, device=blocks.device)
+        whole.diagonal(dim1=1, dim2=3).copy_(blocks.movedim(1, -1))
+        return [whole.flatten(3, 4).flatten(1, 2)]
 
     @staticmethod
     def backward(gradient: Tensor, blocks: Tensor) -> list[Tensor]:
         count, size = blocks.shape[1:3]
-        cut = gradient.unflatten(2, (count, size)).unflatten(1, (count, size))
+        cut = gradient.reshape(len(blocks), count, size, count, size)
         return [cut.diagonal(dim1=1, dim2=3).movedim(-1, 1)]
 
 
@@ -228,7 +231,7 @@ class PEFT(Method):
         if self.kind == "adalora" and recipe.last - recipe.first < 3:
             raise InputError("peft: adalora needs 3 steps or more, of which it takes ranks away in the middle ones")
         if self.kind == "boft":
-            importlib.import_module("peft.tuners.boft.layer")._FBD_CUDA = BlockDiagonal
+            vars(importlib.import_module("peft.tuners.boft.layer"))["_FBD_CUDA"] = BlockDiagonal
         uneven = [
             layer.in_features for layer in layers.values() if self.kind == "oft" and layer.in_features % self.rank
         ]

@@ -1,4 +1,4 @@
-"""SAM: minimise the loss at the worst weights nearby (Foret et al., ICLR 2021); ASAM's form (Kwon et al., ICML 2021)."""
+"""SAM: minimise the loss at the worst weights nearby (Foret et al., ICLR 2021); ASAM (Kwon et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ascent(
         weights: w, of any shapes.
         gradients: g, of the same shapes; the norm is over all of them together.
         rho: ρ, the radius.
-        scales: T, of the same shapes or scalars; of ones, it is SAM's eq. 2 for p = 2.
+        scales: T, of the same shapes; of ones, it is SAM's eq. 2 for p = 2.
 
     Returns:
         w + ε, new tensors.
@@ -66,8 +66,8 @@ class SAM(Policy):
         {"sam": 0.05, "asam": 0.5},
         by="form",
         low=0,
-        source="SAM's paper: 0.05 for most experiments and for fine-tuning; Chen, Hsieh and Gong (ICLR 2022): up to 0.2 "
-        "for ViTs from scratch; ASAM's paper: 0.5 on CIFAR-10, 1 on CIFAR-100 and ImageNet",
+        source="SAM's paper: 0.05, for fine-tuning too; Chen, Hsieh and Gong (ICLR 2022): larger ones for ViTs from "
+        "scratch; ASAM's released code: 0.5 on CIFAR-10, 1 on CIFAR-100",
     )
     eta: float = hyper(0.01, low=0, source="ASAM's paper and released code; of no use to sam")
 
@@ -88,7 +88,8 @@ class SAM(Policy):
                 reached = [weight for weight in trained if weight.grad is not None]
                 with torch.no_grad():
                     start = [weight.clone() for weight in reached]
-                    put(reached, self.climbed(reached))
+                    slope = [weight.grad for weight in trained if weight.grad is not None]
+                    put(reached, ascent(start, slope, self.rho, self.scales(start)))
                 gradients()
                 put(reached, start)
                 return terms
@@ -97,11 +98,11 @@ class SAM(Policy):
 
         return step
 
-    def climbed(self, weights: Sequence[nn.Parameter]) -> list[Tensor]:
-        """The weights where the loss is largest nearby, by the gradients that they have."""
-        one = torch.ones((), device=weights[0].device)
-        scales = [weight.abs() + self.eta if self.form == "asam" else one for weight in weights]
-        return ascent(weights, [weight.grad for weight in weights], self.rho, scales)
+    def scales(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """T of each weight: ones, or ASAM's."""
+        if self.form == "asam":
+            return [weight.abs() + self.eta for weight in weights]
+        return [torch.ones_like(weight) for weight in weights]
 
 
 @torch.no_grad()

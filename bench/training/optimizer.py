@@ -24,9 +24,9 @@ MUON: dict[str, Any] = {
     "adjust_lr_fn": "match_rms_adamw",
     "conv_mode": "flatten",
 }
-"""Muon's orthogonal step as Jordan published it: five steps of Newton and Schulz in bfloat16, on a convolution's weights
-as a matrix of its output channels. A step of an m × n matrix is .2 √max(m, n) times it, as long as AdamW's usually are
-(Moonshot, 'Muon is Scalable for LLM Training', 2025), so that learning rate and decay are AdamW's."""
+"""Muon's orthogonal step as Jordan published it: five steps of Newton and Schulz in bfloat16; a convolution is a matrix
+with a row for each output channel. Of an m × n matrix the step is .2 √max(m, n) times that, as long as AdamW's usually
+is (Moonshot, 'Muon is Scalable for LLM Training', 2025), so that learning rate and decay may be AdamW's."""
 
 
 def build_optimizer(
@@ -53,14 +53,14 @@ def build_optimizer(
     if any(special.last - special.first != recipe.last - recipe.first for special in recipes.values()):
         raise ValueError("the recipe of a module must cover as many steps as its stage's")
     groups = _groups(model, parameters, recipe, recipes)
-    optimizer = _of_kind(recipe, groups)
+    optimizer: torch.optim.Optimizer = _of_kind(recipe, groups)
     for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
         if type(previous) is type(optimizer) and parameter in previous.state:
             optimizer.state[parameter] = previous.state[parameter]
     return optimizer
 
 
-def _of_kind(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def _of_kind(recipe: Recipe, groups: list[dict[str, Any]]) -> Any:  # timm's have no types
     match recipe.optimizer:
         case "sgd":
             return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)

@@ -334,7 +334,8 @@ def trained(kind: str, steps: int, keeper: Any = None) -> tuple[Model, list[list
     for number, stage in enumerate(method(kind).stages(model, recipe, data)):
 
         def note(_: object) -> None:
-            values = [module.lora_E["default"] for module in model.modules() if hasattr(module, "lora_E")]
+            layers: list[Any] = [module for module in model.modules() if hasattr(module, "lora_E")]
+            values = [layer.lora_E["default"] for layer in layers]
             seen.append([value.detach().flatten().clone() for value in values])
 
         if keeper is None or not keeper.enter(number, stage):
@@ -388,7 +389,7 @@ def test_adalora_takes_away_what_is_of_least_importance() -> None:
             smooth[at] = 0.85 * smooth[at] + 0.15 * sensitivity
             unsure[at] = 0.85 * unsure[at] + 0.15 * (sensitivity - smooth[at]).abs()
             of_parts.append((smooth[at] * unsure[at]).mean(0 if name == "B" else 1))
-        scores[:] = [sum(of_parts[at : at + 3]) for at in (0, 3, 6)]
+        scores[:] = [torch.stack(of_parts[at : at + 3]).sum(0) for at in (0, 3, 6)]
 
     for number_left in (13, 12):
         stage.step(gradients, update)

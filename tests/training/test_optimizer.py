@@ -222,7 +222,7 @@ def test_muon_is_torchs_for_a_linear_layer() -> None:
     model = layers()
     other = nn.Parameter(model.get_parameter("backbone.linear.weight").detach().clone())
     _, gradients = steps(model, recipe_of("muon", weight_decay=0.5))
-    torchs = torch.optim.Muon([other], lr=0.1, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    torchs: Any = torch.optim.Muon([other], lr=0.1, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     for seen in gradients:
         other.grad = seen["backbone.linear.weight"]
         torchs.step()
