@@ -25,7 +25,7 @@ from bench.data import ArrayImages, Dataset, TrainingImages
 from bench.device.chunks import chunked
 from bench.errors import InputError
 from bench.hyper import Hyper, Value
-from bench.method import Method, Stage, splittable
+from bench.method import Method, Stage, Terms, splittable
 from bench.metrics import CLASSIFICATION
 from bench.protocol import Protocol, Recipe, declared
 from bench.reading.document import parse_document
@@ -36,6 +36,7 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
+from bench.training.passes import Passes
 
 CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
 SHIPPED = ("micro_vit", "micro_resnet")
@@ -320,9 +321,14 @@ def _gradient(stage: Stage, data: TrainingImages, parts: int) -> dict[str, Tenso
         if isinstance(module, (nn.Dropout, DropPath, nn.modules.batchnorm._BatchNorm)):
             module.eval()  # it draws, or looks at the whole batch, whatever the loss
     named = dict(trained(stage))
-    for weights in named.values():
-        weights.grad = None
-    gradients(StageLoss(stage), data.batch(0, stage.views), parts)
+    batch, loss = data.batch(0, stage.views), StageLoss(stage)
+
+    def a_pass() -> Terms:
+        for weights in named.values():
+            weights.grad = None
+        return gradients(loss, batch, parts)
+
+    stage.step(Passes(stage, a_pass), lambda: None)
     return {name: weights.grad.clone() for name, weights in named.items() if weights.grad is not None}
 
 

@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from bench.backbones import Model, Output
     from bench.data import TrainingImages
 
-__all__ = ["Batch", "Loss", "Method", "Policy", "Shared", "Stage", "Terms", "frozen", "hyper", "replace", "seeded"]
+__all__ = [
+    "Batch",
+    "Loss",
+    "Method",
+    "Policy",
+    "Shared",
+    "Stage",
+    "Step",
+    "Terms",
+    "frozen",
+    "hyper",
+    "replace",
+    "seeded",
+]
 
 Terms = Mapping[str, Tensor]
 """Named scalar terms of a loss; the loop minimises their sum and logs each."""
@@ -71,6 +84,23 @@ class Batch:
 
 Loss = Callable[["Model", Batch], Terms]
 
+Step = Callable[[Callable[[], Terms], Callable[[], None]], Terms]
+"""How a step is made of its two halves; it gives the terms of the loss that are logged.
+
+- The first, ``gradients()``, computes those of the batch, of the weights as they are, in the place of those there are,
+  and gives the terms of the loss. Every pass of a step begins with the random draws, buffers and ``state`` of the first
+  one, and what that makes of them is what stays.
+- The second, ``update()``, has the optimiser change the weights by the gradients there are, clipped where the recipe
+  says so.
+"""
+
+
+def one_pass(gradients: Callable[[], Terms], update: Callable[[], None]) -> Terms:
+    """The usual step: one pass over the batch, and an update."""
+    terms = gradients()
+    update()
+    return terms
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -115,6 +145,7 @@ class Stage:
         beside: further models that are scored at each point, by what stands behind the @ of their scores: ``raw`` as
             ``top1@raw``. Of the last stage, what a method has put into it by its end is scored at the last point. A
             method that has them names them in its class (``Method.beside``).
+        step: how a step is made, where it is not one pass over the batch and an update (see ``Step``).
     """
 
     model: Model
@@ -130,6 +161,7 @@ class Stage:
     data: TrainingImages | None = None
     scored: Model | None = None
     beside: Mapping[str, Model] = field(default_factory=dict)
+    step: Step = one_pass
 
     @property
     def items(self) -> Collection[nn.Module | nn.Parameter]:

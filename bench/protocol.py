@@ -35,6 +35,13 @@ OF_MASKS = ("inference", "decoder", "auxiliary")
 OF_LABELS = ("mixup", "cutmix", "mix_probability", "mix_switch", "erasing", "label_smoothing")
 """Settings that say nothing of images with masks."""
 
+OF_ONE_KIND = (
+    ("power", "schedule", "poly"),
+    ("lion_beta2", "optimizer", "lion"),
+    ("muon_momentum", "optimizer", "muon"),
+)
+"""Settings that count with one choice of another one alone: (setting, the other one, its choice)."""
+
 RIVALS = {"steps": "epochs", "epochs": "steps", "warmup": "warmup_epochs", "warmup_epochs": "warmup"}
 """Settings that say the same in two ways: where one is given in the place of a protocol's, the other does not count."""
 
@@ -49,11 +56,24 @@ class Recipe:
 
     steps: int = hyper(0, low=0, source="optimiser steps of the whole schedule; 0: from epochs")
     epochs: int = hyper(0, low=0, source="passes over the sampled training images; 0: from steps")
-    optimizer: str = hyper("adamw", choices=("adamw", "sgd", "lars"), source="our choice; lars: MAE's linear probe")
+    optimizer: str = hyper(
+        "adamw",
+        choices=("adamw", "sgd", "lars", "lion", "muon"),
+        source="our choice; lars: MAE's linear probe; lion (Chen et al., 2023): steps by the sign, for a learning rate "
+        "3 to 10 times smaller than AdamW's and a decay as many times larger; muon (Jordan et al., 2024): orthogonal "
+        "steps of matrices and convolutions, as long as AdamW's (Moonshot, 2025), and AdamW for all else",
+    )
     lr: float = hyper(1e-3, low=0, source="peak learning rate")
     weight_decay: float = hyper(0.05, low=0, source="decoupled for AdamW; none on biases, norms and embeddings")
-    momentum: float = hyper(0.9, low=0, high=1, source="SGD's and LARS's momentum, AdamW's beta1")
+    momentum: float = hyper(0.9, low=0, high=1, source="SGD's and LARS's momentum, AdamW's and Lion's beta1")
     beta2: float = hyper(0.999, low=0, high=1, source="AdamW's beta2")
+    lion_beta2: float = hyper(0.99, low=0, high=1, source="Lion's beta2 (its paper, section 3.1)")
+    muon_momentum: float = hyper(
+        0.95,
+        low=0,
+        high=1,
+        source="Muon's, in Nesterov's form (Jordan's code); its AdamW has momentum and beta2",
+    )
     nesterov: bool = hyper(False, source="SGD only")
     schedule: str = hyper(
         "cosine",
@@ -222,8 +242,10 @@ def read_protocol(written: Sequence[tuple[str, object, str]], place: str) -> Pro
         problems.add(f"{place}: a protocol gives either steps or epochs (such as steps: 300)")
     if recipe.steps and recipe.warmup >= recipe.steps:
         problems.add(f"{place}: the warm-up ({recipe.warmup} steps) must be shorter than the schedule ({recipe.steps})")
-    if recipe.schedule != "poly" and recipe.power != Recipe.power:
-        problems.add(f"{place}: power = {recipe.power:g} is of the schedule poly, and this one is {recipe.schedule}")
+    for key, kind, of in OF_ONE_KIND:
+        value, usual, chosen = (getattr(recipe, key), getattr(Recipe, key), getattr(recipe, kind))
+        if value != usual and chosen != of:
+            problems.add(f"{place}: {key} = {value:g} is of the {kind} {of}, and this one is {chosen}")
     batch, group = values.get("batch_size", Protocol.batch_size), values.get("norm_batch", 0)
     if group and batch > group and batch % group:
         whole = counted(batch // group, "batch", "batches")

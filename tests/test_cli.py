@@ -265,7 +265,7 @@ BAD: dict[str, tuple[list[str], str]] = {
         "must be shorter than the schedule (20)",
     ),
     "epochs and steps": (["run", "demo", "--set", "epochs=2", "--set", "steps=200"], "either steps or epochs"),
-    "an unknown choice": (["run", "demo", "--set", "optimizer=adam"], "one of adamw, sgd"),
+    "an unknown choice": (["run", "demo", "--set", "optimizer=adam"], "one of adamw, sgd, lars, lion, muon"),
     "a share above 1": (["run", "demo", "--set", "label_smoothing=2"], "a number from 0 to 1"),
     "a learning rate too large": (["run", "demo", "--set", f"lr=1{'0' * 400}"], "--set: protocol: lr = "),
     "an unknown selection": (

@@ -19,7 +19,7 @@ import bench.spec as spec_module
 from bench.conformance import find_examined
 from bench.hyper import Hyper
 from bench.plan.target import read_plan
-from bench.protocol import Protocol, Recipe, declared
+from bench.protocol import OF_ONE_KIND, Protocol, Recipe, declared
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, digest, from_json, identity, to_json
 
@@ -197,6 +197,8 @@ class TestGolden:
             "weight_decay": 0.05,
             "momentum": 0.9,
             "beta2": 0.999,
+            "lion_beta2": 0.99,
+            "muon_momentum": 0.95,
             "nesterov": False,
             "schedule": "cosine",
             "power": 1.0,
@@ -376,7 +378,7 @@ class TestMatters:
         found = {protocol: one(tmp_path, protocol={protocol: 500}) for protocol in ("steps", "epochs")}
         for key, hyper in {**declared(Recipe), **declared(Protocol)}.items():
             base: dict[str, Any] = {"epochs" if key in ("epochs", "warmup_epochs") else "steps": 500}
-            base |= {"schedule": "poly"} if key == "power" else {}
+            base |= {kind: choice for setting, kind, choice in OF_ONE_KIND if setting == key}
             found[f"another {key}"] = one(
                 tmp_path, protocol={**base, key: another(hyper, base.get(key, hyper.default))}
             )

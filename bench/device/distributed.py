@@ -12,7 +12,6 @@ gradient.
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,19 +87,37 @@ def draws_apart() -> Iterator[None]:
         yield
 
 
-_FORWARD = itertools.count()
+_forwards = 0
+"""Forward passes of this process that had draws of their own."""
 
 
 @contextmanager
 def own_draws(training: bool) -> Iterator[None]:
     """Random draws inside (dropout, stochastic depth) differ between processes; draws outside stay alike."""
+    global _forwards
     if ranks() == 1 or not training:
         yield
         return
+    _forwards += 1
     with draws_apart():
         # the common stream is read but not moved on, as it is not by a backbone that draws nothing
-        torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + next(_FORWARD)) * ranks() + rank())
+        torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + _forwards) * ranks() + rank())
         yield
+
+
+def random_state() -> tuple[Tensor, Tensor | None, int]:
+    """What decides the next random draws of this process, of its CPU and its GPU."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return torch.get_rng_state(), cuda, _forwards
+
+
+def set_random_state(state: tuple[Tensor, Tensor | None, int]) -> None:
+    """Have this process draw what it drew, or would have drawn, from a ``random_state`` on."""
+    global _forwards
+    cpu, cuda, _forwards = state
+    torch.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state(cuda)
 
 
 def agreed(flag: bool) -> bool:

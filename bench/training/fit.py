@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -17,6 +18,7 @@ from bench.data.ahead import ahead
 from bench.device.distributed import data_parallel, ranks
 from bench.method import Batch, Stage
 from bench.training.optimizer import build_optimizer, set_learning_rate
+from bench.training.passes import Passes
 
 CHECKED = 100
 """Steps between two looks at whether the loss is still finite; a look waits for the device."""
@@ -49,7 +51,7 @@ class Terms:
         self.count = 0
         self.asked, self.latest = (0.0, 0), 0.0
 
-    def add(self, terms: dict[str, Tensor]) -> None:
+    def add(self, terms: Mapping[str, Tensor]) -> None:
         """Count one step's terms."""
         for name, term in terms.items():
             self.sums[name] = self.sums[name] + term.detach() if name in self.sums else term.detach()
@@ -129,6 +131,16 @@ def fit(
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
     loss = data_parallel(StageLoss(stage))
+
+    def a_pass(batch: Batch) -> dict[str, Tensor]:
+        optimizer.zero_grad(set_to_none=True)
+        return gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+
+    def update() -> None:
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
+        optimizer.step()
+
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
     feed = ahead(
         lambda number: data.prepared(start + number, stage.views),
@@ -140,12 +152,7 @@ def fit(
         for number, prepared in feed:
             set_learning_rate(optimizer, number)
             batch = data.batch(start + number, stage.views, number / span, prepared)
-            optimizer.zero_grad(set_to_none=True)
-            terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
-            if recipe.clip_norm:
-                nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], recipe.clip_norm)
-            optimizer.step()
-            running.add(terms)
+            running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))
             if stops(start + number + 1):
                 rate = recipe.learning_rate(recipe.first + number)
                 at_stop(Progress(start + number + 1, rate, running.read()))

@@ -84,11 +84,11 @@ def train_together(results: Path, specs: list[RunSpec]) -> None:
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     # a mean over images, a probe of all blocks, a contrast set, the spectrum of a batch, draws in a loss, a stage that
-    # runs share
-    specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation")
+    # runs share, two passes a step
+    specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation,gta+sam")
     # batch norms with batches of their own, two of which are in each process
     specs += planned("ce,scl", "norm_batch=4", backbones="micro_resnet")
-    assert len(specs) == 8
+    assert len(specs) == 9
     for spec in specs:
         assert worker.work(spec, Job(tmp_path / "1"))["status"] == "done", spec.label
     train_together(tmp_path / "2", specs)

@@ -19,7 +19,7 @@ from bench.training.fit import set_modes, trained
 from tests.backbones.bare import bare
 
 CLASSES, DIM, DEPTH, HEADS, SIDE, PATCH = 5, 24, 3, 3, 12, 4
-RECIPE = Recipe(steps=4, warmup=1, lr=1e-3)
+RECIPE = Recipe(steps=4, warmup=1, lr=1e-3).resolved(1, 1)
 
 
 def shaken(module: nn.Module, by: float = 0.2) -> None:

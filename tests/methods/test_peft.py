@@ -6,21 +6,28 @@ import importlib
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
-from bench.method import frozen
+from bench.method import Batch, frozen
+from bench.protocol import Protocol, Recipe
+from bench.training.checkpoint import Checkpoint
+from bench.training.fit import fit
+from bench.training.fit import trained as trained_of
 from tests.methods.by_hand import DEPTH, DIM, RECIPE, ByHand, begun, blocks_of, small, some_images, trained_of_vit_base
 
 peft: Any = importlib.import_module("bench.methods.peft")
 
-KINDS = ("lora", "rslora", "dora", "pissa", "loha", "vera", "fourierft", "oft", "hra", "ia3")
-RANK, ALPHA = 4, 3.0
+KINDS = ("lora", "rslora", "dora", "pissa", "loha", "vera", "fourierft", "oft", "boft", "hra", "ia3", "adalora")
+RANK, ALPHA, FACTORS = 4, 3.0, 2
 TARGETS = {"qkv": ["attn.qkv"], "all": ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"]}
 
 Parts = Callable[[str], Tensor]
@@ -28,7 +35,7 @@ Parts = Callable[[str], Tensor]
 
 
 def method(kind: str, targets: str = "all", **changes: Any) -> Any:
-    return peft.PEFT(kind=kind, targets=targets, **{"rank": RANK, "alpha": ALPHA, **changes})
+    return peft.PEFT(kind=kind, targets=targets, **{"rank": RANK, "alpha": ALPHA, "factors": FACTORS, **changes})
 
 
 def adapted(kind: str, targets: str = "all") -> tuple[Model, Any]:
@@ -72,6 +79,32 @@ def hra(weight: Tensor, part: Parts) -> Tensor:
     return turned
 
 
+def adalora(weight: Tensor, part: Parts) -> Tensor:
+    """P Λ Q of one and a half times as many singular values as are to stay."""
+    assert part("lora_E").shape == (6, 1)
+    return weight + ALPHA / 6 * part("lora_B") @ torch.diag(part("lora_E").flatten()) @ part("lora_A")
+
+
+def boft(weight: Tensor, part: Parts) -> Tensor:
+    """(I − Q)(I + Q)⁻¹ of blocks of 4 inputs, then of 4 that are 2 and 2 neighbours out of 8; and a scale of outputs.
+
+    A second factor has its blocks of inputs of which half are from each block of the first: 0, 1 of each eight with 4,
+    5, and 2, 3 with 6, 7.
+    """
+    out, inputs = weight.shape
+    apart = torch.arange(inputs).view(-1, 2, 2, 2).transpose(1, 2).flatten()
+    turned = torch.eye(inputs, dtype=torch.float64)
+    for order, blocks in zip((torch.arange(inputs), apart), part("boft_R"), strict=True):
+        factor = torch.zeros(inputs, inputs, dtype=torch.float64)
+        for number, block in enumerate(blocks):
+            skew, identity = (block - block.T) / 2, torch.eye(RANK, dtype=torch.float64)
+            places = order[number * RANK : (number + 1) * RANK]
+            factor[places[:, None], places] = (identity - skew) @ torch.linalg.inv(identity + skew)
+        turned = factor @ turned
+    assert part("boft_s").shape == (out, 1)
+    return part("boft_s") * (weight @ turned.T)
+
+
 FORMULAS: dict[str, Callable[[Tensor, Parts], Tensor]] = {
     "lora": lora,
     "rslora": rslora,
@@ -79,7 +112,9 @@ FORMULAS: dict[str, Callable[[Tensor, Parts], Tensor]] = {
     "pissa": lora,
     "loha": loha,
     "vera": vera,
+    "boft": boft,
     "hra": hra,
+    "adalora": adalora,
 }
 
 
@@ -112,7 +147,8 @@ def test_a_kind_is_its_papers_formula(kind: str, targets: str) -> None:
     assert names == {f"blocks.{number}.{layer}" for number in range(DEPTH) for layer in TARGETS[targets]}
     expected = Adapted(model, kind)(some_images())
     assert (expected - plain(some_images())).abs().max() > 1e-3
-    torch.testing.assert_close(model(some_images()).features, expected, rtol=0, atol=1e-9)
+    atol = 1e-5 if kind == "adalora" else 1e-9  # peft adds 1e-5 to AdaLoRA's divisor
+    torch.testing.assert_close(model(some_images()).features, expected, rtol=0, atol=atol)
 
 
 def test_pissa_starts_from_the_first_singular_vectors() -> None:
@@ -187,7 +223,7 @@ def test_training_begins_at_the_pre_trained_network(kind: str) -> None:
     model = small(torch.float32)
     images = some_images(2, torch.float32)
     logits = model(images).logits
-    next(method(kind, rank=8).stages(model, RECIPE, None))
+    next(method(kind, rank=4 if kind == "boft" else 8).stages(model, RECIPE, None))
     torch.testing.assert_close(model.eval()(images).logits, logits, rtol=0, atol=1e-4)
 
 
@@ -215,6 +251,7 @@ def test_what_is_drawn_depends_on_the_runs_seed_alone(kind: str) -> None:
         ({"kind": "ia3", "targets": "all"}, 12 * (2304 + 768 + 3072 + 3072)),
         ({"kind": "fourierft", "rank": 3000}, 12 * 3000),
         ({"kind": "hra"}, 12 * 8 * 768),
+        ({"kind": "adalora"}, 12 * 12 * (768 + 2304 + 1)),
     ],
 )
 def test_it_trains_as_many_numbers_as_the_formulas_have(changes: dict[str, Any], numbers: int) -> None:
@@ -240,3 +277,171 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(peft.importlib, "import_module", missing)
     with pytest.raises(InputError, match=r"pip install 'finetune-bench\[peft\]'"):
         next(peft.PEFT().stages(small(), RECIPE, None))
+
+
+# ---- BOFT without a compiler
+
+
+def test_what_is_compiled_for_boft_is_written_in_torch() -> None:
+    """Its gradient is that of putting blocks on a diagonal, by finite differences."""
+    blocks = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    (whole,) = peft.BlockDiagonal.forward(blocks)
+    assert whole.shape == (2, 12, 12)
+    assert torch.equal(whole[1, 4:8, 4:8], blocks[1, 1])
+    assert whole.count_nonzero() == blocks.numel()
+    weights = torch.randn(2, 12, 12, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((whole * weights).sum(), blocks)
+    (found,) = peft.BlockDiagonal.backward(weights, blocks)
+    assert torch.equal(found, expected)
+
+
+def test_boft_trains_every_factor_without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """peft would take one factor alone where it cannot compile."""
+
+    def compiled(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("it compiles")
+
+    monkeypatch.setattr("torch.utils.cpp_extension.load", compiled)
+    model = small(torch.float32)
+    stage = next(method("boft").stages(model, RECIPE, None))
+    layer = blocks_of(model)[0].attn.qkv
+    numbers = sum(weight.numel() for name, weight in trained_of(stage) if not name.startswith("head."))
+    assert numbers == DEPTH * (FACTORS * (24 + 24 + 24 + 96) * RANK + 72 + 24 + 96 + 24)
+    assert layer.boft_R["default"].shape == (FACTORS, DIM // RANK, RANK, RANK)
+    model(some_images(dtype=torch.float32)).logits.square().sum().backward()
+    assert all(bool(factor.any()) for factor in layer.boft_R["default"].grad)
+    assert stage.model is model
+
+
+def test_factors_that_do_not_fit_a_layer_are_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="peft: boft of rank 4: Invalid combination of in_features"):
+        next(method("boft", factors=5).stages(small(), RECIPE, None))
+
+
+# ---- AdaLoRA
+
+
+def trained(kind: str, steps: int, keeper: Any = None) -> tuple[Model, list[list[Tensor]]]:
+    """A training of some steps on noise; with the singular values of each layer after each of them."""
+    model = small(torch.float32)
+    state = np.random.RandomState(0)
+    images = ArrayImages(state.randint(0, 256, (40, 12, 12, 3)).astype(np.uint8))
+    split, protocol = Split(images, state.randint(0, 5, 40)), Protocol(batch_size=8, augmentation="none")
+    data = TrainingImages(split, np.arange(40), 5, protocol, 12, seed=5, device=torch.device("cpu"))
+    recipe = Recipe(steps=steps, lr=1e-2, weight_decay=0.0).resolved(40, 8)
+    torch.manual_seed(2)
+    seen: list[list[Tensor]] = []
+    for number, stage in enumerate(method(kind).stages(model, recipe, data)):
+
+        def note(_: object) -> None:
+            layers: list[Any] = [module for module in model.modules() if hasattr(module, "lora_E")]
+            values = [layer.lora_E["default"] for layer in layers]
+            seen.append([value.detach().flatten().clone() for value in values])
+
+        if keeper is None or not keeper.enter(number, stage):
+            fit(stage, data, start=0, stops=lambda _: True, at_stop=note, keeper=keeper)
+    return model, seen
+
+
+def left(values: list[Tensor]) -> int:
+    """How many singular values of all layers are not 0."""
+    return sum(int(value.count_nonzero()) for value in values)
+
+
+def test_adalora_takes_singular_values_away_until_the_rank_is_left_in_the_mean() -> None:
+    """Of 20 steps: 2 with all, then fewer by the cube of what is left (eq. 12), and from step 10 on the final ones."""
+    _, seen = trained("adalora", 20)
+    layers = 4 * DEPTH
+    counts = [left(values) for values in seen]
+    first, last = 6 * layers, RANK * layers
+    assert counts[:2] == [first, first]
+    by_hand = [int((first - last) * (1 - (step - 2) / 8) ** 3 + last) for step in range(3, 11)]
+    assert counts[2:10] == by_hand
+    assert set(counts[10:]) == {last}
+    kept = [[value != 0 for value in values] for values in seen[9:]]
+    assert all(torch.equal(one, two) for values in kept for one, two in zip(values, kept[0], strict=True))
+    assert len({int(value.count_nonzero()) for value in seen[-1]}) > 1, "layers keep as many as matter there"
+
+
+def test_adalora_takes_away_what_is_of_least_importance() -> None:
+    """Of a triplet: that of λ, and the mean of each of its vectors; of each number Ī Ū (eq. 8 to 11), after the update.
+
+    Of 18 values of three layers 13 are left after step 1 and 12 after step 2, of the 3 in which they are taken away.
+    """
+    model = small(torch.float32)
+    recipe = Recipe(steps=6, lr=1e-2).resolved(1, 1)
+    stage = next(method("adalora", "qkv").stages(model, recipe, None))
+    layers = [block.attn.qkv for block in blocks_of(model)]
+    named = [(name, getattr(layer, f"lora_{name}")["default"]) for layer in layers for name in "AEB"]
+    smooth, unsure = ([torch.zeros(part.shape, dtype=torch.float64) for _, part in named] for _ in range(2))
+    scores: list[Tensor] = []
+
+    def gradients() -> dict[str, Tensor]:
+        for _, part in named:
+            part.grad = torch.randn_like(part)
+        return {}
+
+    def update() -> None:
+        of_parts = []
+        for at, (name, part) in enumerate(named):
+            part.data = torch.randn_like(part)
+            sensitivity = (part.detach().double() * part.grad.double()).abs()
+            smooth[at] = 0.85 * smooth[at] + 0.15 * sensitivity
+            unsure[at] = 0.85 * unsure[at] + 0.15 * (sensitivity - smooth[at]).abs()
+            of_parts.append((smooth[at] * unsure[at]).mean(0 if name == "B" else 1))
+        scores[:] = [torch.stack(of_parts[at : at + 3]).sum(0) for at in (0, 3, 6)]
+
+    for number_left in (13, 12):
+        stage.step(gradients, update)
+        of_all = torch.cat(scores)
+        best = of_all.argsort(descending=True)[:number_left]
+        kept = torch.cat([part.detach().flatten() for name, part in named if name == "E"]).nonzero().flatten()
+        assert sorted(kept.tolist()) == sorted(best.tolist())
+
+
+def test_adalora_keeps_its_vectors_orthonormal_by_a_term_of_the_loss() -> None:
+    model = small()
+    next(method("adalora", "qkv").stages(model, RECIPE, None))
+    layers = [block.attn.qkv for block in blocks_of(model)]
+    lengths = []
+    for layer in layers:
+        for rows in (layer.lora_A["default"].detach(), layer.lora_B["default"].detach().T):
+            products = [[float((one * two).sum()) for two in rows] for one in rows]
+            apart = [products[i][j] - (i == j) for i in range(6) for j in range(6)]
+            lengths.append(math.hypot(*apart))
+    assert float(peft.orthogonality(model.backbone).detach()) == pytest.approx(sum(lengths) / 6, rel=1e-5)
+    batch = Batch(some_images(), torch.zeros(3, dtype=torch.long), torch.eye(5, dtype=torch.float64)[:3], 0.0)
+    terms = method("adalora").loss(model, batch)
+    assert float(terms["orthogonal"].detach()) == pytest.approx(0.5 * sum(lengths) / 6, rel=1e-5)
+    assert set(method("lora").loss(model, batch)) == {"ce"}
+
+
+@pytest.mark.parametrize("kind", ["adalora", "boft"])
+def test_a_training_that_is_taken_up_ends_in_the_same_bits(kind: str, tmp_path: Path) -> None:
+    """Of AdaLoRA: with what it knows of the importance of each value, and which are left."""
+
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Checkpoint):
+        def step(self, *state: Any) -> None:
+            super().step(*state)
+            if state[1] % 3 == 0:
+                raise Stopped
+
+    whole, _ = trained(kind, 8)
+    stops = 0
+    while True:
+        try:
+            taken_up, _ = trained(kind, 8, Stopping(tmp_path, "one", 0.0))
+            break
+        except Stopped:
+            stops += 1
+    assert stops == 2
+    assert taken_up.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in taken_up.state_dict().items())
+
+
+def test_adalora_of_too_few_steps_is_refused() -> None:
+    with pytest.raises(InputError, match="peft: adalora needs 3 steps or more"):
+        next(method("adalora").stages(small(), Recipe(steps=2).resolved(1, 1), None))

@@ -1,8 +1,9 @@
-"""Optimisers from recipes: which decay and rate the weights of each family have, and how LARS steps."""
+"""Optimisers from recipes: which decay and rate weights have, and how LARS, Lion and Muon step."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from timm.models.beit import Beit
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.optim import Lars
-from torch import nn
+from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.backbones.families import family_of
 from bench.backbones.model import Family
 from bench.protocol import Recipe
+from bench.training.checkpoint import _bring_optimizer, _optimizer_state
 from bench.training.optimizer import build_optimizer, set_learning_rate
 
 VIT: dict[str, Any] = {"img_size": 12, "patch_size": 4, "in_chans": 1, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -129,3 +131,169 @@ def test_lars_leaves_a_weight_without_a_length_or_a_gradient_finite() -> None:
     optimizer.step()
     assert torch.equal(model.head.weight, torch.full((3, 4), -0.5))
     assert not model.head.bias.any()
+
+
+# ---- Lion and Muon
+
+
+class Layers(nn.Module):
+    """A linear layer, convolutions over all channels and one at a time, a norm, a table and a token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.depthwise = nn.Conv2d(3, 8, 2), nn.Conv2d(8, 8, 3, groups=8)
+        self.linear, self.norm = nn.Linear(8, 24), nn.LayerNorm(24)
+        self.position_bias_table = nn.Parameter(torch.randn(9, 4))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, 24))
+
+
+def layers() -> Model:
+    torch.manual_seed(0)
+    return Model(Layers(), Family(), 24, 3, [0.5], [0.25]).double()
+
+
+def recipe_of(optimizer: str, **changes: Any) -> Recipe:
+    return Recipe(steps=4, optimizer=optimizer, lr=0.1, schedule="constant", **changes).resolved(1, 1)
+
+
+def steps(
+    model: Model, recipe: Recipe, count: int = 3, optimizer: torch.optim.Optimizer | None = None, begin: int = 0
+) -> tuple[torch.optim.Optimizer, list[dict[str, Tensor]]]:
+    """Some steps with gradients that depend on the number of the step alone; gives the gradients too."""
+    optimizer = optimizer or build_optimizer(model, model.named_parameters(), recipe, None)
+    seen = []
+    for number in range(begin, begin + count):
+        torch.manual_seed(number)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        set_learning_rate(optimizer, number)
+        optimizer.step()
+        seen.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})  # type: ignore[union-attr]
+    return optimizer, seen
+
+
+def test_lion_steps_by_the_sign_of_an_average_as_its_paper_has_it() -> None:
+    """c = β₁ m + (1 − β₁) g; w ← w − η (sign c + λ w); m ← β₂ m + (1 − β₂) g (algorithm 2)."""
+    model = layers()
+    expected = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer, gradients = steps(model, recipe_of("lion", weight_decay=0.5))
+    moments = {name: torch.zeros_like(weight) for name, weight in expected.items()}
+    for seen in gradients:
+        for name, gradient in seen.items():
+            decay = 0.0 if expected[name].ndim == 1 or "cls_token" in name else 0.5
+            sign = (0.9 * moments[name] + 0.1 * gradient).sign()
+            expected[name] = expected[name] - 0.1 * (sign + decay * expected[name])
+            moments[name] = 0.99 * moments[name] + 0.01 * gradient
+    assert type(optimizer).__name__ == "Lion"
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.detach(), expected[name], rtol=0, atol=1e-12)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Five steps of Jordan's quintic iteration, in float64."""
+    x = matrix / matrix.square().sum().sqrt()
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x - 4.7750 * square @ x + 2.0315 * square @ square @ x
+    return x
+
+
+MATRICES = {"backbone.conv.weight", "backbone.linear.weight"}
+
+
+def test_muon_steps_orthogonally_in_matrices_and_convolutions() -> None:
+    """B = μ B + (1 − μ) g, O of (1 − μ) g + μ B, w ← (1 − η λ) w − η .2 √max(m, n) O; in bfloat16, so to two digits."""
+    model = layers()
+    expected = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    _, gradients = steps(model, recipe_of("muon", weight_decay=0.5))
+    moments = {name: torch.zeros_like(expected[name]) for name in MATRICES}
+    for seen in gradients:
+        for name in MATRICES:
+            moments[name] = 0.95 * moments[name] + 0.05 * seen[name]
+            update = (0.05 * seen[name] + 0.95 * moments[name]).flatten(1)
+            longest = math.sqrt(max(update.shape))
+            expected[name] = 0.95 * expected[name] - 0.1 * 0.2 * longest * orthogonal(update).view_as(expected[name])
+    for name, weight in model.named_parameters():
+        if name in MATRICES:
+            torch.testing.assert_close(weight.detach(), expected[name], rtol=0, atol=2e-3)
+
+
+def test_muon_is_torchs_for_a_linear_layer() -> None:
+    model = layers()
+    other = nn.Parameter(model.get_parameter("backbone.linear.weight").detach().clone())
+    _, gradients = steps(model, recipe_of("muon", weight_decay=0.5))
+    torchs: Any = torch.optim.Muon([other], lr=0.1, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    for seen in gradients:
+        other.grad = seen["backbone.linear.weight"]
+        torchs.step()
+    torch.testing.assert_close(model.get_parameter("backbone.linear.weight"), other, rtol=0, atol=2e-3)
+
+
+def test_all_that_is_no_matrix_of_the_backbone_has_muons_adamw() -> None:
+    """The classifier, biases, norms, tokens, tables, depthwise convolutions."""
+    muon, adamw = layers(), layers()
+    start = {name: weight.detach().clone() for name, weight in muon.named_parameters()}
+    steps(muon, recipe_of("muon", weight_decay=0.5))
+    steps(adamw, recipe_of("adamw", weight_decay=0.5))
+    for name, weight in muon.named_parameters():
+        assert not torch.equal(weight, start[name]), name
+        is_same = torch.allclose(weight, adamw.get_parameter(name), rtol=0, atol=1e-9)
+        assert is_same == (name not in MATRICES), name
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "muon"])
+def test_their_momenta_are_the_recipes(optimizer: str) -> None:
+    ends = set()
+    for changes in ({}, {"momentum": 0.5}, {"lion_beta2": 0.5}, {"muon_momentum": 0.5}):
+        model = layers()
+        steps(model, recipe_of(optimizer, **changes))
+        ends.add(float(sum(weight.detach().sum() for weight in model.parameters())))
+    assert len(ends) == 3  # of the other one's momentum nothing is used
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "muon"])
+def test_rates_and_decays_of_layers_and_modules_are_theirs_too(optimizer: str) -> None:
+    backbone = BACKBONES["vit"]()
+    model = Model(backbone, family_of(backbone), backbone.num_features, 3, [0.5], [0.25])
+    recipe = recipe_of(optimizer, layer_decay=0.5, head_lr=10.0, weight_decay=0.2)
+    of_norm = {backbone.norm: recipe_of(optimizer, weight_decay=0.0)}
+    built = build_optimizer(model, model.named_parameters(), recipe, None, of_norm)
+    set_learning_rate(built, 0)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    rates = {names[weight]: group["lr"] for group in built.param_groups for weight in group["params"]}
+    decays = {names[weight]: group["weight_decay"] for group in built.param_groups for weight in group["params"]}
+    assert rates.keys() == set(names.values())
+    assert rates["head.weight"] == 1.0
+    assert rates["backbone.norm.weight"] == 0.1
+    assert rates["backbone.blocks.1.mlp.fc1.weight"] == 0.05
+    assert rates["backbone.blocks.0.mlp.fc1.weight"] == 0.025
+    assert decays["backbone.blocks.0.mlp.fc1.weight"] == 0.2
+    assert decays["backbone.pos_embed"] == decays["backbone.blocks.0.norm1.weight"] == 0.0
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "muon", "lars"])
+def test_what_they_keep_goes_on_in_the_stage_after_and_through_a_file(optimizer: str, tmp_path: Path) -> None:
+    recipe, whole = recipe_of(optimizer), layers()
+    steps(whole, recipe, 4)
+    continued, resumed = layers(), layers()
+    first, _ = steps(continued, recipe, 2)
+    after = build_optimizer(continued, continued.named_parameters(), recipe, first)
+    steps(continued, recipe, 2, after, begin=2)
+
+    written, _ = steps(resumed, recipe, 2)
+    kept = {"optimizer": _optimizer_state(written), "model": resumed.state_dict()}
+    torch.save(kept, tmp_path / "kept.pt")
+    read = torch.load(tmp_path / "kept.pt", weights_only=True)
+    anew = layers()
+    anew.load_state_dict(read["model"])
+    optimizer_anew = build_optimizer(anew, anew.named_parameters(), recipe, None)
+    _bring_optimizer(optimizer_anew, read["optimizer"])
+    steps(anew, recipe, 2, optimizer_anew, begin=2)
+    for model in (continued, anew):
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_moments_of_another_kind_are_not_taken_over() -> None:
+    model = layers()
+    lion, _ = steps(model, recipe_of("lion"))
+    assert not build_optimizer(model, model.named_parameters(), recipe_of("muon"), lion).state

@@ -297,6 +297,14 @@ def test_a_split_of_which_nothing_counts_ends_a_run_in_a_line(monkeypatch: pytes
         run_trial(planned("ce", "steps=2"), Registry(), CPU)
 
 
-def test_the_power_of_another_schedule_is_refused() -> None:
-    with pytest.raises(InputError, match=r"power = 0.9 is of the schedule poly, and this one is cosine"):
-        planned("ce", "schedule=cosine", "power=0.9")
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("schedule=cosine", "power=0.9"), "power = 0.9 is of the schedule poly, and this one is cosine"),
+        (("optimizer=muon", "lion_beta2=0.9"), "lion_beta2 = 0.9 is of the optimizer lion, and this one is muon"),
+        (("muon_momentum=0.9",), "muon_momentum = 0.9 is of the optimizer muon, and this one is adamw"),
+    ],
+)
+def test_a_setting_of_another_choice_is_refused(settings: tuple[str, ...], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        planned("ce", *settings)
