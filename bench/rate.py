@@ -139,7 +139,8 @@ def shortfall(rate: Rate, counts: Mapping[str, int]) -> str:
             return ""
         least = sorted(few, key=lambda name: few[name])[:NAMED]
         named = ", ".join(f"'{visible(name)}' has {few[name]:,}" for name in least) + ", ..." * (len(few) > NAMED)
-        whose = f"{len(few):,} of {counted(len(counts), 'class', 'classes')} have fewer images to train on: {named}"
+        has = "has" if len(few) == 1 else "have"
+        whose = f"{len(few):,} of {counted(len(counts), 'class', 'classes')} {has} fewer images to train on: {named}"
         return f"{whose}; {_most_shots(few[least[0]])}"
     if budget.images > total:
         return f"there are {counted(total, 'image')} to train on"
