@@ -9,7 +9,7 @@ from bench.errors import in_sentence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.plan.table import REHEARSED
-from bench.rate import budget_of, rate_label
+from bench.rate import WHOLE, budget_of, rate_label
 from bench.rules import PAIRED, kept_at
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
@@ -168,16 +168,16 @@ class Caption:
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
 
     def _budgets(self) -> Iterator[str]:
-        """Whether images choose points or candidates that a budget of images does not count."""
+        """Which budgets of images do not count those by which points or candidates are chosen."""
         rules = self.table.plan.rules
         labels = dict[str, None]()
         for _, planned in self.table.plan.places():
-            chosen_on_val = rules.selection == "best-val" or (len(planned.candidates) > 1 and rules.sweep == "best-val")
-            runs = [candidate.runs[0] for candidate in planned.candidates[:1]]
-            if chosen_on_val and any(budget_of(spec.rate) for spec in runs):
-                labels[rate_label(runs[0].rate)] = None
+            rate = planned.candidates[0].runs[0].rate if planned.candidates else WHOLE
+            chooses = rules.selection == "best-val" or (len(planned.candidates) > 1 and rules.sweep == "best-val")
+            if chooses and budget_of(rate):
+                labels[rate_label(rate)] = None
         if labels:
-            yield f"The images of the validation split, by which is chosen, are not counted in {listed((*labels,))}."
+            yield f"Validation images, by which points or values are chosen, are not counted in {listed((*labels,))}."
 
     def _claims(self, about: str) -> Iterator[str]:
         if self.table.plan.rules.across and not self.table.claims:

@@ -1,4 +1,4 @@
-"""The metric against the sampling rate or the budget of images, mean ± deviation of every method."""
+"""The metric against the sampling rate, mean ± deviation of every method."""
 
 from __future__ import annotations
 
