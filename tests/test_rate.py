@@ -235,7 +235,7 @@ def test_tables_have_budgets_as_columns_in_every_format(plan: Plan) -> None:
         assert "1000 images" in text
 
 
-def test_a_table_is_read_again_from_its_csv(plan: Plan, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_read_again_from_their_csv(plan: Plan, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(plan)
     assert main(["runs", "mine.yaml", "--format", "csv", "--output", "runs.csv"]) == 0
     rows = list(csv.DictReader(io.StringIO((here / "runs.csv").read_text())))
@@ -247,6 +247,10 @@ def test_a_table_is_read_again_from_its_csv(plan: Plan, here: Path, capsys: pyte
         "16-shot": 160,
         "1000 images": 1000,
     }
+    capsys.readouterr()
+    assert main(["import", "runs.csv", "--format", "csv"]) == 0
+    again = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert list(dict.fromkeys(row["rate"] for row in again)) == LABELS
 
 
 def test_a_frame_has_one_kind_in_its_column_of_rates(plan: Plan) -> None:

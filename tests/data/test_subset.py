@@ -19,6 +19,7 @@ from bench.errors import InputError
 from bench.launch.budgets import require_budgets, unmet_here
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.rate import Rate
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.trial import splits
@@ -34,7 +35,7 @@ PINNED = [1, 4, 7, 10, 15, 33, 36, 38]
 """15 % of 40 images in four classes, seed 0: two of each ten."""
 
 
-def exactly(rate: float) -> Fraction:
+def exactly(rate: Rate) -> Fraction:
     """The rate as the decimal number that was written, not as its binary neighbour."""
     return Fraction(repr(rate)) / 100
 
