@@ -197,8 +197,11 @@ def test_a_budget_that_no_images_meet_is_refused_where_it_is_planned() -> None:
 
 def test_shots_are_refused_where_an_image_has_not_one_label() -> None:
     for name, task in (("drawn_shapes", "segmentation"), ("voc2012_labels", "multilabel")):
-        (problem,) = refused("augmentation=none", rates="4-shot", datasets=name)
-        assert f"for {task} an image has not one label" in problem
+        (problem,) = refused("augmentation=none", "validation=0.2", rates="4-shot", datasets=name)
+        assert problem.endswith(
+            f" at 4-shot: for {task} an image has not one label, so that nothing is of each class: take images in all, "
+            "such as 1000-images, or a rate in percent"
+        )
 
 
 def folder(root: Path, **classes: int) -> str:
@@ -284,7 +287,7 @@ def drawn(scene: Scene) -> tuple[str, list[str], list[float]]:
     """The name of the axis, its numbers, and where the first method's cells stand."""
     (sketch,) = sketches(scene)
     (axes,) = sketch.draw().axes
-    line = axes.containers[0].lines[0]
+    line = axes.get_lines()[0]
     return axes.get_xlabel(), [label.get_text() for label in axes.get_xticklabels()], [*line.get_xdata()]
 
 

@@ -18,9 +18,10 @@ def sample(labels: Indices, rate: Rate, seed: int) -> Indices:
 
     They are sorted, and index the labels (N,). In percent, 0 < rate ≤ 100, they are ceil(rate · n_c) of each class c;
     ``16-shot`` 16 of each class; ``1000-images`` those that a growing rate in percent would keep first, until there are
-    so many. Of what comes in at one rate not all may be left to take: classes go first in an order that is drawn too.
-    (These counts are Adams's apportionment, which gives no class less where there is more to give; largest remainders
-    may.) So with one seed what keeps less of no class keeps all that another keeps. The seed is that of all orders.
+    so many. Where several come in at the same rate and there is no room for all, their classes go in an order that is
+    drawn too. (These counts are Adams's apportionment, which gives no class less where there is more to give; largest
+    remainders may.) So with one seed, which is that of all orders, what keeps less of no class keeps all that another
+    keeps.
 
     Raises:
         ValueError: there are not so many images, or not in each class, or fewer are wanted than there are classes.

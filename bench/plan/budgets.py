@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.cards import DatasetCard
 from bench.cards.layout import ImageLayout
-from bench.rate import Budget, besides, budget_of, held_out, rate_label, shortfall
+from bench.rate import Budget, besides, budget_of, held_out, shortfall
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.task import find_task
@@ -24,17 +24,17 @@ def unmet_budgets(runs: Iterable[RunSpec], registry: Registry) -> Iterator[str]:
         share = 0.0 if "val" in card.splits else validation
         budget = budget_of(rate)
         assert budget is not None, "others were left out"
-        if reason := _unmet(budget, card, share):
-            yield f"{card.title} at {rate_label(rate)}: {reason}{besides(share)}"
+        if budget.per_class and not find_task(card.task).one_label:
+            yield (
+                f"{card.title} at {budget.label}: for {card.task} an image has not one label, so that nothing is of "
+                "each class: take images in all, such as 1000-images, or a rate in percent"
+            )
+        elif reason := _unmet(budget, card, share):
+            yield f"{card.title} at {budget.label}: {reason}{besides(share)}"
 
 
 def _unmet(budget: Budget, card: DatasetCard, share: float) -> str:
     """Why a budget cannot be met for certain, in words; empty where it may be."""
-    if budget.per_class and not find_task(card.task).one_label:
-        return (
-            f"for {card.task} an image has not one label, so that nothing is of each class: take images in all, "
-            "such as 1000-images, or a rate in percent"
-        )
     if isinstance(card.layout, ImageLayout):
         counts = card.layout.counts("train")
         return shortfall(budget.name, {name: count - held_out(share, count) for name, count in counts.items()})
