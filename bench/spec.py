@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.hyper import Value
 from bench.protocol import Protocol, Recipe
+from bench.rate import Rate, budget_named, rate_label
 
 ENGINE = 2
 """Raised by hand whenever the engine changes so that the same spec gives another result; part of every run id."""
@@ -65,14 +66,14 @@ class Seeds:
 class RunSpec:
     """One training, fully resolved.
 
-    ``rate`` is in percent; ``seed`` is the declared seed, a label; ``further`` is the digest of the further tests that
-    it is scored on (``bench.cards.further``), empty without any.
+    ``seed`` is the declared seed, a label; ``further`` is the digest of the further tests that it is scored on
+    (``bench.cards.further``), empty without any.
     """
 
     method: MethodSpec
     backbone: Named
     dataset: Named
-    rate: float
+    rate: Rate
     protocol: Protocol
     seeds: Seeds
     seed: int
@@ -88,7 +89,7 @@ class RunSpec:
         """A readable name, not an identity: ``gta micro_vit cluttered_digits 15 % seed 0``."""
         return (
             f"{self.method.full_name} {short_name(self.backbone.name)} {short_name(self.dataset.name)} "
-            f"{percent(self.rate)} seed {self.seed}"
+            f"{rate_label(self.rate)} seed {self.seed}"
         )
 
 
@@ -185,11 +186,6 @@ def _drawn_cell(
     return tuple(drawn)
 
 
-def percent(rate: float) -> str:
-    """A sampling rate as it is printed, every digit of it: ``15 %``."""
-    return f"{str(float(rate)).removesuffix('.0')} %"
-
-
 def short_name(name: str) -> str:
     """A name fit for a folder or a heading: of a path only its last part."""
     kind, _, rest = name.partition(":")
@@ -208,13 +204,15 @@ def to_json(spec: RunSpec) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> RunSpec:
-    """The spec that ``to_json`` wrote."""
-    protocol = dict(data["protocol"])
+    """The spec that ``to_json`` wrote. Raises ``ValueError`` where its rate is a text and names no budget."""
+    protocol, rate = dict(data["protocol"]), data["rate"]
+    if isinstance(rate, str):
+        rate = budget_named(rate).name
     return RunSpec(
         method=_method_from_json(data["method"]),
         backbone=Named(**data["backbone"]),
         dataset=Named(**data["dataset"]),
-        rate=data["rate"],
+        rate=rate,
         protocol=Protocol(recipe=Recipe(**protocol.pop("recipe")), **protocol),
         seeds=Seeds(**data["seeds"]),
         seed=data["seed"],

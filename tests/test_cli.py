@@ -76,7 +76,7 @@ def demo(**overrides: Any) -> Plan:
 
 def accuracy(spec: RunSpec) -> float:
     """A made-up accuracy: of GTA better than of the rest, and of no two seeds the same."""
-    return 50 + 20 * (spec.method.name == "gta") + spec.rate / 10 + 1.25 * spec.seed
+    return 50 + 20 * (spec.method.name == "gta") + float(spec.rate) / 10 + 1.25 * spec.seed
 
 
 def publish(store: Store, spec: RunSpec) -> None:

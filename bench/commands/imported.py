@@ -47,11 +47,11 @@ What may stand in FILE: a row a run, with a column each for method, dataset, see
   method,dataset,seed,accuracy         or wide:  method,seed,CUB,Cars     or means:  method,CUB,Cars
   GTA,CUB,0,51.5                                 GTA,0,51.5,71.3                     GTA,51.5 ± 0.3,71.3 (0.2)
 
-and where they vary backbone, rate (percent or words), metric, fold, std, n. Common names are known (model, task, run,
-config.seed, test/acc/CUB); --columns says others. A cell may be 71.3%, 80.1 ± 0.3, 71,3 between semicolons, empty or NA
-(missing), or failed. A row without a seed where others have one, or with 'yes' in a column 'quoted', is a published
-number: it is never tested; a method that has runs, too, gets a verdict on it. CSV with any separator, exports of W&B
-and MLflow, and JSON records are read as they are.
+and where they vary backbone, rate (percent, 16-shot or words), metric, fold, std, n. Common names are known (model,
+task, run, config.seed, test/acc/CUB); --columns says others. A cell may be 71.3%, 80.1 ± 0.3, 71,3 between semicolons,
+empty or NA (missing), or failed. A row without a seed where others have one, or with 'yes' in a column 'quoted', is a
+published number: it is never tested; a method that has runs, too, gets a verdict on it. CSV with any separator, exports
+of W&B and MLflow, and JSON records are read as they are.
 
 examples:
   bench import results.csv --baseline Fine-tune --format latex --output table.tex

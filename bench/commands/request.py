@@ -26,7 +26,7 @@ EXAMPLES = {
     "methods": "ce,gta(weight=0.3)",
     "backbones": "micro_vit,timm:NAME@none",
     "datasets": "digits,folder:PATH",
-    "rates": "15,100",
+    "rates": "15,100,16-shot,1000-images",
     "seeds": "5 (how many) or 0,1,7 (which)",
 }
 """Of each axis, what may be typed."""

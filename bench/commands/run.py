@@ -23,6 +23,7 @@ from bench.commands.queue import lacking_weights, print_failed
 from bench.commands.request import Request, add_target_command, add_tests, in_newer, request_of, with_reason
 from bench.errors import InputError, Problems, choose, printable
 from bench.launch import Job, untrained
+from bench.launch.budgets import require_budgets
 from bench.launch.failures import CLASSES
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
@@ -34,6 +35,7 @@ from bench.spec import RunSpec
 
 if TYPE_CHECKING:
     from bench.tables.compare import Table
+    from bench.tables.results import Results
 
 RUN = """
 examples:
@@ -131,6 +133,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     for line in (*require_sound(todo, request.registry, say), *folder_lines(todo, request.registry)):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
+    require_budgets(todo, request.registry)
     require_backbones(todo, request.registry, say)
     outcome = launch(plan, todo, replace(job, keep=str(keep)), options, store)
     say_unkept(keep, runs, Snapshot(request.results) if todo else store)
@@ -150,6 +153,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
     from bench.tables.compare import fill
+    from bench.tables.results import results_of
 
     plan, paths, unwritten = request.plan, list[Path](), ""
     look = Look(command=request.command("run"))
@@ -161,7 +165,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
                 sheet = sheet_of(table, Look(source, command=look.command))
                 paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
             if table.finished and not table.plan.is_published and table.has_rates:
-                paths += _figure(table, store.root / "figures", name)
+                paths += _figure(table, results_of(plan, store), store.root / "figures", name)
         except OSError as error:  # what was trained is told all the same
             unwritten = f"{error.filename or store.root}: {error.strerror or error}"
     progress = state(plan.unique, store)
@@ -178,13 +182,13 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     return 1 if progress.failed else 0, unwritten
 
 
-def _figure(table: Table, folder: Path, name: str) -> list[Path]:
+def _figure(table: Table, results: Results, folder: Path, name: str) -> list[Path]:
     """Draw a table's usual figure. What cannot be drawn is said: the runs are there all the same."""
     from bench.figures.figure import USUAL, write_figure
     from bench.figures.scene import Scene
 
     try:
-        paths, remark = write_figure(USUAL, Scene(name, table), folder)
+        paths, remark = write_figure(USUAL, Scene(name, table, results), folder)
     except InputError as error:
         say(f"no figure: {error}")
         return []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cost.size import size_of
 from bench.errors import InputError
 from bench.process import environment, last_line, program
+from bench.rate import WHOLE
 from bench.registry import Registry
 from bench.spec import RunSpec, digest, from_json, to_json
 from bench.task import find_task
@@ -97,7 +98,8 @@ def _answer(stages: _Stages | None, spec: RunSpec) -> RunStages | None:
     if stages is None:
         return None
     shared = []
-    images = [spec.dataset.means, spec.rate, spec.protocol.validation, spec.seeds.subset if spec.rate < 100 else 0]
+    drawn_by = 0 if spec.rate == WHOLE else spec.seeds.subset
+    images = [spec.dataset.means, spec.rate, spec.protocol.validation, drawn_by]
     for settings, steps, seeds in stages.shared:
         drawn = [getattr(spec.seeds, seed) for seed in seeds]
         shared.append(SharedStage(digest([settings, images, *drawn]), steps))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.cards import DatasetCard
 from bench.metrics import predictions_of
 from bench.metrics.predictions import BYTES
+from bench.rate import about_images
 from bench.spec import RunSpec
 
 
@@ -27,11 +28,12 @@ def size_of(spec: RunSpec, card: DatasetCard) -> Size:
     """How much of a run there is, from the sizes of the splits on its dataset's card."""
     recipe = spec.protocol.recipe
     train, val, test = (card.splits.get(split) for split in ("train", "val", "test"))
-    kept = predictions_of(card.task).bytes_of(int(card.facts.get("classes") or 0))
+    classes = int(card.facts.get("classes") or 0)
+    kept = predictions_of(card.task).bytes_of(classes)
     if train is None or test is None:
         return Size(recipe.steps or None, spec.protocol.evaluations, None, kept)
     held_out = 0 if val is not None else round(spec.protocol.validation * train)
-    images = max(1, round((train - held_out) * spec.rate / 100))
+    images = max(1, about_images(spec.rate, train - held_out, classes))
     steps = recipe.resolved(images, spec.protocol.batch_size).last
     further = sum(each.size(test) for each in card.further)
     return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val) + further, kept)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.imports.numbers import read_number
-from bench.spec import percent
+from bench.rate import budget_in, rate_label
 
 
 def rate_labels(column: str, texts: Collection[str], commas: bool = False) -> dict[str, str]:
     """The label of each text of a column of rates.
 
     Numbers are percent, ``15`` and ``15%`` alike. Where all are up to 1, and 1 is among them or the column is one
-    of fractions, they are shares. Of a column of shots they are ``4-shot``. Words such as ``full``, ``1-shot`` or
-    ``1000 examples`` stay as they are. Empty is the label of a number that is none of these.
+    of fractions, they are shares. Of a column of shots they are ``4-shot``. Budgets are as the suite prints them,
+    ``16-shot`` for ``16 shots``; other words, such as ``full`` or ``1000 examples``, stay as they are. Empty is the
+    label of a number that is none of these.
     """
     numbers = {text: read_number(text, commas) for text in texts if text}
     values = [number.value for number in numbers.values() if number and not number.is_percent]
@@ -22,11 +23,12 @@ def rate_labels(column: str, texts: Collection[str], commas: bool = False) -> di
     labels = {"": ""}
     for text, number in numbers.items():
         if number is None or number.std:
-            labels[text] = text
+            budget = budget_in(text)
+            labels[text] = budget.label if budget else text
             continue
         value = number.times(100 if is_share and not number.is_percent else 1).value
         if is_shots and not number.is_percent:
             labels[text] = f"{value:g}-shot"
         else:
-            labels[text] = percent(value) if 0 < value <= 100 else ""
+            labels[text] = rate_label(value) if 0 < value <= 100 else ""
     return labels

@@ -22,6 +22,7 @@ from bench.models.kept import load_model
 from bench.models.masked import is_of_folder, masked_images
 from bench.models.subject import Subject, drawn
 from bench.notation import counted
+from bench.rate import WHOLE
 from bench.records.environment import describe
 from bench.records.kept import ModelFacts, kept_models, read_facts
 from bench.records.measured import (
@@ -215,7 +216,7 @@ def _subject(
         device=device,
         options=options,
         load_source=lambda: _source(spec, facts, registry),
-        load_training=lambda: _images_of(replace(spec, rate=100.0), "train", registry, results),
+        load_training=lambda: _images_of(replace(spec, rate=WHOLE), "train", registry, results),
         of_source=asked.of_source,
     )
 

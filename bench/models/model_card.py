@@ -11,9 +11,10 @@ from bench.models.accuracy import share_in_words
 from bench.models.export import Export, view_in_words
 from bench.models.kept import dataset_of
 from bench.notation import counted
+from bench.rate import budget_of, rate_label
 from bench.records.record import Point, Record
 from bench.registry import Registry
-from bench.spec import MethodSpec, RunSpec, from_json, percent, short_name, to_json, written
+from bench.spec import MethodSpec, RunSpec, from_json, short_name, to_json, written
 
 NOT_STATED = "not stated"
 
@@ -85,8 +86,9 @@ def _view(export: Export) -> list[str]:
 def _data(record: Record, title: str, dataset: DatasetCard | None) -> Iterator[str]:
     yield f"- {plain(title)}" + (f" (`{plain(dataset.name)}`)" if dataset else ", a folder of images")
     if record.subset:
-        share = percent(record.spec["rate"])
-        yield f"- trained on {record.subset.images} of {record.subset.of} training images ({share} of each class)"
+        rate = record.spec["rate"]
+        drawn = rate_label(rate) + ("" if budget_of(rate) else " of each class")
+        yield f"- trained on {record.subset.images} of {record.subset.of} training images ({drawn})"
     yield f"- validated on {record.validation_images or 'no'} images, tested on {record.test_images or '?'}"
     if dataset and (source := dataset.facts.get("source")):
         yield f"- from: {plain(source)}"

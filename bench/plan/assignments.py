@@ -12,8 +12,9 @@ from bench.papers.published import Key as Labels
 from bench.papers.published import PublishedTable, telling_labels
 from bench.papers.stated import OTHERS
 from bench.plan.facts import FACTS
-from bench.plan.overrides import find_at, read_rate, read_seeds, refuse_shares
+from bench.plan.overrides import find_at, read_seeds
 from bench.plan.settings import noted, plain_settings, section_of
+from bench.rate import read_rate, refuse_shares
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.registry import Registry, unknown
@@ -103,7 +104,7 @@ class Assignments:
                 readers[key](values[key], values.place(key))
 
     def check_rates(self) -> None:
-        """The rates of a table are in percent, all of them together."""
+        """The rates of a table are in percent or in images, and no shares, all of them together."""
         owners = [section_of(self.declared, "axes"), *self.labels.values(), *self.columns.values()]
         rates = [owner["rate"] for owner in owners if isinstance(owner, Section) and "rate" in owner]
         with noted(self.problems):

@@ -16,6 +16,7 @@ from bench.plan import lists
 from bench.plan.settings import overlaid
 from bench.plan.table import TableRules
 from bench.protocol import Protocol
+from bench.rate import Rate
 from bench.rules import kept_at
 from bench.spec import RunSpec
 
@@ -77,7 +78,7 @@ def of_weights(spec: RunSpec, declared: str, backbone: Callable[[str], BackboneC
         yield f"weights of {spec.backbone.name} in place of {declared}'s"
 
 
-def of_data(dataset: DatasetCard, declared: DatasetCard, rate: float, paper: str) -> Iterator[str]:
+def of_data(dataset: DatasetCard, declared: DatasetCard, rate: Rate, paper: str) -> Iterator[str]:
     """Another split than the paper's, where the card says so, or where another one than the declared was typed.
 
     A list of as many training images as the rate asks for is no difference: the rate's own draw is somebody's too.

@@ -19,17 +19,18 @@ from bench.plan.averages import Average, read_averages
 from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.further import of_dataset, refuse_elsewhere
-from bench.plan.overrides import Overrides, find_at, read_margin, read_rate, read_seeds, refuse_shares
+from bench.plan.overrides import Overrides, find_at, read_margin, read_seeds
 from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer, untyped
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
+from bench.rate import Rate, rate_label, read_rate, refuse_shares
 from bench.reading.document import Section
 from bench.reading.keys import check_keys
 from bench.reading.syntax import split_list
 from bench.records.kept import NOTHING, Keep, read_keep
 from bench.registry import Registry
 from bench.rules import PAIRED
-from bench.spec import AXES, percent
+from bench.spec import AXES
 
 VARY = {"subset": ("dataset", "seed"), "init": ("dataset", "seed"), "order": ("dataset", "rate", "seed")}
 """Along which axes each draw changes unless an experiment says otherwise: never the method, so that rivals share it;
@@ -60,7 +61,7 @@ class Experiment:
     methods: tuple[MethodRow, ...]
     backbones: tuple[BackboneCard, ...]
     datasets: tuple[DatasetCard, ...]
-    rates: tuple[float, ...]
+    rates: tuple[Rate, ...]
     seeds: tuple[int, ...]
     protocols: Mapping[Chosen, Protocol]
     vary: Mapping[str, tuple[str, ...]]
@@ -85,7 +86,7 @@ class Experiment:
             "method": {name for row in self.methods for name in row.names},
             "backbone": {card.name for card in self.backbones},
             "dataset": {name for card in self.datasets for name in (card.name, card.without_further, card.title)},
-            "rate": {percent(rate) for rate in self.rates},
+            "rate": {rate_label(rate) for rate in self.rates},
         }[axis]
 
 
@@ -207,15 +208,15 @@ class _Reader:
                 self.problems.add(f"{place}: {error}{comma_hint(name, typed)}")
         return tuple(cards.values())
 
-    def rates(self) -> tuple[float, ...]:
-        typed: tuple[float, ...] = ()
+    def rates(self) -> tuple[Rate, ...]:
+        typed: tuple[Rate, ...] = ()
         with noted(self.problems):
             typed = self.overrides.typed_rates()
         written, place = self.listed("rates", list(typed))
         if not typed:
             with noted(self.problems):
                 refuse_shares(written, place)
-        rates: list[float] = []
+        rates: list[Rate] = []
         for rate in written:
             with noted(self.problems):
                 rates.append(read_rate(rate, place))
@@ -383,7 +384,7 @@ def as_list(value: object) -> list[Any]:
 
 def _as_in_cells(name: object, axis: str) -> str:
     """A name or rate of an exclusion as cells have it."""
-    if isinstance(name, str) and axis == "rate":
+    if axis == "rate":
         with contextlib.suppress(InputError):  # whatever is none is told as a stranger
-            name = read_rate(name, "")
-    return percent(name) if isinstance(name, (int, float)) else str(name)
+            return rate_label(read_rate(name, ""))
+    return str(name)

@@ -27,7 +27,8 @@ KEYS = (
     Key(
         "rates",
         (list, int, float, str),
-        "sampling rates in percent of each class: `[15, 30]`; `[0.5%, 1%]` where none is above 1",
+        "sampling rates in percent of each class: `[15, 30]`; `[0.5%, 1%]` where none is above 1; or in images: "
+        "`16-shot` (of each class), `1000-images` (in all)",
     ),
     Key("seeds", (list, int), "how many, or which", default="3"),
     Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),

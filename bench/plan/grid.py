@@ -17,8 +17,9 @@ from bench.plan.experiment import Exclusion, Experiment
 from bench.plan.serving import unserved
 from bench.plan.table import Candidate, Contest, Place, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
+from bench.rate import Rate, rate_label
 from bench.records.kept import validation_metric
-from bench.spec import AXES, RunSpec, draw_cell, method_digest, percent, with_seeds
+from bench.spec import AXES, RunSpec, draw_cell, method_digest, with_seeds
 
 MOST = 1_000_000
 """Runs of a plan: more take minutes to plan, and nobody trains them."""
@@ -69,12 +70,12 @@ def run_specs(
     method: MethodEntry,
     backbone: BackboneCard,
     dataset: DatasetCard,
-    rate: float,
+    rate: Rate,
     seeds: Sequence[int],
     protocol: Protocol,
     vary: Mapping[str, Sequence[str]],
 ) -> list[RunSpec]:
-    """The runs of a cell, one a seed: a method on a backbone and a dataset at a rate (in percent).
+    """The runs of a cell, one a seed: a method on a backbone and a dataset at a rate.
 
     ``vary`` gives the axes along which each draw changes (see ``bench.plan.experiment.VARY``).
     """
@@ -88,10 +89,10 @@ def run_specs(
 
 
 def _cell(
-    experiment: Experiment, dataset: DatasetCard, backbone: BackboneCard, method: MethodRow, rate: float
+    experiment: Experiment, dataset: DatasetCard, backbone: BackboneCard, method: MethodRow, rate: Rate
 ) -> PlannedCell:
     metric = experiment.metrics[dataset.name]
-    axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": percent(rate)}
+    axes = {"dataset": dataset.title, "backbone": backbone.name, "method": method.label, "rate": rate_label(rate)}
     reason = _why_not(experiment.exclusions, method, backbone, dataset, rate)
     usual = validation_metric(dataset.metric)
     cell = PlannedCell(axes, method.label, reason=reason, metric=metric, usual=usual, decimals=metric.decimals)
@@ -182,7 +183,7 @@ def _contests(table: TablePlan, constant: Mapping[str, str]) -> tuple[Contest, .
 
 
 def _why_not(
-    exclusions: Iterable[Exclusion], method: MethodRow, backbone: BackboneCard, dataset: DatasetCard, rate: float
+    exclusions: Iterable[Exclusion], method: MethodRow, backbone: BackboneCard, dataset: DatasetCard, rate: Rate
 ) -> str:
     for entry in method.candidates:
         if reason := unserved(entry, backbone, dataset):
@@ -191,7 +192,7 @@ def _why_not(
         "method": method.names,
         "backbone": {backbone.name},
         "dataset": {dataset.name, dataset.without_further, dataset.title},
-        "rate": {percent(rate)},
+        "rate": {rate_label(rate)},
     }
     matching = (rule for rule in exclusions if all(names[axis] & set(allowed) for axis, allowed in rule.where))
     return next((rule.because for rule in matching), "")

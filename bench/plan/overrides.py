@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from typing import Any, TypeVar
 
 from bench.cards import DatasetCard
@@ -20,15 +18,13 @@ from bench.measure import read_choice
 from bench.metrics import Metric, seconds_to
 from bench.metrics.metric import NAME
 from bench.plan.settings import noted
+from bench.rate import Rate, rate_label, read_rate, refuse_shares
 from bench.reading.syntax import read_value, split_list, split_setting
 from bench.registry import Registry, unknown
 from bench.rules import ACROSS, MOST_SEEDS, SELECTIONS, SPLITS, SWEEPS, TESTS
-from bench.spec import digest, percent
+from bench.spec import digest
 
 T = TypeVar("T")
-
-_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%")
-_ZEROS = re.compile(r"0+[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Overrides:
         methods: ``"ce,gta(weight=0.3)"``; a bare name has the target's hyper-parameters, if it has the method.
         backbones: ``"micro_vit,timm:vit_tiny_patch16_224@none"``.
         datasets: ``"digits,folder:PATH"``.
-        rates: ``"15,100"``, in percent.
+        rates: ``"15,100"`` in percent, ``"16-shot,1000-images"`` in images.
         seeds: how many (``"5"``), or which (``"0,1,7"``).
         settings: of the protocol, such as ``("steps=100", "lr=1e-4")``.
         skip_damaged: whether damaged images of folders are left out.
@@ -123,8 +119,8 @@ class Overrides:
         values = [read_value(written) for written in split_list(self.seeds)]
         return read_seeds(values[0] if len(values) == 1 else values, "--seeds")
 
-    def typed_rates(self) -> tuple[float, ...]:
-        """The rates that are typed, in percent. Raises ``InputError`` that names all that are none."""
+    def typed_rates(self) -> tuple[Rate, ...]:
+        """The rates that are typed. Raises ``InputError`` that names all that are none."""
         texts = split_list(self.rates)
         rates = _each(lambda written: read_rate(read_value(written), "--rates"), texts)
         refuse_shares([read_value(text) for text in texts], "--rates")
@@ -142,7 +138,7 @@ class Overrides:
     def kept(self) -> dict[str, set[str]]:
         """What a paper's cells must be of to be kept, along each of their axes; nothing typed keeps all."""
         named = {axis: set(split_names(getattr(self, f"{axis}s"))) for axis in ("method", "backbone", "dataset")}
-        return {**named, "rate": {percent(rate).removesuffix(" %") for rate in self.typed_rates()}}
+        return {**named, "rate": {rate_label(rate).removesuffix(" %") for rate in self.typed_rates()}}
 
     def typed_settings(self) -> dict[str, Any]:
         """The settings that are typed, by name. Raises ``InputError`` that names all not of the form key=value."""
@@ -213,26 +209,3 @@ def read_margin(written: object, place: str) -> float:
     if isinstance(written, (int, float)) and not isinstance(written, bool) and 0 < written < math.inf:
         return float(written)
     raise InputError(f"{place}: the margin {written} is not allowed; it is in points, above 0, such as 0.5")
-
-
-def read_rate(written: object, place: str) -> float:
-    """A sampling rate in percent, as a number or with a percent sign. Raises ``InputError`` where it is none."""
-    value = written
-    if isinstance(written, str) and (match := _PERCENT.fullmatch(written)):
-        value = float(match[1])
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
-        return float(value)
-    plain = f"; write {written.lstrip('0')}" if isinstance(written, str) and _ZEROS.fullmatch(written) else ""
-    raise InputError(f"{place}: the rate {written} is not allowed; it is in percent, above 0 and up to 100{plain}")
-
-
-def refuse_shares(written: Sequence[object], place: str) -> None:
-    """Raise ``InputError`` where rates may be shares: none is above 1, and none says by a % that it is in percent."""
-    numbers = [rate for rate in written if isinstance(rate, (int, float)) and not isinstance(rate, bool)]
-    if written and len(numbers) == len(written) and all(0 < rate <= 1 for rate in numbers):
-        exact = (Fraction(str(rate)) * 100 for rate in numbers)
-        shares = ", ".join(f"{float(share):g}" for share in exact)
-        small = ", ".join(f"{float(rate):g}%" for rate in numbers)
-        raise InputError(
-            f"{place}: rates are in percent, and none is above 1: write {shares} if shares are meant, or {small}"
-        )

@@ -25,14 +25,14 @@ from bench.plan.facts import counted_cell
 from bench.plan.further import refuse_elsewhere
 from bench.plan.grid import run_specs
 from bench.plan.lists import drawn, serves
-from bench.plan.overrides import Overrides, find_at, read_rate, read_seeds
+from bench.plan.overrides import Overrides, find_at, read_seeds
 from bench.plan.serving import unserved
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
 from bench.protocol import Protocol, read_protocol
+from bench.rate import WHOLE, Rate, rate_label, read_rate
 from bench.records.kept import validation_metric
 from bench.registry import Registry
-from bench.spec import percent
 
 NOT_ASKED = "not among what the command line asks for"
 NOT_PRINTED = "nothing is printed there"
@@ -197,7 +197,7 @@ class _Planner:
         of: dict[str, str] = {}
         if not (axes.get("average") or "fact" in axes):
             of = {axis: str(axes[axis]) for axis in ("dataset", "backbone") if axis in axes}
-            of |= {"rate": percent(read_rate(axes["rate"], self.place))} if "rate" in axes else {}
+            of |= {"rate": rate_label(read_rate(axes["rate"], self.place))} if "rate" in axes else {}
         if "metric" in axes:
             metric = printed_metric = self.find_metric(str(axes["metric"]), self.place)
         unlike, has_number = metric != printed_metric, printed.number == printed.number
@@ -256,12 +256,12 @@ class _Planner:
             "method": labels["method"] | {entry.spec.full_name for entry in entries},
             "backbone": labels["backbone"] | {name},
             "dataset": labels["dataset"] | {dataset.name, of_paper.name, dataset.plain_name, dataset.title},
-            "rate": labels["rate"] | {percent(rate).removesuffix(" %")},
+            "rate": labels["rate"] | {rate_label(rate).removesuffix(" %")},
         }
         in_its_place = self.typed_datasets(dataset.plain_name)
         names["dataset"] |= {name for name in in_its_place if self.cards.dataset(name).name == dataset.name}
         method = entries[0].spec.full_name
-        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": percent(rate_run)}
+        of = {"dataset": dataset.name, "backbone": backbone.name, "method": method, "rate": rate_label(rate_run)}
         cell = dataclasses.replace(cell, axes=of)
         for axis, met in names.items():
             self.cards.met[axis] |= met
@@ -308,16 +308,16 @@ class _Planner:
         return [name for name in split_names(self.overrides.datasets) if name.startswith(f"{plain_name}@")]
 
     @cached_property
-    def rates(self) -> Mapping[str, Collection[float]]:
+    def rates(self) -> Mapping[str, Collection[Rate]]:
         """At which rates the table has each dataset."""
-        rates: dict[str, dict[float, None]] = {}
+        rates: dict[str, dict[Rate, None]] = {}
         for row, column in itertools.product(self.table.rows, self.table.columns):
             axes = assigned(self.table, row, column)
             if {"dataset", "rate"} <= axes.keys():
                 rates.setdefault(str(axes["dataset"]), {})[read_rate(axes["rate"], self.place)] = None
         return rates
 
-    def typed_dataset(self, name: str, rate: float) -> tuple[DatasetCard, float]:
+    def typed_dataset(self, name: str, rate: Rate) -> tuple[DatasetCard, Rate]:
         """The dataset of a cell's runs and their rate: as declared; a variant that is typed; or a list that stands for
         the rate, all of whose images are trained on.
         """
@@ -330,15 +330,15 @@ class _Planner:
                 serving[typed] = card
                 continue
             images = counted(card.splits["train"], "training image")
-            at = ", ".join(f"{percent(each)} draws {drawn(declared, each):,}" for each in rates)
+            at = ", ".join(f"{rate_label(each)} draws {drawn(declared, each):,}" for each in rates)
             self.cards.unmet[typed] = f"{typed}: a list of {images} stands for no rate of {self.table.name} ({at})"
         if len(serving) > 1:
-            several = f"{listed((*serving,))} stand for one rate of {self.table.name}, {percent(rate)}"
+            several = f"{listed((*serving,))} stand for one rate of {self.table.name}, {rate_label(rate)}"
             raise InputError(f"--datasets: {several}; give one a rate")
         for card in serving.values():
             images = counted(card.splits["train"], "training image")
-            self.lists[f"{declared.title} at {percent(rate)}: {images} of a list, {card.title}."] = None
-            return card, 100.0
+            self.lists[f"{declared.title} at {rate_label(rate)}: {images} of a list, {card.title}."] = None
+            return card, WHOLE
         return declared, rate
 
     def settings(self, of_label: Mapping[str, Any], of_method: Chosen, typed: bool) -> Protocol:

@@ -24,6 +24,7 @@ from bench.errors import InputError
 from bench.plan.cover import covering
 from bench.plan.table import REHEARSED, Candidate, Ground, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol, Recipe
+from bench.rate import WHOLE, budget_of
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec
 from bench.task import find_task
@@ -165,6 +166,7 @@ class _Smaller:
             method=self.method(spec.method, factor),
             backbone=self.backbone(spec),
             dataset=self.dataset(spec.dataset.name).named,
+            rate=WHOLE if budget_of(spec.rate) else spec.rate,  # of so few images there may be no budget
             protocol=self.protocol(spec, factor),
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bench.metrics import Metric
 from bench.plan.grid import heading_of
 from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan, TableRules
-from bench.spec import RunSpec, percent, short_name
+from bench.rate import rate_label
+from bench.spec import RunSpec, short_name
 
 
 def plan_run(spec: RunSpec, metric: Metric, usual: Metric, rules: TableRules) -> Plan:
@@ -14,7 +15,7 @@ def plan_run(spec: RunSpec, metric: Metric, usual: Metric, rules: TableRules) ->
         "dataset": short_name(spec.dataset.name),
         "backbone": spec.backbone.name,
         "method": spec.method.full_name,
-        "rate": percent(spec.rate),
+        "rate": rate_label(spec.rate),
     }
     candidates = (Candidate(spec.label, (spec,)),)
     name, decimals = axes["method"], metric.decimals

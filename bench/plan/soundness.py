@@ -5,7 +5,6 @@ Asked where runs are planned or trained, and not where they are shown: records o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -14,9 +13,11 @@ from bench.cards.patches import unseen
 from bench.cards.reasons import without_layers
 from bench.errors import Problems
 from bench.plan.architectures import require_known_models
+from bench.plan.budgets import unmet_budgets
 from bench.plan.settings import noted
+from bench.rate import most_images, rate_label
 from bench.registry import Registry
-from bench.spec import RunSpec, percent
+from bench.spec import RunSpec
 from bench.task import Task, find_task
 
 
@@ -26,7 +27,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
     does not have, an image size that its patches do not divide, a decay of learning rates by layers where nobody knows
     them, a batch of one for a loss over the images of a batch, a protocol, method or backbone that a dataset's task
-    cannot be trained with.
+    cannot be trained with, a budget of images that its dataset cannot meet.
     """
     problems, runs = Problems(), list(runs)
     backbone = cache(registry.backbone)
@@ -38,7 +39,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     for name in dict.fromkeys(spec.backbone.name for spec in runs if spec.protocol.recipe.layer_decay != 1):
         if problem := without_layers(backbone(name)):
             problems.add(problem)
-    for problem in _not_of_task(runs, registry, backbone):
+    for problem in (*_not_of_task(runs, registry, backbone), *unmet_budgets(runs, registry)):
         problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
@@ -97,8 +98,8 @@ def _repeats(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
     for name, rate, batch in dict.fromkeys((run.dataset.name, run.rate, run.protocol.batch_size) for run in runs):
         card = registry.dataset(name)
         images, classes = card.splits.get("train", 0), int(card.facts.get("classes") or 0)
-        most = min(images, math.ceil(images * rate / 100) + classes)  # a share of each class is rounded up
+        most = most_images(rate, images, classes)
         if 0 < most < batch:
-            line = f"{card.title} at {percent(rate)} has at most {most:,} images to train on"
+            line = f"{card.title} at {rate_label(rate)} has at most {most:,} images to train on"
             lines[f"{line}: a batch of {batch:,} holds some of them more than once"] = None
     return list(lines)

@@ -9,6 +9,7 @@ from bench.errors import in_sentence
 from bench.notation import fixed, listed
 from bench.papers.published import Key
 from bench.plan.table import REHEARSED
+from bench.rate import WHOLE, budget_of, rate_label
 from bench.rules import PAIRED, kept_at
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
@@ -68,6 +69,7 @@ class Caption:
             *([scored] if has_curve else []),
             *([f"Models are measured as they were kept at the point: {kept_at(rules.selection)}."] if kept else []),
             *self._sweep(),
+            *self._budgets(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),
         )
@@ -164,6 +166,18 @@ class Caption:
         if len(methods) > 2 and len(spans) == 1:
             methods = [f"{spans.pop()} in each row"]
         yield f"Of swept values the best on the {split} count; candidates tried: {', '.join(methods)}."
+
+    def _budgets(self) -> Iterator[str]:
+        """Which budgets of images do not count those by which points or candidates are chosen."""
+        rules = self.table.plan.rules
+        labels = dict[str, None]()
+        for _, planned in self.table.plan.places():
+            rate = planned.candidates[0].runs[0].rate if planned.candidates else WHOLE
+            chooses = rules.selection == "best-val" or (len(planned.candidates) > 1 and rules.sweep == "best-val")
+            if chooses and budget_of(rate):
+                labels[rate_label(rate)] = None
+        if labels:
+            yield f"Validation images, by which points or values are chosen, are not counted in {listed((*labels,))}."
 
     def _claims(self, about: str) -> Iterator[str]:
         if self.table.plan.rules.across and not self.table.claims:

@@ -15,6 +15,7 @@ from bench.metrics import METRICS, Metric
 from bench.notation import none_if_nan
 from bench.plan.table import Candidate, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol, Recipe
+from bench.rate import budget_of, rate_label
 from bench.records.files import write_file
 from bench.records.store import Store
 from bench.rules import SPLITS
@@ -35,10 +36,11 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     Columns: ``id`` (None of a run whose weights are not here, as it depends on them), ``status`` (``done``, ``failed``,
     ``missing``, ``lacking`` of such a run), ``table`` (the first that needs the run), ``row``
     (what the method is called there), ``candidate`` (of a sweep), ``method``, ``backbone``, ``dataset``, ``rate``
-    (percent), ``seed``; each hyper-parameter as ``METHOD.NAME`` and each setting as ``protocol.NAME``, but for
-    those that are the default in all runs; each metric of the curve at the one point that the table's selection rule
-    picks, by the metric that it shows, as ``test.METRIC`` and ``val.METRIC``, and the score on further tests as
-    ``test.top1@NAME``; what the run took by the name of its metric; and the versions of what trained it as
+    (percent; where a run has a budget of images the labels of tables, ``15 %`` and ``16-shot``), ``seed``; each
+    hyper-parameter as ``METHOD.NAME`` and each setting as ``protocol.NAME``, but for those that are the default in all
+    runs; each metric of the curve at the one point that the table's selection rule picks, by the metric that it shows,
+    as ``test.METRIC`` and ``val.METRIC``, and the score on further tests as ``test.top1@NAME``; what the run took by the
+    name of its metric; ``training_images``, how many it was trained on; and the versions of what trained it as
     ``version.PACKAGE``.
 
     Args:
@@ -67,7 +69,10 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     **_settings(spec),
                     **dict(_scores(spec, {**metrics, **planned}, point, results)),
                 }
-    _add_versions(rows, results, store)
+    if any(budget_of(spec.rate) for table in plan.tables for spec in table.runs()):
+        for row in rows.values():
+            row["rate"] = rate_label(row["rate"])
+    _add_recorded(rows, results, store)
     columns = {column: _USUAL.get(column) for row in rows.values() for column in row}
     return [{column: row.get(column, usual) for column, usual in columns.items()} for row in rows.values()]
 
@@ -118,12 +123,15 @@ def _scores(
             yield f"{split}.{metric.name}" if split else metric.name, none_if_nan(score)
 
 
-def _add_versions(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:
-    """The versions that the records name, as far as they do."""
+def _add_recorded(rows: dict[str, dict[str, Any]], results: Results, store: Store) -> None:
+    """The number of training images and the versions that the records name, as far as they do."""
     folders = [results.finished[run_id].folder for run_id in rows if run_id in results.finished]
+    for row in rows.values():
+        row["training_images"] = None
     for record, _ in store.records(folders):
         environment = record.environment.facts
         versions = {"python": environment.get("python"), **(environment.get("packages") or {})}
+        rows[record.id]["training_images"] = (record.subset and record.subset.images) or None
         rows[record.id] |= {f"version.{name}": version for name, version in versions.items()}
 
 

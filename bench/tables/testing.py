@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.plan.table import TablePlan, TableRules
+from bench.rate import WHOLE
 from bench.rules import AUTO, PAIRED
 from bench.spec import RunSpec
 from bench.stats.difference import ENOUGH, MeanDifference, paired_estimate, pooled_estimates, welch_estimate
@@ -60,7 +61,7 @@ def settled(plan: TablePlan) -> TablePlan:
                 runs, base_runs = (candidates[0].runs for candidates in sides)
                 draws = shared_draws(runs, base_runs)
                 # with all images the subset is the same, whatever the seed
-                shared.append(bool(draws) and not (draws == ["subset"] and all(spec.rate == 100 for spec in runs)))
+                shared.append(bool(draws) and not (draws == ["subset"] and all(spec.rate == WHOLE for spec in runs)))
     paired = bool(shared) and all(shared)
     return replace(plan, rules=replace(plan.rules, test="pooled" if paired else "welch"))
 

@@ -27,6 +27,7 @@ from bench.method import Method
 from bench.metrics import CLASSIFICATION
 from bench.metrics.predictions import CLASS_NAMES
 from bench.notation import counted
+from bench.rate import besides, rate_label, shortfall
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset
 from bench.registry import Registry
@@ -273,13 +274,18 @@ def splits(dataset: Dataset, spec: RunSpec) -> tuple[Indices, Split | None, Spli
     """The sampled training indices, the validation split and the test split of a run.
 
     Where the dataset has no validation split, a share of each class of the training split is held out first, by a
-    seed that depends on the dataset alone.
+    seed that depends on the dataset alone. Raises ``InputError``: a budget of images cannot be met by what is left.
     """
     pool, val = np.arange(len(dataset.train)), dataset.val
-    if val is None and spec.protocol.validation:
-        pool, out = hold_out(dataset.train.labels, spec.protocol.validation, derive("hold out", spec.dataset.means))
+    share = spec.protocol.validation if val is None else 0.0
+    if share:
+        pool, out = hold_out(dataset.train.labels, share, derive("hold out", spec.dataset.means))
         val = dataset.train.part(out)
-    sampled = sample(dataset.train.labels[pool], spec.rate, spec.seeds.subset)
+    labels = dataset.train.labels[pool]
+    counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
+    if problem := shortfall(spec.rate, dict(zip(dataset.classes, counts, strict=True))):
+        raise InputError(f"{spec.dataset.name} at {rate_label(spec.rate)}: {problem}{besides(share)}")
+    sampled = sample(labels, spec.rate, spec.seeds.subset)
     return pool[sampled], val if val is not None and len(val) else None, dataset.test
 
 

@@ -15,8 +15,11 @@ from PIL import Image
 from bench.data import Dataset, Split, hold_out, read_data, sample
 from bench.data.dataset import Indices
 from bench.data.subset import take_each
+from bench.errors import InputError
+from bench.launch.budgets import require_budgets, unmet_here
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.rate import Rate
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.training.trial import splits
@@ -32,7 +35,7 @@ PINNED = [1, 4, 7, 10, 15, 33, 36, 38]
 """15 % of 40 images in four classes, seed 0: two of each ten."""
 
 
-def exactly(rate: float) -> Fraction:
+def exactly(rate: Rate) -> Fraction:
     """The rate as the decimal number that was written, not as its binary neighbour."""
     return Fraction(repr(rate)) / 100
 
@@ -114,6 +117,75 @@ def test_take_each_takes_as_many_of_every_class_and_leaves_the_rest(labels: Indi
     assert np.array_equal(np.sort(np.concatenate([taken, rest])), np.arange(len(labels)))
     assert all((labels[taken] == label).sum() == fewest - 1 for label in np.unique(labels))
     assert all(map(np.array_equal, (taken, rest), take_each(labels, fewest - 1, seed)))
+
+
+# ---- budgets of images
+
+
+def counts(labels: Indices, kept: Indices) -> list[int]:
+    """How many are kept of each class that there is."""
+    return [int((labels[kept] == label).sum()) for label in np.unique(labels)]
+
+
+@QUICK
+@given(LABELS, st.integers(1, 5), SEEDS)
+def test_shots_are_exactly_so_many_of_each_class_or_refused(labels: Indices, shots: int, seed: int) -> None:
+    fewest = min(counts(labels, np.arange(len(labels))))
+    if fewest < shots:
+        with pytest.raises(ValueError, match=f"ha.* fewer images to train on: .* at most {fewest}-shot"):
+            sample(labels, f"{shots}-shot", seed)
+        return
+    kept = sample(labels, f"{shots}-shot", seed)
+    assert {*counts(labels, kept)} == {shots}
+    assert set(sample(labels, "1-shot", seed)) <= set(kept)
+    assert np.array_equal(kept, sample(labels.copy(), f"{shots}-shot", seed))
+
+
+@QUICK
+@given(LABELS, RATES, SEEDS)
+def test_as_many_images_as_a_rate_keeps_are_those_that_it_keeps(labels: Indices, rate: float, seed: int) -> None:
+    kept = sample(labels, rate, seed)
+    assert np.array_equal(sample(labels, f"{len(kept)}-images", seed), kept)
+
+
+@QUICK
+@given(LABELS, SEEDS)
+def test_images_in_all_are_so_many_and_each_number_is_a_part_of_the_next(labels: Indices, seed: int) -> None:
+    before: set[int] = set()
+    for images in range(len(np.unique(labels)), len(labels) + 1):
+        kept = set(sample(labels, f"{images}-images", seed).tolist())
+        assert len(kept) == images
+        assert before < kept
+        before = kept
+
+
+def test_images_in_all_are_divided_as_a_growing_rate_divides_them() -> None:
+    """By hand, of 10, 6 and 3 images: images enter where a rate is above 0, 1/10, 1/6, 2/10, 3/10, 1/3 and 2/6, ..."""
+    labels = np.repeat([0, 1, 2], [10, 6, 3])
+    divided = [counts(labels, sample(labels, f"{images}-images", 0)) for images in (3, 4, 5, 6, 7, 9)]
+    assert divided == [[1, 1, 1], [2, 1, 1], [2, 2, 1], [3, 2, 1], [4, 2, 1], [4, 3, 2]]
+
+
+def test_what_is_left_over_goes_to_classes_in_a_drawn_order() -> None:
+    labels = np.arange(100) % 10
+    extra = {tuple(counts(labels, sample(labels, "13-images", seed))) for seed in range(9)}
+    assert len(extra) > 1
+    assert all(sorted(each) == [1] * 7 + [2] * 3 for each in extra)
+
+
+def test_what_a_seed_keeps_of_a_budget_is_fixed_for_ever() -> None:
+    labels = np.arange(40) % 4
+    assert sample(labels, "2-shot", 0).tolist() == PINNED
+    assert sample(labels, "8-images", 0).tolist() == PINNED
+    assert len(set(sample(labels, "10-images", 0)) - set(PINNED)) == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "problem"), [("41-images", "there are 40 images"), ("3-images", "each of 4 classes has an image at least")]
+)
+def test_a_budget_that_cannot_be_met_is_refused(rate: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        sample(np.arange(40) % 4, rate, 0)
 
 
 # ---- the splits of a run
@@ -212,6 +284,30 @@ def test_the_held_out_images_are_those_of_other_methods_and_backbones_too(tmp_pa
         assert val is not None
         held_out.add(frozenset(pixels(val)))
     assert len(held_out) == 1
+
+
+def test_a_budget_is_taken_of_what_is_not_held_out(tmp_path: Path) -> None:
+    name = folder(tmp_path / "data", val=False)
+    dataset = read_data(REGISTRY.dataset(name))
+    found = {s.rate: check_apart(dataset, s) for s in specs(name, "2-shot,5-shot,12-images,100", "1", "validation=0.3")}
+    assert [len(train) for train, _, _ in found.values()] == [4, 10, 12, 15]
+    assert found["2-shot"][0] < found["5-shot"][0] < found[100.0][0]
+    assert found["2-shot"][0] < found["12-images"][0] < found[100.0][0]
+    assert len({frozenset(val) for _, val, _ in found.values()}) == 1
+
+
+def test_a_class_with_too_few_images_is_named_when_a_run_draws_them(tmp_path: Path) -> None:
+    name = folder(tmp_path / "data", val=False)
+    specs_of = specs(name, "6-shot", "1", "validation=0.3")
+    problem = (
+        f"{name} at 6-shot: 1 of 2 classes has fewer images to train on: 'bee' has 5; at most 5-shot, or a rate in "
+        "percent (beside the 0.3 of each class that is held out for validation)"
+    )
+    assert unmet_here(specs_of, REGISTRY) == [problem]
+    with pytest.raises(InputError) as caught:
+        require_budgets(specs_of, REGISTRY)
+    assert caught.value.problems == (problem,)
+    require_budgets(specs(name, "100", "1"), REGISTRY)
 
 
 @pytest.mark.parametrize("share", ["0", "0.05"])

@@ -13,6 +13,7 @@ from bench.errors import InputError
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
 from bench.plan.table import TablePlan
+from bench.rate import Rate
 from bench.registry import Registry
 from tests.plan.test_paper import Supplied, mini
 
@@ -42,9 +43,9 @@ def differs(plan: TablePlan) -> list[str]:
     return reasons
 
 
-def runs(plan: TablePlan) -> dict[str, set[tuple[str, float]]]:
+def runs(plan: TablePlan) -> dict[str, set[tuple[str, Rate]]]:
     """The datasets and rates that are trained for each column, without the folder of lists."""
-    columns: dict[str, set[tuple[str, float]]] = {}
+    columns: dict[str, set[tuple[str, Rate]]] = {}
     for (_, at), cell in plan.places():
         for candidate in cell.candidates:
             for spec in candidate.runs:

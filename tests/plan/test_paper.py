@@ -26,6 +26,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.paper import NOT_ASKED, plan_paper
 from bench.plan.table import Ground, Plan, PlannedCell, TablePlan
 from bench.protocol import Protocol
+from bench.rate import Rate
 from bench.reading.document import parse_document
 from bench.registry import Registry
 from bench.spec import RunSpec
@@ -341,7 +342,7 @@ def test_a_protocol_keeps_values_with_who_states_them() -> None:
 # ---- what the command line keeps and changes
 
 
-def kept(plan: Plan) -> set[tuple[str, str, str, float, int]]:
+def kept(plan: Plan) -> set[tuple[str, str, str, Rate, int]]:
     return {(s.method.full_name, s.backbone.name, s.dataset.name, s.rate, s.seed) for s in plan.unique.values()}
 
 
