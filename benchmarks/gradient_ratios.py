@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbones import Model, build_model
-from bench.backbones.build import build_source_head
+from bench.backbones.build import equip
 from bench.cards import BackboneCard, MethodCard
-from bench.cards.method import takes_source_head
+from bench.cards.method import beside
 from bench.conformance import find_examined
 from bench.data import Split, TrainingImages, read_data
 from bench.hyper import Hyper, Value
@@ -146,8 +146,8 @@ def built_model(backbone: BackboneCard, classes: int, card: MethodCard | None = 
     """A shipped backbone with a new head, always drawn alike."""
     torch.manual_seed(0)
     model = build_model(backbone, classes)
-    if card and takes_source_head([card], backbone):
-        model.source_head = build_source_head(backbone)
+    if card:
+        equip(model, backbone, beside([card], backbone))
     return model
 
 

@@ -29,7 +29,7 @@ from bench.task import Task
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, set_modes, trained
-from bench.training.keeping import Keeping
+from bench.training.keeping import NOT_SCORED, Keeping
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -255,6 +255,7 @@ class Training:
     def evaluate(self, model: Model, progress: Progress, ended: bool = False) -> None:
         """Add a point to the curve; with ``ended`` it is the last one."""
         seconds, started = self.seconds - self.evaluation_seconds, time.perf_counter()
+        model.settle()
         measured, images = {}, 0
         for name, split in self.splits.items():
             if split is not None:
@@ -306,6 +307,5 @@ class Training:
 
 
 def parameters_of(model: Model) -> int:
-    """Numbers that a model predicts with, its head included; the head that it was pre-trained with is none of them."""
-    source = {*model.source_head.parameters()} if model.source_head else set()
-    return sum(weights.numel() for weights in model.parameters() if weights not in source)
+    """Numbers that a model predicts with, its head included; what of its pre-training lies beside it is none of them."""
+    return sum(weights.numel() for name, weights in model.named_parameters() if not name.startswith(NOT_SCORED))

@@ -102,7 +102,7 @@ class TestCards:
         (tmp_path / "backbones").mkdir()
         path = tmp_path / "backbones" / "mine.yaml"
         path.write_text("title: t\nmodel: resnet18\nweights: torchvision\n", encoding="utf-8")
-        with pytest.raises(InputError, match=r"mine.yaml:3: weights is 'timm' \(fetched by timm\), or is left out"):
+        with pytest.raises(InputError, match=r"mine.yaml:3: weights is 'timm' \(fetched by timm\) or 'drawn'"):
             Registry([tmp_path]).backbone("mine")
 
     def test_a_checkpoint_in_another_format_is_not_taken_and_what_to_do_is_said(self, tmp_path: Path) -> None:
