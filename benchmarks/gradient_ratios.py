@@ -169,7 +169,8 @@ def images(backbone: str, classes: int) -> TrainingImages:
         labels = labels * (classes // DIGITS) + np.random.RandomState(0).randint(0, classes // DIGITS, len(labels))
     protocol = Protocol(batch_size=BATCH, augmentation="none")
     split = Split(whole.images, labels)
-    return TrainingImages(split, np.arange(IMAGES), classes, protocol, 12, 0, torch.device("cpu"))
+    names = tuple(f"number {label}" for label in range(classes))
+    return TrainingImages(split, np.arange(IMAGES), classes, protocol, 12, 0, torch.device("cpu"), names)
 
 
 PAGE = """# How strong what a method adds is
@@ -177,9 +178,10 @@ PAGE = """# How strong what a method adds is
 Made by `python benchmarks/gradient_ratios.py > results/shown/gradient_ratios.md` in float32 on one core (no GPU),
 torch {torch}. The norm of the gradient of what a method adds, over that of cross-entropy on the same batch: of the
 backbone's weights with 10 classes and with 100, and of the head's with 10. The median of {batches} batches of
-{batch} cluttered digits, on the micro ViT, or on the micro ResNet for a method that needs one, after {steps} steps
-of plain fine-tuning from the pre-trained weights (AdamW, 1e-3). With 100 classes, a digit's images are divided at
-random into ten. Where a stage has no cross-entropy of its own, it is that of the model as it is.
+{batch} cluttered digits, on the micro ViT, or for a method that needs one on the micro ResNet or the micro CLIP (whose
+weights are random), after {steps} steps of plain fine-tuning from the pre-trained weights (AdamW, 1e-3). With 100
+classes, a digit's images are divided at random into ten. Where a stage has no cross-entropy of its own, it is that of
+the model as it is.
 
 A method stands at its defaults, and with each value of each hyper-parameter that changes its formula. The numbers
 are of this model and batch: a sum over a batch (`delta`), over weights (`l2sp`) or over singular values (`bss`)

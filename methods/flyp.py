@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from bench.methods.zero_shot import ZeroShot
 from torch import Tensor
 
 from bench.backbones import Model
 from bench.backbones.head import CosineLinear
 from bench.data import TrainingImages
 from bench.method import Batch, Stage, Terms
-from bench.methods.zero_shot import ZeroShot
 from bench.protocol import Recipe
 
 
@@ -43,7 +43,7 @@ def image_text_contrast(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FLYP(ZeroShot):
-    """Both towers and the scale are trained by the loss of the pre-training; the texts classify, as they are at the end.
+    """Both towers and the scale are trained by the loss of the pre-training; then texts of the classes classify.
 
     Each image of a batch has a text of its class, of a template that is drawn anew at every step. (The released code
     lists every image with every template and shuffles the pairs; an epoch is as many batches as the images alone fill.)
@@ -51,9 +51,9 @@ class FLYP(ZeroShot):
     CLIP's projection: wherever the model is scored, its rows are the embeddings that the text tower gives by then
     (released code: after every epoch). The scale is trained and not limited, as in the released code.
 
-    The released code's settings, which are a protocol's here: AdamW, learning rate 1e-5, weight decay 0.1 and batches of
-    512 on ImageNet, 256 and other decays elsewhere, 500 steps of warm-up, then a cosine to zero; 10 epochs of ImageNet.
-    There biases and norms decay too.
+    The released code's settings, which are a protocol's here: AdamW, learning rate 1e-5, weight decay 0.1 and batches
+    of 512 on ImageNet, 256 and other decays elsewhere, 500 steps of warm-up, then a cosine to zero; 10 epochs of
+    ImageNet. There biases and norms decay too.
     """
 
     paper = (

@@ -1,4 +1,4 @@
-"""Zero-shot: nothing is trained; the head is what CLIP's text tower says of the classes' names (Radford et al., 2021)."""
+"""Zero-shot: nothing is trained, and texts of the classes' names are the head (Radford et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def prompts(template: str, names: Sequence[str]) -> list[list[str]]:
         listed = getattr(importlib.import_module("open_clip"), LISTS[template])
         return [[fill(name) for fill in listed] for name in names]
     templates = [each.strip() for each in template.split("|")]
-    if odd := next((each for each in templates if "{}" not in each), None):
+    odd = [each for each in templates if "{}" not in each]
+    if odd:
         called = ", ".join(LISTS)
-        raise InputError(f"the template '{odd}' has no {{}} for the name of a class; lists of templates are {called}")
+        raise InputError(
+            f"the template '{odd[0]}' has no {{}} for the name of a class; lists of templates are {called}"
+        )
     return [[each.replace("{}", name) for each in templates] for name in names]
 
 

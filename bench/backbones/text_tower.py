@@ -88,6 +88,7 @@ def build_text_tower(card: BackboneCard, backbone: nn.Module, width: int) -> Tex
     that very backbone.
 
     Args:
+        card: of the backbone; it has a text tower.
         backbone: with the card's weights.
         width: of its features.
 

@@ -98,8 +98,9 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
 
     A card ships its weights beside it, has ``weights: timm`` for those that timm fetches or ``weights: drawn`` for
-    random ones, or says under ``published`` where they are to be had; the latter are looked for where ``bench convert`` puts them, and without them the card can
-    be listed and shown by its name alone, not planned. It offers what its architecture does, if it lists no ``offers``.
+    random ones, or says under ``published`` where they are to be had; the latter are looked for where ``bench convert``
+    puts them, and without them the card can be listed and shown by its name alone, not planned. It offers what its
+    architecture does, if it lists no ``offers``.
     Raises ``InputError``: the file is malformed, or the weights cannot be used.
     """
     facts, (_, chooses, weights_text) = read_document(path), name.partition("@")

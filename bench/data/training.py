@@ -15,8 +15,8 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
-from bench.data.class_words import in_words
 from bench.data.augment import PHOTO, Cut, cut, finished, test_view
+from bench.data.class_words import in_words
 from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix

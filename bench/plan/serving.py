@@ -19,12 +19,11 @@ def unserved(method: MethodEntry, backbone: BackboneCard, dataset: DatasetCard) 
     reasons = [task.why_not_method(card, dict(values)) for card, values in method.parts]
     if reason := next(filter(None, [*reasons, task.why_not_backbone(backbone)]), ""):
         return reason
-    if TEXT_TOWER in method.needs and (reason := dataset.nameless):
-        return f"{method.spec.full_name} needs texts about images: {reason}"
     unknown = {"source_head"} if backbone.absence else set[str]()
     lacking = sorted(method.needs - backbone.offers - unknown)
     if not lacking:
-        return ""
+        nameless = dataset.nameless if TEXT_TOWER in method.needs else ""
+        return f"{method.spec.full_name} needs texts about images: {nameless}" if nameless else ""
     reason = why_lacking(backbone, lacking)
     lacks = f"{method.spec.full_name} needs {', '.join(lacking)}, which {backbone.name} lacks"
     return f"{lacks} ({reason})" if reason else lacks

@@ -307,5 +307,5 @@ class Training:
 
 
 def parameters_of(model: Model) -> int:
-    """Numbers that a model predicts with, its head included; what of its pre-training lies beside it is none of them."""
+    """Numbers that a model predicts with, its head included, and nothing of what lies beside it (``NOT_SCORED``)."""
     return sum(weights.numel() for name, weights in model.named_parameters() if not name.startswith(NOT_SCORED))

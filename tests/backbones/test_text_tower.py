@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,19 +12,17 @@ import open_clip
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import save_file
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
-from torch import Tensor, nn
+from torch import nn
 
 from bench.backbones import build_model, text_tower
 from bench.backbones.build import equip
 from bench.backbones.head import CosineLinear
 from bench.backbones.text_tower import TextTower, build_text_tower, load_text_tower, open_clip_config
 from bench.cards import BackboneCard
-from bench.cards.backbone import DRAWN
 from bench.cards.reasons import why_lacking
 from bench.cards.text_towers import published_towers
 from bench.errors import InputError
@@ -172,7 +169,9 @@ class TestNames:
         assert "text_tower" in REGISTRY.backbone(f"timm:{model}").offers
         assert "text_tower" not in REGISTRY.backbone(f"timm:{model}@none").offers
 
-    @pytest.mark.parametrize("model", ["vit_base_patch32_clip_quickgelu_224.openai", "vit_large_patch14_clip_224.laion2b"])
+    @pytest.mark.parametrize(
+        "model", ["vit_base_patch32_clip_quickgelu_224.openai", "vit_large_patch14_clip_224.laion2b"]
+    )
     def test_timms_visual_tower_is_of_the_shape_of_open_clips(self, model: str) -> None:
         tower = published_towers()[model]
         assert isinstance(tower.config, str)
@@ -267,7 +266,9 @@ class TestBuilding:
             return str(tmp_path / "clip.safetensors")
 
         monkeypatch.setattr(text_tower, "try_to_load_from_cache", cached)
-        monkeypatch.setattr(text_tower, "open_clip_config", lambda config: {k: CLIP[k] for k in CLIP if k != "vision_cfg"})
+        monkeypatch.setattr(
+            text_tower, "open_clip_config", lambda config: {k: CLIP[k] for k in CLIP if k != "vision_cfg"}
+        )
         tower = build_text_tower(a_published_card(), visual(clip), WIDTH)
         assert asked == [("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")]
         assert torch.equal(tower.projection, clip.visual.proj.T)
@@ -298,7 +299,9 @@ class TestBuilding:
 
     def test_without_open_clip_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        with pytest.raises(InputError, match=r"micro_clip: texts are read by open_clip, .*pip install 'finetune-bench\[clip\]'"):
+        with pytest.raises(
+            InputError, match=r"micro_clip: texts are read by open_clip, .*pip install 'finetune-bench\[clip\]'"
+        ):
             build_text_tower(REGISTRY.backbone("micro_clip"), nn.Identity(), 32)
 
     def test_a_model_that_open_clip_does_not_know_is_told(self) -> None:
