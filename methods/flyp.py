@@ -42,7 +42,7 @@ def image_text_contrast(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class FLYP(ZeroShot):
+class FLYP(ZeroShot):  # type: ignore[misc]  # mypy reads methods/ under another name
     """Both towers and the scale are trained by the loss of the pre-training; then texts of the classes classify.
 
     Each image of a batch has a text of its class, of a template that is drawn anew at every step. (The released code

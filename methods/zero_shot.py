@@ -74,7 +74,7 @@ class ZeroShot(Method):
         tower = model.text_tower
         assert tower is not None
         texts = prompts(self.template, data.class_names)
-        tokens = tower.tokens([text for of_class in texts for text in of_class]).unflatten(0, (len(texts), -1))
+        tokens = tower.tokens([text for of_class in texts for text in of_class]).view(len(texts), len(texts[0]), -1)
         model.head = CosineLinear(tower.projection, model.classes)
         model.head.weight.data.copy_(tower.class_weights(tokens))
         return tower, tokens

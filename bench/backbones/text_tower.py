@@ -45,7 +45,8 @@ class TextTower(nn.Module):
     def __init__(self, clip: nn.Module, width: int) -> None:
         super().__init__()
         self.clip: Any = clip
-        space = int(self.clip.text_projection.shape[-1])
+        to_space: Any = clip.text_projection
+        space = int(to_space.shape[-1])
         self.projection = nn.Parameter(width**-0.5 * torch.randn(space, width))
 
     @property
@@ -76,8 +77,8 @@ class TextTower(nn.Module):
         """
         flat = tokens.flatten(0, 1).to(self.projection.device)
         with torch.autocast(flat.device.type, enabled=False):
-            embedded = torch.cat([self(part) for part in flat.split(TEXTS_AT_ONCE)])
-        means = embedded.unflatten(0, tokens.shape[:2]).mean(1)
+            embedded = torch.cat([self(flat[at : at + TEXTS_AT_ONCE]) for at in range(0, len(flat), TEXTS_AT_ONCE)])
+        means = embedded.view(*tokens.shape[:2], -1).mean(1)
         return self.scale * F.normalize(means, dim=-1)
 
 
@@ -174,12 +175,10 @@ def open_clip_config(config: str | Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ``InputError`` where open_clip has no such model.
     """
-    if isinstance(config, str):
-        known: Any = importlib.import_module(PACKAGE).get_model_config(config)
-        if known is None:
-            raise InputError(f"{PACKAGE} has no model '{config}'; a newer one may: pip install -U open_clip_torch")
-        config = known
-    return {key: config[key] for key in ("embed_dim", "text_cfg", "quick_gelu") if key in config}
+    known: Any = importlib.import_module(PACKAGE).get_model_config(config) if isinstance(config, str) else config
+    if known is None:
+        raise InputError(f"{PACKAGE} has no model '{config}'; a newer one may: pip install -U open_clip_torch")
+    return {key: known[key] for key in ("embed_dim", "text_cfg", "quick_gelu") if key in known}
 
 
 def _open_clip(config: Mapping[str, Any]) -> nn.Module:

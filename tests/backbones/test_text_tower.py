@@ -100,7 +100,7 @@ class TestTower:
     def test_the_rows_of_classes_are_those_of_open_clips_classifier(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clip = a_clip()
         tower, names, templates = tower_of(clip, visual(clip)), ["cat", "dog", "old bird"], ["a {}", "one {}!"]
-        tokens = tower.tokens([each.format(name) for name in names for each in templates]).unflatten(0, (3, 2))
+        tokens = tower.tokens([each.format(name) for name in names for each in templates]).view(3, 2, -1)
         monkeypatch.setattr(text_tower, "TEXTS_AT_ONCE", 4)
         expected = open_clip.build_zero_shot_classifier(
             clip, lambda texts: open_clip.tokenize(texts, context_length=20), names, templates

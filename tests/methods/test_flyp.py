@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
+import io
 import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor
 
-from bench.backbones import Model, build_model
+from bench.backbones import Model, build_model, text_tower
 from bench.backbones.build import equip
 from bench.backbones.head import CosineLinear
 from bench.cli import main
@@ -26,6 +27,7 @@ from bench.conformance import Examined, find_examined
 from bench.data import TrainingImages
 from bench.device import interrupt
 from bench.errors import InputError
+from bench.launch import preflight
 from bench.launch.preflight import require_backbones
 from bench.method import Stage, splittable
 from bench.models.kept import load_model
@@ -35,7 +37,7 @@ from bench.plan.target import read_plan
 from bench.protocol import Recipe
 from bench.records.kept import kept_models, read_facts
 from bench.registry import Registry
-from bench.spec import RunSpec
+from bench.spec import Named, RunSpec
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit, trained
 from bench.training.trial import TrainedRun, run_trial
@@ -68,7 +70,7 @@ def begun(method: Any) -> tuple[Model, TrainingImages, Iterator[Stage]]:
     """A small CLIP and images of noise with ten classes called after numbers, and the method's stages."""
     examined = subject()
     model, data = examined.model(), examined.data()
-    data = dataclasses.replace(data, names=tuple(f"thing_{label}" for label in range(10)))
+    data = replace(data, names=tuple(f"thing_{label}" for label in range(10)))
     return model, data, method.stages(model, Recipe(steps=4, warmup=1, lr=1e-2).resolved(40, 16), data)
 
 
@@ -336,9 +338,10 @@ def scored(model: Model, images: Path) -> tuple[Any, Any]:
 
 
 class TestRefusals:
-    def left_out(self, **changes: str) -> set[str]:
+    def left_out(self, backbones: str, datasets: str) -> set[str]:
         """Why the cells of both are left out, beside one that is not."""
-        plan = read_plan("demo", REGISTRY, Overrides(methods="ce,flyp,zero_shot", rates="15", seeds="1", **changes))
+        axes = {"backbones": backbones, "datasets": datasets, "rates": "15", "seeds": "1"}
+        plan = read_plan("demo", REGISTRY, replace(Overrides(methods="ce,flyp,zero_shot"), **axes))  # type: ignore[arg-type]
         assert len(plan.unique) == 1
         return {cell.reason for table in plan.tables for row in table.cells for cell in row if cell.reason}
 
@@ -374,6 +377,24 @@ class TestRefusals:
         assert str(caught.value) == (
             "flyp: texts are read by open_clip, which is not installed: pip install 'finetune-bench[clip]'"
         )
+
+    @pytest.mark.parametrize("with_text", [True, False])
+    def test_a_launch_fetches_the_text_tower_where_a_method_takes_it(
+        self, with_text: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetched: list[str] = []
+        monkeypatch.setattr("bench.backbones.build.fetch_weights", lambda card, backbone: fetched.append("backbone"))
+        monkeypatch.setattr(text_tower, "fetch_text_tower", lambda card: fetched.append("text tower"))
+        answers, card = io.StringIO(), REGISTRY.backbone("clip_vit_base")
+        build = preflight.Build(card.name, 0, 0.0, with_text=with_text)
+        for _ in range(2):
+            preflight._answer(build, card, fetching := preflight._Fetching(answers), answers)
+            preflight._answer(build, card, fetching, answers)
+        assert fetched == ["backbone", *["text tower"] * with_text] * 2
+
+    def test_a_build_knows_whether_its_method_takes_a_text_tower(self, images: Path) -> None:
+        runs = [replace(planned(images, name), backbone=Named("clip_vit_base", "x")) for name in ("flyp", "ce")]
+        assert [build.with_text for build in preflight.builds_of(runs, REGISTRY)] == [True, False]
 
     @pytest.mark.slow
     def test_nothing_else_imports_open_clip(self) -> None:
