@@ -18,9 +18,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from bench.backbones import Model
-from bench.backbones.build import build_source_head, input_size
+from bench.backbones.build import equip, input_size
 from bench.cards import BackboneCard, MethodCard
-from bench.cards.method import takes_source_head
+from bench.cards.method import beside
 from bench.data import ArrayImages, Dataset, TrainingImages
 from bench.device.chunks import chunked
 from bench.errors import InputError
@@ -39,8 +39,8 @@ from bench.training.fit import Terms as RunningTerms
 from bench.training.passes import Passes
 
 CLASSES, IMAGES, BATCH, STEPS = 10, 40, 16, 6
-SHIPPED = ("micro_vit", "micro_resnet")
-"""Backbones that come with weights, so that a check needs no download."""
+SHIPPED = ("micro_vit", "micro_resnet", "micro_clip")
+"""Backbones that come with weights, or need none, so that a check needs no download."""
 
 
 class Broken(Exception):
@@ -66,8 +66,7 @@ class Examined:
         """The backbone with what gives the task's predictions, always drawn alike."""
         torch.manual_seed(0)
         model = find_task(self.task).build(self.backbone, CLASSES, self.protocol)
-        if takes_source_head([self.card], self.backbone):
-            model.source_head = build_source_head(self.backbone)
+        equip(model, self.backbone, beside([self.card], self.backbone))
         return model
 
     def data(self) -> TrainingImages:
@@ -213,7 +212,7 @@ def only_listed_weights_move(subject: Examined) -> None:
 
 def budget_is_kept(subject: Examined) -> None:
     """The stages together take no more steps than the protocol gives."""
-    stages = [stage for stage in _trained_stages(subject) if not (stage.shared and stage.shared.extra)]
+    stages = [stage for stage in _trained(subject)[0] if not (stage.shared and stage.shared.extra)]
     total = sum(stage.recipe.last - stage.recipe.first for stage in stages)
     if total > STEPS:
         raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
@@ -265,7 +264,7 @@ def parts_add_up(subject: Examined) -> None:
 def weights_stay_finite(subject: Examined) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
-    model = [stage.model for stage in _trained_stages(subject)][-1].eval()
+    model = _trained(subject)[1].eval()
     with torch.no_grad():
         logits = model(data.batch(0).images).logits
     if logits.shape[:2] != (BATCH, CLASSES) or not torch.isfinite(logits).all():
@@ -357,10 +356,10 @@ class _Stopping(Checkpoint):
             raise _Stop
 
 
-def _trained_stages(subject: Examined, keeper: Checkpoint | None = None) -> list[Stage]:
-    """Every stage, each trained before the next is asked for."""
-    data, done, stages, optimizer = subject.data(), 0, [], None
-    for number, planned in enumerate(subject.stages(subject.model(), data)):
+def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[Stage], Model]:
+    """Every stage, each trained before the next is asked for, and the model that is left."""
+    data, model, done, stages, optimizer = subject.data(), subject.model(), 0, list[Stage](), None
+    for number, planned in enumerate(subject.stages(model, data)):
         stage, images = fed(planned, data)
         if not (keeper and keeper.enter(number, stage)):
             optimizer = fit(stage, images, start=done, previous=optimizer, keeper=keeper)
@@ -368,11 +367,11 @@ def _trained_stages(subject: Examined, keeper: Checkpoint | None = None) -> list
             keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
         stages.append(planned)
-    return stages
+    return stages, stages[-1].model if stages else model
 
 
 def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in _trained_stages(subject, keeper)[-1].model.state_dict().items()}
+    return {name: value.clone() for name, value in _trained(subject, keeper)[1].state_dict().items()}
 
 
 def _place(error: BaseException, path: Path) -> str:

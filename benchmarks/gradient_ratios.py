@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbones import Model, build_model
-from bench.backbones.build import build_source_head
+from bench.backbones.build import equip
 from bench.cards import BackboneCard, MethodCard
-from bench.cards.method import takes_source_head
+from bench.cards.method import beside
 from bench.conformance import find_examined
 from bench.data import Split, TrainingImages, read_data
 from bench.hyper import Hyper, Value
@@ -146,8 +146,8 @@ def built_model(backbone: BackboneCard, classes: int, card: MethodCard | None = 
     """A shipped backbone with a new head, always drawn alike."""
     torch.manual_seed(0)
     model = build_model(backbone, classes)
-    if card and takes_source_head([card], backbone):
-        model.source_head = build_source_head(backbone)
+    if card:
+        equip(model, backbone, beside([card], backbone))
     return model
 
 
@@ -169,7 +169,8 @@ def images(backbone: str, classes: int) -> TrainingImages:
         labels = labels * (classes // DIGITS) + np.random.RandomState(0).randint(0, classes // DIGITS, len(labels))
     protocol = Protocol(batch_size=BATCH, augmentation="none")
     split = Split(whole.images, labels)
-    return TrainingImages(split, np.arange(IMAGES), classes, protocol, 12, 0, torch.device("cpu"))
+    names = tuple(f"number {label}" for label in range(classes))
+    return TrainingImages(split, np.arange(IMAGES), classes, protocol, 12, 0, torch.device("cpu"), names)
 
 
 PAGE = """# How strong what a method adds is
@@ -177,9 +178,10 @@ PAGE = """# How strong what a method adds is
 Made by `python benchmarks/gradient_ratios.py > results/shown/gradient_ratios.md` in float32 on one core (no GPU),
 torch {torch}. The norm of the gradient of what a method adds, over that of cross-entropy on the same batch: of the
 backbone's weights with 10 classes and with 100, and of the head's with 10. The median of {batches} batches of
-{batch} cluttered digits, on the micro ViT, or on the micro ResNet for a method that needs one, after {steps} steps
-of plain fine-tuning from the pre-trained weights (AdamW, 1e-3). With 100 classes, a digit's images are divided at
-random into ten. Where a stage has no cross-entropy of its own, it is that of the model as it is.
+{batch} cluttered digits, on the micro ViT, or for a method that needs one on the micro ResNet or the micro CLIP (whose
+weights are random), after {steps} steps of plain fine-tuning from the pre-trained weights (AdamW, 1e-3). With 100
+classes, a digit's images are divided at random into ten. Where a stage has no cross-entropy of its own, it is that of
+the model as it is.
 
 A method stands at its defaults, and with each value of each hyper-parameter that changes its formula. The numbers
 are of this model and batch: a sum over a batch (`delta`), over weights (`l2sp`) or over singular values (`bss`)

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from bench.backbones import build_model
-from bench.backbones.build import build_source_head, input_size
-from bench.cards.method import takes_source_head
+from bench.backbones.build import equip, input_size
+from bench.cards.method import beside
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.entry import MethodEntry, typed_entry
 from bench.method import Batch, Method, Stage
@@ -62,8 +62,7 @@ def measure(entry: MethodEntry, backbone: str, batch_size: int, rounds: int) -> 
     data = noise(backbone, batch_size)
     recipe = data.protocol.recipe.resolved(len(data), batch_size)
     base, tuned = build_model(source, CLASSES), build_model(source, CLASSES)
-    if takes_source_head([entry.card], source):
-        tuned.source_head = build_source_head(source)
+    equip(tuned, source, beside([entry.card], source))
     plain = stepper(next(Method().stages(base, recipe, data)), data)
     found = []
     for stage in method.stages(tuned, recipe, data):

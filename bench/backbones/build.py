@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,11 @@ from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.resnet import build_resnet
 from bench.backbones.t2t import T2TViT
+from bench.backbones.text_tower import build_text_tower
 from bench.backbones.weights import load_weights, read_weights, require_fit
 from bench.cards.backbone import DRAWN, RANDOM, BackboneCard, file_sha256
 from bench.cards.patches import unseen
+from bench.cards.text_towers import TEXT_TOWER
 from bench.device.distributed import draws_apart
 from bench.errors import InputError, nearest, shortened, to_type
 
@@ -127,6 +129,17 @@ def fetch_weights(card: BackboneCard, backbone: Any) -> None:
             torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
     except Exception as error:  # whatever a connection, a library that has one, or a torn file raises
         raise _unfetched(card, error) from error
+
+
+def equip(model: Model, card: BackboneCard, beside: Collection[str]) -> None:
+    """Give a model what of its pre-training its method takes (``bench.cards.method.beside``).
+
+    Raises ``InputError`` as ``build_source_head`` and ``build_text_tower`` do.
+    """
+    if "source_head" in beside:
+        model.source_head = build_source_head(card)
+    if TEXT_TOWER in beside:
+        model.text_tower = build_text_tower(card, model.backbone, model.dim)
 
 
 def build_source_head(card: BackboneCard) -> nn.Linear:

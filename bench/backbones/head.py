@@ -1,4 +1,4 @@
-"""A classifier behind a batch norm of the features, as linear probes of self-supervised backbones have it."""
+"""Classifiers that are more than a linear layer: behind a batch norm of the features, or of their directions."""
 
 from __future__ import annotations
 
@@ -52,3 +52,35 @@ class NormedLinear(nn.Linear):
         plain.weight.copy_(weight)
         plain.bias.copy_(self.bias.double() - weight @ self.running_mean.double())
         return plain
+
+
+class CosineLinear(nn.Linear):
+    """A classifier of directions, as CLIP's: features are projected and brought to unit length, then come the rows.
+
+    logits = W z + b, z = P f / ‖P f‖. With rows that are embeddings of texts times a scale, and no bias, these are
+    scaled cosines of an image and the texts. Computed in float32 at least, under autocast too.
+
+    Args:
+        projection: P (E, D), from the features to the space in which directions are compared; it is taken, not copied.
+        classes: K, whose rows and biases are zero at first.
+    """
+
+    projection: nn.Parameter
+
+    def __init__(self, projection: nn.Parameter, classes: int) -> None:
+        super().__init__(projection.shape[0], classes, device="meta")
+        self.weight = nn.Parameter(projection.new_zeros(classes, len(projection)))
+        self.bias = nn.Parameter(projection.new_zeros(classes))
+        self.projection = projection
+
+    def directions(self, features: Tensor) -> Tensor:
+        """(B, E) of unit length, of features (B, D)."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features if features.dtype == torch.double else features.float()
+            return F.normalize(F.linear(features, self.projection), dim=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
+        directions = self.directions(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(directions)

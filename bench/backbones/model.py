@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bench.backbones.head import NormedLinear
 from bench.backbones.layer_groups import timm_layer
+from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
@@ -145,9 +146,12 @@ class Model(nn.Module):
     Attributes:
         source_head: the linear head that the backbone was pre-trained with, where it has one and a method asked for it
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
+        text_tower: what the backbone was pre-trained with to read texts, likewise (``needs = {"text_tower"}``).
         norm_batch: images of which the backbone's batch norms take statistics in training; 0: all of a batch.
         merging: puts what a method set into the backbone for training into its weights, in place; None where there is
             nothing such. What is kept of the model is the plain network (``scored_state``).
+        settling: puts into the model what its logits take from elsewhere, as the rows of a head from a text tower, in
+            place; None where there is nothing such. Asked for wherever the model is scored (``settle``).
 
     Args:
         backbone: gives (B, dim) pooled features for normalised images.
@@ -158,6 +162,7 @@ class Model(nn.Module):
     backbone: nn.Module
     head: nn.Linear
     source_head: nn.Linear | None
+    text_tower: TextTower | None
     mean: Tensor
     std: Tensor
 
@@ -169,7 +174,8 @@ class Model(nn.Module):
         self.watched: tuple[str, ...] = ()
         self.norm_batch = 0
         self.merging: Callable[[nn.Module], None] | None = None
-        self.head, self.source_head = nn.Linear(dim, classes), None
+        self.settling: Callable[[Model], None] | None = None
+        self.head, self.source_head, self.text_tower = nn.Linear(dim, classes), None, None
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -224,6 +230,12 @@ class Model(nn.Module):
             with torch.no_grad():
                 self.merging(self.backbone)
             self.merging = None
+
+    def settle(self) -> None:
+        """Bring what ``settling`` puts into the model up to date."""
+        if self.settling is not None:
+            with torch.no_grad():
+                self.settling(self)
 
     @property
     def per_image(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.cards.folders import converted_weights, typed_path
 from bench.cards.offers import head_offers, offers_of, timm_offers
+from bench.cards.text_towers import TEXT_TOWER, TextTowerCard, text_tower_of
 from bench.errors import InputError, odd_characters, to_type
 from bench.reading.document import Section, read_document
 from bench.spec import Named, digest
@@ -67,6 +68,11 @@ class BackboneCard:
         return Named(self.name, digest([TO_BE_GIVEN, self.name, self.means]))
 
     @property
+    def text_tower(self) -> TextTowerCard | None:
+        """The text tower that it was pre-trained with; None where there is none, or it is not known."""
+        return text_tower_of(self.model, self.facts)
+
+    @property
     def absence(self) -> str:
         """What to do where the weights are not here, in words; empty where they are."""
         if self.weights != TO_BE_GIVEN:
@@ -91,9 +97,10 @@ class BackboneCard:
 def read_backbone(name: str, path: Path) -> BackboneCard:
     """The card in a file, with the weights that ``name`` asks for after its ``@``, or else the card's own.
 
-    A card ships its weights beside it, has ``weights: timm`` for those that timm fetches, or says under ``published``
-    where they are to be had; the latter are looked for where ``bench convert`` puts them, and without them the card can
-    be listed and shown by its name alone, not planned. It offers what its architecture does, if it lists no ``offers``.
+    A card ships its weights beside it, has ``weights: timm`` for those that timm fetches or ``weights: drawn`` for
+    random ones, or says under ``published`` where they are to be had; the latter are looked for where ``bench convert``
+    puts them, and without them the card can be listed and shown by its name alone, not planned. It offers what its
+    architecture does, if it lists no ``offers``.
     Raises ``InputError``: the file is malformed, or the weights cannot be used.
     """
     facts, (_, chooses, weights_text) = read_document(path), name.partition("@")
@@ -110,16 +117,19 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     if chooses:
         weights, sha256 = _weights(weights_text, name, "published" in facts)
     elif "weights" in facts:
-        if facts["weights"] != "timm":
-            raise InputError(f"{facts.place('weights')}: weights is 'timm' (fetched by timm), or is left out")
-        weights = "pretrained"
+        if facts["weights"] not in ("timm", DRAWN):
+            allowed = "'timm' (fetched by timm) or 'drawn' (random), or is left out"
+            raise InputError(f"{facts.place('weights')}: weights is {allowed}")
+        weights = "pretrained" if facts["weights"] == "timm" else DRAWN
     elif "published" in facts and not file.is_file():
         facts.text("published")
         weights = TO_BE_GIVEN
     else:
         sha256 = facts.text("sha256") if "sha256" in facts or not file.is_file() else file_sha256(file)
-    means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights])
-    offered = frozenset(offers) | head_offers(model, weights)
+    tower = text_tower_of(model, facts)
+    stated = [TEXT_TOWER, facts[TEXT_TOWER]] if TEXT_TOWER in facts else []
+    means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights, *stated])
+    offered = frozenset(offers) | head_offers(model, weights) | _text_offers(tower, weights)
     return BackboneCard(name, title, model, arguments, weights, sha256, offered, facts, means)
 
 
@@ -137,8 +147,14 @@ def timm_backbone(name: str) -> BackboneCard:
         )
     weights, sha256 = _weights(weights_text, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
-    offers = timm_offers(model) | head_offers(model, weights)
+    offers = timm_offers(model) | head_offers(model, weights) | _text_offers(text_tower_of(model, {}), weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
+
+
+def _text_offers(tower: TextTowerCard | None, weights: str) -> frozenset[str]:
+    """``text_tower`` where the weights were trained with it: those that timm fetches, or drawn ones beside drawn."""
+    of_timm = weights == "pretrained" and tower is not None and bool(tower.weights)
+    return frozenset({TEXT_TOWER} if of_timm or (weights == DRAWN and tower) else ())
 
 
 def file_sha256(path: Path) -> str:

@@ -112,6 +112,16 @@ class DatasetCard:
         return digest(sorted([test.name, test.means] for test in self.further)) if self.further else ""
 
     @property
+    def nameless(self) -> str:
+        """Why no text can be made of the names of its classes, in words; empty where one can."""
+        if self.of is not None:
+            return self.of.nameless
+        numbered = self.layout is not None and all(name.isdigit() for name in self.layout.classes)
+        if numbered or self.facts.get("class_names") == "numbers":
+            return f"the classes of {self.plain_name} are called by numbers, of which no text can be made"
+        return ""
+
+    @property
     def splits(self) -> dict[str, int]:
         """The number of images of each split, as far as the card says it."""
         return dict(self.facts.get("splits") or {})

@@ -1,7 +1,8 @@
 """A backbone with drawn weights in the place of its pre-trained ones: what a rehearsal trains where those are not here.
 
 ``NAME@drawn`` has the card's architecture, and a drawn head where the published weights come with the classifier of
-their pre-training, so that methods which take that head are trained too; ``NAME@small`` has few layers of it besides,
+their pre-training, or a drawn text tower where they were trained with one, so that methods which take these are trained
+too; ``NAME@small`` has few layers of it besides,
 and of a ResNet few filters.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from bench.cards.backbone import DRAWN, TO_BE_GIVEN, BackboneCard
 from bench.cards.offers import RESNET_OFFERS, offers_of
+from bench.cards.text_towers import TEXT_TOWER
 from bench.spec import digest
 
 SMALL = "small"
@@ -31,6 +33,7 @@ def drawn_backbone(card: BackboneCard, choice: str) -> BackboneCard:
     """The card with drawn weights, whole or small; whatever it lacks, runs of it can be planned."""
     arguments = {**card.arguments, **(few_layers(card) if choice == SMALL else {})}
     offers = card.offers | ({"source_head"} if _comes_with_head(card) else frozenset())
+    offers |= {TEXT_TOWER} if card.text_tower else frozenset()
     means = digest([card.model, arguments, card.facts.get("pixels"), card.facts.get("position"), choice])
     return replace(
         card,

@@ -104,6 +104,7 @@ def _short(value: Any) -> str:
 
 
 _COUNTS, _RENAMES = _mapping_of(_is(object), _is_count), _mapping_of(stays_inside, stays_inside)
+CLASS_NAMES = ("words", "numbers")
 _PATHS = "a list of names inside of the dataset's folder"
 _TEXT = "a text"
 
@@ -125,6 +126,13 @@ KEYS = (
     ),
     Fact("expects", _PATHS, "what must be there before it is opened", _list_of(stays_inside), variant=True),
     Fact("classes", "their number, at least 1", "verified when it is opened", _is_count, variant=True),
+    Fact(
+        "class_names",
+        f"one of {', '.join(CLASS_NAMES)}",
+        "what its classes are called: `words` unless it says otherwise; of `numbers` no text can be made",
+        CLASS_NAMES.__contains__,
+        variant=True,
+    ),
     Fact("official", "the size of each official list", "the lists that its reader gives", variant=True),
     Fact("use", "lists of official lists", "which of them train, test and, if any, val are made of", variant=True),
     Fact(

@@ -15,6 +15,7 @@ from typing import Any
 from bench.cards.backbone import BackboneCard
 from bench.cards.code import code_digest, parse_source, read_source
 from bench.cards.demands import Demand, demands_of, kept
+from bench.cards.text_towers import TEXT_TOWER
 from bench.errors import InputError, Problems, choose
 from bench.hyper import Hyper, Value, completed
 from bench.metrics import TASKS
@@ -150,10 +151,10 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
     )
 
 
-def takes_source_head(methods: Iterable[MethodCard], backbone: BackboneCard) -> bool:
-    """Whether a model for these methods comes with the head of its pre-training."""
-    probes = frozenset[str]().union(*(method.needs | method.uses for method in methods))
-    return "source_head" in probes & backbone.offers
+def beside(methods: Iterable[MethodCard], backbone: BackboneCard) -> frozenset[str]:
+    """What of its pre-training a model for these methods comes with: ``source_head``, ``text_tower``, both or none."""
+    asked = frozenset[str]().union(*(method.needs | method.uses for method in methods))
+    return asked & backbone.offers & {"source_head", TEXT_TOWER}
 
 
 def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:

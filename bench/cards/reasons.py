@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.cards.backbone import BackboneCard
+from bench.cards.backbone import RANDOM, BackboneCard
 from bench.cards.kinds import OWN, BackboneKind
 from bench.cards.patches import is_own
+from bench.cards.text_towers import TEXT_TOWER, why_without_text
 from bench.cards.timm_names import is_ungrouped, kind_of_timm, unserved_by_name
 
 
@@ -35,6 +36,8 @@ def without_layers(card: BackboneCard) -> str:
 def _reason(card: BackboneCard, name: str) -> str:
     if name == "source_head":
         return ""
+    if name == TEXT_TOWER:
+        return why_without_text(card.model, card.weights in RANDOM, card.weights == "pretrained")
     kind = _kind(card)
     if kind is None:
         unserved = "" if is_own(card) else unserved_by_name(card.model)

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cards.backbone import TO_BE_GIVEN
+from bench.cards.backbone import DRAWN, TO_BE_GIVEN
 from bench.cost.step_times import STEPS, StepTime, Work, keep_times, work_of
 from bench.errors import InputError
 from bench.process import environment, how_ended, program
@@ -214,18 +214,17 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     """The run's model and images of noise of the size and channels that it takes."""
     import numpy as np
 
-    from bench.backbones.build import build_source_head, input_size
-    from bench.cards.method import takes_source_head
+    from bench.backbones.build import equip, input_size
+    from bench.cards.method import beside
     from bench.data import ArrayImages, Dataset
 
     card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
     task, classes = find_task(dataset.task), int(dataset.facts["classes"])
-    with_head = takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
-    if card.weights == TO_BE_GIVEN or (card.weights == "pretrained" and not with_head):
-        card = replace(card, weights="none")  # they change no time, and need not be fetched
+    asked = beside([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
+    if card.weights == TO_BE_GIVEN or (card.weights == "pretrained" and "source_head" not in asked):
+        card = replace(card, weights=DRAWN)  # they change no time, and need not be fetched
     model = task.build(card, classes, spec.protocol)
-    if with_head:
-        model.source_head = build_source_head(card)
+    equip(model, card, asked)
     model.norm_batch = spec.protocol.norm_batch
     model.to(device)
     size, channels, count = input_size(model), model.mean.shape[0], max(IMAGES, spec.protocol.batch_size)

@@ -157,14 +157,18 @@ def _subject(spec: RunSpec, registry: Registry) -> tuple[Model, TrainingImages]:
     import torch
     from torch import nn
 
-    from bench.cards.method import takes_source_head
+    from bench.backbones.build import equip
+    from bench.cards.backbone import DRAWN
+    from bench.cards.method import beside
     from bench.data import ArrayImages, Dataset
 
     card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
     task, classes = find_task(dataset.task), int(dataset.facts["classes"])
     model = task.build(replace(card, weights="none"), classes, spec.protocol)
-    if takes_source_head([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card):
+    asked = beside([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
+    if "source_head" in asked:
         model.source_head = nn.Linear(model.dim, 1000)
+    equip(model, replace(card, weights=DRAWN), asked - {"source_head"})
     nothing = task.noise(ArrayImages(np.zeros((1, 1, 1, 1), np.uint8)), classes, np.random.RandomState(0))
     names = [str(label) for label in range(classes)]
     data = Dataset(names, nothing, None, nothing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +16,7 @@ from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
 from bench.data.augment import PHOTO, Cut, cut, finished, test_view
+from bench.data.class_words import in_words
 from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
@@ -43,6 +44,7 @@ class TrainingImages:
         size: pixels a side.
         seed: of order and augmentation.
         device: where batches go.
+        names: of the classes, by label, as the dataset has them; none where the task's classes are not of images.
     """
 
     split: Split
@@ -52,14 +54,26 @@ class TrainingImages:
     size: int
     seed: int
     device: torch.device
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of_run(
-        cls: type[AnyImages], spec: RunSpec, split: Split, indices: Indices, model: Model, device: torch.device
+        cls: type[AnyImages],
+        spec: RunSpec,
+        split: Split,
+        indices: Indices,
+        model: Model,
+        device: torch.device,
+        names: Sequence[str] = (),
     ) -> AnyImages:
         """Those of a run: some of a split's, at the size that its model was built for."""
         size, seed = input_size(model), spec.seeds.order
-        return cls(split, indices, model.classes, spec.protocol, size, seed, device)
+        return cls(split, indices, model.classes, spec.protocol, size, seed, device, tuple(names))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in words, by label: what texts about the images call them."""
+        return in_words(self.names)
 
     def __len__(self) -> int:
         return len(self.indices)

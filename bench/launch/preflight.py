@@ -27,8 +27,10 @@ import bench
 from bench.cards import BackboneCard
 from bench.cards.backbone import RANDOM
 from bench.cards.drawn import CHOICES
+from bench.cards.method import beside
 from bench.cards.offers import OWN_OFFERS
 from bench.cards.patches import is_understood
+from bench.cards.text_towers import TEXT_TOWER, lacking_package
 from bench.errors import InputError, Problems
 from bench.launch.failures import failure_of, printed
 from bench.process import close_pipes, end_with_parent, how_ended, last_line, send, start
@@ -50,19 +52,22 @@ class Build:
 
     Attributes:
         by_layers: whether learning rates decay by its layers.
+        with_text: whether a method takes its text tower.
     """
 
     backbone: str
     image_size: int
     drop_path: float
     by_layers: bool = False
+    with_text: bool = False
 
 
 def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
     """Have every backbone of some runs ready to be trained: it can be built, and its weights are here and fit.
 
     What takes long to fetch is said, and what of an image is not seen. Raises ``InputError`` that tells of each that
-    cannot be built, or fetched, or does not fit, and of packages that a task needs and that are not installed.
+    cannot be built, or fetched, or does not fit, and of packages that a task or method needs and that are not
+    installed.
     """
     runs, problems = list(runs), Problems()
     for task in dict.fromkeys(
@@ -70,6 +75,9 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
     ):
         if lacking := find_task(task).lacking():
             problems.add(lacking)
+    reading = dict.fromkeys(spec.method.full_name for spec in runs if _reads_texts(spec, registry))
+    if reading and (lacking := lacking_package()):
+        problems.add(f"{', '.join(reading)}: {lacking}")
     problems.stop()
     builds = builds_of(runs, registry)
     if not builds:
@@ -86,7 +94,11 @@ def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
     """What has to be asked about some runs: each backbone that is not known to be there, once."""
     builds = dict.fromkeys(
         Build(
-            spec.backbone.name, spec.protocol.image_size, spec.protocol.drop_path, spec.protocol.recipe.layer_decay != 1
+            spec.backbone.name,
+            spec.protocol.image_size,
+            spec.protocol.drop_path,
+            spec.protocol.recipe.layer_decay != 1,
+            _reads_texts(spec, registry),
         )
         for spec in runs
     )
@@ -94,6 +106,12 @@ def builds_of(runs: Iterable[RunSpec], registry: Registry) -> list[Build]:
     unknown = {name for name in backbones if _is_open(name, registry)}
     unclear = {name for name in backbones if not is_understood(registry.backbone(name))}
     return [build for build in builds if build.backbone in unknown or (build.image_size and build.backbone in unclear)]
+
+
+def _reads_texts(spec: RunSpec, registry: Registry) -> bool:
+    """Whether a run takes the text tower of its backbone."""
+    methods = [registry.method(each.name) for each in (spec.method, *spec.method.policies)]
+    return TEXT_TOWER in beside(methods, registry.backbone(spec.backbone.name))
 
 
 def _is_open(name: str, registry: Registry) -> bool:
@@ -157,13 +175,18 @@ def main() -> None:
 
 def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: TextIO) -> None:
     """What there is to tell of a backbone. Raises whatever building it does."""
-    from bench.backbones.build import require_weights_fit, sketch
+    from bench.backbones.build import fetch_weights, require_weights_fit, sketch, weights_source
+    from bench.backbones.text_tower import fetch_text_tower, text_tower_hub
 
     model = sketch(card, build.image_size, build.drop_path)
     if build.by_layers:
         _require_layers(card, model)
     if card.weights == "pretrained":
-        fetching.fetch(card, model.backbone)
+        source = weights_source(model.backbone)
+        fetching.fetch(f"the weights of {card.name} ({source})", lambda: fetch_weights(card, model.backbone))
+        if build.with_text:
+            hub = f"{text_tower_hub(card)} of the Hugging Face hub"
+            fetching.fetch(f"the text tower of {card.name} ({hub})", lambda: fetch_text_tower(card))
     elif "@" in card.name and card.weights not in RANDOM:
         require_weights_fit(card, model.backbone)
     if build.image_size and not is_understood(card) and (lost := _unseen(build, card, model)):
@@ -198,25 +221,23 @@ def _unseen(build: Build, card: BackboneCard, model: Any) -> int:
 
 
 class _Fetching:
-    """Fetches the weights of each card once, and none after a failure that was waited for: each would take as long."""
+    """Fetches each file of weights once, and none after a failure that was waited for: each would take as long."""
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
         self._tried: set[str] = set()
         self._hopeless = False
 
-    def fetch(self, card: BackboneCard, backbone: Any) -> None:
-        from bench.backbones.build import fetch_weights, weights_source
-
-        if card.name in self._tried or self._hopeless:
+    def fetch(self, what: str, get: Callable[[], object]) -> None:
+        """Get what stands for itself in words. Raises ``InputError`` as ``get`` does."""
+        if what in self._tried or self._hopeless:
             return
-        self._tried.add(card.name)
-        line = f"fetching the weights of {card.name} ({weights_source(backbone)})"
-        patience = threading.Timer(SLOW, lambda: _say(self._answers, fetching=line))
+        self._tried.add(what)
+        patience = threading.Timer(SLOW, lambda: _say(self._answers, fetching=f"fetching {what}"))
         patience.daemon = True
         patience.start()
         try:
-            fetch_weights(card, backbone)
+            get()
         except InputError:
             self._hopeless = not patience.is_alive()
             raise

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.backbones import Model
-from bench.backbones.head import NormedLinear
+from bench.backbones.head import CosineLinear, NormedLinear
 from bench.cards import BackboneCard, DatasetCard
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
@@ -22,9 +22,9 @@ from bench.registry import Registry
 from bench.spec import RunSpec, from_json
 from bench.task import find_task
 from bench.training.fit import move
-from bench.training.keeping import digest_of
+from bench.training.keeping import NOT_SCORED, digest_of
 from bench.training.shelf import checksum_of
-from bench.training.trial import build_method, give_source_head, splits
+from bench.training.trial import build_method, equip_model, splits
 
 CPU = torch.device("cpu")
 
@@ -43,11 +43,13 @@ def load_model(path: Path, facts: ModelFacts, registry: Registry) -> Model:
         model = _built(spec, facts, registry, source=bool(facts.left_out))
         if facts.left_out:
             tensors |= _left_out(model, facts, path)
+        if (projection := tensors.get("head.projection")) is not None:
+            model.head = CosineLinear(nn.Parameter(projection), model.classes)
         if not _fits(model, tensors):
             model = _last_model(spec, model, registry)
     if not _fits(model, tensors):
         raise InputError(f"{path}: its weights do not fit what {facts.label} trains now; use the version that wrote it")
-    model.source_head = None
+    model.source_head, model.text_tower = None, None
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 
@@ -112,8 +114,8 @@ def _left_out(model: Model, facts: ModelFacts, path: Path) -> dict[str, Tensor]:
 
 
 def _fits(model: Model, tensors: dict[str, Tensor]) -> bool:
-    """Whether names and shapes are those of a model without the head of its pre-training."""
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not name.startswith("source_head.")}
+    """Whether names and shapes are those of a model without what of its pre-training lies beside it."""
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not name.startswith(NOT_SCORED)}
     return shapes == {name: tensor.shape for name, tensor in tensors.items()}
 
 
@@ -129,7 +131,7 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     train, _, _ = splits(dataset, spec)
     data = task.images(spec, dataset, train, model, CPU)
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
-    give_source_head(model, registry.backbone(spec.backbone.name), spec, registry)
+    equip_model(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):
         move(stage, CPU)
         model = stage.model

@@ -39,8 +39,8 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     (percent; where a run has a budget of images the labels of tables, ``15 %`` and ``16-shot``), ``seed``; each
     hyper-parameter as ``METHOD.NAME`` and each setting as ``protocol.NAME``, but for those that are the default in all
     runs; each metric of the curve at the one point that the table's selection rule picks, by the metric that it shows,
-    as ``test.METRIC`` and ``val.METRIC``, and the score on further tests as ``test.top1@NAME``; what the run took by the
-    name of its metric; ``training_images``, how many it was trained on; and the versions of what trained it as
+    as ``test.METRIC`` and ``val.METRIC``, and the score on further tests as ``test.top1@NAME``; what the run took by
+    the name of its metric; ``training_images``, how many it was trained on; and the versions of what trained it as
     ``version.PACKAGE``.
 
     Args:

@@ -78,7 +78,7 @@ class Classification(Task):
     ) -> TrainingImages:
         from bench.data import TrainingImages
 
-        return TrainingImages.of_run(spec, dataset.train, indices, model, device)
+        return TrainingImages.of_run(spec, dataset.train, indices, model, device, dataset.classes)
 
     def predict(
         self, model: Model, split: Split, data: TrainingImages, progress: Callable[[int], None] = lambda images: None

@@ -20,8 +20,8 @@ from bench.records.kept import Keep, ModelFacts, best, kept_models, kept_name
 from bench.records.record import Point
 from bench.training.shelf import checksum_of
 
-NOT_SCORED = "source_head."
-"""What a model may hold beside the network that gives its logits."""
+NOT_SCORED = ("source_head.", "text_tower.")
+"""How the names begin of what a model may hold beside the network that gives its logits."""
 
 
 class Keeping:

@@ -31,7 +31,7 @@ from bench.task import Task
 from bench.training.checkpoint import Checkpoint
 from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, set_modes, trained
-from bench.training.keeping import Keeping
+from bench.training.keeping import NOT_SCORED, Keeping
 from bench.training.shared import train_or_take
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -290,6 +290,8 @@ class Training:
 
         On further tests the model alone is scored; models beside it are scored on its own splits.
         """
+        for each in (model, *beside.values()):
+            each.settle()
         to_score = {name: (model, split) for name, split in self.splits.items()}
         to_score |= {f"test@{name}": (model, split) for name, split in self.further.items()}
         for where, twin in beside.items():
@@ -346,6 +348,5 @@ class Training:
 
 
 def parameters_of(model: Model) -> int:
-    """Numbers that a model predicts with, its head included; the head that it was pre-trained with is none of them."""
-    source = {*model.source_head.parameters()} if model.source_head else set()
-    return sum(weights.numel() for weights in model.parameters() if weights not in source)
+    """Numbers that a model predicts with, its head included, and nothing of what lies beside it (``NOT_SCORED``)."""
+    return sum(weights.numel() for name, weights in model.named_parameters() if not name.startswith(NOT_SCORED))

@@ -14,9 +14,9 @@ import torch
 from msgspec import UNSET, UnsetType
 
 from bench.backbones import Model
-from bench.backbones.build import build_source_head, input_size
+from bench.backbones.build import equip, input_size
 from bench.cards import BackboneCard, DatasetCard
-from bench.cards.method import takes_source_head
+from bench.cards.method import beside
 from bench.data import Dataset, Split, hold_out, sample
 from bench.data.dataset import Indices
 from bench.data.further import alone, open_further
@@ -171,7 +171,7 @@ def _trial(
     model = task.build(card, len(dataset.classes), spec.protocol)
     model.norm_batch = spec.protocol.norm_batch
     _require_whole_groups(model, card.name, spec.protocol.batch_size)
-    give_source_head(model, card, spec, registry)
+    equip_model(model, card, spec, registry)
     model.to(device)
     size = input_size(model)
     if keep:
@@ -247,10 +247,12 @@ def _facts(spec: RunSpec, model: Model, dataset: Dataset, size: int, task: str |
     )
 
 
-def give_source_head(model: Model, card: BackboneCard, spec: RunSpec, registry: Registry) -> None:
-    """Give a model the head of its pre-training where the run's method takes it, and its backbone has one."""
-    if takes_source_head([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card):
-        model.source_head = build_source_head(card)
+def equip_model(model: Model, card: BackboneCard, spec: RunSpec, registry: Registry) -> None:
+    """Give a model what of its pre-training the run's method takes, and its backbone has.
+
+    Raises ``InputError`` where that cannot be had.
+    """
+    equip(model, card, beside([registry.method(entry.name) for entry in (spec.method, *spec.method.policies)], card))
 
 
 def build_method(spec: RunSpec, registry: Registry) -> Method:

@@ -32,6 +32,7 @@ REFUSED = {
     "co_tuning": ("co_tuning.py", "reads batch.labels", LABEL),
     "coin": ("coin.py", "reads batch.labels", LABEL),
     "core_tuning": ("core_tuning.py", "reads batch.targets", LABEL),
+    "flyp": ("flyp.py", "reads batch.labels", LABEL),
     "lacvit": ("lacvit.py", "reads batch.labels", LABEL),
     "lwf": ("lwf.py", "uses model.source_head", ANSWER),
     "mix_and_match": ("mix_and_match.py", "reads batch.labels", LABEL),
@@ -40,6 +41,7 @@ REFUSED = {
     "scl": ("scl.py", "reads batch.labels", LABEL),
     "simclr": ("lacvit.py", "reads batch.labels", LABEL),
     "transmix": ("transmix.py", "reads batch.targets", LABEL),
+    "zero_shot": ("zero_shot.py", "replaces model.head", HEAD),
 }
 """The others: the file that says so (SimCLR's stages are LaCViT's), what stands there, and what it needs."""
 
