@@ -30,7 +30,12 @@ KEYS = (
         "sampling rates in percent of each class: `[15, 30]`; `[0.5%, 1%]` where none is above 1",
     ),
     Key("seeds", (list, int), "how many, or which", default="3"),
-    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
+    Key(
+        "protocol",
+        (dict, str),
+        "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*); `{preset: mae, steps: "
+        "100}`, or the name of a preset alone (`bench list presets`)",
+    ),
     Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
     Key("exclude", (list,), "cells to leave out: `{method: gta, dataset: digits, because: '...'}`"),
     Key("baseline", (str,), "the method that the others are compared with"),
