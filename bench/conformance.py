@@ -33,6 +33,7 @@ from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
 from bench.task import find_task, tasks_of
 from bench.training.checkpoint import Checkpoint
+from bench.training.choosing import with_validation
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
@@ -79,7 +80,8 @@ class Examined:
         method = MethodSpec(self.card.name, self.card.means, self.card.resolve({}))
         backbone = Named(self.backbone.name, self.backbone.means)
         spec = RunSpec(method, backbone, Named("noise", "noise"), 100.0, self.protocol, seeds, seed=5)
-        return task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
+        images = task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
+        return with_validation(images, split, task)
 
     @property
     def protocol(self) -> Protocol:

@@ -19,6 +19,7 @@ from bench.data.augment import PHOTO, Cut, cut, finished, test_view
 from bench.data.dataset import ArrayImages, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
+from bench.data.validation import Validation
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
@@ -28,6 +29,12 @@ AnyImages = TypeVar("AnyImages", bound="TrainingImages")
 
 PROTOCOL = "protocol"
 """Stands for the protocol's augmentation, with its mixing and erasing."""
+
+
+NO_VALIDATION = (
+    "it chooses on the validation split, and the run has none: give the protocol one (validation: 0.1, which holds out "
+    "a tenth of the training images where a dataset has no split of its own)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class TrainingImages:
         size: pixels a side.
         seed: of order and augmentation.
         device: where batches go.
+        held_out: the validation split of the run, where it has one (``validation``).
     """
 
     split: Split
@@ -52,6 +60,7 @@ class TrainingImages:
     size: int
     seed: int
     device: torch.device
+    held_out: Validation | None = None
 
     @classmethod
     def of_run(
@@ -63,6 +72,13 @@ class TrainingImages:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def validation(self) -> Validation:
+        """The validation split, for a method that chooses by it. Raises ``InputError`` where the run has none."""
+        if self.held_out is None:
+            raise InputError(NO_VALIDATION)
+        return self.held_out
 
     @property
     def feeders(self) -> int:

@@ -21,6 +21,7 @@ from bench.records.store import UNSOUND
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json
 from bench.task import find_task
+from bench.training.choosing import with_validation
 from bench.training.fit import move
 from bench.training.keeping import digest_of
 from bench.training.shelf import checksum_of
@@ -126,8 +127,8 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     card.require_files()
     task = find_task(card.task)
     dataset = task.read(card)
-    train, _, _ = splits(dataset, spec)
-    data = task.images(spec, dataset, train, model, CPU)
+    train, val, _ = splits(dataset, spec)
+    data = with_validation(task.images(spec, dataset, train, model, CPU), val, task)
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
     give_source_head(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):

@@ -31,6 +31,7 @@ from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
 from bench.task import find_task
+from bench.training.choosing import with_validation
 from bench.training.keeping import Keeping
 from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
@@ -171,7 +172,7 @@ def _trial(
     if keep:
         dataset = task.cached(dataset, data_card, keep / "cache", size, spec.protocol.augmentation, observer.phase)
     train, val, test = splits(dataset, spec)
-    data = task.images(spec, dataset, train, model, device)
+    data = with_validation(task.images(spec, dataset, train, model, device), val, task)
     storage = Storage(keep, checkpoint_every) if keep else None
     keeping = None
     if keep and models:
@@ -199,6 +200,7 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
+        chosen=dict(data.held_out.chosen) or UNSET if data.held_out else UNSET,
         timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,
