@@ -83,11 +83,16 @@ class Shared:
         depends: the hyper-parameters that the stage depends on, by name.
         seed: of its batches and random draws.
         extra: its steps come on top of the run's budget, as pre-training does.
+        apart: its numbers among stages of the same seed, where each of these is to have draws of its own.
+        policy: which of the run's policies made it shared, counted from 1, so that ``depends`` stands for that one's
+            hyper-parameters (``Policy.number``); 0: the method itself.
     """
 
     depends: Mapping[str, Value]
     seed: int
     extra: bool = False
+    apart: tuple[int, ...] = ()
+    policy: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,11 @@ class Policy(Method):
 
     inner: Method = Method()
     """The method it acts on: plain fine-tuning where none is named."""
+
+    @property
+    def number(self) -> int:
+        """Which of a method's policies it is, counted from 1: ``gta+transmix``."""
+        return 1 + (self.inner.number if isinstance(self.inner, Policy) else 0)
 
 
 def splittable(method: Method) -> bool:

@@ -23,7 +23,7 @@ SERVING = [
     *("attention_only", "bss", "ce", "delta", "drloc", "feature_distillation", "ffn_only", "gta", "l2", "l2sp"),
     *("linear", "noisy_tune", "output_guide", "stochnorm", "wise_ft"),
     *("bitfit", "ema", "last_blocks", "ldifs", "lp_ft", "norm_tuning", "surgical", "swa"),
-    *("adaptformer", "peft", "ssf", "vpt"),
+    *("adaptformer", "peft", "soup", "ssf", "vpt"),
 ]
 """The methods that train a decoder as they are."""
 
