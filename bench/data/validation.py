@@ -46,4 +46,5 @@ class Validation:
     def chose(self, **what: Value) -> None:
         """Note what was chosen: for the run's record, and for who reads what it prints."""
         self.chosen.update(what)
-        print("chosen on the validation split: " + ", ".join(f"{key} {value}" for key, value in what.items()), flush=True)
+        choices = ", ".join(f"{key} {value}" for key, value in what.items())
+        print(f"chosen on the validation split: {choices}", flush=True)
