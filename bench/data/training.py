@@ -156,7 +156,7 @@ class TrainingImages:
         return self._plainly(TestedImages(self.split.images, self.size, self.protocol.augmentation))
 
     def _plainly(self, images: Images, chosen: Indices | None = None) -> TrainingImages:
-        """The same batches of other images, which are given as they are: one for each of the split, or of those chosen."""
+        """The same batches of other images, given as they are: one for each of the split, or of those chosen of it."""
         protocol = replace(self.protocol, augmentation="none", mixup=0.0, cutmix=0.0, erasing=0.0)
         if chosen is None:
             return replace(self, split=replace(self.split, images=images), protocol=protocol)

@@ -21,6 +21,7 @@ from bench.registry import Registry
 from bench.spec import RunSpec, from_json
 from bench.task import find_task
 from bench.training.choosing import with_validation
+from bench.training.features import Untold, with_features
 from bench.training.fit import move
 from bench.training.keeping import digest_of
 from bench.training.shelf import checksum_of
@@ -127,7 +128,7 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     task = find_task(card.task)
     dataset = task.read(card)
     train, val, _ = splits(dataset, spec)
-    data = with_validation(task.images(spec, dataset, train, model, CPU), val, task)
+    data = with_features(with_validation(task.images(spec, dataset, train, model, CPU), val, task), Untold(spec))
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
     give_source_head(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):
