@@ -34,6 +34,7 @@ from bench.spec import MethodSpec, Named, RunSpec, Seeds
 from bench.task import find_task, tasks_of
 from bench.training.checkpoint import Checkpoint
 from bench.training.choosing import with_validation
+from bench.training.features import Features, with_features
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
@@ -81,7 +82,7 @@ class Examined:
         backbone = Named(self.backbone.name, self.backbone.means)
         spec = RunSpec(method, backbone, Named("noise", "noise"), 100.0, self.protocol, seeds, seed=5)
         images = task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
-        return with_validation(images, split, task)
+        return with_features(with_validation(images, split, task), Features(spec))
 
     @property
     def protocol(self) -> Protocol:
@@ -214,7 +215,7 @@ def only_listed_weights_move(subject: Examined) -> None:
 
 def budget_is_kept(subject: Examined) -> None:
     """The stages together take no more steps than the protocol gives."""
-    stages = [stage for stage in _trained_stages(subject) if not (stage.shared and stage.shared.extra)]
+    stages = [stage for stage in _trained(subject)[0] if not (stage.shared and stage.shared.extra)]
     total = sum(stage.recipe.last - stage.recipe.first for stage in stages)
     if total > STEPS:
         raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
@@ -266,7 +267,8 @@ def parts_add_up(subject: Examined) -> None:
 def weights_stay_finite(subject: Examined) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
-    model = [stage.model for stage in _trained_stages(subject)][-1].eval()
+    _, model = _trained(subject)
+    model.eval()
     with torch.no_grad():
         logits = model(data.batch(0).images).logits
     if logits.shape[:2] != (BATCH, CLASSES) or not torch.isfinite(logits).all():
@@ -353,10 +355,10 @@ class _Stopping(Checkpoint):
             raise _Stop
 
 
-def _trained_stages(subject: Examined, keeper: Checkpoint | None = None) -> list[Stage]:
-    """Every stage, each trained before the next is asked for."""
-    data, done, stages, optimizer = subject.data(), 0, [], None
-    for number, planned in enumerate(subject.stages(subject.model(), data)):
+def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[Stage], Model]:
+    """Every stage, each trained before the next is asked for; and the model that is evaluated."""
+    model, data, done, stages, optimizer = subject.model(), subject.data(), 0, list[Stage](), None
+    for number, planned in enumerate(subject.stages(model, data)):
         stage, images = fed(planned, data)
         if not (keeper and keeper.enter(number, stage)):
             optimizer = fit(stage, images, start=done, previous=optimizer, keeper=keeper)
@@ -364,11 +366,13 @@ def _trained_stages(subject: Examined, keeper: Checkpoint | None = None) -> list
             keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
         stages.append(planned)
-    return stages
+        model = stage.model
+    return stages, model
 
 
 def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in _trained_stages(subject, keeper)[-1].model.state_dict().items()}
+    _, model = _trained(subject, keeper)
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -38,7 +38,8 @@ class Batch:
     """What a loss is given at one step.
 
     Attributes:
-        images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views.
+        images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views; or features (B, D) that stand
+            for them (``data.features``).
         labels: (B,) class indices; None at a task whose images have no label, so that nothing can be made of it.
         targets: (B, K) what cross-entropy aims at: one-hot, smoothed or mixed.
         progress: share of the stage that is done, from 0 to 1, for weights that ramp.
@@ -55,7 +56,7 @@ class Batch:
 
     def __len__(self) -> int:
         """The number of images, B."""
-        return self.images.shape[-4]
+        return self.images.shape[1 if self.images.ndim == 5 else 0]
 
     def divided(self: AnyBatch, parts: int) -> Iterator[AnyBatch]:
         """The batch in so many parts, as even as they can be; at most one an image."""

@@ -216,7 +216,9 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
 
     from bench.backbones.build import build_source_head, input_size
     from bench.cards.method import takes_source_head
-    from bench.data import ArrayImages, Dataset, Validation
+    from bench.data import ArrayImages, Dataset
+    from bench.training.choosing import with_validation
+    from bench.training.features import Features, with_features
 
     card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
     task, classes = find_task(dataset.task), int(dataset.facts["classes"])
@@ -235,7 +237,7 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     plain = replace(spec, protocol=replace(spec.protocol, augmentation="none"))
     names = [str(label) for label in range(classes)]
     images = task.images(plain, Dataset(names, noise, None, noise), np.arange(count), model, device)
-    return model, replace(images, held_out=Validation(images, lambda _: 0.0))
+    return model, with_features(with_validation(images, noise, task), Features(spec))
 
 
 def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> float:

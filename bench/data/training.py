@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,8 +15,8 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
-from bench.data.augment import PHOTO, Cut, cut, finished, test_view
-from bench.data.dataset import ArrayImages, Indices, Split
+from bench.data.augment import PHOTO, Cut, cut, finished, test_view, tested
+from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
 from bench.data.validation import Validation
@@ -51,6 +51,7 @@ class TrainingImages:
         seed: of order and augmentation.
         device: where batches go.
         held_out: the validation split of the run, where it has one (``validation``).
+        reader: gives the features (N, D) of a model for every image, in order (``features``).
     """
 
     split: Split
@@ -61,6 +62,7 @@ class TrainingImages:
     seed: int
     device: torch.device
     held_out: Validation | None = None
+    reader: Callable[[Model, TrainingImages], Tensor] | None = None
 
     @classmethod
     def of_run(
@@ -139,6 +141,27 @@ class TrainingImages:
             protocol = replace(protocol, augmentation=augmentation, mixup=0.0, cutmix=0.0, erasing=0.0)
         return replace(self, protocol=protocol)
 
+    def features(self, model: Model) -> TrainingImages:
+        """What a model's backbone gives for every image as it is tested, computed once, in the place of the images.
+
+        Order, batches and targets stay; nothing is augmented, mixed or erased. The ``images`` of a batch are features
+        (B, D), of which the model computes its head alone: for stages that train no more than that. The model is left
+        in eval mode.
+        """
+        assert self.reader is not None
+        return self._plainly(FeatureImages(self.reader(model, self)), self.indices)
+
+    def as_tested(self) -> TrainingImages:
+        """The same batches without augmentation, mixing or erasing: every image as it is tested."""
+        return self._plainly(TestedImages(self.split.images, self.size, self.protocol.augmentation))
+
+    def _plainly(self, images: Images, chosen: Indices | None = None) -> TrainingImages:
+        """The same batches of other images, given as they are: one for each of the split, or of those chosen of it."""
+        protocol = replace(self.protocol, augmentation="none", mixup=0.0, cutmix=0.0, erasing=0.0)
+        if chosen is None:
+            return replace(self, split=replace(self.split, images=images), protocol=protocol)
+        return replace(self, split=self.split.chosen(chosen, images), indices=np.arange(len(chosen)), protocol=protocol)
+
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
 
@@ -173,6 +196,22 @@ class TrainingImages:
         size, count = self.protocol.batch_size, len(self.indices)
         positions = np.arange(step * size, (step + 1) * size)
         return self.indices[[_order(self.seed, int(at) // count, count)[at % count] for at in positions]]
+
+
+@dataclass(frozen=True)
+class TestedImages:
+    """Images as they are tested, uint8 (B, C, S, S)."""
+
+    images: Images
+    size: int
+    augmentation: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Indices) -> Tensor:
+        """uint8 (B, C, S, S)."""
+        return tested(self.images.take(indices), self.size, self.augmentation)
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench.backbones import Model
@@ -43,9 +43,10 @@ class Validation:
         """Every image once, in order, without augmentation."""
         return self.images.plain(batch_size)
 
+    def features(self, model: Model) -> Validation:
+        """The split with what a model's backbone gives for its images in their place (``TrainingImages.features``)."""
+        return replace(self, images=self.images.features(model))
+
     def chose(self, **what: Value) -> None:
-        """Note what was chosen: for the run's record, and for who reads what it prints."""
+        """Note what was chosen, by name, for the record of the run."""
         self.chosen.update(what)
-        print(
-            "chosen on the validation split: " + ", ".join(f"{key} {value}" for key, value in what.items()), flush=True
-        )

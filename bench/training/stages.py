@@ -27,6 +27,16 @@ from bench.records.standing import EVALUATING
 from bench.spec import RunSpec
 from bench.task import Task
 from bench.training.checkpoint import Checkpoint
+from bench.training.features import (
+    TEST,
+    VAL,
+    Features,
+    at_once,
+    is_plain,
+    tested_by_features,
+    trains_head_alone,
+    with_features,
+)
 from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, set_modes, trained
 from bench.training.keeping import Keeping
@@ -47,6 +57,10 @@ class Storage:
     def shelf(self) -> Shelf:
         return Shelf(self.root / "shared")
 
+    @property
+    def features(self) -> Shelf:
+        return Shelf(self.root / "features", "computing features")
+
     def checkpoint(self, key: str) -> Checkpoint:
         return Checkpoint(self.root / "checkpoints" / key, key, self.every)
 
@@ -65,6 +79,7 @@ class Training:
         stages: what the record says of each stage that has ended.
         shared_seconds: that stages which runs share have taken; ``shared_images`` is how many images were seen there.
         taken_up: how often the run was taken up from a checkpoint.
+        head_alone: whether no stage has trained more than the head so far, so that images are read once for all points.
         batch_size: the most images of a batch so far.
         images: those of a batch of the stage in training.
         parameters: numbers of the model that the last stage left, once it has ended.
@@ -84,7 +99,9 @@ class Training:
         parts: int = 1,
         keeping: Keeping | None = None,
     ) -> None:
-        self.spec, self.task, self.data, self.splits = spec, task, data, {"val": val, "test": test}
+        self.features = Features(spec, storage.features if storage else None, observer.phase)
+        self.spec, self.task, self.data = spec, task, with_features(data, self.features)
+        self.splits, self.head_alone = {VAL: val, TEST: test}, task.linear_head
         self.observer, self.meter, self.storage, self.keeping = observer, meter, storage, keeping
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
@@ -164,6 +181,11 @@ class Training:
             if spent + budget > recipe.last:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.last}")
             stage, data = fed(planned, self.data)
+            if not trains_head_alone(stage):
+                self.head_alone = False
+                self.features.forget()
+            with chunked(self.parts):
+                data = at_once(stage, data)
             self.splittable = splittable(method) and stage.model.per_image
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
@@ -285,6 +307,8 @@ class Training:
         """
         images = sum(len(each) for each in self.splits.values() if each is not None)
         with chunked(self.parts):
+            if self.head_alone and is_plain(model):
+                split = tested_by_features(model, split, self.data, self.features, name)
             predictions = self.task.predict(
                 model, split, self.data, lambda done: self.observer.phase(EVALUATING, earlier + done, images)
             )

@@ -188,6 +188,9 @@ def _trial(
         if whole := why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
+    chosen = data.held_out.chosen if data.held_out else {}
+    if chosen:
+        print("chosen on the validation split: " + ", ".join(f"{key} {value}" for key, value in chosen.items()))
     record = Record(
         id=spec.id,
         label=spec.label,
@@ -200,7 +203,7 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
-        chosen=dict(data.held_out.chosen) or UNSET if data.held_out else UNSET,
+        chosen=chosen or UNSET,
         timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,

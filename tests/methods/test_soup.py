@@ -334,7 +334,7 @@ def test_members_of_a_backbone_with_batch_norms_lie_on_the_shelf_too(tmp_path: P
 
 
 def test_greedy_without_a_validation_split_is_refused_where_runs_are_planned() -> None:
-    runs = specs("ce+soup,ce+soup(kind=uniform)", "validation=0")
+    runs = specs("ce+soup,ce+soup(kind=uniform)", "validation=0", datasets="cub200", backbones="vit_small@none")
     with pytest.raises(InputError) as caught:
         require_sound(runs, Registry(), lambda _: None)
     (problem,) = caught.value.problems

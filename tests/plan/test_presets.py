@@ -71,6 +71,8 @@ def test_a_preset_gives_whatever_decides_a_training(name: str) -> None:
     for either in EITHER:
         assert len(either & given.keys()) == 1
     usual = {"beta2"} if given["optimizer"] == "sgd" else {"nesterov"}  # what the optimiser does not ask for
+    if name != "dinov2-linear":
+        usual |= {"features"}  # of stages that train the head alone
     if not (given["mixup"] or given["cutmix"]):
         usual |= {"mix_probability", "mix_switch"}
     needed = {*declared(Recipe), *declared(Protocol)} - MEASURING - ELSEWHERE - usual - EITHER[0] - EITHER[1]
