@@ -229,8 +229,10 @@ def same_seed_same_bits(subject: Examined) -> None:
 
 def taken_up_same_bits(subject: Examined) -> None:
     """A training that is stopped after every other step, and taken up by a new process, ends in the same weights."""
+    stages, model = _trained(subject)
+    whole, steps = _state(model), sum(stage.recipe.last - stage.recipe.first for stage in stages)
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(STEPS + 1):
+        for _ in range(max(steps, STEPS) + 1):
             try:
                 taken_up = _ends(subject, _Stopping(Path(folder)))
                 break
@@ -239,7 +241,7 @@ def taken_up_same_bits(subject: Examined) -> None:
         else:
             raise Broken("it takes more steps when it is taken up than without a stop")
     advice = "what a loss changes must be tensors of modules listed in 'state' or 'train'"
-    _require_same(_ends(subject), taken_up, advice)
+    _require_same(whole, taken_up, advice)
 
 
 def _require_same(first: dict[str, Tensor], second: dict[str, Tensor], advice: str) -> None:
@@ -372,6 +374,10 @@ def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[
 
 def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
     _, model = _trained(subject, keeper)
+    return _state(model)
+
+
+def _state(model: Model) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
