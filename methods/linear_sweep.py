@@ -61,7 +61,7 @@ class LinearSweep(Method):
         validation, dim = data.validation, model.dim
         model.read_last_blocks(self.blocks)
         parts = parts_of(dim, self.blocks)
-        heads = LinearHeads(list(parts.values()), len(RATES), model.dim, model.classes).to(model.mean.device)
+        heads = LinearHeads(list(parts.values()), len(RATES), model.dim, model.classes).to(model.mean)
         model.answer_with(heads)
         shares = torch.tensor(RATES, device=model.mean.device).repeat(len(parts)) / max(RATES)
 

@@ -20,12 +20,17 @@ from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Spli
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
 from bench.data.validation import Validation
+from bench.device.precision import mixed_precision
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
 from bench.spec import RunSpec, derive
 
 AnyImages = TypeVar("AnyImages", bound="TrainingImages")
+
+READ = 64
+"""Images at a time of which features are computed, as in the evaluation of a run, so that a head is given the same bits
+there."""
 
 PROTOCOL = "protocol"
 """Stands for the protocol's augmentation, with its mixing and erasing."""
@@ -51,7 +56,7 @@ class TrainingImages:
         seed: of order and augmentation.
         device: where batches go.
         held_out: the validation split of the run, where it has one (``validation``).
-        reader: gives the features (N, D) of a model for every image, in order (``features``).
+        reader: gives the features (N, D) of a model for every image, in order, where they are kept; None: computed now.
     """
 
     split: Split
@@ -148,12 +153,26 @@ class TrainingImages:
         (B, D), of which the model computes its head alone: for stages that train no more than that. The model is left
         in eval mode.
         """
-        assert self.reader is not None
-        return self._plainly(FeatureImages(self.reader(model, self)), self.indices)
+        features = self.reader(model, self) if self.reader else self.features_of(model)
+        return self._plainly(FeatureImages(features), self.indices)
+
+    def features_of(self, model: Model, progress: Callable[[int], None] = lambda images: None) -> Tensor:
+        """The features (N, D) of every image as it is tested, in order, computed now; on the CPU.
+
+        ``progress`` is told after each batch how many images are through. The model is left in eval mode.
+        """
+        model.eval()
+        parts = []
+        with torch.no_grad():
+            for batch in self.plain(READ):
+                with mixed_precision(self.protocol.precision, self.device):
+                    parts.append(model.pooled(batch.images).cpu())
+                progress(sum(map(len, parts)))
+        return torch.cat(parts)
 
     def as_tested(self) -> TrainingImages:
         """The same batches without augmentation, mixing or erasing: every image as it is tested."""
-        return self._plainly(TestedImages(self.split.images, self.size, self.protocol.augmentation))
+        return self._plainly(ViewedImages(self.split.images, self.size, self.protocol.augmentation))
 
     def _plainly(self, images: Images, chosen: Indices | None = None) -> TrainingImages:
         """The same batches of other images, given as they are: one for each of the split, or of those chosen of it."""
@@ -199,7 +218,7 @@ class TrainingImages:
 
 
 @dataclass(frozen=True)
-class TestedImages:
+class ViewedImages:
     """Images as they are tested, uint8 (B, C, S, S)."""
 
     images: Images

@@ -24,14 +24,11 @@ from bench.backbones.last_blocks import LastBlocks
 from bench.data import Split, TrainingImages, Validation
 from bench.data.augment import PHOTO
 from bench.data.dataset import FeatureImages
+from bench.device.precision import mixed_precision
 from bench.method import Method, Stage
 from bench.protocol import ONCE
 from bench.spec import ENGINE, RunSpec, digest
-from bench.training.fit import mixed_precision
 from bench.training.shelf import Shelf
-
-BATCH = 64
-"""Images at a time, as in the evaluation of a run, so that a head is given the same bits there."""
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -53,20 +50,18 @@ class Features:
     phase: Callable[[str, int, int], None] = lambda what, done, of: None
     kept: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
 
-    def of(self, model: Model, images: TrainingImages, part: str, shared: bool = True) -> Tensor:
+    def of(self, model: Model, images: TrainingImages, part: str) -> Tensor:
         """The features (N, D) of every image, in order, on the CPU; the model is left in eval mode.
 
         Args:
             model: whose backbone is read.
             images: all the training images of the run, or all of another split.
             part: which they are: ``TRAIN``, ``VAL`` or ``TEST``.
-            shared: whether they may be another run's.
         """
         meaning = self.meaning(model, images, part)
         key = digest(meaning)
         if self.kept.get(part, ("",))[0] != key:
-            made = self._shared(model, images, key, meaning) if shared else self._computed(model, images)
-            self.kept[part] = key, made
+            self.kept[part] = key, self._taken(model, images, key, meaning)
         model.eval()
         return self.kept[part][1]
 
@@ -75,9 +70,9 @@ class Features:
         self.kept.clear()
 
     def _computed(self, model: Model, images: TrainingImages) -> Tensor:
-        return computed(model, images, lambda done: self.phase("computing features", done, len(images)))
+        return images.features_of(model, lambda done: self.phase("computing features", done, len(images)))
 
-    def _shared(self, model: Model, images: TrainingImages, key: str, meaning: dict[str, Any]) -> Tensor:
+    def _taken(self, model: Model, images: TrainingImages, key: str, meaning: dict[str, Any]) -> Tensor:
         """From the shelf, where they are computed here if they are not there; for this run alone if that fails."""
         if self.shelf is None or not is_plain(model):
             return self._computed(model, images)
@@ -123,20 +118,8 @@ class Features:
 class Untold(Features):
     """Stands for features where a method's stages are gone through untrained: of the right shape, without a value."""
 
-    def of(self, model: Model, images: TrainingImages, part: str, shared: bool = True) -> Tensor:
+    def of(self, model: Model, images: TrainingImages, part: str) -> Tensor:
         return torch.zeros(len(images), model.dim)
-
-
-def computed(model: Model, images: TrainingImages, progress: Callable[[int], None] = lambda images: None) -> Tensor:
-    """The features (N, D) of every image as it is tested, in order, on the CPU; the model is left in eval mode."""
-    model.eval()
-    parts = []
-    with torch.no_grad():
-        for batch in images.plain(BATCH):
-            with mixed_precision(images.protocol.precision, images.device):
-                parts.append(model.pooled(batch.images).cpu())
-            progress(sum(map(len, parts)))
-    return torch.cat(parts)
 
 
 def with_features(data: AnyImages, features: Features) -> AnyImages:
@@ -168,14 +151,15 @@ def at_once(stage: Stage, data: TrainingImages) -> TrainingImages:
 
 
 def tested_by_features(model: Model, split: Split, data: TrainingImages, features: Features, part: str) -> Split:
-    """A split with the features of its images in their place, for a model whose backbone was not trained.
+    """A split to be scored, for a model whose backbone was not trained: with features in the place of its images.
 
-    Where the protocol or the method wants features once they are shared with other runs.
+    Where the protocol wants features computed once, or the method has read those of the training images; else as it
+    is, since a head may round otherwise where features lie otherwise in memory.
     """
+    if not (data.protocol.features == ONCE or TRAIN in features.kept) or not is_plain(model):
+        return split
     images = replace(data, split=split, indices=np.arange(len(split)), held_out=None)
-    shared = data.protocol.features == ONCE or TRAIN in features.kept
-    read = features.of(model, images, part, shared)
-    return replace(split, images=FeatureImages(read))
+    return replace(split, images=FeatureImages(features.of(model, images, part)))
 
 
 def is_plain(model: Model) -> bool:

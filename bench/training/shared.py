@@ -21,7 +21,7 @@ from bench.training.fit import Terms, fit, move
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
 
-_NOT_TRAINING = ("evaluations", "validation", "drop_path")
+_NOT_TRAINING = ("evaluations", "validation", "drop_path", "features")
 """What of a protocol does not decide a stage; how much its own model drops is looked up in the model."""
 
 

@@ -32,7 +32,6 @@ from bench.training.features import (
     VAL,
     Features,
     at_once,
-    is_plain,
     tested_by_features,
     trains_head_alone,
     with_features,
@@ -79,7 +78,7 @@ class Training:
         stages: what the record says of each stage that has ended.
         shared_seconds: that stages which runs share have taken; ``shared_images`` is how many images were seen there.
         taken_up: how often the run was taken up from a checkpoint.
-        head_alone: whether no stage has trained more than the head so far, so that images are read once for all points.
+        head_alone: whether no stage has trained more than the head so far.
         batch_size: the most images of a batch so far.
         images: those of a batch of the stage in training.
         parameters: numbers of the model that the last stage left, once it has ended.
@@ -181,7 +180,7 @@ class Training:
             if spent + budget > recipe.last:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.last}")
             stage, data = fed(planned, self.data)
-            if not trains_head_alone(stage):
+            if planned.recipe.last > planned.recipe.first and not trains_head_alone(stage):
                 self.head_alone = False
                 self.features.forget()
             with chunked(self.parts):
@@ -307,7 +306,7 @@ class Training:
         """
         images = sum(len(each) for each in self.splits.values() if each is not None)
         with chunked(self.parts):
-            if self.head_alone and is_plain(model):
+            if self.head_alone:
                 split = tested_by_features(model, split, self.data, self.features, name)
             predictions = self.task.predict(
                 model, split, self.data, lambda done: self.observer.phase(EVALUATING, earlier + done, images)
