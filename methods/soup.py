@@ -32,6 +32,11 @@ def averaged(ingredients: Sequence[Weights]) -> dict[str, Tensor]:
     }
 
 
+def shapes(weights: Weights) -> dict[str, torch.Size]:
+    """What makes two states those of one network."""
+    return {name: value.shape for name, value in weights.items()}
+
+
 def greedy(scores: Sequence[float], score_of: Callable[[Sequence[int]], float]) -> list[int]:
     """Recipe 1 of the paper: by falling score, each that does not make the average worse, by number.
 
@@ -101,8 +106,12 @@ class Soup(Policy):
                     f"soup: {type(self.inner).__name__} trains nothing, so that there is nothing to average"
                 )
             ingredients.append({name: value.to("cpu", copy=True) for name, value in last.state_dict().items()})
+            if shapes(ingredients[0]) != shapes(ingredients[-1]):
+                raise InputError(
+                    f"soup: members of {type(self.inner).__name__} end as other networks, which have no average"
+                )
         chosen: Sequence[int] = range(self.members)
-        if validation:
+        if validation is not None:
             chosen = self.selected(last, ingredients, validation)
         last.load_state_dict(averaged([ingredients[number] for number in chosen]))
 

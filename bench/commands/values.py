@@ -60,12 +60,12 @@ def protocols() -> str:
     blocks += ["# Presets", _filled(PRESETS)]
     for preset in (read_preset(name, registry) for name in registry.preset_files):
         of_preset = values_of_preset(preset)
-        rows = [(f"`{value.name}` = {value.value}", value.source) for value in of_preset]
+        stated = [(f"`{value.name}` = {value.value}", value.source) for value in of_preset]
         blocks += [
             f"## {preset.name}",
             _filled(f"{preset.title}. Values by who states them: {counts_in_words(of_preset)}."),
         ]
-        blocks += [markdown_table(("value", "who states it"), rows), DIFFERS]
+        blocks += [markdown_table(("value", "who states it"), stated), DIFFERS]
         blocks.append("\n".join(f"- {line}" for line in preset.differs))
     return "\n\n".join(blocks) + "\n"
 

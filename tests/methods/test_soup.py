@@ -179,6 +179,7 @@ class Adding(Method):
     """Adds a layer that it draws, and draws for its head in between."""
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        assert isinstance(model.backbone, nn.Sequential)
         model.backbone.append(nn.Linear(4, 4))
         yield Stage(model, self.loss, recipe.share(0.5))
         yield Stage(model, self.loss, recipe.rest(0.5))
@@ -228,6 +229,20 @@ def test_statistics_of_batch_norms_are_averaged_too() -> None:
     assert not torch.equal(states[0]["backbone.1.running_var"], states[1]["backbone.1.running_var"])
     mean = (states[0]["backbone.1.running_var"].double() + states[1]["backbone.1.running_var"].double()) / 2
     torch.testing.assert_close(found.double(), mean, rtol=1e-6, atol=1e-9)
+
+
+class Growing(Method):
+    """Ends with another network each time."""
+
+    def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
+        yield Stage(model, self.loss, recipe)
+        if recipe.lr > 1e-2 and isinstance(model.backbone, nn.Sequential):
+            model.backbone.append(nn.Linear(4, 4))
+
+
+def test_members_that_end_as_other_networks_are_refused() -> None:
+    with pytest.raises(InputError, match="members of Growing end as other networks"):
+        list(soup.Soup(kind="uniform", inner=Growing()).stages(small(), a_recipe(), noise()))
 
 
 # ---- runs
