@@ -33,6 +33,8 @@ from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
 from bench.task import find_task, tasks_of
 from bench.training.checkpoint import Checkpoint
+from bench.training.choosing import with_validation
+from bench.training.features import Features, with_features
 from bench.training.feed import fed
 from bench.training.fit import StageLoss, fit, gradients, no_terms, set_modes, trained
 from bench.training.fit import Terms as RunningTerms
@@ -79,7 +81,8 @@ class Examined:
         method = MethodSpec(self.card.name, self.card.means, self.card.resolve({}))
         backbone = Named(self.backbone.name, self.backbone.means)
         spec = RunSpec(method, backbone, Named("noise", "noise"), 100.0, self.protocol, seeds, seed=5)
-        return task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
+        images = task.images(spec, dataset, np.arange(IMAGES), model, torch.device("cpu"))
+        return with_features(with_validation(images, split, task), Features(spec))
 
     @property
     def protocol(self) -> Protocol:
@@ -226,8 +229,10 @@ def same_seed_same_bits(subject: Examined) -> None:
 
 def taken_up_same_bits(subject: Examined) -> None:
     """A training that is stopped after every other step, and taken up by a new process, ends in the same weights."""
+    stages, model = _trained(subject)
+    whole, steps = _state(model), sum(stage.recipe.last - stage.recipe.first for stage in stages)
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(STEPS + 1):
+        for _ in range(max(steps, STEPS) + 1):
             try:
                 taken_up = _ends(subject, _Stopping(Path(folder)))
                 break
@@ -236,7 +241,7 @@ def taken_up_same_bits(subject: Examined) -> None:
         else:
             raise Broken("it takes more steps when it is taken up than without a stop")
     advice = "what a loss changes must be tensors of modules listed in 'state' or 'train'"
-    _require_same(_ends(subject), taken_up, advice)
+    _require_same(whole, taken_up, advice)
 
 
 def _require_same(first: dict[str, Tensor], second: dict[str, Tensor], advice: str) -> None:
@@ -264,7 +269,8 @@ def parts_add_up(subject: Examined) -> None:
 def weights_stay_finite(subject: Examined) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
-    model = _trained(subject)[1].eval()
+    _, model = _trained(subject)
+    model.eval()
     with torch.no_grad():
         logits = model(data.batch(0).images).logits
     if logits.shape[:2] != (BATCH, CLASSES) or not torch.isfinite(logits).all():
@@ -357,8 +363,8 @@ class _Stopping(Checkpoint):
 
 
 def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[Stage], Model]:
-    """Every stage, each trained before the next is asked for, and the model that is left."""
-    data, model, done, stages, optimizer = subject.data(), subject.model(), 0, list[Stage](), None
+    """Every stage, each trained before the next is asked for; and the model that is evaluated."""
+    model, data, done, stages, optimizer = subject.model(), subject.data(), 0, list[Stage](), None
     for number, planned in enumerate(subject.stages(model, data)):
         stage, images = fed(planned, data)
         if not (keeper and keeper.enter(number, stage)):
@@ -367,11 +373,17 @@ def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[
             keeper.end(stage)
         done += stage.recipe.last - stage.recipe.first
         stages.append(planned)
-    return stages, stages[-1].model if stages else model
+        model = stage.model
+    return stages, model
 
 
 def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in _trained(subject, keeper)[1].state_dict().items()}
+    _, model = _trained(subject, keeper)
+    return _state(model)
+
+
+def _state(model: Model) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _place(error: BaseException, path: Path) -> str:

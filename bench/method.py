@@ -51,7 +51,8 @@ class Batch:
     """What a loss is given at one step.
 
     Attributes:
-        images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views.
+        images: (B, C, H, W) in 0..1, or (V, B, C, H, W) for a stage with V > 1 views; or features (B, D) that stand
+            for them (``data.features``).
         labels: (B,) class indices; None at a task whose images have no label, so that nothing can be made of it.
         targets: (B, K) what cross-entropy aims at: one-hot, smoothed or mixed.
         progress: share of the stage that is done, from 0 to 1, for weights that ramp.
@@ -68,7 +69,7 @@ class Batch:
 
     def __len__(self) -> int:
         """The number of images, B."""
-        return self.images.shape[-4]
+        return self.images.shape[1 if self.images.ndim == 5 else 0]
 
     def divided(self: AnyBatch, parts: int) -> Iterator[AnyBatch]:
         """The batch in so many parts, as even as they can be; at most one an image."""
@@ -113,11 +114,16 @@ class Shared:
         depends: the hyper-parameters that the stage depends on, by name.
         seed: of its batches and random draws.
         extra: its steps come on top of the run's budget, as pre-training does.
+        apart: its numbers among stages of the same seed, where each of these is to have draws of its own.
+        policy: which of the run's policies made it shared, counted from 1, so that ``depends`` stands for that one's
+            hyper-parameters (``Policy.number``); 0: the method itself.
     """
 
     depends: Mapping[str, Value]
     seed: int
     extra: bool = False
+    apart: tuple[int, ...] = ()
+    policy: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,11 @@ class Policy(Method):
 
     inner: Method = Method()
     """The method it acts on: plain fine-tuning where none is named."""
+
+    @property
+    def number(self) -> int:
+        """Which of a method's policies it is, counted from 1: ``gta+transmix``."""
+        return 1 + (self.inner.number if isinstance(self.inner, Policy) else 0)
 
 
 def splittable(method: Method) -> bool:

@@ -78,11 +78,8 @@ def notices(subject: Examined, looks: list[StageLook]) -> Iterator[str]:
             "stage's 'train', or in 'state' if that is meant"
         )
     card = subject.card
-    if (
-        looks
-        and all({*look.weights} <= {"head"} for look in looks)
-        and not _PROBE.search(f"{card.name} {card.summary} {card.text}")
-    ):
+    alone = looks and all({*look.weights} <= {"head"} for look in looks)
+    if alone and not _PROBE.search(f"{card.name} {card.summary} {card.text}"):
         yield "every stage trains the head alone: on this backbone it is a linear probe, whatever else it adds"
 
 

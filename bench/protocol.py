@@ -32,7 +32,7 @@ MASK_AUGMENTATIONS = ("none", "scale_crop_flip", "mmseg")
 OF_MASKS = ("inference", "decoder", "auxiliary")
 """Settings that say nothing of images with labels."""
 
-OF_LABELS = ("mixup", "cutmix", "mix_probability", "mix_switch", "erasing", "label_smoothing")
+OF_LABELS = ("mixup", "cutmix", "mix_probability", "mix_switch", "erasing", "label_smoothing", "features")
 """Settings that say nothing of images with masks."""
 
 OF_ONE_KIND = (
@@ -41,6 +41,9 @@ OF_ONE_KIND = (
     ("muon_momentum", "optimizer", "muon"),
 )
 """Settings that count with one choice of another one alone: (setting, the other one, its choice)."""
+
+EVERY_STEP, ONCE = "every_step", "once"
+"""When the features of a backbone that stays as it is are computed."""
 
 RIVALS = {"steps": "epochs", "epochs": "steps", "warmup": "warmup_epochs", "warmup_epochs": "warmup"}
 """Settings that say the same in two ways: where one is given in the place of a protocol's, the other does not count."""
@@ -189,6 +192,12 @@ class Protocol:
     mix_switch: float = hyper(0.5, low=0, high=1, source="probability of CutMix instead of Mixup where both are on")
     erasing: float = hyper(0.0, low=0, high=1, source="probability of random erasing; 0: none (DeiT's paper: 0.25)")
     label_smoothing: float = hyper(0.0, low=0, high=1, source="share of the target spread over all classes")
+    features: str = hyper(
+        EVERY_STEP,
+        choices=(EVERY_STEP, ONCE),
+        source="of stages that train the head alone: every_step, of augmented images; once: of every image as it is "
+        "tested, computed once and kept (LP-FT's released code)",
+    )
     drop_path: float = hyper(0.0, low=0, high=1, source="stochastic depth of the trained backbone")
     validation: float = hyper(
         0.1, low=0, high=0.9, source="share of the training split held out where a dataset has no validation split"

@@ -40,6 +40,7 @@ _PATTERNS = {
     "backbones": "*.yaml",
     "datasets": "*.yaml",
     "experiments": "*.yaml",
+    "presets": "*.yaml",
     "paper_tables": "*/*.yaml",
     "launchers": "*.py",
     "readers": "*.py",
@@ -71,6 +72,7 @@ class Registry:
     Attributes:
         backbone_files, dataset_files: cards.
         experiment_files: declared experiments.
+        preset_files: protocols by name, which may have hyphens.
         launcher_files: run when one is chosen.
         measure_files: of trained models; run when metrics are listed.
         format_files: formats of tables that plug-ins bring, each run when a table is written so.
@@ -87,6 +89,7 @@ class Registry:
     backbone_files = _files_of("backbones")
     dataset_files = _files_of("datasets")
     experiment_files = _files_of("experiments")
+    preset_files = _files_of("presets")
     launcher_files = _files_of("launchers")
     measure_files = _files_of("measures")
     format_files = _files_of("formats")
@@ -248,7 +251,7 @@ class Registry:
         files: dict[str, Path] = {}
         for path in [*(path for path in _paths(self.roots, kind) if path.name != "__init__.py"), *extra]:
             name = path.stem
-            if not NAME.fullmatch(name):
+            if not NAME.fullmatch(name.replace("-", "_") if kind == "presets" else name):
                 raise InputError(f"{path}: '{name}' cannot be a name: letters, digits and _ only, a letter first")
             if files.setdefault(name, path) != path:
                 raise InputError(f"two {kind} are called '{name}': {files[name]} and {path}; rename one")

@@ -417,6 +417,8 @@ class TestStart:
         ["show", "gta"],
         ["list", "measures"],
         ["show", "s_dbw"],
+        ["list", "presets"],
+        ["show", "mae"],
         ["show", "timm:vit_tiny_patch16_224"],
         ["plan", "demo"],
         ["status", "demo"],
@@ -460,7 +462,7 @@ class TestStart:
 
 class TestForPrograms:
     def test_list(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for kind in ("methods", "backbones", "datasets", "tables", "experiments"):
+        for kind in ("methods", "backbones", "datasets", "tables", "experiments", "presets"):
             rows = json.loads(output(capsys, "list", kind, "--format", "json"))
             assert all(set(row) == {"name", "about"} for row in rows)
             assert kind == "tables" or all(row["about"] for row in rows)

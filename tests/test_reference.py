@@ -50,7 +50,7 @@ def test_the_command_prints_it(options: list[str], first: str, capsys: pytest.Ca
 
 SHIPPED = sorted(
     path
-    for folder in ("bench/experiments", "datasets", "paper_tables")
+    for folder in ("bench/experiments", "bench/presets", "datasets", "paper_tables")
     for path in (ROOT / folder).rglob("*.yaml")
     if path.is_file()
 )

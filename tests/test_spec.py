@@ -174,6 +174,7 @@ class TestGolden:
             "image_size": 0,
             "augmentation": "crop_flip",
             "label_smoothing": 0.0,
+            "features": "every_step",
             "drop_path": 0.0,
             "validation": 0.1,
             "evaluations": 4,

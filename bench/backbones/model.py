@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bench.backbones.head import NormedLinear
+from bench.backbones.last_blocks import LastBlocks
 from bench.backbones.layer_groups import timm_layer
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
@@ -148,6 +149,7 @@ class Model(nn.Module):
             (``needs = {"source_head"}``); takes ``features``, and is trained only by a stage that lists it.
         text_tower: what the backbone was pre-trained with to read texts, likewise (``needs = {"text_tower"}``).
         norm_batch: images of which the backbone's batch norms take statistics in training; 0: all of a batch.
+        reading: what its features are, where they are not what the backbone pools (``read_last_blocks``).
         merging: puts what a method set into the backbone for training into its weights, in place; None where there is
             nothing such. What is kept of the model is the plain network (``scored_state``).
         settling: puts into the model what its logits take from elsewhere, as the rows of a head from a text tower, in
@@ -172,7 +174,7 @@ class Model(nn.Module):
         super().__init__()
         self.backbone, self.family, self.dim, self.classes = backbone, family, dim, classes
         self.watched: tuple[str, ...] = ()
-        self.norm_batch = 0
+        self.norm_batch, self.reading = 0, ""
         self.merging: Callable[[nn.Module], None] | None = None
         self.settling: Callable[[Model], None] | None = None
         self.head, self.source_head, self.text_tower = nn.Linear(dim, classes), None, None
@@ -182,13 +184,23 @@ class Model(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, probe: str | Sequence[str] = ()) -> Output:
-        """Logits and features of images (B, C, H, W) in 0..1, the probe or probes named, and those being watched."""
+        """Logits and features of images (B, C, H, W) in 0..1, the probe or probes named, and those being watched.
+
+        Where features (B, D) stand for images, as ``data.features`` has them, only the head is computed; they have no
+        probes.
+        """
         features, probes = self._read(images, [probe] if isinstance(probe, str) else probe)
         return Output(self.head(features), features, probes)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The features of images alone, (B, D); features that stand for them are given as they are."""
+        return self._read(images, ())[0]
 
     def _read(self, images: Tensor, asked: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The features of images, and what was probed of the backbone: what is asked for and what is watched."""
         names = dict.fromkeys([*self.watched, *asked])
+        if images.ndim == 2 and not names:
+            return images, {}
         images_at = {name: self.reader(name).images_at for name in names}
 
         def run(images: Tensor) -> list[Tensor]:
@@ -224,6 +236,20 @@ class Model(nn.Module):
         """Put a batch norm without scale and shift before the head, whose weights are halved (``NormedLinear``)."""
         self.head = NormedLinear(self.head)
 
+    def answer_with(self, head: nn.Module) -> None:
+        """Have another module give logits (B, K) of features (B, D); ``folded()`` of it, if any, is a linear layer."""
+        self.head = head  # type: ignore[assignment]
+
+    def read_last_blocks(self, count: int) -> None:
+        """Make the features those of the last so many blocks, (B, (count + 1) · D): see ``LastBlocks``.
+
+        Raises ``InputError``: the backbone has fewer blocks.
+        """
+        if count > self.depth:
+            raise InputError(f"the last {count} blocks are read, and the backbone has {self.depth}")
+        self.dim = LastBlocks(self.backbone, count, bool(getattr(self.family, "classless", False))).join_in(self.dim)
+        self.reading = f"last {count} blocks"
+
     def merge(self) -> None:
         """Make the backbone a plain network that computes the same, where ``merging`` says how."""
         if self.merging is not None:
@@ -252,7 +278,7 @@ class Model(nn.Module):
             merged.merge()
             return merged.scored_state()
         state: dict[str, Tensor] = self.state_dict()
-        if isinstance(self.head, NormedLinear):
+        if hasattr(self.head, "folded"):
             state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
             state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
         return state

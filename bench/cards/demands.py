@@ -16,6 +16,7 @@ from bench.hyper import Value
 
 LABEL, VIEWS = "one label an image", "several views of an image"
 HEAD, ANSWER = "a linear head", "one answer an image"
+VALIDATION = "a validation split"
 OF_IMAGES = (VIEWS, HEAD, ANSWER)
 """What a task has whose answer is of the image as a whole, beside its label."""
 
@@ -41,7 +42,7 @@ class Demand:
     """A place in the code of a method that not every task can serve.
 
     Attributes:
-        of: ``LABEL``, or one of ``OF_IMAGES``.
+        of: ``LABEL``, one of ``OF_IMAGES``, or ``VALIDATION``, which is for the protocol to give.
         what: stands there, in words: ``reads batch.labels``.
         place: ``methods/scl.py:77``.
         function: of the method's class, in which it stands; empty outside of its functions.
@@ -137,6 +138,8 @@ class _Reader:
             self._add(LABEL, f"reads {_text(node)}", node, where)
         elif node.attr in _OF_ANSWER:
             self._add(ANSWER, f"uses {_text(node)}", node, where)
+        elif node.attr == "validation":
+            self._add(VALIDATION, f"reads {_text(node)}", node, where)
         elif node.attr == "norm_features" or (node.attr in _OF_LINEAR and self._is_head(node.value)):
             self._add(HEAD, f"uses {_text(node)}", node, where)
 

@@ -16,7 +16,7 @@ EXAMPLES = """
 examples:
   bench reference > reference.md
   bench reference --record > record.schema.json     the JSON schema of RESULTS/runs/*/record.json
-  bench reference --protocols > protocols.md        every value of the papers' protocols, and who states it
+  bench reference --protocols > protocols.md        every value of papers' protocols and presets, and who states it
 """
 
 
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "reference", reference_command, about, EXAMPLES)
     pages = parser.add_mutually_exclusive_group()
     pages.add_argument("--record", action="store_true", help="the JSON schema of a record in its place")
-    about = "every value of the papers' protocols with who states it, in its place"
+    about = "every value of the papers' protocols and of presets with who states it, in its place"
     pages.add_argument("--protocols", action="store_true", help=about)
 
 
@@ -55,7 +55,7 @@ def _blocks() -> list[str]:
     from bench.entry import FORMS, MOST_CANDIDATES
     from bench.launch import profile
     from bench.metrics import METRICS
-    from bench.papers import audit, claim_keys, figure, protocol, published, stated
+    from bench.papers import audit, claim_keys, figure, preset, protocol, published, stated
     from bench.plan import assignments, experiment, experiment_keys
     from bench.protocol import Protocol, Recipe, declared
     from bench.reading.settings import FILE, VARIABLES
@@ -116,6 +116,11 @@ def _blocks() -> list[str]:
             ("key", "what", "about", "if left out"),
             [(f"`{key.name}`", key.allowed, key.source, f"`{key.default}`".lower()) for key in settings],
         ),
+        "## A preset",
+        "A protocol by name, `bench/presets/NAME.yaml` or `presets/NAME.yaml` in a plug-in folder; a name may have "
+        "hyphens. `preset: NAME` stands among an experiment's settings, a row's, or typed ones (`--set preset=NAME`), "
+        "and what stands beside it wins. Where `steps` stand in the place of its epochs, its warm-up keeps its share.",
+        _keys(preset.KEYS),
         "## Metrics",
         "Names for `metric` and `--metric`; a plug-in folder brings `metrics/NAME.py`. `seconds_to_90` is the training "
         "time until top-1 first reaches 90 %.",

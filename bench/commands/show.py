@@ -22,6 +22,7 @@ from bench.cards.backbone import DRAWN
 from bench.commands.figure_card import figure_cards
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.preset_card import preset_cards
 from bench.commands.task_card import task_cards, task_rows
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
@@ -41,9 +42,9 @@ from bench.task import tasks, tasks_of
 
 KINDS = (
     *("methods", "backbones", "datasets", "tasks", "metrics"),
-    *("measures", "figures", "papers", "tables", "experiments"),
+    *("measures", "figures", "papers", "tables", "experiments", "presets"),
 )
-WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment or run"
+WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment, preset or run"
 """What has a card."""
 
 LIST = """
@@ -62,8 +63,8 @@ examples:
   bench show gta/fig4          a figure of a paper: what it shows, what it needs, and what makes that
   bench show s_dbw             what is measured of trained models, and the numbers that it gives
   bench show all               an experiment
+  bench show mae               a protocol by name: its values, who states each, and what no setting says of it
   bench show segmentation      a task: its metrics and settings, which methods are for it, and why others are not
-  bench show micro_vit
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
 """
@@ -84,8 +85,7 @@ def add(commands: Any) -> None:
     add_plugin(show)
     add_results(show)
     add_format(show, ("text", "json"))
-    about = "how to complete names with the Tab key"
-    completion = add_command(commands, "completion", completion_command, about, COMPLETION)
+    completion = add_command(commands, "completion", completion_command, "how Tab completes names", COMPLETION)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh, fish")
 
 
@@ -151,6 +151,7 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         "papers": registry.protocol_files,
         "tables": registry.table_files,
         "experiments": registry.experiment_files,
+        "presets": registry.preset_files,
     }[kind]
     return [{"name": name, "about": _title(path)} for name, path in files.items()]
 
@@ -181,12 +182,14 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    cards += [Description(*card) for card in (*task_cards(name, registry), *figure_cards(name, registry))]
+    of_files = (task_cards, figure_cards, preset_cards)
+    cards += [Description(*card) for cards_of in of_files for card in cards_of(name, registry)]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
     if not cards:
         names = {*registry.method_files, *registry.backbone_files, *registry.dataset_files, *registry.metrics}
         names |= {*registry.measure_files, *declared, *registry.papers, *registry.figure_files, *FIGURES, *tasks()}
+        names |= registry.preset_files.keys()
         for what in ("method", "dataset", "backbone", "metric", "measure"):
             if nearby := in_this_folder(name, what):
                 raise InputError(f"no {what} is called '{name}': {nearby}")
@@ -299,12 +302,10 @@ def _run(stored: Stored) -> Description:
     from bench.records.scores import cost_of  # NumPy
 
     record, folder = stored
-    status = status_of(record)
-    facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status}
+    facts: dict[str, Any] = {"kind": "run", "name": record.id, "about": record.label, "status": status_of(record)}
     if isinstance(record, Record):
         last = record.curve[-1]
-        title = record.metric.title
-        facts[f"test {title}"] = f"{record.scored(last.test)} after {counted(last.step, 'step')}"
+        facts[f"test {record.metric.title}"] = f"{record.scored(last.test)} after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
         facts |= _weights(cost_of(record))
         if kept := kept_models(folder):
@@ -371,8 +372,7 @@ def _measure(measure: Measure, path: Path) -> Description:
         lines.append(f"  needs: {in_words(facts['needs'])}")
     if measure.options:
         lines.append(f"  options: {', '.join(f'{key}={value}' for key, value in measure.options.items())} (--option)")
-    lines.append(f"  source: {measure.source or 'not stated'}")
-    lines.append(f"  file: {path}")
+    lines += [f"  source: {measure.source or 'not stated'}", f"  file: {path}"]
     lines.append(f"  {to_type('measure', 'TARGET', measure.name)}")
     return Description("\n".join(lines), facts)
 

@@ -1,4 +1,4 @@
-"""The values of the papers' protocols as ``show`` lists them, and as a page of Markdown."""
+"""The values of the papers' protocols and of presets as ``show`` lists them, and as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import bench
 from bench.commands.markdown import markdown_table
-from bench.papers.values import PaperValue, counts, counts_in_words, others_of, values_of
+from bench.papers.preset import read_preset
+from bench.papers.values import PaperValue, counts, counts_in_words, others_of, values_of, values_of_preset
 from bench.reading.document import read_document
 from bench.registry import Registry
 
@@ -19,6 +20,11 @@ source is one. What no protocol and no table gives of a method, such as a temper
 the method's own, with its source: `bench show METHOD`. `bench show gta` lists these values of one paper, also of a
 plug-in's, and `bench reference --protocols` prints this page.
 """
+PRESETS = """
+Protocols by name, for experiments (`protocol: {preset: mae}`) and behind `--set preset=mae`. What is written beside a
+name is in the place of a preset's value; what a preset does not give is as without it. `bench show mae` lists one.
+"""
+DIFFERS = "What its authors do and no setting says:"
 OTHERS = "Not what the paper did, so that these cells are not compared with what is printed:"
 
 
@@ -38,7 +44,7 @@ def other_lines(paper: str, registry: Registry) -> list[str]:
 
 
 def protocols() -> str:
-    """The page of the papers of the suite."""
+    """The page of the papers and presets of the suite."""
     registry = bench.Registry()
     values = {paper: values_of(paper, registry) for paper in registry.protocol_files}
     numbers = [(paper, *map(str, counts(of_paper).values()), str(len(of_paper))) for paper, of_paper in values.items()]
@@ -51,6 +57,16 @@ def protocols() -> str:
         blocks.append(markdown_table(("value", "who states it", "where"), rows))
         if others := other_lines(paper, registry):
             blocks += [OTHERS, "\n".join(f"- {line}" for line in others)]
+    blocks += ["# Presets", _filled(PRESETS)]
+    for preset in (read_preset(name, registry) for name in registry.preset_files):
+        of_preset = values_of_preset(preset)
+        stated = [(f"`{value.name}` = {value.value}", value.source) for value in of_preset]
+        blocks += [
+            f"## {preset.name}",
+            _filled(f"{preset.title}. Values by who states them: {counts_in_words(of_preset)}."),
+        ]
+        blocks += [markdown_table(("value", "who states it"), stated), DIFFERS]
+        blocks.append("\n".join(f"- {line}" for line in preset.differs))
     return "\n\n".join(blocks) + "\n"
 
 

@@ -217,6 +217,8 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     from bench.backbones.build import equip, input_size
     from bench.cards.method import beside
     from bench.data import ArrayImages, Dataset
+    from bench.training.choosing import with_validation
+    from bench.training.features import Features, with_features
 
     card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
     task, classes = find_task(dataset.task), int(dataset.facts["classes"])
@@ -233,7 +235,8 @@ def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, Tra
     noise = task.noise(ArrayImages(pixels), classes, state)
     plain = replace(spec, protocol=replace(spec.protocol, augmentation="none"))
     names = [str(label) for label in range(classes)]
-    return model, task.images(plain, Dataset(names, noise, None, noise), np.arange(count), model, device)
+    images = task.images(plain, Dataset(names, noise, None, noise), np.arange(count), model, device)
+    return model, with_features(with_validation(images, noise, task), Features(spec))
 
 
 def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> float:

@@ -160,7 +160,7 @@ def _subject(spec: RunSpec, registry: Registry) -> tuple[Model, TrainingImages]:
     from bench.backbones.build import equip
     from bench.cards.backbone import DRAWN
     from bench.cards.method import beside
-    from bench.data import ArrayImages, Dataset
+    from bench.data import ArrayImages, Dataset, Validation
 
     card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
     task, classes = find_task(dataset.task), int(dataset.facts["classes"])
@@ -172,7 +172,8 @@ def _subject(spec: RunSpec, registry: Registry) -> tuple[Model, TrainingImages]:
     nothing = task.noise(ArrayImages(np.zeros((1, 1, 1, 1), np.uint8)), classes, np.random.RandomState(0))
     names = [str(label) for label in range(classes)]
     data = Dataset(names, nothing, None, nothing)
-    return model, task.images(spec, data, np.arange(1), model, torch.device("cpu"))
+    images = task.images(spec, data, np.arange(1), model, torch.device("cpu"))
+    return model, replace(images, held_out=Validation(images, lambda _: 0.0))
 
 
 @contextmanager

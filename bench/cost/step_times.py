@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
+from bench.protocol import ONCE
 from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.record import Record
@@ -91,8 +92,10 @@ def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     protocol = spec.protocol
     backbone = spec.backbone.name.partition("@")[0]
     sizes = protocol.image_size, protocol.batch_size, protocol.precision, protocol.norm_batch
-    settings = [f"{name}={getattr(protocol, name)}" for name in find_task(task).settings]
-    answers = "" if task == CLASSIFICATION else " ".join([task, *settings])
+    names = [name for name in find_task(task).settings if name != "features"]
+    settings = [f"{name}={getattr(protocol, name)}" for name in names]
+    once = ["features=once"] if protocol.features == ONCE else []
+    answers = " ".join([*([] if task == CLASSIFICATION else [task, *settings]), *once])
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 

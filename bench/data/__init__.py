@@ -4,6 +4,7 @@ from bench.data.dataset import ArrayImages, Dataset, FileImages, Images, Split
 from bench.data.read import read_data, read_masks
 from bench.data.subset import hold_out, sample
 from bench.data.training import TrainingImages
+from bench.data.validation import Validation
 
 __all__ = [
     "ArrayImages",
@@ -12,6 +13,7 @@ __all__ = [
     "Images",
     "Split",
     "TrainingImages",
+    "Validation",
     "hold_out",
     "read_data",
     "read_masks",

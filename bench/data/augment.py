@@ -98,10 +98,18 @@ def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, s
 
 
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
-    """Images for evaluation: float32 (B, C, S, S) in 0..1; photographs are resized to 8/7 S and cropped."""
-    if augmentation not in PHOTO:
-        return unit(resized(images, size))
-    return unit(torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images]))
+    """Images for evaluation: float32 (B, C, S, S) in 0..1; photographs are resized to 8/7 S and cropped.
+
+    Features that stand for images, (B, D), are given as they are.
+    """
+    return unit(tested(images, size, augmentation))
+
+
+def tested(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
+    """As ``test_view``, uint8 still."""
+    if augmentation not in PHOTO or are_features(images):
+        return resized(images, size)
+    return torch.stack([V.center_crop(shrunk(image, size), [size, size]) for image in images])
 
 
 def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
@@ -113,8 +121,8 @@ def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
 
 
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
-    """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size."""
-    if isinstance(images, Tensor) and images.shape[-2:] == (size, size):
+    """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size; features (B, D) as they are."""
+    if isinstance(images, Tensor) and (are_features(images) or images.shape[-2:] == (size, size)):
         return images
     bilinear = V.InterpolationMode.BILINEAR
     return torch.stack([V.resize(image, [size, size], bilinear, antialias=True) for image in images])
@@ -123,6 +131,11 @@ def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
 def shrunk(image: Tensor, size: int, by: V.InterpolationMode = V.InterpolationMode.BICUBIC) -> Tensor:
     """uint8 (C, H, W) scaled to a shorter side of 8/7 S, of which the test view of photographs is the centre."""
     return V.resize(image, [round(size * 8 / 7)], by)  # type: ignore[no-any-return]
+
+
+def are_features(images: Tensor | list[Tensor]) -> bool:
+    """Whether they are what a backbone gave for images (``bench.data.dataset.FeatureImages``); pixels are uint8."""
+    return isinstance(images, Tensor) and images.is_floating_point()
 
 
 def _sizes(images: Tensor | list[Tensor]) -> Indices:
@@ -146,6 +159,8 @@ def _torchvision_randaugment(size: int) -> Callable[[Tensor], Tensor]:
 
 
 def unit(images: Tensor) -> Tensor:
-    """uint8 images as float32 in 0..1, the same bits on every device."""
+    """uint8 images as float32 in 0..1, the same bits on every device; features (B, D) as they are."""
+    if are_features(images):
+        return images
     # divided by a tensor on the device: by a plain number, a GPU would multiply by its rounded inverse
     return images.float().div_(torch.full((), 255.0, device=images.device))

@@ -88,6 +88,24 @@ class SomeImages:
 
 
 @dataclass(frozen=True)
+class FeatureImages:
+    """What a frozen backbone gives for some images, in their place: a model that is given it computes its head alone.
+
+    Attributes:
+        features: (N, D), on the CPU.
+    """
+
+    features: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, indices: Indices) -> Tensor:
+        """(B, D)."""
+        return self.features[torch.from_numpy(indices)]
+
+
+@dataclass(frozen=True)
 class Split:
     """Images with their labels, int64 (N,).
 

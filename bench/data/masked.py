@@ -93,7 +93,8 @@ class MaskedImages(TrainingImages):
         if augmentation not in AUGMENTATIONS:
             raise InputError(choose(augmentation, {PROTOCOL, *MASK_AUGMENTATIONS, *AUGMENTATIONS}, "augmentation"))
         protocol = replace(protocol, augmentation=augmentation)
-        return TrainingImages(self.split, self.indices, self.classes, protocol, self.size, self.seed, self.device)
+        plain = TrainingImages(self.split, self.indices, self.classes, protocol, self.size, self.seed, self.device)
+        return replace(plain, held_out=self.held_out)
 
     def plain(self, batch_size: int = 256) -> Iterator[MaskBatch]:
         """Every sampled image once, in order, squeezed to a square."""

@@ -23,9 +23,11 @@ class Mix:
 
     def images(self, images: Tensor) -> Tensor:
         """The mixed images, (..., B, C, H, W); those given stay as they are. All views are mixed alike."""
+        if self.box is None and self.share == 1:
+            return images
         partners = images.flip(-4)
         if self.box is None:
-            return images if self.share == 1 else images * self.share + partners * (1 - self.share)
+            return images * self.share + partners * (1 - self.share)
         top, bottom, left, right = self.box
         pasted = images.clone()
         pasted[..., top:bottom, left:right] = partners[..., top:bottom, left:right]

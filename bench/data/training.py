@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,11 +15,13 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
-from bench.data.augment import PHOTO, Cut, cut, finished, test_view
+from bench.data.augment import PHOTO, Cut, cut, finished, test_view, tested
 from bench.data.class_words import in_words
-from bench.data.dataset import ArrayImages, Indices, Split
+from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
+from bench.data.validation import Validation
+from bench.device.precision import mixed_precision
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
@@ -27,8 +29,18 @@ from bench.spec import RunSpec, derive
 
 AnyImages = TypeVar("AnyImages", bound="TrainingImages")
 
+READ = 64
+"""Images at a time of which features are computed, as in the evaluation of a run, so that a head is given the same bits
+there."""
+
 PROTOCOL = "protocol"
 """Stands for the protocol's augmentation, with its mixing and erasing."""
+
+
+NO_VALIDATION = (
+    "it chooses on the validation split, and the run has none: give the protocol one (validation: 0.1, which holds out "
+    "a tenth of the training images where a dataset has no split of its own)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class TrainingImages:
         seed: of order and augmentation.
         device: where batches go.
         names: of the classes, by label, as the dataset has them; none where the task's classes are not of images.
+        held_out: the validation split of the run, where it has one (``validation``).
+        reader: gives the features (N, D) of a model for every image, in order, where they are kept; None: computed now.
     """
 
     split: Split
@@ -55,6 +69,8 @@ class TrainingImages:
     seed: int
     device: torch.device
     names: tuple[str, ...] = ()
+    held_out: Validation | None = None
+    reader: Callable[[Model, TrainingImages], Tensor] | None = None
 
     @classmethod
     def of_run(
@@ -77,6 +93,13 @@ class TrainingImages:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def validation(self) -> Validation:
+        """The validation split, for a method that chooses by it. Raises ``InputError`` where the run has none."""
+        if self.held_out is None:
+            raise InputError(NO_VALIDATION)
+        return self.held_out
 
     @property
     def feeders(self) -> int:
@@ -137,6 +160,41 @@ class TrainingImages:
             protocol = replace(protocol, augmentation=augmentation, mixup=0.0, cutmix=0.0, erasing=0.0)
         return replace(self, protocol=protocol)
 
+    def features(self, model: Model) -> TrainingImages:
+        """What a model's backbone gives for every image as it is tested, computed once, in the place of the images.
+
+        Order, batches and targets stay; nothing is augmented, mixed or erased. The ``images`` of a batch are features
+        (B, D), of which the model computes its head alone: for stages that train no more than that. The model is left
+        in eval mode.
+        """
+        features = self.reader(model, self) if self.reader else self.features_of(model)
+        return self._plainly(FeatureImages(features), self.indices)
+
+    def features_of(self, model: Model, progress: Callable[[int], None] = lambda images: None) -> Tensor:
+        """The features (N, D) of every image as it is tested, in order, computed now; on the CPU.
+
+        ``progress`` is told after each batch how many images are through. The model is left in eval mode.
+        """
+        model.eval()
+        parts = []
+        with torch.no_grad():
+            for batch in self.plain(READ):
+                with mixed_precision(self.protocol.precision, self.device):
+                    parts.append(model.pooled(batch.images).cpu())
+                progress(sum(map(len, parts)))
+        return torch.cat(parts)
+
+    def as_tested(self) -> TrainingImages:
+        """The same batches without augmentation, mixing or erasing: every image as it is tested."""
+        return self._plainly(ViewedImages(self.split.images, self.size, self.protocol.augmentation))
+
+    def _plainly(self, images: Images, chosen: Indices | None = None) -> TrainingImages:
+        """The same batches of other images, given as they are: one for each of the split, or of those chosen of it."""
+        protocol = replace(self.protocol, augmentation="none", mixup=0.0, cutmix=0.0, erasing=0.0)
+        if chosen is None:
+            return replace(self, split=replace(self.split, images=images), protocol=protocol)
+        return replace(self, split=self.split.chosen(chosen, images), indices=np.arange(len(chosen)), protocol=protocol)
+
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
 
@@ -171,6 +229,22 @@ class TrainingImages:
         size, count = self.protocol.batch_size, len(self.indices)
         positions = np.arange(step * size, (step + 1) * size)
         return self.indices[[_order(self.seed, int(at) // count, count)[at % count] for at in positions]]
+
+
+@dataclass(frozen=True)
+class ViewedImages:
+    """Images as they are tested, uint8 (B, C, S, S)."""
+
+    images: Images
+    size: int
+    augmentation: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Indices) -> Tensor:
+        """uint8 (B, C, S, S)."""
+        return tested(self.images.take(indices), self.size, self.augmentation)
 
 
 @lru_cache(maxsize=4)

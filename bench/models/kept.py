@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.backbones import Model
-from bench.backbones.head import CosineLinear, NormedLinear
+from bench.backbones.head import CosineLinear
 from bench.cards import BackboneCard, DatasetCard
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
@@ -21,6 +21,8 @@ from bench.records.store import UNSOUND
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json
 from bench.task import find_task
+from bench.training.choosing import with_validation
+from bench.training.features import Untold, with_features
 from bench.training.fit import move
 from bench.training.keeping import NOT_SCORED, digest_of
 from bench.training.shelf import checksum_of
@@ -128,13 +130,13 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     card.require_files()
     task = find_task(card.task)
     dataset = task.read(card)
-    train, _, _ = splits(dataset, spec)
-    data = task.images(spec, dataset, train, model, CPU)
+    train, val, _ = splits(dataset, spec)
+    data = with_features(with_validation(task.images(spec, dataset, train, model, CPU), val, task), Untold(spec))
     recipe = spec.protocol.recipe.resolved(len(data), spec.protocol.batch_size)
     equip_model(model, registry.backbone(spec.backbone.name), spec, registry)
     for stage in build_method(spec, registry).stages(model, recipe, data):
         move(stage, CPU)
         model = stage.model
-    if isinstance(model.head, NormedLinear):
-        model.head = model.head.folded()
+    if hasattr(model.head, "folded"):
+        model.answer_with(model.head.folded())
     return model

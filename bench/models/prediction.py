@@ -12,12 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bench.data.augment import test_view
+from bench.device.precision import mixed_precision
 from bench.errors import printable
 from bench.images.raster import Undecodable
 from bench.models.pictures import Pictures
 from bench.models.scorer import Scorer, as_channels
 from bench.records.kept import ModelFacts
-from bench.training.fit import mixed_precision
 
 BATCH = 64
 """Images at a time, as in the evaluation of a run."""

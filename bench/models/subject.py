@@ -17,10 +17,10 @@ from bench.backbones.layers import layers_of, pooled_layers
 from bench.data import Split
 from bench.data.augment import test_mask, test_view
 from bench.data.dataset import MaskedSplit
+from bench.device.precision import mixed_precision
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec, derive
-from bench.training.fit import mixed_precision
 
 BATCH = 64
 """Images at a time, as in the evaluation of a run."""

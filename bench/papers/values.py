@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.entry import SETTINGS
+from bench.papers.preset import Preset
 from bench.papers.protocol import PaperProtocol, read_paper_protocol
 from bench.papers.published import published_table
 from bench.papers.sources import KINDS, NOBODY, OURS, UNSORTED, kind_of
@@ -59,6 +60,11 @@ def values_of(paper: str, registry: Registry) -> list[PaperValue]:
             of_tables[meaning] = replace(value, places=(*places,))
     protocol = read_paper_protocol(read_document(registry.protocol_files[paper]))
     return [*_of_protocol(protocol), *of_tables.values()]
+
+
+def values_of_preset(preset: Preset) -> list[PaperValue]:
+    """The values of a protocol by name; what it does not give is as it is without it."""
+    return [_value(name, stated) for name, stated in preset.settings.items()]
 
 
 def others_of(paper: str, registry: Registry) -> dict[str, list[tuple[str, str]]]:

@@ -20,7 +20,8 @@ from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.further import of_dataset, refuse_elsewhere
 from bench.plan.overrides import Overrides, find_at, read_margin, read_seeds
-from bench.plan.settings import noted, overlaid, refuse_unplain, section_of, typed_layer, untyped
+from bench.plan.presets import PRESET, layered
+from bench.plan.settings import noted, refuse_unplain, section_of, typed_layer, untyped
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
 from bench.rate import Rate, rate_label, read_rate, refuse_shares
@@ -230,8 +231,10 @@ class _Reader:
 
     def protocols(self, methods: Sequence[MethodRow]) -> dict[Chosen, Protocol]:
         """The protocol of all rows, and that of each candidate with settings of its own."""
-        section = section_of(self.text, "protocol")
+        section, preset = section_of(self.text, "protocol"), self.text.get("protocol")
         declared = {key: (value, section.place(key)) for key, value in section.items()}
+        if isinstance(preset, str):
+            declared = {PRESET: (preset, self.text.place("protocol"))}
         typed = typed_layer(self.overrides.settings, self.problems)
         place = "--set" if typed else self.text.place("protocol")
         places: dict[Chosen, str] = {(): place}
@@ -241,7 +244,7 @@ class _Reader:
         for settings, row_place in places.items():
             of_row = {key: (value, row_place) for key, value in settings}
             with noted(self.problems):
-                protocols[settings] = read_protocol(overlaid(declared, of_row, typed), place)
+                protocols[settings] = read_protocol(layered(declared, of_row, typed, self.registry), place)
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:

@@ -31,7 +31,12 @@ KEYS = (
         "`16-shot` (of each class), `1000-images` (in all)",
     ),
     Key("seeds", (list, int), "how many, or which", default="3"),
-    Key("protocol", (dict,), "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*)"),
+    Key(
+        "protocol",
+        (dict, str),
+        "settings that all methods share, such as `{steps: 100, lr: 1e-3}` (see *Settings*); `{preset: mae, steps: "
+        "100}`, or the name of a preset alone (`bench list presets`)",
+    ),
     Key("vary", (dict,), "along which axes subset, init and order are drawn anew: `{subset: [dataset]}`"),
     Key("exclude", (list,), "cells to leave out: `{method: gta, dataset: digits, because: '...'}`"),
     Key("baseline", (str,), "the method that the others are compared with"),

@@ -26,6 +26,7 @@ from bench.plan.further import refuse_elsewhere
 from bench.plan.grid import run_specs
 from bench.plan.lists import drawn, serves
 from bench.plan.overrides import Overrides, find_at, read_seeds
+from bench.plan.presets import in_steps, parted
 from bench.plan.serving import unserved
 from bench.plan.settings import noted, overlaid, plain_settings, section_of
 from bench.plan.table import Candidate, Contest, Ground, Plan, PlannedCell, TablePlan, TableRules
@@ -349,13 +350,15 @@ class _Planner:
     def read_settings(self, of_label: Chosen, of_method: Chosen, typed: Chosen) -> Protocol:
         assert self.protocol is not None
         place = self.declared.place("settings")
+        preset, beside = parted({key: (value, "--set") for key, value in typed}, self.cards.registry)
         layers = [
             {key: (stated.value, self.protocol.place) for key, stated in self.protocol.settings.items()},
+            preset,
             {key: (value, self.stated_at.get((key, repr(value)), place)) for key, value in of_label},
             {key: (value, place) for key, value in of_method},
-            {key: (value, "--set") for key, value in typed},
+            beside,
         ]
-        return read_protocol(overlaid(*layers), self.protocol.place)
+        return read_protocol(in_steps(overlaid(*layers), (preset,)), self.protocol.place)
 
     @cached_property
     def stated_at(self) -> Mapping[tuple[str, str], str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from bench.cards import BackboneCard
+from bench.cards.demands import VALIDATION
 from bench.cards.patches import unseen
 from bench.cards.reasons import without_layers
 from bench.errors import Problems
@@ -40,6 +41,8 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
         if problem := without_layers(backbone(name)):
             problems.add(problem)
     for problem in (*_not_of_task(runs, registry, backbone), *unmet_budgets(runs, registry)):
+        problems.add(problem)
+    for problem in _without_choice(runs, registry):
         problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
@@ -73,6 +76,23 @@ def _not_of_task(
     for name, of in dict.fromkeys((spec.dataset.name, spec.backbone.name) for spec in runs):
         problems[task_of(name).why_not_backbone(backbone(of))] = None
     problems.pop("", None)
+    return problems
+
+
+def _without_choice(runs: Iterable[RunSpec], registry: Registry) -> dict[str, None]:
+    """Of methods that choose on the validation split, why some of their runs have none, each once."""
+    problems = dict[str, None]()
+    bare = [spec for spec in runs if not spec.protocol.validation]
+    for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in bare):
+        if registry.dataset(name).splits.get("val"):
+            continue
+        for part in (method, *method.policies):
+            demands = [each for each in registry.method(part.name).demands if each.of == VALIDATION]
+            if reached := [each for each in demands if each.reached(dict(part.hyper))]:
+                problems[
+                    f"{part.name}: {reached[0].place} {reached[0].what}, and {name} has no validation split with "
+                    "validation = 0; hold out some training images, such as --set validation=0.1"
+                ] = None
     return problems
 
 

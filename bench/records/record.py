@@ -195,6 +195,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         validation_images: how many; 0 where there is no validation split.
         test_images: how many.
         left_out: damaged images that no split has, by the split that they were in; only where there are some.
+        chosen: what the method chose on the validation split, by name; only where it did.
         timing: seconds.
         usage: what it took.
         taken_up: how often it went on from a checkpoint.
@@ -211,6 +212,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     validation_images: Count | None = None
     test_images: Count | None = None
     left_out: dict[str, Count] | UnsetType = UNSET
+    chosen: dict[str, bool | int | float | str] | UnsetType = UNSET
     timing: Timing
     usage: Usage | None = None
     taken_up: Count = 0

@@ -97,7 +97,7 @@ class Classification(Task):
         import numpy as np
         import torch
 
-        from bench.training.fit import mixed_precision
+        from bench.device.precision import mixed_precision
 
         model.eval()
         logits, targets = [], []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cards.maps import without_maps
-from bench.protocol import MASK_AUGMENTATIONS, OF_MASKS
+from bench.protocol import EVERY_STEP, MASK_AUGMENTATIONS, OF_MASKS
 from bench.task import Task
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Segmentation(Task):
         for setting in ("erasing", "label_smoothing"):
             if getattr(protocol, setting):
                 return f"pixels have no {setting}: it must be 0"
+        if protocol.features != EVERY_STEP:
+            return f"a decoder takes maps, which are not kept: features must be {EVERY_STEP}"
         return ""
 
     def why_not_backbone(self, card: BackboneCard) -> str:

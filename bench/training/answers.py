@@ -14,9 +14,9 @@ from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.ahead import ahead, feeders
 from bench.data.augment import test_view
+from bench.device.precision import mixed_precision
 from bench.metrics import Predictions
 from bench.metrics.predictions import compact
-from bench.training.fit import mixed_precision
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.data import TrainingImages
 from bench.data.ahead import ahead
 from bench.device.distributed import data_parallel, ranks
+from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
 from bench.training.optimizer import build_optimizer, set_learning_rate
 from bench.training.passes import Passes
@@ -254,10 +255,3 @@ def set_modes(stage: Stage) -> None:
         item.requires_grad_(True)
         if isinstance(item, nn.Module):
             item.train()
-
-
-def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """bf16 autocast where the protocol asks for it; ``auto`` asks for it on a GPU."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()

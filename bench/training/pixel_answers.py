@@ -15,9 +15,9 @@ from bench.data.ahead import ahead, feeders
 from bench.data.augment import unit
 from bench.data.dataset import MaskedSplit
 from bench.data.dense import Box, labelled, shown_in, sliding_view, stitched, whole_view, windows
+from bench.device.precision import mixed_precision
 from bench.metrics.segmentation import MaskPredictions, counts_of
 from bench.protocol import Protocol
-from bench.training.fit import mixed_precision
 
 VIEWS = 16
 """Views, whole images or windows, that a model is given at a time."""

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from bench.data import TrainingImages
 from bench.device import interrupt
-from bench.method import Stage
-from bench.spec import ENGINE, RunSpec, derive, digest, method_identity, written
+from bench.method import Shared, Stage
+from bench.spec import ENGINE, MethodSpec, RunSpec, derive, digest, method_identity, written
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import Terms, fit, move
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
 
-_NOT_TRAINING = ("evaluations", "validation", "drop_path")
+_NOT_TRAINING = ("evaluations", "validation", "drop_path", "features")
 """What of a protocol does not decide a stage; how much its own model drops is looked up in the model."""
 
 
@@ -43,7 +43,7 @@ def train_or_take(
     assert stage.shared is not None
     move(stage, data.device)
     meaning = decided_by(stage, spec, data)
-    key, seed = digest(meaning), stage.shared.seed
+    key, draws = digest(meaning), (stage.shared.seed, *stage.shared.apart)
     observer = observer or Observer()
 
     keepers: list[Checkpoint] = []
@@ -51,8 +51,8 @@ def train_or_take(
 
     def train() -> dict[str, Tensor]:
         nonlocal made
-        torch.manual_seed(derive("shared stage", seed))
-        images = replace(data, seed=derive("order of a shared stage", seed))
+        torch.manual_seed(derive("shared stage", *draws))
+        images = replace(data, seed=derive("order of a shared stage", *draws))
         if checkpoint:
             keepers.append(checkpoint(f"shared-{key}"))
         telling = _Telling(keepers[0] if keepers else None, observer)
@@ -105,7 +105,7 @@ def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, 
     protocol = {key: value for key, value in written(data.protocol).items() if key not in _NOT_TRAINING}
     return {
         "engine": ENGINE,
-        "method": {**method_identity(spec.method), "hyper": dict(stage.shared.depends)},
+        "method": method_identity(_depending(spec.method, stage.shared)),
         "backbone": spec.backbone.means,
         "dataset": spec.dataset.means,
         "protocol": protocol,
@@ -114,7 +114,18 @@ def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, 
         "seed": stage.shared.seed,
         "drop": _drop_probabilities(stage),
         **({"frozen_drops": True} if stage.frozen_drops else {}),
+        **({"apart": list(stage.shared.apart)} if stage.shared.apart else {}),
     }
+
+
+def _depending(method: MethodSpec, shared: Shared) -> MethodSpec:
+    """The method with its policies, of which the one that shares has the hyper-parameters that the stage depends on."""
+    hyper = tuple(shared.depends.items())
+    if not shared.policy:
+        return replace(method, hyper=hyper)
+    policies = list(method.policies)
+    policies[shared.policy - 1] = replace(policies[shared.policy - 1], hyper=hyper)
+    return replace(method, policies=tuple(policies))
 
 
 def _tensors(stage: Stage) -> Iterator[tuple[str, Tensor]]:
@@ -142,5 +153,5 @@ def _fingerprint(stage: Stage) -> str:
     running = hashlib.sha256()
     for name, tensor in _tensors(stage):
         running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        running.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        running.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return running.hexdigest()[:16]

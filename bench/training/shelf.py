@@ -24,10 +24,15 @@ Tensors = dict[str, Tensor]
 
 
 class Shelf:
-    """A folder of trained stages; made when the first one is stored."""
+    """A folder of trained stages, or of what else is computed once; made when the first is stored.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the folder.
+        making: what another process does that is waited for, in words.
+    """
+
+    def __init__(self, root: Path, making: str = "training the shared stage") -> None:
+        self.root, self.making = root, making
 
     def get(
         self,
@@ -59,7 +64,7 @@ class Shelf:
                     self._write(path, tensors, meaning)
                     return tensors, False
             if not path.is_file():
-                print(f"another run is training the shared stage {key}: waiting for it", flush=True)
+                print(f"another run is {self.making} {key}: waiting for it", flush=True)
                 wait_for(arrived, claim)
 
     def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:

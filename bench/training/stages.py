@@ -29,6 +29,15 @@ from bench.records.standing import EVALUATING
 from bench.spec import RunSpec
 from bench.task import Task
 from bench.training.checkpoint import Checkpoint
+from bench.training.features import (
+    TEST,
+    VAL,
+    Features,
+    at_once,
+    tested_by_features,
+    trains_head_alone,
+    with_features,
+)
 from bench.training.feed import StageSpan, fed
 from bench.training.fit import Progress, Terms, fit, move, set_modes, trained
 from bench.training.keeping import NOT_SCORED, Keeping
@@ -49,6 +58,10 @@ class Storage:
     def shelf(self) -> Shelf:
         return Shelf(self.root / "shared")
 
+    @property
+    def features(self) -> Shelf:
+        return Shelf(self.root / "features", "computing features")
+
     def checkpoint(self, key: str) -> Checkpoint:
         return Checkpoint(self.root / "checkpoints" / key, key, self.every)
 
@@ -68,6 +81,7 @@ class Training:
         stages: what the record says of each stage that has ended.
         shared_seconds: that stages which runs share have taken; ``shared_images`` is how many images were seen there.
         taken_up: how often the run was taken up from a checkpoint.
+        head_alone: whether no stage has trained more than the head so far.
         batch_size: the most images of a batch so far.
         images: those of a batch of the stage in training.
         parameters: numbers of the model that the last stage left, once it has ended.
@@ -88,8 +102,10 @@ class Training:
         parts: int = 1,
         keeping: Keeping | None = None,
     ) -> None:
-        self.spec, self.task, self.data, self.further = spec, task, data, further or {}
-        self.splits = {name: split for name, split in (("val", val), ("test", test)) if split is not None}
+        self.features = Features(spec, storage.features if storage else None, observer.phase)
+        self.spec, self.task, self.data, self.further = spec, task, with_features(data, self.features), further or {}
+        self.splits = {name: split for name, split in ((VAL, val), (TEST, test)) if split is not None}
+        self.head_alone = task.linear_head
         self.observer, self.meter, self.storage, self.keeping = observer, meter, storage, keeping
         self.checkpoint = storage.checkpoint(spec.id) if storage else None
         earlier = self.checkpoint.of_run if self.checkpoint else {}
@@ -169,6 +185,11 @@ class Training:
             if spent + budget > recipe.last:
                 raise InputError(f"{self.spec.method.name}: its stages take {spent + budget} steps of {recipe.last}")
             stage, data = fed(planned, self.data)
+            if planned.recipe.last > planned.recipe.first and not trains_head_alone(stage):
+                self.head_alone = False
+                self.features.forget()
+            with chunked(self.parts):
+                data = at_once(stage, data)
             self.splittable = splittable(method) and stage.model.per_image
             steps = stage.recipe.last - stage.recipe.first
             self.batch_size = max(self.batch_size, data.protocol.batch_size)
@@ -292,19 +313,19 @@ class Training:
         """
         for each in (model, *beside.values()):
             each.settle()
-        to_score = {name: (model, split) for name, split in self.splits.items()}
-        to_score |= {f"test@{name}": (model, split) for name, split in self.further.items()}
+        further = {f"{TEST}@{name}": split for name, split in self.further.items()}
+        to_score = {name: (model, name, split) for name, split in {**self.splits, **further}.items()}
         for where, twin in beside.items():
-            to_score |= {f"{name}@{where}": (twin, split) for name, split in self.splits.items()}
+            to_score |= {f"{name}@{where}": (twin, name, split) for name, split in self.splits.items()}
         self.require_same({name.partition("@")[2] for name in to_score if "@" in name})
-        images, through = sum(len(split) for _, split in to_score.values()), 0
-        answers: dict[tuple[int, int], TaskPredictions] = {}  # a model beside may be the one that is scored anyway
+        images, through = sum(len(split) for _, _, split in to_score.values()), 0
+        answers: dict[tuple[int, str], TaskPredictions] = {}  # a model beside may be the one that is scored anyway
         measured: dict[str, record.Scores] = {}
-        for name, (scored, split) in to_score.items():
+        for name, (scored, part, split) in to_score.items():
             of, at, where = name.partition("@")
-            both = id(scored), id(split)
+            both = id(scored), part
             if both not in answers:
-                answers[both] = self.answers(scored, split, partial(self.report, through, images))
+                answers[both] = self.answers(scored, part, split, partial(self.report, through, images))
             kept = self.keep(name, answers[both])
             measured.setdefault(of, {}).update({f"{metric}{at}{where}": value for metric, value in kept.items()})
             through += len(split)
@@ -323,9 +344,11 @@ class Training:
         """So many images are through, behind those of other splits."""
         self.observer.phase(EVALUATING, earlier + done, images)
 
-    def answers(self, model: Model, split: Split, progress: Callable[[int], None]) -> TaskPredictions:
-        """What a model says of a split's images."""
+    def answers(self, model: Model, part: str, split: Split, progress: Callable[[int], None]) -> TaskPredictions:
+        """What a model says of a split's images; ``part`` is the name of the split."""
         with chunked(self.parts):
+            if self.head_alone:
+                split = tested_by_features(model, split, self.data, self.features, part)
             return self.task.predict(model, split, self.data, progress)
 
     def keep(self, name: str, predictions: TaskPredictions) -> record.Scores:

@@ -33,6 +33,7 @@ from bench.records.record import Record, Subset
 from bench.registry import Registry
 from bench.spec import MethodSpec, Named, RunSpec, derive, digest, to_json
 from bench.task import find_task
+from bench.training.choosing import with_validation
 from bench.training.keeping import Keeping
 from bench.training.stages import Storage, Training
 from bench.training.trackers import Observer
@@ -181,7 +182,7 @@ def _trial(
             scored, of_test = alone(further[each.name], dataset.classes), replace(data_card, means=each.means)
             further[each.name] = task.cached(scored, of_test, *cache).test
     train, val, test = splits(dataset, spec)
-    data = task.images(spec, dataset, train, model, device)
+    data = with_validation(task.images(spec, dataset, train, model, device), val, task)
     storage = Storage(keep, checkpoint_every) if keep else None
     keeping = None
     if keep and models:
@@ -207,6 +208,9 @@ def _trial(
         if whole := why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
+    chosen = data.held_out.chosen if data.held_out else {}
+    if chosen:
+        print("chosen on the validation split: " + ", ".join(f"{key} {value}" for key, value in chosen.items()))
     record = Record(
         id=spec.id,
         label=spec.label,
@@ -219,6 +223,7 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
+        chosen=chosen or UNSET,
         timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,

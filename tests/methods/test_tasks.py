@@ -23,7 +23,7 @@ SERVING = [
     *("attention_only", "bss", "ce", "delta", "drloc", "feature_distillation", "ffn_only", "gta", "l2", "l2sp"),
     *("linear", "noisy_tune", "output_guide", "stochnorm", "wise_ft"),
     *("bitfit", "ema", "last_blocks", "ldifs", "lp_ft", "norm_tuning", "sam", "surgical", "swa"),
-    *("adaptformer", "peft", "ssf", "vpt"),
+    *("adaptformer", "peft", "soup", "ssf", "vpt"),
 ]
 """The methods that train a decoder as they are."""
 
@@ -33,7 +33,9 @@ REFUSED = {
     "coin": ("coin.py", "reads batch.labels", LABEL),
     "core_tuning": ("core_tuning.py", "reads batch.targets", LABEL),
     "flyp": ("flyp.py", "reads batch.labels", LABEL),
+    "knn": ("knn.py", "reads batch.labels", LABEL),
     "lacvit": ("lacvit.py", "reads batch.labels", LABEL),
+    "linear_sweep": ("linear_sweep.py", "reads batch.targets", LABEL),
     "lwf": ("lwf.py", "uses model.source_head", ANSWER),
     "mix_and_match": ("mix_and_match.py", "reads batch.labels", LABEL),
     "npair": ("npair.py", "reads batch.labels", LABEL),
