@@ -26,10 +26,11 @@ class LinearHeads(nn.Module):
     def __init__(self, parts: Sequence[tuple[int, int]], each: int, dim: int, classes: int) -> None:
         super().__init__()
         self.parts, self.each, self.dim, self.classes = tuple(parts), each, dim, classes
-        self.layers = nn.ModuleList(nn.Linear(end - first, each * classes) for first, end in parts)
-        for layer in self.layers.children():
+        layers = [nn.Linear(end - first, each * classes) for first, end in parts]
+        for layer in layers:
             nn.init.normal_(layer.weight, std=SPREAD)
             nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
 
     def __len__(self) -> int:
         return len(self.parts) * self.each
@@ -49,6 +50,7 @@ class LinearHeads(nn.Module):
         """One head as a layer on all the features, whose weights are 0 outside of its part."""
         part, within = divmod(number, self.each)
         (first, end), layer = self.parts[part], self.layers[part]
+        assert isinstance(layer, nn.Linear)
         rows = slice(within * self.classes, (within + 1) * self.classes)
         plain = nn.Linear(self.dim, self.classes, device=layer.weight.device)
         nn.init.zeros_(plain.weight)

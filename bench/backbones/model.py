@@ -14,7 +14,7 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.backbones.head import NormedLinear
+from bench.backbones.head import Foldable, NormedLinear
 from bench.backbones.last_blocks import LastBlocks
 from bench.backbones.layer_groups import timm_layer
 from bench.device.chunks import in_chunks
@@ -231,7 +231,7 @@ class Model(nn.Module):
         self.head = NormedLinear(self.head)
 
     def answer_with(self, head: nn.Module) -> None:
-        """Have another module give logits (B, K) of features (B, D); ``folded()`` of it, if any, is a linear layer."""
+        """Have another module give logits (B, K) of features (B, D); one that is ``Foldable`` is kept as a layer."""
         self.head = head  # type: ignore[assignment]
 
     def read_last_blocks(self, count: int) -> None:
@@ -266,7 +266,7 @@ class Model(nn.Module):
             merged.merge()
             return merged.scored_state()
         state: dict[str, Tensor] = self.state_dict()
-        if hasattr(self.head, "folded"):
+        if isinstance(self.head, Foldable):
             state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
             state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
         return state

@@ -85,10 +85,8 @@ class Features:
         try:
             return self.shelf.get(key, make, meaning, lambda: self.phase("waiting for features", 0, 0))[0]["features"]
         except OSError as error:
-            if not made:  # an image could not be read
-                raise
             print(f"features are not kept in {self.shelf.root} ({error.strerror or error})", flush=True)
-            return made[0]
+            return made[0] if made else self._computed(model, images)
 
     def meaning(self, model: Model, images: TrainingImages, part: str) -> dict[str, Any]:
         """All that decides features, as plain data."""
@@ -106,7 +104,7 @@ class Features:
             "dataset": self.spec.dataset.means,
             "part": part,
             "held out": self.spec.protocol.validation if part == VAL else 0,
-            "images": digest(images.indices.tolist()),
+            "images": hashlib.sha256(np.asarray(images.indices, np.int64).tobytes()).hexdigest()[:16],
             "size": images.size,
             "view": "photograph" if images.protocol.augmentation in PHOTO else "squeezed",
             "precision": precision,

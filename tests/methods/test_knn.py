@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.backbones.neighbours import NearestNeighbours
+from bench.data import Split
+from bench.data.augment import test_view as at_test
 from bench.models.kept import load_model
 from bench.records.kept import kept_models, read_facts
 from bench.registry import Registry
@@ -85,24 +87,23 @@ def test_under_autocast_it_is_the_same() -> None:
 
 
 def test_a_run_is_scored_by_the_votes_of_its_training_images_and_trains_nothing() -> None:
-    spec = planned("knn(k=7)", "augmentation=crop_flip")
+    spec = planned("knn(k=7)", "augmentation=shift")
     done = run_trial(spec, Registry(), CPU)
     registry, name = Registry(), spec.backbone.name
     task, dataset = find_task("classification"), find_task("classification").read(registry.dataset("digits"))
     model = task.build(registry.backbone(name), 10, spec.protocol).eval()
     chosen = done.predictions["training_indices"]
 
-    def features(split: Any, indices: Any) -> Tensor:
-        pixels = split.images.take(indices).float() / 255
-        small = torch.nn.functional.interpolate(pixels, model.backbone.patch_embed.img_size, mode="bilinear")
+    def features(split: Split, indices: Any) -> Tensor:
         with torch.no_grad():
-            return model(small if pixels.shape[-2:] != small.shape[-2:] else pixels).features
+            return model.pooled(at_test(split.images.take(indices), 12, "none"))
 
     bank, labels = features(dataset.train, chosen), dataset.train.labels[chosen].tolist()
     query = features(dataset.test, np.arange(40))
     expected = np.array(votes(query, bank, labels, 10, 7, 0.07))
-    if dataset.train.images.take(np.arange(1)).shape[-1] == 12:  # not resized
-        assert np.array_equal(done.predictions["test"][0][:40], expected.argmax(1))
+    assert np.array_equal(done.predictions["test"][0][:40], expected.argmax(1))
+    sure = done.predictions["test_confidence"][0][:40] / 65535
+    np.testing.assert_allclose(sure, expected.max(1), atol=1e-3)
     assert [point.step for point in done.record.curve] == [0]
     assert done.record.stages == []
 
