@@ -151,10 +151,10 @@ def at_once(stage: Stage, data: TrainingImages) -> TrainingImages:
 def tested_by_features(model: Model, split: Split, data: TrainingImages, features: Features, part: str) -> Split:
     """A split to be scored, for a model whose backbone was not trained: with features in the place of its images.
 
-    Where the protocol wants features computed once, or the method has read those of the training images; else as it
-    is, since a head may round otherwise where features lie otherwise in memory.
+    Where the protocol wants features computed once, or the method has read some itself; else as it is, since a head
+    may round otherwise where features lie otherwise in memory.
     """
-    if not (data.protocol.features == ONCE or TRAIN in features.kept) or not is_plain(model):
+    if not (data.protocol.features == ONCE or features.kept) or not is_plain(model):
         return split
     images = replace(data, split=split, indices=np.arange(len(split)), held_out=None)
     return replace(split, images=FeatureImages(features.of(model, images, part)))
