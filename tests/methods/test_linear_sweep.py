@@ -13,7 +13,6 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from bench.backbones import Model
-from bench.backbones.linear_heads import LinearHeads
 from bench.backbones.vit import Classless, ViT
 from bench.data import TrainingImages, Validation
 from bench.errors import InputError
@@ -99,7 +98,7 @@ def test_heads_read_the_four_parts_of_dinov2() -> None:
 
 def test_one_head_is_the_layer_that_computes_its_logits_and_together_they_answer_with_the_mean() -> None:
     torch.manual_seed(0)
-    heads = LinearHeads([(4, 8), (0, 8)], 3, 8, 5)
+    heads = sweep.LinearHeads([(4, 8), (0, 8)], 3, 8, 5)
     features = torch.randn(6, 8)
     each = heads.each_of(features)
     assert each.shape == (6, len(heads), 5) == (6, 6, 5)
