@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from bench.methods.zero_shot import ZeroShot
 from torch import Tensor
 
-from bench.backbones import Model
-from bench.backbones.head import CosineLinear
+from bench.backbones import CosineLinear, Model
 from bench.data import TrainingImages
 from bench.method import Batch, Stage, Terms
 from bench.protocol import Recipe

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.backbones import Model
-from bench.backbones.head import CosineLinear
-from bench.backbones.text_tower import TextTower
+from bench.backbones import CosineLinear, Model, TextTower
 from bench.data import TrainingImages
 from bench.errors import InputError
 from bench.method import Method, Stage, hyper
@@ -61,7 +59,7 @@ class ZeroShot(Method):
     template: str = hyper(
         "a photo of a {}.",
         source="CLIP's paper 3.1.4; {} is the class's name, | stands between several, whose mean counts; imagenet: "
-        "the 80 of CLIP's code for ImageNet, imagenet7: its best 7",
+        "the 80 of CLIP's code for ImageNet, imagenet7: the 7 that it takes of them",
     )
 
     def stages(self, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:

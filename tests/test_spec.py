@@ -155,9 +155,9 @@ class TestShape:
         assert len(set(found)) == len(found)
 
 
-def serving(name: str) -> str:
-    """A shipped backbone that has what a method needs."""
-    return find_examined(Registry().method(name), Registry()).backbone.name
+def serving(name: str) -> dict[str, Any]:
+    """A shipped backbone that has what a method needs, and a dataset whose classes have names."""
+    return {"backbones": [find_examined(Registry().method(name), Registry()).backbone.name], "datasets": ["cifar10"]}
 
 
 class TestGolden:
@@ -282,7 +282,7 @@ class TestDoesNotMatter:
     def test_method_defaults_written_out(self, tmp_path: Path, name: str) -> None:
         """Under each value that decides a default, too."""
         card = Registry().method(name)
-        served: dict[str, Any] = {"backbones": [serving(name)]}
+        served = serving(name)
         deciding = {(hyper.by, value) for hyper in card.hypers.values() for value in hyper.defaults}
         for chosen in ({}, *({by: value} for by, value in sorted(deciding))):
             defaults = dict(card.resolve(chosen))
@@ -367,7 +367,7 @@ class TestMatters:
     @pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.py")))
     def test_every_hyper_parameter_of_every_method(self, tmp_path: Path, name: str) -> None:
         card = Registry().method(name)
-        served: dict[str, Any] = {"backbones": [serving(name)]}
+        served = serving(name)
         plain = one(tmp_path, methods={"row": name}, **served)
         changed = {
             key: one(tmp_path, methods={"row": {name: {key: another(card.hypers[key], default)}}}, **served)

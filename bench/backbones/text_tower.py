@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 import torch.nn.functional as F
 from huggingface_hub import try_to_load_from_cache
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from huggingface_hub.errors import EntryNotFoundError
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
+from bench.backbones.checkpoints import read_checkpoint
 from bench.cards.backbone import DRAWN, BackboneCard
 from bench.cards.text_towers import PACKAGE, lacking_package
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
 
-HUB_FILE = "open_clip_model.safetensors"
-"""What open_clip's weights are called on the Hugging Face hub."""
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""What open_clip's weights are called on the Hugging Face hub, the first that is there."""
 
 VISUAL, PROJECTION = "visual.", "visual.proj"
 """How the names of the visual tower begin in open_clip's weights, and its projection into the space of texts."""
@@ -112,13 +113,15 @@ def build_text_tower(card: BackboneCard, backbone: nn.Module, width: int) -> Tex
 def load_text_tower(tower: TextTower, published: Mapping[str, Tensor], backbone: nn.Module, name: str) -> None:
     """Give a text tower open_clip's weights of a whole CLIP, by its names.
 
-    Raises ``InputError``: they do not fit, or their visual tower is not the backbone.
+    Its visual tower is the backbone where they agree to half precision, in which either may have been published.
+
+    Raises ``InputError``: they do not fit, or their visual tower is another one.
     """
     seen: dict[str, Tensor] = checkpoint_filter_fn(dict(published), backbone)
     weights = dict(backbone.state_dict())
-    other = [key for key, value in weights.items() if key not in seen or not torch.equal(seen[key].to(value), value)]
-    if other:
-        count = f"{len(other)} of {len(weights)} weights differ, {other[0]} for one"
+    strange = [key for key, value in weights.items() if key not in seen or not _are_same(seen[key].to(value), value)]
+    if strange:
+        count = f"{len(strange)} of {len(weights)} weights differ, {strange[0]} for one"
         raise InputError(f"{name}: the text tower that open_clip publishes is of another backbone: {count}")
     texts = {key: value for key, value in published.items() if not key.startswith(VISUAL)}
     try:
@@ -135,11 +138,8 @@ def read_open_clip(card: BackboneCard) -> dict[str, Tensor]:
 
     Raises ``InputError`` where they are neither in the hub's cache nor can be fetched, or cannot be read.
     """
-    path = fetch_text_tower(card)
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: it cannot be read as safetensors: {error}") from None
+    content = read_checkpoint(fetch_text_tower(card))
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def fetch_text_tower(card: BackboneCard) -> Path:
@@ -147,19 +147,24 @@ def fetch_text_tower(card: BackboneCard) -> Path:
 
     Raises ``InputError`` where it cannot be had.
     """
-    from huggingface_hub import hf_hub_download
-
     hub = text_tower_hub(card)
-    cached = try_to_load_from_cache(hub, HUB_FILE)  # the hub would be asked for what is here, too
-    if isinstance(cached, str):
-        return Path(cached)
+    for file in HUB_FILES:  # the hub would be asked for what is here, too
+        if isinstance(path := try_to_load_from_cache(hub, file), str):
+            return Path(path)
     try:
-        return Path(hf_hub_download(hub, HUB_FILE))
+        return Path(_downloaded(hub))
     except Exception as error:  # whatever a connection, or a library that has one, raises
         raise InputError(
             f"{card.name}: its text tower could not be fetched ({type(error).__name__}): with internet, 'hf download "
-            f"{hub} {HUB_FILE}' puts it into the cache of the Hugging Face hub, which can be copied here (HF_HOME)"
+            f"{hub} {HUB_FILES[0]}' puts it into the cache of the Hugging Face hub, which can be copied here (HF_HOME)"
         ) from error
+
+
+def _downloaded(hub: str) -> str:
+    try:
+        return huggingface_hub.hf_hub_download(hub, HUB_FILES[0])
+    except EntryNotFoundError:
+        return huggingface_hub.hf_hub_download(hub, HUB_FILES[1])
 
 
 def text_tower_hub(card: BackboneCard) -> str:
@@ -175,10 +180,10 @@ def open_clip_config(config: str | Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ``InputError`` where open_clip has no such model.
     """
-    known: Any = importlib.import_module(PACKAGE).get_model_config(config) if isinstance(config, str) else config
-    if known is None:
+    whole: Any = importlib.import_module(PACKAGE).get_model_config(config) if isinstance(config, str) else config
+    if whole is None:
         raise InputError(f"{PACKAGE} has no model '{config}'; a newer one may: pip install -U open_clip_torch")
-    return {key: known[key] for key in ("embed_dim", "text_cfg", "quick_gelu") if key in known}
+    return {key: whole[key] for key in ("embed_dim", "text_cfg", "quick_gelu") if key in whole}
 
 
 def _open_clip(config: Mapping[str, Any]) -> nn.Module:
@@ -187,6 +192,10 @@ def _open_clip(config: Mapping[str, Any]) -> nn.Module:
     clip: nn.Module = importlib.import_module(PACKAGE).CLIP(vision_cfg=least, **config)
     del clip.visual
     return clip
+
+
+def _are_same(left: Tensor, right: Tensor) -> bool:
+    return left.shape == right.shape and torch.allclose(left, right, rtol=1e-2, atol=1e-4)
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

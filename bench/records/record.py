@@ -212,7 +212,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     validation_images: Count | None = None
     test_images: Count | None = None
     left_out: dict[str, Count] | UnsetType = UNSET
-    chosen: dict[str, bool | int | float | str] | UnsetType = UNSET
+    chosen: dict[str, bool | int | float | str | None] | UnsetType = UNSET
     timing: Timing
     usage: Usage | None = None
     taken_up: Count = 0
@@ -236,6 +236,12 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     def score(self) -> str:
         """The name of this metric."""
         return self.metric.name
+
+    @property
+    def choice(self) -> dict[str, str]:
+        """What the method chose, in words, by what it chose on; empty where it chose nothing."""
+        words = ", ".join(f"{name} {value}" for name, value in (self.chosen or {}).items())
+        return {"chosen on validation": words} if words else {}
 
     def scored(self, scores: Scores, decimals: int = 2) -> str:
         """That score of a split at a point, with its unit: ``83.10 %``."""

@@ -67,8 +67,8 @@ class TestCards:
     def test_weights_are_shipped_or_fetched_or_published(self, name: str) -> None:
         assert [name in SHIPPED, name in OF_TIMM, name in PUBLISHED, name in DRAWN].count(True) == 1
         card = Registry().backbone(name)
-        own = str(FILES[name].with_suffix(".safetensors"))
-        assert card.weights == (own if name in SHIPPED else "pretrained" if name in OF_TIMM else TO_BE_GIVEN)
+        own, others = str(FILES[name].with_suffix(".safetensors")), "drawn" if name in DRAWN else TO_BE_GIVEN
+        assert card.weights == (own if name in SHIPPED else "pretrained" if name in OF_TIMM else others)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_it_says_what_it_is(self, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.data.class_words import in_words
+from bench.errors import InputError
 from bench.registry import Registry
 
 
@@ -22,7 +23,8 @@ from bench.registry import Registry
         ("737-800", "737-800"),
         ("Eurofighter Typhoon", "Eurofighter Typhoon"),
         ("A340-300", "A340-300"),
-        ("2012 Audi A5 Coupe", "Audi A5 Coupe"),
+        ("Audi A5 Coupe 2012", "Audi A5 Coupe 2012"),
+        ("3_D_printer", "3 D printer"),
         ("forget-me-not", "forget-me-not"),
         ("_", "_"),
         ("7", "7"),
@@ -38,6 +40,11 @@ def test_wordnet_ids_become_clips_names_of_imagenet() -> None:
     named = in_words(sorted(wordnet))
     assert len({*named}) == 100
     assert not any(name.startswith("n0") for name in named)
+
+
+def test_other_wordnet_ids_are_refused() -> None:
+    with pytest.raises(InputError, match="outside of ImageNet-1k have no names here: n00000001"):
+        in_words(["n01440764", "n00000001"])
 
 
 def test_no_names_are_no_words() -> None:
