@@ -101,8 +101,8 @@ def _problem(average: Average, known_as: Mapping[str, str], measured: Mapping[st
         return f"'{average.label}' must be over two or more, each once"
     metrics = dict.fromkeys(measured[each].name for each in average.over if each in measured)
     if len(metrics) > 1 and not average.lacking:
-        one = "one 'metric' in the table, or --metric, makes them alike"
-        return f"'{average.label}' is over several metrics, {', '.join(metrics)}; {one}"
+        remedy = "one 'metric' in the table, or --metric, makes them alike"
+        return f"'{average.label}' is over several metrics, {', '.join(metrics)}; {remedy}"
     return ""
 
 
