@@ -11,7 +11,7 @@ from bench.errors import Problems, choose
 from bench.metrics import Metric
 from bench.papers.published import Key
 from bench.plan.settings import section_of
-from bench.plan.table import Place, PlannedCell, TablePlan
+from bench.plan.table import PlannedCell, TablePlan
 from bench.reading.document import Section
 
 EVERY, DATASET = "all", "dataset"
@@ -101,8 +101,8 @@ def _problem(average: Average, known_as: Mapping[str, str], measured: Mapping[st
         return f"'{average.label}' must be over two or more, each once"
     metrics = dict.fromkeys(measured[each].name for each in average.over if each in measured)
     if len(metrics) > 1 and not average.lacking:
-        one = "one 'metric' in the table, or --metric, makes them alike"
-        return f"'{average.label}' is over several metrics, {', '.join(metrics)}; {one}"
+        remedy = "one 'metric' in the table, or --metric, makes them alike"
+        return f"'{average.label}' is over several metrics, {', '.join(metrics)}; {remedy}"
     return ""
 
 
@@ -128,8 +128,8 @@ def with_places(table: TablePlan, averages: Sequence[Average]) -> TablePlan:
         members = over.get(cell.axes.get(DATASET, ""), ())
         if not members:
             return cell
-        found: list[Place] = [places[frozenset({**cell.axes, DATASET: member}.items())] for member in members]
+        of_members = (places[frozenset({**cell.axes, DATASET: member}.items())] for member in members)
         axes = {axis: label for axis, label in cell.axes.items() if axis != DATASET}
-        return replace(cell, axes=axes, averages=tuple(found))
+        return replace(cell, axes=axes, averages=tuple(of_members))
 
     return replace(table, cells=tuple(tuple(map(averaged, line)) for line in table.cells))

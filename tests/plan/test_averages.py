@@ -12,6 +12,7 @@ from bench.metrics import METRICS
 from bench.plan.overrides import Overrides
 from bench.plan.table import TablePlan
 from bench.plan.target import read_plan
+from bench.records.store import Finished
 from bench.registry import Registry
 from bench.sheets.view import render
 from bench.tables.compare import Entry, Table
@@ -35,7 +36,7 @@ def plan_of(folder: Path, overrides: Overrides | None = None, **changed: Any) ->
 
 
 def table_of(plan: TablePlan, seeds: int = 3) -> Table:
-    finished = {}
+    finished: dict[str, Finished] = {}
     for _, cell in plan.places():
         if cell.candidates:
             finished |= results(cell, VALUES[cell.name, cell.axes["dataset"]][:seeds])
