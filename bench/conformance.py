@@ -151,8 +151,8 @@ def card_is_class(subject: Examined) -> None:
     declared_needs = frozenset(method_class.needs), frozenset(method_class.uses)
     if (card.needs, card.uses) != declared_needs or card.paper != method_class.paper:
         raise Broken("'needs', 'uses' or 'paper' is another when the file is run than when it is read")
-    if card.tasks != frozenset(method_class.tasks):
-        raise Broken("'tasks' is another when the file is run than when it is read")
+    if (card.tasks, card.beside) != (frozenset(method_class.tasks), frozenset(method_class.beside)):
+        raise Broken("'tasks' or 'beside' is another when the file is run than when it is read")
     if not card.paper.strip():
         raise Broken("it has no paper: paper = 'authors, title, where' (or who made it up)")
     if method_class() != subject.built():
@@ -221,6 +221,18 @@ def budget_is_kept(subject: Examined) -> None:
         raise Broken(f"they take {total} of {STEPS} steps; cut them with recipe.window, recipe.share and recipe.rest")
 
 
+def beside_is_named(subject: Examined) -> None:
+    """Each stage has beside its model the further models that the class names; what is scored is kept in ``state``."""
+    named = subject.card.beside
+    for number, stage in enumerate(subject.stages(subject.model(), subject.data()), start=1):
+        if not stage.shared and {*stage.beside} != named:
+            has = ", ".join(stage.beside) or "nothing"
+            raise Broken(f"stage {number} has {has} beside its model; the class names them all: beside = {{'raw'}}")
+        kept = {id(module) for item in (stage.model, *stage.state) for module in item.modules()}
+        if stage.scored is not None and id(stage.scored) not in kept:
+            raise Broken(f"stage {number}: what is 'scored' is no module of 'state', so it is not kept with the run")
+
+
 def same_seed_same_bits(subject: Examined) -> None:
     """Two trainings from the same seeds end in the same weights."""
     advice = "draw from torch's global generator, and from nothing else"
@@ -283,6 +295,7 @@ CHECKS: Checks = {
     "its loss gives finite named terms with a gradient, in fp32 and under bf16 autocast": loss_is_finite,
     "what a stage lists is trained and nothing else moves, bit for bit": only_listed_weights_move,
     "its stages keep within the budget of steps": budget_is_kept,
+    "what is scored beside its model is what its class names": beside_is_named,
     "the same seeds give the same weights, bit for bit": same_seed_same_bits,
     "a training that is stopped and taken up again ends in the same weights, bit for bit": taken_up_same_bits,
     "a batch may be computed in parts": parts_add_up,

@@ -70,6 +70,18 @@ BROKEN = {
         "its stages keep within",
         "they take 12 of 6 steps",
     ),
+    "a model beside": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        yield Stage(model, self.loss, recipe, beside={'twin': model})",
+        "what is scored beside its model",
+        "stage 1 has twin beside its model; the class names them all",
+    ),
+    "scored and not kept": (
+        "        yield Stage(model, self.loss, recipe)",
+        "        import copy\n        yield Stage(model, self.loss, recipe, scored=copy.deepcopy(model))",
+        "what is scored beside its model",
+        "no module of 'state'",
+    ),
     "other draws": (
         "self.weight * batch",
         "torch.rand((), generator=self.generator()) * batch",

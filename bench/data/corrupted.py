@@ -28,13 +28,12 @@ SIDE = 224
 
 def noise(image: Unit, level: float, draws: np.random.RandomState) -> Unit:
     """Normal noise of that deviation on every value."""
-    changed: Unit = image + level * draws.standard_normal(image.shape)
-    return changed
+    return image + level * draws.standard_normal(image.shape)
 
 
 def contrast(image: Unit, factor: float, draws: np.random.RandomState) -> Unit:
     """Every channel (C, H, W) drawn towards its mean."""
-    mean = image.mean((1, 2), keepdims=True)
+    mean: Unit = image.mean((1, 2), keepdims=True)
     return mean + factor * (image - mean)
 
 
