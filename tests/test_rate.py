@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
 from PIL import Image
@@ -288,7 +289,11 @@ def drawn(scene: Scene) -> tuple[str, list[str], list[float]]:
     (sketch,) = sketches(scene)
     (axes,) = sketch.draw().axes
     line = axes.get_lines()[0]
-    return axes.get_xlabel(), [label.get_text() for label in axes.get_xticklabels()], [*line.get_xdata()]
+    return (
+        axes.get_xlabel(),
+        [label.get_text() for label in axes.get_xticklabels()],
+        np.asarray(line.get_xdata()).tolist(),
+    )
 
 
 def scene(plan: Plan, store: Store) -> Scene:
