@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,15 @@ from bench.device.norm_groups import no_lone_value
 
 EPSILON = 1e-6
 MOMENTUM = 0.1
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A head that a linear layer can stand for at evaluation, as kept models have it."""
+
+    def folded(self) -> nn.Linear:
+        """The linear layer."""
+        ...
 
 
 class NormedLinear(nn.Linear):

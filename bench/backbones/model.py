@@ -14,9 +14,10 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.backbones.head import NormedLinear
+from bench.backbones.head import Foldable, NormedLinear
 from bench.backbones.last_blocks import LastBlocks
 from bench.backbones.layer_groups import timm_layer
+from bench.backbones.partial_pass import until_done
 from bench.device.chunks import in_chunks
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
@@ -231,7 +232,7 @@ class Model(nn.Module):
         self.head = NormedLinear(self.head)
 
     def answer_with(self, head: nn.Module) -> None:
-        """Have another module give logits (B, K) of features (B, D); ``folded()`` of it, if any, is a linear layer."""
+        """Have another module give logits (B, K) of features (B, D); one that is ``Foldable`` is kept as a layer."""
         self.head = head  # type: ignore[assignment]
 
     def read_last_blocks(self, count: int) -> None:
@@ -266,7 +267,7 @@ class Model(nn.Module):
             merged.merge()
             return merged.scored_state()
         state: dict[str, Tensor] = self.state_dict()
-        if hasattr(self.head, "folded"):
+        if isinstance(self.head, Foldable):
             state = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
             state |= {f"head.{name}": tensor for name, tensor in self.head.folded().state_dict().items()}
         return state
@@ -284,7 +285,7 @@ class Model(nn.Module):
         """Only a probe: the forward pass ends as soon as it is known."""
 
         def run(images: Tensor) -> list[Tensor]:
-            with self.reader(name) as reader, _until_done(self.backbone, reader):
+            with self.reader(name) as reader, until_done(self.backbone, reader.done):
                 self.backbone(self.normalised(images))
             return [reader.value().movedim(reader.images_at, 0)]
 
@@ -385,23 +386,3 @@ def _largest(module: nn.Module, chosen: Collection[nn.Parameter]) -> Parts:
 def linears(*modules: nn.Module) -> Parts:
     """The linear layers inside of modules, in the order they are declared."""
     return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
-
-
-class _Done(Exception):
-    """Ends a forward pass of which nothing more is needed."""
-
-
-@contextmanager
-def _until_done(backbone: nn.Module, probe: Probe) -> Iterator[None]:
-    def check(*_: object) -> None:
-        if probe.done():
-            raise _Done
-
-    hooks = [module.register_forward_hook(check) for module in backbone.modules() if isinstance(module, nn.Linear)]
-    try:
-        yield
-    except _Done:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -177,9 +177,10 @@ class TrainingImages:
     def _plainly(self, images: Images, chosen: Indices | None = None) -> TrainingImages:
         """The same batches of other images, given as they are: one for each of the split, or of those chosen of it."""
         protocol = replace(self.protocol, augmentation="none", mixup=0.0, cutmix=0.0, erasing=0.0)
-        if chosen is None:
-            return replace(self, split=replace(self.split, images=images), protocol=protocol)
-        return replace(self, split=self.split.chosen(chosen, images), indices=np.arange(len(chosen)), protocol=protocol)
+        split, indices = replace(self.split, images=images), self.indices
+        if chosen is not None:
+            split, indices = self.split.chosen(chosen, images), np.arange(len(chosen))
+        return replace(self, split=split, indices=indices, protocol=protocol, reader=None)
 
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""

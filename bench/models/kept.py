@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.backbones.head import Foldable
 from bench.cards import BackboneCard, DatasetCard
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
@@ -134,6 +135,6 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
     for stage in build_method(spec, registry).stages(model, recipe, data):
         move(stage, CPU)
         model = stage.model
-    if hasattr(model.head, "folded"):
+    if isinstance(model.head, Foldable):
         model.answer_with(model.head.folded())
     return model

@@ -209,7 +209,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     validation_images: Count | None = None
     test_images: Count | None = None
     left_out: dict[str, Count] | UnsetType = UNSET
-    chosen: dict[str, bool | int | float | str] | UnsetType = UNSET
+    chosen: dict[str, bool | int | float | str | None] | UnsetType = UNSET
     timing: Timing
     usage: Usage | None = None
     taken_up: Count = 0

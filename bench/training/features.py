@@ -85,10 +85,8 @@ class Features:
         try:
             return self.shelf.get(key, make, meaning, lambda: self.phase("waiting for features", 0, 0))[0]["features"]
         except OSError as error:
-            if not made:  # an image could not be read
-                raise
             print(f"features are not kept in {self.shelf.root} ({error.strerror or error})", flush=True)
-            return made[0]
+            return made[0] if made else self._computed(model, images)
 
     def meaning(self, model: Model, images: TrainingImages, part: str) -> dict[str, Any]:
         """All that decides features, as plain data."""
@@ -106,7 +104,7 @@ class Features:
             "dataset": self.spec.dataset.means,
             "part": part,
             "held out": self.spec.protocol.validation if part == VAL else 0,
-            "images": digest(images.indices.tolist()),
+            "images": hashlib.sha256(np.asarray(images.indices, np.int64).tobytes()).hexdigest()[:16],
             "size": images.size,
             "view": "photograph" if images.protocol.augmentation in PHOTO else "squeezed",
             "precision": precision,
@@ -153,10 +151,10 @@ def at_once(stage: Stage, data: TrainingImages) -> TrainingImages:
 def tested_by_features(model: Model, split: Split, data: TrainingImages, features: Features, part: str) -> Split:
     """A split to be scored, for a model whose backbone was not trained: with features in the place of its images.
 
-    Where the protocol wants features computed once, or the method has read those of the training images; else as it
-    is, since a head may round otherwise where features lie otherwise in memory.
+    Where the protocol wants features computed once, or the method has read some itself; else as it is, since a head
+    may round otherwise where features lie otherwise in memory.
     """
-    if not (data.protocol.features == ONCE or TRAIN in features.kept) or not is_plain(model):
+    if not (data.protocol.features == ONCE or features.kept) or not is_plain(model):
         return split
     images = replace(data, split=split, indices=np.arange(len(split)), held_out=None)
     return replace(split, images=FeatureImages(features.of(model, images, part)))

@@ -137,9 +137,12 @@ def test_where_they_cannot_be_kept_the_run_goes_on(
     def full(self: Shelf, *_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Shelf, "_write", full)
-    assert curve_of(run(planned("linear", ONCE), tmp_path).record) == curve_of(run(planned("linear", ONCE)).record)
-    assert f"features are not kept in {tmp_path / 'features'} (No space left on device)" in capsys.readouterr().out
+    expected = curve_of(run(planned("linear", ONCE)).record)
+    for where in ("_write", "get"):  # the disk is full, or the folder cannot be made
+        with monkeypatch.context() as patched:
+            patched.setattr(Shelf, where, full)
+            assert curve_of(run(planned("linear", ONCE), tmp_path).record) == expected
+        assert f"features are not kept in {tmp_path / 'features'} (No space left on device)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", ["linear", "lp_ft(share=0.5)", "linear_sweep", "knn"])
@@ -191,6 +194,13 @@ def test_features_stand_for_the_images_of_the_same_batches() -> None:
         assert [len(part) for part in of_features.divided(2)] == [2, 2]
 
 
+def test_what_was_made_of_the_images_is_never_taken_for_them() -> None:
+    """A photograph as it is tested, or its features, would be kept as those of the image."""
+    data = replace(noise(), reader=lambda model, images: torch.zeros(len(images), 3))
+    assert data.features(a_vit()).reader is None
+    assert data.as_tested().reader is None
+
+
 def test_of_features_nothing_else_is_read() -> None:
     data, model = noise(), a_vit()
     batch = data.features(model).batch(0)
@@ -199,7 +209,9 @@ def test_of_features_nothing_else_is_read() -> None:
 
 
 def stage(model: Model, loss: Callable[..., Any] | None = None, **changes: Any) -> Stage:
-    (linear,) = Registry().load_method(Registry().method("linear"))().stages(model, noise().protocol.recipe, noise())
+    method: Any = Registry().load_method(Registry().method("linear"))
+    linear: Stage
+    (linear,) = method().stages(model, noise().protocol.recipe, noise())
     return replace(linear, loss=loss or linear.loss, **changes)
 
 
