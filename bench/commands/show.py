@@ -307,7 +307,7 @@ def _run(stored: Stored) -> Description:
         last = record.curve[-1]
         facts[f"test {record.metric.title}"] = f"{record.scored(last.test)} after {counted(last.step, 'step')}"
         facts["seconds"] = record.timing.seconds
-        facts |= _weights(cost_of(record))
+        facts |= _weights(cost_of(record)) | record.choice
         if kept := kept_models(folder):
             facts["trained models"] = f"after {', '.join(map(str, kept))} steps (bench export, bench predict)"
     else:

@@ -234,6 +234,12 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         """The name of this metric."""
         return self.metric.name
 
+    @property
+    def choice(self) -> dict[str, str]:
+        """What the method chose, in words, by what it chose on; empty where it chose nothing."""
+        words = ", ".join(f"{name} {value}" for name, value in (self.chosen or {}).items())
+        return {"chosen on validation": words} if words else {}
+
     def scored(self, scores: Scores, decimals: int = 2) -> str:
         """That score of a split at a point, with its unit: ``83.10 %``."""
         return f"{scores[self.score]:.{decimals}f} {self.metric.unit}".rstrip()

@@ -188,9 +188,6 @@ def _trial(
         if whole := why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
-    chosen = data.held_out.chosen if data.held_out else {}
-    if chosen:
-        print("chosen on the validation split: " + ", ".join(f"{key} {value}" for key, value in chosen.items()))
     record = Record(
         id=spec.id,
         label=spec.label,
@@ -203,13 +200,15 @@ def _trial(
         validation_images=len(val) if val else 0,
         test_images=len(test),
         left_out=dict(dataset.left_out) or UNSET,
-        chosen=chosen or UNSET,
+        chosen=(data.held_out and data.held_out.chosen) or UNSET,
         timing=run.timing(),
         usage=meter.read(),
         taken_up=run.taken_up,
         ranks=ranks(),
         parts=run.parts,
     )
+    for what, choice in record.choice.items():
+        print(f"{what}: {choice}", flush=True)
     names = np.asarray(dataset.classes, dtype=np.str_)
     kept = keeping.files(run.curve) if keeping else ()
     return TrainedRun(record, {**run.stacked_predictions(), "training_indices": train, CLASS_NAMES: names}, kept)

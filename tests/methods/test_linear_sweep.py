@@ -152,6 +152,8 @@ def test_the_best_on_the_validation_split_takes_their_place_and_the_record_says_
     chosen: Any = done.record.chosen
     assert chosen["of"] == 52
     assert chosen["lr"] == sweep.RATES[chosen["head"] % 13]
+    (words,) = done.record.choice.values()
+    assert words.startswith(f"head {chosen['head']}, of 52, lr {chosen['lr']}, reads cls")
     val = done.record.curve[-1].val
     assert val is not None
     assert val["top1"] == pytest.approx(chosen["right"], abs=1e-3)
