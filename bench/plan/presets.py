@@ -44,8 +44,8 @@ def parted(layer: Layer, registry: Registry) -> tuple[Layer, Layer]:
         preset = read_preset(str(name), registry)
     except InputError as error:
         raise InputError(*(f"{place}: {problem}" for problem in error.problems)) from None
-    given = {key: (stated.value, preset.places[key]) for key, stated in preset.settings.items()}
-    return given, {key: value for key, value in layer.items() if key != PRESET}
+    of_preset = {key: (stated.value, preset.places[key]) for key, stated in preset.settings.items()}
+    return of_preset, {key: value for key, value in layer.items() if key != PRESET}
 
 
 def in_steps(settings: Settings, presets: Iterable[Layer]) -> Settings:
