@@ -36,16 +36,21 @@ baseline: Fine-tune
 LEVEL = {"ce": 60.0, "gta": 70.0}
 
 
+def percent_of(spec: RunSpec) -> float:
+    assert isinstance(spec.rate, float)
+    return spec.rate
+
+
 def top1(spec: RunSpec, at: int) -> float:
     """Best at the second point; a larger weight is better, and better at more images."""
     weight = float(dict(spec.method.hyper).get("weight", 0) or 0)
-    return LEVEL[spec.method.name] + 3 * weight + 2 * spec.seed + spec.rate / 20 + (0.0, 4.0, 1.0)[at]
+    return LEVEL[spec.method.name] + 3 * weight + 2 * spec.seed + percent_of(spec) / 20 + (0.0, 4.0, 1.0)[at]
 
 
 def noise(spec: RunSpec, at: int) -> float:
     """On the further test the smaller weight is better, and the last point."""
     weight = float(dict(spec.method.hyper).get("weight", 0) or 0)
-    return LEVEL[spec.method.name] / 2 - 5 * weight + 3 * spec.seed + spec.rate / 10 + at
+    return LEVEL[spec.method.name] / 2 - 5 * weight + 3 * spec.seed + percent_of(spec) / 10 + at
 
 
 def finish(spec: RunSpec, store: Store) -> Path:
