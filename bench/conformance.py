@@ -24,7 +24,7 @@ from bench.cards.method import beside
 from bench.data import ArrayImages, Dataset, TrainingImages
 from bench.device.chunks import chunked
 from bench.errors import InputError
-from bench.hyper import Hyper, Value
+from bench.hyper import another
 from bench.method import Method, Stage, Terms, splittable
 from bench.metrics import CLASSIFICATION
 from bench.protocol import Protocol, Recipe, declared
@@ -281,8 +281,7 @@ def parts_add_up(subject: Examined) -> None:
 def weights_stay_finite(subject: Examined) -> None:
     """The model at the end of a short training gives finite logits of the right shape."""
     data = subject.data()
-    _, model = _trained(subject)
-    model.eval()
+    model = _trained(subject)[1].eval()
     with torch.no_grad():
         logits = model(data.batch(0).images).logits
     if logits.shape[:2] != (BATCH, CLASSES) or not torch.isfinite(logits).all():
@@ -307,20 +306,6 @@ OF_EACH_TASK: Checks = {
     promise: check for promise, check in CHECKS.items() if check in (loss_is_finite, only_listed_weights_move)
 }
 """Those that are checked at every task that a method is for; the others, once they are kept at one, follow."""
-
-
-def another(hyper: Hyper) -> Value:
-    """An allowed value that is not the default, where there is one; small numbers are what YAML gets wrong."""
-    if hyper.choices is not None:
-        return next((choice for choice in hyper.choices if choice != hyper.default), hyper.default)
-    default: Any = next(iter(hyper.defaults.values())) if hyper.by else hyper.default
-    if hyper.type == "bool":
-        return not default
-    if hyper.type == "str":
-        return f"{default}x"
-    low, high = -math.inf if hyper.low is None else hyper.low, math.inf if hyper.high is None else hyper.high
-    candidates = (default + 1, default - 1) if hyper.type == "int" else (default / 3e4, 0.123, 1e-7)
-    return next((value for value in candidates if low <= value <= high and value != default), default)
 
 
 def _gradients(subject: Examined, parts: int, alone: bool) -> list[dict[str, Tensor]]:
@@ -391,8 +376,7 @@ def _trained(subject: Examined, keeper: Checkpoint | None = None) -> tuple[list[
 
 
 def _ends(subject: Examined, keeper: Checkpoint | None = None) -> dict[str, Tensor]:
-    _, model = _trained(subject, keeper)
-    return _state(model)
+    return _state(_trained(subject, keeper)[1])
 
 
 def _state(model: Model) -> dict[str, Tensor]:

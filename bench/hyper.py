@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,3 +120,17 @@ def _within(value: Value, low: float | None, high: float | None) -> bool:
     if isinstance(value, (bool, str)) or value is None:
         return True
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def another(hyper: Hyper) -> Value:
+    """An allowed value that is not the default, where there is one; small numbers are what YAML gets wrong."""
+    if hyper.choices is not None:
+        return next((choice for choice in hyper.choices if choice != hyper.default), hyper.default)
+    default: Any = next(iter(hyper.defaults.values())) if hyper.by else hyper.default
+    if hyper.type == "bool":
+        return not default
+    if hyper.type == "str":
+        return f"{default}x"
+    low, high = -math.inf if hyper.low is None else hyper.low, math.inf if hyper.high is None else hyper.high
+    candidates = (default + 1, default - 1) if hyper.type == "int" else (default / 3e4, 0.123, 1e-7)
+    return next((value for value in candidates if low <= value <= high and value != default), default)
