@@ -52,7 +52,7 @@ def sketches(scene: Scene) -> list[Sketch]:
         for panel in panels_in(inside, scene)
     }
     if not panels:
-        raise ValueError("its runs have no further tests; a dataset has some behind '@also=' (docs/running.md)")
+        raise ValueError("its runs have no further tests; a dataset has some behind '@also=' (docs/comparing.md)")
     return [Sketch(lambda: _drawing(scene, entries, panels), scene.labels)]
 
 
