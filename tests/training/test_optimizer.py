@@ -166,9 +166,9 @@ def steps(
         torch.manual_seed(number)
         for parameter in model.parameters():
             parameter.grad = torch.randn_like(parameter)
+        seen.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})  # type: ignore[union-attr]
         set_learning_rate(optimizer, number)
         optimizer.step()
-        seen.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})  # type: ignore[union-attr]
     return optimizer, seen
 
 
