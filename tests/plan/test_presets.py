@@ -16,7 +16,7 @@ from bench.papers.preset import read_preset
 from bench.papers.sources import KINDS, kind_of
 from bench.plan.overrides import Overrides
 from bench.plan.paper import plan_paper
-from bench.protocol import Protocol, Recipe, declared, read_protocol
+from bench.protocol import OF_ONE_KIND, Protocol, Recipe, declared, read_protocol
 from bench.registry import Registry
 from bench.spec import RunSpec
 from tests.plan.test_grid import planned
@@ -26,8 +26,8 @@ PRESETS = ("deit", "dinov2-linear", "mae", "tllib", "vtab1k-petl")
 EITHER = ({"steps", "epochs"}, {"warmup", "warmup_epochs"})
 MEASURING = {"validation", "evaluations", "precision"}
 """How a run is scored and on which hardware is no part of how its authors trained."""
-ELSEWHERE = {"inference", "decoder", "auxiliary", "schedule_share", "power"}
-"""Settings of masks, of a schedule that is cut short, and of one that no preset has."""
+ELSEWHERE = {"inference", "decoder", "auxiliary", "schedule_share"}
+"""Settings of masks, and of a schedule that is cut short."""
 
 
 def run(folder: Path, protocol: object, typed: tuple[str, ...] = (), **changed: Any) -> RunSpec:
@@ -71,6 +71,7 @@ def test_a_preset_gives_whatever_decides_a_training(name: str) -> None:
     for either in EITHER:
         assert len(either & given.keys()) == 1
     usual = {"beta2"} if given["optimizer"] == "sgd" else {"nesterov"}  # what the optimiser does not ask for
+    usual |= {setting for setting, of, choice in OF_ONE_KIND if given[of] != choice}
     if name != "dinov2-linear":
         usual |= {"features"}  # of stages that train the head alone
     if not (given["mixup"] or given["cutmix"]):
