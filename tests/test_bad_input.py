@@ -140,7 +140,7 @@ EXPERIMENTS: dict[str, tuple[dict[str, str], Said]] = {
     "ten thousand seeds and one": ({"seeds": "10001"}, "not 10001 (at most 10000)"),
     "thousands of millions of seeds": ({"seeds": "10000000000"}, "not 10000000000 (at most 10000)"),
     "10**30 seeds": ({"seeds": str(10**30)}, "(at most 10000)"),
-    "a protocol that is a word": ({"protocol": "fast"}, ":6: 'protocol' must be a mapping, not 'fast'"),
+    "a protocol that is a word": ({"protocol": "fast"}, ":6: no preset is called 'fast' (there are: deit, "),
     "steps that are a mapping": ({"protocol": "{steps: {a: 1}}"}, ":6: protocol: steps = {'a': 1} is not allowed"),
     "steps that are null": ({"protocol": "{steps: null}"}, ":6: protocol: steps = None is not allowed"),
     "steps with a half": ({"protocol": "{steps: 5.5}"}, "steps = 5.5 is not allowed; it must be a whole number"),

@@ -520,7 +520,9 @@ class TestCommand:
         assert call("list") == 0
         out = capsys.readouterr().out
         assert str(tmp_path / "data") in out
-        assert [line.split("  ")[-1] for line in out.splitlines() if line.startswith("secret ")] == ["Secret birds"]
+        assert [line.split("  ")[-1].strip() for line in out.splitlines() if line.startswith("secret ")] == [
+            "Secret birds"
+        ]
         assert "missing: by hand" in out
         assert "missing: download, 1.1 GB" in out
 

@@ -362,7 +362,7 @@ class Training:
         metric = score_of(self.task.name)
         if computed[metric.name] is None:
             dataset = self.spec.dataset.name
-            raise InputError(f"{dataset}: {metric.title} is no number on {name}, of which nothing counts")
+            raise InputError(f"{dataset}: {metric.title} is no number on the {name} split, of which nothing counts")
         return computed
 
     def stacked_predictions(self) -> dict[str, npt.NDArray[Any]]:
