@@ -149,6 +149,8 @@ def _entry(
 ) -> MethodEntry:
     for name, _ in calls:
         if name not in registry.method_files:
+            if meant := registry.meant(name):
+                raise InputError(f"{place}: no method is called '{name}'; {meant}")
             raise InputError(f"{place}: {unknown(name, registry.method_files, 'method')}")
     cards = [registry.method(name) for name, _ in calls]
     for card in cards[1:]:

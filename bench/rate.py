@@ -143,7 +143,7 @@ def shortfall(rate: Rate, counts: Mapping[str, int]) -> str:
         whose = f"{len(few):,} of {counted(len(counts), 'class', 'classes')} {has} fewer images to train on: {named}"
         return f"{whose}; {_most_shots(few[least[0]])}"
     if budget.images > total:
-        return f"there are {counted(total, 'image')} to train on"
+        return f"there are {counted(total, 'image')} to train on; at most {total}-images, or a rate in percent"
     if budget.images < (classes := sum(count > 0 for count in counts.values())):
         return f"each of {classes:,} classes has an image at least: {classes}-images or more"
     return ""

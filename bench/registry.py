@@ -184,6 +184,14 @@ class Registry:
         """The card of a method. Raises ``InputError`` where there is none of that name."""
         return read_method(self._method_file(name), self._method_file)
 
+    def meant(self, name: str) -> str:
+        """A question, where no method has that name and a choice of a hyper-parameter of one has it; else empty."""
+        for method in self.method_files if name not in self.method_files else ():
+            for key, hyper in self.method(method).hypers.items():
+                if name.lower() in (hyper.choices or ()):
+                    return f"did you mean '{method}({key}={name.lower()})'?"
+        return ""
+
     def load_method(self, card: MethodCard) -> type[Any]:
         """The method's class; this runs its file and those it derives from, and so imports torch.
 
@@ -241,7 +249,7 @@ class Registry:
         return self._find(self.table_files, name, "table")
 
     def _method_file(self, name: str) -> Path:
-        return self._find(self.method_files, name, "method")
+        return self._find(self.method_files, name, "method", self.meant(name))
 
     @cached_property
     def _paper_files(self) -> list[Path]:

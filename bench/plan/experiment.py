@@ -152,10 +152,17 @@ class _Reader:
         rows: list[MethodRow] = []
         for written in dict.fromkeys(split_list(self.overrides.methods)):
             with noted(self.problems):
+                self.refuse_other_case(written, declared)
                 rows += [row for row in declared if written in row.names] or [
                     MethodRow(written, (typed_entry(written, self.registry),), "--methods")
                 ]
         return tuple(rows)
+
+    def refuse_other_case(self, written: str, declared: Sequence[MethodRow]) -> None:
+        """Raise ``InputError`` where what is typed is no method, and but for its case the label of a row."""
+        meant = {row.label.lower(): row.label for row in declared}.get(written.lower(), written)
+        if written != meant and written not in self.registry.method_files:
+            raise InputError(f"--methods: no method is called '{written}'; did you mean '{meant}'?")
 
     def declared_methods(self) -> list[MethodRow]:
         """``methods``: ``all``, names, or labels with a name or with {name: {hyper-parameter: value(s)}}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,11 @@ def test_the_runs_of_a_sweep_are_told_apart_and_counted(tmp_path: Path) -> None:
 def test_a_plan_of_all_without_images_says_what_to_type() -> None:
     with pytest.raises(InputError, match="or give --datasets, such as --datasets folder:PATH"):
         read_plan("all", Registry())
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("lora", "LoRA"), ("OFT", "peft(kind=oft)"), ("greedy", "soup(kind=greedy)")]
+)
+def test_a_kind_that_is_typed_as_a_method_is_asked_about(typed: str, meant: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"no method is called '{typed}'; did you mean '{meant}'?")):
+        read_experiment("peft", Registry(), Overrides(methods=typed))
