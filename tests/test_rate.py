@@ -17,7 +17,6 @@ from PIL import Image
 
 import bench
 from bench.cli import main
-from bench.cost.size import size_of
 from bench.errors import InputError
 from bench.figures.kinds.rates import sketches
 from bench.figures.scene import Scene
@@ -35,6 +34,7 @@ from bench.sheets.view import sheet_of
 from bench.spec import from_json, to_json
 from bench.tables.compare import fill, fill_table
 from bench.tables.results import results_of
+from bench.training.size import size_of
 from tests.tables.laid import Layout, Measured, laid
 from tests.test_spec import PINNED
 

@@ -50,3 +50,11 @@ class LastBlocks:
         else:
             firsts = [self.norm(tokens[:, 0]) for tokens in seen]
         return torch.cat([*firsts, patches], 1)
+
+
+def no_blocks(first: int, last: int, depth: int) -> str:
+    """Why a backbone of so many blocks has not these."""
+    if last == depth:
+        return f"there are no {last - first + 1} last blocks: the backbone has {depth}, so {depth} is the most"
+    asked = f"is no block {first}" if first == last else f"are no blocks {first} to {last}"
+    return f"there {asked}: the backbone has {depth}, counted from 1"

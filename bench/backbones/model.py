@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bench.backbones.head import Foldable, NormedLinear
-from bench.backbones.last_blocks import LastBlocks
+from bench.backbones.last_blocks import LastBlocks, no_blocks
 from bench.backbones.layer_groups import timm_layer
 from bench.backbones.partial_pass import until_done
 from bench.backbones.text_tower import TextTower
@@ -354,7 +354,7 @@ class Model(nn.Module):
             InputError: there are no such blocks.
         """
         if not 1 <= first <= last <= self.depth:
-            raise InputError(f"there are no blocks {first} to {last}: the backbone has {self.depth}, counted from 1")
+            raise InputError(no_blocks(first, last, self.depth))
         wanted = {*range(first, last + 1), *((0,) if stem else ()), *((self.depth + 1,) if end else ())}
         chosen, begun = set[nn.Parameter](), False
         for name, weights in self.backbone.named_parameters():

@@ -53,6 +53,9 @@ _CONSTANTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """What a method's class may say of itself, each with what it must be."""
 
+_COUNTED = ("blocks", "read_last_blocks")
+"""What a method asks of a model by numbers that its hyper-parameters give: a backbone may have fewer blocks."""
+
 Finder = Callable[[str], Path]
 """Gives the file of a method by its name; raises ``InputError`` where there is none."""
 
@@ -73,6 +76,7 @@ class MethodCard:
         beside: the further models that its stages score, by what stands behind the @ of their scores.
         tasks: those that it says it is for; empty where it does not say it, and its demands tell it.
         demands: what not every task has, and its code uses; that of the methods it derives from, too.
+        refuses: whether its code, or that of a method it derives from, may refuse a backbone or a budget.
     """
 
     name: str
@@ -92,6 +96,7 @@ class MethodCard:
     tasks: frozenset[str] = frozenset()
     demands: tuple[Demand, ...] = ()
     beside: frozenset[str] = frozenset()
+    refuses: bool = False
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -148,6 +153,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
             *demands_of(tree, node, f"{path.parent.name}/{path.name}"),
             *(kept(inherited.demands, node) if inherited else ()),
         ),
+        refuses=_refuses(tree) or (inherited is not None and inherited.refuses),
     )
 
 
@@ -254,6 +260,16 @@ def _batches(node: ast.ClassDef) -> frozenset[str]:
             sizes += call.args[:1]
             sizes += [keyword.value for keyword in call.keywords if keyword.arg == "batch_size"]
     return frozenset(part.attr for size in sizes for part in ast.walk(size) if isinstance(part, ast.Attribute))
+
+
+def _refuses(tree: ast.Module) -> bool:
+    """Whether a file raises ``InputError``, or takes of a model what its backbone may have too little of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None and "InputError" in ast.unparse(node.exc):
+            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _COUNTED:
+            return True
+    return False
 
 
 def _constants(node: ast.ClassDef, path: Path) -> dict[str, Any]:

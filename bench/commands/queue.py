@@ -21,6 +21,7 @@ from bench.commands.options import add_command, add_format, add_plugin, add_resu
 from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
 from bench.errors import InputError, printable, to_type, uncoloured
+from bench.launch.failures import LASTING
 from bench.launch.launcher import Queued, all_launchers
 from bench.launch.status import Snapshot, State, claimed_runs, state
 from bench.notation import counted
@@ -155,6 +156,8 @@ def print_failed(progress: State) -> None:
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
         print(f"  failed ({kind}): {failures[0]['label']}{more}: {printable(message)}")
         print(f"          {failures[0]['folder']}/log.txt")
+    if lasting := [kind for kind in LASTING if any(kind == of for of, _ in by_message)]:
+        print(f"  what failed of {' or '.join(lasting)} fails again until what is said above is mended")
     if progress.failed:
         print("  'bench run' with --retry trains them again, 'bench retry' with --class some of them")
 

@@ -134,7 +134,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_budgets(todo, request.registry)
-    require_backbones(todo, request.registry, say)
+    require_backbones(todo, request.registry, say, with_methods=True)
     outcome = launch(plan, todo, replace(job, keep=str(keep)), options, store)
     say_unkept(keep, runs, Snapshot(request.results) if todo else store)
     if isinstance(outcome, int):

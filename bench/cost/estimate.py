@@ -19,11 +19,11 @@ from typing import NamedTuple
 from bench.cards import DatasetCard
 from bench.cost.hardware import Translation, by_hardware, translated
 from bench.cost.shared import RunStages, SharedStage
-from bench.cost.size import Size, size_of
 from bench.cost.step_times import STEPS, StepTime, Work, work_of
 from bench.errors import InputError
 from bench.notation import counted
 from bench.spec import RunSpec
+from bench.training.size import Size, size_of
 
 RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
 """What a step of a method costs, in steps of plain fine-tuning, measured side by side."""

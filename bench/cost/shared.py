@@ -9,20 +9,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.cost.size import size_of
 from bench.errors import InputError
 from bench.process import environment, last_line, program
 from bench.rate import WHOLE
 from bench.registry import Registry
 from bench.spec import RunSpec, digest, from_json, to_json
-from bench.task import find_task
+from bench.training.size import size_of
 
 if TYPE_CHECKING:
-    from bench.backbones import Model
     from bench.data import TrainingImages
     from bench.method import Stage
 
@@ -108,13 +105,15 @@ def _answer(stages: _Stages | None, spec: RunSpec) -> RunStages | None:
 
 def _gone_through(spec: RunSpec, registry: Registry, steps: int | None) -> _Stages | None:
     from bench.training.trial import build_method
+    from bench.training.untrained import empty_images, empty_model, without_values
 
     if steps is None:
         return None
     alone, shared = 0, []
     try:
-        with _without_values():
-            model, data = _subject(spec, registry)
+        with without_values():
+            model = empty_model(spec, registry)
+            data = empty_images(spec, registry, model)
             recipe = replace(spec.protocol.recipe, steps=steps, epochs=0, last=steps, warmup_epochs=0.0)
             for stage in build_method(spec, registry).stages(model, recipe, data):
                 span = stage.recipe.last - stage.recipe.first
@@ -149,46 +148,3 @@ def _seeds(stage: Stage, spec: RunSpec) -> Iterator[str]:
 def _parameters(stage: Stage) -> Iterable[Any]:
     for item in stage.items:
         yield from item.parameters() if hasattr(item, "parameters") else (item,)
-
-
-def _subject(spec: RunSpec, registry: Registry) -> tuple[Model, TrainingImages]:
-    """The run's model, and images of which nothing is there but their number."""
-    import numpy as np
-    import torch
-    from torch import nn
-
-    from bench.backbones.build import equip
-    from bench.cards.backbone import DRAWN
-    from bench.cards.method import beside
-    from bench.data import ArrayImages, Dataset, Validation
-
-    card, dataset = registry.backbone(spec.backbone.name), registry.dataset(spec.dataset.name)
-    task, classes = find_task(dataset.task), int(dataset.facts["classes"])
-    model = task.build(replace(card, weights="none"), classes, spec.protocol)
-    asked = beside([registry.method(each.name) for each in (spec.method, *spec.method.policies)], card)
-    if "source_head" in asked:
-        model.source_head = nn.Linear(model.dim, 1000)
-    equip(model, replace(card, weights=DRAWN), asked - {"source_head"})
-    nothing = task.noise(ArrayImages(np.zeros((1, 1, 1, 1), np.uint8)), classes, np.random.RandomState(0))
-    names = [str(label) for label in range(classes)]
-    data = Dataset(names, nothing, None, nothing)
-    images = task.images(spec, data, np.arange(1), model, torch.device("cpu"))
-    return model, replace(images, held_out=Validation(images, lambda _: 0.0))
-
-
-@contextmanager
-def _without_values() -> Iterator[None]:
-    """Inside, large tensors keep whatever lies in their memory: what is drawn is not looked at, and takes long."""
-    from torch.overrides import TorchFunctionMode
-
-    drawing = {"normal_", "uniform_", "erfinv_", "clamp_", "mul_", "add_"}
-
-    class Undrawn(TorchFunctionMode):
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            drawn = args[0] if args else (kwargs or {}).get("tensor")  # torch.nn.init names it
-            if getattr(function, "__name__", "") in drawing and drawn is not None and drawn.numel() > 4096:
-                return drawn
-            return function(*args, **(kwargs or {}))
-
-    with Undrawn():
-        yield

@@ -23,6 +23,9 @@ A run whose job is preempted or cancelled has not failed: it goes on, or is miss
 TAKEN_UP = ("oom", "time", "node")
 """Of them, those after which a run goes on from its checkpoint when it is tried again."""
 
+LASTING = ("code", "data")
+"""Of them, those that come again until something is mended: the experiment, the code or the data."""
+
 TAIL = 20000
 """Characters of a log, or of a trace, that are kept of a failure; the last ones."""
 

@@ -6,7 +6,7 @@ which takes neither memory nor weights, and fetches the weights that timm has in
 worker reads them, on nodes without internet too, and no two workers fetch the same file.
 
 Nothing is asked of what is known: the suite's own cards with weights that are shipped or random, and timm's
-architectures that they name.
+architectures that they name; and methods whose code refuses nothing.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from bench.cards.patches import is_understood
 from bench.cards.text_towers import TEXT_TOWER, lacking_package
 from bench.errors import InputError, Problems
 from bench.launch.failures import failure_of, printed
+from bench.launch.refusals import refusals, to_try
 from bench.process import close_pipes, end_with_parent, how_ended, last_line, send, start
 from bench.reading.document import read_document
 from bench.registry import Registry
-from bench.spec import RunSpec
+from bench.spec import RunSpec, from_json, to_json
 from bench.task import find_task
 
 _DRAWN_HERE = ("none", *CHOICES)
@@ -62,12 +63,15 @@ class Build:
     with_text: bool = False
 
 
-def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> None:
+def require_backbones(
+    runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None], *, with_methods: bool = False
+) -> None:
     """Have every backbone of some runs ready to be trained: it can be built, and its weights are here and fit.
 
+    ``with_methods``: methods that may refuse a backbone or a budget are tried on it, too (``bench.launch.refusals``).
     What takes long to fetch is said, and what of an image is not seen. Raises ``InputError`` that tells of each that
-    cannot be built, or fetched, or does not fit, and of packages that a task or method needs and that are not
-    installed.
+    cannot be built, or fetched, or does not fit, of methods that cannot be trained on a backbone or with so few steps,
+    and of packages that a task or method needs and that are not installed.
     """
     runs, problems = list(runs), Problems()
     for task in dict.fromkeys(
@@ -79,14 +83,19 @@ def require_backbones(runs: Iterable[RunSpec], registry: Registry, say: Callable
     if reading and (lacking := lacking_package()):
         problems.add(f"{', '.join(reading)}: {lacking}")
     problems.stop()
-    builds = builds_of(runs, registry)
-    if not builds:
+    builds, tried = builds_of(runs, registry), to_try(runs, registry) if with_methods else []
+    if not (builds or tried):
         return
-    for answer in _answers(builds, registry.plugins):
+    refused: dict[tuple[str, str], list[str]] = {}
+    for answer in _answers(builds, tried, registry.plugins):
         if "problem" in answer:
             problems.add(answer["problem"])
+        elif "refused" in answer:
+            refused.setdefault((answer["refused"], answer["reason"]), []).append(answer["backbone"])
         else:
             say(answer.get("fetching") or answer["note"])
+    for (method, reason), backbones in refused.items():
+        problems.add(f"{method} on {', '.join(backbones)}: {reason}")
     problems.stop()
 
 
@@ -133,9 +142,13 @@ def _own_cards(registry: Registry) -> list[Path]:
     return [path for path in registry.backbone_files.values() if path.parent in folders]
 
 
-def _answers(builds: Sequence[Build], plugins: Sequence[Path]) -> Iterator[dict[str, str]]:
+def _answers(builds: Sequence[Build], tried: Sequence[RunSpec], plugins: Sequence[Path]) -> Iterator[dict[str, str]]:
     """What the process says, as it says it; it is ended with the loop that reads this."""
-    task = {"plugins": [str(plugin) for plugin in plugins], "builds": [asdict(build) for build in builds]}
+    task = {
+        "plugins": [str(plugin) for plugin in plugins],
+        "builds": [asdict(build) for build in builds],
+        "tried": [to_json(spec) for spec in tried],
+    }
     with tempfile.NamedTemporaryFile() as file:
         log = Path(file.name)
         # Ctrl-C reaches the front process alone, which ends this one
@@ -163,14 +176,19 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints must not disturb the answers
     end_with_parent()
     registry = Registry(task["plugins"])
-    fetching = _Fetching(answers)
+    fetching, broken = _Fetching(answers), set[str]()
     for build in (Build(**values) for values in task["builds"]):
         try:
             _answer(build, registry.backbone(build.backbone), fetching, answers)
         except InputError as error:
+            broken.add(build.backbone)
             _say(answers, problem=str(error))
         except Exception as error:
+            broken.add(build.backbone)
             _say(answers, problem=f"{build.backbone}: it cannot be built: {failure_of(error).message}")
+    tried = [from_json(spec) for spec in task["tried"]]
+    for refusal in refusals([spec for spec in tried if spec.backbone.name not in broken], registry):
+        _say(answers, **refusal)
 
 
 def _answer(build: Build, card: BackboneCard, fetching: _Fetching, answers: TextIO) -> None:

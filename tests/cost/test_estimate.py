@@ -19,13 +19,13 @@ from bench.cards import DatasetCard
 from bench.cli import main
 from bench.cost.estimate import RATIOS, Estimate, estimate, lines
 from bench.cost.measure import measure
-from bench.cost.size import Size, size_of
 from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
 from bench.metrics.predictions import BYTES, compact
 from bench.protocol import Protocol, Recipe
 from bench.records.store import Store
 from bench.spec import MethodSpec, Named, RunSpec, Seeds
+from bench.training.size import Size, size_of
 
 CPU, GPU = "AMD EPYC", "NVIDIA H200"
 UNKNOWN = "not known: the same command with --measure times 10 steps of each method and backbone here"

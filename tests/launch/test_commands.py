@@ -263,6 +263,7 @@ class TestStatus:
         assert "and 1 more: the same words" in out
         assert "failed (node): " in out
         assert "failed (code): " in out
+        assert "what failed of code fails again until what is said above is mended" in out
 
     def test_a_claim_of_the_dead_is_none(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
         path = here / "results" / "claims" / runs()[0].id

@@ -183,8 +183,8 @@ def test_what_decay_counts_with_the_head_and_lies_before_the_blocks_is_not_behin
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        (("last_blocks", {"k": 3}), "no blocks 0 to 2"),
-        (("surgical", {"block": 3}), "no blocks 3 to 3: the backbone has 2"),
+        (("last_blocks", {"k": 3}), "no 3 last blocks: the backbone has 2, so 2 is the most"),
+        (("surgical", {"block": 3}), "there is no block 3: the backbone has 2"),
         (("surgical", {"block": 2, "count": 2}), "no blocks 2 to 3: the backbone has 2"),
     ],
 )
