@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bench.metrics import TOP1, Metric
 from bench.papers.published import Key, Printed, telling_labels
@@ -23,10 +24,11 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Candidate:
-    """The runs of one method with its hyper-parameters and settings, one a seed."""
+    """The runs of one method with its hyper-parameters and settings, one a seed; ``swept`` are the values tried."""
 
     label: str
     runs: tuple[RunSpec, ...]
+    swept: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
 from bench.tables.legend import within_one
 from bench.tables.results import FAILED
+from bench.tables.swept import choices
 from bench.tables.testing import DRAWS, TEST_NAMES, out_of_reach, shared_draws, sizes
 from bench.tables.verdicts import verdict_sentences
 
@@ -70,6 +71,7 @@ class Caption:
             *([scored] if has_curve else []),
             *([f"Models are measured as they were kept at the point: {kept_at(rules.selection)}."] if kept else []),
             *self._sweep(),
+            *choices(self.table),
             *self._budgets(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),
