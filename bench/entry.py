@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.cards import MethodCard
+from bench.cards.demands import VALIDATION
 from bench.errors import InputError
 from bench.hyper import Value
 from bench.reading.syntax import split_call, split_chain
@@ -58,6 +59,15 @@ class MethodEntry:
     @property
     def needs(self) -> frozenset[str]:
         return self.card.needs.union(*(card.needs for card, _ in self.policies))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether its code chooses on the validation split, with these hyper-parameters."""
+        return any(
+            demand.of == VALIDATION and demand.reached(dict(hyper))
+            for card, hyper in self.parts
+            for demand in card.demands
+        )
 
     @property
     def spec(self) -> MethodSpec:

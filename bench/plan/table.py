@@ -24,11 +24,17 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Candidate:
-    """The runs of one method with its hyper-parameters and settings, one a seed; ``swept`` are the values tried."""
+    """The runs of one method with its hyper-parameters and settings, one a seed.
+
+    Attributes:
+        swept: its values, of those that are swept.
+        chooses: each of its runs chooses on the validation split by itself, among what it trained.
+    """
 
     label: str
     runs: tuple[RunSpec, ...]
     swept: tuple[tuple[str, Any], ...] = ()
+    chooses: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
 from bench.tables.legend import within_one
 from bench.tables.results import FAILED
-from bench.tables.swept import choices
+from bench.tables.swept import choices, choosing_runs
 from bench.tables.testing import DRAWS, TEST_NAMES, out_of_reach, shared_draws, sizes
 from bench.tables.verdicts import verdict_sentences
 
@@ -72,6 +72,7 @@ class Caption:
             *([f"Models are measured as they were kept at the point: {kept_at(rules.selection)}."] if kept else []),
             *self._sweep(),
             *choices(self.table),
+            *choosing_runs(self.table),
             *self._budgets(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),
@@ -158,6 +159,7 @@ class Caption:
         for _, planned in self.table.plan.places():
             rate = planned.candidates[0].runs[0].rate if planned.candidates else WHOLE
             chooses = rules.selection == "best-val" or (len(planned.candidates) > 1 and rules.sweep == "best-val")
+            chooses = chooses or any(candidate.chooses for candidate in planned.candidates)
             if chooses and budget_of(rate):
                 labels[rate_label(rate)] = None
         if labels:

@@ -1,4 +1,4 @@
-"""What a reader has to know of values that sweeps chose: which lie at the edge of what was tried, which are ties."""
+"""What captions say of choices on the validation split: values at the edge of what was tried, ties, who chooses."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ def choices(table: Table) -> Iterator[str]:
         yield f"At the edge of what was tried, so that a better value may lie beyond it: {at_edge}."
     if equal := _rows(table, [(place, _ties(entry)) for place, entry in chosen]):
         yield f"Candidates with equal scores on the validation split, of which the first counts: {equal}."
+
+
+def choosing_runs(table: Table) -> Iterator[str]:
+    """Whose runs choose on the validation split by themselves, beside what sweeps and selection rules do."""
+    names = dict[str, None]()
+    for _, planned in table.plan.places():
+        if any(candidate.chooses for candidate in planned.candidates):
+            names[planned.name] = None
+    if names:
+        yield f"{_few([*names])}: each run chooses among what it trained on the validation split itself."
 
 
 def _edges(entry: Entry) -> str:

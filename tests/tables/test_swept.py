@@ -1,4 +1,4 @@
-"""What captions say of what sweeps chose: values at the edge of what was tried, and candidates with equal scores."""
+"""What captions say of choices on the validation split: values at an edge, equal scores, and runs that choose."""
 
 from __future__ import annotations
 
@@ -125,3 +125,25 @@ def test_other_sweeps_have_neither_sentence(tmp_path: Path, sweep: str) -> None:
     swept = sheet(tmp_path, {"Mine": SWEPT}, lambda *_: 9.0, sweep)
     assert not said(swept, EDGE)
     assert not said(swept, EQUAL)
+
+
+# ---- runs that choose by themselves
+
+ITSELF = ": each run chooses among what it trained on the validation split itself."
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"Plain": "ce"}, []),
+        ({"Plain": "ce", "Uniform": {"ce": {}, "soup": {"kind": "uniform"}}}, []),
+        ({"Plain": "ce", "Sweep of heads": "linear_sweep"}, ["Sweep of heads"]),
+        ({"Sweep of heads": "linear_sweep", "Soup": "ce+soup", "Plain": "ce"}, ["Sweep of heads and Soup"]),
+        ({"Soup": {"ce": {}, "soup": {"kind": ["uniform", "greedy"]}}}, ["Soup"]),
+    ],
+)
+def test_runs_that_choose_on_the_validation_split_by_themselves_are_named(
+    tmp_path: Path, methods: dict[str, Any], expected: list[str]
+) -> None:
+    notes = sheet(tmp_path, methods, lambda *_: 9.0).notes
+    assert [note.removesuffix(ITSELF) for note in notes if note.endswith(ITSELF)] == expected
