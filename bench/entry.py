@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.cards import MethodCard
+from bench.cards.demands import VALIDATION
 from bench.errors import InputError
 from bench.hyper import Value
 from bench.reading.syntax import split_call, split_chain
@@ -40,7 +41,7 @@ Chosen = tuple[tuple[str, Any], ...]
 class MethodEntry:
     """A method under its label, with the settings of the protocol that are its own.
 
-    Each policy acts on what the ones before it made.
+    Each policy acts on what the ones before it made. ``swept`` are the values of lists that make it this candidate.
     """
 
     label: str
@@ -48,6 +49,7 @@ class MethodEntry:
     hyper: tuple[tuple[str, Value], ...]
     policies: tuple[tuple[MethodCard, tuple[tuple[str, Value], ...]], ...] = ()
     settings: Chosen = ()
+    swept: Chosen = ()
 
     @property
     def parts(self) -> tuple[tuple[MethodCard, tuple[tuple[str, Value], ...]], ...]:
@@ -57,6 +59,15 @@ class MethodEntry:
     @property
     def needs(self) -> frozenset[str]:
         return self.card.needs.union(*(card.needs for card, _ in self.policies))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether its code chooses on the validation split, with these hyper-parameters."""
+        return any(
+            demand.of == VALIDATION and demand.reached(dict(hyper))
+            for card, hyper in self.parts
+            for demand in card.demands
+        )
 
     @property
     def spec(self) -> MethodSpec:
@@ -102,7 +113,8 @@ def read_entries(label: str, value: Any, place: str, registry: Registry) -> list
             candidate[owner][name] = picked
             marks[f"{owner}.{name}" if names.count(name) > 1 else name] = picked
         settings = tuple(candidate.pop(SETTINGS, {}).items())
-        entries.append(_entry(_marked(label, marks), [*candidate.items()], settings, place, registry))
+        entry = _entry(_marked(label, marks), [*candidate.items()], settings, place, registry)
+        entries.append(replace(entry, swept=tuple(marks.items())))
     return entries
 
 

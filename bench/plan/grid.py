@@ -102,7 +102,7 @@ def _cell(
     for entry in method.candidates:
         protocol = experiment.protocols[entry.settings]
         runs = run_specs(entry, backbone, dataset, rate, experiment.seeds, protocol, experiment.vary)
-        candidates.append(Candidate(entry.label, tuple(runs)))
+        candidates.append(Candidate(entry.label, tuple(runs), entry.swept, entry.chooses))
     return replace(cell, candidates=tuple(candidates), lack=backbone.absence)
 
 

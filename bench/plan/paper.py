@@ -278,7 +278,7 @@ class _Planner:
         for entry in entries:
             protocol = self.settings(settings, entry.settings, typed=True)
             runs = run_specs(entry, backbone, dataset, rate_run, seeds, protocol, VARY)
-            candidates.append(Candidate(entry.label, tuple(runs)))
+            candidates.append(Candidate(entry.label, tuple(runs), entry.swept, entry.chooses))
         spec = candidates[0].runs[0]
         protocols = spec.protocol, self.settings(settings, entries[0].settings, typed=False)
         assert self.protocol is not None

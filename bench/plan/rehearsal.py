@@ -147,7 +147,7 @@ class _Smaller:
         if not is_chosen:
             return replace(bare, candidates=(), reason=ELSEWHERE)
         candidates = tuple(
-            Candidate(candidate.label, tuple(map(self.run, candidate.runs))) for candidate in self.kept(cell.candidates)
+            replace(candidate, runs=tuple(map(self.run, candidate.runs))) for candidate in self.kept(cell.candidates)
         )
         run = candidates[0].runs[0]
         return replace(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bench.metrics import TOP1, Metric
 from bench.papers.published import Key, Printed, telling_labels
@@ -23,10 +24,17 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Candidate:
-    """The runs of one method with its hyper-parameters and settings, one a seed."""
+    """The runs of one method with its hyper-parameters and settings, one a seed.
+
+    Attributes:
+        swept: its values, of those that are swept.
+        chooses: each of its runs chooses on the validation split by itself, among what it trained.
+    """
 
     label: str
     runs: tuple[RunSpec, ...]
+    swept: tuple[tuple[str, Any], ...] = ()
+    chooses: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.metrics import Metric
-from bench.notation import fixed, none_if_nan, signed
+from bench.notation import fixed, listed, none_if_nan, signed
 from bench.plan.table import TablePlan
 from bench.rules import SOURCES
 from bench.sheets.facts import path_of, records_of, wanted
@@ -16,9 +16,10 @@ from bench.sheets.formats import render_sheet
 from bench.sheets.layout import ANY, SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Record, Sheet, Shown
 from bench.tables.candidates import short_labels
-from bench.tables.caption import Caption, best_mean, published_legend
+from bench.tables.caption import Caption
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import sign_of
+from bench.tables.legend import legend_of, published_legend
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -73,9 +74,8 @@ def beside(tables: Mapping[str, Table], selector: Metric | None = None, look: Lo
         look: how they are shown.
     """
     first = next(iter(tables.values()))
-    better = {best_mean(table) for table in tables.values()}
-    legend = Caption(first).legend(look.by_means, "best" if len(better) > 1 else "")
-    sheet = _joined({name: _ours(table, look, name) for name, table in tables.items()}, first.plan)
+    sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan, _titles(tables))
+    legend = legend_of({_titles(tables)[name]: table for name, table in tables.items()}, look.by_means)
     notes = list(sheet.notes)
     if selector and len(tables) > 1:
         notes.append(f"For all metrics, points of curves and candidates of sweeps are picked by {selector.title}.")
@@ -95,7 +95,7 @@ def by_rule(tables: Mapping[str, Table]) -> Sheet:
         sheets[INFLATION], inflation = _inflation(sheets[honest], tables[ORACLE_RULE], tables[honest])
         notes.append(f"{INFLATION}: {ORACLE_RULE}, which looks at the test split, less {honest}.")
     notes += _choices(tables)
-    sheet = _joined(sheets, first.plan)
+    sheet = _joined(sheets, first.plan, {rule: rule for rule in tables})
     title, records = f"{first.heading} – by selection rule", (*sheet.records, *inflation)
     return replace(sheet, title=title, notes=tuple(notes), legend=(), records=records)
 
@@ -119,8 +119,19 @@ def _choices(tables: Mapping[str, Table]) -> Iterator[str]:
         )
 
 
-def _joined(sheets: Mapping[str, Sheet], plan: TablePlan) -> Sheet:
-    """Sheets of one plan side by side, each with its name below each column."""
+def _titles(tables: Mapping[str, Table]) -> dict[str, str]:
+    """What sentences call the metric of each of several tables: ``top-1`` where its columns are ``top-1 (%)``."""
+    titles = dict(zip(tables, tables, strict=True))
+    for name, table in tables.items():
+        titles[name] = next((cell.metric.title for _, cell in table.plan.places() if cell.axes), name)
+    return titles if len({*titles.values()}) == len(titles) else {name: name for name in titles}
+
+
+def _joined(sheets: Mapping[str, Sheet], plan: TablePlan, called: Mapping[str, str]) -> Sheet:
+    """Sheets of one plan side by side, each with its name below each column.
+
+    ``called`` are the names of those whose sentences count: what is not said of all of them names which it is of.
+    """
     first = next(iter(sheets.values()))
     alone = plan.columns == ((plan.measured,),)
     columns, cells, records = list[Key](), [list[Shown]() for _ in first.rows], list[Record]()
@@ -136,9 +147,20 @@ def _joined(sheets: Mapping[str, Sheet], plan: TablePlan) -> Sheet:
         first,
         columns=tuple(columns),
         cells=tuple(map(tuple, cells)),
-        notes=tuple(dict.fromkeys(note for sheet in sheets.values() for note in sheet.notes)),
-        remarks=tuple(dict.fromkeys(remark for sheet in sheets.values() for remark in sheet.remarks)),
+        notes=_attributed({about: sheets[name].notes for name, about in called.items()}),
+        remarks=_attributed({about: sheets[name].remarks for name, about in called.items()}),
         records=tuple(records),
+    )
+
+
+def _attributed(said: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Each sentence once, and of which it is said, where it is not of all."""
+    owners = dict[str, list[str]]()
+    for about, sentences in said.items():
+        for sentence in sentences:
+            owners.setdefault(sentence, []).append(about)
+    return tuple(
+        sentence if len(each) == len(said) else f"{listed((*each,))}: {sentence}" for sentence, each in owners.items()
     )
 
 
@@ -167,7 +189,7 @@ def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[
     return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
 
 
-def _ours(table: Table, look: Look, about: str = "") -> Sheet:
+def _ours(table: Table, look: Look) -> Sheet:
     caption, quoted = Caption(table), _is_quoted(table)
     note = ["Quoted: published numbers as they are; not compared and never tested."] if quoted else []
     return _sheet(
@@ -177,8 +199,8 @@ def _ours(table: Table, look: Look, about: str = "") -> Sheet:
         title=f"{table.heading} (ours)" if table.plan.is_published and not _is_quoted_alone(table) else table.heading,
         cells=tuple(tuple(_entry(entry, caption, look) for entry in line) for line in table.entries),
         notes=caption.scoring(look.intervals),
-        legend=caption.legend(look.by_means),
-        remarks=(*caption.results(look.command, about), *note),
+        legend=legend_of({"": table}, look.by_means),
+        remarks=(*caption.results(look.command), *note),
     )
 
 

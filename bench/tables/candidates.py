@@ -35,7 +35,7 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     Its runs are scored at the points that the selection rule picks. A candidate with a run that failed or diverged has
     no mean over its seeds and is left out: the runs that are left would be the lucky ones. So is one with a run that
     has no score, where others have. None is chosen while runs are merely missing, as a choice among some candidates
-    would not be the sweep's, nor where there is no validation split to choose on.
+    would not be the sweep's, nor where there is no validation split to choose on. Of equal ones the first counts.
     """
     if len(planned.candidates) == 1:
         return Choice(planned.candidates[0])
@@ -57,9 +57,15 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
             means.append((candidate, mean))
     if not means:
         return Choice(None, left_out, unscored[0][1])
-    best, _ = max(means, key=lambda candidate_mean: metric.sign * candidate_mean[1])
+    top = max(metric.sign * mean for _, mean in means)
+    best = next(candidate for candidate, mean in means if as_good(metric.sign * mean, top))
     labelled = tuple((candidate.label, mean) for candidate, mean in means)
     return Choice(best, (*left_out, *unscored), means=labelled)
+
+
+def as_good(score: float, best: float) -> bool:
+    """Whether two means are equal but for how their sums were rounded."""
+    return math.isclose(score, best, rel_tol=1e-12)
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:

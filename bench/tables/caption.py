@@ -1,4 +1,4 @@
-"""What a reader has to know to read a table: its words in place of numbers, its marks, and its rules as sentences."""
+"""What a reader has to know to read a table: its words in place of numbers, and its rules as sentences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.errors import in_sentence
-from bench.notation import fixed, listed
+from bench.notation import listed
 from bench.papers.published import Key
 from bench.plan.table import REHEARSED
 from bench.rate import WHOLE, budget_of, rate_label
 from bench.rules import PAIRED, kept_at
 from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
+from bench.tables.legend import within_one
 from bench.tables.results import FAILED
+from bench.tables.swept import choices, choosing_runs
 from bench.tables.testing import DRAWS, TEST_NAMES, out_of_reach, shared_draws, sizes
 from bench.tables.verdicts import verdict_sentences
 
@@ -69,38 +71,21 @@ class Caption:
             *([scored] if has_curve else []),
             *([f"Models are measured as they were kept at the point: {kept_at(rules.selection)}."] if kept else []),
             *self._sweep(),
+            *choices(self.table),
+            *choosing_runs(self.table),
             *self._budgets(),
             *_comparison(self.table),
             *(_intervals(self.table) if intervals else ()),
         )
 
-    def legend(self, by_means: bool = False, better: str = "") -> tuple[tuple[str, str], ...]:
-        """What each mark of ours means, by the table's test or by the means alone.
-
-        The marks are ``best``, ``close`` (too near to be told from the best) and ``second``; ``better`` is what the
-        best mean is called, by default as ``best_mean`` does.
-        """
-        if not any(entry.rank for _, entry in self.table.places()):
-            return ()
-        if by_means:
-            return (("best", "the best"), ("second", "the second best, by the means alone; no test stands behind it"))
-        top = f"the {better or best_mean(self.table)} mean{_within(self.table)}, shared by printed ties"
-        if all(entry.n < 2 for entry in self.table.finished):
-            return (("best", top),)
-        if not self.table.groups:
-            return (("best", top),)
-        return (("best", top), ("close", f"too near to be told from it, {_least(self.table)}"))
-
-    def results(self, command: str = "", about: str = "") -> tuple[str, ...]:
+    def results(self, command: str = "") -> tuple[str, ...]:
         """What is claimed, what is missing and why, and what the verdicts say.
 
-        Args:
-            command: what trains the runs that are missing.
-            about: the metric, where tables of several stand side by side: what is claimed names it.
+        ``command`` is what trains the runs that are missing.
         """
         return (
             *_untold(self.table),
-            *self._claims(about),
+            *self._claims(),
             *self._absent(command),
             *_failures(self.table),
             *verdict_sentences(self.table),
@@ -174,12 +159,13 @@ class Caption:
         for _, planned in self.table.plan.places():
             rate = planned.candidates[0].runs[0].rate if planned.candidates else WHOLE
             chooses = rules.selection == "best-val" or (len(planned.candidates) > 1 and rules.sweep == "best-val")
+            chooses = chooses or any(candidate.chooses for candidate in planned.candidates)
             if chooses and budget_of(rate):
                 labels[rate_label(rate)] = None
         if labels:
             yield f"Validation images, by which points or values are chosen, are not counted in {listed((*labels,))}."
 
-    def _claims(self, about: str) -> Iterator[str]:
+    def _claims(self) -> Iterator[str]:
         if self.table.plan.rules.across and not self.table.claims:
             why = "no method and its baseline have both finished on any of them"
             if not self.table.plan.baseline:
@@ -187,8 +173,7 @@ class Caption:
             elif not self.table.finished:
                 why = "no run has finished"
             yield f"Nothing is claimed over datasets: {why}."
-        for sentence in sentences(self.table.claims):
-            yield f"{about}: {sentence}" if about else sentence
+        yield from sentences(self.table.claims)
 
     def _absent(self, command: str) -> Iterator[str]:
         words = [(self.word(entry), entry) for _, entry in self.table.places()]
@@ -300,25 +285,8 @@ def _family(table: Table) -> str:
         return f"Holm-corrected over all {counts.total()} comparisons of the table"
     size = _span(counts.values())
     if size == "1":
-        return f"one comparison{_within(table)}"
-    return f"Holm-corrected over the {size} comparisons{_within(table)}"
-
-
-def _within(table: Table) -> str:
-    return f" within one {listed(table.plan.within)}" if table.plan.within else ""
-
-
-def _least(table: Table) -> str:
-    """By how much a mean must lie below the best to be told from it, and by which procedure."""
-    least, most = (end([group.least[side] for group in table.groups]) for side, end in ((0, min), (1, max)))
-    decimals = max(entry.planned.decimals for entry in table.finished)
-    low, high = fixed(least, decimals), fixed(most, decimals)
-    unit = " points" if all("%" in entry.planned.metric.heading for entry in table.finished) else ""
-    distance = f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
-    level = f"{100 * (1 - table.plan.rules.alpha):g} %"
-    return (
-        f"which takes {distance}; what has no mark is not the best (Hsu, {level}{_within(table)}, one spread for all)"
-    )
+        return f"one comparison{within_one(table)}"
+    return f"Holm-corrected over the {size} comparisons{within_one(table)}"
 
 
 def _untold(table: Table) -> Iterator[str]:
@@ -336,22 +304,6 @@ def _untold(table: Table) -> Iterator[str]:
         sentence += f": to tell {rival} from it in four of five tables would take about {counts} seeds"
         sentence += ", were the differences what they seem"
     yield f"{sentence}."
-
-
-def best_mean(table: Table) -> str:
-    """What is best: the highest mean, or the lowest where less is better."""
-    signs = {entry.planned.metric.sign for _, entry in table.places() if entry.rank}
-    return "best" if len(signs) > 1 else "lowest" if signs == {-1} else "highest"
-
-
-def published_legend(table: Table, by_means: bool = False) -> tuple[tuple[str, str], ...]:
-    """What the marks of published numbers mean."""
-    if not any(entry.published_rank for _, entry in table.places()):
-        return ()
-    alone = "of the published numbers by themselves; no test stands behind it"
-    if by_means:
-        return (("best", "the best"), ("second", f"the second best, {alone}"))
-    return (("best", f"the best {alone}"),)
 
 
 def _failures(table: Table) -> Iterator[str]:

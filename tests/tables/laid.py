@@ -11,6 +11,7 @@ from bench.plan.table import PlannedCell, TablePlan, TableRules
 from bench.tables.caption import Caption
 from bench.tables.cells import Cell
 from bench.tables.compare import Entry, Table, compare
+from bench.tables.legend import legend_of
 
 
 @dataclass(frozen=True)
@@ -80,4 +81,4 @@ def cell_of(cell: Measured) -> Cell:
 def rules(table: Table) -> tuple[str, ...]:
     """All sentences below a table, without the signs of its marks."""
     caption = Caption(table)
-    return (*caption.scoring(), *(meaning for _, meaning in caption.legend()), *caption.results())
+    return (*caption.scoring(), *(meaning for _, meaning in legend_of({"": table})), *caption.results())
