@@ -153,14 +153,15 @@ def _joined(sheets: Mapping[str, Sheet], plan: TablePlan, called: Mapping[str, s
     )
 
 
-def _attributed(said: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _attributed(sentences_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Each sentence once, and of which it is said, where it is not of all."""
     owners = dict[str, list[str]]()
-    for about, sentences in said.items():
+    for about, sentences in sentences_of.items():
         for sentence in sentences:
             owners.setdefault(sentence, []).append(about)
     return tuple(
-        sentence if len(each) == len(said) else f"{listed((*each,))}: {sentence}" for sentence, each in owners.items()
+        sentence if len(each) == len(sentences_of) else f"{listed((*each,))}: {sentence}"
+        for sentence, each in owners.items()
     )
 
 
