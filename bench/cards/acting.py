@@ -32,8 +32,8 @@ def acting_of(node: ast.ClassDef, inherited: frozenset[str] = frozenset()) -> fr
 
 def _gives_none(stages: ast.FunctionDef) -> bool:
     """Whether all that it yields is ``yield from ()``."""
-    given = [part for part in ast.walk(stages) if isinstance(part, (ast.Yield, ast.YieldFrom))]
-    return all(isinstance(part, ast.YieldFrom) and ast.unparse(part.value) == "()" for part in given)
+    yields = [part for part in ast.walk(stages) if isinstance(part, (ast.Yield, ast.YieldFrom))]
+    return all(isinstance(part, ast.YieldFrom) and ast.unparse(part.value) == "()" for part in yields)
 
 
 def _leaves(part: ast.If | ast.IfExp) -> bool:
