@@ -16,6 +16,7 @@ from bench.method import Policy, Shared, Stage, hyper, replace, seeded
 from bench.protocol import Recipe
 
 Weights = Mapping[str, Tensor]
+Settling = Callable[[Model], None]
 
 
 def averaged(ingredients: Sequence[Weights]) -> dict[str, Tensor]:
@@ -35,6 +36,21 @@ def averaged(ingredients: Sequence[Weights]) -> dict[str, Tensor]:
 def shapes(weights: Weights) -> dict[str, torch.Size]:
     """What makes two states those of one network."""
     return {name: value.shape for name, value in weights.items()}
+
+
+def put(model: Model, settling: Settling | None, ingredients: Sequence[Weights]) -> None:
+    """Give a model the average of some states, and what follows its weights (``Model.settling``) by these."""
+    model.load_state_dict(averaged(ingredients))
+    model.settling = settling
+    model.settle()
+    model.settling = None
+
+
+def by_themselves(data: TrainingImages) -> TrainingImages:
+    """The images of a run for a member, whose choices on the validation split are not the run's."""
+    if data.held_out is None:
+        return data
+    return replace(data, held_out=replace(data.held_out, chosen={}))
 
 
 def greedy(scores: Sequence[float], score_of: Callable[[Sequence[int]], float]) -> list[int]:
@@ -63,8 +79,10 @@ class Soup(Policy):
     ``greedy`` chooses among them on the validation split and needs one. One member is the method's own training.
 
     Every entry of the state is averaged, running statistics of batch norms too, as in the released code; its networks
-    have none. Policies that change how members are trained stand before it: ``ce+ema+soup``. Methods that continue one
-    optimiser over their stages (COIN, RIFLE, SWA) are refused. The curve has one point, that of the soup.
+    have none. What follows the weights of a model (FLYP's head) follows their average. Policies that change how members
+    are trained stand before it: ``ce+ema+soup``; behind it those that leave shared stages as they are (EMA, SAM) change
+    nothing. Methods that continue one optimiser over their stages (COIN, RIFLE, SWA) are refused. The curve has one
+    point, that of the soup alone; what members chose on the validation split is not the run's choice.
     """
 
     paper = (
@@ -94,13 +112,14 @@ class Soup(Policy):
         if self.kind == "greedy":
             validation = data.validation
         if self.members == 1:
-            yield from self.inner.stages(model, recipe, data)
+            for stage in self.inner.stages(model, recipe, data):
+                yield replace(stage, beside={})
             return
-        ingredients, last = list[Weights](), model
+        ingredients, last, settling = list[Weights](), model, model.settling
         for member in range(self.members):
-            for stage in self.training(member, copy.deepcopy(model), recipe, data):
+            for stage in self.training(member, copy.deepcopy(model), recipe, by_themselves(data)):
                 yield stage
-                last = stage.model
+                last, settling = stage.model, stage.model.settling
             if last is model:
                 raise InputError(
                     f"soup: {type(self.inner).__name__} trains nothing, so that there is nothing to average"
@@ -112,8 +131,8 @@ class Soup(Policy):
                 )
         chosen: Sequence[int] = range(self.members)
         if validation is not None:
-            chosen = self.selected(last, ingredients, validation)
-        last.load_state_dict(averaged([ingredients[number] for number in chosen]))
+            chosen = self.selected(last, settling, ingredients, validation)
+        put(last, settling, [ingredients[number] for number in chosen])
 
     def training(self, member: int, model: Model, recipe: Recipe, data: TrainingImages) -> Iterator[Stage]:
         """The stages of a member, counted from 0, as stages that runs share."""
@@ -129,18 +148,22 @@ class Soup(Policy):
                     "kept without it; take another method, or members = 1"
                 )
             shared = Shared({}, data.seed, extra=True, apart=(member, place), policy=self.number)
-            yield replace(stage, shared=replace(stage.shared, extra=True) if stage.shared else shared)
+            if stage.shared:
+                shared = replace(stage.shared, extra=True)
+            yield replace(stage, shared=shared, beside={})
             stage, place = next(stages, None), place + 1
 
     def factor(self, member: int) -> float:
         """Of the learning rate of a member, counted from 0: in equal ratios from 1/√spread to √spread."""
         return float(self.spread ** (member / (self.members - 1) - 0.5))
 
-    def selected(self, model: Model, ingredients: Sequence[Weights], validation: Validation) -> Sequence[int]:
+    def selected(
+        self, model: Model, settling: Settling | None, ingredients: Sequence[Weights], validation: Validation
+    ) -> Sequence[int]:
         """The members of a greedy soup, in the order in which they came in; the model is used to score with."""
 
         def score_of(numbers: Sequence[int]) -> float:
-            model.load_state_dict(averaged([ingredients[number] for number in numbers]))
+            put(model, settling, [ingredients[number] for number in numbers])
             return validation.score(model)
 
         chosen = greedy([score_of([number]) for number in range(len(ingredients))], score_of)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.cards.acting import acting_of
 from bench.cards.backbone import BackboneCard
 from bench.cards.code import code_digest, parse_source, read_source
 from bench.cards.demands import Demand, demands_of, kept
@@ -75,6 +76,7 @@ class MethodCard:
         batches: the hyper-parameters that are images of a step: what its code gives to ``data.fed`` as a batch size.
         beside: the further models that its stages score, by what stands behind the @ of their scores.
         tasks: those that it says it is for; empty where it does not say it, and its demands tell it.
+        acting: what it does with stages, of ``bench.cards.acting``.
         demands: what not every task has, and its code uses; that of the methods it derives from, too.
         refuses: whether its code, or that of a method it derives from, may refuse a backbone or a budget.
     """
@@ -97,6 +99,7 @@ class MethodCard:
     demands: tuple[Demand, ...] = ()
     beside: frozenset[str] = frozenset()
     refuses: bool = False
+    acting: frozenset[str] = frozenset()
 
     def resolve(self, changes: Mapping[str, object], where: str = "") -> tuple[tuple[str, Value], ...]:
         """Every hyper-parameter with its value: the given ones checked, the others at their default.
@@ -142,6 +145,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
         beside=frozenset(constants.get("beside", inherited.beside if inherited else ())),
+        acting=acting_of(node, inherited.acting if inherited else frozenset()),
         hypers=hypers,
         means=code_digest(text, (inherited.means if inherited else "") + losses),
         parent=parent,

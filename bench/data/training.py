@@ -59,6 +59,7 @@ class TrainingImages:
         names: of the classes, by label, as the dataset has them; none where the task's classes are not of images.
         held_out: the validation split of the run, where it has one (``validation``).
         reader: gives the features (N, D) of a model for every image, in order, where they are kept; None: computed now.
+        made_of: where these are features, or images as they are tested, the images of which they were made.
     """
 
     split: Split
@@ -71,6 +72,7 @@ class TrainingImages:
     names: tuple[str, ...] = ()
     held_out: Validation | None = None
     reader: Callable[[Model, TrainingImages], Tensor] | None = None
+    made_of: TrainingImages | None = None
 
     @classmethod
     def of_run(
@@ -194,7 +196,8 @@ class TrainingImages:
         split, indices = replace(self.split, images=images), self.indices
         if chosen is not None:
             split, indices = self.split.chosen(chosen, images), np.arange(len(chosen))
-        return replace(self, split=split, indices=indices, protocol=protocol, reader=None)
+        made_of = self.made_of or self
+        return replace(self, split=split, indices=indices, protocol=protocol, reader=None, made_of=made_of)
 
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""

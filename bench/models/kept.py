@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.backbones.head import CosineLinear, Foldable
 from bench.cards import BackboneCard, DatasetCard
+from bench.cards.further import without_further
 from bench.device.distributed import draws_apart
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
@@ -70,7 +71,7 @@ def dataset_of(name: str, registry: Registry) -> DatasetCard | None:
     if name.startswith("folder:"):
         return None
     with contextlib.suppress(InputError):
-        return registry.dataset(name)
+        return registry.dataset(without_further(name))
     return None
 
 
@@ -126,7 +127,7 @@ def _last_model(spec: RunSpec, model: Model, registry: Registry) -> Model:
 
     Raises ``InputError`` where the method or the dataset that it may look at is not here.
     """
-    card = registry.dataset(spec.dataset.name)
+    card = registry.dataset(without_further(spec.dataset.name))
     card.require_files()
     task = find_task(card.task)
     dataset = task.read(card)

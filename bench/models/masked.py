@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.cards import DatasetCard
+from bench.cards.further import without_further
 from bench.cards.layout import PREFIX
 from bench.cards.readers import MASK_READERS
 from bench.data import read_masks
@@ -33,7 +34,7 @@ def masked_images(named: str, split: str, spec: RunSpec, registry: Registry) -> 
     """
     if is_of_folder(named, registry):
         return _of_folder(named, split, registry)
-    card = registry.dataset(named or spec.dataset.name)
+    card = registry.dataset(named or without_further(spec.dataset.name))
     if card.code is None and not _has_masks(card):
         remedy = f"--option masks=NAME takes {', '.join(datasets_with_masks(registry))}, or {FOLDER}"
         raise InputError(f"{card.name}: its images have no masks; {remedy}")

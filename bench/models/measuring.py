@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.backbones import Model, build_model
+from bench.cards.further import without_further
 from bench.data import Split
 from bench.data.official import file_checksum
 from bench.errors import InputError
@@ -223,7 +224,7 @@ def _subject(
 
 def _images_of(spec: RunSpec, split: str, registry: Registry, results: Path) -> Split:
     """A split of a run's dataset, as the run scored it. Raises ``InputError`` where its images are others now."""
-    card = registry.dataset(spec.dataset.name)
+    card = registry.dataset(without_further(spec.dataset.name))
     card.require_files()
     if card.means != spec.dataset.means:
         raise InputError(f"{card.name}: its images are not those of the run")

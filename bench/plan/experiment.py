@@ -338,7 +338,7 @@ class _Reader:
                 metrics[card.name] = of_dataset(find_at(name, self.registry.metrics, place), card)
         tasks = {card.task for card in datasets}
         asked = next(iter(metrics.values()), None)
-        names = {name for row in methods for entry in row.candidates for name in entry.spec.names}
+        names = {entry.spec.names for row in methods for entry in row.candidates}
         with noted(self.problems):
             refuse_elsewhere(asked, datasets, names, self.registry, place)
         if asked is not None and asked.compute and asked.task not in tasks:

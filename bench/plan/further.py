@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from bench.cards import DatasetCard
+from bench.cards.acting import SHARES
 from bench.errors import InputError
 from bench.metrics import Metric
 from bench.metrics.metric import words_of
@@ -18,14 +19,21 @@ def of_dataset(metric: Metric, card: DatasetCard) -> Metric:
 
 
 def refuse_elsewhere(
-    metric: Metric | None, datasets: Iterable[DatasetCard], methods: Collection[str], registry: Registry, place: str
+    metric: Metric | None,
+    datasets: Iterable[DatasetCard],
+    methods: Collection[Sequence[str]],
+    registry: Registry,
+    place: str,
 ) -> None:
-    """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says."""
+    """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says.
+
+    A method stands as the names of its parts, policies behind it.
+    """
     if metric is None or not metric.where:
         return
     cards = list(datasets)
     places = [test.name for card in cards for test in card.further]
-    places += sorted({where for name in methods for where in registry.method(name).beside})
+    places += sorted({where for names in methods for where in _beside(names, registry)})
     if metric.where in places:
         return
     have = f"they have {', '.join(dict.fromkeys(f'{metric.plain.name}@{name}' for name in places))}" if places else ""
@@ -35,3 +43,12 @@ def refuse_elsewhere(
     ask = [f"--datasets {name}@also={names} asks for more" for name, names in declared.items()]
     hint = "; ".join(filter(None, [have, *ask])) or "no dataset here declares further tests ('also')"
     raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}")
+
+
+def _beside(names: Sequence[str], registry: Registry) -> frozenset[str]:
+    """The further models that a method's runs score; what is averaged into a soup is not scored by itself."""
+    places = frozenset[str]()
+    for name in names:
+        card = registry.method(name)
+        places = card.beside if SHARES in card.acting else places | card.beside
+    return places

@@ -152,7 +152,7 @@ class _Planner:
         """Raise ``InputError`` where no run is scored where the typed metric's name says."""
         specs = [spec for cell in cells for candidate in cell.candidates for spec in candidate.runs[:1]]
         datasets = [self.cards.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in specs)]
-        methods = {name for spec in specs for name in spec.method.names}
+        methods = {spec.method.names for spec in specs}
         refuse_elsewhere(self.typed_metric, datasets, methods, self.cards.registry, "--metric")
 
     def find_metric(self, name: str, place: str) -> Metric:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from bench.cards import BackboneCard
+from bench.cards.acting import EACH, IDLE, LEAVES, SHARES
 from bench.cards.demands import VALIDATION
 from bench.cards.patches import unseen
 from bench.cards.reasons import without_layers
@@ -28,7 +29,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
     does not have, an image size that its patches do not divide, a decay of learning rates by layers where nobody knows
     them, a batch of one for a loss over the images of a batch, a protocol, method or backbone that a dataset's task
-    cannot be trained with, a budget of images that its dataset cannot meet.
+    cannot be trained with, a policy that would change nothing, a budget of images that its dataset cannot meet.
     """
     problems, runs = Problems(), list(runs)
     backbone = cache(registry.backbone)
@@ -42,7 +43,7 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
             problems.add(problem)
     for problem in (*_not_of_task(runs, registry, backbone), *unmet_budgets(runs, registry)):
         problems.add(problem)
-    for problem in _without_choice(runs, registry):
+    for problem in (*_without_choice(runs, registry), *_without_effect(runs, registry)):
         problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
@@ -93,6 +94,25 @@ def _without_choice(runs: Iterable[RunSpec], registry: Registry) -> dict[str, No
                     f"{part.name}: {reached[0].place} {reached[0].what}, and {name} has no validation split with "
                     "validation = 0; hold out some training images, such as --set validation=0.1"
                 ] = None
+    return problems
+
+
+def _without_effect(runs: Iterable[RunSpec], registry: Registry) -> dict[str, None]:
+    """Of methods with policies, why some of these would change nothing, each once."""
+    problems, card = dict[str, None](), cache(registry.method)
+    for method in dict.fromkeys(spec.method for spec in runs):
+        named = method.full_name
+        for number, policy in enumerate(method.policies):
+            acting = card(policy.name).acting
+            if IDLE in card(method.name).acting and EACH in acting:
+                problems[f"{named}: {method.name} trains nothing, so that {policy.name} has nothing to act on"] = None
+            elif LEAVES in acting:
+                sharing = [each.name for each in method.policies[:number] if SHARES in card(each.name).acting]
+                for name in dict.fromkeys(sharing):
+                    problems[
+                        f"{named}: {policy.name} leaves the stages that {name} shares as they are, and would change "
+                        f"nothing; name it before: +{policy.name}+{name}"
+                    ] = None
     return problems
 
 

@@ -133,8 +133,13 @@ def with_features(data: AnyImages, features: Features) -> AnyImages:
 def trains_head_alone(stage: Stage) -> bool:
     """Whether a stage trains the head of its model and leaves the backbone as it is at evaluation."""
     inside = {*stage.model.head.modules(), *stage.model.head.parameters()}
-    more = stage.frozen_drops or stage.shared or not stage.train
+    more = stage.frozen_drops or not stage.train
     return not more and all(item in inside for item in stage.items)
+
+
+def is_fed_once(stage: Stage, data: TrainingImages) -> bool:
+    """Whether a stage is given what is computed once of the images that it would be fed with."""
+    return data.protocol.features == ONCE and not stage.data and stage.views == 1 and trains_head_alone(stage)
 
 
 def at_once(stage: Stage, data: TrainingImages) -> TrainingImages:
@@ -143,7 +148,7 @@ def at_once(stage: Stage, data: TrainingImages) -> TrainingImages:
     Where its loss is plain cross-entropy the model is given features; any other may look at the images, and is given
     these as they are tested. A stage with batches that its method chose, or several views, is left alone.
     """
-    if data.protocol.features != ONCE or stage.data or stage.views > 1 or not trains_head_alone(stage):
+    if not is_fed_once(stage, data):
         return data
     of_features = getattr(stage.loss, "__func__", None) is Method.loss
     return data.features(stage.model) if of_features else data.as_tested()

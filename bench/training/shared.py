@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from bench.data import TrainingImages
 from bench.device import interrupt
 from bench.method import Shared, Stage
+from bench.protocol import Protocol
 from bench.spec import ENGINE, MethodSpec, RunSpec, derive, digest, method_identity, written
 from bench.training.checkpoint import Checkpoint
+from bench.training.features import is_fed_once
 from bench.training.fit import Terms, fit, move
 from bench.training.shelf import Shelf
 from bench.training.trackers import Observer
@@ -96,26 +98,38 @@ def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, A
     The start of the trained weights stands for how they were drawn and for the image size. The protocol's recipe is not
     looked at, as the stage has its own.
     """
-    return {**settings_of(stage, spec, data), "images": digest(data.indices.tolist()), "start": _fingerprint(stage)}
+    images = data.made_of or data
+    return {**settings_of(stage, spec, data), "images": digest(images.indices.tolist()), "start": _fingerprint(stage)}
 
 
 def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:
     """What decides a shared stage but for which images it sees and the values it starts from."""
     assert stage.shared is not None
-    protocol = {key: value for key, value in written(data.protocol).items() if key not in _NOT_TRAINING}
     return {
         "engine": ENGINE,
         "method": method_identity(_depending(spec.method, stage.shared)),
         "backbone": spec.backbone.means,
         "dataset": spec.dataset.means,
-        "protocol": protocol,
+        "protocol": _deciding(data.protocol),
         "recipe": written(stage.recipe),
         "views": stage.views,
         "seed": stage.shared.seed,
         "drop": _drop_probabilities(stage),
+        **_made_once(stage, data),
         **({"frozen_drops": True} if stage.frozen_drops else {}),
         **({"apart": list(stage.shared.apart)} if stage.shared.apart else {}),
     }
+
+
+def _deciding(protocol: Protocol) -> dict[str, Any]:
+    return {key: value for key, value in written(protocol).items() if key not in _NOT_TRAINING}
+
+
+def _made_once(stage: Stage, data: TrainingImages) -> dict[str, Any]:
+    """Where a stage is fed with what is made of images as they are tested: that it is, and of which images."""
+    if data.made_of:
+        return {"once": _deciding(data.made_of.protocol)}
+    return {"once": True} if is_fed_once(stage, data) else {}
 
 
 def _depending(method: MethodSpec, shared: Shared) -> MethodSpec:

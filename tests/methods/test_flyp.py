@@ -45,6 +45,7 @@ from tests.images.pictures import save
 from tests.models.trained import CPU, recorded, train
 
 flyp: Any = importlib.import_module("bench.methods.flyp")
+soup: Any = importlib.import_module("bench.methods.soup")
 zero_shot: Any = importlib.import_module("bench.methods.zero_shot")
 REGISTRY = Registry()
 NAMES = ("cat", "dog", "barn_owl")
@@ -228,6 +229,20 @@ class TestFLYP:
             copied.text_tower.clip.text_projection.mul_(-1)
         copied.settle()
         torch.testing.assert_close(copied.head.weight, -model.head.weight, rtol=1e-5, atol=1e-5)
+
+    def test_the_head_of_a_soup_is_that_of_the_averaged_tower(self) -> None:
+        model, data, stages = begun(soup.Soup(kind="uniform", members=2, inner=flyp.FLYP()))
+        ends = []
+        for stage in stages:
+            fit(stage, replace(data, seed=len(ends)), start=0)
+            ends.append(frozen_copy(stage.model))
+            model = stage.model
+        assert model.text_tower is not None
+        anew = frozen_copy(model)
+        flyp.FLYP().zero_shot_head(anew, data)
+        torch.testing.assert_close(model.head.weight, anew.head.weight)
+        mean = sum(each.text_tower.clip.text_projection.double() for each in ends) / 2
+        torch.testing.assert_close(model.text_tower.clip.text_projection.double(), mean, rtol=1e-6, atol=1e-8)
 
     def test_it_compares_the_images_of_a_batch(self) -> None:
         assert not splittable(flyp.FLYP())

@@ -236,3 +236,22 @@ class TestRates:
 def test_a_setting_that_is_true_or_false_takes_the_words_for_it(word: str, truth: bool) -> None:
     (spec,) = runs(settings=(f"nesterov={word}", "optimizer=sgd"))
     assert spec.protocol.recipe.nesterov is truth
+
+
+class TestPoliciesWithoutEffect:
+    @pytest.mark.parametrize("policy", ["sam", "ema", "transmix", "soup"])
+    def test_of_a_method_that_trains_nothing(self, policy: str) -> None:
+        refusals = refused(methods=f"knn+{policy}")
+        assert f"knn+{policy}: knn trains nothing, so that {policy} has nothing to act on" in refusals
+
+    @pytest.mark.parametrize("policy", ["sam", "ema"])
+    def test_behind_one_that_shares_all_stages(self, policy: str) -> None:
+        (refusal,) = refused(methods=f"ce+soup+{policy}")
+        assert refusal.startswith(f"ce+soup+{policy}: {policy} leaves the stages that soup shares as they are")
+        assert refusal.endswith(f"name it before: +{policy}+soup")
+
+    @pytest.mark.parametrize(
+        "method", ["ce+ema+soup", "ce+sam+soup", "ce+sam+ema", "knn+noisy_tune", "feature_distillation+sam"]
+    )
+    def test_others_are_taken(self, method: str) -> None:
+        assert told(methods=method) == []

@@ -142,6 +142,12 @@ def test_without_further_tests_the_datasets_that_have_some_are_named() -> None:
         read_plan("demo", Registry(), Overrides(metric="top1@noise"))
 
 
+def test_what_is_averaged_into_a_soup_is_not_scored_beside_it() -> None:
+    read_plan("digits", Registry(), Overrides(metric="top1@raw", methods="ce+ema"))
+    with pytest.raises(InputError, match="top1@raw: no run here is scored"):
+        read_plan("digits", Registry(), Overrides(metric="top1@raw", methods="ce+ema+soup"))
+
+
 # ---- figures
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.backbones import Model
+from bench.cost.shared import stages_here
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.augment import test_view as at_test
 from bench.device import interrupt
@@ -29,7 +30,7 @@ from bench.training.features import TEST, TRAIN, VAL, Features, Untold, at_once,
 from bench.training.shelf import Shelf
 from bench.training.trial import TrainedRun, run_trial
 from tests.methods.test_frozen_parts import model as a_vit
-from tests.scenes import curve_of
+from tests.scenes import as_plain, curve_of
 from tests.training.test_checkpoint import in_pieces, no_request
 
 CPU = torch.device("cpu")
@@ -116,6 +117,33 @@ def test_a_stage_that_trains_more_is_fed_and_scored_as_ever(seen: Counter[str]) 
     once = run(planned("ce", ONCE))
     assert seen["images"] == 2 * count
     assert curve_of(plain.record) == curve_of(once.record)
+
+
+def shared_keys(done: TrainedRun) -> list[str]:
+    return [stage["shared"]["key"] for stage in as_plain(done.record)["stages"]]
+
+
+def test_the_head_of_a_member_of_a_soup_is_trained_on_features_too(seen: Counter[str], tmp_path: Path) -> None:
+    soup, shifted = "linear+soup(members=2,kind=uniform)", "augmentation=shift"
+    once = run(planned(soup, ONCE, shifted), tmp_path)
+    assert seen["images"] == sum(sizes(once))
+    each = run(planned(soup, shifted), tmp_path)
+    assert curve_of(each.record) != curve_of(once.record)
+    assert len({*shared_keys(each), *shared_keys(once)}) == 4
+    of_plan = stages_here([planned(soup, ONCE, shifted), planned(soup, shifted)], Registry())
+    assert len({stage.key for stages in of_plan if stages for stage in stages.shared}) == 4
+    plain, again = (run(planned(soup, *more)) for more in ((), (ONCE,)))
+    assert curve_of(plain.record) == curve_of(again.record)
+
+
+@pytest.mark.parametrize("method", ["linear+soup(members=2,kind=uniform)", "linear_sweep+soup(members=2)"])
+def test_a_stage_on_features_is_shared_for_the_same_images_alone(method: str, tmp_path: Path) -> None:
+    spec = planned(method, ONCE)
+    other = replace(spec, seeds=replace(spec.seeds, subset=spec.seeds.subset + 1))
+    first, second = run(spec, tmp_path), run(other, tmp_path)
+    assert not {*shared_keys(first)} & {*shared_keys(second)}
+    assert curve_of(second.record) == curve_of(run(other).record)
+    assert shared_keys(run(replace(spec, seed=spec.seed + 1), tmp_path)) == shared_keys(first)
 
 
 def test_a_damaged_file_is_computed_again(seen: Counter[str], tmp_path: Path) -> None:

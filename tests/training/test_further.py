@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from bench.errors import InputError
 from bench.method import Method, Stage
 from bench.metrics import TASKS
 from bench.metrics.predictions import Predictions
+from bench.models.kept import _last_model
+from bench.models.measuring import _images_of
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.protocol import Protocol, Recipe
@@ -156,6 +159,28 @@ def test_image_files_of_a_further_test_are_decoded_once_and_scored_the_same(tmp_
     assert {*kept.predictions["test@sketches"][0].tolist()} <= {1, 2}
     assert len(kept.predictions["test_labels"]) == 6
     assert len([*(tmp_path / "results/cache").glob("*.pixels")]) == 3
+
+
+def test_a_kept_model_is_built_without_them(tmp_path: Path) -> None:
+    """Their images may be gone by then."""
+    for part in ("train", "test"):
+        draw(tmp_path / "pets" / part, {"ape": 2, "bee": 2})
+    draw(tmp_path / "sketches", {"bee": 1})
+    asked = Overrides(
+        methods="ce",
+        datasets=f"folder:{tmp_path}/pets@also=sketches:{tmp_path}/sketches",
+        rates="100",
+        seeds="1",
+        settings=("steps=2", "warmup=0", "batch_size=4", "validation=0"),
+    )
+    (spec,) = read_plan("demo", Registry(), asked).unique.values()
+    shutil.rmtree(tmp_path / "sketches")
+    registry = Registry()
+    with pytest.raises(InputError):
+        registry.dataset(spec.dataset.name)
+    model = find_task("classification").build(registry.backbone(spec.backbone.name), 2, spec.protocol)
+    assert _last_model(spec, model, registry) is model
+    assert len(_images_of(spec, "test", registry, tmp_path)) == 4
 
 
 # ---- further models
