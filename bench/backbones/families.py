@@ -12,7 +12,15 @@ from bench.backbones.cvt import ConvolutionalViT, CvT
 from bench.backbones.model import Family
 from bench.backbones.pooled_maps import PooledMaps, has_pooled_map
 from bench.backbones.resnet import ResNet, is_resnet
-from bench.backbones.rotary import ClasslessRotary, Rotary, is_classless_rotary, is_rotary
+from bench.backbones.rotary import (
+    BiasedRotary,
+    ClasslessBiasedRotary,
+    ClasslessRotary,
+    Rotary,
+    has_biases_apart,
+    is_classless_rotary,
+    is_rotary,
+)
 from bench.backbones.swin import SWINS, Swin
 from bench.backbones.t2t import T2TViT
 from bench.backbones.vit import Classless, ViT, is_classless, is_vit
@@ -23,8 +31,10 @@ FAMILIES: tuple[tuple[Family, Callable[[nn.Module], bool]], ...] = (
     (BEiT(), lambda backbone: isinstance(backbone, Beit)),
     (Swin(), lambda backbone: isinstance(backbone, SWINS)),
     (CvT(), lambda backbone: isinstance(backbone, ConvolutionalViT)),
+    (BiasedRotary(), lambda backbone: is_rotary(backbone) and has_biases_apart(backbone)),
     (Rotary(), is_rotary),
     (Classless(), is_classless),
+    (ClasslessBiasedRotary(), lambda backbone: is_classless_rotary(backbone) and has_biases_apart(backbone)),
     (ClasslessRotary(), is_classless_rotary),
     (PooledMaps(), has_pooled_map),
 )

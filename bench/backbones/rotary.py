@@ -11,9 +11,9 @@ from timm.layers import AttentionRope, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention
 from torch import Tensor, nn
 
-from bench.backbones.model import CallProbe, Probe
+from bench.backbones.model import CallProbe, Family, Parts, Probe
 from bench.backbones.vit import ViT
-from bench.cards.lacking import NO_CLASS_ROTARY, OF_ROTARY
+from bench.cards.lacking import NO_CLASS, NO_CLASS_BIASED_ROTARY, OF_BIASED_ROTARY, OF_BLOCKS
 
 Call = tuple[tuple[Tensor, ...], Mapping[str, Any]]
 """What an attention module is called with: the normed tokens by place, the turns of each patch by name."""
@@ -27,7 +27,7 @@ class Rotary(ViT):
     that very pass, which training may vary.
     """
 
-    lacks: ClassVar = OF_ROTARY
+    lacks: ClassVar = OF_BLOCKS
     probes: ClassVar[type[Probe]] = CallProbe
     last: ClassVar[tuple[str, ...]] = ("norm.", "fc_norm.", "attn_pool.")
 
@@ -48,12 +48,28 @@ class Rotary(ViT):
         logits: Tensor = query * attention.scale @ key.transpose(-2, -1)
         return logits
 
+    def part(self, name: str, backbone: nn.Module) -> Parts:
+        """As a ViT's, without ``token_blocks``: each attention counts for itself which tokens are not turned."""
+        return Family.part(self, name, backbone) if name == "token_blocks" else super().part(name, backbone)
+
 
 class ClasslessRotary(Rotary):
     """timm's Eva without a class token."""
 
-    lacks: ClassVar = NO_CLASS_ROTARY
+    lacks: ClassVar = NO_CLASS
     classless: ClassVar[bool] = True
+
+
+class BiasedRotary(Rotary):
+    """One whose queries and values have biases that are no linear layer's: ``qkv`` is a weight to timm, no module."""
+
+    lacks: ClassVar = OF_BIASED_ROTARY
+
+
+class ClasslessBiasedRotary(ClasslessRotary):
+    """Likewise, without a class token."""
+
+    lacks: ClassVar = NO_CLASS_BIASED_ROTARY
 
 
 def _projected(attention: Any, tokens: Tensor, which: int) -> Tensor:
@@ -97,3 +113,8 @@ def is_classless_rotary(backbone: nn.Module) -> bool:
 def _is_readable(backbone: nn.Module) -> bool:
     attentions = (EvaAttention, AttentionRope)
     return isinstance(backbone, Eva) and all(isinstance(block.attn, attentions) for block in backbone.blocks)
+
+
+def has_biases_apart(backbone: Any) -> bool:
+    """Whether attentions of timm's Eva have biases that are no linear layer's."""
+    return any(getattr(block.attn, "q_bias", None) is not None for block in backbone.blocks)

@@ -44,13 +44,28 @@ CLASSLESS = BackboneKind("ViTs without a class token", _OF_VIT - OF_CLASS, lacki
 BEIT = BackboneKind("BEiTs", _OF_VIT - ADAPTED, lacking.OF_BEIT)
 """timm's Beit (``bench.backbones.beit``)."""
 
-ROTARY = BackboneKind("ViTs with rotary positions", _OF_VIT - ADAPTED, lacking.OF_ROTARY)
+ROTARY = BackboneKind("ViTs with rotary positions", _OF_VIT - {"token_blocks"}, lacking.OF_BLOCKS)
 """timm's Eva with a class token (``bench.backbones.rotary``)."""
 
 CLASSLESS_ROTARY = BackboneKind(
-    "ViTs with rotary positions and no class token", _OF_VIT - ADAPTED - OF_CLASS, lacking.NO_CLASS_ROTARY
+    "ViTs with rotary positions and no class token", ROTARY.offers - OF_CLASS, lacking.NO_CLASS
 )
 """timm's Eva without one (``bench.backbones.rotary``)."""
+
+ROTARY_APART = replace(
+    ROTARY,
+    title="ViTs with rotary positions whose queries, keys and values have a layer each",
+    offers=ROTARY.offers - {"linears"},
+)
+"""Those that no ``qkv`` projects: what adapts linear layers by their names in a block would not find them."""
+
+BIASED_ROTARY = replace(ROTARY, offers=ROTARY.offers - {"linears"}, lacks=lacking.OF_BIASED_ROTARY)
+"""Those whose queries and values have biases that are no linear layer's."""
+
+CLASSLESS_BIASED_ROTARY = replace(
+    CLASSLESS_ROTARY, offers=CLASSLESS_ROTARY.offers - {"linears"}, lacks=lacking.NO_CLASS_BIASED_ROTARY
+)
+"""Likewise, without a class token."""
 
 RESNET = BackboneKind(
     "ResNets",

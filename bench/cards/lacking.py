@@ -29,13 +29,12 @@ NO_CLASS: Reasons = {
 }
 """Of those without a class token."""
 
-_TURNED: Reasons = {
-    "linears": "timm applies some projections of its attention as functions of their weights",
-    "token_blocks": "its attention counts the tokens before the patches, which prompts would move",
+_BIASED: Reasons = {
+    "linears": "its queries and values have biases of their own, which timm adds outside of any linear layer",
 }
 
-OF_ROTARY: Reasons = {**OF_BLOCKS, **_TURNED}
-NO_CLASS_ROTARY: Reasons = {**NO_CLASS, **_TURNED}
+OF_BIASED_ROTARY: Reasons = {**OF_BLOCKS, **_BIASED}
+NO_CLASS_BIASED_ROTARY: Reasons = {**NO_CLASS, **_BIASED}
 
 OF_SWIN: Reasons = {
     **OF_BLOCKS,

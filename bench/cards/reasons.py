@@ -28,7 +28,7 @@ def without_layers(card: BackboneCard) -> str:
     if is_own(card) or not is_ungrouped(card.model):
         return ""
     return (
-        f"{card.name}: layer_decay cannot be: timm does not say which of its weights are of one layer; "
+        f"{card.name}: layer_decay is not written yet: timm does not say which of its weights are of one layer; "
         "leave layer_decay at 1"
     )
 

@@ -9,12 +9,15 @@ import re
 
 from bench.cards.kinds import (
     BEIT,
+    BIASED_ROTARY,
     CLASSLESS,
+    CLASSLESS_BIASED_ROTARY,
     CLASSLESS_ROTARY,
     GROUP_NORM_RESNET,
     POOLED_MAPS,
     RESNET,
     ROTARY,
+    ROTARY_APART,
     SWIN,
     SWIN_V2,
     VIT,
@@ -60,8 +63,14 @@ _UNSERVED = {
 """What names of timm's look like that no kind serves, and what these are."""
 
 _SERVED: tuple[tuple[str, BackboneKind], ...] = (
+    (r"vit_(?!mediumd)\w+_rope_reg\d_gap_\w+", CLASSLESS_BIASED_ROTARY),
+    (
+        r"eva02_(tiny|small|enormous)_\w+|eva_giant_\w+|vit_\w+_dinov3_qkvb|vit_(?!giant)\w+_lingbot|test_eva\w*",
+        BIASED_ROTARY,
+    ),
+    (r"eva02_\w+|vit_\w+_sapiens2", ROTARY_APART),
     (r"vit_\w+_rope_reg\d_gap_\w+|vit_pe_\w+_gigantic_\w+", CLASSLESS_ROTARY),
-    (r"eva02_\w+|eva_giant_\w+|vit_pe_\w+|vit_\w+_(dinov3|lingbot|sapiens2)\w*|vit_\w+_rope_\w+|test_eva\w*", ROTARY),
+    (r"vit_pe_\w+|vit_\w+_(dinov3|lingbot)\w*|vit_\w+_rope_\w+", ROTARY),
     (r"aimv2_\w+|vitamin_\w+|vit_\w+_(gap|map|rpn|siglip)_\w+|test_vit[234]", CLASSLESS),
     (rf"(vit|deit)3?_{_SIZE}_\w+|flexivit_\w+|eva_large_\w+|beit3_\w+|test_vit", VIT),
     (r"beit(v2)?_(base|large)_\w+", BEIT),

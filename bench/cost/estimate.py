@@ -197,7 +197,8 @@ class _Hours:
         step = ratio * statistics.median([time.step_seconds for time in times])
         image = statistics.median([time.image_seconds for time in times])
         in_shared = statistics.median([time.shared_seconds or 0.0 for time in times])
-        of_a_run = (kind.size.steps or 0) * step + kind.size.points * (kind.size.images or 0) * image
+        whole = statistics.median([time.run_seconds for time in times])
+        of_a_run = whole + (kind.size.steps or 0) * step + kind.size.points * (kind.size.images or 0) * image
         self.seconds += count * of_a_run + sum(once) * in_shared
         self.longest = max(self.longest, of_a_run + ((kind.shared or 0) * in_shared if once else 0.0))
         self.shared += sum(once) * in_shared
@@ -271,7 +272,7 @@ def _ratio(method: str, rival: str, settings: Iterable[Sequence[StepTime]]) -> t
     ratios = []
     for times in settings:
         a, b = ([time.step_seconds for time in times if time.work.method == name] for name in (method, rival))
-        if a and b:
+        if a and b and statistics.median(b):
             ratios.append(statistics.median(a) / statistics.median(b))
     if ratios:
         return statistics.median(ratios), "measured on another backbone or batch, same hardware"

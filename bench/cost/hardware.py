@@ -46,6 +46,7 @@ def translated(machines: ByHardware, to: str) -> list[Translation]:
                 hardware=to,
                 gpu=machines[to][0].gpu,
                 step_seconds=step * time.step_seconds,
+                run_seconds=step * time.run_seconds,
                 shared_seconds=time.shared_seconds and step * time.shared_seconds,
                 image_seconds=image * time.image_seconds,
             )

@@ -73,6 +73,7 @@ class StepTime:
         shared_seconds: of a step of the stages that runs share, in a batch of the protocol's size; 0 where it has none,
             None where they were not timed.
         parts: in which a batch was computed, as memory was short.
+        run_seconds: of a run that makes no steps itself, outside of evaluations and shared stages; else 0.
     """
 
     work: Work
@@ -86,6 +87,7 @@ class StepTime:
     points: int = 0
     shared_seconds: float | None = None
     parts: int = 1
+    run_seconds: float = 0.0
 
 
 def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
@@ -109,7 +111,7 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
     each = max(1, min(5, _READ // max(1, len(first))))
     times = []
     for record, folder in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
-        with contextlib.suppress(*UNSOUND, ZeroDivisionError):  # a record without what is timed gives no time
+        with contextlib.suppress(*UNSOUND):  # a record without what is timed gives no time
             times.append(_time_of(record, folder))
     return times
 
@@ -148,12 +150,15 @@ def _time_of(record: Record, folder: Path) -> StepTime:
     if timing.shared_seconds is UNSET and not all(stage.get("taken") for stage in shared):
         raise ValueError(f"{folder}: it does not say how long the stages took that it shares")
     images = points * ((record.validation_images or 0) + record.test_images)
+    if not images:
+        raise ValueError(f"{folder}: no image was evaluated")
+    alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
     return StepTime(
         work=work_of(spec, record.metric.task),
         hardware=str(gpu or environment["processor"]),
         gpu=gpu is not None,
-        step_seconds=ranks * (timing.seconds - timing.evaluation_seconds - in_shared) / steps,
+        step_seconds=alone / steps if steps else 0.0,
         image_seconds=ranks * timing.evaluation_seconds / images,
         steps=steps,
         dataset=spec.dataset.name,
@@ -161,6 +166,7 @@ def _time_of(record: Record, folder: Path) -> StepTime:
         points=points,
         shared_seconds=_of_shared(ranks * in_shared, shared_images / spec.protocol.batch_size) if shared else 0.0,
         parts=record.parts or 1,
+        run_seconds=0.0 if steps else alone,
     )
 
 

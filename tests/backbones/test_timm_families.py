@@ -21,17 +21,20 @@ from bench.backbones.layer_groups import timm_layer
 from bench.backbones.model import Family
 from bench.backbones.pooled_maps import PooledMaps
 from bench.backbones.resnet import ResNet
-from bench.backbones.rotary import ClasslessRotary, Rotary
+from bench.backbones.rotary import BiasedRotary, ClasslessBiasedRotary, ClasslessRotary, Rotary
 from bench.backbones.swin import Swin
 from bench.backbones.vit import Classless, ViT
 from bench.cards.kinds import (
     BEIT,
+    BIASED_ROTARY,
     CLASSLESS,
+    CLASSLESS_BIASED_ROTARY,
     CLASSLESS_ROTARY,
     GROUP_NORM_RESNET,
     POOLED_MAPS,
     RESNET,
     ROTARY,
+    ROTARY_APART,
     SWIN,
     SWIN_V2,
     VIT,
@@ -43,8 +46,10 @@ from tests.backbones.bare import bare
 
 FAMILIES: list[tuple[type[Family], list[BackboneKind]]] = [
     (BEiT, [BEIT]),
+    (ClasslessBiasedRotary, [CLASSLESS_BIASED_ROTARY]),
+    (BiasedRotary, [BIASED_ROTARY]),
     (ClasslessRotary, [CLASSLESS_ROTARY]),
-    (Rotary, [ROTARY]),
+    (Rotary, [ROTARY, ROTARY_APART]),
     (Classless, [CLASSLESS]),
     (ViT, [VIT]),
     (ResNet, [RESNET, GROUP_NORM_RESNET]),
@@ -120,6 +125,38 @@ class TestOneOfEachModule:
         assert min(layers) == 0
         assert max(layers) in (tops[0], tops[0] - 1)
         assert len({*layers}) > 2
+
+
+EVAS = [
+    *("vit_small_patch16_dinov3", "vit_small_patch16_dinov3_qkvb", "vit_pe_core_tiny_patch16_384"),
+    *("eva02_tiny_patch14_224", "eva02_base_patch14_224", "vit_mediumd_patch16_rope_reg1_gap_256"),
+]
+
+
+@pytest.mark.parametrize("name", EVAS)
+def test_linear_layers_of_an_eva_are_offered_where_each_is_called_and_has_the_name_of_a_vit_s(name: str) -> None:
+    with bare():
+        backbone = timm.create_model(name, num_classes=0, depth=1, img_size=64 if "patch16" in name else 56).eval()
+    layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)}
+    called = set[str]()
+    for layer_name, layer in layers.items():
+        layer.register_forward_hook(lambda *_, layer_name=layer_name: called.add(layer_name))
+    side = 64 if "patch16" in name else 56
+    with torch.no_grad():
+        backbone.to("meta")(torch.zeros(1, 3, side, side, device="meta"))
+    all_called = called == {*layers}
+    kind = kind_of_timm(name)
+    assert kind
+    assert ("linears" in kind.lacks) is not all_called
+    assert ("linears" in kind.offers) is (all_called and "blocks.0.attn.qkv" in layers)
+    family = family_of(backbone)
+    if all_called:
+        assert set(family.part("linears", backbone)) == {
+            layer for layer_name, layer in layers.items() if layer_name.startswith("blocks.")
+        }
+    else:
+        with pytest.raises(KeyError, match="linears: its queries and values have biases of their own"):
+            family.part("linears", backbone)
 
 
 def with_grid() -> list[str]:

@@ -264,6 +264,17 @@ class TestTimesOfRecords:
         assert len(store.finished()) == 2
         assert len(from_records(store)) == 1
 
+    def test_a_run_without_steps_takes_its_whole_seconds(self, tmp_path: Path) -> None:
+        """30 s, of which 10 went into evaluating 100 images, and nothing was trained: 20 s whatever the steps."""
+        store = Store(tmp_path)
+        publish(store, spec("knn"), {"curve": [{"step": 0, "val": {"top1": 50.0}, "test": {"top1": 50.0}}]})
+        (found,) = from_records(store)
+        assert (found.steps, found.step_seconds, found.run_seconds) == (0, 0.0, pytest.approx(20.0))
+        assert found.image_seconds == pytest.approx(0.1)
+        # 150 images at each of 2 points: 30 s
+        assert estimated([spec("knn", steps=7)], [found]).hours == pytest.approx((20 + 30) / 3600)
+        assert estimated([spec("ce")], [found]).unknown == 1
+
     def test_some_of_each_cell_are_read(self, tmp_path: Path) -> None:
         store = Store(tmp_path)
         for seed in range(8):

@@ -23,6 +23,7 @@ from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit
 from bench.training.fit import trained as trained_of
 from tests.methods.by_hand import DEPTH, DIM, RECIPE, ByHand, begun, blocks_of, small, some_images, trained_of_vit_base
+from tests.methods.of_eva import require_trained_and_merged
 
 peft: Any = importlib.import_module("bench.methods.peft")
 
@@ -215,6 +216,10 @@ def test_merged_weights_give_the_same_logits(kind: str) -> None:
     assert {name: value.shape for name, value in model.state_dict().items()} == plain
     assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
     assert torch.equal(copied(some_images()).logits, before)
+
+
+def test_an_eva_is_adapted_trained_and_merged() -> None:
+    require_trained_and_merged(method("lora"), 1e-6)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fourierft"])

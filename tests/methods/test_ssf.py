@@ -14,6 +14,7 @@ from bench.backbones import Model
 from bench.backbones.swin import Swin
 from bench.method import frozen
 from tests.methods.by_hand import ByHand, begun, shaken, small, some_images, trained_of_vit_base
+from tests.methods.of_eva import require_trained_and_merged
 
 ssf: Any = importlib.import_module("bench.methods.ssf")
 
@@ -54,6 +55,11 @@ def test_every_operation_is_scaled_and_shifted() -> None:
     expected = Scaled(model, plain)(some_images())
     assert (expected - plain(some_images())).abs().max() > 0.1
     torch.testing.assert_close(model(some_images()).features, expected, rtol=0, atol=1e-10)
+
+
+def test_an_eva_is_scaled_trained_and_merged() -> None:
+    """Of rotary positions and no biases, as a DINOv3: nothing but scales, shifts and the head moves."""
+    require_trained_and_merged(ssf.SSF(), 1e-10)
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-12), (torch.float32, 5e-6)])

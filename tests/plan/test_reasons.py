@@ -81,7 +81,8 @@ class TestLayerDecay:
         with pytest.raises(InputError) as caught:
             self.sound(f"timm:{model}@none", 0.65)
         assert caught.value.problems == (
-            f"timm:{model}@none: layer_decay cannot be: timm does not say which of its weights are of one layer; "
+            f"timm:{model}@none: layer_decay is not written yet: timm does not say which of its weights are of one "
+            "layer; "
             "leave layer_decay at 1",
         )
         self.sound(f"timm:{model}@none", 1)
