@@ -37,7 +37,10 @@ def folder_dataset(name: str) -> DatasetCard:
     facts.update(task=task, classes=len(layout.classes), splits=layout.sizes)
     if options.as_options:
         facts["options"] = options.as_options
-    further = tuple(folder_test(test, typed_path(lies), f"{plain}@also={test}") for test, lies in options.also)
+    further = tuple(
+        folder_test(test, typed_path(lies), f"{plain}@also={test}", skips=options.skip_damaged)
+        for test, lies in options.also
+    )
     options = replace(options, also=tuple((test.name, test.folder) for test in further))
     full = f"{plain}@{options.typed}" if options.typed else plain
     if further and typed_options(options.typed, plain) != options:
