@@ -22,8 +22,9 @@ from bench.cards.folder_options import FolderOptions
 from bench.cards.folders import data_folder, typed_path
 from bench.cards.layout import ImageLayout, undivided
 from bench.errors import InputError, choose
-from bench.metrics import CLASSIFICATION
+from bench.metrics import CLASSIFICATION, METRICS
 from bench.metrics.metric import RAW
+from bench.notation import MEASURED
 from bench.spec import digest
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class FurtherTest:
     def __post_init__(self) -> None:
         if self.name == RAW:
             raise InputError(f"a further test cannot be called {RAW}: so are the weights that an average is of")
+        if self.name in MEASURED:
+            raise InputError(f"a further test cannot be called {self.name}: so is a split of each dataset")
+        if self.name in METRICS:
+            raise InputError(f"a further test cannot be called {self.name}: so is a metric")
 
 
 def require_several(matched: Collection[str], names: Iterable[str], place: str) -> None:

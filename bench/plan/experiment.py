@@ -333,7 +333,8 @@ class _Reader:
         asked = next(iter(metrics.values()), None)
         names = {name for row in methods for entry in row.candidates for name in entry.spec.names}
         with noted(self.problems):
-            refuse_elsewhere(asked, datasets, names, self.registry, place)
+            split = self.overrides.split or str(layout.get("split", "test"))
+            refuse_elsewhere(asked, datasets, names, self.registry, place, split)
         if asked is not None and asked.compute and asked.task not in tasks:
             theirs = (each.name for each in self.registry.metrics.values() if each.compute and each.task in tasks)
             allowed = f"the datasets are for {', '.join(sorted(tasks))}, which has {', '.join(theirs)}"

@@ -18,13 +18,24 @@ def of_dataset(metric: Metric, card: DatasetCard) -> Metric:
 
 
 def refuse_elsewhere(
-    metric: Metric | None, datasets: Iterable[DatasetCard], methods: Collection[str], registry: Registry, place: str
+    metric: Metric | None,
+    datasets: Iterable[DatasetCard],
+    methods: Collection[str],
+    registry: Registry,
+    place: str,
+    split: str,
 ) -> None:
-    """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says."""
+    """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says.
+
+    ``split`` is that whose scores are shown; further tests are beside the test split alone.
+    """
     if metric is None or not metric.where:
         return
     cards = list(datasets)
     places = [test.name for card in cards for test in card.further]
+    if metric.where in places and split == "val":
+        problem = f"{metric.where} is a further test, which has no validation split"
+        raise InputError(f"{place}: {metric.name}: {problem}; leave --split val away, or ask for {metric.plain.name}")
     places += sorted({where for name in methods for where in registry.method(name).beside})
     if metric.where in places:
         return
