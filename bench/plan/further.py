@@ -45,4 +45,6 @@ def refuse_elsewhere(
     }
     ask = [f"--datasets {name}@also={names} asks for more" for name, names in declared.items()]
     hint = "; ".join(filter(None, [have, *ask])) or "no dataset here declares further tests ('also')"
-    raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}")
+    tests = dict.fromkeys(test.name for card in cards for test in card.further)
+    stranger = f"; {metric.where} is none of the further tests asked for: {', '.join(tests)}" if tests else ""
+    raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}{stranger}")

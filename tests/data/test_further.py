@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from bench.cards import DatasetCard
-from bench.cards.names import split_names
+from bench.cards.names import comma_hint, split_names
 from bench.cli import main
 from bench.commands.folders import sentences
 from bench.data import ArrayImages, Dataset, Split, read_data
@@ -229,6 +229,14 @@ def test_its_path_is_that_of_the_folder_from_wherever_it_is_read(pets: Path, mon
         ("sketches:{}/none", "there is no folder"),
         ("sketches:{}/pets", "holds no image inside a folder of its class"),
         ("raw:{}/sketches", "cannot be called raw"),
+        ("test:{}/sketches", "cannot be called test: so is a split"),
+        ("val:{}/sketches", "cannot be called val: so is a split"),
+        ("train:{}/sketches", "cannot be called train: so is a split"),
+        ("nll:{}/sketches", "cannot be called nll: so is a metric"),
+        ("Big:{}/sketches", "a name of small letters, digits and _"),
+        ("a@b:{}/sketches", "a name of small letters, digits and _"),
+        ("a:{}/sketches@2", "none of , = @ can stand in the path"),
+        ("a:{0}/sketches,also=b:{0}/sketches", r"a \+ joins further tests"),
         ("a:{0}/sketches+a:{0}/sketches", "a stands there twice"),
     ],
 )
@@ -241,6 +249,12 @@ def test_a_card_of_a_folder_names_some_from_where_it_lies(pets: Path) -> None:
     text = "title: Pets\nreader: folder\npath: ../../pets\nalso: {sketches: {title: sketches, path: ../../sketches}}\n"
     asked = small(pets, text, "mine").dataset("mine@also=sketches")
     assert [test.folder for test in asked.further] == [str((pets / "sketches").resolve())]
+
+
+def test_two_that_no_plus_joins_are_one_name_in_a_list(pets: Path) -> None:
+    name = f"folder:{pets}/pets@also=a:{pets}/sketches,also=b:{pets}/sketches"
+    assert split_names(f"{name},digits") == [name, "digits"]
+    assert "none of , = @" in comma_hint(f"folder:{pets}/pets@also=a:{pets}/x", f"folder:{pets}/pets@also=a:{pets}/x,y")
 
 
 @pytest.mark.parametrize(
