@@ -76,6 +76,9 @@ class DatasetCard:
             self.require_files()
         if self.facts.get("classes") == 1:
             raise InputError(f"{self.name}: it has one class, so every answer is right and nothing is compared")
+        classes = self.layout.classes if self.layout else self.options.get("wnids", ())
+        for test in self.further if classes else ():
+            test.require_classes(classes, self.without_further)
         return Named(self.name, self.means)
 
     @property

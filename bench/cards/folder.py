@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bench.cards.content import content_digest
 from bench.cards.dataset import DatasetCard
-from bench.cards.folder_options import GRAMMAR, FolderOptions, looks_chosen, typed_options
+from bench.cards.folder_options import GRAMMAR, UNTYPED, FolderOptions, looks_chosen, read_folders, typed_options
 from bench.cards.folders import real_path, typed_path
 from bench.cards.further import folder_test
 from bench.cards.layout import PREFIX
@@ -18,6 +19,9 @@ from bench.cards.mask_layout import MaskLayout, folder_layout
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
 from bench.reading.document import Section
+
+_FURTHER = re.compile(r"(.*?)@(?:[^@/]*,)?also=(.*)", re.DOTALL)
+"""The path of a folder, and its further tests."""
 
 
 def folder_dataset(name: str) -> DatasetCard:
@@ -37,13 +41,14 @@ def folder_dataset(name: str) -> DatasetCard:
     facts.update(task=task, classes=len(layout.classes), splits=layout.sizes)
     if options.as_options:
         facts["options"] = options.as_options
-    further = tuple(folder_test(test, typed_path(lies), f"{plain}@also={test}") for test, lies in options.also)
+    further = tuple(
+        folder_test(test, typed_path(lies), f"{plain}@also={test}", skips=options.skip_damaged)
+        for test, lies in options.also
+    )
     options = replace(options, also=tuple((test.name, test.folder) for test in further))
     full = f"{plain}@{options.typed}" if options.typed else plain
     if further and typed_options(options.typed, plain) != options:
-        raise InputError(
-            f"{full}: these paths cannot stand behind the @; a card can name such folders (docs/images.md)"
-        )
+        raise InputError(f"{full}: these paths cannot stand behind the @: none of {UNTYPED}")
     means = content_digest(layout, options)
     if further and task != CLASSIFICATION:
         raise InputError(f"{plain}: further tests are of images with one label each, and these have masks")
@@ -63,6 +68,11 @@ def typed_folder(text: str) -> tuple[Path, FolderOptions]:
         return typed_path(front), typed_options(back, f"{PREFIX}{front}")
     if front and os.path.exists(typed_path(front)):
         raise InputError(f"{PREFIX}{front}: '{back}' cannot stand behind the @; what can is {GRAMMAR}")
+    choice = _FURTHER.fullmatch(text)
+    if choice and os.path.exists(typed_path(choice[1])):
+        place = f"{PREFIX}{choice[1]}"
+        read_folders(choice[2], place)
+        raise InputError(f"{place}: also={choice[2]}: none of {UNTYPED}")
     return typed_path(text), FolderOptions()
 
 

@@ -17,6 +17,9 @@ GRAMMAR = (
 )
 """What may stand behind the @, in words, with commas between."""
 
+UNTYPED = ", = @ can stand in the path of a further test; a card can name such folders (docs/comparing.md)"
+"""What is said of characters that part what stands behind the @."""
+
 MOST_CLASSES = 255
 """Levels of a mask of 8 bits, but for 255, which counts for nothing."""
 
@@ -88,7 +91,8 @@ def typed_options(text: str, name: str) -> FolderOptions:
         if key not in _KEYS or (key == "skip_damaged") == bool(equals):
             raise InputError(f"{name}: '{item}' cannot stand behind the @; what can is {GRAMMAR}")
         if key in options:
-            raise InputError(f"{name}: {key} stands twice behind the @")
+            joined = "; a + joins further tests: also=NAME:FOLDER+NAME:FOLDER" if key == "also" else ""
+            raise InputError(f"{name}: {key} stands twice behind the @{joined}")
         if key == "also":
             options[key] = value.strip()
         elif key == "range":
@@ -102,7 +106,7 @@ def typed_options(text: str, name: str) -> FolderOptions:
 def read_folders(text: str, name: str) -> tuple[tuple[str, str], ...]:
     """The names and folders of ``sketches:/data/sketches+photos:/data/photos``. Raises ``InputError``."""
     tests = [part.partition(":") for part in re.split(r"\+(?=[a-z][a-z0-9_]*:)", text)]
-    form = "also=NAME:FOLDER is a further test: a name in small letters, and its folder of folders of classes"
+    form = "also=NAME:FOLDER is a further test: a name of small letters, digits and _, and its folder of class folders"
     for test, colon, folder in tests:
         if not (colon and NAME.fullmatch(test) and folder):
             raise InputError(f"{name}: also={text}: {form}")

@@ -11,7 +11,8 @@ them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from bench.cards.content import content_digest
 from bench.cards.folder_options import FolderOptions
 from bench.cards.folders import data_folder, typed_path
-from bench.cards.layout import undivided
+from bench.cards.layout import ImageLayout, undivided
 from bench.errors import InputError, choose
-from bench.metrics import CLASSIFICATION
+from bench.metrics import CLASSIFICATION, METRICS
 from bench.metrics.metric import RAW
+from bench.notation import MEASURED
 from bench.spec import digest
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class FurtherTest:
         facts: what its card says of it.
         folder: where its files lie, if it has some of its own.
         of: the dataset whose test split it is, if it is one.
+        layout: what lies in somebody's own folder; None of other tests.
     """
 
     name: str
@@ -64,6 +67,7 @@ class FurtherTest:
     facts: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
     of: DatasetCard | None = None
+    layout: ImageLayout | None = None
 
     @property
     def lacks(self) -> list[str]:
@@ -79,9 +83,48 @@ class FurtherTest:
             return sum(self.of.splits.get(split, 0) for split in self.facts.get("splits", ["test"]))
         return int(self.facts.get("images", test))
 
+    @property
+    def counts(self) -> Counter[str]:
+        """How many images of each class there are, where folders of images say it; else nothing."""
+        if self.of is None:
+            return self.layout.counts("test") if self.layout else Counter()
+        layout, splits = self.of.layout, self.facts.get("splits", ["test"])
+        return (
+            Counter(image.label for split in splits for image in layout.splits.get(split, ())) if layout else Counter()
+        )
+
+    def require_classes(self, classes: Collection[str], place: str) -> None:
+        """Raise ``InputError`` where nothing is compared on it, as far as folders say it that are not opened.
+
+        ``classes`` are the dataset's. The error begins with the place.
+        """
+        names: Collection[str] = self.counts
+        if self.facts.get("reader") == "wnids" and os.path.isdir(self.folder):
+            names = sorted(entry.name for entry in os.scandir(self.folder) if entry.is_dir())
+        if names:
+            require_several([name for name in names if name in classes], names, f"{place}: {self.name}")
+
     def __post_init__(self) -> None:
         if self.name == RAW:
             raise InputError(f"a further test cannot be called {RAW}: so are the weights that an average is of")
+        if self.name in MEASURED:
+            raise InputError(f"a further test cannot be called {self.name}: so is a split of each dataset")
+        if self.name in METRICS:
+            raise InputError(f"a further test cannot be called {self.name}: so is a metric")
+
+
+def require_several(matched: Collection[str], names: Iterable[str], place: str) -> None:
+    """Raise ``InputError`` where not several classes of a further test are matched to the dataset's.
+
+    ``names`` are all that it has. The error begins with the place.
+    """
+    if not matched:
+        listed = ", ".join([*names][:5])
+        raise InputError(f"{place}: none of its classes is one of the dataset's: {listed}; they are matched by name")
+    if len(matched) == 1:
+        (alone,) = matched
+        lone = f"one of its classes alone is the dataset's ({alone})"
+        raise InputError(f"{place}: {lone}, so every answer is right and nothing is compared")
 
 
 def without_further(name: str) -> str:
@@ -111,15 +154,17 @@ def with_further(card: DatasetCard, names: str, find: Callable[[str], DatasetCar
     return replace(card, name=f"{card.name}{ALSO}{'+'.join(test.name for test in tests)}", further=tuple(tests))
 
 
-def folder_test(name: str, folder: Path, place: str, title: str = "") -> FurtherTest:
+def folder_test(name: str, folder: Path, place: str, title: str = "", skips: bool = False) -> FurtherTest:
     """A further test of images in folders of classes; it means their names and bytes.
+
+    ``skips`` leaves broken links out.
 
     Raises ``InputError``, which begins with the place: there is no such folder, or no image in it.
     """
-    layout = undivided(typed_path(os.path.realpath(folder)), place)
+    layout = undivided(typed_path(os.path.realpath(folder)), place, skips)
     means = digest([FORM, "folder", content_digest(layout, FolderOptions())])
     facts = {"path": str(layout.root), "images": layout.sizes["test"]}
-    return FurtherTest(name, title or name, means, facts, str(layout.root))
+    return FurtherTest(name, title or name, means, facts, str(layout.root), layout=layout)
 
 
 def _declared(card: DatasetCard, name: str, find: Callable[[str], DatasetCard]) -> FurtherTest:
@@ -127,7 +172,8 @@ def _declared(card: DatasetCard, name: str, find: Callable[[str], DatasetCard]) 
     facts = card.facts["also"][name]
     title = facts.get("title", name)
     if "path" in facts:
-        return folder_test(name, typed_path(facts["path"]), facts.place("path"), title)
+        skips = bool(card.options.get("skip_damaged"))
+        return folder_test(name, typed_path(facts["path"]), facts.place("path"), title, skips)
     if "dataset" in facts:
         of = find(str(facts["dataset"]))
         if of.task != CLASSIFICATION:

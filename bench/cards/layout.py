@@ -123,15 +123,15 @@ def find_layout(path: Path, options: FolderOptions, name: str) -> ImageLayout:
     return layout
 
 
-def undivided(path: Path, name: str) -> ImageLayout:
-    """The images of ``PATH/CLASS/*``, all of them for testing.
+def undivided(path: Path, name: str, skips: bool = False) -> ImageLayout:
+    """The images of ``PATH/CLASS/*``, all of them for testing; ``skips`` leaves broken links out.
 
     Raises ``InputError``, which begins with ``name``: there is no such folder, or no image in it.
     """
     if not path.is_dir():
         raise InputError(f"{name}: there is no folder {path}; expected {path}/CLASS/IMAGE")
     try:
-        seen = _classes_of(path, path, name, skips=False)
+        seen = _classes_of(path, path, name, skips)
     except OSError as error:
         raise InputError(f"{name}: {error.filename} cannot be read: {error.strerror}") from None
     if not seen.images:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bench.cards.folder import typed_folder
-from bench.cards.folder_options import looks_chosen
+from bench.cards.folder_options import UNTYPED, looks_chosen
 from bench.cards.folders import typed_path
 from bench.cards.layout import PREFIX
 from bench.errors import InputError
@@ -25,6 +25,8 @@ def comma_hint(name: str, text: str) -> str:
     """What is to be known of commas where a name that stood before one in a list is no folder; else empty."""
     if not name.startswith(PREFIX) or f"{name}," not in text or os.path.exists(name.removeprefix(PREFIX)):
         return ""
+    if "also=" in name:
+        return "" if "@" in name.rpartition("also=")[2] else f"; none of {UNTYPED}"
     return "; a comma parts two names where no file or folder is there that has it in its path"
 
 
@@ -36,6 +38,8 @@ def _is_choice_of_folder(name: str) -> bool:
 def _is_there(name: str) -> bool:
     """Whether a name has a path in it, and something lies there."""
     try:
+        if _is_choice_of_folder(name) and "also=" in name:
+            return os.path.exists(typed_path(name.removeprefix(PREFIX).rpartition("@")[0]))
         if name.startswith(PREFIX):
             return os.path.exists(typed_folder(name.removeprefix(PREFIX))[0])
         parts = name.split("@")

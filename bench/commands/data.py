@@ -12,7 +12,7 @@ from bench.cards import DatasetCard
 from bench.cards.folders import data_folder
 from bench.cards.layout import PREFIX
 from bench.commands import audit
-from bench.commands.images import Decoding, look
+from bench.commands.images import Decoding, folders_of, look
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.errors import InputError, visible
 from bench.images.masks import unusable_masks
@@ -147,11 +147,16 @@ def _decode(dataset: Dataset, card: DatasetCard, results: Path | None) -> int:
 
     splits = dataset.splits
     count = sum(map(len, splits.values()))
-    if card.layout is not None:
-        seen = look(card, results)
+    usable = dict[str, int]()
+    for folder in folders_of(card):
+        seen = look(folder, results)
         if seen.refused:
             raise InputError(*seen.problem_lines(named=len(seen.refused)))
-        return _usable(seen.survey)
+        usable[folder.name] = _usable(seen.survey)
+        if folder is not card:
+            print(f"{folder.name}: {counted(usable[folder.name], 'image')} decoded")
+    if card.layout is not None:
+        return usable[card.name]
     surveyed = survey({name: files_of(split) for name, split in splits.items()}, progress=Decoding(card.name))
     masks = {name: files for name, split in splits.items() if (files := mask_files_of(split))}
     masked = {name: surveyed.splits[name] for name in masks}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from bench.cards import DatasetCard
 from bench.cards.layout import PREFIX, ImageLayout
 from bench.cards.mask_layout import MaskLayout
 from bench.errors import printable
+from bench.notation import counted
 from bench.registry import Registry
 from bench.spec import RunSpec
 
@@ -33,18 +35,19 @@ def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
 
 
 def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
-    """What there is to say of a folder; nothing of other datasets.
+    """What there is to say of a folder, and of folders of further tests; nothing of other datasets.
 
     ``held_out`` is the share of each class of the training split that is for validation where there is no such split.
     """
     layout = card.layout
     if layout is None:
-        return []
+        return _further(card)
     lines = [_contents(layout), *_unread(layout)]
     if layout.val_is_test or (held_out and "val" not in layout.splits):
         lines.append(_validation(layout, held_out))
     if isinstance(layout, MaskLayout):
         return lines
+    lines += _further(card)
     if layout.drawn and (alone := list(layout.counts("train").keys() - layout.counts("test").keys())):
         lines.append(f"{_classes(alone)} with a single image: it is for training, and none is for testing")
     return lines
@@ -57,6 +60,28 @@ def _contents(layout: ImageLayout) -> str:
         return f"masks of {len(layout.classes):,} classes; images: {', '.join(parts)}"
     label, count = min(layout.counts("train").items(), key=lambda item: (item[1], item[0]))
     return f"{len(layout.classes):,} classes; images: {', '.join(parts)}; smallest class '{label}': {count:,} in train"
+
+
+def _further(card: DatasetCard) -> list[str]:
+    """Of each further test in folders of images: what is scored of it, and which classes are left out."""
+    lines = []
+    for test in card.further:
+        counts = test.counts
+        if counts and card.layout is None:
+            seen = f"{counted(counts.total(), 'image')}, {_classes([*counts])}"
+            lines.append(f"further test '{test.name}': {seen}; classes that the dataset lacks are left out")
+        elif counts and card.layout:
+            lines.append(f"further test '{test.name}': {_scored(counts, card.layout.classes)}")
+    return lines
+
+
+def _scored(counts: Counter[str], classes: Sequence[str]) -> str:
+    """How many images and classes of a further test are the dataset's, and which classes are not."""
+    left_out = counts.keys() - set(classes)
+    scored = sum(count for label, count in counts.items() if label in classes)
+    of = f"{len(counts) - len(left_out):,} of the dataset's {len(classes):,} classes"
+    lost = f"; left out, as training lacks them: {_classes([*left_out])}" if left_out else ""
+    return f"{counted(scored, 'image')} of {of}{lost}"
 
 
 def _unread(layout: ImageLayout) -> list[str]:

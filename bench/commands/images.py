@@ -16,7 +16,7 @@ from bench.cards.mask_layout import MaskLayout
 from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.images.audit import Audited, first_doubts
-from bench.images.folder import folder_files, is_surveyed, kept_survey, survey_folder
+from bench.images.folder import folder_files, further_folder, is_surveyed, kept_survey, survey_folder
 from bench.images.masks import unusable_masks
 from bench.images.survey import NAMED, Survey, Surveyed, problems_of
 from bench.notation import counted
@@ -78,7 +78,9 @@ class Seen:
 
     @property
     def doubts(self) -> list[str]:
-        """What its splits share, and which classes they lack."""
+        """What its splits share, and which classes they lack; nothing of a further test."""
+        if folder_files(self.card).keys() == {"test"}:
+            return []
         return first_doubts(audited_folder(self.card, self.survey))
 
     @property
@@ -126,9 +128,9 @@ def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: P
     job does that before its first step.
     """
     problems: list[str] = []
-    for card in _folders(runs, registry):
+    for card, of in _folders(runs, registry):
         if submits and not is_surveyed(card, results):
-            check = to_type("data", "check", card.name)
+            check = to_type("data", "check", of.name)
             say(f"{card.name}: its images are decoded in the first job; {check} does it here")
             continue
         seen = look(card, results)
@@ -141,7 +143,7 @@ def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: P
 
 def surveys(runs: Iterable[RunSpec], registry: bench.Registry, results: Path) -> list[Seen]:
     """What is seen of the folders of some runs."""
-    return [look(card, results) for card in _folders(runs, registry)]
+    return [look(card, results) for card, _ in _folders(runs, registry)]
 
 
 def print_images(seen: Sequence[Seen]) -> None:
@@ -164,6 +166,15 @@ def as_plain(seen: Sequence[Seen]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _folders(runs: Iterable[RunSpec], registry: bench.Registry) -> list[DatasetCard]:
+def _folders(runs: Iterable[RunSpec], registry: bench.Registry) -> list[tuple[DatasetCard, DatasetCard]]:
+    """The folders of images of some runs, each with the dataset that it is of."""
     cards = [registry.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in runs)]
-    return [card for card in cards if card.layout is not None]
+    return [(folder, card) for card in cards for folder in folders_of(card)]
+
+
+def folders_of(card: DatasetCard) -> list[DatasetCard]:
+    """A dataset that is a folder of images, and its further tests that are, each as a card; none of a rehearsal."""
+    if card.of is not None:
+        return []
+    further = [further_folder(test, card) for test in card.further]
+    return [each for each in (card, *further) if each is not None and each.layout is not None]

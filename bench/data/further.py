@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards.dataset import DatasetCard
-from bench.cards.further import FurtherTest
+from bench.cards.further import FurtherTest, require_several
 from bench.cards.layout import undivided
 from bench.cards.rehearsal import read_rehearsal
 from bench.data.corrupted import KINDS, CorruptedImages
 from bench.data.dataset import ArrayImages, Dataset, FileImages, Indices, Split
-from bench.data.official import file_split, joined, some_of
+from bench.data.official import file_split, files_of, joined, some_of
+from bench.data.surveyed import undamaged
 from bench.errors import InputError, choose
+from bench.images.folder import further_folder, levels_of
 from bench.notation import counted
 
 Open = Callable[[DatasetCard], Dataset]
@@ -44,8 +46,8 @@ class SomeClasses(Split):
         return {"labels": self.labels}
 
 
-def open_further(card: DatasetCard, dataset: Dataset, read: Open) -> dict[str, Split]:
-    """The further tests of a dataset, by name; ``read`` opens another dataset.
+def open_further(card: DatasetCard, dataset: Dataset, read: Open, results: Path | None = None) -> dict[str, Split]:
+    """The further tests of a dataset, by name; ``read`` opens another dataset, and surveys are kept in ``results``.
 
     A rehearsal has as many images of each as of its own test split; where these are drawn they stand for all.
 
@@ -53,15 +55,15 @@ def open_further(card: DatasetCard, dataset: Dataset, read: Open) -> dict[str, S
         InputError: images are missing, or are not what the card says, or none is of a class of the dataset.
     """
     if card.of is None:
-        return {test.name: _opened(test, card, dataset, read) for test in card.further}
+        return {test.name: _opened(test, card, dataset, read, results) for test in card.further}
     excerpt = read_rehearsal(card.name)[0]
     if excerpt.drawn:
         return {test.name: dataset.test for test in card.further}
-    splits = {test.name: _opened(test, card, dataset, read) for test in card.further}
+    splits = {test.name: _opened(test, card, dataset, read, results) for test in card.further}
     return {name: split.part(np.arange(min(len(split), excerpt.test))) for name, split in splits.items()}
 
 
-def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open) -> Split:
+def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open, results: Path | None) -> Split:
     place = f"{card.without_further}: {test.name}"
     if "corrupt" in test.facts:
         return _corrupted(test, dataset.test, place, verified=card.of is None)
@@ -69,14 +71,14 @@ def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open) 
         of = read(test.of)
         split = joined(of.splits, test.facts.get("splits", ["test"]))
         return matched(split, of.classes, dataset.classes, place)
+    if test.layout is not None:
+        return _of_folder(test, card, dataset, place, results)
     reader = test.facts.get("reader")
     layout = undivided(Path(test.folder) / ("images" if reader == "objectnet" else ""), place)
     files = layout.files["test"]
     if (count := test.facts.get("images")) is not None and len(files) != count:
         raise InputError(f"{place}: its card says {count:,} images, and {test.folder} has {len(files):,}")
-    names = sorted({name for _, name in files})
-    numbers = {name: number for number, name in enumerate(names)}
-    split = file_split([path for path, _ in files], [numbers[name] for _, name in files])
+    split, names = _of_files(files)
     if reader == "objectnet":
         images = FileImages(tuple(path for path, _ in files), border=OBJECTNET_BORDER)
         meant = objectnet_wnids(Path(test.folder) / "mappings", place)
@@ -85,6 +87,23 @@ def _opened(test: FurtherTest, card: DatasetCard, dataset: Dataset, read: Open) 
         wnids = imagenet_wnids()
         names = [wnids[int(name)] if name in NUMBERS else name for name in names]
     return matched(split, names, dataset.classes, place)
+
+
+def _of_folder(test: FurtherTest, card: DatasetCard, dataset: Dataset, place: str, results: Path | None) -> Split:
+    """Somebody's own folder, decoded as the dataset's own images are."""
+    assert test.layout is not None
+    split, names = _of_files(test.layout.files["test"])
+    split = matched(split, names, dataset.classes, place)
+    folder = further_folder(test, card.of or card)
+    assert folder is not None
+    return undamaged(replace(split, images=FileImages(files_of(split), levels_of(folder))), folder, results)
+
+
+def _of_files(files: Sequence[tuple[Path, str]]) -> tuple[Split, list[str]]:
+    """Image files with their classes as a split, and the names of its classes, sorted."""
+    names = sorted({name for _, name in files})
+    numbers = {name: number for number, name in enumerate(names)}
+    return file_split([path for path, _ in files], [numbers[name] for _, name in files]), names
 
 
 def alone(split: Split, classes: Sequence[str]) -> Dataset:
@@ -97,7 +116,7 @@ def matched(split: Split, names: Sequence[str], classes: Sequence[str], place: s
     """A split with the labels that the training classes have, by their names; images of other classes are left out.
 
     Where it lacks some of the training classes an answer is one of those it has, as ImageNet-A and ImageNet-R are
-    scored by their authors. Raises ``InputError`` where no class has the name of one.
+    scored by their authors. Raises ``InputError`` where no class has the name of one, or a single one has.
     """
     return grouped(split, names, {name: [name] for name in names}, classes, place)
 
@@ -112,8 +131,7 @@ def grouped(
     labels = {name: label for label, name in enumerate(classes)}
     groups = [[labels[each] for each in meant.get(name, ()) if each in labels] for name in names]
     kept = np.flatnonzero([bool(groups[label]) for label in split.labels])
-    if not len(kept):
-        raise InputError(f"{place}: none of its classes is one of the dataset's: {', '.join([*names][:5])}")
+    require_several(sorted({classes[groups[label][0]] for label in split.labels[kept]}), names, place)
     if left_out := sorted({names[label] for label in split.labels if not groups[label]}):
         named = ", ".join([*left_out[:5], *(["…"] if len(left_out) > 5 else [])])
         print(f"{place}: {counted(len(left_out), 'class', 'classes')} left out, not the dataset's: {named}", flush=True)

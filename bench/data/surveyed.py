@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.cards.dataset import DatasetCard
-from bench.data.dataset import ArrayImages, Dataset, FileImages, Split
+from bench.data.dataset import AnySplit, ArrayImages, Dataset, FileImages, Split
 from bench.data.official import files_of, some_of
 from bench.errors import InputError
 from bench.images.audit import Audited
 from bench.images.folder import kept_survey, levels_of
 from bench.images.survey import Progress, Survey, problems_of, survey, survey_pixels
+from bench.notation import counted
 from bench.records.lease import claimed, wait_for
 
 
@@ -37,12 +38,24 @@ def without_damaged(dataset: Dataset, card: DatasetCard, results: Path | None = 
     """
     if not card.options.get("skip_damaged"):
         return dataset
-    files = {name: files_of(split) for name, split in dataset.splits.items()}
-    seen = _survey(files, card, results)
-    count = len(seen.images)
-    if undeclared := [image for image in seen.unusable if not image.damaged]:
-        raise InputError("; ".join(problems_of(card.name, undeclared, count)))
-    return _dropped(dataset, {name: seen.damaged(name) for name in files}, card.name)
+    damaged = _damaged({name: files_of(split) for name, split in dataset.splits.items()}, card, results)
+    return _dropped(dataset, damaged, card.name)
+
+
+def undamaged(split: AnySplit, card: DatasetCard, results: Path | None = None) -> AnySplit:
+    """A further test of a folder without its damaged images, as ``without_damaged`` leaves them out; a line says so.
+
+    ``card`` is that of the folder (``bench.images.folder.further_folder``).
+    """
+    if not card.options.get("skip_damaged"):
+        return split
+    damaged = _damaged({"test": files_of(split)}, card, results)["test"]
+    stays = np.setdiff1d(np.arange(len(split)), damaged)
+    if not len(stays):
+        raise InputError(f"{card.name}: every image is damaged")
+    if damaged:
+        print(f"{card.name}: {counted(len(damaged), 'damaged image')} left out", flush=True)
+    return some_of(split, stays)
 
 
 def audited(
@@ -73,6 +86,16 @@ def _dropped(dataset: Dataset, damaged: Mapping[str, list[int]], name: str) -> D
     if gone := sorted({*dataset.train.labels.tolist()} - {*splits["train"].labels.tolist()}):
         raise InputError(f"{name}: every training image of the class '{dataset.classes[gone[0]]}' is damaged")
     return Dataset(dataset.classes, splits["train"], splits.get("val"), splits["test"], left_out)
+
+
+def _damaged(
+    files: Mapping[str, Sequence[str | Path]], card: DatasetCard, results: Path | None
+) -> dict[str, list[int]]:
+    """The places of the damaged images of each split. Raises ``InputError`` where one cannot be used otherwise."""
+    seen = _survey(files, card, results)
+    if undeclared := [image for image in seen.unusable if not image.damaged]:
+        raise InputError("; ".join(problems_of(card.name, undeclared, len(seen.images))))
+    return {name: seen.damaged(name) for name in files}
 
 
 def _survey(files: Mapping[str, Sequence[str | Path]], card: DatasetCard, results: Path | None) -> Survey:

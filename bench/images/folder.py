@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from bench.cards.dataset import DatasetCard
+from bench.cards.dataset import FOLDER, DatasetCard
+from bench.cards.further import FurtherTest
 from bench.images.raster import Levels
 from bench.images.survey import PART, Progress, Survey, read_survey, survey, survey_file
 
@@ -33,6 +35,22 @@ def is_surveyed(card: DatasetCard, results: Path) -> bool:
     kept = kept_survey(card, results)
     seen = read_survey(kept) if kept else None
     return seen is not None and PART not in seen.splits
+
+
+def further_folder(test: FurtherTest, card: DatasetCard) -> DatasetCard | None:
+    """A further test of a folder of images as a card, of those that are scored; None where it is no folder.
+
+    Its images are decoded, and damaged ones left out, as the dataset's card says of its own.
+    """
+    if test.layout is None:
+        return None
+    images, layout = test.layout.splits["test"], card.layout
+    if layout is not None:
+        images = [image for image in images if image.label in layout.classes]
+    name = f"{card.without_further}: {test.name} ({test.folder})"
+    facts = {"options": {key: value for key, value in card.options.items() if key in ("range", "skip_damaged")}}
+    scored = replace(test.layout, splits={"test": images})
+    return DatasetCard(name, test.title, FOLDER, test.folder, facts, test.means, layout=scored)
 
 
 def folder_files(card: DatasetCard) -> dict[str, list[tuple[Path, str]]]:

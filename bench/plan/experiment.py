@@ -159,7 +159,6 @@ class _Reader:
         return tuple(rows)
 
     def refuse_other_case(self, written: str, declared: Sequence[MethodRow]) -> None:
-        """Raise ``InputError`` where what is typed is no method, and but for its case the label of a row."""
         meant = {row.label.lower(): row.label for row in declared}.get(written.lower(), written)
         if written != meant and written not in self.registry.method_files:
             raise InputError(f"--methods: no method is called '{written}'; did you mean '{meant}'?")
@@ -340,7 +339,8 @@ class _Reader:
         asked = next(iter(metrics.values()), None)
         names = {entry.spec.names for row in methods for entry in row.candidates}
         with noted(self.problems):
-            refuse_elsewhere(asked, datasets, names, self.registry, place)
+            split = self.overrides.split or str(layout.get("split", "test"))
+            refuse_elsewhere(asked, datasets, names, self.registry, place, split)
         if asked is not None and asked.compute and asked.task not in tasks:
             theirs = (each.name for each in self.registry.metrics.values() if each.compute and each.task in tasks)
             allowed = f"the datasets are for {', '.join(sorted(tasks))}, which has {', '.join(theirs)}"

@@ -24,15 +24,20 @@ def refuse_elsewhere(
     methods: Collection[Sequence[str]],
     registry: Registry,
     place: str,
+    split: str,
 ) -> None:
     """Raise ``InputError`` where no run of these datasets and methods is scored where a metric's name says.
 
-    A method stands as the names of its parts, policies behind it.
+    A method stands as the names of its parts, policies behind it. ``split`` is that whose scores are shown; further
+    tests are beside the test split alone.
     """
     if metric is None or not metric.where:
         return
     cards = list(datasets)
     places = [test.name for card in cards for test in card.further]
+    if metric.where in places and split == "val":
+        problem = f"{metric.where} is a further test, which has no validation split"
+        raise InputError(f"{place}: {metric.name}: {problem}; leave --split val away, or ask for {metric.plain.name}")
     places += sorted({where for names in methods for where in _beside(names, registry)})
     if metric.where in places:
         return
@@ -42,7 +47,9 @@ def refuse_elsewhere(
     }
     ask = [f"--datasets {name}@also={names} asks for more" for name, names in declared.items()]
     hint = "; ".join(filter(None, [have, *ask])) or "no dataset here declares further tests ('also')"
-    raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}")
+    tests = dict.fromkeys(test.name for card in cards for test in card.further)
+    stranger = f"; {metric.where} is none of the further tests asked for: {', '.join(tests)}" if tests else ""
+    raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}{stranger}")
 
 
 def _beside(names: Sequence[str], registry: Registry) -> frozenset[str]:

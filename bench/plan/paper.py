@@ -153,7 +153,7 @@ class _Planner:
         specs = [spec for cell in cells for candidate in cell.candidates for spec in candidate.runs[:1]]
         datasets = [self.cards.dataset(name) for name in dict.fromkeys(spec.dataset.name for spec in specs)]
         methods = {spec.method.names for spec in specs}
-        refuse_elsewhere(self.typed_metric, datasets, methods, self.cards.registry, "--metric")
+        refuse_elsewhere(self.typed_metric, datasets, methods, self.cards.registry, "--metric", self.rules().split)
 
     def find_metric(self, name: str, place: str) -> Metric:
         return find_at(name, self.cards.registry.metrics, place)

@@ -165,7 +165,7 @@ def _trial(
     task, dataset = find_task(data_card.task), opened(data_card, keep)
     if data_card.further_means != spec.further:
         raise InputError(f"{spec.dataset.name}: its further tests changed since the run was planned; plan again")
-    further = open_further(data_card, dataset, lambda of: find_task(of.task).read(of, keep))
+    further = open_further(data_card, dataset, lambda of: find_task(of.task).read(of, keep), keep)
     named = UNSET if task.name == CLASSIFICATION else task.name
     observer.phase("building model")
     torch.manual_seed(spec.seeds.init)

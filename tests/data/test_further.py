@@ -13,7 +13,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from bench.cards import DatasetCard
-from bench.cards.names import split_names
+from bench.cards.names import comma_hint, split_names
+from bench.cli import main
+from bench.commands.folders import sentences
 from bench.data import ArrayImages, Dataset, Split, read_data
 from bench.data.corrupted import KINDS, CorruptedImages, corrupted
 from bench.data.further import imagenet_wnids, matched, open_further
@@ -154,6 +156,10 @@ def test_classes_are_matched_by_name_and_an_answer_is_one_of_those_there_are(
     assert matched(split, ["owl", "cat", "yak"], ["yak", "owl", "cat"], "pets: all").among is None
     with pytest.raises(InputError, match="none of its classes is one of the dataset's: owl"):
         matched(split, ["owl", "cat", "yak"], ["ant"], "pets: sketches")
+    with pytest.raises(
+        InputError, match=r"one of its classes alone is the dataset's \(cat\), so every answer is right"
+    ):
+        matched(split, ["owl", "cat", "yak"], ["ant", "cat"], "pets: sketches")
 
 
 def test_a_part_of_it_is_of_the_same_classes() -> None:
@@ -223,6 +229,14 @@ def test_its_path_is_that_of_the_folder_from_wherever_it_is_read(pets: Path, mon
         ("sketches:{}/none", "there is no folder"),
         ("sketches:{}/pets", "holds no image inside a folder of its class"),
         ("raw:{}/sketches", "cannot be called raw"),
+        ("test:{}/sketches", "cannot be called test: so is a split"),
+        ("val:{}/sketches", "cannot be called val: so is a split"),
+        ("train:{}/sketches", "cannot be called train: so is a split"),
+        ("nll:{}/sketches", "cannot be called nll: so is a metric"),
+        ("Big:{}/sketches", "a name of small letters, digits and _"),
+        ("a@b:{}/sketches", "a name of small letters, digits and _"),
+        ("a:{}/sketches@2", "none of , = @ can stand in the path"),
+        ("a:{0}/sketches,also=b:{0}/sketches", r"a \+ joins further tests"),
         ("a:{0}/sketches+a:{0}/sketches", "a stands there twice"),
     ],
 )
@@ -237,16 +251,72 @@ def test_a_card_of_a_folder_names_some_from_where_it_lies(pets: Path) -> None:
     assert [test.folder for test in asked.further] == [str((pets / "sketches").resolve())]
 
 
+def test_two_that_no_plus_joins_are_one_name_in_a_list(pets: Path) -> None:
+    name = f"folder:{pets}/pets@also=a:{pets}/sketches,also=b:{pets}/sketches"
+    assert split_names(f"{name},digits") == [name, "digits"]
+    assert "none of , = @" in comma_hint(f"folder:{pets}/pets@also=a:{pets}/x", f"folder:{pets}/pets@also=a:{pets}/x,y")
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [
+        ({"yak": 2, "zebu": 1}, "none of its classes is one of the dataset's: yak, zebu"),
+        ({"bee": 2, "yak": 1}, "(bee)"),
+    ],
+)
+def test_a_folder_of_less_than_two_of_the_classes_is_refused_when_a_run_is_planned(
+    pets: Path, classes: dict[str, int], problem: str
+) -> None:
+    draw(pets / "few", classes)
+    asked = card(f"folder:{pets}/pets@also=few:{pets}/few")
+    with pytest.raises(InputError) as refused:
+        _ = asked.named
+    assert problem in str(refused.value)
+
+
+def test_a_published_set_of_one_of_the_classes_is_refused_when_a_run_is_planned(part: Registry, tmp_path: Path) -> None:
+    assert part.dataset("part@also=renditions").named
+    (tmp_path / "data/imagenet-r" / WNIDS[1]).rename(tmp_path / "data/imagenet-r/n99999999")
+    with pytest.raises(InputError, match="one of its classes alone"):
+        _ = part.dataset("part@also=renditions").named
+
+
+def test_what_is_scored_of_it_is_said(pets: Path) -> None:
+    (_, *lines) = sentences(card(f"folder:{pets}/pets@also=sketches:{pets}/sketches"))
+    (line,) = lines
+    counts = "3 images of 2 of the dataset's 3 classes"
+    assert line == f"further test 'sketches': {counts}; left out, as training lacks them: 1 class (yak)"
+
+
+def test_its_images_are_surveyed_as_the_datasets_are_but_for_classes_that_are_left_out(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for image in (*(pets / "sketches/yak").iterdir(), pets / "sketches/bee/1.png"):
+        image.write_bytes(b"no image")
+    plan = f"--datasets=folder:{pets}/pets@also=sketches:{pets}/sketches --methods ce --rates 100 --seeds 1".split()
+    results = ["--results", str(pets / "results")]
+    assert main(["run", "demo", *plan, *results]) == 2
+    printed = capsys.readouterr()
+    assert f"pets: sketches ({pets.resolve()}/sketches): 1 of 3 images cannot be used" in printed.err
+    assert "bee/1.png: it is no image" in printed.err
+    assert not (pets / "results/runs").exists()
+    assert main(["plan", "demo", *plan, "--skip-damaged", *results]) == 0
+    assert "sketches): damaged images are left out: 1 of test" in capsys.readouterr().out
+    _, further = opened(f"folder:{pets}/pets@skip-damaged,also=sketches:{pets}/sketches")
+    assert further["sketches"].labels.tolist() == [1, 2]
+    assert "sketches): 1 damaged image left out" in capsys.readouterr().out
+
+
 # ---- published layouts of ImageNet's classes
 
 WNIDS = imagenet_wnids()[:4]
 IMAGENET = f"""\
 title: A part of ImageNet
 reader: imagenet
-classes: 2
-official: {{train: 4, val: 2}}
+classes: 3
+official: {{train: 6, val: 3}}
 use: {{train: [train], test: [val]}}
-options: {{wnids: [{WNIDS[1]}, {WNIDS[3]}]}}
+options: {{wnids: [{", ".join(WNIDS[1:])}]}}
 folder: part
 also:
   renditions: {{reader: wnids, folder: imagenet-r, images: 5}}
@@ -257,9 +327,9 @@ also:
 @pytest.fixture
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    draw(tmp_path / "data/part/train", {WNIDS[1]: 2, WNIDS[3]: 2})
-    draw(tmp_path / "data/part/val", {WNIDS[1]: 1, WNIDS[3]: 1})
-    draw(tmp_path / "data/imagenet-r", {WNIDS[0]: 2, WNIDS[3]: 3})
+    draw(tmp_path / "data/part/train", dict.fromkeys(WNIDS[1:], 2))
+    draw(tmp_path / "data/part/val", dict.fromkeys(WNIDS[1:], 1))
+    draw(tmp_path / "data/imagenet-r", {WNIDS[0]: 2, WNIDS[1]: 1, WNIDS[3]: 2})
     draw(tmp_path / "data/v2", {"0": 1, "1": 1, "2": 1, "3": 1})
     return small(tmp_path, IMAGENET, "part")
 
@@ -267,10 +337,10 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 def test_folders_of_wordnet_ids_and_of_numbers_are_matched_to_the_classes_there_are(part: Registry) -> None:
     asked = part.dataset("part@also=renditions+matched")
     further = open_further(asked, read_data(asked), read_data)
-    assert further["renditions"].labels.tolist() == [1, 1, 1]
+    assert further["renditions"].labels.tolist() == [0, 2, 2]
     assert further["renditions"].among is not None
-    assert further["renditions"].among.tolist() == [[1]]
-    assert (further["matched"].labels.tolist(), further["matched"].among) == ([0, 1], None)
+    assert further["renditions"].among.tolist() == [[0], [2]]
+    assert (further["matched"].labels.tolist(), further["matched"].among) == ([0, 1, 2], None)
 
 
 def test_an_incomplete_folder_is_refused_and_a_missing_one_is_told(part: Registry, tmp_path: Path) -> None:

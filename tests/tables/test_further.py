@@ -126,6 +126,7 @@ def test_why_there_is_no_score_is_said(mine: Store) -> None:
     [
         ("top1@nois", "no run here is scored on nois; they have top1@noise, top1@blur, top1@raw"),
         ("top1@nois", "--datasets digits@also=noise+blur+contrast asks for more"),
+        ("top1@nois", "nois is none of the further tests asked for: noise, blur"),
         ("seconds@noise", "is a metric that is computed where a run is scored"),
         ("top1@", "is a metric that is computed where a run is scored"),
         ("top2@noise", "no metric is called 'top2'"),
@@ -135,6 +136,12 @@ def test_where_nothing_is_scored_is_refused(mine: Store, typed: str, problem: st
     with pytest.raises(InputError) as refused:
         read_plan("mine.yaml", Registry(), Overrides(metric=typed))
     assert problem in str(refused.value)
+
+
+def test_a_further_test_has_no_validation_split(mine: Store) -> None:
+    with pytest.raises(InputError, match="noise is a further test, which has no validation split"):
+        read_plan("mine.yaml", Registry(), Overrides(metric="top1@noise", split="val"))
+    assert read_plan("mine.yaml", Registry(), Overrides(metric="top1@raw", split="val"))
 
 
 def test_without_further_tests_the_datasets_that_have_some_are_named() -> None:
