@@ -49,7 +49,7 @@ def require_trained_and_merged(method: Method, apart: float) -> None:
         loss = F.cross_entropy(model(images).logits, labels)
         losses.append(loss.item())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if len(losses) < 3:
             assert all(weight.grad is not None for weight in weights)
             optimizer.step()
