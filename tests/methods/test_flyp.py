@@ -232,12 +232,12 @@ class TestFLYP:
 
     def test_the_head_of_a_soup_is_that_of_the_averaged_tower(self) -> None:
         model, data, stages = begun(soup.Soup(kind="uniform", members=2, inner=flyp.FLYP()))
-        projections = list[torch.Tensor]()
+        projections = list[Tensor]()
         for stage in stages:
             fit(stage, replace(data, seed=len(projections)), start=0)
-            assert stage.model.text_tower is not None
-            projections.append(stage.model.text_tower.clip.text_projection.detach().double())
             model = stage.model
+            assert model.text_tower is not None
+            projections.append(model.text_tower.clip.text_projection.detach().double().clone())
         assert model.text_tower is not None
         anew = frozen_copy(model)
         flyp.FLYP().zero_shot_head(anew, data)
