@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -187,9 +188,10 @@ class Registry:
     def meant(self, name: str) -> str:
         """A question, where no method has that name and a choice of a hyper-parameter of one has it; else empty."""
         for method in self.method_files if name not in self.method_files else ():
-            for key, hyper in self.method(method).hypers.items():
-                if name.lower() in (hyper.choices or ()):
-                    return f"did you mean '{method}({key}={name.lower()})'?"
+            with suppress(InputError):  # of a file that cannot be read something is said where it is meant
+                for key, hyper in self.method(method).hypers.items():
+                    if name.lower() in (hyper.choices or ()):
+                        return f"did you mean '{method}({key}={name.lower()})'?"
         return ""
 
     def load_method(self, card: MethodCard) -> type[Any]:
@@ -249,7 +251,7 @@ class Registry:
         return self._find(self.table_files, name, "table")
 
     def _method_file(self, name: str) -> Path:
-        return self._find(self.method_files, name, "method", self.meant(name))
+        return self._find(self.method_files, name, "method")
 
     @cached_property
     def _paper_files(self) -> list[Path]:

@@ -82,13 +82,13 @@ def _not_of_task(
 
 def _without_choice(runs: Iterable[RunSpec], registry: Registry) -> dict[str, None]:
     """Of methods that choose on the validation split, why some of their runs have none, each once."""
-    problems = dict[str, None]()
+    problems, card = dict[str, None](), cache(registry.method)
     bare = [spec for spec in runs if not spec.protocol.validation]
     for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in bare):
         if registry.dataset(name).splits.get("val"):
             continue
         for part in (method, *method.policies):
-            demands = [each for each in registry.method(part.name).demands if each.of == VALIDATION]
+            demands = [each for each in card(part.name).demands if each.of == VALIDATION]
             if reached := [each for each in demands if each.reached(dict(part.hyper))]:
                 problems[
                     f"{part.name}: {reached[0].place} {reached[0].what}, and {name} has no validation split with "
