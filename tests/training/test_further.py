@@ -165,7 +165,7 @@ def test_a_kept_model_is_built_without_them(tmp_path: Path) -> None:
     """Their images may be gone by then."""
     for part in ("train", "test"):
         draw(tmp_path / "pets" / part, {"ape": 2, "bee": 2})
-    draw(tmp_path / "sketches", {"bee": 1})
+    draw(tmp_path / "sketches", {"ape": 1, "bee": 1})
     asked = Overrides(
         methods="ce",
         datasets=f"folder:{tmp_path}/pets@also=sketches:{tmp_path}/sketches",
