@@ -328,11 +328,13 @@ def test_a_label_of_a_row_is_no_dataset_because_a_column_is_called_so() -> None:
 
 
 def test_notes_say_what_has_to_be_known(plan: TablePlan) -> None:
-    assert said(ours(plan, everything(plan)))[:11] == (
+    assert said(ours(plan, everything(plan)))[:12] == (
         "how ours are trained",
         "± is the sample standard deviation over n=3 seeds.",
         "Selection rule, the point of its curve at which a run is scored: last.",
         "Of swept values the best on the validation split count; candidates tried: GTA 2.",
+        "At the edge of what was tried, so that a better value may lie beyond it: Digits / GTA (weight=0.1, 15%; "
+        "weight=1, 100%).",
         "Signed numbers are differences of means to Fine-tune, taken before rounding.",
         "† p ≤ 0.05, ‡ p ≤ 0.01: two-sided paired t-test with a pooled spread against Fine-tune, "
         "Holm-corrected over the 1 to 2 comparisons within one Dataset and column.",
