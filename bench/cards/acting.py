@@ -21,9 +21,9 @@ def acting_of(node: ast.ClassDef, inherited: frozenset[str] = frozenset()) -> fr
         return inherited
     facts = {IDLE} if _gives_none(stages) else set[str]()
     for part in ast.walk(node):
-        if isinstance(part, ast.Call) and ast.unparse(part.func) == "Shared":
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "Shared":
             facts.add(SHARES)
-        elif isinstance(part, ast.For) and ast.unparse(part.iter).startswith("self.inner.stages("):
+        elif isinstance(part, ast.For) and _are_inner_stages(part.iter):
             facts.add(EACH)
         elif isinstance(part, (ast.If, ast.IfExp)) and _leaves(part):
             facts.add(LEAVES)
@@ -36,8 +36,25 @@ def _gives_none(stages: ast.FunctionDef) -> bool:
     return all(isinstance(part, ast.YieldFrom) and ast.unparse(part.value) == "()" for part in yields)
 
 
+def _are_inner_stages(node: ast.expr) -> bool:
+    """Whether it is ``self.inner.stages(...)``."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "stages"):
+        return False
+    inner = node.func.value
+    return isinstance(inner, ast.Attribute) and inner.attr == "inner" and _named(inner.value) == "self"
+
+
 def _leaves(part: ast.If | ast.IfExp) -> bool:
     """Whether it is ``if stage.shared: yield stage``, or ``stage if stage.shared else ...``."""
-    first = part.body if isinstance(part, ast.IfExp) else part.body[0]
-    stage = ast.unparse(first).removeprefix("yield ")
-    return ast.unparse(part.test) == f"{stage}.shared"
+    first: ast.AST | None = part.body if isinstance(part, ast.IfExp) else part.body[0]
+    if isinstance(first, ast.Expr):
+        first = first.value
+    if isinstance(first, ast.Yield):
+        first = first.value
+    stage, test = _named(first), part.test
+    return bool(stage) and isinstance(test, ast.Attribute) and test.attr == "shared" and _named(test.value) == stage
+
+
+def _named(node: ast.AST | None) -> str:
+    """The name that it is; empty where it is none."""
+    return node.id if isinstance(node, ast.Name) else ""

@@ -269,7 +269,9 @@ def _batches(node: ast.ClassDef) -> frozenset[str]:
 def _refuses(tree: ast.Module) -> bool:
     """Whether a file raises ``InputError``, or takes of a model what its backbone may have too little of."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and node.exc is not None and "InputError" in ast.unparse(node.exc):
+        if isinstance(node, ast.Raise) and any(
+            isinstance(part, ast.Name) and part.id == "InputError" for part in ast.walk(node)
+        ):
             return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _COUNTED:
             return True

@@ -319,5 +319,5 @@ def test_without_a_validation_split_there_is_a_reason_in_the_place_of_a_score(
 
 def test_claims_of_several_metrics_say_of_which(target: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "table", *target, "--across", "these", "--metric", "top1,nll", "--width", "1000")
-    assert "top-1 (%): On these datasets" in text
+    assert "top-1: On these datasets" in text
     assert "negative log-likelihood: On these datasets" in text

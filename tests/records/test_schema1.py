@@ -159,6 +159,7 @@ def downgrade(path: Path) -> None:
     recipe = {name: value for name, value in record["spec"]["protocol"]["recipe"].items() if name in then["recipe"]}
     kept = {name: value for name, value in record["spec"]["protocol"].items() if name in then}
     record["spec"]["protocol"] = {**kept, "recipe": recipe}
+    del record["spec"]["further"]
     path.write_text(json.dumps({**record, "schema": 1}), encoding="utf-8")
     file = path.with_name("predictions.npz")
     with np.load(file) as arrays:
