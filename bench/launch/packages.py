@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bench.cards import MethodCard
 from bench.cards.text_towers import TEXT_TOWER, lacking_package
+from bench.notation import counted
 from bench.registry import Registry
 from bench.spec import RunSpec
 
@@ -21,6 +22,11 @@ def apart(runs: Iterable[RunSpec], registry: Registry) -> tuple[list[RunSpec], C
         else:
             ready.append(spec)
     return ready, waits
+
+
+def waiting_lines(waits: Mapping[str, int]) -> list[str]:
+    """What to say of runs that wait."""
+    return [f"{counted(count, 'run')} cannot be trained here: {reason}" for reason, count in waits.items()]
 
 
 def _lacking(card: MethodCard) -> str:

@@ -48,8 +48,14 @@ def test_the_rest_of_a_grid_is_trained_and_the_line_says_what_is_not(
 ) -> None:
     assert main(["run", "digits", "--methods", "ce,peft", *TYPED, "--results", str(tmp_path)]) == 0
     captured = capsys.readouterr()
-    assert f"1 run not trained: {WORDS}" in captured.err
+    assert f"1 run cannot be trained here: {WORDS}" in captured.err
     assert "1 run was trained now, 1 of 2 are done" in captured.out
+
+
+@pytest.mark.usefixtures("no_peft")
+def test_a_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "digits", "--methods", "ce,peft", *TYPED, "--results", str(tmp_path)]) == 0
+    assert f"1 run cannot be trained here: {WORDS}\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_peft")
