@@ -151,8 +151,9 @@ def card_is_class(subject: Examined) -> None:
     declared_needs = frozenset(method_class.needs), frozenset(method_class.uses)
     if (card.needs, card.uses) != declared_needs or card.paper != method_class.paper:
         raise Broken("'needs', 'uses' or 'paper' is another when the file is run than when it is read")
-    if (card.tasks, card.beside) != (frozenset(method_class.tasks), frozenset(method_class.beside)):
-        raise Broken("'tasks' or 'beside' is another when the file is run than when it is read")
+    for name in ("tasks", "beside", "packages"):
+        if getattr(card, name) != frozenset(getattr(method_class, name)):
+            raise Broken(f"'{name}' is another when the file is run than when it is read")
     if not card.paper.strip():
         raise Broken("it has no paper: paper = 'authors, title, where' (or who made it up)")
     if method_class() != subject.built():

@@ -192,6 +192,10 @@ class Method:
     """Whether every loss is a mean over images, so that a batch may be computed in parts where memory is short. Not for
     one that compares the images of a batch or draws random numbers for it."""
 
+    packages: ClassVar[Collection[str]] = frozenset()
+    """Packages that it needs beside those of the suite, each an extra of this one by its own name (``peft``): without
+    one its runs wait, and those of other methods are trained."""
+
     tasks: ClassVar[Collection[str]] = frozenset()
     """The tasks that it is for, by name, where the use that its code makes of batches and models does not tell it: one
     that uses labels, several views or a linear head is for those that have them, any other for all."""

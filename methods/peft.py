@@ -144,6 +144,7 @@ class PEFT(Method):
 
     paper = "Mangrulkar et al., 'PEFT: State-of-the-art Parameter-Efficient Fine-Tuning methods', 2022; Hu et al., LoRA"
     needs = {"linears"}
+    packages = {"peft"}
     per_image = True
 
     kind: str = hyper(

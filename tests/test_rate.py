@@ -127,7 +127,9 @@ def test_a_class_with_too_few_images_is_named() -> None:
     assert shortfall("16-shot", counts) == (
         "2 of 4 classes have fewer images to train on: 'dog' has 3, 'cow' has 15; at most 3-shot, or a rate in percent"
     )
-    assert shortfall("55-images", counts) == "there are 54 images to train on"
+    assert shortfall("55-images", counts) == (
+        "there are 54 images to train on; at most 54-images, or a rate in percent"
+    )
     assert shortfall("3-images", counts) == "each of 4 classes has an image at least: 4-images or more"
 
 

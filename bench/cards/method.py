@@ -7,8 +7,9 @@ A method file declares one dataclass that derives from ``Method``; its hyper-par
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ _CONSTANTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "beside": (_is_set_of_texts, "a set of texts"),
     "per_image": (lambda value: isinstance(value, bool), "True or False"),
     "tasks": (_is_set_of_tasks, f"a set of tasks, of {', '.join(TASKS)}"),
+    "packages": (_is_set_of_texts, "a set of texts"),
 }
 """What a method's class may say of itself, each with what it must be."""
 
@@ -75,6 +77,7 @@ class MethodCard:
         per_image: whether it says that every loss of it is a mean over images, so that none compares those of a batch.
         batches: the hyper-parameters that are images of a step: what its code gives to ``data.fed`` as a batch size.
         beside: the further models that its stages score, by what stands behind the @ of their scores.
+        packages: beside those of the suite, that it needs: each is an extra of this one by its own name.
         tasks: those that it says it is for; empty where it does not say it, and its demands tell it.
         acting: what it does with stages, of ``bench.cards.acting``.
         demands: what not every task has, and its code uses; that of the methods it derives from, too.
@@ -98,6 +101,7 @@ class MethodCard:
     tasks: frozenset[str] = frozenset()
     demands: tuple[Demand, ...] = ()
     beside: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
     refuses: bool = False
     acting: frozenset[str] = frozenset()
 
@@ -119,21 +123,34 @@ class MethodCard:
         return tuple(sorted(completed(values, self.hypers).items()))
 
 
-def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> MethodCard:
+def read_method(path: Path, find: Finder) -> MethodCard:
     """The card of a method file; ``find`` gives the file of a method that it derives from.
 
-    ``below`` are the files that derive from this one, so that a circle is noticed. Raises ``InputError``: the file
-    cannot be read, is no Python, or declares no method; says where.
+    Files are read each time, since a worker must notice that one was edited; what was read before is not parsed again.
+    Raises ``InputError``: the file cannot be read, is no Python, or declares no method; says where.
     """
-    text = read_source(path)
-    tree = parse_source(text, path)
-    node, parent = _method_class(tree, path)
-    inherited = read_method(_parent_file(parent, node, path, find, below), find, (*below, path)) if parent else None
+    line = list[tuple[Path, str]]()
+    while True:
+        text = read_source(path)
+        line.append((path, text))
+        node, parent = _method_class(text, path)
+        if parent is None:
+            return _card(tuple(line), LOSSES.read_text(encoding="utf-8"))
+        path = _parent_file(parent, node, path, find, [file for file, _ in line])
+
+
+@lru_cache(maxsize=256)
+def _card(line: tuple[tuple[Path, str], ...], formulas: str) -> MethodCard:
+    """The card of the first of some files with their texts, each of which derives from the next one."""
+    (path, text), *further = line
+    tree = _parsed(text, path)
+    node, parent = _method_class(text, path)
+    inherited = _card(tuple(further), formulas) if further else None
     hypers = {**(inherited.hypers if inherited else {}), **_hypers(node, path)}
     _check_dependence(hypers, f"{path}:{node.lineno}")
     constants = _constants(node, path)
     uses_losses = any(isinstance(part, ast.ImportFrom) and part.module == "bench.losses" for part in tree.body)
-    losses = code_digest(LOSSES.read_text(encoding="utf-8")) if uses_losses else ""
+    losses = code_digest(formulas) if uses_losses else ""
     file_text, class_text = ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
     return MethodCard(
         name=path.stem,
@@ -145,6 +162,7 @@ def read_method(path: Path, find: Finder, below: tuple[Path, ...] = ()) -> Metho
         needs=frozenset(constants.get("needs", inherited.needs if inherited else ())),
         uses=frozenset(constants.get("uses", inherited.uses if inherited else ())),
         beside=frozenset(constants.get("beside", inherited.beside if inherited else ())),
+        packages=frozenset(constants.get("packages", inherited.packages if inherited else ())),
         acting=acting_of(node, inherited.acting if inherited else frozenset()),
         hypers=hypers,
         means=code_digest(text, (inherited.means if inherited else "") + losses),
@@ -167,8 +185,13 @@ def beside(methods: Iterable[MethodCard], backbone: BackboneCard) -> frozenset[s
     return asked & backbone.offers & {"source_head", TEXT_TOWER}
 
 
-def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | None]:
+_parsed = lru_cache(maxsize=256)(parse_source)
+
+
+@lru_cache(maxsize=256)
+def _method_class(text: str, path: Path) -> tuple[ast.ClassDef, str | None]:
     """The class that is the method, and the name of the method it derives from, if it is not ``Method`` itself."""
+    tree = _parsed(text, path)
     imported = {
         alias.asname or alias.name: (statement.module or "")
         for statement in tree.body
@@ -189,13 +212,13 @@ def _method_class(tree: ast.Module, path: Path) -> tuple[ast.ClassDef, str | Non
     return methods[0]
 
 
-def _parent_file(parent: str, node: ast.ClassDef, path: Path, find: Finder, below: tuple[Path, ...]) -> Path:
+def _parent_file(parent: str, node: ast.ClassDef, path: Path, find: Finder, line: Sequence[Path]) -> Path:
     place = f"{path}:{node.lineno}"
     try:
         file = find(parent)
     except InputError as error:
         raise InputError(f"{place}: it derives from bench.methods.{parent}, but {error}") from None
-    if file in (path, *below):
+    if file in line:
         raise InputError(f"{place}: it derives from itself, by way of bench.methods.{parent}")
     return file
 

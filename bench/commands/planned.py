@@ -13,6 +13,8 @@ from bench.commands.keeping import add_keep, disk_of, print_disk
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import lacking_weights, print_excluded
 from bench.commands.request import add_target_command, request_of, say_damaged
+from bench.launch import untrained
+from bench.launch.packages import apart, waiting_lines
 from bench.launch.status import Snapshot, State, state
 from bench.notation import counted
 from bench.plan.soundness import require_sound
@@ -44,7 +46,8 @@ def plan_command(options: argparse.Namespace) -> int:
     """Print what would be run."""
     request = request_of(options)
     plan, store = request.plan, Snapshot(request.results)
-    notes = require_sound(plan.unique.values(), request.registry, say)
+    _, waits = apart(untrained(plan.trainable.values(), store), request.registry)
+    notes = [*waiting_lines(waits), *require_sound(plan.unique.values(), request.registry, say)]
     progress = state(plan.unique, store)
     seen = surveys(plan.unique.values(), request.registry, request.results)
     if options.format == "json":

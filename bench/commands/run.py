@@ -25,6 +25,7 @@ from bench.errors import InputError, Problems, choose, printable
 from bench.launch import Job, untrained
 from bench.launch.budgets import require_budgets
 from bench.launch.failures import CLASSES
+from bench.launch.packages import apart, waiting_lines
 from bench.launch.preflight import require_backbones
 from bench.launch.status import Snapshot, state
 from bench.notation import counted
@@ -120,6 +121,9 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     plan, store = request.plan, Snapshot(request.results)
     keep = keep_of(options, plan)
     todo = untrained(runs, store, retry=retry)
+    todo, waits = apart(todo, request.registry)
+    if waits and not todo and not plan.unique.keys() & store.finished().keys():
+        raise InputError(*waits)
     for folder in itertools.filterfalse(store.is_closed, store.damaged):
         say(f"{with_reason(folder, store.reasons)} is damaged: it is set aside in {store.root / 'damaged'}")
     if store.newer:
@@ -130,6 +134,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
         _print_planned(request, store, len(todo))
     if plan.lacks:
         say(f"not trained: {lacking_weights(plan)}")
+    for line in waiting_lines(waits):
+        say(line)
     for line in (*require_sound(todo, request.registry, say), *folder_lines(todo, request.registry)):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)

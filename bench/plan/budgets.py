@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bench.cards import DatasetCard
 from bench.cards.layout import ImageLayout
 from bench.rate import Budget, besides, budget_of, held_out, shortfall
-from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.task import find_task
 
 
-def unmet_budgets(runs: Iterable[RunSpec], registry: Registry) -> Iterator[str]:
+def unmet_budgets(runs: Iterable[RunSpec], dataset: Callable[[str], DatasetCard]) -> Iterator[str]:
     """Why budgets of some runs cannot be met, in words, each once.
 
-    Of folders each class is known here; of other datasets how many images there are in all, so that a class with few
-    of them is told when they are opened (``bench.launch.budgets``).
+    ``dataset`` gives the card of a dataset. Of folders each class is known here; of other datasets how many images
+    there are in all, so that a class with few of them is told when they are opened (``bench.launch.budgets``).
     """
     every = ((spec.dataset.name, spec.rate, spec.protocol.validation) for spec in runs if budget_of(spec.rate))
     for name, rate, validation in dict.fromkeys(every):
-        card = registry.dataset(name)
+        card = dataset(name)
         share = 0.0 if "val" in card.splits else validation
         budget = budget_of(rate)
         assert budget is not None, "others were left out"

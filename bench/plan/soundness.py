@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from bench.cards import BackboneCard
+from bench.cards import BackboneCard, DatasetCard
 from bench.cards.acting import EACH, IDLE, LEAVES, SHARES
 from bench.cards.demands import VALIDATION
 from bench.cards.patches import unseen
@@ -29,10 +29,11 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
     does not have, an image size that its patches do not divide, a decay of learning rates by layers where nobody knows
     them, a batch of one for a loss over the images of a batch, a protocol, method or backbone that a dataset's task
-    cannot be trained with, a policy that would change nothing, a budget of images that its dataset cannot meet.
+    cannot be trained with, a method that chooses by a validation split which its runs lack, a policy that would change
+    nothing, a budget of images that its dataset cannot meet.
     """
     problems, runs = Problems(), list(runs)
-    backbone = cache(registry.backbone)
+    backbone, dataset = cache(registry.backbone), cache(registry.dataset)  # of a folder each look-up lists its files
     with noted(problems):
         require_known_models({spec.backbone.name: backbone(spec.backbone.name) for spec in runs}.values(), say)
     for name, size in dict.fromkeys((spec.backbone.name, spec.protocol.image_size) for spec in runs):
@@ -41,9 +42,9 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     for name in dict.fromkeys(spec.backbone.name for spec in runs if spec.protocol.recipe.layer_decay != 1):
         if problem := without_layers(backbone(name)):
             problems.add(problem)
-    for problem in (*_not_of_task(runs, registry, backbone), *unmet_budgets(runs, registry)):
+    for problem in (*_not_of_task(runs, registry, backbone, dataset), *unmet_budgets(runs, dataset)):
         problems.add(problem)
-    for problem in (*_without_choice(runs, registry), *_without_effect(runs, registry)):
+    for problem in (*_without_choice(runs, registry, dataset), *_without_effect(runs, registry)):
         problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
@@ -55,40 +56,44 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
                 "compare; take 2 or more (a loss that is a mean over images says so: per_image = True)"
             )
     problems.stop()
-    return [*_lone_norms(alone, backbone), *_repeats(runs, registry)]
+    return [*_lone_norms(alone, backbone), *_repeats(runs, dataset)]
 
 
 def _not_of_task(
-    runs: Iterable[RunSpec], registry: Registry, backbone: Callable[[str], BackboneCard]
+    runs: Iterable[RunSpec],
+    registry: Registry,
+    backbone: Callable[[str], BackboneCard],
+    dataset: Callable[[str], DatasetCard],
 ) -> dict[str, None]:
     """Why the tasks of some runs' datasets cannot be trained with their protocols, methods or backbones, each once."""
-    problems, card = dict[str, None](), cache(registry.method)
+    problems = dict[str, None]()
 
-    @cache
-    def task_of(dataset: str) -> Task:
-        return find_task(registry.dataset(dataset).task)
+    def task_of(name: str) -> Task:
+        return find_task(dataset(name).task)
 
     for name, protocol in dict.fromkeys((spec.dataset.name, spec.protocol) for spec in runs):
         if reason := task_of(name).why_not(protocol):
             problems[f"{name} is for {task_of(name).name}: {reason}"] = None
     for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in runs):
         for part in (method, *method.policies):
-            problems[task_of(name).why_not_method(card(part.name), dict(part.hyper))] = None
+            problems[task_of(name).why_not_method(registry.method(part.name), dict(part.hyper))] = None
     for name, of in dict.fromkeys((spec.dataset.name, spec.backbone.name) for spec in runs):
         problems[task_of(name).why_not_backbone(backbone(of))] = None
     problems.pop("", None)
     return problems
 
 
-def _without_choice(runs: Iterable[RunSpec], registry: Registry) -> dict[str, None]:
+def _without_choice(
+    runs: Iterable[RunSpec], registry: Registry, dataset: Callable[[str], DatasetCard]
+) -> dict[str, None]:
     """Of methods that choose on the validation split, why some of their runs have none, each once."""
-    problems, card = dict[str, None](), cache(registry.method)
+    problems = dict[str, None]()
     bare = [spec for spec in runs if not spec.protocol.validation]
     for name, method in dict.fromkeys((spec.dataset.name, spec.method) for spec in bare):
-        if registry.dataset(name).splits.get("val"):
+        if dataset(name).splits.get("val"):
             continue
         for part in (method, *method.policies):
-            demands = [each for each in card(part.name).demands if each.of == VALIDATION]
+            demands = [each for each in registry.method(part.name).demands if each.of == VALIDATION]
             if reached := [each for each in demands if each.reached(dict(part.hyper))]:
                 problems[
                     f"{part.name}: {reached[0].place} {reached[0].what}, and {name} has no validation split with "
@@ -99,16 +104,16 @@ def _without_choice(runs: Iterable[RunSpec], registry: Registry) -> dict[str, No
 
 def _without_effect(runs: Iterable[RunSpec], registry: Registry) -> dict[str, None]:
     """Of methods with policies, why some of these would change nothing, each once."""
-    problems, card = dict[str, None](), cache(registry.method)
+    problems = dict[str, None]()
     for method in dict.fromkeys(spec.method for spec in runs):
         named = method.full_name
         for number, policy in enumerate(method.policies):
-            acting = card(policy.name).acting
-            if IDLE in card(method.name).acting and EACH in acting:
+            acting = registry.method(policy.name).acting
+            if IDLE in registry.method(method.name).acting and EACH in acting:
                 problems[f"{named}: {method.name} trains nothing, so that {policy.name} has nothing to act on"] = None
             elif LEAVES in acting:
-                sharing = [each.name for each in method.policies[:number] if SHARES in card(each.name).acting]
-                for name in dict.fromkeys(sharing):
+                named_before = dict.fromkeys(each.name for each in method.policies[:number])
+                for name in [name for name in named_before if SHARES in registry.method(name).acting]:
                     problems[
                         f"{named}: {policy.name} leaves the stages that {name} shares as they are, and would change "
                         f"nothing; name it before: +{policy.name}+{name}"
@@ -132,11 +137,11 @@ def _has_batch_norm(card: BackboneCard) -> bool:
     return "batch_norm" in card.offers
 
 
-def _repeats(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
+def _repeats(runs: Iterable[RunSpec], dataset: Callable[[str], DatasetCard]) -> list[str]:
     """Of batches that are larger than the images to train on: each would hold some of them twice or more."""
     lines: dict[str, None] = {}
     for name, rate, batch in dict.fromkeys((run.dataset.name, run.rate, run.protocol.batch_size) for run in runs):
-        card = registry.dataset(name)
+        card = dataset(name)
         images, classes = card.splits.get("train", 0), int(card.facts.get("classes") or 0)
         most = most_images(rate, images, classes)
         if 0 < most < batch:
