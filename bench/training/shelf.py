@@ -37,15 +37,15 @@ class Shelf:
     def get(
         self,
         key: str,
-        train: Callable[[], Tensors],
+        make: Callable[[], Tensors],
         meaning: Mapping[str, Any],
         waiting: Callable[[], None] = lambda: None,
     ) -> tuple[Tensors, bool]:
-        """The tensors of a stage, and whether they were there: the stored ones, or those of ``train``, stored now.
+        """The tensors of a stage, and whether they were there: the stored ones, or those of ``make``, stored now.
 
-        Where another process is training the same stage, its result is waited for, and ``waiting`` called now and then
-        meanwhile. The key is the digest of everything
-        that decides the result; its meaning, what it stands for, is kept in the file, for people.
+        Where another process is making the same, its result is waited for, and ``waiting`` called now and then
+        meanwhile. The key is the digest of everything that decides the result; its meaning, what it stands for, is kept
+        in the file, for people.
         """
         path, claim = self.path(key), self.root / f"{key}.claim"
 
@@ -54,20 +54,20 @@ class Shelf:
             return path.is_file()
 
         if ranks() > 1:
-            return self._together(path, train, meaning)
+            return self._together(path, make, meaning)
         while True:
             if (tensors := self._read(path)) is not None:
                 return tensors, True
             with claimed(claim) as ours:
                 if ours and not path.is_file():
-                    tensors = train()
+                    tensors = make()
                     self._write(path, tensors, meaning)
                     return tensors, False
             if not path.is_file():
                 print(f"another run is {self.making} {key}: waiting for it", flush=True)
                 wait_for(arrived, claim)
 
-    def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
+    def _together(self, path: Path, make: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
         """As ``get``, by several processes that share the run and train together: no claim, each has to do its part."""
         tensors = self._read(path) if first_rank() else None
         if agreed(tensors is not None):
@@ -75,7 +75,7 @@ class Shelf:
             tensors = tensors or self._read(path)
             assert tensors is not None
             return tensors, True
-        tensors = train()
+        tensors = make()
         if first_rank():
             self._write(path, tensors, meaning)
         return tensors, False
