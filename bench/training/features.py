@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.backbones.last_blocks import LastBlocks
-from bench.data import Split, TrainingImages, Validation
+from bench.data import Split, TrainingImages
 from bench.data.augment import PHOTO
 from bench.data.dataset import FeatureImages
 from bench.device.precision import mixed_precision
 from bench.method import Method, Stage
 from bench.protocol import ONCE
 from bench.spec import ENGINE, RunSpec, digest
-from bench.training.shelf import Shelf
+from bench.training.shelf import Shelf, digest_of_tensors
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -90,10 +90,9 @@ class Features:
 
     def meaning(self, model: Model, images: TrainingImages, part: str) -> dict[str, Any]:
         """All that decides features, as plain data."""
+        device = images.device.type
         with mixed_precision(images.protocol.precision, images.device):
-            precision = str(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else "single"
-            if torch.is_autocast_enabled("cuda"):
-                precision = str(torch.get_autocast_dtype("cuda"))
+            precision = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else "single"
         return {
             "engine": ENGINE,
             "versions": [torch.__version__, timm.__version__],
@@ -109,7 +108,7 @@ class Features:
             "size": images.size,
             "view": "photograph" if images.protocol.augmentation in PHOTO else "squeezed",
             "precision": precision,
-            "device": images.device.type,
+            "device": device,
         }
 
 
@@ -125,8 +124,7 @@ def with_features(data: AnyImages, features: Features) -> AnyImages:
     """The training images of a run, and its validation split, with what computes features of them."""
     held_out = data.held_out
     if held_out is not None:
-        read = replace(held_out.images, reader=partial(features.of, part=VAL))
-        held_out = Validation(read, held_out.scorer, held_out.chosen)
+        held_out = replace(held_out, images=replace(held_out.images, reader=partial(features.of, part=VAL)))
     return replace(data, held_out=held_out, reader=partial(features.of, part=TRAIN))
 
 
@@ -182,10 +180,5 @@ def _hooks(backbone: nn.Module) -> Iterator[Callable[..., Any]]:
 
 def weights_digest(model: Model) -> str:
     """Of every number that a model's backbone computes with, the statistics of its pixels included."""
-    running = hashlib.sha256()
     state = {**model.backbone.state_dict(), "mean": model.mean, "std": model.std}
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        running.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return running.hexdigest()[:16]
+    return digest_of_tensors((name, state[name]) for name in sorted(state))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,12 @@ def checksum_of(tensors: Tensors) -> int:
         running = zlib.crc32(name.encode(), running)
         running = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, running)
     return running
+
+
+def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Of names, shapes, types and contents, in their order: what decides the key of something that starts from them."""
+    running = hashlib.sha256()
+    for name, tensor in named:
+        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        running.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return running.hexdigest()[:16]
