@@ -298,10 +298,10 @@ class Training:
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         score = score_of(self.task.name)
-        of_score = {(split, name): value for split in measured for name, value in measured[split].items()}
         seen = ", ".join(
             f"{split}{name.removeprefix(score.name)} {value:.2f} {score.unit}".strip()
-            for (split, name), value in of_score.items()
+            for split, values in measured.items()
+            for name, value in values.items()
             if name.partition("@")[0] == score.name
         )
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
