@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -43,12 +44,14 @@ class Features:
         shelf: None: kept for this run alone.
         phase: is told what goes on, of how many images it is done, and of how many.
         kept: those of the network that was read last, by part of the data.
+        digests: of the weights of models, inside of ``unchanged``.
     """
 
     spec: RunSpec
     shelf: Shelf | None = None
     phase: Callable[[str, int, int], None] = lambda what, done, of: None
     kept: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
+    digests: dict[Model, str] | None = None
 
     def of(self, model: Model, images: TrainingImages, part: str) -> Tensor:
         """The features (N, D) of every image, in order, on the CPU; the model is left in eval mode.
@@ -68,6 +71,22 @@ class Features:
     def forget(self) -> None:
         """Free what is kept in memory: the backbone is trained from here on."""
         self.kept.clear()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Inside, no weights change: those of a model are digested once, whatever is read of it, as that takes long."""
+        self.digests = {}
+        try:
+            yield
+        finally:
+            self.digests = None
+
+    def _weights(self, model: Model) -> str:
+        if self.digests is None:
+            return weights_digest(model)
+        if model not in self.digests:
+            self.digests[model] = weights_digest(model)
+        return self.digests[model]
 
     def _computed(self, model: Model, images: TrainingImages) -> Tensor:
         return images.features_of(model, lambda done: self.phase("computing features", done, len(images)))
@@ -98,7 +117,7 @@ class Features:
             "versions": [torch.__version__, timm.__version__],
             "backbone": self.spec.backbone.means,
             "network": digest(str(model.backbone)),
-            "weights": weights_digest(model),
+            "weights": self._weights(model),
             "reading": model.reading,
             "dataset": self.spec.dataset.means,
             "part": part,
