@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from bench.backbones.model import CallProbe, Family, Parts, Probe, norms_outside
 
-_POOLS = ("global_pool", "head.global_pool")
-"""Where timm's networks have what pools their last map."""
-
 
 class PooledMaps(Family):
     """A network of stages, of whatever layers, that gives a map at last, of which features are pooled."""
@@ -46,9 +43,12 @@ def _of_hiera(backbone: Any) -> Probe:
 
 
 def pool_of(backbone: nn.Module) -> Any:
-    """What pools the last map of a network; None where there is no such module."""
-    modules = dict(backbone.named_modules())
-    return next((modules[name] for name in _POOLS if isinstance(modules.get(name), SelectAdaptivePool2d)), None)
+    """What pools the last map of a network, in it or in its head; None where there is no such module."""
+    for owner in (backbone, getattr(backbone, "head", None)):
+        pool = getattr(owner, "global_pool", None)
+        if isinstance(pool, SelectAdaptivePool2d):
+            return pool
+    return None
 
 
 def has_pooled_map(backbone: nn.Module) -> bool:

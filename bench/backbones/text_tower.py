@@ -168,10 +168,18 @@ def _downloaded(hub: str) -> str:
 
 
 def text_tower_hub(card: BackboneCard) -> str:
-    """The repository of the Hugging Face hub in which open_clip publishes a card's CLIP."""
+    """The repository of the Hugging Face hub in which open_clip publishes a card's CLIP.
+
+    Raises ``InputError`` where open_clip publishes no such weights there.
+    """
     tower = card.text_tower
     assert tower is not None
     published = importlib.import_module(f"{PACKAGE}.pretrained").get_pretrained_cfg(tower.config, tower.weights)
+    if not published.get("hf_hub"):
+        raise InputError(
+            f"{card.name}: {PACKAGE} has no weights '{tower.weights}' of {tower.config} in the Hugging Face hub; a "
+            f"newer one may: pip install -U open_clip_torch"
+        )
     return str(published["hf_hub"]).rstrip("/")
 
 

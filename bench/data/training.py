@@ -178,12 +178,13 @@ class TrainingImages:
         ``progress`` is told after each batch how many images are through. The model is left in eval mode.
         """
         model.eval()
-        parts = []
+        parts, through = [], 0
         with torch.no_grad():
             for batch in self.plain(READ):
                 with mixed_precision(self.protocol.precision, self.device):
                     parts.append(model.pooled(batch.images).cpu())
-                progress(sum(map(len, parts)))
+                through += len(parts[-1])
+                progress(through)
         return torch.cat(parts)
 
     def as_tested(self) -> TrainingImages:

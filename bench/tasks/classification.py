@@ -100,13 +100,14 @@ class Classification(Task):
         from bench.device.precision import mixed_precision
 
         model.eval()
-        logits, targets = [], []
+        logits, targets, through = [], [], 0
         with torch.inference_mode():
             for batch in replace(data, split=split, indices=np.arange(len(split))).plain(BATCH):
                 with mixed_precision(data.protocol.precision, data.device):
                     logits.append(model(batch.images).logits.float().cpu().numpy())
                 targets.append(batch.targets.float().cpu().numpy())
-                progress(sum(map(len, logits)))
+                through += len(logits[-1])
+                progress(through)
         return np.concatenate(logits), np.concatenate(targets)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -21,14 +22,14 @@ from torch import Tensor, nn
 
 from bench.backbones import Model
 from bench.backbones.last_blocks import LastBlocks
-from bench.data import Split, TrainingImages, Validation
+from bench.data import Split, TrainingImages
 from bench.data.augment import PHOTO
 from bench.data.dataset import FeatureImages
 from bench.device.precision import mixed_precision
 from bench.method import Method, Stage
 from bench.protocol import ONCE
 from bench.spec import ENGINE, RunSpec, digest
-from bench.training.shelf import Shelf
+from bench.training.shelf import Shelf, digest_of_tensors
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -43,12 +44,14 @@ class Features:
         shelf: None: kept for this run alone.
         phase: is told what goes on, of how many images it is done, and of how many.
         kept: those of the network that was read last, by part of the data.
+        digests: of the weights of models, inside of ``unchanged``.
     """
 
     spec: RunSpec
     shelf: Shelf | None = None
     phase: Callable[[str, int, int], None] = lambda what, done, of: None
     kept: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
+    digests: dict[Model, str] | None = None
 
     def of(self, model: Model, images: TrainingImages, part: str) -> Tensor:
         """The features (N, D) of every image, in order, on the CPU; the model is left in eval mode.
@@ -68,6 +71,22 @@ class Features:
     def forget(self) -> None:
         """Free what is kept in memory: the backbone is trained from here on."""
         self.kept.clear()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Inside, no weights change: those of a model are digested once, whatever is read of it, as that takes long."""
+        self.digests = {}
+        try:
+            yield
+        finally:
+            self.digests = None
+
+    def _weights(self, model: Model) -> str:
+        if self.digests is None:
+            return weights_digest(model)
+        if model not in self.digests:
+            self.digests[model] = weights_digest(model)
+        return self.digests[model]
 
     def _computed(self, model: Model, images: TrainingImages) -> Tensor:
         return images.features_of(model, lambda done: self.phase("computing features", done, len(images)))
@@ -90,16 +109,15 @@ class Features:
 
     def meaning(self, model: Model, images: TrainingImages, part: str) -> dict[str, Any]:
         """All that decides features, as plain data."""
+        device = images.device.type
         with mixed_precision(images.protocol.precision, images.device):
-            precision = str(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else "single"
-            if torch.is_autocast_enabled("cuda"):
-                precision = str(torch.get_autocast_dtype("cuda"))
+            precision = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else "single"
         return {
             "engine": ENGINE,
             "versions": [torch.__version__, timm.__version__],
             "backbone": self.spec.backbone.means,
             "network": digest(str(model.backbone)),
-            "weights": weights_digest(model),
+            "weights": self._weights(model),
             "reading": model.reading,
             "dataset": self.spec.dataset.means,
             "part": part,
@@ -109,7 +127,7 @@ class Features:
             "size": images.size,
             "view": "photograph" if images.protocol.augmentation in PHOTO else "squeezed",
             "precision": precision,
-            "device": images.device.type,
+            "device": device,
         }
 
 
@@ -125,8 +143,7 @@ def with_features(data: AnyImages, features: Features) -> AnyImages:
     """The training images of a run, and its validation split, with what computes features of them."""
     held_out = data.held_out
     if held_out is not None:
-        read = replace(held_out.images, reader=partial(features.of, part=VAL))
-        held_out = Validation(read, held_out.scorer, held_out.chosen)
+        held_out = replace(held_out, images=replace(held_out.images, reader=partial(features.of, part=VAL)))
     return replace(data, held_out=held_out, reader=partial(features.of, part=TRAIN))
 
 
@@ -182,10 +199,5 @@ def _hooks(backbone: nn.Module) -> Iterator[Callable[..., Any]]:
 
 def weights_digest(model: Model) -> str:
     """Of every number that a model's backbone computes with, the statistics of its pixels included."""
-    running = hashlib.sha256()
     state = {**model.backbone.state_dict(), "mean": model.mean, "std": model.std}
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        running.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return running.hexdigest()[:16]
+    return digest_of_tensors((name, state[name]) for name in sorted(state))

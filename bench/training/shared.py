@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from bench.spec import ENGINE, MethodSpec, RunSpec, derive, digest, method_ident
 from bench.training.checkpoint import Checkpoint
 from bench.training.features import is_fed_once
 from bench.training.fit import Terms, fit, move
-from bench.training.shelf import Shelf
+from bench.training.shelf import Shelf, digest_of_tensors
 from bench.training.trackers import Observer
 
 _NOT_TRAINING = ("evaluations", "validation", "drop_path", "features")
@@ -99,7 +98,8 @@ def decided_by(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, A
     looked at, as the stage has its own.
     """
     images = data.made_of or data
-    return {**settings_of(stage, spec, data), "images": digest(images.indices.tolist()), "start": _fingerprint(stage)}
+    start = digest_of_tensors(_tensors(stage))
+    return {**settings_of(stage, spec, data), "images": digest(images.indices.tolist()), "start": start}
 
 
 def settings_of(stage: Stage, spec: RunSpec, data: TrainingImages) -> dict[str, Any]:
@@ -161,11 +161,3 @@ def _drop_probabilities(stage: Stage) -> dict[str, float]:
             elif isinstance(module, nn.modules.dropout._DropoutNd):
                 rates[f"{number}.{name}"] = module.p
     return {name: rate for name, rate in rates.items() if rate}
-
-
-def _fingerprint(stage: Stage) -> str:
-    running = hashlib.sha256()
-    for name, tensor in _tensors(stage):
-        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        running.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return running.hexdigest()[:16]

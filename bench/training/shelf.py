@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,15 @@ class Shelf:
     def get(
         self,
         key: str,
-        train: Callable[[], Tensors],
+        make: Callable[[], Tensors],
         meaning: Mapping[str, Any],
         waiting: Callable[[], None] = lambda: None,
     ) -> tuple[Tensors, bool]:
-        """The tensors of a stage, and whether they were there: the stored ones, or those of ``train``, stored now.
+        """The tensors of a stage, and whether they were there: the stored ones, or those of ``make``, stored now.
 
-        Where another process is training the same stage, its result is waited for, and ``waiting`` called now and then
-        meanwhile. The key is the digest of everything
-        that decides the result; its meaning, what it stands for, is kept in the file, for people.
+        Where another process is making the same, its result is waited for, and ``waiting`` called now and then
+        meanwhile. The key is the digest of everything that decides the result; its meaning, what it stands for, is kept
+        in the file, for people.
         """
         path, claim = self.path(key), self.root / f"{key}.claim"
 
@@ -54,20 +55,20 @@ class Shelf:
             return path.is_file()
 
         if ranks() > 1:
-            return self._together(path, train, meaning)
+            return self._together(path, make, meaning)
         while True:
             if (tensors := self._read(path)) is not None:
                 return tensors, True
             with claimed(claim) as ours:
                 if ours and not path.is_file():
-                    tensors = train()
+                    tensors = make()
                     self._write(path, tensors, meaning)
                     return tensors, False
             if not path.is_file():
                 print(f"another run is {self.making} {key}: waiting for it", flush=True)
                 wait_for(arrived, claim)
 
-    def _together(self, path: Path, train: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
+    def _together(self, path: Path, make: Callable[[], Tensors], meaning: Mapping[str, Any]) -> tuple[Tensors, bool]:
         """As ``get``, by several processes that share the run and train together: no claim, each has to do its part."""
         tensors = self._read(path) if first_rank() else None
         if agreed(tensors is not None):
@@ -75,7 +76,7 @@ class Shelf:
             tensors = tensors or self._read(path)
             assert tensors is not None
             return tensors, True
-        tensors = train()
+        tensors = make()
         if first_rank():
             self._write(path, tensors, meaning)
         return tensors, False
@@ -123,3 +124,12 @@ def checksum_of(tensors: Tensors) -> int:
         running = zlib.crc32(name.encode(), running)
         running = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, running)
     return running
+
+
+def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Of names, shapes, types and contents, in their order: what decides the key of something that starts from them."""
+    running = hashlib.sha256()
+    for name, tensor in named:
+        running.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        running.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return running.hexdigest()[:16]

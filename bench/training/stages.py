@@ -298,10 +298,10 @@ class Training:
         self.observer.point(point)
         terms = ", ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
         score = score_of(self.task.name)
-        of_score = {(split, name): value for split in measured for name, value in measured[split].items()}
         seen = ", ".join(
             f"{split}{name.removeprefix(score.name)} {value:.2f} {score.unit}".strip()
-            for (split, name), value in of_score.items()
+            for split, values in measured.items()
+            for name, value in values.items()
             if name.partition("@")[0] == score.name
         )
         print(f"step {progress.step}: {terms or 'no loss'}; {seen}; {self.seconds:.0f} s", flush=True)
@@ -321,14 +321,15 @@ class Training:
         images, through = sum(len(split) for _, _, split in to_score.values()), 0
         answers: dict[tuple[int, str], TaskPredictions] = {}  # a model beside may be the one that is scored anyway
         measured: dict[str, record.Scores] = {}
-        for name, (scored, part, split) in to_score.items():
-            of, at, where = name.partition("@")
-            both = id(scored), part
-            if both not in answers:
-                answers[both] = self.answers(scored, part, split, partial(self.report, through, images))
-            kept = self.keep(name, answers[both])
-            measured.setdefault(of, {}).update({f"{metric}{at}{where}": value for metric, value in kept.items()})
-            through += len(split)
+        with self.features.unchanged():
+            for name, (scored, part, split) in to_score.items():
+                of, at, where = name.partition("@")
+                both = id(scored), part
+                if both not in answers:
+                    answers[both] = self.answers(scored, part, split, partial(self.report, through, images))
+                kept = self.keep(name, answers[both])
+                measured.setdefault(of, {}).update({f"{metric}{at}{where}": value for metric, value in kept.items()})
+                through += len(split)
         return measured
 
     def require_same(self, places: set[str]) -> None:

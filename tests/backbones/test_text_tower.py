@@ -25,7 +25,7 @@ from bench.backbones.head import CosineLinear
 from bench.backbones.text_tower import TextTower, build_text_tower, load_text_tower, open_clip_config
 from bench.cards import BackboneCard
 from bench.cards.reasons import why_lacking
-from bench.cards.text_towers import published_towers
+from bench.cards.text_towers import TextTowerCard, published_towers
 from bench.errors import InputError
 from bench.registry import Registry
 
@@ -329,3 +329,13 @@ class TestBuilding:
     def test_a_model_that_open_clip_does_not_know_is_told(self) -> None:
         with pytest.raises(InputError, match=r"open_clip has no model 'ViT-Z-16'; a newer one may"):
             open_clip_config("ViT-Z-16")
+
+    def test_weights_that_open_clip_does_not_know_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        later = TextTowerCard("ViT-B-16-quickgelu", "laion9b")
+        monkeypatch.setattr("bench.cards.backbone.text_tower_of", lambda *_: later)
+        with pytest.raises(InputError) as caught:
+            text_tower.fetch_text_tower(a_published_card())
+        assert str(caught.value) == (
+            "clip_vit_base: open_clip has no weights 'laion9b' of ViT-B-16-quickgelu in the Hugging Face hub; a newer "
+            "one may: pip install -U open_clip_torch"
+        )

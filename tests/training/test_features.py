@@ -312,6 +312,29 @@ def test_a_network_that_is_trained_between_is_read_anew() -> None:
     assert not torch.equal(features.of(model, data, TRAIN), first)
 
 
+def test_at_a_point_of_the_curve_weights_are_digested_once_and_anew_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models: list[Model] = []
+
+    def counted(model: Model) -> str:
+        models.append(model)
+        return str(len(models))
+
+    monkeypatch.setattr("bench.training.features.weights_digest", counted)
+    model, another, data, features = a_vit(), a_vit(), noise(), Features(planned("linear"))
+    with features.unchanged():
+        keys = [features.meaning(each, data, part)["weights"] for each in (model, another) for part in (VAL, TEST)]
+    assert keys == ["1", "1", "2", "2"]
+    with features.unchanged():
+        features.meaning(model, data, VAL)
+    features.meaning(model, data, VAL)
+    assert models == [model, another, model, model]
+    models.clear()
+    run(planned("linear", ONCE))
+    assert len(models) == 1 + 3  # at the stage, and at each of its points
+
+
 def test_where_stages_are_gone_through_untrained_only_the_shape_counts(seen: Counter[str]) -> None:
     model = a_vit()
     assert Untold(planned("linear")).of(model, noise(), TRAIN).shape == (6, model.dim)
