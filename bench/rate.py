@@ -109,7 +109,7 @@ def held_out(share: float, count: int) -> int:
 
 
 def about_images(rate: Rate, images: int, classes: int) -> int:
-    """About how many of so many training images a rate keeps; a share of each class is rounded up."""
+    """About how many of so many training images a rate keeps; a share is rounded over all, not in each class."""
     budget = budget_of(rate)
     if budget is None:
         return round(images * float(rate) / 100)
