@@ -130,6 +130,11 @@ class DatasetCard:
         return dict(self.facts.get("splits") or {})
 
     @property
+    def class_count(self) -> int:
+        """The number of its classes; 0 where the card does not say it."""
+        return int(self.facts.get("classes") or 0)
+
+    @property
     def use(self) -> dict[str, list[str]]:
         """The official lists that each split is made of."""
         return dict(self.facts.get("use", {}))

@@ -57,8 +57,7 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     for spec in wanted:
         card, protocol = cards[spec.dataset.name], spec.protocol
         points = protocol.evaluations if keep.points == "all" else 1
-        classes = int(card.facts.get("classes", 0))
-        network = SizedBackbone(spec.backbone.name, protocol.image_size, classes, card.task, protocol.decoder)
+        network = SizedBackbone(spec.backbone.name, protocol.image_size, card.class_count, card.task, protocol.decoder)
         networks[network] += points
         files += points
     weights = {network: _in_file(network, registry) for network in networks}

@@ -38,7 +38,7 @@ def _unmet(budget: Budget, card: DatasetCard, share: float) -> str:
     if isinstance(card.layout, ImageLayout):
         counts = card.layout.counts("train")
         return shortfall(budget.name, {name: count - held_out(share, count) for name, count in counts.items()})
-    train, classes = card.splits.get("train"), int(card.facts.get("classes") or 0)
+    train, classes = card.splits.get("train"), card.class_count
     if train is None:
         return ""
     left = train - max(0, held_out(share, train) - classes)  # of each class the share is rounded down
