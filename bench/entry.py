@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.cards import MethodCard
-from bench.cards.demands import VALIDATION
+from bench.cards.demands import VALIDATION, reached_demands
 from bench.errors import InputError
 from bench.hyper import Value
 from bench.reading.syntax import split_call, split_chain
@@ -63,11 +63,7 @@ class MethodEntry:
     @property
     def chooses(self) -> bool:
         """Whether its code chooses on the validation split, with these hyper-parameters."""
-        return any(
-            demand.of == VALIDATION and demand.reached(dict(hyper))
-            for card, hyper in self.parts
-            for demand in card.demands
-        )
+        return any(reached_demands(card.demands, VALIDATION, dict(hyper)) for card, hyper in self.parts)
 
     @property
     def spec(self) -> MethodSpec:

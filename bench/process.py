@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.errors import InputError
 
 # the same bench as here; and not what lies in the current folder, where a torch.py or datasets/ may be somebody's own
 _START = """\
@@ -69,6 +70,18 @@ def start(
             env=environment(devices, **(variables or {})),
             start_new_session=detached,
         )
+
+
+def answer_of(module: str, task: Any, work: str) -> Any:
+    """What the ``main`` of a module answers to a task: both are JSON, its answer is the last line that it prints.
+
+    It sees no GPU. ``work`` says what it does: ``opens datasets``. Raises ``InputError`` where it ends before it has
+    answered.
+    """
+    done = subprocess.run(program(module), input=json.dumps(task), capture_output=True, text=True, env=environment(""))
+    if done.returncode:
+        raise InputError(f"the process that {work} ended: {last_line(done.stderr)}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def send(process: subprocess.Popen[bytes], message: Any) -> None:

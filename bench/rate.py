@@ -109,7 +109,7 @@ def held_out(share: float, count: int) -> int:
 
 
 def about_images(rate: Rate, images: int, classes: int) -> int:
-    """About how many of so many training images a rate keeps; a share of each class is rounded up."""
+    """About how many of so many training images a rate keeps; a share is rounded over all, not in each class."""
     budget = budget_of(rate)
     if budget is None:
         return round(images * float(rate) / 100)
@@ -141,11 +141,11 @@ def shortfall(rate: Rate, counts: Mapping[str, int]) -> str:
         named = ", ".join(f"'{visible(name)}' has {few[name]:,}" for name in least) + ", ..." * (len(few) > NAMED)
         has = "has" if len(few) == 1 else "have"
         whose = f"{len(few):,} of {counted(len(counts), 'class', 'classes')} {has} fewer images to train on: {named}"
-        return f"{whose}; {_most_shots(few[least[0]])}"
+        return f"{whose}; {most_shots(few[least[0]])}"
     if budget.images > total:
         return f"there are {counted(total, 'image')} to train on; at most {total}-images, or a rate in percent"
     if budget.images < (classes := sum(count > 0 for count in counts.values())):
-        return f"each of {classes:,} classes has an image at least: {classes}-images or more"
+        return least_images(classes)
     return ""
 
 
@@ -154,5 +154,11 @@ def besides(validation: float) -> str:
     return f" (beside the {validation:g} of each class that is held out for validation)" if validation else ""
 
 
-def _most_shots(count: int) -> str:
+def least_images(classes: int) -> str:
+    """Why a budget of images in all is too small for so many classes, and the least that is not."""
+    return f"each of {classes:,} classes has an image at least: {classes}-images or more"
+
+
+def most_shots(count: int) -> str:
+    """What to write where the smallest class has so many images to train on, for the end of a message."""
     return f"at most {count}-shot, or a rate in percent" if count else "a rate in percent takes what there is"

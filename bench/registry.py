@@ -187,7 +187,7 @@ class Registry:
 
     def meant(self, name: str) -> str:
         """A question, where no method has that name and a choice of a hyper-parameter of one has it; else empty."""
-        for method in self.method_files if name not in self.method_files else ():
+        for method in self.method_files:
             with suppress(InputError):  # of a file that cannot be read something is said where it is meant
                 for key, hyper in self.method(method).hypers.items():
                     if name.lower() in (hyper.choices or ()):

@@ -129,7 +129,7 @@ def read_backbone(name: str, path: Path) -> BackboneCard:
     tower = text_tower_of(model, facts)
     stated = [TEXT_TOWER, facts[TEXT_TOWER]] if TEXT_TOWER in facts else []
     means = digest([model, arguments, facts.get("pixels"), facts.get("position"), sha256 or weights, *stated])
-    offered = frozenset(offers) | head_offers(model, weights) | _text_offers(tower, weights)
+    offered = frozenset(offers) | head_offers(model, weights) | text_offers(tower, weights)
     return BackboneCard(name, title, model, arguments, weights, sha256, offered, facts, means)
 
 
@@ -147,11 +147,11 @@ def timm_backbone(name: str) -> BackboneCard:
         )
     weights, sha256 = _weights(weights_text, name) if chooses else ("pretrained", "")
     means = digest(["timm", model, sha256 or weights])
-    offers = timm_offers(model) | head_offers(model, weights) | _text_offers(text_tower_of(model, {}), weights)
+    offers = timm_offers(model) | head_offers(model, weights) | text_offers(text_tower_of(model, {}), weights)
     return BackboneCard(name, f"timm's {model}", model, {}, weights, sha256, offers, Section("timm", 1), means)
 
 
-def _text_offers(tower: TextTowerCard | None, weights: str) -> frozenset[str]:
+def text_offers(tower: TextTowerCard | None, weights: str) -> frozenset[str]:
     """``text_tower`` where the weights were trained with it: those that timm fetches, or drawn ones beside drawn."""
     of_timm = weights == "pretrained" and tower is not None and bool(tower.weights)
     return frozenset({TEXT_TOWER} if of_timm or (weights == DRAWN and tower) else ())

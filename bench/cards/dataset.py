@@ -20,6 +20,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,15 @@ class DatasetCard:
     of: DatasetCard | None = None
     further: tuple[FurtherTest, ...] = ()
 
-    @property
+    @cached_property
     def named(self) -> Named:
         """What a run's spec keeps of the card. Raises ``InputError`` where a run cannot be about it."""
         if self.reader == FOLDER:
             self.require_files()
         if self.facts.get("classes") == 1:
             raise InputError(f"{self.name}: it has one class, so every answer is right and nothing is compared")
-        classes = self.layout.classes if self.layout else self.options.get("wnids", ())
-        for test in self.further if classes else ():
-            test.require_classes(classes, self.without_further)
+        if self.further:
+            self._require_classes_of_tests()
         return Named(self.name, self.means)
 
     @property
@@ -130,6 +130,11 @@ class DatasetCard:
         return dict(self.facts.get("splits") or {})
 
     @property
+    def class_count(self) -> int:
+        """The number of its classes; 0 where the card does not say it."""
+        return int(self.facts.get("classes") or 0)
+
+    @property
     def use(self) -> dict[str, list[str]]:
         """The official lists that each split is made of."""
         return dict(self.facts.get("use", {}))
@@ -173,6 +178,14 @@ class DatasetCard:
         """Raise ``InputError`` where what the card expects is not there; nothing is opened."""
         if absence := self.absence:
             raise InputError(f"{self.name}: {absence}")
+
+    def _require_classes_of_tests(self) -> None:
+        """Raise ``InputError`` where nothing is compared on a further test, as far as it is known unopened."""
+        classes = self.layout.classes if self.layout else self.options.get("wnids", ())
+        if not classes:
+            return
+        for test in self.further:
+            test.require_classes(classes, self.without_further)
 
 
 def read_dataset(name: str, path: Path, readers: Mapping[str, Path] | None = None) -> DatasetCard:

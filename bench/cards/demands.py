@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,6 +78,11 @@ def kept(demands: Sequence[Demand], child: ast.ClassDef) -> tuple[Demand, ...]:
     functions = [node for node in child.body if isinstance(node, ast.FunctionDef)]
     overridden = {node.name for node in functions if not any(map(_is_super, ast.walk(node)))}
     return tuple(demand for demand in demands if demand.function not in overridden)
+
+
+def reached_demands(demands: Iterable[Demand], of: str, values: Mapping[str, Value]) -> list[Demand]:
+    """Those of a kind that are reached with these hyper-parameters, in their order."""
+    return [demand for demand in demands if demand.of == of and demand.reached(values)]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 ``NAME@drawn`` has the card's architecture, and a drawn head where the published weights come with the classifier of
 their pre-training, or a drawn text tower where they were trained with one, so that methods which take these are trained
-too; ``NAME@small`` has few layers of it besides,
-and of a ResNet few filters.
+too; ``NAME@small`` has few layers of it besides, and of a ResNet few filters.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.cards.backbone import DRAWN, TO_BE_GIVEN, BackboneCard
+from bench.cards.backbone import DRAWN, TO_BE_GIVEN, BackboneCard, text_offers
 from bench.cards.offers import RESNET_OFFERS, offers_of
-from bench.cards.text_towers import TEXT_TOWER
 from bench.spec import digest
 
 SMALL = "small"
@@ -33,7 +31,7 @@ def drawn_backbone(card: BackboneCard, choice: str) -> BackboneCard:
     """The card with drawn weights, whole or small; whatever it lacks, runs of it can be planned."""
     arguments = {**card.arguments, **(few_layers(card) if choice == SMALL else {})}
     offers = card.offers | ({"source_head"} if _comes_with_head(card) else frozenset())
-    offers |= {TEXT_TOWER} if card.text_tower else frozenset()
+    offers |= text_offers(card.text_tower, DRAWN)
     means = digest([card.model, arguments, card.facts.get("pixels"), card.facts.get("position"), choice])
     return replace(
         card,

@@ -23,7 +23,8 @@ UNTYPED = ", = @ can stand in the path of a further test; a card can name such f
 MOST_CLASSES = 255
 """Levels of a mask of 8 bits, but for 255, which counts for nothing."""
 
-_KEYS = ("split", "seed", "range", "skip_damaged", "classes", "also")
+_OPTIONS = ("split", "seed", "range", "skip_damaged", "classes")
+_KEYS = (*_OPTIONS, "also")
 _SWITCH = "skip-damaged"
 _ITEM = re.compile(r" *also=[^,=@]*|\w[\w-]*=[^,=@/]*")
 
@@ -119,8 +120,8 @@ def read_folders(text: str, name: str) -> tuple[tuple[str, str], ...]:
 def folder_options(options: Mapping[str, Any], place: str) -> FolderOptions:
     """The options of a card, checked. Raises ``InputError`` that begins with the place."""
     for key in options:
-        if key not in _KEYS[:-1]:  # a card has further tests beside its options
-            raise InputError(f"{place}: {choose(key, _KEYS[:-1], 'option of a folder')}")
+        if key not in _OPTIONS:  # a card has further tests beside its options
+            raise InputError(f"{place}: {choose(key, _OPTIONS, 'option of a folder')}")
     split, seed = options.get("split"), options.get("seed", 0)
     if split is not None and not (_is_number(split) and 0 < split < 100):
         raise InputError(f"{place}: split={split}: it is the percent of each class to test on, above 0 and below 100")

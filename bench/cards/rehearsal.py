@@ -69,7 +69,7 @@ def rehearsal_dataset(card: DatasetCard, excerpt: Excerpt) -> DatasetCard:
     Some of its images mean what the dataset means and the excerpt; drawn ones are those of every dataset with as many
     classes and the same splits. Raises ``InputError`` where an excerpt leaves no two classes.
     """
-    classes, sizes = int(card.facts.get("classes") or 2), card.splits or {"train": excerpt.train, "test": excerpt.test}
+    classes, sizes = card.class_count or 2, card.splits or {"train": excerpt.train, "test": excerpt.test}
     caps = {split: excerpt.train if split == "train" else excerpt.test for split in sizes}
     has_labels = card.task == "classification"
     if excerpt.drawn:

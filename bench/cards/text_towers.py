@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,39 +34,39 @@ class TextTowerCard:
 
 _QUICK = "_clip_quickgelu_"
 
-_PUBLISHED = {
-    "vit_base_patch32_clip_quickgelu_224.openai": "ViT-B-32-quickgelu openai",
-    "vit_base_patch32_clip_quickgelu_224.laion400m_e32": "ViT-B-32-quickgelu laion400m_e32",
-    "vit_base_patch32_clip_quickgelu_224.metaclip_400m": "ViT-B-32-quickgelu metaclip_400m",
-    "vit_base_patch32_clip_quickgelu_224.metaclip_2pt5b": "ViT-B-32-quickgelu metaclip_fullcc",
-    "vit_base_patch32_clip_224.laion2b": "ViT-B-32 laion2b_s34b_b79k",
-    "vit_base_patch32_clip_224.datacompxl": "ViT-B-32 datacomp_xl_s13b_b90k",
-    "vit_base_patch32_clip_256.datacompxl": "ViT-B-32-256 datacomp_s34b_b86k",
-    "vit_base_patch16_clip_quickgelu_224.openai": "ViT-B-16-quickgelu openai",
-    "vit_base_patch16_clip_quickgelu_224.metaclip_400m": "ViT-B-16-quickgelu metaclip_400m",
-    "vit_base_patch16_clip_quickgelu_224.metaclip_2pt5b": "ViT-B-16-quickgelu metaclip_fullcc",
-    "vit_base_patch16_clip_224.laion400m_e32": "ViT-B-16 laion400m_e32",
-    "vit_base_patch16_clip_224.laion2b": "ViT-B-16 laion2b_s34b_b88k",
-    "vit_base_patch16_clip_224.datacompxl": "ViT-B-16 datacomp_xl_s13b_b90k",
-    "vit_large_patch14_clip_quickgelu_224.openai": "ViT-L-14-quickgelu openai",
-    "vit_large_patch14_clip_quickgelu_224.dfn2b": "ViT-L-14-quickgelu dfn2b",
-    "vit_large_patch14_clip_quickgelu_224.metaclip_400m": "ViT-L-14-quickgelu metaclip_400m",
-    "vit_large_patch14_clip_quickgelu_224.metaclip_2pt5b": "ViT-L-14-quickgelu metaclip_fullcc",
-    "vit_large_patch14_clip_quickgelu_336.openai": "ViT-L-14-336-quickgelu openai",
-    "vit_large_patch14_clip_224.laion400m_e32": "ViT-L-14 laion400m_e32",
-    "vit_large_patch14_clip_224.laion2b": "ViT-L-14 laion2b_s32b_b82k",
-    "vit_large_patch14_clip_224.datacompxl": "ViT-L-14 datacomp_xl_s13b_b90k",
-    "vit_large_patch14_clip_224.dfn2b_s39b": "ViT-L-14 dfn2b_s39b",
-    "vit_huge_patch14_clip_quickgelu_224.dfn5b": "ViT-H-14-quickgelu dfn5b",
-    "vit_huge_patch14_clip_quickgelu_224.metaclip_2pt5b": "ViT-H-14-quickgelu metaclip_fullcc",
-    "vit_huge_patch14_clip_quickgelu_378.dfn5b": "ViT-H-14-378-quickgelu dfn5b",
-    "vit_huge_patch14_clip_224.laion2b": "ViT-H-14 laion2b_s32b_b79k",
-    "vit_huge_patch14_clip_224.metaclip_altogether": "ViT-H-14 metaclip_altogether",
-    "vit_giant_patch14_clip_224.laion2b": "ViT-g-14 laion2b_s12b_b42k",
-    "vit_gigantic_patch14_clip_quickgelu_224.metaclip_2pt5b": "ViT-bigG-14-quickgelu metaclip_fullcc",
-    "vit_gigantic_patch14_clip_224.laion2b": "ViT-bigG-14 laion2b_s39b_b160k",
+PUBLISHED: Mapping[str, TextTowerCard] = {
+    "vit_base_patch32_clip_quickgelu_224.openai": TextTowerCard("ViT-B-32-quickgelu", "openai"),
+    "vit_base_patch32_clip_quickgelu_224.laion400m_e32": TextTowerCard("ViT-B-32-quickgelu", "laion400m_e32"),
+    "vit_base_patch32_clip_quickgelu_224.metaclip_400m": TextTowerCard("ViT-B-32-quickgelu", "metaclip_400m"),
+    "vit_base_patch32_clip_quickgelu_224.metaclip_2pt5b": TextTowerCard("ViT-B-32-quickgelu", "metaclip_fullcc"),
+    "vit_base_patch32_clip_224.laion2b": TextTowerCard("ViT-B-32", "laion2b_s34b_b79k"),
+    "vit_base_patch32_clip_224.datacompxl": TextTowerCard("ViT-B-32", "datacomp_xl_s13b_b90k"),
+    "vit_base_patch32_clip_256.datacompxl": TextTowerCard("ViT-B-32-256", "datacomp_s34b_b86k"),
+    "vit_base_patch16_clip_quickgelu_224.openai": TextTowerCard("ViT-B-16-quickgelu", "openai"),
+    "vit_base_patch16_clip_quickgelu_224.metaclip_400m": TextTowerCard("ViT-B-16-quickgelu", "metaclip_400m"),
+    "vit_base_patch16_clip_quickgelu_224.metaclip_2pt5b": TextTowerCard("ViT-B-16-quickgelu", "metaclip_fullcc"),
+    "vit_base_patch16_clip_224.laion400m_e32": TextTowerCard("ViT-B-16", "laion400m_e32"),
+    "vit_base_patch16_clip_224.laion2b": TextTowerCard("ViT-B-16", "laion2b_s34b_b88k"),
+    "vit_base_patch16_clip_224.datacompxl": TextTowerCard("ViT-B-16", "datacomp_xl_s13b_b90k"),
+    "vit_large_patch14_clip_quickgelu_224.openai": TextTowerCard("ViT-L-14-quickgelu", "openai"),
+    "vit_large_patch14_clip_quickgelu_224.dfn2b": TextTowerCard("ViT-L-14-quickgelu", "dfn2b"),
+    "vit_large_patch14_clip_quickgelu_224.metaclip_400m": TextTowerCard("ViT-L-14-quickgelu", "metaclip_400m"),
+    "vit_large_patch14_clip_quickgelu_224.metaclip_2pt5b": TextTowerCard("ViT-L-14-quickgelu", "metaclip_fullcc"),
+    "vit_large_patch14_clip_quickgelu_336.openai": TextTowerCard("ViT-L-14-336-quickgelu", "openai"),
+    "vit_large_patch14_clip_224.laion400m_e32": TextTowerCard("ViT-L-14", "laion400m_e32"),
+    "vit_large_patch14_clip_224.laion2b": TextTowerCard("ViT-L-14", "laion2b_s32b_b82k"),
+    "vit_large_patch14_clip_224.datacompxl": TextTowerCard("ViT-L-14", "datacomp_xl_s13b_b90k"),
+    "vit_large_patch14_clip_224.dfn2b_s39b": TextTowerCard("ViT-L-14", "dfn2b_s39b"),
+    "vit_huge_patch14_clip_quickgelu_224.dfn5b": TextTowerCard("ViT-H-14-quickgelu", "dfn5b"),
+    "vit_huge_patch14_clip_quickgelu_224.metaclip_2pt5b": TextTowerCard("ViT-H-14-quickgelu", "metaclip_fullcc"),
+    "vit_huge_patch14_clip_quickgelu_378.dfn5b": TextTowerCard("ViT-H-14-378-quickgelu", "dfn5b"),
+    "vit_huge_patch14_clip_224.laion2b": TextTowerCard("ViT-H-14", "laion2b_s32b_b79k"),
+    "vit_huge_patch14_clip_224.metaclip_altogether": TextTowerCard("ViT-H-14", "metaclip_altogether"),
+    "vit_giant_patch14_clip_224.laion2b": TextTowerCard("ViT-g-14", "laion2b_s12b_b42k"),
+    "vit_gigantic_patch14_clip_quickgelu_224.metaclip_2pt5b": TextTowerCard("ViT-bigG-14-quickgelu", "metaclip_fullcc"),
+    "vit_gigantic_patch14_clip_224.laion2b": TextTowerCard("ViT-bigG-14", "laion2b_s39b_b160k"),
 }
-"""timm's names of visual towers, each with open_clip's name and tag of the model that it was taken out of.
+"""The text towers that timm's weights have: by timm's names, each of the model that the visual tower was taken out of.
 
 A test holds the activations equal, and a run the weights of both visual towers.
 """
@@ -85,8 +86,7 @@ def text_tower_of(model: str, facts: Mapping[str, Any]) -> TextTowerCard | None:
         if not isinstance(config, Mapping) or not {"embed_dim", "text_cfg"} <= config.keys() <= keys:
             raise InputError(f"{place}: '{TEXT_TOWER}' must be embed_dim, text_cfg and quick_gelu, as in open_clip")
         return TextTowerCard(config)
-    config, _, tag = _PUBLISHED.get(model, "").partition(" ")
-    return TextTowerCard(config, tag) if config else None
+    return PUBLISHED.get(model)
 
 
 def why_without_text(model: str, random: bool, timms: bool) -> str:
@@ -107,21 +107,13 @@ def why_without_text(model: str, random: bool, timms: bool) -> str:
         return "cannot be: its weights were trained on labels behind the pre-training with texts"
     if not timms:
         return "not written yet for files of weights: take those that timm fetches"
-    if _QUICK not in name and quick in _PUBLISHED:
+    if _QUICK not in name and quick in PUBLISHED:
         return f"cannot be: its weights were trained with another activation; take timm:{quick}"
     return "not written yet for the texts of this model"
 
 
-def published_towers() -> dict[str, TextTowerCard]:
-    """Every text tower that timm's weights have, by timm's name."""
-    pairs = {model: text.partition(" ") for model, text in _PUBLISHED.items()}
-    return {model: TextTowerCard(config, tag) for model, (config, _, tag) in pairs.items()}
-
-
 def lacking_package() -> str:
     """How open_clip is installed where it is not, in words; empty where it is."""
-    import importlib.util
-
     if importlib.util.find_spec(PACKAGE) is not None:
         return ""
     return f"texts are read by {PACKAGE}, which is not installed: pip install 'finetune-bench[{EXTRA}]'"

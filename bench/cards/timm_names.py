@@ -87,12 +87,12 @@ _SERVED: tuple[tuple[str, BackboneKind], ...] = (
 
 _WITH_POOLED_MAPS = re.compile(
     # convolutions
-    r"convnext|convmixer|cs3|csatv2|csp|darknet|sedarknet|davit|densenet|dla|dpn|ecaresnext|inception_next|inception_|"
+    r"convnext|convmixer|cs3|csatv2|csp|darknet|sedarknet|davit|densenet|dla|dpn|inception_next|inception_|"
     r"efficientnet|tf_efficientnet|efficientnetv2|gc_efficientnet|mixnet|tf_mixnet|mnasnet|tf_mnasnet|spnasnet|"
     r"fbnet|mobilenet|tf_mobilenet|semnasnet|lcnet|hardcorenas|rexnet|rexnetr|tinynet|ghostnet|repghost|fasternet|"
     r"focalnet|hgnet|hrnet|lowformer|edgenext|xception|legacy_|nasnet|pnasnet|nfnet|dm_nfnet|eca_nfnet|nf_|"
     r"res2net|res2next|resnest|resnetv2|skres|regnet|tresnet|rdnet|starnet|selecsls|ese_vovnet|vovnet|"
-    r"swiftformer|shvit|nextvit|sequencer2d_|"
+    r"shvit|nextvit|sequencer2d_|"
     # of blocks to choose from (timm's byobnet)
     r"bat_res|bot|eca_|gcres|halo|lambda_|lamhalo|sebot|sehalo|gernet|mobileone|repvgg|resnet32ts|resnet33ts|"
     r"resnet50_mlp|resnet51q|resnet61q|resnext26ts|seresnet33ts|seresnext26ts|"

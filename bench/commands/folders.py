@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 from bench.cards import DatasetCard
 from bench.cards.layout import PREFIX, ImageLayout
 from bench.cards.mask_layout import MaskLayout
 from bench.errors import printable
 from bench.notation import counted
+from bench.rate import held_out
 from bench.registry import Registry
 from bench.spec import RunSpec
 
@@ -22,11 +21,11 @@ MOST_REASONS = 6
 
 def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
     """What there is to say of the folders that some runs are of, the first line with its name."""
-    held_out: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for spec in runs:
-        held_out.setdefault(spec.dataset.name, spec.protocol.validation)
+        shares.setdefault(spec.dataset.name, spec.protocol.validation)
     lines = []
-    for name, share in held_out.items():
+    for name, share in shares.items():
         # of other datasets nothing is said, and they need not be here
         card = registry.dataset(name)
         for number, sentence in enumerate(sentences(card, share)):
@@ -34,17 +33,17 @@ def folder_lines(runs: Iterable[RunSpec], registry: Registry) -> list[str]:
     return lines
 
 
-def sentences(card: DatasetCard, held_out: float = 0.0) -> list[str]:
+def sentences(card: DatasetCard, share: float = 0.0) -> list[str]:
     """What there is to say of a folder, and of folders of further tests; nothing of other datasets.
 
-    ``held_out`` is the share of each class of the training split that is for validation where there is no such split.
+    ``share`` is that of each class of the training split which is held out for validation where there is no such split.
     """
     layout = card.layout
     if layout is None:
         return _further(card)
     lines = [_contents(layout), *_unread(layout)]
-    if layout.val_is_test or (held_out and "val" not in layout.splits):
-        lines.append(_validation(layout, held_out))
+    if layout.val_is_test or (share and "val" not in layout.splits):
+        lines.append(_validation(layout, share))
     if isinstance(layout, MaskLayout):
         return lines
     lines += _further(card)
@@ -103,13 +102,12 @@ def _unread(layout: ImageLayout) -> list[str]:
     return lines
 
 
-def _validation(layout: ImageLayout, held_out: float) -> str:
+def _validation(layout: ImageLayout, share: float) -> str:
     """What the test and validation splits are made of where one of them is not there."""
     parts = [f"{layout.sources['test']} is the test split, as no other is there"] if layout.val_is_test else []
-    if held_out:
-        share = Fraction(str(held_out))
-        few = [label for label, count in layout.counts("train").items() if math.floor(share * count) == 0]
-        percent = f"{float(share * 100):g} %"
+    if share:
+        few = [label for label, count in layout.counts("train").items() if held_out(share, count) == 0]
+        percent = f"{100 * share:g} %"
         if isinstance(layout, MaskLayout):
             few_images = "there are too few images to hold out {} of train: there is no validation split"
             parts.append(few_images.format(percent) if few else f"{percent} of train is held out for validation")

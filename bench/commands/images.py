@@ -79,7 +79,7 @@ class Seen:
     @property
     def doubts(self) -> list[str]:
         """What its splits share, and which classes they lack; nothing of a further test."""
-        if folder_files(self.card).keys() == {"test"}:
+        if self.card.layout and self.card.layout.splits.keys() == {"test"}:
             return []
         return first_doubts(audited_folder(self.card, self.survey))
 

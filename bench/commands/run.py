@@ -158,12 +158,14 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
     """
     from bench.sheets.formats import render_sheet, write_formats
     from bench.sheets.view import Look, sheet_of
-    from bench.tables.compare import fill
+    from bench.tables.compare import fill_table
     from bench.tables.results import results_of
 
     plan, paths, unwritten = request.plan, list[Path](), ""
     look = Look(command=request.command("run"))
-    for number, table in enumerate(fill(plan, store)):
+    results = results_of(plan, store)
+    tables = [fill_table(each, results) for each in plan.tables]
+    for number, table in enumerate(tables):
         print("\n" * bool(number) + render_sheet(sheet_of(table, look)), end="")
         name = "-".join(filter(None, (table.plan.name.replace("/", "-"), plan.changes)))  # gta-table2, demo-1f3a5c
         try:
@@ -171,7 +173,7 @@ def _tell(request: Request, store: Snapshot, trained: str) -> tuple[int, str]:
                 sheet = sheet_of(table, Look(source, command=look.command))
                 paths += write_formats(sheet, store.root / "tables", f"{name}-{source}" if source else name)
             if table.finished and not table.plan.is_published and table.has_rates:
-                paths += _figure(table, results_of(plan, store), store.root / "figures", name)
+                paths += _figure(table, results, store.root / "figures", name)
         except OSError as error:  # what was trained is told all the same
             unwritten = f"{error.filename or store.root}: {error.strerror or error}"
     progress = state(plan.unique, store)

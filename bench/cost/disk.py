@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from bench.cards import BackboneCard
 from bench.cards.offers import HEADS
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
-from bench.process import environment, last_line, program
+from bench.process import answer_of
 from bench.protocol import Protocol
 from bench.records.kept import Keep
 from bench.registry import Registry
@@ -58,8 +57,7 @@ def models_on_disk(runs: Iterable[RunSpec], keep: Keep, registry: Registry) -> M
     for spec in wanted:
         card, protocol = cards[spec.dataset.name], spec.protocol
         points = protocol.evaluations if keep.points == "all" else 1
-        classes = int(card.facts.get("classes", 0))
-        network = SizedBackbone(spec.backbone.name, protocol.image_size, classes, card.task, protocol.decoder)
+        network = SizedBackbone(spec.backbone.name, protocol.image_size, card.class_count, card.task, protocol.decoder)
         networks[network] += points
         files += points
     weights = {network: _in_file(network, registry) for network in networks}
@@ -94,12 +92,7 @@ def _in_file(network: SizedBackbone, registry: Registry) -> int | None:
 def _in_process(networks: list[SizedBackbone], registry: Registry) -> list[int]:
     """The numbers in each network, as the process says."""
     task = {"plugins": [str(plugin) for plugin in registry.plugins], "networks": [asdict(each) for each in networks]}
-    done = subprocess.run(
-        program("bench.cost.disk"), input=json.dumps(task), capture_output=True, text=True, env=environment("")
-    )
-    if done.returncode:
-        raise InputError(f"the process that builds the backbones ended: {last_line(done.stderr)}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+    answer = answer_of("bench.cost.disk", task, "builds the backbones")
     if "problem" in answer:
         raise InputError(answer["problem"])
     return list(answer["weights"])

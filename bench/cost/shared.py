@@ -6,14 +6,12 @@ A short process goes through the stages of each method on a backbone without val
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import InputError
-from bench.process import environment, last_line, program
+from bench.process import answer_of
 from bench.rate import WHOLE
 from bench.registry import Registry
 from bench.spec import RunSpec, digest, from_json, to_json
@@ -48,12 +46,8 @@ def stages_of(runs: Sequence[RunSpec], registry: Registry) -> list[RunStages | N
     if not runs:
         return []
     task = {"plugins": [str(plugin) for plugin in registry.plugins], "runs": [to_json(spec) for spec in runs]}
-    done = subprocess.run(
-        program("bench.cost.shared"), input=json.dumps(task), capture_output=True, text=True, env=environment("")
-    )
-    if done.returncode:
-        raise InputError(f"the process that goes through the stages of methods ended: {last_line(done.stderr)}")
-    return [None if each is None else _from_json(each) for each in json.loads(done.stdout.splitlines()[-1])]
+    answers = answer_of("bench.cost.shared", task, "goes through the stages of methods")
+    return [None if each is None else _from_json(each) for each in answers]
 
 
 def _from_json(answer: Any) -> RunStages:

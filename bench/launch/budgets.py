@@ -6,12 +6,11 @@ The one that launches imports no torch. Nothing is asked of rates in percent, wh
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable
 
 from bench.errors import InputError
-from bench.process import environment, last_line, program
+from bench.process import answer_of
 from bench.rate import budget_of
 from bench.registry import Registry
 from bench.spec import RunSpec, from_json, to_json
@@ -26,12 +25,7 @@ def require_budgets(runs: Iterable[RunSpec], registry: Registry) -> None:
     if not asked:
         return
     task = {"plugins": [str(plugin) for plugin in registry.plugins], "runs": [to_json(spec) for spec in asked.values()]}
-    done = subprocess.run(
-        program("bench.launch.budgets"), input=json.dumps(task), capture_output=True, text=True, env=environment("")
-    )
-    if done.returncode:
-        raise InputError(f"the process that opens datasets ended: {last_line(done.stderr)}")
-    if problems := json.loads(done.stdout.splitlines()[-1]):
+    if problems := answer_of("bench.launch.budgets", task, "opens datasets"):
         raise InputError(*problems)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.errors import InputError, Problems
-from bench.papers.stated import Stated, read_stated
-from bench.reading.document import Section, read_document
+from bench.papers.stated import Stated, read_stated, settings_in
+from bench.reading.document import read_document
 from bench.reading.keys import Key, check_keys
 from bench.registry import Registry, unknown
 
@@ -41,10 +41,7 @@ def read_preset(name: str, registry: Registry) -> Preset:
         raise InputError(unknown(name, registry.preset_files, "preset"))
     section, problems = read_document(registry.preset_files[name]), Problems()
     check_keys(section, KEYS, "key of a preset", problems)
-    settings = section.get("settings")
-    if not isinstance(settings, Section):
-        settings = Section(section.source, section.first_line)
-        problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
+    settings = settings_in(section, problems)
     stated = {key: read_stated(settings, key, problems) for key in settings}
     problems.stop()
     differs = section.get("differs", [])

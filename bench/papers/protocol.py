@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.errors import Problems, choose
-from bench.papers.stated import Stated, read_stated
+from bench.papers.stated import Stated, read_stated, settings_in
 from bench.reading.document import Section
 from bench.reading.keys import Key, check_keys
 from bench.rules import MOST_SEEDS, SELECTIONS, SWEEPS
@@ -50,11 +50,7 @@ def read_paper_protocol(section: Section) -> PaperProtocol:
     """A paper's protocol from its file. Raises ``InputError``: an unknown key, or a value without its source."""
     problems = Problems()
     check_keys(section, KEYS, "key of a protocol", problems)
-
-    settings = section.get("settings")
-    if not isinstance(settings, Section):
-        settings = Section(section.source, section.first_line)
-        problems.add(f"{section.place('settings')}: 'settings' must be a mapping")
+    settings = settings_in(section, problems)
     protocol = PaperProtocol(
         settings={key: read_stated(settings, key, problems, may_be_other=True) for key in settings},
         seeds=read_stated(section, "seeds", problems),

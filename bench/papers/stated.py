@@ -107,6 +107,15 @@ def read_runs(written: object, problems: Problems) -> Runs:
     return Runs(runs, tuple(values), others)
 
 
+def settings_in(owner: Section, problems: Problems) -> Section:
+    """The mapping under ``settings``; where it is none, that is noted, and nothing stands in its place."""
+    settings = owner.get("settings")
+    if isinstance(settings, Section):
+        return settings
+    problems.add(f"{owner.place('settings')}: 'settings' must be a mapping")
+    return Section(owner.source, owner.first_line)
+
+
 def read_stated(owner: Section, key: str, problems: Problems, may_be_other: bool = False) -> Stated:
     """The value under a key, which must have a source; it is noted where it has none, or another form."""
     written, noted = owner.get(key), len(problems.found)

@@ -26,24 +26,24 @@ class Average:
     Attributes:
         over: titles of datasets, or labels of averages before it.
         metric: theirs; None where none of them is there.
-        lacking: what it is over and the command line left out; it is not shown then.
+        complete: whether all that it is over is there, two or more, so that it is shown; a command line may lack some.
     """
 
     label: str
     over: Key
     metric: Metric | None
-    lacking: Key = ()
+    complete: bool = True
 
 
 def notes_of(averages: Sequence[Average]) -> tuple[str, ...]:
     """What stands below the table: what each average is over, and which are not shown."""
     notes = []
     for average in averages:
-        if not average.lacking:
+        if average.complete:
             count = len(average.over)
             names = f"{count} datasets" if count > MOST_NAMED else ", ".join(average.over)
             notes.append(f"{average.label}: for each seed the mean over {names}.")
-    if absent := [average.label for average in averages if average.lacking]:
+    if absent := [average.label for average in averages if not average.complete]:
         notes.append(f"Left out, since not all of what they are over is here: {', '.join(absent)}.")
     return tuple(notes)
 
@@ -69,11 +69,13 @@ def read_averages(
             form = "a label that no dataset has, with a list of datasets or of averages before it, or with all"
             problems.add(f"{written.place(label)}: an average is {form}")
             continue
-        known_as = {**titles, **{name: name for name, each in averages.items() if not each.lacking}}
-        averages[label] = average = _average(label, [str(name) for name in names], known_as, measured)
+        known_as = {**titles, **{name: name for name, each in averages.items() if each.complete}}
+        names = [str(name) for name in names]
+        averages[label] = average = _average(label, names, known_as, measured)
         if average.metric is not None:
             measured[label] = average.metric
-        if problem := _problem(average, known_as, measured, is_typed):
+        strangers = [name for name in names if name not in known_as]
+        if problem := _problem(average, strangers, known_as, measured, is_typed):
             problems.add(f"{written.place(label)}: {problem}")
     return tuple(averages.values())
 
@@ -87,20 +89,27 @@ def _titles(datasets: Sequence[DatasetCard]) -> dict[str, str]:
 
 def _average(label: str, names: Sequence[str], known_as: Mapping[str, str], measured: Mapping[str, Metric]) -> Average:
     over = tuple(known_as[name] for name in names if name in known_as)
-    lacking = tuple(name for name in names if name not in known_as)
     metrics = [measured[each] for each in over if each in measured]
-    return Average(label, over, metrics[0] if metrics else None, lacking or (over if len(over) < 2 else ()))
+    return Average(label, over, metrics[0] if metrics else None, complete=len(names) == len(over) >= 2)
 
 
-def _problem(average: Average, known_as: Mapping[str, str], measured: Mapping[str, Metric], is_typed: bool) -> str:
-    """What is wrong with an average; empty where nothing is. Datasets that are typed may leave some of them out."""
-    strangers = [name for name in average.lacking if name not in known_as]
+def _problem(
+    average: Average,
+    strangers: Sequence[str],
+    known_as: Mapping[str, str],
+    measured: Mapping[str, Metric],
+    is_typed: bool,
+) -> str:
+    """What is wrong with an average; empty where nothing is. Datasets that are typed may leave some of them out.
+
+    ``strangers`` is what it is over and nothing is known as.
+    """
     if strangers and not is_typed:
         return choose(strangers[0], known_as, "dataset or average before it")
     if len({*average.over}) < max(2, len(average.over)) and not is_typed:
         return f"'{average.label}' must be over two or more, each once"
     metrics = dict.fromkeys(measured[each].name for each in average.over if each in measured)
-    if len(metrics) > 1 and not average.lacking:
+    if len(metrics) > 1 and average.complete:
         remedy = "one 'metric' in the table, or --metric, makes them alike"
         return f"'{average.label}' is over several metrics, {', '.join(metrics)}; {remedy}"
     return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from bench.cards import DatasetCard
 from bench.cards.layout import ImageLayout
-from bench.rate import Budget, besides, budget_of, held_out, shortfall
+from bench.rate import Budget, besides, budget_of, held_out, least_images, most_shots, shortfall
 from bench.spec import RunSpec
 from bench.task import find_task
 
@@ -37,15 +37,15 @@ def _unmet(budget: Budget, card: DatasetCard, share: float) -> str:
     if isinstance(card.layout, ImageLayout):
         counts = card.layout.counts("train")
         return shortfall(budget.name, {name: count - held_out(share, count) for name, count in counts.items()})
-    train, classes = card.splits.get("train"), int(card.facts.get("classes") or 0)
+    train, classes = card.splits.get("train"), card.class_count
     if train is None:
         return ""
     left = train - max(0, held_out(share, train) - classes)  # of each class the share is rounded down
     if not budget.per_class and budget.images < classes and find_task(card.task).one_label:
-        return f"each of {classes:,} classes has an image at least: {classes}-images or more"
+        return least_images(classes)
     wanted = budget.images * (max(1, classes) if budget.per_class else 1)
     if wanted <= left:
         return ""
     of_each = f"{classes:,} classes are {wanted:,} images, and " if budget.per_class else ""
-    most = f"; at most {left // classes}-shot, or a rate in percent" if budget.per_class and classes else ""
+    most = f"; {most_shots(left // classes)}" if budget.per_class and classes else ""
     return f"{of_each}there are {left:,} to train on{most}"

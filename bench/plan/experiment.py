@@ -20,7 +20,7 @@ from bench.plan.every import ALL, every_method, stands_for_all
 from bench.plan.experiment_keys import CELL_AXES, KEYS, ROWS, TABLE_KEYS
 from bench.plan.further import of_dataset, refuse_elsewhere
 from bench.plan.overrides import Overrides, find_at, read_margin, read_seeds
-from bench.plan.presets import PRESET, layered
+from bench.plan.presets import PRESET, layered, parted
 from bench.plan.settings import noted, refuse_unplain, section_of, typed_layer, untyped
 from bench.plan.table import TableRules
 from bench.protocol import Protocol, read_protocol
@@ -247,10 +247,13 @@ class _Reader:
         for row in methods:
             places |= {entry.settings: row.place for entry in row.candidates if entry.settings}
         protocols: dict[Chosen, Protocol] = {}
-        for settings, row_place in places.items():
-            of_row = {key: (value, row_place) for key, value in settings}
-            with noted(self.problems):
-                protocols[settings] = read_protocol(layered(declared, of_row, typed, self.registry), place)
+        with noted(self.problems):
+            parted_declared, parted_typed = parted(declared, self.registry), parted(typed, self.registry)
+            for settings, row_place in places.items():
+                of_row = {key: (value, row_place) for key, value in settings}
+                with noted(self.problems):
+                    layers = layered(parted_declared, parted(of_row, self.registry), parted_typed)
+                    protocols[settings] = read_protocol(layers, place)
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:

@@ -42,7 +42,7 @@ def expand(experiment: Experiment) -> Plan:
             experiment.datasets, experiment.backbones, experiment.methods, experiment.rates
         )
     ]
-    averages = [average for average in experiment.averages if not average.lacking]
+    averages = [average for average in experiment.averages if average.complete]
     cells += average_cells(averages, cells)
     loose = TablePlan(
         name=experiment.name,

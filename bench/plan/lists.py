@@ -9,13 +9,13 @@ from bench.rate import Rate, about_images, budget_of
 
 
 def drawn(card: DatasetCard, rate: Rate) -> int:
-    """About how many training images a rate draws; a share of each class is rounded."""
-    return about_images(rate, card.splits.get("train", 0), _classes(card))
+    """About how many training images a rate draws; a share is rounded over all of them."""
+    return about_images(rate, card.splits.get("train", 0), card.class_count)
 
 
 def is_of_rate(listed: DatasetCard, card: DatasetCard, rate: Rate) -> bool:
     """Whether a list has as many images as a rate draws of a dataset, but for the rounding of a share in each class."""
-    rounding = 0 if budget_of(rate) else _classes(card)
+    rounding = 0 if budget_of(rate) else card.class_count
     return abs(listed.splits["train"] - drawn(card, rate)) <= rounding
 
 
@@ -25,7 +25,3 @@ def serves(listed: DatasetCard, card: DatasetCard, rate: Rate, rates: Collection
         return rate in rates
     nearest = min(rates, key=lambda each: abs(listed.splits["train"] - drawn(card, each)))
     return rate == nearest and is_of_rate(listed, card, rate)
-
-
-def _classes(card: DatasetCard) -> int:
-    return int(card.facts.get("classes") or 0)

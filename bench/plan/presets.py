@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 from bench.errors import InputError
 from bench.papers.preset import read_preset
@@ -15,24 +16,24 @@ PRESET = "preset"
 Layer = Mapping[str, tuple[object, str]]
 """Settings with their places."""
 
+Parted = tuple[Layer, Layer]
+"""What the preset of a layer gives, and what stands beside it."""
+
 Settings = list[tuple[str, object, str]]
 """Settings with their places, each once."""
 
 
-def layered(declared: Layer, of_row: Layer, typed: Layer, registry: Registry) -> Settings:
+def layered(declared: Parted, of_row: Parted, typed: Parted) -> Settings:
     """The settings of an experiment, over them a row's own, and what is typed last; each may name a preset.
 
-    A typed one is in the place of what the experiment says; a row's own settings stay. Raises ``InputError``: there is
-    no such preset, or it is malformed.
+    A typed one is in the place of what the experiment says; a row's own settings stay.
     """
-    below, beside = parted(declared, registry)
-    row_below, row_beside = parted(of_row, registry)
-    typed_below, typed_beside = parted(typed, registry)
+    (below, beside), (row_below, row_beside), (typed_below, typed_beside) = declared, of_row, typed
     settings = overlaid(below, beside, typed_below, row_below, row_beside, typed_beside)
     return in_steps(settings, (below, typed_below, row_below))
 
 
-def parted(layer: Layer, registry: Registry) -> tuple[Layer, Layer]:
+def parted(layer: Layer, registry: Registry) -> Parted:
     """What the preset of a layer gives, nothing where it names none, and what stands beside it.
 
     Raises ``InputError``: there is no such preset, or it is malformed.
@@ -56,10 +57,10 @@ def in_steps(settings: Settings, presets: Iterable[Layer]) -> Settings:
         (epochs, _), warmup = preset.get("epochs", (0, "")), preset.get("warmup_epochs", (0, ""))
         if warmup != values.get("warmup_epochs") or not (_is_number(steps) and _is_number(epochs)):
             continue
-        share = float(str(warmup[0])) / float(str(epochs)) if _is_number(warmup[0]) else 0
-        values["warmup"] = round(share * float(str(steps))), values.pop("warmup_epochs")[1]
+        share = warmup[0] / epochs if _is_number(warmup[0]) else 0
+        values["warmup"] = round(share * steps), values.pop("warmup_epochs")[1]
     return [(key, *value) for key, value in values.items()]
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and value > 0

@@ -74,8 +74,9 @@ def beside(tables: Mapping[str, Table], selector: Metric | None = None, look: Lo
         look: how they are shown.
     """
     first = next(iter(tables.values()))
-    sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan, _titles(tables))
-    legend = legend_of({_titles(tables)[name]: table for name, table in tables.items()}, look.by_means)
+    titles = _titles(tables)
+    sheet = _joined({name: _ours(table, look) for name, table in tables.items()}, first.plan, titles)
+    legend = legend_of({titles[name]: table for name, table in tables.items()}, look.by_means)
     notes = list(sheet.notes)
     if selector and len(tables) > 1:
         notes.append(f"For all metrics, points of curves and candidates of sweeps are picked by {selector.title}.")
@@ -121,10 +122,10 @@ def _choices(tables: Mapping[str, Table]) -> Iterator[str]:
 
 def _titles(tables: Mapping[str, Table]) -> dict[str, str]:
     """What sentences call the metric of each of several tables: ``top-1`` where its columns are ``top-1 (%)``."""
-    titles = dict(zip(tables, tables, strict=True))
+    titles = dict[str, str]()
     for name, table in tables.items():
         titles[name] = next((cell.metric.title for _, cell in table.plan.places() if cell.axes), name)
-    return titles if len({*titles.values()}) == len(titles) else {name: name for name in titles}
+    return titles if len({*titles.values()}) == len(titles) else {name: name for name in tables}
 
 
 def _joined(sheets: Mapping[str, Sheet], plan: TablePlan, called: Mapping[str, str]) -> Sheet:

@@ -25,7 +25,7 @@ from bench.backbones.head import CosineLinear
 from bench.backbones.text_tower import TextTower, build_text_tower, load_text_tower, open_clip_config
 from bench.cards import BackboneCard
 from bench.cards.reasons import why_lacking
-from bench.cards.text_towers import TextTowerCard, published_towers
+from bench.cards.text_towers import PUBLISHED, TextTowerCard
 from bench.errors import InputError
 from bench.registry import Registry
 
@@ -152,9 +152,9 @@ def lacking(name: str) -> str:
 class TestNames:
     """What is told of a name, without building anything."""
 
-    @pytest.mark.parametrize("model", published_towers())
+    @pytest.mark.parametrize("model", PUBLISHED)
     def test_each_is_a_published_clip_of_that_activation(self, model: str) -> None:
-        tower = published_towers()[model]
+        tower = PUBLISHED[model]
         assert isinstance(tower.config, str)
         published, config = get_pretrained_cfg(tower.config, tower.weights), open_clip.get_model_config(tower.config)
         assert published["hf_hub"].endswith("/")
@@ -174,7 +174,7 @@ class TestNames:
         "model", ["vit_base_patch32_clip_quickgelu_224.openai", "vit_large_patch14_clip_224.laion2b"]
     )
     def test_timms_visual_tower_is_of_the_shape_of_open_clips(self, model: str) -> None:
-        tower = published_towers()[model]
+        tower = PUBLISHED[model]
         assert isinstance(tower.config, str)
         with torch.device("meta"):
             backbone = timm.create_model(model.partition(".")[0], num_classes=0)

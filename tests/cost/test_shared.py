@@ -199,6 +199,6 @@ class TestMeasured:
 
 class TestErrors:
     def test_a_process_that_dies_is_an_input_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.cost.shared.program", lambda module: ["false"])
+        monkeypatch.setattr("bench.process.program", lambda module: ["false"])
         with pytest.raises(InputError, match="the process that goes through the stages of methods ended"):
             stages_of([spec()], Registry())
