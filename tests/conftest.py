@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.device import interrupt
 from bench.launch import LocalExecutor
 from bench.plan.architectures import architectures
 from bench.reading.settings import VARIABLES
@@ -19,6 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def timm_was_asked() -> None:
     """timm's names are kept for this machine, so that no test prints that they are asked for, whichever is first."""
     architectures(print)
+
+
+@pytest.fixture(autouse=True)
+def no_request() -> Iterator[None]:
+    """No test begins with the stop that another has asked its run for."""
+    interrupt.clear()
+    yield
+    interrupt.clear()
 
 
 @pytest.fixture

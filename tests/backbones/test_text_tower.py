@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from bench.backbones import build_model, text_tower
 from bench.backbones.build import equip
 from bench.backbones.head import CosineLinear
 from bench.backbones.text_tower import TextTower, build_text_tower, load_text_tower, open_clip_config
-from bench.cards import BackboneCard
 from bench.cards.reasons import why_lacking
 from bench.cards.text_towers import PUBLISHED, TextTowerCard
 from bench.errors import InputError
@@ -229,11 +227,6 @@ class TestNames:
             Registry([tmp_path]).backbone("mine")
 
 
-def a_published_card() -> BackboneCard:
-    """The card of CLIP's ViT-B/16, of a network as small as the tests'."""
-    return replace(REGISTRY.backbone("clip_vit_base"), name="clip_vit_base")
-
-
 Patched = Callable[[Any], None]
 
 
@@ -270,7 +263,7 @@ class TestBuilding:
         monkeypatch.setattr(
             text_tower, "open_clip_config", lambda config: {k: CLIP[k] for k in CLIP if k != "vision_cfg"}
         )
-        tower = build_text_tower(a_published_card(), visual(clip), WIDTH)
+        tower = build_text_tower(REGISTRY.backbone("clip_vit_base"), visual(clip), WIDTH)
         assert asked == [("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors")]
         assert torch.equal(tower.projection, clip.visual.proj.T)
         assert torch.equal(tower.clip.token_embedding.weight, clip.token_embedding.weight)
@@ -284,7 +277,7 @@ class TestBuilding:
         monkeypatch.setattr("huggingface_hub.hf_hub_download", refused)
         monkeypatch.setattr(text_tower, "try_to_load_from_cache", lambda *_: None)
         with pytest.raises(InputError) as caught:
-            text_tower.fetch_text_tower(a_published_card())
+            text_tower.fetch_text_tower(REGISTRY.backbone("clip_vit_base"))
         assert str(caught.value) == (
             "clip_vit_base: its text tower could not be fetched (ConnectionError): with internet, 'hf download "
             "timm/vit_base_patch16_clip_224.openai open_clip_model.safetensors' puts it into the cache of the Hugging "
@@ -308,7 +301,7 @@ class TestBuilding:
 
         monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
         monkeypatch.setattr(text_tower, "try_to_load_from_cache", lambda *_: None)
-        found = text_tower.read_open_clip(a_published_card())
+        found = text_tower.read_open_clip(REGISTRY.backbone("clip_vit_base"))
         assert found.keys() == clip.state_dict().keys()
         assert all(torch.equal(found[name], value) for name, value in clip.state_dict().items())
 
@@ -317,7 +310,7 @@ class TestBuilding:
         path.write_bytes(b"no tensors")
         monkeypatch.setattr(text_tower, "try_to_load_from_cache", lambda *_: str(path))
         with pytest.raises(InputError, match=r"clip.safetensors: "):
-            text_tower.read_open_clip(a_published_card())
+            text_tower.read_open_clip(REGISTRY.backbone("clip_vit_base"))
 
     def test_without_open_clip_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -44,12 +44,6 @@ def reasons(specs: list[RunSpec]) -> dict[str, str]:
     return {each["refused"]: each["reason"] for each in refusals.refusals(to_try(specs, REGISTRY), REGISTRY)}
 
 
-def require_library(method: str) -> None:
-    """Skip where the library that a method needs is not here."""
-    if "peft" in method:
-        pytest.importorskip("peft")
-
-
 class TestWhatIsTried:
     def test_no_method_whose_code_refuses_nothing(self) -> None:
         assert to_try(runs("ce,gta,linear,l2sp,gta+transmix"), REGISTRY) == []
@@ -79,16 +73,13 @@ class TestWhatIsTried:
 class TestRefusals:
     @pytest.mark.parametrize("method", REFUSED)
     def test_what_cannot_be_trained(self, method: str) -> None:
-        require_library(method)
         assert reasons(runs(method)) == {method: REFUSED[method]}
 
     @pytest.mark.parametrize("method", FINE)
     def test_what_can(self, method: str) -> None:
-        require_library(method)
         assert reasons(runs(method)) == {}
 
     def test_as_many_steps_as_are_needed(self) -> None:
-        pytest.importorskip("peft")
         assert reasons(runs("peft(kind=adalora)", ("steps=3", "warmup=0"))) == {}
 
     def test_each_backbone_is_built_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,10 @@ from bench.backbones.head import CosineLinear
 from bench.cli import main
 from bench.conformance import Examined, find_examined
 from bench.data import TrainingImages
-from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch import preflight
 from bench.launch.preflight import require_backbones
-from bench.method import Stage, splittable
+from bench.method import Stage, frozen, splittable
 from bench.models.kept import load_model
 from bench.models.scorer import scorer_of
 from bench.plan.overrides import Overrides
@@ -38,24 +37,18 @@ from bench.protocol import Recipe
 from bench.records.kept import kept_models, read_facts
 from bench.registry import Registry
 from bench.spec import Named, RunSpec
-from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit, trained
-from bench.training.trial import TrainedRun, run_trial
+from bench.training.trial import run_trial
 from tests.images.pictures import save
-from tests.models.trained import CPU, recorded, train
+from tests.models.trained import CPU, confidences, recorded, train
+from tests.scenes import left_out
+from tests.training.test_checkpoint import in_pieces
 
 flyp: Any = importlib.import_module("bench.methods.flyp")
 soup: Any = importlib.import_module("bench.methods.soup")
 zero_shot: Any = importlib.import_module("bench.methods.zero_shot")
 REGISTRY = Registry()
 NAMES = ("cat", "dog", "barn_owl")
-
-
-@pytest.fixture(autouse=True)
-def no_request() -> Iterator[None]:
-    interrupt.clear()
-    yield
-    interrupt.clear()
 
 
 def unit(count: int, width: int, seed: int) -> Tensor:
@@ -223,7 +216,7 @@ class TestFLYP:
         """A copy has a text tower of its own, from which its head is made."""
         model, _, stages = begun(flyp.FLYP())
         next(stages)
-        copied = frozen_copy(model)
+        copied = frozen(model)
         assert copied.text_tower is not None
         with torch.no_grad():
             copied.text_tower.clip.text_projection.mul_(-1)
@@ -239,7 +232,7 @@ class TestFLYP:
             assert model.text_tower is not None
             projections.append(model.text_tower.clip.text_projection.detach().double().clone())
         assert model.text_tower is not None
-        anew = frozen_copy(model)
+        anew = frozen(model)
         flyp.FLYP().zero_shot_head(anew, data)
         torch.testing.assert_close(model.head.weight, anew.head.weight)
         mean = torch.stack(projections).mean(0)
@@ -248,16 +241,6 @@ class TestFLYP:
     def test_it_compares_the_images_of_a_batch(self) -> None:
         assert not splittable(flyp.FLYP())
         assert not REGISTRY.method("flyp").per_image
-
-    def test_the_card_names_the_settings_of_the_released_code(self) -> None:
-        text = " ".join(REGISTRY.method("flyp").text.split())
-        assert "learning rate 1e-5, weight decay 0.1 and batches of 512 on ImageNet" in text
-
-
-def frozen_copy(model: Model) -> Model:
-    from bench.method import frozen
-
-    return frozen(model)
 
 
 @pytest.fixture(scope="module")
@@ -290,16 +273,17 @@ class TestRuns:
     def test_kept_models_are_plain_classifiers_that_give_the_scored_logits(
         self, images: Path, tmp_path: Path, method: str
     ) -> None:
-        record, folder = train(planned(images, method), tmp_path)
+        spec = planned(images, method)
+        record, folder = train(spec, tmp_path)
         told, kept = recorded(folder), kept_models(folder)
         assert list(kept) == [point.step for point in record.curve] == ([0] if method == "zero_shot" else [2, 4])
         model = build_model(REGISTRY.backbone("micro_clip"), 3)
         assert record.parameters == sum(weight.numel() for weight in model.backbone.parameters()) + 32 * 32 + 3 * 33
-        for place, (_, path) in enumerate(kept.items()):
+        for place, (step, path) in enumerate(kept.items()):
             loaded = load_model(path, read_facts(path), REGISTRY)
             assert (loaded.text_tower, loaded.settling) == (None, None)
             assert isinstance(loaded.head, CosineLinear)
-            confidence, predicted = scored(loaded, images)
+            predicted, confidence = confidences(folder, step, spec)
             assert np.array_equal(predicted, told["test"][place])
             assert np.abs(confidence - told["test_confidence"][place]).max() < 1e-6
 
@@ -307,20 +291,8 @@ class TestRuns:
         self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spec = planned(images, "flyp(template=a {} | one {})")
-        whole, usual = run_trial(spec, REGISTRY, CPU, tmp_path / "whole"), Checkpoint.step
-
-        def step(self: Checkpoint, *state: object) -> None:
-            interrupt.request("a test")
-            usual(self, *state)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Checkpoint, "step", step)
-        pieces: TrainedRun | None = None
-        for _ in range(6):
-            try:
-                pieces = run_trial(spec, REGISTRY, CPU, tmp_path / "pieces")
-            except interrupt.Interrupted:
-                interrupt.clear()
-        assert pieces is not None
+        whole = run_trial(spec, REGISTRY, CPU, tmp_path / "whole")
+        pieces, _ = in_pieces(spec, tmp_path / "pieces", 1, monkeypatch)
         assert pieces.record.taken_up >= 4
         assert [point.test for point in pieces.record.curve] == [point.test for point in whole.record.curve]
         for name, array in whole.predictions.items():
@@ -341,25 +313,13 @@ class TestRuns:
         assert "has other weights (head.projection" in capsys.readouterr().err
 
 
-def scored(model: Model, images: Path) -> tuple[Any, Any]:
-    """Confidence and class of each test image."""
-    from bench.data import read_data
-    from bench.training.answers import predict
-
-    dataset = read_data(REGISTRY.dataset(f"folder:{images}"))
-    spec = planned(images)
-    data = TrainingImages(dataset.train, np.arange(4), 3, spec.protocol, 12, 0, CPU)
-    predictions = predict(model, dataset.test, data)
-    return predictions.stored["confidence"], predictions.predicted
-
-
 class TestRefusals:
     def left_out(self, backbones: str, datasets: str) -> set[str]:
         """Why the cells of both are left out, beside one that is not."""
         axes = {"backbones": backbones, "datasets": datasets, "rates": "15", "seeds": "1"}
         plan = read_plan("demo", REGISTRY, replace(Overrides(methods="ce,flyp,zero_shot"), **axes))  # type: ignore[arg-type]
         assert len(plan.unique) == 1
-        return {cell.reason for table in plan.tables for row in table.cells for cell in row if cell.reason}
+        return {cell.reason for cell in left_out(plan)}
 
     def test_a_backbone_without_a_text_tower_is_left_out_with_the_reason(self, images: Path) -> None:
         assert self.left_out(backbones="micro_vit", datasets=f"folder:{images}") == {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from bench.data import Split
@@ -57,10 +58,9 @@ def test_votes_are_those_of_dino(k: int, temperature: float) -> None:
 
 
 def test_it_is_sklearns_classifier_with_these_weights() -> None:
-    neighbours: Any = pytest.importorskip("sklearn.neighbors")
     torch.manual_seed(0)
     bank, query, labels = torch.randn(80, 6), torch.randn(30, 6), torch.randint(0, 4, (80,))
-    theirs = neighbours.KNeighborsClassifier(
+    theirs = KNeighborsClassifier(
         n_neighbors=20, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / 0.07)
     ).fit(bank.double().numpy(), labels.numpy())
     head = knn.NearestNeighbours(bank, labels, 4, 20, 0.07)

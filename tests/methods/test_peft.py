@@ -19,11 +19,11 @@ from bench.data import ArrayImages, Split, TrainingImages
 from bench.errors import InputError
 from bench.method import Batch, frozen
 from bench.protocol import Protocol, Recipe
-from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit
 from bench.training.fit import trained as trained_of
 from tests.methods.by_hand import DEPTH, DIM, RECIPE, ByHand, begun, blocks_of, small, some_images, trained_of_vit_base
 from tests.methods.of_eva import require_trained_and_merged
+from tests.training.test_checkpoint import stopped_every
 
 peft: Any = importlib.import_module("bench.methods.peft")
 
@@ -168,7 +168,7 @@ def test_pissa_starts_from_the_first_singular_vectors() -> None:
 def test_oft_turns_each_block_of_inputs_nearly_rigidly() -> None:
     """peft sums a series of five terms, of which a small Q gives nearly Cayley's matrix, (I + Q)(I − Q)⁻¹."""
     model = small()
-    stage = next(method("oft", "qkv").stages(model, RECIPE, None))
+    next(method("oft", "qkv").stages(model, RECIPE, None))
     block, *_ = blocks_of(model)
     layer = block.attn.qkv
     weight, entries = layer.base_layer.weight.detach().clone(), layer.oft_R["default"].weight
@@ -187,7 +187,6 @@ def test_oft_turns_each_block_of_inputs_nearly_rigidly() -> None:
     expected = torch.einsum("obi,bji->obj", blocks, turned).flatten(1)
     torch.testing.assert_close(merged, expected, rtol=0, atol=1e-5)
     assert (merged - weight).abs().max() > 1e-2
-    assert stage.model is model
 
 
 def test_fourierft_adds_the_real_part_of_a_sparse_spectrum() -> None:
@@ -315,7 +314,6 @@ def test_boft_trains_every_factor_without_compiling(monkeypatch: pytest.MonkeyPa
     assert layer.boft_R["default"].shape == (FACTORS, DIM // RANK, RANK, RANK)
     model(some_images(dtype=torch.float32)).logits.square().sum().backward()
     assert all(bool(factor.any()) for factor in layer.boft_R["default"].grad)
-    assert stage.model is model
 
 
 def test_factors_that_do_not_fit_a_layer_are_refused_in_one_line() -> None:
@@ -424,24 +422,8 @@ def test_adalora_keeps_its_vectors_orthonormal_by_a_term_of_the_loss() -> None:
 @pytest.mark.parametrize("kind", ["adalora", "boft"])
 def test_a_training_that_is_taken_up_ends_in_the_same_bits(kind: str, tmp_path: Path) -> None:
     """Of AdaLoRA: with what it knows of the importance of each value, and which are left."""
-
-    class Stopped(Exception):
-        pass
-
-    class Stopping(Checkpoint):
-        def step(self, *state: Any) -> None:
-            super().step(*state)
-            if state[1] % 3 == 0:
-                raise Stopped
-
     whole, _ = trained(kind, 8)
-    stops = 0
-    while True:
-        try:
-            taken_up, _ = trained(kind, 8, Stopping(tmp_path, "one", 0.0))
-            break
-        except Stopped:
-            stops += 1
+    (taken_up, _), stops = stopped_every(3, partial(trained, kind, 8), tmp_path)
     assert stops == 2
     assert taken_up.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in taken_up.state_dict().items())

@@ -23,6 +23,7 @@ from bench.training.feed import fed
 from bench.training.fit import fit
 from bench.training.passes import Passes
 from tests.methods.test_baselines import a_recipe, noise, same, small, state
+from tests.training.test_checkpoint import stopped_every
 
 sam: Any = importlib.import_module("bench.methods.sam")
 
@@ -234,15 +235,6 @@ def test_a_run_that_is_taken_up_ends_in_the_same_bits(tmp_path: Any) -> None:
     """With a queue and a momentum encoder under it, and an average over it."""
     ema: Any = importlib.import_module("bench.methods.ema")
 
-    class Stopped(Exception):
-        pass
-
-    class Stopping(Checkpoint):
-        def step(self, *state: Any) -> None:
-            super().step(*state)
-            if state[1] % 2:
-                raise Stopped
-
     def trained(keeper: Checkpoint | None) -> dict[str, Tensor]:
         examined = find_examined(REGISTRY.method("bi_tuning"), REGISTRY)
         model, data = examined.model(), examined.data()
@@ -255,14 +247,9 @@ def test_a_run_that_is_taken_up_ends_in_the_same_bits(tmp_path: Any) -> None:
                 fit(stage, data, start=0, keeper=keeper)
         return state(model)
 
-    whole, attempts = trained(None), 0
-    while True:
-        try:
-            taken_up = trained(Stopping(tmp_path, "one", 0.0))
-            break
-        except Stopped:
-            attempts += 1
-    assert attempts == STEPS / 2
+    whole = trained(None)
+    taken_up, stops = stopped_every(2, trained, tmp_path)
+    assert stops == STEPS / 2
     assert same(whole, taken_up)
 
 

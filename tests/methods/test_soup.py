@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from bench.backbones import Model
 from bench.cost.shared import stages_here
 from bench.data import TrainingImages, Validation
-from bench.device import interrupt
 from bench.errors import InputError
 from bench.method import Method, Policy, Stage
 from bench.plan.overrides import Overrides
@@ -30,12 +29,12 @@ from bench.protocol import Recipe
 from bench.records.kept import Keep
 from bench.registry import Registry
 from bench.spec import RunSpec
-from bench.training.checkpoint import Checkpoint
 from bench.training.fit import fit
 from bench.training.shelf import Shelf
 from bench.training.trial import TrainedRun, run_trial
 from tests.methods.test_baselines import a_recipe, noise, same, small, state
 from tests.scenes import as_plain, curve_of
+from tests.training.test_checkpoint import in_pieces
 
 soup: Any = importlib.import_module("bench.methods.soup")
 coin: Any = importlib.import_module("bench.methods.coin")
@@ -49,11 +48,8 @@ USUAL = ("steps=6", "warmup=2", "evaluations=2", "batch_size=8")
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded() -> None:
     torch.manual_seed(0)
-    interrupt.clear()
-    yield
-    interrupt.clear()
 
 
 def close(found: Weights, expected: Weights) -> None:
@@ -317,24 +313,8 @@ def test_a_run_that_is_killed_in_any_member_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (spec,) = specs("lp_ft(share=0.5)+soup(members=2)", "steps=4", "warmup=0")
-    whole, usual, stops, made = trial(spec, tmp_path / "whole"), Checkpoint.step, 0, 0
-
-    def step(self: Checkpoint, *state: object) -> None:
-        nonlocal made
-        made += 1
-        if made == 2:
-            interrupt.request("a test")
-        usual(self, *state)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Checkpoint, "step", step)
-    while True:
-        made = 0
-        try:
-            pieces = trial(spec, tmp_path / "pieces")
-            break
-        except interrupt.Interrupted:
-            interrupt.clear()
-            stops += 1
+    whole = trial(spec, tmp_path / "whole")
+    pieces, stops = in_pieces(spec, tmp_path / "pieces", 2, monkeypatch)
     assert stops == 4
     assert keys(whole) == keys(pieces)
     assert curve_of(whole.record) == curve_of(pieces.record)

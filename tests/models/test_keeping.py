@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,6 @@ from bench.backbones import build_model
 from bench.backbones.weights import save_tensors
 from bench.cli import main
 from bench.data import read_data
-from bench.device import interrupt
 from bench.errors import InputError
 from bench.launch import Job
 from bench.launch.worker import work
@@ -57,13 +56,6 @@ ODD = [
     ("ce+ema", "micro_resnet"),
     ("swa", "micro_resnet"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_request() -> Iterator[None]:
-    interrupt.clear()
-    yield
-    interrupt.clear()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.soundness import require_sound
 from bench.plan.target import read_plan
 from bench.registry import Registry
+from tests.scenes import left_out
 
 REASONS = [
     ("vit_small_patch14_reg4_dinov2.lvd142m", "cls_attention", ""),
@@ -50,8 +51,7 @@ def test_it_stands_where_a_cell_is_left_out() -> None:
     registry = Registry()
     overrides = Overrides(methods="ce,gta", backbones="timm:convnext_atto@none", rates="15", seeds="1")
     plan = read_plan("digits", registry, overrides)
-    reasons = {cell.reason for table in plan.tables for row in table.cells for cell in row if cell.reason}
-    assert reasons == {
+    assert {cell.reason for cell in left_out(plan)} == {
         "gta needs cls_attention, which timm:convnext_atto@none lacks (cannot be: it has no class token, whose "
         "attention that is)"
     }

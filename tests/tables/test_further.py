@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,57 @@ def test_a_figure_has_a_panel_a_further_test_and_a_point_a_run(tmp_path: Path) -
     line = trend(first, second)
     gta = [spec for spec in specs if dict(spec.method.hyper).get("weight") == 1]
     mean = np.mean([effective_robustness(top1(spec, 2), noise(spec, 2), line) for spec in gta])
+    assert mean == pytest.approx(-28.34, abs=0.005)
     texts = "\n".join(text.get_text() for text in noisy.texts)
-    assert f"GTA {mean:+.1f}".replace("-", "−") in texts
+    assert "GTA −28.3" in texts
     assert "Fine-tune" not in texts
     assert not off_the_page(figure)
+
+
+BESIDE = EXPERIMENT.replace("Averaged: ce+ema, GTA: {gta: {weight: [0.1, 1]}}", "LP-FT: lp_ft, SCL: scl")
+
+
+def beside_the_line(own: Mapping[str, tuple[float, float]], on_noise: Mapping[str, float]) -> Callable[..., Path]:
+    """Finishes runs: by method, what they have on the own test split, by seed, and how much more on noise.
+
+    The baseline has 50 and 60 % on both, so that its line is that of equal accuracy.
+    """
+
+    def finished(spec: RunSpec, store: Store) -> Path:
+        name = spec.method.name
+        score = {"ce": (50.0, 60.0), **own}[name][spec.seed]
+        test = {"top1": score, "top1@noise": score + on_noise.get(name, 0.0), "top1@blur": 30.0}
+        with store.draft() as draft:
+            curve = [{"step": 30, "val": None, "test": test, "seconds": 1.0}]
+            return store.publish(draft, spec, {"curve": curve, "timing": TIMING, "parameters": 9})
+
+    return finished
+
+
+def test_names_and_numbers_are_written_as_they_are(tmp_path: Path) -> None:
+    finished = beside_the_line({"lp_ft": (50.0, 60.0), "scl": (50.0, 60.0)}, {"lp_ft": -12.34, "scl": -0.01})
+    (axes,) = drawing("shift", scene(tmp_path, BESIDE, finished, metric="top1@noise")).axes
+    assert [text.get_text() for text in axes.texts] == ["LP-FT −12.3\nSCL +0.0"]
+
+
+def test_a_run_at_100_percent_is_not_drawn_and_the_others_of_its_method_count(tmp_path: Path) -> None:
+    finished = beside_the_line({"lp_ft": (40.0, 100.0), "scl": (100.0, 100.0)}, {"lp_ft": -8.0})
+    figure = drawing("shift", scene(tmp_path, BESIDE, finished, metric="top1@noise"))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["LP-FT −8.0"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Fine-tune", "LP-FT", "SCL"]
+    note = " ".join(legend.get_title().get_text().split())
+    assert note.endswith("; not drawn: 6 points at 0 or 100 %, where there is no logit")
+    assert not off_the_page(figure)
+
+
+def test_where_every_run_is_at_the_end_there_is_an_empty_panel(tmp_path: Path) -> None:
+    finished = beside_the_line({"ce": (100.0, 100.0), "lp_ft": (0.0, 0.0), "scl": (0.0, 0.0)}, {})
+    figure = drawing("shift", scene(tmp_path, BESIDE, finished, metric="top1@noise"))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [""]
+    assert "not drawn: 12 points" in " ".join(figure.legends[0].get_title().get_text().split())
 
 
 def test_a_figure_of_the_further_test_that_is_asked_for(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from bench.device import chunks, interrupt
 from bench.launch import Job
 from bench.launch.failures import failure_class
 from bench.launch.worker import work
+from bench.method import Stage
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
 from bench.records.store import Store
@@ -26,6 +27,7 @@ from bench.training.fit import CHECKED
 from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import as_plain, curve_of
 
+Trained = TypeVar("Trained")
 CPU = torch.device("cpu")
 USUAL = ("steps=12", "warmup=2", "evaluations=3", "batch_size=8")
 
@@ -51,13 +53,6 @@ class Mine(Method):
         {line}
         return {{"ce": batch.cross_entropy(model(batch.images))}}
 '''
-
-
-@pytest.fixture(autouse=True)
-def no_request() -> Iterator[None]:
-    interrupt.clear()
-    yield
-    interrupt.clear()
 
 
 def planned(methods: str, *settings: str, plugins: tuple[Path, ...] = (), backbones: str = "micro_vit") -> RunSpec:
@@ -90,6 +85,26 @@ def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyP
             return run_trial(spec, Registry(), CPU, keep), stops
         except interrupt.Interrupted:
             interrupt.clear()
+            stops += 1
+
+
+def stopped_every(steps: int, trained: Callable[[Checkpoint], Trained], folder: Path) -> tuple[Trained, int]:
+    """What a training ends with that breaks off after every so many steps and is taken up; how often it was."""
+
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Checkpoint):
+        def step(self, stage: Stage, number: int, *state: Any) -> None:
+            super().step(stage, number, *state)
+            if number % steps == 0:
+                raise Stopped
+
+    stops = 0
+    while True:
+        try:
+            return trained(Stopping(folder, "one", 0.0)), stops
+        except Stopped:
             stops += 1
 
 

@@ -31,13 +31,11 @@ from bench.training.shelf import Shelf
 from bench.training.trial import TrainedRun, run_trial
 from tests.methods.test_frozen_parts import model as a_vit
 from tests.scenes import as_plain, curve_of
-from tests.training.test_checkpoint import in_pieces, no_request
+from tests.training.test_checkpoint import in_pieces
 
 CPU = torch.device("cpu")
 USUAL = ("steps=6", "warmup=0", "evaluations=3", "batch_size=8", "augmentation=none")
 ONCE = "features=once"
-
-__all__ = ["no_request"]
 
 
 def planned(methods: str, *settings: str, backbones: str = "micro_vit") -> RunSpec:
@@ -232,7 +230,7 @@ def test_what_was_made_of_the_images_is_never_taken_for_them() -> None:
 def test_of_features_nothing_else_is_read() -> None:
     data, model = noise(), a_vit()
     batch = data.features(model).batch(0)
-    with pytest.raises((RuntimeError, IndexError, ValueError, AssertionError)):
+    with pytest.raises(ValueError, match="expected 4, got 3"):
         model(batch.images, probe="tokens")
 
 
@@ -247,7 +245,6 @@ def test_which_stages_are_fed_with_features() -> None:
     model, data = a_vit(), noise(features="once")
     assert at_once(stage(model), data).batch(0).images.ndim == 2
     assert at_once(stage(model, lambda model, batch: {}), data).batch(0).images.ndim == 4
-    assert at_once(stage(model), noise()) is not None
     for left_alone in (
         stage(model, train=()),
         stage(model, train=(model.head, model.backbone)),

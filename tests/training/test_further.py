@@ -17,7 +17,6 @@ from torch import nn
 from bench.backbones import Model
 from bench.data import ArrayImages, Split, TrainingImages, read_data
 from bench.data.further import SomeClasses
-from bench.device import interrupt
 from bench.errors import InputError
 from bench.method import Method, Stage
 from bench.metrics import TASKS
@@ -43,13 +42,6 @@ from tests.training.test_checkpoint import in_pieces, same
 
 CPU = torch.device("cpu")
 ALSO = "cluttered_digits@also=noise+contrast"
-
-
-@pytest.fixture(autouse=True)
-def no_request() -> Iterator[None]:
-    interrupt.clear()
-    yield
-    interrupt.clear()
 
 
 def planned(methods: str = "ce", datasets: str = "cluttered_digits", *settings: str) -> RunSpec:

@@ -15,8 +15,9 @@ from bench.figures.page import page_of
 from bench.figures.scene import Scene, Sketch, common_line, methods_of, panels_of
 from bench.figures.style import look
 from bench.metrics.metric import RAW, Metric
+from bench.notation import counted, signed
 from bench.papers.published import Key
-from bench.stats.shift import Trend, effective_robustness, logit, trend
+from bench.stats.shift import Floats, Trend, effective_robustness, logit, trend
 from bench.tables.compare import Entry
 
 MOST_NAMED = 6
@@ -39,6 +40,15 @@ class Panel:
     metric: Metric
     points: Mapping[str, Sequence[tuple[float, float]]]
     line: Trend | None
+
+    def drawn(self, method: str) -> Floats:
+        """The points (N, 2) of a method's runs that an axis of logits has: none of them at 0 or 100 %."""
+        points = np.array(self.points.get(method, ()), dtype=np.float64).reshape(-1, 2)
+        return points[np.isfinite(logit(points)).all(axis=1)]
+
+    def left(self) -> int:
+        """How many points are not drawn."""
+        return sum(len(points) - len(self.drawn(method)) for method, points in self.points.items())
 
 
 def sketches(scene: Scene) -> list[Sketch]:
@@ -87,10 +97,10 @@ def line_of(points: Sequence[tuple[float, float]]) -> Trend | None:
 
 
 def robustness(panel: Panel, method: str) -> float:
-    """The mean effective robustness of a method's runs, in points; nan without a line."""
-    if panel.line is None or method not in panel.points:
+    """The mean effective robustness of a method's runs that are drawn, in points; nan without one or without a line."""
+    first, second = panel.drawn(method).T
+    if panel.line is None or not first.size:
         return math.nan
-    first, second = np.array(panel.points[method]).T
     return float(np.mean(effective_robustness(first, second, panel.line)))
 
 
@@ -107,6 +117,9 @@ def _drawing(scene: Scene, entries: Sequence[Entry], panels: Mapping[Key, Panel]
     line = f"dashed: fitted to the runs of {baseline}; in points: mean distance to it, the effective robustness"
     has_line = any(panel.line for panel in panels.values())
     note = line if has_line else "no line: it takes two runs of a baseline that differ in accuracy"
+    left = sum(panel.left() for panel in panels.values())
+    if left:
+        note += f"; not drawn: {counted(left, 'point')} at 0 or 100 %, where there is no logit"
     page.legend({method: handles[method] for method in methods if method in handles}, note)
     return page.fitted()
 
@@ -116,18 +129,18 @@ def _panel(axes: Axes, panel: Panel, methods: Key, baseline: str) -> dict[str, o
     handles: dict[str, object] = {}
     for i, method in enumerate(methods):
         if method in panel.points:
-            first, second = np.array(panel.points[method]).T
+            first, second = panel.drawn(method).T
             (handles[method],) = axes.plot(logit(first), logit(second), **{**look(i), "linestyle": "none"})
-    ends = [[point[at] for each in panel.points.values() for point in each] for at in (0, 1)]
+    drawn = np.concatenate([panel.drawn(method) for method in panel.points])
     if panel.line is not None:
-        x = np.array([np.nanmin(logit(ends[0])), np.nanmax(logit(ends[0]))])
+        x = logit([drawn[:, 0].min(), drawn[:, 0].max()])
         axes.plot(x, panel.line.slope * x + panel.line.intercept, color="0.4", linestyle="--", linewidth=0.8, zorder=0)
-    for axis, values in zip((axes.xaxis, axes.yaxis), ends, strict=True):
-        ticks = ticks_of(values)
+    for axis, values in zip((axes.xaxis, axes.yaxis), drawn.T.tolist(), strict=True):
+        ticks = ticks_of(values) if values else []
         axis.set_ticks(logit(ticks).tolist(), [f"{tick:g}" for tick in ticks])
     others = [method for method in methods if method != baseline and not math.isnan(robustness(panel, method))]
     if len(others) <= MOST_NAMED:
-        text = "\n".join(f"{method} {robustness(panel, method):+.1f}".replace("-", "−") for method in others)
+        text = "\n".join(f"{method} {signed(robustness(panel, method), 1)}" for method in others)
         axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", fontsize="small")
     axes.grid(color="0.9", linewidth=0.6)
     return handles
