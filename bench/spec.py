@@ -205,13 +205,14 @@ def to_json(spec: RunSpec) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> RunSpec:
     """The spec that ``to_json`` wrote. Raises ``ValueError`` where its rate is a text and names no budget."""
-    budget_of(data["rate"])
-    protocol = dict(data["protocol"])
+    protocol, rate = dict(data["protocol"]), data["rate"]
+    if isinstance(rate, str):
+        rate = budget_named(rate).name
     return RunSpec(
         method=_method_from_json(data["method"]),
         backbone=Named(**data["backbone"]),
         dataset=Named(**data["dataset"]),
-        rate=data["rate"],
+        rate=rate,
         protocol=Protocol(recipe=Recipe(**protocol.pop("recipe")), **protocol),
         seeds=Seeds(**data["seeds"]),
         seed=data["seed"],

@@ -231,8 +231,7 @@ class _Reader:
 
     def seeds(self) -> tuple[int, ...]:
         with noted(self.problems):
-            typed = self.overrides.typed_seeds()
-            return typed or read_seeds(self.text.get("seeds", 3), self.text.place("seeds"))
+            return self.overrides.typed_seeds() or read_seeds(self.text.get("seeds", 3), self.text.place("seeds"))
         return ()
 
     def protocols(self, methods: Sequence[MethodRow]) -> dict[Chosen, Protocol]:
@@ -242,18 +241,16 @@ class _Reader:
         if isinstance(preset, str):
             declared = {PRESET: (preset, self.text.place("protocol"))}
         typed = typed_layer(self.overrides.settings, self.problems)
-        place = "--set" if typed else self.text.place("protocol")
-        places: dict[Chosen, str] = {(): place}
+        places: dict[Chosen, str] = {(): "--set" if typed else self.text.place("protocol")}
         for row in methods:
             places |= {entry.settings: row.place for entry in row.candidates if entry.settings}
         protocols: dict[Chosen, Protocol] = {}
         with noted(self.problems):
-            parted_declared, parted_typed = parted(declared, self.registry), parted(typed, self.registry)
+            lowest, highest = parted(declared, self.registry), parted(typed, self.registry)
             for settings, row_place in places.items():
-                of_row = {key: (value, row_place) for key, value in settings}
                 with noted(self.problems):
-                    layers = layered(parted_declared, parted(of_row, self.registry), parted_typed)
-                    protocols[settings] = read_protocol(layers, place)
+                    of_row = parted({key: (value, row_place) for key, value in settings}, self.registry)
+                    protocols[settings] = read_protocol(layered(lowest, of_row, highest), places[()])
         return protocols
 
     def vary(self) -> dict[str, tuple[str, ...]]:

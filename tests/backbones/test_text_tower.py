@@ -327,7 +327,7 @@ class TestBuilding:
         later = TextTowerCard("ViT-B-16-quickgelu", "laion9b")
         monkeypatch.setattr("bench.cards.backbone.text_tower_of", lambda *_: later)
         with pytest.raises(InputError) as caught:
-            text_tower.fetch_text_tower(a_published_card())
+            text_tower.fetch_text_tower(REGISTRY.backbone("clip_vit_base"))
         assert str(caught.value) == (
             "clip_vit_base: open_clip has no weights 'laion9b' of ViT-B-16-quickgelu in the Hugging Face hub; a newer "
             "one may: pip install -U open_clip_torch"
