@@ -267,7 +267,9 @@ class TestRefused:
 
 class TestFind:
     @pytest.mark.parametrize("name", ["nosuch", "abc", "../x", "", "ABCDEF", "no/such/record.json", "0123456789abc"])
-    def test_neither_an_id_nor_a_path(self, name: str, tmp_path: Path) -> None:
+    def test_neither_an_id_nor_a_path(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
         with pytest.raises(InputError, match="is neither the beginning of a run's id"):
             find_record(name, Store(tmp_path))
 
