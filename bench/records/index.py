@@ -124,7 +124,7 @@ class _Spec(msgspec.Struct):
     further: msgspec.Raw = msgspec.Raw(b'""')
 
 
-_HEADS, _DONE, _SPECS = (msgspec.json.Decoder(kind) for kind in (_Head, _Done, _Spec))
+_HEADS, _DONE, _SPECS = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_Done), msgspec.json.Decoder(_Spec)
 _ROWS, _SCORED = msgspec.msgpack.Decoder(Row), msgspec.msgpack.Decoder(Scored)
 _WRITER = msgspec.msgpack.Encoder()
 
