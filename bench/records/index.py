@@ -13,7 +13,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -69,11 +69,10 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Head(msgspec.Struct):
-    """The first line of an index: its form, the checksum of all behind it, and what that is."""
+    """The first line of an index: its form, the checksum of all the rest, and what that is."""
 
     index: int
     crc32: int
-    order: str
     rows: int
     names: int
 
@@ -151,7 +150,7 @@ class Index:
         """
         start = content.find(b"\n") + 1
         head, body = _HEADS.decode(content[:start]), memoryview(content)[start:]
-        if head != _Head(FORM, zlib.crc32(body), sys.byteorder, head.rows, head.names):
+        if content[:start] != _head(head.rows, head.names, (body,)):
             raise ValueError("the index is not as it was written")
         stamps, ends = array("q"), array("q")
         numbers = head.rows * stamps.itemsize
@@ -164,11 +163,15 @@ class Index:
     def encode(self, rows: Rows) -> bytes:
         names = os.fsencode("\0".join(rows.folders))
         body = (names, rows.stamps.tobytes(), rows.ends.tobytes(), rows.packed)
-        checksum = 0
-        for part in body:
-            checksum = zlib.crc32(part, checksum)
-        head = _Head(FORM, checksum, sys.byteorder, len(rows), len(names))
-        return b"".join((msgspec.json.encode(head), b"\n", *body))
+        return b"".join((_head(len(rows), len(names), body), *body))
+
+
+def _head(rows: int, names: int, body: Sequence[bytes | bytearray | memoryview]) -> bytes:
+    """The first line of an index with so many rows, the names of whose folders take so many bytes, and this body."""
+    checksum = zlib.crc32(f"{sys.byteorder} {rows} {names}".encode())
+    for part in body:
+        checksum = zlib.crc32(part, checksum)
+    return msgspec.json.encode(_Head(FORM, checksum, rows, names)) + b"\n"
 
 
 def row_at(rows: Rows, at: int) -> Row:

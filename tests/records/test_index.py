@@ -157,6 +157,17 @@ class TestForm:
         assert [bytes(read[at]) for at in range(3)] == [b"one", b"", b"three"]
         assert len(CURVES.decode(CURVES.encode(Rows()))) == 0
 
+    def test_of_another_machine_or_with_a_bit_flipped_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        content = CURVES.encode(self.filled())
+        for at in range(8 * len(content)):
+            flipped = bytearray(content)
+            flipped[at // 8] ^= 1 << at % 8
+            with pytest.raises((ValueError, msgspec.MsgspecError)):
+                CURVES.decode(bytes(flipped))
+        monkeypatch.setattr("sys.byteorder", "middle")
+        with pytest.raises(ValueError, match="not as it was written"):
+            CURVES.decode(content)
+
     def test_nothing_is_read_anew_where_nothing_changed(self) -> None:
         def read(changed: list[str]) -> Any:
             raise AssertionError(changed)

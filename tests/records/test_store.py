@@ -351,13 +351,15 @@ class TestIndex:
         assert readable(Store(tmp_path).finished()) == expected
         assert (tmp_path / "index.msgpack").read_bytes() == content
 
-    @pytest.mark.parametrize("head", [{"index": FORM - 1}, {"index": FORM + 1}, {"order": "middle"}, {"index": "5"}])
-    def test_of_another_form_it_is_written_anew(self, tmp_path: Path, head: dict[str, Any]) -> None:
+    @pytest.mark.parametrize(
+        "head", [{"index": FORM - 1}, {"index": FORM + 1}, {"index": "5"}, {"rows": 2}, {"names": 9}]
+    )
+    def test_with_another_head_it_is_written_anew(self, tmp_path: Path, head: dict[str, Any]) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
         content = (tmp_path / "index.msgpack").read_bytes()
         line, _, rows = content.partition(b"\n")
-        (tmp_path / "index.msgpack").write_bytes(json.dumps({**json.loads(line), **head}).encode() + b"\n" + rows)
+        (tmp_path / "index.msgpack").write_bytes(msgspec.json.encode({**json.loads(line), **head}) + b"\n" + rows)
         assert readable(Store(tmp_path).finished()) == expected
         assert (tmp_path / "index.msgpack").read_bytes() == content
 
