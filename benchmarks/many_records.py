@@ -86,7 +86,9 @@ def main() -> None:
                 for name, words in COMMANDS:
                     if not options.only or name in options.only:
                         code = f"from bench.cli import main; main({list(words)!r})"
-                        taken.setdefault((name, checkout), []).append(measured(checkout, root, ["-c", code]))
+                        each = measured(checkout, root, ["-c", code])
+                        taken.setdefault((name, checkout), []).append(each)
+                        print(f"{checkout}: {name}: {each.seconds:.2f} s", file=sys.stderr, flush=True)
         for name, _ in COMMANDS:
             _print(name, [taken[name, checkout] for checkout in checkouts if (name, checkout) in taken])
 
