@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -143,15 +143,32 @@ def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def id_by_seeds(first: RunSpec) -> Callable[[int, int, int], str]:
+    """What gives, by subset, init and order, the ids of runs that differ from one in their seeds alone.
+
+    What they share is hashed once.
+    """
+    head, tail = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
+    begun = hashlib.sha256(head.encode())
+
+    def id_of(subset: int, init: int, order: int) -> str:
+        whole = begun.copy()
+        # the names in their order, as in every encoded identity
+        whole.update(f'{{"init":{init:d},"order":{order:d},"subset":{subset:d}}}{tail}'.encode())
+        return whole.hexdigest()[:12]
+
+    return id_of
+
+
 def with_seeds(first: RunSpec, drawn: Iterable[tuple[int, Seeds]]) -> list[RunSpec]:
     """The runs that differ from one in their seeds alone; what they share is looked up once."""
-    head, tail = _PLAIN.encode({**identity(first), "seeds": _HERE}).split(_PLAIN.encode(_HERE))
-    runs = []
+    id_of, runs = id_by_seeds(first), []
+    method, backbone, dataset, rate = first.method, first.backbone, first.dataset, first.rate
+    protocol, further = first.protocol, first.further
     for seed, seeds in drawn:
-        method, further = first.method, first.further
-        spec = RunSpec(method, first.backbone, first.dataset, first.rate, first.protocol, seeds, seed, further)
-        # what the cached property would compute: the encoded identity, with these seeds in their place
-        vars(spec)["id"] = _hashed(f"{head}{_PLAIN.encode(vars(seeds))}{tail}")
+        spec = RunSpec(method, backbone, dataset, rate, protocol, seeds, seed, further)
+        # what the cached property would compute; a dictionary of its attributes would take four times the memory
+        object.__setattr__(spec, "id", id_of(seeds.subset, seeds.init, seeds.order))
         runs.append(spec)
     return runs
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from msgspec import to_builtins
 import bench
 from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
-from bench.commands.request import add_target_command, in_newer, request_of, with_reason
+from bench.commands.request import add_target_command, collecting_later, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
 from bench.errors import InputError, printable, to_type, uncoloured
 from bench.launch.failures import LASTING
@@ -75,10 +73,9 @@ def status_command(options: argparse.Namespace) -> int:
     """Print how far a target is."""
     if options.watch is not None and not options.watch > 0:
         raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
-    with _collecting_later():
-        plan = request_of(options).plan
+    plan = request_of(options).plan
     while True:
-        with _collecting_later():
+        with collecting_later():
             store = Snapshot(options.results)
             unfinished = plan.unique.keys() - store.finished().keys()
             queues = ask_queues(bench.Registry(options.plugin), store.root, unfinished)
@@ -94,16 +91,6 @@ def status_command(options: argparse.Namespace) -> int:
             return 0
         sys.stdout.flush()
         time.sleep(options.watch)
-
-
-@contextlib.contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Inside, Python does not look for garbage in cycles: among 100,000 records that are all kept, there is none."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def cancel_command(options: argparse.Namespace) -> int:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from bench.commands import figure, items
 from bench.commands.layouts import add_layout, check_ours, layout_of, summed_up, written
 from bench.commands.options import add_sheet_format
-from bench.commands.request import Request, add_target_command, add_tests, request_of, require_one, say_damaged
+from bench.commands.request import (
+    Request,
+    add_target_command,
+    add_tests,
+    collecting_later,
+    request_of,
+    require_one,
+    say_damaged,
+)
 from bench.errors import InputError, choose
 from bench.metrics import Metric
 from bench.reading.syntax import split_list
@@ -142,8 +150,9 @@ def _one_by_one(request: Request, options: argparse.Namespace, look: Look) -> li
         raise InputError(f"--source {options.source} is for the tables of papers (see 'bench list tables')")
     check_ours(options, published)
     store = request.store
-    results = results_of(request.plan, store)
-    tables = tuple(summed_up(fill_table(table, results), options) for table in request.plan.tables)
+    with collecting_later():
+        results = results_of(request.plan, store)
+        tables = tuple(summed_up(fill_table(table, results), options) for table in request.plan.tables)
     say_damaged(store)
     if options.candidates:
         sheets = [candidates_sheet(table, results) for table in tables]

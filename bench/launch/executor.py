@@ -99,9 +99,9 @@ def untrained(runs: Iterable[RunSpec], store: Store, *, retry: bool = False) -> 
 
     One of a newer version is a record: whether its run is done cannot be known here.
     """
-    finished = store.finished()
+    finished = store.finished().keys()
     failed = {} if retry else store.failures()
-    recorded = {*finished, *failed, *store.left_alone()}
+    recorded = finished | failed.keys() | store.left_alone()
     unique = {spec.id: spec for spec in runs}
     return [spec for run_id, spec in unique.items() if run_id not in recorded]
 

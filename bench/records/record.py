@@ -317,6 +317,11 @@ def read_record(content: bytes) -> AnyRecord:
     """
     schema = schema_of(content)
     is_sealed(content)
+    return parsed(content, schema)
+
+
+def parsed(content: bytes, schema: int) -> AnyRecord:
+    """As ``read_record``, of a record whose schema and checksum were looked at."""
     if schema == SCHEMA:
         return _RECORDS.decode(content)
     record: AnyRecord = msgspec.convert(upgrade(msgspec.json.decode(content), schema), AnyRecord)

@@ -6,11 +6,10 @@ import contextlib
 import glob
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from bench.errors import InputError, to_type
@@ -25,8 +24,6 @@ from bench.records.record import Record, known_by
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS, kept_at
 
-_SCORED = msgspec.json.Decoder(Scored)
-
 
 class Scores:
     """The values of runs in a folder of results.
@@ -39,6 +36,7 @@ class Scores:
         self.root = Path(root)
         self.reasons: dict[tuple[str, str, str], str] = {}
         self._computed: dict[tuple[str, str, str], list[float]] = {}
+        self._last: tuple[str, Scored | None] = "", None
 
     def point(self, run: Finished, rule: str, selector: Metric) -> int:
         """The place in a run's curve of the point that a selection rule picks, counted from 0.
@@ -135,11 +133,13 @@ class Scores:
         return cost_of(scored) if scored else None
 
     @cached_property
-    def _scored(self) -> dict[str, msgspec.Raw]:
+    def _scored(self) -> Mapping[str, Scored]:
         return Store(self.root).scored()
 
     def _of_record(self, run: Finished) -> Scored | None:
-        return _SCORED.decode(self._scored[run.folder]) if run.folder in self._scored else None
+        if self._last[0] != run.folder:  # several metrics of a run are asked for one after the other
+            self._last = run.folder, self._scored.get(run.folder)
+        return self._last[1]
 
     def _recorded(self, run: Finished, metric: Metric, split: str) -> list[float] | None:
         """The values in the record; None where it lacks one."""

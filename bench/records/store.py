@@ -4,7 +4,7 @@
       runs/<label>-<id>/      record.json, predictions.npz, log.txt
       failed/<label>-<id>-1/  record.json, log.txt of a run that failed, numbered by attempt
       damaged/                what could not be read, set aside
-      index.jsonl             derived from runs/; so is scores.jsonl, once a metric other than top-1 was asked for
+      index.msgpack           derived from runs/; so is scores.msgpack, once a metric other than top-1 was asked for
 
 No locks and no database: folders of results live on network file systems.
 """
@@ -12,6 +12,7 @@ No locks and no database: folders of results live on network file systems.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -21,12 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec import MsgspecError
 
 from bench.errors import InputError
-from bench.reading.ordinary import open_ordinary, read_ordinary
-from bench.records.files import in_threads, named, sync, write_file
-from bench.records.index import CURVES, SCORES, Index, RowType
+from bench.reading.ordinary import read_ordinary
+from bench.records.files import in_threads, named, stamps_in, sync, write_file
+from bench.records.index import CURVES, ID, SCORES, Index, Scored, row_at, scored_at
 from bench.records.record import (
     AnyRecord,
     FailedRecord,
@@ -38,16 +39,17 @@ from bench.records.record import (
     record_of,
     schema_of,
 )
+from bench.records.rows import Looked, Rows, brought_up
 from bench.records.seal import Unfit, is_sealed
 from bench.records.unwritable import CLOSED, FOLDERS, NOT_NOW, closed, writing_to
 from bench.spec import RunSpec
 
-UNSOUND = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError, msgspec.MsgspecError)
+UNSOUND = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, OSError, MsgspecError)
 """What reading a file that is not a sound record can raise."""
 
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
 
-_READ_TOGETHER = 4096
+_READ_TOGETHER = 1024
 """Records whose text is in memory at a time."""
 
 
@@ -79,15 +81,20 @@ class Store:
         self.newer: list[str] = []
         self.reasons: dict[str, str] = {}
 
-    def finished(self) -> dict[str, Finished]:
-        """Every sound record, by run id; ``damaged`` and ``newer`` are the others."""
+    def finished(self) -> Mapping[str, Finished]:
+        """Every sound record, by run id, each parsed when it is looked at; ``damaged`` and ``newer`` are the others."""
         self.damaged = []
         rows = self._rows(CURVES)
-        return {row.id: Finished(row.id, folder, row.values, row.seconds, row.score) for folder, row in rows.items()}
 
-    def scored(self) -> dict[str, msgspec.Raw]:
-        """All scores and costs of finished runs by folder, each to be parsed as a ``bench.records.index.Scored``."""
-        return {folder: row.scored for folder, row in self._rows(SCORES).items()}
+        def at(place: int) -> Finished:
+            row, folder = row_at(rows, place), rows.folders[place]
+            return Finished(folder[-ID:], folder, row.values, row.seconds, row.score)
+
+        return Looked((folder[-ID:] for folder in rows.folders), at)
+
+    def scored(self) -> Mapping[str, Scored]:
+        """All scores and costs of finished runs by folder, each parsed when it is looked at."""
+        return Looked((rows := self._rows(SCORES)).folders, functools.partial(scored_at, rows))
 
     def records(self, folders: Iterable[str]) -> Iterator[tuple[Record, Path]]:
         """The whole records of runs that ``finished`` gives, with where they lie, by the names of their folders."""
@@ -293,8 +300,7 @@ class Store:
 
         def content(folder: str) -> bytes:
             try:
-                with open_ordinary(f"{runs}/{folder}/record.json") as file:
-                    return file.read()
+                return read_ordinary(f"{runs}/{folder}/record.json")
             except OSError as error:
                 if error.errno in NOT_NOW:
                     self.reasons[folder] = f"{CLOSED}: {error.strerror}"
@@ -304,40 +310,34 @@ class Store:
             batch = folders[start : start + _READ_TOGETHER]
             yield from zip(batch, in_threads(content, batch), strict=True)
 
-    def _rows(self, index: Index[RowType]) -> dict[str, RowType]:
-        """The row of each sound record by folder, in their order; the index is brought up to date."""
-        path = self.root / index.file
-        indexed: dict[str, RowType] = {}
+    def _rows(self, index: Index) -> Rows:
+        """The row of each sound record, in the order of their folders; the index is brought up to date."""
+        path, indexed = self.root / index.file, Rows()
         with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
-            indexed = {row.folder: row for row in index.decode(read_ordinary(path))}
-        runs, folders = os.path.join(self.root, "runs"), self._folders("runs")
+            indexed = index.decode(read_ordinary(path))
 
-        def stamp(folder: str) -> int:
-            """A number that changes with a folder's record; 0 where there is none in it."""
-            try:
-                stat = os.stat(f"{runs}/{folder}/record.json")
-            except OSError:
-                return 0
-            return stat.st_mtime_ns ^ stat.st_size
+        def read(changed: Sequence[str]) -> Iterator[bytes | None]:
+            return (self._row(index, *each) for each in self._contents(changed))
 
-        stamps = dict(zip(folders, in_threads(stamp, folders), strict=True))
-        rows: dict[str, RowType | None] = {folder: indexed.get(folder) for folder in stamps}
-        stale = [folder for folder, row in rows.items() if row is None or row.stamp != stamps[folder]]
-        for folder, content in self._contents(stale):
-            rows[folder] = self._row(index, folder, stamps[folder], content)
-        sound = {folder: row for folder, row in rows.items() if row}
-        if sound != indexed:
+        stamps = stamps_in(os.path.join(self.root, "runs"), self._folders("runs"), "record.json")
+        rows = brought_up(indexed, stamps, read)
+        if rows is not indexed:
             with contextlib.suppress(OSError):  # a cache: a folder that cannot be written to is read without it
-                write_file(path, index.encode(sound.values()))
-        return sound
+                write_file(path, index.encode(rows))
+        return rows
 
-    def _row(self, index: Index[RowType], folder: str, stamp: int, content: bytes) -> RowType | None:
+    def _row(self, index: Index, folder: str, content: bytes) -> bytes | None:
         """The row of a record; None where it is noted in ``damaged`` or ``newer``."""
+        try:
+            if is_sealed(content):
+                return index.read(content, folder)
+        except (Newer, *UNSOUND):  # what is wrong with it is looked for below, step by step
+            pass
         try:
             schema_of(content)
             if not is_sealed(content):
                 _prove(content, self.root / "runs" / folder, index.top1_alone)
-            return index.read(content, folder, stamp)
+            return index.read(content, folder)
         except Newer as newer:
             self._leave_alone(folder, newer)
         except UNSOUND as error:
@@ -353,7 +353,7 @@ class Store:
 
     def _is_damaged(self, folder: str, content: bytes) -> bool:
         looked = Store(self.root)
-        looked._row(CURVES, folder, 0, content)
+        looked._row(CURVES, folder, content)
         return folder in looked.damaged
 
 

@@ -306,7 +306,7 @@ class TestDamagedRecords:
         for size in range(len(content) - 1):  # without the line break at its end it is whole
             (victim / "record.json").write_bytes(content[:size])
             if size % 2:
-                (tmp_path / "results" / "index.jsonl").unlink(missing_ok=True)
+                (tmp_path / "results" / "index.msgpack").unlink(missing_ok=True)
             store = Store(tmp_path / "results")
             assert untrained(runs, store) == [runs[1]], size
             assert store.damaged == [victim.name]
@@ -319,8 +319,8 @@ class TestDamagedRecords:
         (victim / "record.json").write_bytes(content)
         assert scores(Store(tmp_path / "results")) == expected
         after = files(tmp_path / "results")
-        assert {name: after[name] for name in others if name != "index.jsonl"} == {
-            name: others[name] for name in others if name != "index.jsonl"
+        assert {name: after[name] for name in others if name != "index.msgpack"} == {
+            name: others[name] for name in others if name != "index.msgpack"
         }
 
     def test_two_launchers_that_see_it_set_it_aside_once(self, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ class TestDamagedRecords:
     def test_an_index_damaged_at_random(self, tmp_path: Path) -> None:
         store, draw = filled(tmp_path, grid(12)), random.Random(23)
         expected, before = scores(store), files(tmp_path / "runs")
-        index = (tmp_path / "index.jsonl").read_bytes()
+        index = (tmp_path / "index.msgpack").read_bytes()
         for _ in range(300):
             damaged = bytearray(index)
             for _ in range(draw.choice([1, 1, 5, 50])):
@@ -391,11 +391,11 @@ class TestDamagedRecords:
                     damaged[start:start] = damaged[start : start + 50]
                 else:
                     damaged[start : start + 8] = bytes(8)
-            (tmp_path / "index.jsonl").write_bytes(damaged)
+            (tmp_path / "index.msgpack").write_bytes(damaged)
             again = Store(tmp_path)
             assert scores(again) == expected
             assert again.damaged == []
-            assert (tmp_path / "index.jsonl").read_bytes() == index
+            assert (tmp_path / "index.msgpack").read_bytes() == index
         assert files(tmp_path / "runs") == before
 
 
@@ -517,7 +517,7 @@ class TestNames:
         assert scores(Store(tmp_path)) == {run.id: outcome(run).record.curve[0].test["top1"]}
         assert as_plain(Store(tmp_path).record(run.id))["label"] == run.label
         assert set(Store(tmp_path).failures()) == {run.id}
-        assert {path.name for path in tmp_path.iterdir()} == {"drafts", "runs", "failed", "index.jsonl"}
+        assert {path.name for path in tmp_path.iterdir()} == {"drafts", "runs", "failed", "index.msgpack"}
 
     @pytest.mark.slow
     def test_an_experiment_with_a_very_long_row(self, tmp_path: Path) -> None:

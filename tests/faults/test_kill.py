@@ -133,17 +133,17 @@ def test_while_the_index_is_built(tmp_path: Path) -> None:
             record = {"status": "done", "curve": [point], "timing": {"seconds": 1.0}}
             store.publish(draft, replace(run, seeds=Seeds(seed, seed, seed)), record)
     found = {run_id: list(run.values) for run_id, run in store.finished().items()}
-    index = (tmp_path / "index.jsonl").read_bytes()
+    index = (tmp_path / "index.msgpack").read_bytes()
     for before in (b"", index[: len(index) // 2]):
         at = 0
         while True:
             at += 1
-            (tmp_path / "index.jsonl").write_bytes(before)
+            (tmp_path / "index.msgpack").write_bytes(before)
             code = ended(tmp_path, at, target=read)
             again = Store(tmp_path)
             assert {run_id: list(run.values) for run_id, run in again.finished().items()} == found
             assert again.damaged == []
-            assert (tmp_path / "index.jsonl").read_bytes() == index
+            assert (tmp_path / "index.msgpack").read_bytes() == index
             if code == 0:
                 break
             assert code == KILLED

@@ -157,7 +157,7 @@ class TestUndisturbed:
             "claims",
             "drafts",
             "figures",
-            "index.jsonl",
+            "index.msgpack",
             "runs",
             "tables",
         }

@@ -189,12 +189,12 @@ def test_the_checksum_is_written_whatever_was_read(here: Path) -> None:
     assert record_bytes(record) == content
 
 
-@pytest.mark.parametrize("name", ["record.json", "index.jsonl", "scores.jsonl", PREDICTIONS])
+@pytest.mark.parametrize("name", ["record.json", "index.msgpack", "scores.msgpack", PREDICTIONS])
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
     here: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (folder, *_) = (here / "results" / "runs").iterdir()
-    path = here / "results" / name if name.endswith(".jsonl") else folder / name
+    path = here / "results" / name if name.endswith(".msgpack") else folder / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     assert main(["table", *TYPED, "--metric", "nll"]) == 0

@@ -8,12 +8,13 @@ import json
 import math
 import os
 import shutil
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,8 +22,9 @@ import pytest
 from bench.errors import InputError
 from bench.launch import untrained
 from bench.protocol import Protocol, Recipe
-from bench.reading.ordinary import open_ordinary
+from bench.reading.ordinary import read_ordinary
 from bench.records.files import THREADS, in_threads
+from bench.records.index import FORM
 from bench.records.record import SCHEMA, Record, record_bytes, record_of
 from bench.records.store import Finished, Store, folder_name
 from bench.records.unwritable import Unwritable
@@ -73,7 +75,7 @@ def filled(root: Path, runs: int = 3) -> Store:
     return store
 
 
-def readable(found: dict[str, Finished]) -> dict[str, tuple[Any, ...]]:
+def readable(found: Mapping[str, Finished]) -> dict[str, tuple[Any, ...]]:
     """What was found, whether or not it comes from an index."""
     return {
         run_id: (item.id, item.folder, item.seconds, tuple(map(tuple, item.values))) for run_id, item in found.items()
@@ -82,7 +84,7 @@ def readable(found: dict[str, Finished]) -> dict[str, tuple[Any, ...]]:
 
 def files(root: Path) -> dict[str, bytes]:
     """Every file below a folder but the index."""
-    paths = (path for path in root.rglob("*") if path.is_file() and path.name != "index.jsonl")
+    paths = (path for path in root.rglob("*") if path.is_file() and path.name != "index.msgpack")
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
@@ -327,93 +329,71 @@ class TestIndex:
         """Records that were spoilt behind its back, of the same size and time, are not even looked into."""
         store = filled(tmp_path)
         expected = readable(store.finished())
-        assert (tmp_path / "index.jsonl").is_file()
+        assert (tmp_path / "index.msgpack").is_file()
         for path in tmp_path.glob("runs/*/record.json"):
             stat = path.stat()
             path.write_bytes(b"x" * stat.st_size)
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert readable(Store(tmp_path).finished()) == expected
-        (tmp_path / "index.jsonl").unlink()
+        (tmp_path / "index.msgpack").unlink()
         assert Store(tmp_path).finished() == {}
 
     @pytest.mark.parametrize(
-        ("old", "new"), [(",51.0]", ",61.0]"), (",1.5,", ",2.5,"), ("[8,", "[9,"), ("null", "50.0")]
+        ("old", "new"), [(51.0, 61.0), (1.5, 2.5), ("\0gta", "\0ctb"), (spec(1).id, "0" * 12)], ids=str
     )
-    def test_a_row_that_was_edited_is_not_believed(self, tmp_path: Path, old: str, new: str) -> None:
+    def test_a_row_that_was_edited_is_not_believed(self, tmp_path: Path, old: float | str, new: float | str) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
-        text = (tmp_path / "index.jsonl").read_text(encoding="utf-8")
-        assert old in text
-        (tmp_path / "index.jsonl").write_text(text.replace(old, new, 1), encoding="utf-8")
+        content = (tmp_path / "index.msgpack").read_bytes()
+        words = [word.encode() if isinstance(word, str) else struct.pack(">d", word) for word in (old, new)]
+        assert words[0] in content
+        (tmp_path / "index.msgpack").write_bytes(content.replace(words[0], words[1], 1))
         assert readable(Store(tmp_path).finished()) == expected
-        assert (tmp_path / "index.jsonl").read_text(encoding="utf-8") == text
+        assert (tmp_path / "index.msgpack").read_bytes() == content
 
-    def test_of_an_older_form_it_is_written_anew(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "head", [{"index": FORM - 1}, {"index": FORM + 1}, {"index": "5"}, {"rows": 2}, {"names": 9}]
+    )
+    def test_with_another_head_it_is_written_anew(self, tmp_path: Path, head: dict[str, Any]) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
-        content = (tmp_path / "index.jsonl").read_bytes()
-        rows = [[folder, 1, run_id, seconds, [[9, 9, 9]]] for run_id, (_, folder, seconds, _) in expected.items()]
+        content = (tmp_path / "index.msgpack").read_bytes()
+        line, _, rows = content.partition(b"\n")
+        (tmp_path / "index.msgpack").write_bytes(msgspec.json.encode({**json.loads(line), **head}) + b"\n" + rows)
+        assert readable(Store(tmp_path).finished()) == expected
+        assert (tmp_path / "index.msgpack").read_bytes() == content
+
+    def test_that_of_an_older_version_beside_it_is_not_looked_at(self, tmp_path: Path) -> None:
+        store = filled(tmp_path)
+        rows = [[run.folder, 1, run.id, 1.0, [[9, 9, 9]]] for run in store.finished().values()]
+        (tmp_path / "index.msgpack").unlink()
         lines = [json.dumps(row) for row in ({"index": 1}, *rows)]
         (tmp_path / "index.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        assert readable(Store(tmp_path).finished()) == expected
-        assert (tmp_path / "index.jsonl").read_bytes() == content
+        assert [run.values[-1][2] for run in store.finished().values()] == [50, 51, 52]
 
     def test_it_is_not_written_again_when_nothing_changed(self, tmp_path: Path) -> None:
         filled(tmp_path).finished()
-        before = (tmp_path / "index.jsonl").stat()
+        before = (tmp_path / "index.msgpack").stat()
         Store(tmp_path).finished()
-        after = (tmp_path / "index.jsonl").stat()
+        after = (tmp_path / "index.msgpack").stat()
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
     def test_deleted(self, tmp_path: Path) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
-        content = (tmp_path / "index.jsonl").read_bytes()
-        (tmp_path / "index.jsonl").unlink()
+        content = (tmp_path / "index.msgpack").read_bytes()
+        (tmp_path / "index.msgpack").unlink()
         assert readable(store.finished()) == expected
-        assert (tmp_path / "index.jsonl").read_bytes() == content
+        assert (tmp_path / "index.msgpack").read_bytes() == content
 
     def test_truncated_anywhere(self, tmp_path: Path) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
-        content = (tmp_path / "index.jsonl").read_bytes()
+        content = (tmp_path / "index.msgpack").read_bytes()
         for length in range(0, len(content), 13):
-            (tmp_path / "index.jsonl").write_bytes(content[:length])
+            (tmp_path / "index.msgpack").write_bytes(content[:length])
             assert readable(store.finished()) == expected, length
-            assert (tmp_path / "index.jsonl").read_bytes() == content
-
-    @pytest.mark.parametrize(
-        "spoil",
-        [
-            lambda rows: [{"index": SCHEMA + 1}, *rows[1:]],
-            lambda rows: [{"index": 0}, *rows[1:]],
-            lambda rows: rows[1:],
-            lambda rows: [rows[0], 5, *rows[1:]],
-            lambda rows: [rows[0], None],
-            lambda rows: [rows[0], []],
-            lambda rows: [rows[0], "text"],
-            lambda rows: [rows[0], {"a": 1}],
-            lambda rows: [rows[0], [["a"], 1]],
-            lambda rows: [rows[0], *([row[0]] for row in rows[1:])],
-            lambda rows: [rows[0], *(row[:2] for row in rows[1:])],
-            lambda rows: [rows[0], *(row[:-1] for row in rows[1:])],
-            lambda rows: [rows[0], *([*row[:-1], None] for row in rows[1:])],
-            lambda rows: [rows[0], *([*row[:-1], [[1, 2]]] for row in rows[1:])],
-            lambda rows: [rows[0], *([*row[:-1], [5]] for row in rows[1:])],
-            lambda rows: [rows[0], *([row[0], 0, *row[2:]] for row in rows[1:])],
-            lambda rows: [*rows, ["gone-000000000000", 1, "000000000000", 1.0, [[1, 2, 3]]]],
-        ],
-    )
-    def test_rows_that_are_not_what_they_should_be(
-        self, tmp_path: Path, spoil: Callable[[list[Any]], list[Any]]
-    ) -> None:
-        store = filled(tmp_path)
-        expected = readable(store.finished())
-        index = tmp_path / "index.jsonl"
-        rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
-        index.write_text("".join(json.dumps(row) + "\n" for row in spoil(rows)), encoding="utf-8")
-        assert readable(store.finished()) == expected
-        assert not store.damaged
+            assert (tmp_path / "index.msgpack").read_bytes() == content
 
     @pytest.mark.parametrize(
         "content",
@@ -423,7 +403,7 @@ class TestIndex:
     def test_garbage(self, tmp_path: Path, content: bytes) -> None:
         store = filled(tmp_path)
         expected = readable(store.finished())
-        (tmp_path / "index.jsonl").write_bytes(content)
+        (tmp_path / "index.msgpack").write_bytes(content)
         assert readable(store.finished()) == expected
 
     def test_a_record_that_was_removed_added_or_replaced(self, tmp_path: Path) -> None:
@@ -439,7 +419,7 @@ class TestIndex:
 
     def test_a_folder_that_cannot_be_written_to_is_read(self, tmp_path: Path) -> None:
         expected = readable(filled(tmp_path / "results").finished())
-        (tmp_path / "results" / "index.jsonl").unlink()
+        (tmp_path / "results" / "index.msgpack").unlink()
         before = files(tmp_path)
         with read_only(tmp_path / "results") as store:
             assert readable(store.finished()) == expected
@@ -448,7 +428,7 @@ class TestIndex:
             with pytest.raises(InputError, match=r"--results \.: nothing can be written there: "):
                 store.check_writable()
         assert files(tmp_path) == before
-        assert not (tmp_path / "results" / "index.jsonl").exists()
+        assert not (tmp_path / "results" / "index.msgpack").exists()
 
     def test_reading_what_is_not_there_makes_nothing(self, tmp_path: Path) -> None:
         store = Store(tmp_path / "none")
@@ -515,7 +495,7 @@ class TestDamage:
             store = filled(root)
             expected = readable(store.finished())
             if not warm:
-                (root / "index.jsonl").unlink()
+                (root / "index.msgpack").unlink()
             folder = expected.pop(spec(1).id)[1]
             spoil(root / "runs" / folder)
             before = files(root)
@@ -600,12 +580,12 @@ class TestDamage:
         filled(tmp_path)
         folder = folder_name(spec(1))
 
-        def opened(path: str) -> BinaryIO:
+        def content(path: str) -> bytes:
             if folder in str(path):
                 raise OSError(number, os.strerror(number), str(path))
-            return open_ordinary(path)
+            return read_ordinary(path)
 
-        monkeypatch.setattr("bench.records.store.open_ordinary", opened)
+        monkeypatch.setattr("bench.records.store.read_ordinary", content)
         store = Store(tmp_path)
         assert set(store.finished()) == {spec(0).id, spec(2).id}
         assert store.damaged == [folder]
