@@ -18,6 +18,7 @@ from bench.errors import InputError, printable
 
 GROUPS = {
     "run": ("run", "plan", "status", "cancel", "logs", "retry"),
+    "doctor": ("doctor",),
     "rehearse": ("rehearse",),
     "rerun": ("rerun",),
     "table": ("table", "figure", "items", "runs"),

@@ -147,7 +147,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     parts = 1
     while True:
         torch.manual_seed(spec.seeds.init)
-        model, data = _subject(spec, registry, device)
+        model, data = subject(spec, registry, device)
         try:
             return _timed(spec, registry, model, data, steps, parts)
         except torch.OutOfMemoryError as error:
@@ -210,7 +210,7 @@ class _Steps:
         return self.seconds / self.count if self.count else 0.0
 
 
-def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, TrainingImages]:
+def subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, TrainingImages]:
     """The run's model and images of noise of the size and channels that it takes."""
     import numpy as np
 
@@ -249,10 +249,8 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     # one more step than those that count and warm up: times are taken between the ends of steps
     # each step is a point of the curve, at which the loop reads the loss: it waits until the device is done
     count = min(most, stage.recipe.last - stage.recipe.first) + WARM_UP + 1
-    recipes = {name: replace(recipe, last=recipe.first + count) for name, recipe in stage.recipes.items()}
-    timed = replace(stage, recipe=replace(stage.recipe, last=stage.recipe.first + count), recipes=recipes)
     fit(
-        timed,
+        shortened(stage, count),
         data,
         start=0,
         stops=lambda step: True,
@@ -261,6 +259,12 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     )
     taken = [end - start for start, end in itertools.pairwise(ends)]
     return statistics.median(taken[WARM_UP:])
+
+
+def shortened(stage: Stage, count: int) -> Stage:
+    """A stage that makes so many steps, however many it would."""
+    recipes = {name: replace(recipe, last=recipe.first + count) for name, recipe in stage.recipes.items()}
+    return replace(stage, recipe=replace(stage.recipe, last=stage.recipe.first + count), recipes=recipes)
 
 
 def _image_seconds(task: Task, model: Model, data: TrainingImages) -> float:
