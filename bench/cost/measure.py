@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,12 @@ IMAGES = 64
 _KILLED = "killed (SIGKILL), as where memory is short; measure on a machine that could train it, and add --times here"
 
 
-def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
+def measure(
+    runs: Iterable[RunSpec], registry: Registry, store: Store, say: Callable[[str], None] = lambda line: None
+) -> Iterator[str]:
     """Time steps of every method and backbone among some runs, and keep the times; says what each took, in words.
+
+    ``say`` is told which is timed next, and how many there are.
 
     Raises ``InputError``: the folder cannot be written to, or the process ends before its work does.
     """
@@ -54,7 +58,12 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
     for spec in runs:
         work = work_of(spec, registry.dataset(spec.dataset.name).task)
         kinds.setdefault(replace(work, means=""), spec)
-    for answer in _answers(list(kinds.values()), registry.plugins):
+    specs = list(kinds.values())
+    waiting = (f"timing {_label(spec)} ({number} of {len(specs)})" for number, spec in enumerate(specs, 1))
+    say(next(waiting, ""))
+    for answer in _answers(specs, registry.plugins):
+        if line := next(waiting, ""):
+            say(line)
         if "problem" in answer:
             yield f"{answer['label']}: not measured: {answer['problem']}"
             continue
