@@ -144,9 +144,10 @@ def write_forecast(request: Request, store: Store, runs: Sequence[RunSpec], job:
         say(f"nothing is predicted: {error}")
         return
     if seconds:
-        facts = {"gpu": cost.gpu, "hardware": cost.hardware, "bases": dict(cost.bases)}
+        typed = redacted(job.command)
+        forecast = Forecast(FORM, seconds, cost.gpu, cost.hardware, dict(cost.bases), job.ranks, typed)
         with contextlib.suppress(OSError):  # a fault of the folder is told by what trains
-            keep_forecast(store.root, Forecast(FORM, seconds, **facts, ranks=job.ranks, command=redacted(job.command)))
+            keep_forecast(store.root, forecast)
 
 
 def outcome(request: Request, store: Snapshot) -> Outcome | None:

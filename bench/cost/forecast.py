@@ -2,7 +2,7 @@
 
 RESULTS/forecasts/<time>-<id>.json    seconds of each run that it was to train, and what they rest on
 
-A run's first forecast counts, as nothing of its grid has taught it. They are in no record and no id, and may be deleted.
+A run's first forecast counts: nothing of its grid has taught it. They are in no record and no id, and may be deleted.
 """
 
 from __future__ import annotations

@@ -190,9 +190,7 @@ def limits(measured: Measured, grid: Grid) -> list[Limit]:
 def _of_compute(measured: Measured, grid: Grid) -> Limit:
     rate = measured.batch_size / max(1e-12, measured.seconds(measured.loop))
     where = measured.hardware if measured.gpu else "a core"
-    sentence = (
-        f"compute: {where} trains {rate:,.0f} images a second, {percent(measured.share)} of what it computes alone"
-    )
+    sentence = f"compute: {where} trains {rate:,.0f} images a second, {percent(measured.share)} of computing alone"
     if measured.gpu and measured.precision == "fp32":
         sentence += "; bf16 is quicker on most GPUs, and is another protocol with runs of its own"
         return Limit("compute", sentence, grid.command("--set", "precision=bf16"))

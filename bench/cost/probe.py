@@ -85,13 +85,17 @@ def probe(spec: RunSpec, registry: Registry, begun: float, say: Say) -> Measured
     start = Clocked(time.process_time(), time.time() - begun)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gpu = torch.cuda.get_device_properties(0) if device.type == "cuda" else None
-    machine = {
+    machine: dict[str, Any] = {
         "hardware": gpu.name if gpu else str(describe()["processor"]),
         "gpu": gpu is not None,
         "gpu_bytes": gpu.total_memory if gpu else 0,
         "torch_cuda": torch.version.cuda or torch.version.hip or "",
     }
-    size = {"batch_size": spec.protocol.batch_size, "precision": spec.protocol.precision, "start": start}
+    size: dict[str, Any] = {
+        "batch_size": spec.protocol.batch_size,
+        "precision": spec.protocol.precision,
+        "start": start,
+    }
     with tempfile.TemporaryDirectory() as folder:
         try:
             timed = _timed(spec, registry, device, Path(folder), say)

@@ -65,9 +65,7 @@ def _of_gpus(torch_cuda: str, sees_gpu: bool, devices: Path = DEVICES) -> Iterat
     elif torch_cuda and is_there and not usable_gpus():
         yield Remark("gpu", "CUDA_VISIBLE_DEVICES hides this machine's GPUs", "unset CUDA_VISIBLE_DEVICES")
     elif torch_cuda and is_there:
-        sentence = (
-            f"torch is built with CUDA {torch_cuda}, and sees no GPU, though there is one: its driver may be older"
-        )
+        sentence = f"torch is built with CUDA {torch_cuda}, and sees none of the GPUs here: their driver may be older"
         yield Remark("gpu", sentence, "nvidia-smi")
     elif torch_cuda:
         sentence = f"torch is built with CUDA {torch_cuda}, and this machine has no GPU: everything runs on its cores"
