@@ -155,7 +155,7 @@ def _images(
     count, started = sum(len(split) for split in some.splits.values()), time.perf_counter()
     kept = task.cached(some, card, folder, noise.size, spec.protocol.augmentation, lambda what, done, of: None)
     seconds = time.perf_counter() - started
-    files = sum(file.stat().st_size for file in folder.iterdir())
+    files = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     facts = {"decoded": Clocked(seconds, seconds).divided(count), "image_bytes": files / count} if files else {}
     data = task.images(spec, kept, np.arange(len(kept.train)), model, noise.device)
     return replace(data, held_out=noise.held_out), kept.test, {**facts, "disk": _disk_rate(some)}
@@ -165,8 +165,15 @@ def _some(dataset: Dataset, most: int) -> Dataset:
     """A dataset with some images of each split, spread over it."""
     import numpy as np
 
+    from bench.data import FileImages
+
     def part(split: Split, count: int) -> Split:
-        return split.part(np.linspace(0, len(split) - 1, min(count, len(split))).astype(np.int64))
+        chosen = np.linspace(0, len(split) - 1, min(count, len(split))).astype(np.int64)
+        files = split.images
+        if not isinstance(files, FileImages):
+            return split.part(chosen)
+        # files stay files, which are decoded once, as a run does it
+        return split.chosen(chosen, replace(files, paths=tuple(files.paths[at] for at in chosen)))
 
     return replace(dataset, train=part(dataset.train, most), val=None, test=part(dataset.test, TEST))
 
