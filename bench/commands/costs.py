@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.cards import DatasetCard
     from bench.commands.request import Request
     from bench.cost.estimate import Estimate
-    from bench.cost.forecast import Outcome
+    from bench.cost.forecast import ForecastOutcome
     from bench.cost.step_times import StepTime
     from bench.launch import Job
     from bench.records.store import Store
@@ -150,7 +150,7 @@ def write_forecast(request: Request, store: Store, runs: Sequence[RunSpec], job:
             keep_forecast(store.root, forecast)
 
 
-def outcome(request: Request, store: Snapshot) -> Outcome | None:
+def outcome(request: Request, store: Snapshot) -> ForecastOutcome | None:
     """How the forecasts of a plan's runs came out."""
     from bench.cost.forecast import outcome_of
 

@@ -16,13 +16,13 @@ import msgspec
 import bench
 from bench.commands.options import add_format, print_json
 from bench.commands.request import Request, add_target_command, request_of
-from bench.cost.limits import Clocked, Grid, Limit, Measured, limits, percent, run_time
+from bench.cost.limits import Clocked, Grid, Limit, Probed, limits, percent, run_time
 from bench.device.limits import usable_cores
 from bench.errors import InputError, printable
 from bench.launch.gpus import gpus_of, usable_gpus
 from bench.launch.launcher import find_launcher
 from bench.launch.local import default_jobs, usable_memory
-from bench.launch.surroundings import Remark, has_slurm, remarks
+from bench.launch.surroundings import Oddity, has_slurm, remarks
 from bench.notation import counted
 from bench.process import environment, how_ended, program
 from bench.records.environment import describe
@@ -75,7 +75,7 @@ def first_run(request: Request) -> RunSpec:
     return runs[0]
 
 
-def measured_of(spec: RunSpec, registry: bench.Registry) -> Measured:
+def measured_of(spec: RunSpec, registry: bench.Registry) -> Probed:
     """What a process measures of a run. Raises ``InputError`` where it cannot."""
     plugins = [str(plugin) for plugin in registry.plugins]
     request = json.dumps({"plugins": plugins, "spec": to_json(spec), "begun": time.time()})
@@ -87,7 +87,7 @@ def measured_of(spec: RunSpec, registry: bench.Registry) -> Measured:
     answer = json.loads(done.stdout.splitlines()[-1])
     if "problem" in answer:
         raise InputError(f"{spec.label}: it cannot be measured: {answer['problem']}")
-    return msgspec.convert(answer, Measured)
+    return msgspec.convert(answer, Probed)
 
 
 def grid_of(request: Request, spec: RunSpec) -> Grid:
@@ -109,9 +109,7 @@ def grid_of(request: Request, spec: RunSpec) -> Grid:
     )
 
 
-def lines(
-    spec: RunSpec, measured: Measured, grid: Grid, advice: Sequence[Limit], odd: Sequence[Remark]
-) -> Iterator[str]:
+def lines(spec: RunSpec, measured: Probed, grid: Grid, advice: Sequence[Limit], odd: Sequence[Oddity]) -> Iterator[str]:
     """All of it, a line each, for people."""
     yield ", ".join(f"{name} {version}" for name, version in _versions()["versions"].items() if version)
     memory = f"{grid.memory / 1e9:.3g} GB of memory" if grid.memory else "memory not known"
@@ -131,7 +129,7 @@ def lines(
         yield from _advice(odd)
 
 
-def _times(measured: Measured, grid: Grid) -> Iterator[str]:
+def _times(measured: Probed, grid: Grid) -> Iterator[str]:
     clock = "on the clock" if measured.gpu else "of a core's time"
 
     def row(name: str, clocked: Clocked, images: int, more: str = "") -> str:
@@ -165,7 +163,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
-def _advice(items: Sequence[Limit | Remark]) -> Iterator[str]:
+def _advice(items: Sequence[Limit | Oddity]) -> Iterator[str]:
     for item in items:
         yield f"  {item.sentence}"
         if item.command:
@@ -178,12 +176,12 @@ def _versions() -> dict[str, Any]:
     return {"versions": {"bench": bench.__version__, "Python": platform.python_version(), **packages}}
 
 
-def _as_plain(spec: RunSpec, measured: Measured, grid: Grid) -> dict[str, Any]:
+def _as_plain(spec: RunSpec, measured: Probed, grid: Grid) -> dict[str, Any]:
     whole = run_time(measured, grid)
     rates = {"loop_share": measured.share, "fed_images_per_second": measured.fed}
     run = {"label": spec.label, "seconds": whole.seconds, "evaluation_share": whole.evaluation}
     return {"run": run, "measured": {**asdict(measured), **rates}, "grid": asdict(grid)}
 
 
-def _plain(items: Sequence[Limit | Remark]) -> list[dict[str, str]]:
+def _plain(items: Sequence[Limit | Oddity]) -> list[dict[str, str]]:
     return [asdict(item) for item in items]

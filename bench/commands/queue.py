@@ -20,7 +20,7 @@ from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
-from bench.cost.forecast import Outcome, in_words, outcome_of
+from bench.cost.forecast import ForecastOutcome, in_words, outcome_of
 from bench.errors import InputError, printable, to_type, uncoloured
 from bench.launch.failures import LASTING
 from bench.launch.launcher import Queued, all_launchers
@@ -209,7 +209,7 @@ def _counts(plan: Plan, progress: State) -> str:
 
 
 def _print_status(
-    plan: Plan, progress: State, parts: Sequence[tuple[Plan, State]], forecast: Outcome | None = None
+    plan: Plan, progress: State, parts: Sequence[tuple[Plan, State]], forecast: ForecastOutcome | None = None
 ) -> None:
     for part in parts:
         print(_counts(*part))

@@ -45,7 +45,7 @@ class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
     command: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ForecastOutcome(msgspec.Struct, frozen=True):
     """What finished runs were expected to take and took, in hours of one GPU or core.
 
     Attributes:
@@ -82,7 +82,7 @@ def read_forecasts(root: Path) -> list[Forecast]:
     return forecasts
 
 
-def outcome_of(store: Store, runs: Collection[str], finished: Mapping[str, Finished]) -> Outcome | None:
+def outcome_of(store: Store, runs: Collection[str], finished: Mapping[str, Finished]) -> ForecastOutcome | None:
     """How the forecasts of some runs, by id, came out; None where none of those finished had one.
 
     Of runs that were forecast for a GPU and for a core, those of the kind count that the first of them has.
@@ -98,7 +98,7 @@ def outcome_of(store: Store, runs: Collection[str], finished: Mapping[str, Finis
     predicted = sum(first[run_id].seconds[run_id] for run_id in done) / 3600
     measured = sum(first[run_id].ranks * finished[run_id].seconds for run_id in done) / 3600
     last = first[done[-1]]
-    return Outcome(
+    return ForecastOutcome(
         predicted_hours=predicted,
         measured_hours=measured,
         ratio=measured / predicted if predicted else 0.0,
@@ -121,7 +121,7 @@ def _elsewhere(store: Store, folder: str, hardware: str) -> str:
     return ""
 
 
-def in_words(outcome: Outcome) -> str:
+def in_words(outcome: ForecastOutcome) -> str:
     """``predicted 1.2 core-hours, took 1.3 (× 1.08) over 72 runs``, with what else is to be known of it."""
     unit = "GPU-hours" if outcome.gpu else "core-hours"
     over = counted(outcome.runs, "run") if outcome.runs == outcome.of else f"{outcome.runs:,} of {outcome.of:,} runs"

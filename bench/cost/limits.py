@@ -52,7 +52,7 @@ class Clocked:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Probed:
     """What was timed of a run on this machine.
 
     Attributes:
@@ -156,14 +156,14 @@ class RunTime:
     evaluation: float
 
 
-def run_time(measured: Measured, grid: Grid) -> RunTime:
+def run_time(measured: Probed, grid: Grid) -> RunTime:
     """A run's seconds: its steps as the loop makes them, and its evaluations."""
     evaluation = grid.images * measured.seconds(measured.image)
     seconds = grid.steps * measured.seconds(measured.loop) + evaluation
     return RunTime(seconds, evaluation / seconds if seconds else 0.0)
 
 
-def limits(measured: Measured, grid: Grid) -> list[Limit]:
+def limits(measured: Probed, grid: Grid) -> list[Limit]:
     """What limits the runs of a grid, that which costs most of them first, and what to set."""
     if measured.short_of_memory:
         room = f" of {_bytes(measured.gpu_bytes)}" if measured.gpu else ""
@@ -187,7 +187,7 @@ def limits(measured: Measured, grid: Grid) -> list[Limit]:
     return all_limits
 
 
-def _of_compute(measured: Measured, grid: Grid) -> Limit:
+def _of_compute(measured: Probed, grid: Grid) -> Limit:
     rate = measured.batch_size / max(1e-12, measured.seconds(measured.loop))
     where = measured.hardware if measured.gpu else "a core"
     sentence = f"compute: {where} trains {rate:,.0f} images a second, {percent(measured.share)} of computing alone"
@@ -203,7 +203,7 @@ def _of_compute(measured: Measured, grid: Grid) -> Limit:
     return Limit("compute", sentence, grid.command("--jobs", str(grid.jobs)))
 
 
-def _of_feed(measured: Measured, grid: Grid) -> Iterator[Limit]:
+def _of_feed(measured: Probed, grid: Grid) -> Iterator[Limit]:
     if measured.share >= LEAST_SHARE:
         return
     lost = f"feed: a step waits for its images {percent(1 - measured.share)} of the time"
@@ -231,7 +231,7 @@ def _of_feed(measured: Measured, grid: Grid) -> Iterator[Limit]:
     yield Limit("feed", sentence, command)
 
 
-def _of_memory(measured: Measured, grid: Grid) -> Iterator[Limit]:
+def _of_memory(measured: Probed, grid: Grid) -> Iterator[Limit]:
     if measured.gpu or grid.memory is None or grid.jobs * measured.memory <= grid.memory:
         return
     fits = max(1, int(grid.memory / measured.memory))
@@ -242,7 +242,7 @@ def _of_memory(measured: Measured, grid: Grid) -> Iterator[Limit]:
     yield Limit("memory", sentence, grid.command("--jobs", str(fits)))
 
 
-def _of_start(measured: Measured, grid: Grid) -> Iterator[Limit]:
+def _of_start(measured: Probed, grid: Grid) -> Iterator[Limit]:
     workers = min(grid.jobs, max(1, grid.runs))
     start = measured.seconds(measured.start)
     whole = workers * start + grid.runs * run_time(measured, grid).seconds
@@ -264,7 +264,7 @@ def _of_start(measured: Measured, grid: Grid) -> Iterator[Limit]:
         yield Limit("start", sentence)
 
 
-def _of_evaluation(measured: Measured, grid: Grid) -> Iterator[Limit]:
+def _of_evaluation(measured: Probed, grid: Grid) -> Iterator[Limit]:
     share = run_time(measured, grid).evaluation
     if share >= MUCH:
         sentence = f"evaluation: {counted(grid.evaluations, 'point')} of the curve are {percent(share)} of a run"
@@ -275,7 +275,7 @@ def _of_evaluation(measured: Measured, grid: Grid) -> Iterator[Limit]:
         yield Limit("evaluation", sentence, command)
 
 
-def _of_disk(measured: Measured, grid: Grid) -> Iterator[Limit]:
+def _of_disk(measured: Probed, grid: Grid) -> Iterator[Limit]:
     if not measured.disk or not measured.image_bytes:
         return
     needed = grid.jobs * measured.image_bytes * measured.batch_size / max(1e-12, measured.seconds(measured.loop))
@@ -288,7 +288,7 @@ def _of_disk(measured: Measured, grid: Grid) -> Iterator[Limit]:
         yield Limit("disk", sentence, grid.command("--results", "/a/quick/disk/results"))
 
 
-def _of_kernels(measured: Measured) -> Iterator[Limit]:
+def _of_kernels(measured: Probed) -> Iterator[Limit]:
     plain = measured.plain and measured.seconds(measured.plain)
     if plain and measured.seconds(measured.compute) > STRICT * plain:
         times = measured.seconds(measured.compute) / plain

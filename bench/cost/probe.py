@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.cards.dataset import absent
-from bench.cost.limits import Clocked, Measured
+from bench.cost.limits import Clocked, Probed
 from bench.cost.measure import shortened, subject
 from bench.errors import InputError
 from bench.registry import Registry
@@ -70,7 +70,7 @@ def _say(line: str) -> None:
     print(f"bench: {line}", file=sys.stderr, flush=True)
 
 
-def probe(spec: RunSpec, registry: Registry, begun: float, say: Say) -> Measured:
+def probe(spec: RunSpec, registry: Registry, begun: float, say: Say) -> Probed:
     """Time a run's first stage on this machine; ``begun`` is when the process was, on the clock of ``time.time``.
 
     Raises:
@@ -102,11 +102,11 @@ def probe(spec: RunSpec, registry: Registry, begun: float, say: Say) -> Measured
         except torch.OutOfMemoryError:
             timed = {"short_of_memory": True}
     memory = torch.cuda.max_memory_allocated() if gpu else _resident()
-    return Measured(**machine, **size, memory=memory, **timed)
+    return Probed(**machine, **size, memory=memory, **timed)
 
 
 def _timed(spec: RunSpec, registry: Registry, device: Any, folder: Path, say: Say) -> dict[str, Any]:
-    """What was timed of a run, by the names that ``Measured`` has for it."""
+    """What was timed of a run, by the names that ``Probed`` has for it."""
     import torch
 
     from bench.training.trial import build_method

@@ -36,7 +36,7 @@ SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "fuse.
 
 
 @dataclass(frozen=True)
-class Remark:
+class Oddity:
     """What is missing or odd: a word for it, a sentence, and what to type; empty where nothing can be."""
 
     what: str
@@ -44,7 +44,7 @@ class Remark:
     command: str = ""
 
 
-def remarks(results: Path, registry: Registry, torch_cuda: str, sees_gpu: bool) -> list[Remark]:
+def remarks(results: Path, registry: Registry, torch_cuda: str, sees_gpu: bool) -> list[Oddity]:
     """All that is missing or odd: ``torch_cuda`` is what torch was built with, empty where it is for CPUs alone."""
     return [
         *_of_gpus(torch_cuda, sees_gpu),
@@ -55,42 +55,42 @@ def remarks(results: Path, registry: Registry, torch_cuda: str, sees_gpu: bool) 
     ]
 
 
-def _of_gpus(torch_cuda: str, sees_gpu: bool, devices: Path = DEVICES) -> Iterator[Remark]:
+def _of_gpus(torch_cuda: str, sees_gpu: bool, devices: Path = DEVICES) -> Iterator[Oddity]:
     if sees_gpu:
         return
     is_there = bool(list(devices.glob("nvidia[0-9]*"))) or shutil.which("nvidia-smi") is not None
     if not torch_cuda and is_there:
         install = "pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cu130"
-        yield Remark("torch", "this machine has a GPU, and torch is built for CPUs alone", install)
+        yield Oddity("torch", "this machine has a GPU, and torch is built for CPUs alone", install)
     elif torch_cuda and is_there and not usable_gpus():
-        yield Remark("gpu", "CUDA_VISIBLE_DEVICES hides this machine's GPUs", "unset CUDA_VISIBLE_DEVICES")
+        yield Oddity("gpu", "CUDA_VISIBLE_DEVICES hides this machine's GPUs", "unset CUDA_VISIBLE_DEVICES")
     elif torch_cuda and is_there:
         sentence = f"torch is built with CUDA {torch_cuda}, and sees none of the GPUs here: their driver may be older"
-        yield Remark("gpu", sentence, "nvidia-smi")
+        yield Oddity("gpu", sentence, "nvidia-smi")
     elif torch_cuda:
         sentence = f"torch is built with CUDA {torch_cuda}, and this machine has no GPU: everything runs on its cores"
-        yield Remark("gpu", sentence)
+        yield Oddity("gpu", sentence)
 
 
-def _of_results(results: Path, mounts: Path = Path("/proc/mounts")) -> Iterator[Remark]:
+def _of_results(results: Path, mounts: Path = Path("/proc/mounts")) -> Iterator[Oddity]:
     place = _existing(results)
     if not os.access(place, os.W_OK | os.X_OK):
         what = f"{results}: nothing can be written there; give another folder to every command"
-        yield Remark("results", what, "export BENCH_RESULTS=~/results")
+        yield Oddity("results", what, "export BENCH_RESULTS=~/results")
     kind = filesystem(place, mounts)
     if kind in LOOSE:
         sentence = (
             f"{results} lies on {kind}, where what one process writes others may see late, or in part: "
             "several must not train into it at a time"
         )
-        yield Remark("results", sentence, "export BENCH_RESULTS=~/results")
+        yield Oddity("results", sentence, "export BENCH_RESULTS=~/results")
     elif kind in SHARED:
         sentence = f"{results} lies on {kind}: that is good for results, and slower than a disk for decoded images"
-        yield Remark("results", sentence)
+        yield Oddity("results", sentence)
     folder = results / "cache"
     if (free := shutil.disk_usage(_existing(folder)).free) < ROOM:
         sentence = f"{folder}: its disk has {free / 1e9:.2g} GB free, for decoded images, checkpoints and kept models"
-        yield Remark("disk", sentence, f"df -h {_existing(folder)}")
+        yield Oddity("disk", sentence, f"df -h {_existing(folder)}")
 
 
 def _existing(path: Path) -> Path:
@@ -123,22 +123,22 @@ def _lacking_of_slurm(which: Callable[[str], str | None]) -> list[str]:
     return [name for name in ("sbatch", "squeue", "scancel") if which(name) is None]
 
 
-def _of_programs(which: Callable[[str], str | None] = shutil.which) -> Iterator[Remark]:
+def _of_programs(which: Callable[[str], str | None] = shutil.which) -> Iterator[Oddity]:
     if which("pdflatex") is None and which("lualatex") is None:
-        yield Remark("latex", "LaTeX is not installed: tables can be written for it, and not compiled here")
+        yield Oddity("latex", "LaTeX is not installed: tables can be written for it, and not compiled here")
     if lacking := _lacking_of_slurm(which):
         sentence = f"SLURM's {', '.join(lacking)} are not here: --launcher slurm works on a cluster's login node"
-        yield Remark("slurm", sentence)
+        yield Oddity("slurm", sentence)
 
 
-def _of_hub() -> Iterator[Remark]:
+def _of_hub() -> Iterator[Oddity]:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
             sentence = f"{name} is set: weights that are not in the cache of the Hugging Face hub are not fetched"
-            yield Remark("hub", sentence, f"unset {name}")
+            yield Oddity("hub", sentence, f"unset {name}")
 
 
-def _of_packages(registry: Registry) -> Iterator[Remark]:
+def _of_packages(registry: Registry) -> Iterator[Oddity]:
     """Of each extra that is not installed, what needs it."""
     needed: dict[str, list[str]] = {}
     modules = {CLIP: PACKAGE, **{extra: module for extra, (module, _) in EXTRAS.items()}}
@@ -156,7 +156,7 @@ def _of_packages(registry: Registry) -> Iterator[Remark]:
     for extra, users in needed.items():
         module = modules.get(extra, extra)
         if importlib.util.find_spec(module) is None:
-            yield Remark(
+            yield Oddity(
                 "package",
                 f"{module} is not installed; it is for {', '.join(users)}",
                 f"pip install 'finetune-bench[{extra}]'",

@@ -10,7 +10,7 @@ import pytest
 
 import bench
 from bench.cli import build_parser
-from bench.cost.limits import Clocked, Grid, Limit, Measured, limits, run_time
+from bench.cost.limits import Clocked, Grid, Limit, Probed, limits, run_time
 from bench.cost.probe import probe
 from bench.device.limits import usable_cores
 from bench.plan.overrides import Overrides
@@ -21,7 +21,7 @@ def alike(seconds: float) -> Clocked:
     return Clocked(seconds, seconds)
 
 
-CPU = Measured(
+CPU = Probed(
     hardware="a core",
     gpu=False,
     gpu_bytes=0,
@@ -50,7 +50,7 @@ GRID = Grid(
 )
 
 
-def named(measured: Measured, **changed: Any) -> dict[str, Limit]:
+def named(measured: Probed, **changed: Any) -> dict[str, Limit]:
     return {limit.what: limit for limit in limits(measured, replace(GRID, **changed))}
 
 

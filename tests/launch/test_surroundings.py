@@ -9,10 +9,10 @@ import pytest
 
 import bench
 from bench.launch import surroundings
-from bench.launch.surroundings import Remark, filesystem, remarks
+from bench.launch.surroundings import Oddity, filesystem, remarks
 
 
-def of(what: str, results: Path, torch_cuda: str = "", sees_gpu: bool = False) -> list[Remark]:
+def of(what: str, results: Path, torch_cuda: str = "", sees_gpu: bool = False) -> list[Oddity]:
     return [each for each in remarks(results, bench.Registry(), torch_cuda, sees_gpu) if each.what == what]
 
 
