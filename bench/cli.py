@@ -18,9 +18,12 @@ from bench.errors import InputError, printable
 
 GROUPS = {
     "run": ("run", "plan", "status", "cancel", "logs", "retry"),
+    "doctor": ("doctor",),
     "rehearse": ("rehearse",),
     "rerun": ("rerun",),
-    "table": ("table", "figure", "items", "runs"),
+    "table": ("table", "runs"),
+    "figure": ("figure",),
+    "items": ("items",),
     "show": ("list", "show", "completion"),
     "check": ("check-method",),
     "convert": ("convert",),
@@ -80,10 +83,11 @@ def _print_nowhere() -> None:
 
 def _command(words: Sequence[str]) -> int:
     parser = build_parser("" if "_ARGCOMPLETE" in os.environ else next(iter(words), ""))
-    with contextlib.suppress(ImportError):
-        import argcomplete
+    if "_ARGCOMPLETE" in os.environ:  # else there is nothing to complete, and no need to import what does
+        with contextlib.suppress(ImportError):
+            import argcomplete
 
-        argcomplete.autocomplete(parser)
+            argcomplete.autocomplete(parser)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks ± shows its number
     gc.set_threshold(200_000, 50, 50)  # collecting while 100,000 records are read would take a third of the time

@@ -29,7 +29,8 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "rehearse", "rerun", "table", "figure", "items", "runs"),
+    *("run", "plan", "status", "cancel", "logs", "retry", "doctor", "rehearse", "rerun"),
+    *("table", "runs", "figure", "items"),
     *("list", "show"),
     *(
         "completion",

@@ -134,6 +134,11 @@ def without_further(name: str) -> str:
     return f"{front}{at}{','.join(kept)}" if kept or not at else front
 
 
+def further_names(name: str) -> frozenset[str]:
+    """The further tests behind the name of a dataset."""
+    return frozenset(filter(None, name.partition(ALSO)[2].split("+")))
+
+
 def with_further(card: DatasetCard, names: str, find: Callable[[str], DatasetCard]) -> DatasetCard:
     """A dataset with some of the further tests that its card declares: ``noise+blur``.
 

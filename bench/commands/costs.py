@@ -5,24 +5,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bench
 from bench.cards.dataset import absent, absent_together
-from bench.errors import InputError, to_type
+from bench.cards.further import further_names
+from bench.commands.options import say
+from bench.errors import InputError, printable, to_type
 from bench.launch import untrained
 from bench.launch.gpus import usable_gpus
 from bench.launch.local import default_jobs
 from bench.launch.status import Snapshot
+from bench.records.secrets import redacted
 from bench.records.store import UNSOUND, folder_name
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
     from bench.commands.request import Request
     from bench.cost.estimate import Estimate
+    from bench.cost.forecast import ForecastOutcome
     from bench.cost.step_times import StepTime
+    from bench.launch import Job
     from bench.records.store import Store
     from bench.spec import RunSpec
 
@@ -89,9 +94,6 @@ def _how_prepared(names: Iterable[str], request: Request) -> str:
 
 def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Estimate:
     """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
-    from bench.cost.estimate import estimate
-    from bench.cost.shared import stages_of
-
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
     runs = request.plan.unique.values()
@@ -99,26 +101,73 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
     if options.measure:
         from bench.cost.measure import measure
 
-        for line in measure(missing or runs, request.registry, store):
+        for line in measure(missing or runs, request.registry, store, say):
             print(line, file=sys.stderr, flush=True)
-    times = _times(missing, store, options.times) if missing else []
-    return estimate(
+    return _estimated(request, store, missing, options.times, options.hardware if missing else "")[0]
+
+
+def _estimated(
+    request: Request,
+    store: Store,
+    missing: Sequence[RunSpec],
+    elsewhere: Iterable[str] = (),
+    hardware: str = "",
+    by_run: bool = False,
+) -> tuple[Estimate, dict[str, float]]:
+    """What runs would cost, and seconds of each, where they are wanted."""
+    from bench.cost.estimate import estimate_each
+    from bench.cost.shared import stages_of
+    from bench.plan.further import further_models
+
+    registry, runs = request.registry, request.plan.unique.values()
+    return estimate_each(
         missing,
-        request.registry.dataset,
-        times,
-        stages=lambda runs: stages_of(runs, request.registry),
+        registry.dataset,
+        _times(missing, store, elsewhere, registry) if missing else [],
+        stages=lambda runs: stages_of(runs, registry),
         trained=lambda methods: [
             spec for spec in runs if spec.method.full_name in methods and store.holds(spec) and _on_shelf(spec, store)
         ],
-        hardware=options.hardware if missing else "",
+        beside=lambda spec: len(further_models(spec.method.names, registry)),
+        hardware=hardware,
+        by_run=by_run,
     )
 
 
-def _times(missing: Iterable[RunSpec], store: Store, elsewhere: Iterable[str]) -> list[StepTime]:
+def write_forecast(request: Request, store: Store, runs: Sequence[RunSpec], job: Job) -> None:
+    """Write down what runs that are launched are expected to take, where anything is known of it."""
+    from bench.cost.forecast import FORM, Forecast, keep_forecast
+
+    try:
+        cost, seconds = _estimated(request, store, runs, by_run=True)
+    except InputError as error:  # times that cannot be read keep no run from being trained
+        say(f"nothing is predicted: {error}")
+        return
+    if seconds:
+        typed = redacted(job.command)
+        forecast = Forecast(FORM, seconds, cost.gpu, cost.hardware, dict(cost.bases), job.ranks, typed)
+        with contextlib.suppress(OSError):  # a fault of the folder is told by what trains
+            keep_forecast(store.root, forecast)
+
+
+def outcome(request: Request, store: Snapshot) -> ForecastOutcome | None:
+    """How the forecasts of a plan's runs came out."""
+    from bench.cost.forecast import outcome_of
+
+    return outcome_of(store, request.plan.unique.keys(), store.finished())
+
+
+def _times(
+    missing: Iterable[RunSpec], store: Store, elsewhere: Iterable[str], registry: bench.Registry
+) -> list[StepTime]:
     """The step times in the results, and in those of other machines."""
     from bench.cost.step_times import read_times, times_in, times_of_records
 
     backbones, times = {spec.backbone.name.partition("@")[0] for spec in missing}, []
+
+    def further(dataset: str, tested: int) -> int:
+        return sum(each.size(tested) for each in registry.dataset(dataset).further) if further_names(dataset) else 0
+
     paths = [Path(path).expanduser() for path in elsewhere]
     for path in paths:
         if not path.exists():
@@ -126,7 +175,8 @@ def _times(missing: Iterable[RunSpec], store: Store, elsewhere: Iterable[str]) -
         if path.is_file():
             times += times_in(path)
     for results in (store, *(Snapshot(path) for path in paths if path.is_dir())):
-        times += [*times_of_records(results, results.finished().values(), backbones), *read_times(results)]
+        finished = results.finished().values()
+        times += [*times_of_records(results, finished, backbones, further), *read_times(results)]
     return times
 
 
@@ -139,10 +189,14 @@ def _on_shelf(spec: RunSpec, store: Store) -> bool:
     return bool(keys) and all((store.root / "shared" / f"{key}.safetensors").is_file() for key in keys)
 
 
-def print_cost(request: Request, store: Store, options: argparse.Namespace) -> None:
+def print_cost(request: Request, store: Snapshot, options: argparse.Namespace) -> None:
     """What the runs that a plan misses would cost, in words."""
     from bench.cost.estimate import lines
 
+    if (came := outcome(request, store)) is not None:
+        from bench.cost.forecast import in_words
+
+        print(printable(in_words(came)))
     cost = cost_of(request, store, options)
     here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1
     for line in lines(cost, options.jobs or here):

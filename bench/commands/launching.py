@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,15 @@ def job_of(options: argparse.Namespace) -> Job:
     )
 
 
-def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Namespace, store: bench.Store) -> int | str:
-    """Train or submit those runs of a plan without a record that are in no job yet.
+def launch(
+    plan: Plan,
+    runs: Sequence[RunSpec],
+    job: Job,
+    options: argparse.Namespace,
+    store: bench.Store,
+    begin: Callable[[Sequence[RunSpec]], None] = lambda runs: None,
+) -> int | str:
+    """Train or submit those runs of a plan without a record that are in no job yet; ``begin`` is told which they are.
 
     Gives the command's exit code where there is no more to say, or else, since every run has ended, how many did now.
     """
@@ -130,6 +137,7 @@ def launch(plan: Plan, runs: Sequence[RunSpec], job: Job, options: argparse.Name
         return "0 runs were trained now"
     executor = launcher.executor(Launch(free, typed, plan.trainable, store))
     make_ready(store)
+    begin(free)
     if not launcher.submits:
         return _train(executor, plan, free, job)
     try:

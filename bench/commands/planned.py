@@ -6,7 +6,9 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from bench.commands.costs import add_cost, cost_of, missing_data, print_cost, print_missing_data
+from msgspec import to_builtins
+
+from bench.commands.costs import add_cost, cost_of, missing_data, outcome, print_cost, print_missing_data
 from bench.commands.folders import folder_lines
 from bench.commands.images import as_plain, print_images, surveys
 from bench.commands.keeping import add_keep, disk_of, print_disk
@@ -16,7 +18,7 @@ from bench.commands.request import add_target_command, request_of, say_damaged
 from bench.launch import untrained
 from bench.launch.packages import apart, waiting_lines
 from bench.launch.status import Snapshot, State, state
-from bench.notation import counted
+from bench.notation import counted, listed
 from bench.plan.soundness import require_sound
 from bench.plan.table import Plan
 from bench.spec import to_json
@@ -53,12 +55,16 @@ def plan_command(options: argparse.Namespace) -> int:
     if options.format == "json":
         parts = [_counts(part, state(part.unique, store)) for part in plan.parts]
         data = {"missing_data": missing_data(request), "images": as_plain(seen)}
+        came = outcome(request, store)
+        data |= {"forecast": came and to_builtins(came)}
         estimate = asdict(cost_of(request, store, options))
         data |= {"models": disk_of(options, plan, request.registry, store), "notes": notes}
         print_json({**_counts(plan, progress), "parts": parts, **_runs_and_cells(plan), **data, "estimate": estimate})
         return 0
     for part in plan.parts or (plan,):
         _print_axes(part)
+        if part.unique:
+            print(f"  {_image_sizes(part)}")
         _print_counts(part, state(part.unique, store) if plan.parts else progress)
     if plan.parts:
         print("together:")
@@ -125,6 +131,13 @@ def _print_axes(plan: Plan) -> None:
     print(f"{plan.name}: {plan.title}")
     for noun, names in axes_of(plan).items():
         print(f"  {len(names):>3} {noun + 's' * (len(names) != 1):10} {', '.join(names)}")
+
+
+def _image_sizes(plan: Plan) -> str:
+    """The size of the images that the runs of a plan train on, in words."""
+    sizes = sorted({spec.protocol.image_size for spec in plan.unique.values()})
+    words = [f"{size} pixels a side" for size in sizes if size] + ["the backbone's own size"] * (0 in sizes)
+    return f"images of {listed(tuple(words))}"
 
 
 def is_published(plan: Plan) -> bool:

@@ -18,6 +18,7 @@ from bench.commands.launching import ask_queues
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.request import add_target_command, collecting_later, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
+from bench.cost.forecast import ForecastOutcome, in_words, outcome_of
 from bench.errors import InputError, printable, to_type, uncoloured
 from bench.launch.failures import LASTING
 from bench.launch.launcher import Queued, all_launchers
@@ -81,12 +82,14 @@ def status_command(options: argparse.Namespace) -> int:
             queues = ask_queues(bench.Registry(options.plugin), store.root, unfinished)
             progress, *of_parts = [_state(each, store, queues) for each in (plan, *plan.parts)]
             parts = [*zip(plan.parts, of_parts, strict=True)]
+            forecast = outcome_of(store, plan.unique.keys(), store.finished())
         if options.watch is not None and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if options.format == "json":
-            print_json({**_status(plan, progress), "parts": [_status(*part) for part in parts]})
+            whole = {"parts": [_status(*part) for part in parts]}
+            print_json({**_status(plan, progress), **whole, "forecast": forecast and to_builtins(forecast)})
         else:
-            _print_status(plan, progress, parts)
+            _print_status(plan, progress, parts, forecast)
         if options.watch is None or not progress.running + progress.queued:
             return 0
         sys.stdout.flush()
@@ -192,10 +195,14 @@ def _counts(plan: Plan, progress: State) -> str:
     return f"{plan.name}: {counted(progress.runs, 'run')}: {', '.join(counts)}{ends}"
 
 
-def _print_status(plan: Plan, progress: State, parts: Sequence[tuple[Plan, State]]) -> None:
+def _print_status(
+    plan: Plan, progress: State, parts: Sequence[tuple[Plan, State]], forecast: ForecastOutcome | None = None
+) -> None:
     for part in parts:
         print(_counts(*part))
     print(_counts(replace(plan, name="together") if parts else plan, progress))
+    if forecast is not None:
+        print(f"  {printable(in_words(forecast))}")
     if plan.lacks:
         print(f"  {lacking_weights(plan)}")
     _print_training([(plan.unique[run_id].label, standing) for run_id, standing in progress.standings.items()])

@@ -129,17 +129,29 @@ def request_of(options: argparse.Namespace) -> Request:
 
 
 def add_target_command(
-    commands: object, name: str, command: Run, about: str, examples: str, also: str = "", several: bool = True
+    commands: object,
+    name: str,
+    command: Run,
+    about: str,
+    examples: str,
+    also: str = "",
+    several: bool = True,
+    usual: str = "",
 ) -> Parser:
-    """The parser of a command about an experiment or paper table, or several of them, or also about something else."""
+    """The parser of a command about an experiment or paper table, or several of them, or also about something else.
+
+    Where there is a ``usual`` target, none need be typed: then it is empty.
+    """
     parser = add_command(commands, name, command, about, examples)
     target = parser.add_argument(
         "target",
         metavar="TARGET",
-        nargs="+" if several else None,
+        nargs="?" if usual else "+" if several else None,
+        default="",
         help="an experiment (demo), a paper (gta), a table of it (gta/table2), or a YAML file"
         + ("; or several of them" if several else "")
-        + f"; or {also}" * bool(also),
+        + f"; or {also}" * bool(also)
+        + f" (default: {usual})" * bool(usual),
     )
     target.completer = lambda **_: list(bench.Registry().experiment_files)  # type: ignore[attr-defined]
     for axis, example in EXAMPLES.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench.commands import planned, queue
-from bench.commands.costs import require_data
+from bench.commands.costs import require_data, write_forecast
 from bench.commands.folders import folder_lines
 from bench.commands.images import require_images
 from bench.commands.keeping import keep_of, require_choice, say_unkept
@@ -141,7 +141,8 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_budgets(todo, request.registry)
     require_backbones(todo, request.registry, say, with_methods=True)
-    outcome = launch(plan, todo, replace(job, keep=str(keep)), options, store)
+    job = replace(job, keep=str(keep))
+    outcome = launch(plan, todo, job, options, store, lambda runs: write_forecast(request, store, runs, job))
     say_unkept(keep, runs, Snapshot(request.results) if todo else store)
     if isinstance(outcome, int):
         return outcome

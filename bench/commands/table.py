@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands import figure, items
 from bench.commands.layouts import add_layout, check_ours, layout_of, summed_up, written
 from bench.commands.options import add_sheet_format
 from bench.commands.request import (
@@ -80,8 +79,6 @@ def add(commands: Any) -> None:
     table.add_argument("--candidates", action="store_true", help="the candidates of swept cells, with their scores")
     table.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     add_layout(table)
-    figure.add(commands)
-    items.add(commands)
     runs = add_target_command(
         commands, "runs", runs_command, "one row a run, for analysis of your own", RUNS, several=True
     )

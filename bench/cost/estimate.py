@@ -12,7 +12,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -77,10 +77,14 @@ class RunKind(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be trained: how many runs of each kind, and the steps of each stage that is trained once for some."""
+    """What is to be trained: how many runs of each kind, and the steps of each stage that is trained once for some.
+
+    In ``groups`` are runs of a kind that differ in their seeds alone.
+    """
 
     runs: Counter[RunKind]
     once: dict[RunKind, list[int]]
+    groups: list[tuple[RunKind, list[RunSpec]]]
 
 
 def estimate(
@@ -90,6 +94,7 @@ def estimate(
     *,
     stages: Callable[[Sequence[RunSpec]], Sequence[RunStages | None]] | None = None,
     trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
+    beside: Callable[[RunSpec], int] = lambda spec: 0,
     hardware: str = "",
 ) -> Estimate:
     """What runs to be trained would cost, on the hardware on which the times of most of them are known.
@@ -100,10 +105,31 @@ def estimate(
         times: of records and of ``--measure``.
         stages: those of runs, asked where a method may share some.
         trained: gives the runs of methods whose shared stages are there, and need not be trained.
+        beside: how many further models a run scores at each point.
         hardware: a part of the name of the hardware that is meant.
 
     Raises:
         InputError: nothing was timed on such hardware.
+    """
+    return estimate_each(
+        runs, dataset, times, stages=stages, trained=trained, beside=beside, hardware=hardware, by_run=False
+    )[0]
+
+
+def estimate_each(
+    runs: Iterable[RunSpec],
+    dataset: Callable[[str], DatasetCard],
+    times: Sequence[StepTime],
+    *,
+    stages: Callable[[Sequence[RunSpec]], Sequence[RunStages | None]] | None = None,
+    trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
+    beside: Callable[[RunSpec], int] = lambda spec: 0,
+    hardware: str = "",
+    by_run: bool = True,
+) -> tuple[Estimate, dict[str, float]]:
+    """As ``estimate``, with the seconds of each run of which the time is known, by its id, where they are wanted.
+
+    What a shared stage takes is divided among the runs of its kind. Raises as ``estimate``.
     """
     groups: dict[tuple[object, ...], list[RunSpec]] = {}
     for spec in runs:
@@ -115,9 +141,9 @@ def estimate(
     asked = [*(spec for spec in chain(*groups.values()) if spec.method.full_name in sharing), *done]
     answers = dict(zip([spec.id for spec in asked], stages(asked) if stages else (), strict=True))
     seen = {stage.key for spec in done for stage in _shared_of(answers.get(spec.id))}
-    wanted = Wanted(Counter(), {})
+    wanted = Wanted(Counter(), {}, [])
     for first, group in zip(firsts, groups.values(), strict=True):
-        size, answer = size_of(first, cards[first.dataset.name]), answers.get(first.id)
+        size, answer = size_of(first, cards[first.dataset.name], beside(first)), answers.get(first.id)
         steps, shared = size.steps, sum(stage.steps for stage in _shared_of(answer))
         if answer:
             steps = answer.steps
@@ -129,21 +155,27 @@ def estimate(
             None if unseen else shared,
         )
         wanted.runs[kind] += len(group)
+        wanted.groups.append((kind, group))
         for stage in chain.from_iterable(_shared_of(answers.get(spec.id)) for spec in group):
             if stage.key not in seen:
                 seen.add(stage.key)
                 wanted.once.setdefault(kind, []).append(stage.steps)
-    best = _on_hardware(wanted, times, hardware)
+    best, each = _on_hardware(wanted, times, hardware)
     records, disk = _disk(wanted.runs, times)
     pixels, decoded = _decoded(firsts, cards)
-    return replace(best, bytes=records + pixels, disk=(*disk, *decoded))
+    seconds = {spec.id: each[kind] for kind, group in wanted.groups if by_run and kind in each for spec in group}
+    return replace(best, bytes=records + pixels, disk=(*disk, *decoded)), seconds
 
 
 def _shared_of(stages: RunStages | None) -> tuple[SharedStage, ...]:
     return stages.shared if stages else ()
 
 
-def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> Estimate:
+_Timed = tuple[Estimate, Mapping[RunKind, float]]
+"""What runs take together, and seconds of a run of each kind of which the time is known."""
+
+
+def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> _Timed:
     """What runs take on the hardware that is meant, or on that of which most is known."""
     machines = by_hardware(times)
     meant = {name: timed for name, timed in machines.items() if hardware.casefold() in name.casefold()}
@@ -152,14 +184,14 @@ def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> Es
         raise InputError(f"--hardware {hardware}: nothing was timed on such hardware; there are times of {names}")
     costs = [(_timed(wanted, timed), sum(time.steps for time in timed)) for timed in (meant or {"": []}).values()]
     # the machine on which the fewest runs are of unknown time; of such ones that of the most timed steps
-    best, _ = min(costs, key=lambda cost: (cost[0].unknown, -cost[1]))
+    (best, each), _ = min(costs, key=lambda cost: (cost[0][0].unknown, -cost[1]))
     name = best.hardware or next(iter(meant), "")
     if not best.unknown or (not best.hardware and not hardware):
-        return best
+        return best, each
     return _timed(wanted, machines[name], translated(machines, name))
 
 
-def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Translation] = ()) -> Estimate:
+def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Translation] = ()) -> _Timed:
     """What runs take by the times of one machine, else by translated ones; nothing is said of the disk."""
     sources = [("", _by_setting(times)), *((each.words, _by_setting(each.times)) for each in translations)]
     cost, runs, used = _Hours(), Counter[str](), dict[str, dict[int, StepTime]]()
@@ -169,7 +201,7 @@ def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Tra
             cost.add(kind, count, wanted.once.get(kind, []), nearest, ratio)
         runs[basis] += count
         used.setdefault(basis, {}).update((id(time), time) for time in nearest)
-    return Estimate(
+    whole = Estimate(
         runs=runs.total(),
         hours=cost.seconds / 3600,
         longest=cost.longest / 3600,
@@ -181,17 +213,22 @@ def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Tra
         shared_stages=cost.stages,
         sharing_runs=cost.sharing,
     )
+    return whole, cost.each
 
 
 @dataclass
 class _Hours:
-    """Adds up what runs take, in seconds; of them those of stages that are trained once for several runs."""
+    """Adds up what runs take, in seconds; of them those of stages that are trained once for several runs.
+
+    ``each`` has those of a run of each kind, with its part of such stages.
+    """
 
     seconds: float = 0.0
     longest: float = 0.0
     shared: float = 0.0
     stages: int = 0
     sharing: int = 0
+    each: dict[RunKind, float] = field(default_factory=dict)
 
     def add(self, kind: RunKind, count: int, once: Sequence[int], times: Sequence[StepTime], ratio: float) -> None:
         step = ratio * statistics.median([time.step_seconds for time in times])
@@ -200,6 +237,7 @@ class _Hours:
         whole = statistics.median([time.run_seconds for time in times])
         of_a_run = whole + (kind.size.steps or 0) * step + kind.size.points * (kind.size.images or 0) * image
         self.seconds += count * of_a_run + sum(once) * in_shared
+        self.each[kind] = of_a_run + sum(once) * in_shared / count
         self.longest = max(self.longest, of_a_run + ((kind.shared or 0) * in_shared if once else 0.0))
         self.shared += sum(once) * in_shared
         self.stages += len(once)

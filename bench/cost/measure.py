@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,12 @@ IMAGES = 64
 _KILLED = "killed (SIGKILL), as where memory is short; measure on a machine that could train it, and add --times here"
 
 
-def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterator[str]:
+def measure(
+    runs: Iterable[RunSpec], registry: Registry, store: Store, say: Callable[[str], None] = lambda line: None
+) -> Iterator[str]:
     """Time steps of every method and backbone among some runs, and keep the times; says what each took, in words.
+
+    ``say`` is told which is timed next, and how many there are.
 
     Raises ``InputError``: the folder cannot be written to, or the process ends before its work does.
     """
@@ -54,7 +58,12 @@ def measure(runs: Iterable[RunSpec], registry: Registry, store: Store) -> Iterat
     for spec in runs:
         work = work_of(spec, registry.dataset(spec.dataset.name).task)
         kinds.setdefault(replace(work, means=""), spec)
-    for answer in _answers(list(kinds.values()), registry.plugins):
+    specs = list(kinds.values())
+    waiting = (f"timing {_label(spec)} ({number} of {len(specs)})" for number, spec in enumerate(specs, 1))
+    say(next(waiting, ""))
+    for answer in _answers(specs, registry.plugins):
+        if line := next(waiting, ""):
+            say(line)
         if "problem" in answer:
             yield f"{answer['label']}: not measured: {answer['problem']}"
             continue
@@ -147,7 +156,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     parts = 1
     while True:
         torch.manual_seed(spec.seeds.init)
-        model, data = _subject(spec, registry, device)
+        model, data = subject(spec, registry, device)
         try:
             return _timed(spec, registry, model, data, steps, parts)
         except torch.OutOfMemoryError as error:
@@ -210,7 +219,7 @@ class _Steps:
         return self.seconds / self.count if self.count else 0.0
 
 
-def _subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, TrainingImages]:
+def subject(spec: RunSpec, registry: Registry, device: Any) -> tuple[Model, TrainingImages]:
     """The run's model and images of noise of the size and channels that it takes."""
     import numpy as np
 
@@ -249,10 +258,8 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     # one more step than those that count and warm up: times are taken between the ends of steps
     # each step is a point of the curve, at which the loop reads the loss: it waits until the device is done
     count = min(most, stage.recipe.last - stage.recipe.first) + WARM_UP + 1
-    recipes = {name: replace(recipe, last=recipe.first + count) for name, recipe in stage.recipes.items()}
-    timed = replace(stage, recipe=replace(stage.recipe, last=stage.recipe.first + count), recipes=recipes)
     fit(
-        timed,
+        shortened(stage, count),
         data,
         start=0,
         stops=lambda step: True,
@@ -261,6 +268,12 @@ def _step_seconds(stage: Stage, data: TrainingImages, most: int, parts: int) -> 
     )
     taken = [end - start for start, end in itertools.pairwise(ends)]
     return statistics.median(taken[WARM_UP:])
+
+
+def shortened(stage: Stage, count: int) -> Stage:
+    """A stage that makes so many steps, however many it would."""
+    recipes = {name: replace(recipe, last=recipe.first + count) for name, recipe in stage.recipes.items()}
+    return replace(stage, recipe=replace(stage.recipe, last=stage.recipe.first + count), recipes=recipes)
 
 
 def _image_seconds(task: Task, model: Model, data: TrainingImages) -> float:

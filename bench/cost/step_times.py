@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from msgspec import UNSET
 
+from bench.cards.further import further_names
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
 from bench.protocol import ONCE
@@ -101,8 +102,16 @@ def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 
-def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iterable[str]) -> list[StepTime]:
-    """The step times of finished runs: of some of each cell, those of the backbones (architectures) first."""
+def times_of_records(
+    store: Store,
+    finished: Iterable[Finished],
+    backbones: Iterable[str],
+    further: Callable[[str, int], int] = lambda dataset, tested: 0,
+) -> list[StepTime]:
+    """The step times of finished runs: of some of each cell, those of the backbones (architectures) first.
+
+    ``further`` gives the images of a dataset's further tests, by its name, where its test split has so many.
+    """
     cells: dict[str, list[str]] = {}
     for run in finished:
         cells.setdefault(_SEED.sub("", run.folder), []).append(run.folder)
@@ -111,8 +120,8 @@ def times_of_records(store: Store, finished: Iterable[Finished], backbones: Iter
     each = max(1, min(5, _READ // max(1, len(first))))
     times = []
     for record, folder in store.records(folder for folders in first[:_READ] for folder in folders[-each:]):
-        with contextlib.suppress(*UNSOUND):  # a record without what is timed gives no time
-            times.append(_time_of(record, folder))
+        with contextlib.suppress(InputError, *UNSOUND):  # a record without what is timed gives no time
+            times.append(_time_of(record, folder, further))
     return times
 
 
@@ -139,7 +148,7 @@ def keep_times(store: Store, times: Iterable[StepTime]) -> None:
     write_file(store.root / "step_times.json", content + b"\n")
 
 
-def _time_of(record: Record, folder: Path) -> StepTime:
+def _time_of(record: Record, folder: Path, further: Callable[[str, int], int]) -> StepTime:
     spec, timing, environment = record.run, record.timing, record.environment.facts
     ranks, points = record.ranks or 1, len(record.curve)
     shared = [stage.shared for stage in record.stages if stage.shared]
@@ -149,7 +158,8 @@ def _time_of(record: Record, folder: Path) -> StepTime:
     in_shared, shared_images = timing.shared_seconds or 0.0, timing.shared_images or 0
     if timing.shared_seconds is UNSET and not all(stage.get("taken") for stage in shared):
         raise ValueError(f"{folder}: it does not say how long the stages took that it shares")
-    images = points * ((record.validation_images or 0) + record.test_images)
+    at_once = (record.validation_images or 0) + record.test_images
+    images = points * (at_once * (1 + _beside(record)) + further(spec.dataset.name, record.test_images))
     if not images:
         raise ValueError(f"{folder}: no image was evaluated")
     alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared)
@@ -168,6 +178,12 @@ def _time_of(record: Record, folder: Path) -> StepTime:
         parts=record.parts or 1,
         run_seconds=0.0 if steps else alone,
     )
+
+
+def _beside(record: Record) -> int:
+    """How many further models a run has scored at each point, by the names of its scores."""
+    places = {name.partition("@")[2] for name in record.curve[-1].test} - {""}
+    return len(places - further_names(record.run.dataset.name))
 
 
 def _of_shared(seconds: float, steps: float) -> float | None:

@@ -57,10 +57,16 @@ def default_jobs(ranks: int = 1) -> int:
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
-    memory = memory_limit() or math.inf
+    return max(1, int(min(usable_cores(), (usable_memory() or math.inf) / MEMORY)) // ranks)
+
+
+def usable_memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's, or its container's; None where that is not known."""
+    memory = memory_limit()
     with contextlib.suppress(AttributeError, ValueError, OSError):  # what the machine has is not known on every system
-        memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(1, int(min(usable_cores(), memory / MEMORY)) // ranks)
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = min(memory or machine, machine)
+    return memory
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def refuse_elsewhere(
     if metric.where in places and split == "val":
         problem = f"{metric.where} is a further test, which has no validation split"
         raise InputError(f"{place}: {metric.name}: {problem}; leave --split val away, or ask for {metric.plain.name}")
-    places += sorted({where for names in methods for where in _beside(names, registry)})
+    places += sorted({where for names in methods for where in further_models(names, registry)})
     if metric.where in places:
         return
     have = f"they have {', '.join(dict.fromkeys(f'{metric.plain.name}@{name}' for name in places))}" if places else ""
@@ -52,7 +52,7 @@ def refuse_elsewhere(
     raise InputError(f"{place}: {metric.name}: no run here is scored {words_of(metric.where)}; {hint}{stranger}")
 
 
-def _beside(names: Sequence[str], registry: Registry) -> frozenset[str]:
+def further_models(names: Sequence[str], registry: Registry) -> frozenset[str]:
     """The further models that a method's runs score; what is averaged into a soup is not scored by itself."""
     places = frozenset[str]()
     for name in names:

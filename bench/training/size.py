@@ -24,8 +24,11 @@ class Size:
     kept: int = BYTES
 
 
-def size_of(spec: RunSpec, card: DatasetCard) -> Size:
-    """How much of a run there is, from the sizes of the splits on its dataset's card."""
+def size_of(spec: RunSpec, card: DatasetCard, beside: int = 0) -> Size:
+    """How much of a run there is, from the sizes of the splits on its dataset's card.
+
+    So many further models are scored ``beside`` its own at each point, on its own splits.
+    """
     recipe = spec.protocol.recipe
     train, val, test = (card.splits.get(split) for split in ("train", "val", "test"))
     classes = int(card.facts.get("classes") or 0)
@@ -36,4 +39,5 @@ def size_of(spec: RunSpec, card: DatasetCard) -> Size:
     images = max(1, about_images(spec.rate, train - held_out, classes))
     steps = recipe.resolved(images, spec.protocol.batch_size).last
     further = sum(each.size(test) for each in card.further)
-    return Size(steps, spec.protocol.evaluations, test + (held_out if val is None else val) + further, kept)
+    scored = (1 + beside) * (test + (held_out if val is None else val)) + further
+    return Size(steps, spec.protocol.evaluations, scored, kept)

@@ -85,3 +85,19 @@ def test_as_many_seeds_as_it_takes() -> None:
     assert least(seeds) <= 1.0 < least(seeds - 1)
     assert seeds_to_tell(0.0, residual, 3, 3) is None
     assert seeds_to_tell(1e-9, residual, 3, 3) is None
+
+
+@pytest.mark.parametrize("gap", [0.31, 0.5, 1.0, 2.75])
+@pytest.mark.parametrize("methods", [2, 6])
+def test_the_seeds_are_those_of_the_critical_values_themselves(gap: float, methods: int) -> None:
+    residual, n = Spread(1.3, 2.0 * (methods - 1)), 3
+
+    def enough(count: int) -> bool:
+        more = Spread(residual.std, residual.freedom / (n - 1) * (count - 1))
+        beyond = float(t.ppf(0.8, more.freedom)) * more.std * math.sqrt(2 / count)
+        return least_difference(more, methods, count, count) + beyond <= gap
+
+    count = seeds_to_tell(gap, residual, methods, n)
+    assert count is not None
+    assert enough(count)
+    assert count == 2 or not enough(count - 1)
