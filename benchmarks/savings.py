@@ -23,6 +23,7 @@ from bench.backbones.build import input_size
 from bench.backbones.model import Family
 from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.dataset import Indices
 from bench.method import Method
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
@@ -76,7 +77,7 @@ def ratios(work: Callable[[], None], having: Context, lacking: Context, rounds: 
     return found[1:]
 
 
-def timed(work: Callable[[], None]) -> float:
+def timed(work: Callable[[], object]) -> float:
     """CPU seconds of one call."""
     started = time.process_time()
     work()
@@ -136,7 +137,7 @@ def noise(model: Model, batch_size: int) -> TrainingImages:
 class Copied(ArrayImages):
     """Images as they were once taken: each channel in one piece of memory."""
 
-    def take(self, indices: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+    def take(self, indices: Indices) -> torch.Tensor:
         """uint8 (B, C, H, W)."""
         return super().take(indices).contiguous()
 

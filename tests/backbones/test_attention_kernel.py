@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_the_source_of_gta_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(images, torch.zeros(4, dtype=torch.long), torch.eye(10)[:4], 0.0)
     for precision, of_source in (("as_run", model.depth - 1), ("bf16", 0)):
         gta: Any = REGISTRY.load_method(card)(source_precision=precision)
-        assert fused_calls(monkeypatch, lambda gta=gta: gta.target(source, batch.images)) == of_source
+        assert fused_calls(monkeypatch, partial(gta.target, source, batch.images)) == of_source
 
 
 def test_answers_are_those_of_bf16_and_the_model_is_as_it_was() -> None:
@@ -86,5 +87,5 @@ def test_attention_that_was_explicit_already_stays_so_and_an_error_changes_nothi
         with explicit_on_cpu(model.backbone, torch.zeros(1)):
             assert not any(attention.fused_attn for attention in attentions)
         with pytest.raises(AttributeError):
-            model(None)  # type: ignore[arg-type]
+            model(None)
     assert [attention.fused_attn for attention in attentions] == [False, *[True] * (len(attentions) - 1)]

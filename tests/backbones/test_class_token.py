@@ -80,7 +80,7 @@ def last(model: Model) -> Any:
 class TestSame:
     @pytest.mark.parametrize("name", sorted(NARROW))
     def test_logits_and_gradients_of_all_parameters_in_float64(self, name: str) -> None:
-        model, gradients = model_of(name).train(), list[dict[str, Tensor]]()
+        model, gradients = model_of(name).train(), list[dict[str, Any]]()
         images = some_images(model)
         for how in (nullcontext, plainly):
             torch.manual_seed(2)  # T2T-ViT drops units, before its blocks
@@ -88,7 +88,7 @@ class TestSame:
                 output = model(images)
             loss = output.logits.square().sum() + output.features.sin().sum()
             model.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             named = {name: weight.grad for name, weight in model.named_parameters()}
             assert all(gradient is not None for gradient in named.values())
             gradients.append({"loss": loss.detach(), **named})
@@ -110,7 +110,7 @@ class TestSame:
     def test_explicit_attention_has_them_too(self) -> None:
         model = model_of("vit")
         for block in model.backbone.blocks:  # type: ignore[union-attr]
-            block.attn.fused_attn = False  # type: ignore[union-attr]
+            block.attn.fused_attn = False
         images = some_images(model)
         with plainly():
             expected = model(images).logits
@@ -206,7 +206,7 @@ class TestUsed:
     def test_a_hook_on_any_part_that_would_be_given_less_turns_it_off(self) -> None:
         model = micro()
         block, backbone = last(model), model.backbone
-        parts: dict[str, nn.Module] = dict(block.named_modules()) | {"norm": backbone.norm, "blocks": backbone.blocks}  # type: ignore[dict-item]
+        parts: dict[str, nn.Module] = dict(block.named_modules()) | {"norm": backbone.norm, "blocks": backbone.blocks}
         for name, part in parts.items():
             for register in (part.register_forward_hook, part.register_forward_pre_hook):
                 hook = register(lambda *_: None)
@@ -299,7 +299,7 @@ class TestLeavesNothing:
             return graph.forward
 
         torch._dynamo.reset()
-        model.backbone.compile(backend=backend)  # type: ignore[no-untyped-call]
+        model.backbone.compile(backend=backend)
         images = images_of(model)
         first, again = model(images).logits, model(images).logits
         assert len(traced) == 1

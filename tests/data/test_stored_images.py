@@ -55,11 +55,11 @@ def test_an_image_is_taken_without_moving_its_pixels() -> None:
 def test_views_have_the_bits_and_the_layout_that_copies_have(augmentation: str, size: int, channels: int) -> None:
     stored, indices = pixels(4, 40, 40, channels), np.arange(4)
     views, copies = ArrayImages(stored).take(indices), Copied(stored).take(indices)
-    for show in (
-        lambda images: training_view(images, size, augmentation, 3),
-        lambda images: at_test(images, size, augmentation),
-    ):
-        found, expected = show(views), show(copies)
+    pairs = [
+        (training_view(views, size, augmentation, 3), training_view(copies, size, augmentation, 3)),
+        (at_test(views, size, augmentation), at_test(copies, size, augmentation)),
+    ]
+    for found, expected in pairs:
         assert torch.equal(found, expected)
         assert found.stride() == expected.stride()
 
