@@ -119,8 +119,8 @@ def _narrows(name: str, part: nn.Module) -> bool:
 
 def _is_watched(module: nn.Module) -> bool:
     """Whether a hook looks at a module, or somebody put another function in the place of its own."""
-    before, behind = module._forward_pre_hooks, module._forward_hooks
-    return bool(before or behind or module._backward_hooks or module._backward_pre_hooks) or _is_replaced(module)
+    forward = module._forward_pre_hooks or module._forward_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks) or _is_replaced(module)
 
 
 def _is_replaced(module: nn.Module) -> bool:
@@ -158,7 +158,7 @@ def _attended(attention: Any, tokens: Tensor, rope: Tensor | None = None) -> Ten
     else:
         projections = (attention.q_proj, tokens[:, :1]), (attention.k_proj, tokens), (attention.v_proj, tokens)
         query, key, value = (
-            project(given).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for project, given in projections
+            project(some).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for project, some in projections
         )
     query, key = attention.q_norm(query), attention.k_norm(key)
     if rope is not None:  # the class token is at no place
