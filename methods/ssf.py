@@ -26,6 +26,8 @@ class Scaled(nn.Module):
         sd: standard deviation of the normal draws of γ, about 1, and β, about 0.
     """
 
+    each_token = True
+
     def __init__(self, operation: nn.Module, sd: float) -> None:
         super().__init__()
         weight = operation.weight

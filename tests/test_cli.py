@@ -524,7 +524,7 @@ class TestForPrograms:
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec", "lack"}
         assert set(told["runs"][0]["axes"]) == {"table", "method", "backbone", "dataset", "rate"}
-        assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == 150
+        assert told["runs"][0]["spec"]["protocol"]["recipe"]["steps"] == 100
 
     def test_plan_for_people(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         out = output(capsys, "plan", "demo", "--methods", "ce,gta", "--backbones", "micro_vit,timm:resnet18@none")

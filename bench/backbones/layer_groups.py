@@ -1,8 +1,8 @@
-"""The layers of timm's models as timm itself groups their weights, for layer-wise decay."""
+"""Weights of a backbone by what they are of: layers as timm groups them, biases, the modules that hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,3 +34,17 @@ def _grouped(backbone: Any) -> tuple[Mapping[str, int], int]:
     names = [name for name, _ in backbone.named_parameters()] + [f"{head}.weight" for head in heads]
     layers = group_with_matcher([(name, None) for name in names], matcher(coarse=False), reverse=True)
     return layers, max(layers.values())
+
+
+def biases(backbone: nn.Module) -> list[nn.Module | nn.Parameter]:
+    """Vectors that are called so."""
+    return [weights for name, weights in backbone.named_parameters() if name.endswith("bias") and weights.ndim == 1]
+
+
+def largest(module: nn.Module, chosen: Collection[nn.Parameter]) -> list[nn.Module | nn.Parameter]:
+    """Some weights inside a module, as the largest modules that hold no others, and parameters between these."""
+    weights = list(module.parameters())
+    if weights and all(each in chosen for each in weights):
+        return [module]
+    parts = [each for each in module.parameters(recurse=False) if each in chosen]
+    return [*parts, *(part for child in module.children() for part in largest(child, chosen))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,9 +14,10 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bench.backbones.attention_kernel import explicit_on_cpu
 from bench.backbones.head import Foldable, NormedLinear
 from bench.backbones.last_blocks import LastBlocks, no_blocks
-from bench.backbones.layer_groups import timm_layer
+from bench.backbones.layer_groups import biases, largest, timm_layer
 from bench.backbones.partial_pass import until_done
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
@@ -131,6 +132,10 @@ class Family:
         """The modules and parameters of a part. Raises ``KeyError``, as ``probe``, where it has no such part."""
         raise KeyError(self._refusal(name))
 
+    def pooling(self, backbone: nn.Module) -> AbstractContextManager[object]:
+        """Inside, a pass may leave out what neither the pooled features nor a hook takes; here nothing is left out."""
+        return nullcontext()
+
     def _refusal(self, name: str) -> str:
         return f"{name}: {self.lacks[name]}" if name in self.lacks else name
 
@@ -207,6 +212,8 @@ class Model(nn.Module):
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
                 readers = [stack.enter_context(self.reader(name)) for name in images_at]
+                stack.enter_context(explicit_on_cpu(self.backbone, images))
+                stack.enter_context(self.family.pooling(self.backbone))  # behind the readers, which it heeds
                 features: Tensor = self.backbone(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
@@ -297,7 +304,8 @@ class Model(nn.Module):
         """Only a probe: the forward pass ends as soon as it is known."""
 
         def run(images: Tensor) -> list[Tensor]:
-            with self.reader(name) as reader, until_done(self.backbone, reader.done):
+            explicit = explicit_on_cpu(self.backbone, images)
+            with explicit, self.reader(name) as reader, until_done(self.backbone, reader.done):
                 self.backbone(self.normalised(images))
             return [reader.value().movedim(reader.images_at, 0)]
 
@@ -324,7 +332,7 @@ class Model(nn.Module):
             return [self.head]
         if name not in ("all_norms", "biases"):
             return self.family.part(name, self.backbone)
-        parts = norms_outside(self.backbone, ()) if name == "all_norms" else _biases(self.backbone)
+        parts = norms_outside(self.backbone, ()) if name == "all_norms" else biases(self.backbone)
         if not parts:
             raise InputError(f"the backbone has no {name.removeprefix('all_')}, so that only the head would be trained")
         return parts
@@ -363,7 +371,7 @@ class Model(nn.Module):
             # before the first block lies also what decay counts with the top: CLIP's first norm, BEiT's shared bias
             if (layer if begun else 0) in wanted:
                 chosen.add(weights)
-        return _largest(self.backbone, chosen)
+        return largest(self.backbone, chosen)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images in the pixel statistics of the pre-training; grey and colour are turned into each other."""
@@ -378,21 +386,6 @@ def norms_outside(backbone: nn.Module, owners: Iterable[nn.Module | nn.Parameter
     inside = {module for owner in owners if isinstance(owner, nn.Module) for module in owner.modules()}
     norms = (module for module in backbone.modules() if isinstance(module, _NORMS) and module not in inside)
     return [norm for norm in norms if next(norm.parameters(), None) is not None]
-
-
-def _biases(backbone: nn.Module) -> Parts:
-    return [weights for name, weights in backbone.named_parameters() if name.endswith("bias") and weights.ndim == 1]
-
-
-def _largest(module: nn.Module, chosen: Collection[nn.Parameter]) -> Parts:
-    """Some weights inside a module, as the largest modules that hold no others, and parameters between these."""
-    weights = list(module.parameters())
-    if weights and all(each in chosen for each in weights):
-        return [module]
-    parts: Parts = [each for each in module.parameters(recurse=False) if each in chosen]
-    for child in module.children():
-        parts += _largest(child, chosen)
-    return parts
 
 
 def linears(*modules: nn.Module) -> Parts:

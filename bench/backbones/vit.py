@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from timm.layers import Attention
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from bench.backbones.class_token import class_token_alone
 from bench.backbones.model import Family, Parts, Probe, linears, norms_outside
 from bench.cards.lacking import NO_CLASS, OF_BLOCKS
 
@@ -137,6 +139,10 @@ class ViT(Family):
             tables = [table for block in blocks for table in _weights(block.attn, "relative_position_bias_table")]
             return _weights(layers, *_POSITIONS) + tables
         return super().part(name, backbone)
+
+    def pooling(self, backbone: nn.Module) -> AbstractContextManager[object]:
+        """The last block is computed for the class token alone where it may be (``class_token_alone``)."""
+        return class_token_alone(backbone)
 
     def layer(self, parameter: str, backbone: nn.Module) -> tuple[int, int]:
         """Embeddings are layer 0, block i is layer i + 1; norms, head and a shared bias lie above (BEiT, 2022)."""

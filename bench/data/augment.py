@@ -121,9 +121,12 @@ def test_mask(masks: list[Tensor], size: int, augmentation: str) -> Tensor:
 
 
 def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
-    """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size; features (B, D) as they are."""
+    """uint8 (B, C, S, S): squeezed to a square, untouched where they have that size; features (B, D) as they are.
+
+    Channel after channel in memory: a convolution may round otherwise where they lie together.
+    """
     if isinstance(images, Tensor) and (are_features(images) or images.shape[-2:] == (size, size)):
-        return images
+        return images.contiguous()
     bilinear = V.InterpolationMode.BILINEAR
     return torch.stack([V.resize(image, [size, size], bilinear, antialias=True) for image in images])
 

@@ -45,8 +45,8 @@ class ArrayImages:
         return len(self.pixels)
 
     def take(self, indices: Indices) -> Tensor:
-        """uint8 (B, C, H, W)."""
-        return torch.from_numpy(np.ascontiguousarray(self.pixels[indices].transpose(0, 3, 1, 2)))
+        """uint8 (B, C, H, W), a view of (B, H, W, C): crops and resizing read pixels that lie together."""
+        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

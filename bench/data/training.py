@@ -122,7 +122,7 @@ class TrainingImages:
         share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead.
         """
         cuts = prepared or self.prepared(step, views)
-        images = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
+        images = [self._view(view, step, number) for number, view in enumerate(cuts)]
         chosen, mix = self._chosen(step), self._mix(step)
         return self.split.batch_type(
             images=mix.images(images[0] if views == 1 else torch.stack(images)),
@@ -215,25 +215,31 @@ class TrainingImages:
     def _targets(self, indices: Indices, smoothing: float) -> Tensor:
         return self.split.targets(indices, self.classes, smoothing, self.device)
 
-    def _view(self, cut: Cut, seed: int) -> Tensor:
-        """(B, C, S, S) on the device."""
+    def _view(self, cut: Cut, step: int, number: int) -> Tensor:
+        """(B, C, S, S) on the device: the view of that number of a step."""
         images = finished(cut, self.device)
         if not self.protocol.erasing:
             return images
-        state = np.random.RandomState(derive("erase", seed))
+        state = np.random.RandomState(derive("erase", derive("augment", self.seed, step, number)))
         return erased(images, draw_erased(len(images), self.size, self.size, state, self.protocol.erasing), state)
 
     def _mix(self, step: int) -> Mix:
         """How the batch of a step is mixed."""
         mixup, cutmix = self.protocol.mixing
+        if not (mixup or cutmix):
+            return Mix()
         state = np.random.RandomState(derive("mix", self.seed, step))
         probability, switch = self.protocol.mix_probability, self.protocol.mix_switch
         return draw_mix(self.size, self.size, state, mixup, cutmix, probability, switch)
 
     def _chosen(self, step: int) -> Indices:
-        size, count = self.protocol.batch_size, len(self.indices)
-        positions = np.arange(step * size, (step + 1) * size)
-        return self.indices[[_order(self.seed, int(at) // count, count)[at % count] for at in positions]]
+        size, count, pieces = self.protocol.batch_size, len(self.indices), list[Indices]()
+        at, end = step * size, (step + 1) * size
+        while at < end:
+            number, place = divmod(at, count)
+            pieces.append(_order(self.seed, number, count)[place : place + end - at])
+            at += len(pieces[-1])
+        return self.indices[np.concatenate(pieces)]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def test_training_begins_at_the_pre_trained_network() -> None:
     model = small()
     logits = model(some_images()).logits
     next(adaptformer.AdaptFormer().stages(model, RECIPE, None))
-    assert torch.equal(model.eval()(some_images()).logits, logits)
+    # all tokens go through the last block now, and no longer [cls] alone: sums are in another order
+    torch.testing.assert_close(model.eval()(some_images()).logits, logits, rtol=1e-12, atol=1e-13)
 
 
 def test_layer_scale_and_dropped_paths_are_of_the_mlp_alone() -> None:
