@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.cards.dataset import absent, absent_together
 from bench.errors import InputError, to_type
 from bench.launch import untrained
 from bench.launch.gpus import usable_gpus
+from bench.launch.launcher import Option, count
 from bench.launch.local import default_jobs
 from bench.launch.status import Snapshot
 from bench.records.store import UNSOUND, folder_name
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
     from bench.spec import RunSpec
 
 
+RUNS_PER_GPU = Option("runs_per_gpu", "runs that share each GPU", "N", count(1))
+
+
 def add_cost(parser: argparse.ArgumentParser) -> None:
-    """``--measure`` and ``--jobs`` of ``bench plan``."""
+    """``--measure``, ``--jobs`` and the like of ``bench plan``."""
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -49,6 +54,13 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="runs at a time, for the wall-clock (default: as 'bench run')"
+    )
+    parser.add_argument(
+        RUNS_PER_GPU.flag,
+        dest="runs_per_gpu",
+        metavar="N",
+        default="1",
+        help="runs that share each GPU, from finished runs that shared one so (default: 1)",
     )
 
 
@@ -94,6 +106,7 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
+    on_gpu = RUNS_PER_GPU.value(options.runs_per_gpu)
     runs = request.plan.unique.values()
     missing = untrained(runs, store)
     if options.measure:
@@ -111,6 +124,7 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
             spec for spec in runs if spec.method.full_name in methods and store.holds(spec) and _on_shelf(spec, store)
         ],
         hardware=options.hardware if missing else "",
+        on_gpu=on_gpu,
     )
 
 
@@ -145,5 +159,6 @@ def print_cost(request: Request, store: Store, options: argparse.Namespace) -> N
 
     cost = cost_of(request, store, options)
     here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1
-    for line in lines(cost, options.jobs or here):
+    jobs = math.ceil(options.jobs / cost.on_gpu) if options.jobs else here
+    for line in lines(cost, jobs):
         print(line)

@@ -36,6 +36,7 @@ _MEASURED = "from {steps} measured steps of each method and backbone on noise: t
 _SCALED = "from {what} of another method on the same backbone, times the ratio of the methods ({origin})"
 _UNKNOWN = f"not known: the same command with --measure times {STEPS} steps of each method and backbone here"
 _UNSEEN = "not known: which stages they share depends on values that a plan does not have"
+_UNSHARED = "{count} runs on a GPU: not measured, so this is as if each run had its GPU alone"
 _NO_SIZE = "not known: the dataset's card does not give the sizes of its splits"
 
 
@@ -50,6 +51,8 @@ class Estimate:
         bases: what the time rests on, in words, with the number of runs; those of unknown time among them.
         bytes: on disk, of the records, and of decoded images where their size follows from the cards.
         shared_hours: of the hours, those of ``shared_stages``, each of which is trained once for ``sharing_runs``.
+        on_gpu: runs that share a GPU at a time; where their times were not measured so, ``unshared`` says it, and the
+            hours are those of runs that have their GPU alone.
     """
 
     runs: int
@@ -64,6 +67,8 @@ class Estimate:
     shared_hours: float = 0.0
     shared_stages: int = 0
     sharing_runs: int = 0
+    on_gpu: int = 1
+    unshared: str = ""
 
 
 class RunKind(NamedTuple):
@@ -91,6 +96,7 @@ def estimate(
     stages: Callable[[Sequence[RunSpec]], Sequence[RunStages | None]] | None = None,
     trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
     hardware: str = "",
+    on_gpu: int = 1,
 ) -> Estimate:
     """What runs to be trained would cost, on the hardware on which the times of most of them are known.
 
@@ -101,6 +107,7 @@ def estimate(
         stages: those of runs, asked where a method may share some.
         trained: gives the runs of methods whose shared stages are there, and need not be trained.
         hardware: a part of the name of the hardware that is meant.
+        on_gpu: how many runs are to share a GPU at a time.
 
     Raises:
         InputError: nothing was timed on such hardware.
@@ -133,7 +140,11 @@ def estimate(
             if stage.key not in seen:
                 seen.add(stage.key)
                 wanted.once.setdefault(kind, []).append(stage.steps)
-    best = _on_hardware(wanted, times, hardware)
+    alone = [time for time in times if time.on_gpu == 1]
+    best = _sharing(wanted, times, hardware, on_gpu) if on_gpu > 1 else None
+    if best is None:
+        best = replace(_on_hardware(wanted, alone, hardware), on_gpu=on_gpu)
+        best = replace(best, unshared=_UNSHARED.format(count=on_gpu) if on_gpu > 1 and best.hardware else "")
     records, disk = _disk(wanted.runs, times)
     pixels, decoded = _decoded(firsts, cards)
     return replace(best, bytes=records + pixels, disk=(*disk, *decoded))
@@ -141,6 +152,28 @@ def estimate(
 
 def _shared_of(stages: RunStages | None) -> tuple[SharedStage, ...]:
     return stages.shared if stages else ()
+
+
+def _sharing(wanted: Wanted, times: Sequence[StepTime], hardware: str, on_gpu: int) -> Estimate | None:
+    """What runs take of which so many share a GPU, where all of them were timed so: else None.
+
+    Each has its share of the GPU's hours, and the longest still takes as long as it did.
+    """
+    parts = [
+        replace(
+            time,
+            step_seconds=time.step_seconds / on_gpu,
+            image_seconds=time.image_seconds / on_gpu,
+            run_seconds=time.run_seconds / on_gpu,
+            shared_seconds=time.shared_seconds and time.shared_seconds / on_gpu,
+        )
+        for time in times
+        if time.on_gpu == on_gpu
+    ]
+    if not any(hardware.casefold() in time.hardware.casefold() for time in parts):
+        return None
+    cost = _on_hardware(wanted, parts, hardware)
+    return None if cost.unknown else replace(cost, longest=on_gpu * cost.longest, on_gpu=on_gpu)
 
 
 def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> Estimate:
@@ -327,10 +360,15 @@ def lines(cost: Estimate, workers: int) -> list[str]:
         share = f" for {cost.runs - cost.unknown} of the {cost.runs} runs" if cost.unknown else ""
         wall = _duration(max(cost.hours / workers, cost.longest))
         time = f"about {_number(cost.hours)} {unit} of {cost.hardware}{share}; "
-        time += f"with {workers} worker{'s' * (workers != 1)} about {wall}"
+        places = counted(workers, "worker")
+        if cost.on_gpu > 1 and not cost.unshared:
+            places = f"{counted(workers, 'GPU')}, {cost.on_gpu} runs on each,"
+        time += f"with {places} about {wall}"
     else:
         time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"
     bases = [f"  {counted(count, 'run')}: {basis}" for basis, count in cost.bases.items()]
+    if cost.unshared:
+        bases.append(f"  {cost.unshared}")
     if cost.shared_stages:
         stages, runs = counted(cost.shared_stages, "stage"), counted(cost.sharing_runs, "run")
         each = "trained once" if cost.shared_stages == 1 else "each trained once"

@@ -24,7 +24,7 @@ GPU = "the job's"
 
 
 class Halted(Exception):
-    """A lane has heard that the job is to stop."""
+    """A lane has heard that the job is to stop; with the run that was in training, if there was one."""
 
 
 class Lanes(Leader):
@@ -44,7 +44,8 @@ class Lanes(Leader):
         """The next run, once it may be on the GPU; None where a lane has nothing more to do."""
         with self.changed:
             while self.waiting and not self.stop.reason and all(isinstance(each, WorkerLost) for each in self.errors):
-                self.placement.measure(GPU, next((each.attendant.free for each in self.lanes), None))
+                for each in self.lanes:
+                    self.placement.measure(GPU, each.attendant.free)
                 if self.placement.room(GPU, [self.waiting[0]]):
                     lane.run = self.waiting.popleft()
                     count = self.placement.begin(GPU, lane.run)
@@ -66,8 +67,6 @@ class Lanes(Leader):
                 self.placement.crowd(run)
                 self.waiting.appendleft(run)
                 print(f"too little memory beside others: {run.label}: it is trained again alone", flush=True)
-            elif status == "halted":
-                self.halted.append(run)
             self.changed.notify_all()
 
     def _train_all(self, runs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -98,10 +97,11 @@ class _Lane(Leader):
     def serve(self) -> None:
         """Train one run after the other, until none is left, or this lane can train none."""
         while (run := self.lanes.take(self)) is not None:
-            status = "halted"
+            status = ""
             try:
                 status = self._train(run)
-            except Halted:
+            except Halted as end:
+                self.lanes.halted += end.args
                 return
             except BaseException as error:
                 self.lanes.errors.append(error)
@@ -129,4 +129,4 @@ class _Lane(Leader):
     def _go_on(self, *training: RunSpec) -> None:
         if self.stop.reason:
             self.attendant.stop()
-            raise Halted
+            raise Halted(*training)

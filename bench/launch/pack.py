@@ -96,7 +96,12 @@ class Pack:
                 own = log.with_name(f"{log.stem}_{lane}.log") if lane else log
                 attendants.append(Attendant(job, devices, own, variables))
                 stack.callback(attendants[-1].stop)
-            stop.tell = lambda: [attendant.ask_to_stop() for attendant in attendants] and None
+
+            def tell() -> None:
+                for attendant in attendants:
+                    attendant.ask_to_stop()
+
+            stop.tell = tell
             with writing_to(self.job.results):
                 return Lanes(self, stop, attendants, orders).train()
 

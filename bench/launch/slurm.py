@@ -156,11 +156,10 @@ def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[s
     named = {key: getattr(resources, key) for key in ("partition", "account", "qos", "constraint", "exclude")}
     more = flags(resources.sbatch)
     waits_for = [more.pop("dependency", ""), f"afterany:{predecessor}" if predecessor else ""]
+    memory = "" if asks_for_memory(resources.sbatch) else f"{round(lanes * resources.mem * 1024)}MB"
     optional = {
         "gpus_per_node": 0 if asks_for_gpus(resources.sbatch) else resources.gpus_per_run,
-        "mem": f"{round(lanes * resources.mem * 1024)}MB"
-        if resources.mem and not asks_for_memory(resources.sbatch)
-        else "",
+        "mem": memory if resources.mem else "",
         "setup": list(resources.setup),
         "dependency": ",".join(filter(None, waits_for)),
         **named,

@@ -56,7 +56,7 @@ class Local(Launcher):
         shares = typed.get("runs_per_gpu", 1)
         if "runs_per_gpu" in typed and not gpus:
             raise InputError(
-                f"--runs-per-gpu {shares}: no GPU can be used here; --jobs N is how many runs go at a time"
+                f"--runs-per-gpu {shares}: no GPU can be used here; --jobs says how many runs go at a time"
             )
         if shares != 1 and ranks > 1:
             raise InputError(f"--runs-per-gpu {shares}: with --gpus-per-run {ranks} a run has its GPUs alone; give one")
