@@ -63,7 +63,6 @@ def _daemon() -> Iterator[Mapping[str, str]]:
         try:
             assert guard.stdout is not None
             if guard.stdout.readline() != b"ready\n":
-                guard.wait()
                 raise _Ended(last_line(log.read_text(encoding="utf-8", errors="replace")))
             yield _variables(Path(name))
         finally:
@@ -77,7 +76,8 @@ def _daemon() -> Iterator[Mapping[str, str]]:
 
 def main() -> None:
     """The process that has the daemon as its child: it says when that is up, and ends it with its standard input."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job that is asked to stop still has runs that write checkpoints
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # a job that is asked to stop still has runs that write checkpoints
     variables = _variables(Path(sys.argv[1]))
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"} | variables
     for path in variables.values():
@@ -85,10 +85,9 @@ def main() -> None:
     # in the foreground it stays a child; without CUDA_VISIBLE_DEVICES its clients count GPUs as everybody does
     daemon = subprocess.Popen([CONTROL, "-f"], env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     try:
-        if _is_up(daemon, environment):
-            sys.stdout.write("ready\n")
-            sys.stdout.flush()
-            sys.stdin.read()
+        sys.stdout.write("ready\n" if _is_up(daemon, environment) else "ended\n")
+        sys.stdout.flush()
+        sys.stdin.read()
     finally:
         _ask(environment, "quit")
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.cli import main
 from bench.device import neighbours
 from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor
@@ -16,10 +17,14 @@ from bench.launch import run as launch
 from bench.launch.failures import Failure
 from bench.launch.launcher import Launch
 from bench.launch.sharing import CONTEXT, HOST, Peak, Placement, Sharing, kind_of, peaks_of
-from bench.launch.worker import _is_crowded
+from bench.launch.worker import _is_crowded, work
 from bench.launchers.local import Local
+from bench.plan.overrides import Overrides
+from bench.plan.target import read_plan
+from bench.records.environment import provenance
 from bench.records.record import Usage
-from bench.records.store import Store
+from bench.records.store import Store, folder_name
+from bench.registry import Registry
 from bench.spec import RunSpec
 from tests.launch.runs import spec
 from tests.launch.test_local import stand_in
@@ -175,12 +180,11 @@ notes.mkdir(exist_ok=True)
 def note(**what):
     with open(notes / f"{{os.getpid()}}.json", "a") as file:
         file.write(json.dumps(dict(what, at=time.monotonic())) + chr(10))
-def in_training():
-    lines = [json.loads(line) for path in notes.glob("*.json") for line in path.read_text().splitlines()]
-    return sum(1 if "begins" in line else -1 for line in lines)
+def begun():
+    return sum(path.read_text().count("begins") for path in notes.glob("*.json"))
 def until(count):
     last = time.monotonic() + 60
-    while in_training() < count and time.monotonic() < last: time.sleep(0.02)
+    while begun() < count and time.monotonic() < last: time.sleep(0.02)
 say(ready=True, free={free})
 sharing = 1
 for line in sys.stdin:
@@ -236,7 +240,7 @@ class TestWorkers:
     def test_by_memory_the_first_of_a_kind_is_alone(self, trained: Any) -> None:
         """Of 10 GB each, three are in 36."""
         executor = LocalExecutor(16, Sharing(by_memory=True))
-        notes, _ = trained(runs_of(SMALL, 7), executor, "if seed in (1, 2, 3): until(3)", peak=10 * GB)
+        notes, _ = trained(runs_of(SMALL, 7), executor, "if seed in (1, 2, 3): until(4)", peak=10 * GB)
         counts = self.at_a_time(notes)
         assert counts[:2] == [1, 1]
         assert max(counts) == 3
@@ -289,3 +293,90 @@ class TestNeighbours:
         neighbours.note('{"sharing": 2, "begins": true}\n')
         assert _is_crowded(memory)
         assert not _is_crowded(code)
+
+    def test_nothing_is_recorded_of_a_run_that_is_crowded_out(self, tmp_path: Path) -> None:
+        """Nor is it divided into parts; alone it ends with the bits of a run that had its GPU."""
+        path = tmp_path / "mine.py"
+        path.write_text(METHOD, encoding="utf-8")
+        settings = ("steps=6", "warmup=1", "evaluations=2", "batch_size=8")
+        overrides = Overrides(methods="mine", rates="15", seeds="1", settings=settings)
+        (run,) = read_plan("demo", Registry((path,)), overrides).unique.values()
+        jobs = [Job(tmp_path / name, (path,)) for name in ("crowded", "alone")]
+        neighbours.note('{"sharing": 2, "begins": true}\n')
+        answer = work(run, jobs[0])
+        assert (answer["status"], answer["message"]) == ("crowded", "OutOfMemoryError: CUDA out of memory")
+        store = Store(jobs[0].results)
+        assert (store.finished(), store.failures(), store.attempts()) == ({}, {}, {})
+        assert not [*store.root.glob("claims/*"), *store.root.glob("drafts/*"), *store.root.glob("progress/*")]
+        neighbours.note('{"sharing": 1, "begins": true}\n')
+        assert [work(run, job)["status"] for job in jobs] == ["done", "done"]
+        (again, _), (alone, _) = (next(Store(job.results).records([folder_name(run)])) for job in jobs)
+        assert (again.parts, again.curve[-1].test) == (1, alone.curve[-1].test)
+        assert "gpu_sharing" not in again.environment.facts
+
+    def test_a_record_says_how_many_were_on_its_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "gpu_sharing" not in provenance("0123456789ab", "bench run", "results")["environment"]
+        told = provenance("0123456789ab", "bench run", "results", on_gpu=4)["environment"]
+        assert told["gpu_sharing"] == {"runs": 4, "mps": False}
+        monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/tmp/x")
+        assert provenance("0123456789ab", "bench run", "results", on_gpu=4)["environment"]["gpu_sharing"]["mps"]
+
+
+METHOD = """
+from dataclasses import dataclass
+
+import torch
+
+from bench.device import neighbours
+from bench.method import Method
+
+
+@dataclass(frozen=True)
+class Mine(Method):
+    '''Plain fine-tuning that needs more memory in its second half.'''
+
+    paper = "a test"
+    per_image = True
+
+    def loss(self, model, batch):
+        if batch.progress > 0.5 and neighbours.most() > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return {"ce": batch.cross_entropy(model(batch.images))}
+"""
+
+
+@pytest.mark.slow
+def test_real_workers_on_one_gpu_give_the_bits_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a GPU by name alone: the core trains, and it is noted who was beside whom."""
+    overrides = Overrides(methods="ce", rates="15", seeds="2", settings=("steps=8", "warmup=2", "evaluations=1"))
+    runs = list(read_plan("demo", Registry(), overrides).unique.values())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    scores = []
+    for jobs in (1, 2):
+        job = Job(tmp_path / str(jobs))
+        launch(runs, job, LocalExecutor(jobs))
+        records = [record for record, _ in Store(job.results).records(map(folder_name, runs))]
+        assert len(records) == 2
+        scores.append([(record.curve[-1].test, record.curve[-1].loss) for record in records])
+        shared = [record.environment.facts.get("gpu_sharing", {}).get("runs", 1) for record in records]
+        assert max(shared) <= jobs
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_nonsense_that_is_typed_ends_the_command(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    assert main(["run", "demo", f"--runs-per-gpu={value}", "--results", str(results)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"bench: --runs-per-gpu: '{value}' is not a whole number of 1 or more, or auto"
+    assert not results.exists()
+
+
+def test_it_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    assert "--runs-per-gpu N|auto" in shown
+    assert "--mps" in shown
