@@ -79,13 +79,13 @@ class Attendant:
 
     def tell(self, count: int) -> None:
         """Tell the worker that there are so many runs on its GPU now."""
-        if self._process is not None:
-            tell(self._process, count, begins=False)
+        if (process := self._process) is not None:
+            tell(process, count, begins=False)
 
     def ask_to_stop(self) -> None:
         """Have the run in training write its checkpoint and the worker end."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+        if (process := self._process) is not None:
+            process.send_signal(signal.SIGTERM)
 
     def stop(self) -> int:
         """End the worker if it has not ended. Returns its exit code; minus the signal's number if one killed it."""

@@ -227,7 +227,7 @@ class _Worker:
         elif not self.ready:
             self.ready = True
             starts.succeeded()
-            self.placement.measure(self.place, answer and answer.get("free"))
+            self.placement.measure(self.place, answer.get("free") if answer else None)
         return self.ready
 
     def send(self, run: RunSpec) -> None:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from bench.process import send
 from bench.records.record import Record
-from bench.records.store import Store
-from bench.spec import RunSpec
+from bench.records.store import Store, slug
+from bench.spec import RunSpec, short_name
 
 CONTEXT = 1e9
 """Bytes of a GPU that a process is reckoned to take beside what its run allocates."""
@@ -174,11 +174,12 @@ def add_peak(peaks: dict[Kind, Peak], kind: Kind, peak: Peak) -> None:
 def peaks_of(store: Store, runs: Iterable[RunSpec]) -> dict[Kind, Peak]:
     """What finished runs of the same kinds took, as the records of some of them say."""
     kinds = {kind_of(run) for run in runs}
-    # a folder's name begins with method and backbone: of each name without its seed some are read
+    names = tuple({slug(short_name(kind.backbone)) for kind in kinds})
     cells: dict[str, list[str]] = {}
     for run in store.finished().values():
         cells.setdefault(run.folder.rpartition("-seed-")[0], []).append(run.folder)
-    folders = [folder for each in cells.values() for folder in each[-2:]][-_READ:]
+    first = sorted(cells.values(), key=lambda folders: not any(name in folders[0] for name in names))
+    folders = [folder for each in first for folder in each[-2:]][:_READ]
     peaks: dict[Kind, Peak] = {}
     for record, _ in store.records(folders):
         kind, peak = kind_of(record.run), peak_of(record)
