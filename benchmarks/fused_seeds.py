@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from timm.layers import set_fused_attn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
-from bench.backbones import build_model
+from bench.backbones import Model, build_model
 from bench.backbones.build import input_size
 from bench.registry import Registry
 
@@ -91,20 +91,22 @@ def measure(seeds: int, backbone: str, batch: int, rounds: int, device: torch.de
         print(f"  {variant}: {told}, parity {parity:.1e} after {STEPS} steps, {begins}", flush=True)
 
 
-def seeded(backbone: str, seed: int, device: torch.device) -> nn.Module:
+def seeded(backbone: str, seed: int, device: torch.device) -> Model:
     """The backbone with a head of a seed's own."""
     torch.manual_seed(seed)
-    return build_model(Registry().backbone(backbone), CLASSES).to(device).train()
+    model = build_model(Registry().backbone(backbone), CLASSES).to(device)
+    model.train()
+    return model
 
 
-def one_by_one(models: Sequence[nn.Module]) -> tuple[Step, Answers]:
+def one_by_one(models: Sequence[Model]) -> tuple[Step, Answers]:
     """A step of each model with its own optimiser."""
     optimizers = [adamw(model.named_parameters()) for model in models]
 
     def step(images: Tensor, labels: Tensor) -> None:
         for model, optimizer, own, of_own in zip(models, optimizers, images, labels, strict=True):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(own).logits, of_own).backward()
+            F.cross_entropy(model(own).logits, of_own).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     def answers(images: Tensor) -> Tensor:
@@ -114,15 +116,16 @@ def one_by_one(models: Sequence[nn.Module]) -> tuple[Step, Answers]:
     return step, answers
 
 
-def stacked(models: Sequence[nn.Module], *, compiles: bool) -> tuple[Step, Answers]:
+def stacked(models: Sequence[Model], *, compiles: bool) -> tuple[Step, Answers]:
     """A step of all models at once, with one optimiser over their stacked weights."""
-    weights, buffers = stack_module_state(list(models))
+    weights, buffers = stack_module_state([*models])
     shell = copy.deepcopy(models[0])
     matrices = {name for name, weight in models[0].named_parameters() if weight.ndim > 1}
     optimizer = adamw(weights.items(), matrices)
 
     def logits(own: dict[str, Tensor], fixed: dict[str, Tensor], images: Tensor) -> Tensor:
-        return functional_call(shell, (own, fixed), (images,)).logits
+        answer: Tensor = functional_call(shell, (own, fixed), (images,)).logits
+        return answer
 
     def loss(own: dict[str, Tensor], fixed: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits(own, fixed, images), labels)
@@ -132,7 +135,7 @@ def stacked(models: Sequence[nn.Module], *, compiles: bool) -> tuple[Step, Answe
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        losses(weights, buffers, images, labels).sum().backward()
+        losses(weights, buffers, images, labels).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     def answers(images: Tensor) -> Tensor:
