@@ -93,8 +93,8 @@ class Pack:
             variables = stack.enter_context(services).get(devices, {}) if services else {}
             attendants = []
             for lane in range(min(self.lanes, len(self.runs))):
-                own = log.with_name(f"{log.stem}_{lane}.log") if lane else log
-                attendants.append(Attendant(job, devices, own, variables))
+                lane_log = log.with_name(f"{log.stem}_{lane}.log") if lane else log
+                attendants.append(Attendant(job, devices, lane_log, variables))
                 stack.callback(attendants[-1].stop)
 
             def tell() -> None:

@@ -32,7 +32,7 @@ _READ = 200
 """Records that are read for their peaks."""
 
 
-class Kind(NamedTuple):
+class MemoryKind(NamedTuple):
     """What decides the memory that a run takes, as far as its spec tells."""
 
     method: str
@@ -63,7 +63,7 @@ class Sharing:
     """
 
     by_memory: bool = False
-    peaks: Mapping[Kind, Peak] = field(default_factory=dict)
+    peaks: Mapping[MemoryKind, Peak] = field(default_factory=dict)
     host: float = math.inf
     mps: bool = False
 
@@ -158,20 +158,20 @@ class Placement:
         return run.id in self._alone or (self.by_memory and kind_of(run) not in self._peaks)
 
 
-def kind_of(run: RunSpec) -> Kind:
+def kind_of(run: RunSpec) -> MemoryKind:
     """The kind of a run: the dataset is not in it, nor are hyper-parameters."""
     protocol = run.protocol
     sizes = protocol.image_size, protocol.batch_size, protocol.precision, protocol.norm_batch
-    return Kind(run.method.full_name, run.backbone.name.partition("@")[0], *sizes, protocol.features)
+    return MemoryKind(run.method.full_name, run.backbone.name.partition("@")[0], *sizes, protocol.features)
 
 
-def add_peak(peaks: dict[Kind, Peak], kind: Kind, peak: Peak) -> None:
+def add_peak(peaks: dict[MemoryKind, Peak], kind: MemoryKind, peak: Peak) -> None:
     """Add a measured peak: of several the highest counts."""
     earlier = peaks.get(kind, Peak(0, 0))
     peaks[kind] = Peak(max(earlier.gpu, peak.gpu), max(earlier.host, peak.host))
 
 
-def peaks_of(store: Store, runs: Iterable[RunSpec]) -> dict[Kind, Peak]:
+def peaks_of(store: Store, runs: Iterable[RunSpec]) -> dict[MemoryKind, Peak]:
     """What finished runs of the same kinds took, as the records of some of them say."""
     kinds = {kind_of(run) for run in runs}
     names = tuple({slug(short_name(kind.backbone)) for kind in kinds})
@@ -180,7 +180,7 @@ def peaks_of(store: Store, runs: Iterable[RunSpec]) -> dict[Kind, Peak]:
         cells.setdefault(run.folder.rpartition("-seed-")[0], []).append(run.folder)
     first = sorted(cells.values(), key=lambda folders: not any(name in folders[0] for name in names))
     folders = [folder for each in first for folder in each[-2:]][:_READ]
-    peaks: dict[Kind, Peak] = {}
+    peaks: dict[MemoryKind, Peak] = {}
     for record, _ in store.records(folders):
         kind, peak = kind_of(record.run), peak_of(record)
         if kind in kinds and peak:
