@@ -90,7 +90,7 @@ class LocalExecutor:
         if job.ranks == 1 and len(set(gpus)) < len(gpus) and gpus[0] is not None:
             job = replace(job, shares_gpu=True)
         shared = [gpu for gpu in gpus if gpu] if job.shares_gpu and self.sharing.mps else []
-        with multi_process_service(shared, _say) if shared else contextlib.nullcontext({}) as variables:
+        with multi_process_service(shared, _say) as variables:
             placement = Placement(self.sharing)
             while waiting:
                 with writing_to(store.root):

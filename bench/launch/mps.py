@@ -35,6 +35,9 @@ def multi_process_service(gpus: Iterable[str], say: Callable[[str], None]) -> It
     Where there is none to be had, that is said in a line, and there are no variables: then the GPU divides its time.
     """
     gpus = list(dict.fromkeys(gpus))
+    if not gpus:
+        yield {}
+        return
     if lacking := _lacking(gpus):
         say(f"no MPS: {lacking}; {_TURNS}")
         yield {}

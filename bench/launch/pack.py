@@ -89,12 +89,12 @@ class Pack:
 
         job = replace(self.job, shares_gpu=True)
         with contextlib.ExitStack() as stack:
-            services = multi_process_service([devices], partial(print, flush=True)) if self.mps else None
-            variables = stack.enter_context(services).get(devices, {}) if services else {}
+            served = [devices] if self.mps else []
+            services = stack.enter_context(multi_process_service(served, partial(print, flush=True)))
             attendants = []
             for lane in range(min(self.lanes, len(self.runs))):
                 lane_log = log.with_name(f"{log.stem}_{lane}.log") if lane else log
-                attendants.append(Attendant(job, devices, lane_log, variables))
+                attendants.append(Attendant(job, devices, lane_log, services.get(devices)))
                 stack.callback(attendants[-1].stop)
 
             def tell() -> None:

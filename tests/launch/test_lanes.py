@@ -107,9 +107,14 @@ def test_one_that_is_crowded_out_is_trained_alone(
 def test_a_stop_is_handed_on_once_when_all_have_their_checkpoints(
     tmp_path: Path, reason: str, ends: type[BaseException]
 ) -> None:
-    stop = Asked()
-    requeued: list[int] = []
-    stop.requeue = lambda: (requeued.append(1), Asked.requeue(stop))  # type: ignore[assignment,method-assign]
+    requeued: list[str] = []
+
+    class Once(Asked):
+        def requeue(self) -> None:
+            requeued.append(self.reason)
+            raise StopAsked
+
+    stop = Once()
 
     def answer(run: RunSpec) -> None:
         stop.reason = reason

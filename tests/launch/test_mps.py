@@ -18,6 +18,7 @@ from bench.launch import Job, LocalExecutor, mps
 from bench.launch import run as launch
 from bench.launch.mps import CONTROL, multi_process_service
 from bench.launch.sharing import Sharing
+from bench.process import start
 from tests.launch.runs import spec
 from tests.launch.test_local import stand_in
 
@@ -147,8 +148,7 @@ for line in sys.stdin:
     say(**DONE)
 """
     guard = sys.executable
-    real = mps.start
-    monkeypatch.setattr(mps, "start", lambda *words, **given: _as(guard, real, *words, **given))
+    monkeypatch.setattr(mps, "start", lambda *words, **given: _as(guard, start, *words, **given))
     stand_in(monkeypatch, tmp_path / "bin", code)
     launch([spec(seed) for seed in range(12)], Job(tmp_path / "results"), LocalExecutor(4, Sharing(mps=True)))
     served = {tuple(json.loads(line)) for line in (tmp_path / "served").read_text().splitlines()}
@@ -156,8 +156,8 @@ for line in sys.stdin:
     assert {pipe for _, pipe in served} <= {call[1] for call in installed.calls() if call[0] == "-f"}
 
 
-def _as(interpreter: str, start: Callable[..., object], *words: str, **given: object) -> object:
+def _as(interpreter: str, begin: Callable[..., object], *words: str, **given: object) -> object:
     """Start with the real interpreter while workers have a script in its place."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", interpreter)
-        return start(*words, **given)
+        return begin(*words, **given)
