@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.commands.options import say
 from bench.errors import InputError, printable, to_type
 from bench.launch import untrained
 from bench.launch.gpus import usable_gpus
+from bench.launch.launcher import Option, count
 from bench.launch.local import default_jobs
 from bench.launch.status import Snapshot
 from bench.records.secrets import redacted
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from bench.spec import RunSpec
 
 
+RUNS_PER_GPU = Option("runs_per_gpu", "runs that share each GPU", "N", count(1))
+
+
 def add_cost(parser: argparse.ArgumentParser) -> None:
-    """``--measure`` and ``--jobs`` of ``bench plan``."""
+    """``--measure``, ``--jobs`` and the like of ``bench plan``."""
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -54,6 +59,13 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="runs at a time, for the wall-clock (default: as 'bench run')"
+    )
+    parser.add_argument(
+        RUNS_PER_GPU.flag,
+        dest="runs_per_gpu",
+        metavar="N",
+        default="1",
+        help="runs that share each GPU, from finished runs that shared one so (default: 1)",
     )
 
 
@@ -96,6 +108,7 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
     """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
+    on_gpu = RUNS_PER_GPU.value(options.runs_per_gpu)
     runs = request.plan.unique.values()
     missing = untrained(runs, store)
     if options.measure:
@@ -103,7 +116,7 @@ def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Esti
 
         for line in measure(missing or runs, request.registry, store, say):
             print(line, file=sys.stderr, flush=True)
-    return _estimated(request, store, missing, options.times, options.hardware if missing else "")[0]
+    return _estimated(request, store, missing, options.times, options.hardware if missing else "", on_gpu)[0]
 
 
 def _estimated(
@@ -112,6 +125,7 @@ def _estimated(
     missing: Sequence[RunSpec],
     elsewhere: Iterable[str] = (),
     hardware: str = "",
+    on_gpu: int = 1,
     by_run: bool = False,
 ) -> tuple[Estimate, dict[str, float]]:
     """What runs would cost, and seconds of each, where they are wanted."""
@@ -130,6 +144,7 @@ def _estimated(
         ],
         beside=lambda spec: len(further_models(spec.method.names, registry)),
         hardware=hardware,
+        on_gpu=on_gpu,
         by_run=by_run,
     )
 
@@ -199,5 +214,6 @@ def print_cost(request: Request, store: Snapshot, options: argparse.Namespace) -
         print(printable(in_words(came)))
     cost = cost_of(request, store, options)
     here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1
-    for line in lines(cost, options.jobs or here):
+    jobs = math.ceil(options.jobs / cost.on_gpu) if options.jobs else here
+    for line in lines(cost, jobs):
         print(line)

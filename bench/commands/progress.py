@@ -96,8 +96,9 @@ class Watch:
         self.seconds += event.seconds if event.status == "done" else 0.0
         self.failed += event.status == "failed"
         self.elsewhere += event.status == "elsewhere"
-        if not self.live or event.status == "failed":
+        if not self.live or event.status in ("failed", "crowded"):
             what = f"{event.score} in {event.seconds:.1f} s" if event.status == "done" else event.message
+            what += "; it is trained again alone" if event.status == "crowded" else ""
             self._print(f"{self._place()} {event.status}: {label}: {what}")
 
     @property

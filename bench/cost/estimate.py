@@ -14,29 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import NamedTuple
 
 from bench.cards import DatasetCard
 from bench.cost.hardware import Translation, by_hardware, translated
+from bench.cost.nearest import NO_SIZE, UNKNOWN, UNSEEN, RunKind, by_setting_of, in_words, known_time
 from bench.cost.shared import RunStages, SharedStage
-from bench.cost.step_times import STEPS, StepTime, Work, work_of
+from bench.cost.step_times import StepTime, work_of
 from bench.errors import InputError
 from bench.notation import counted
 from bench.spec import RunSpec
-from bench.training.size import Size, size_of
+from bench.training.size import size_of
 
-RATIOS = {"ce": 1.0, "gta": 1.34, "l2sp": 1.03, "bss": 0.98, "drloc": 0.99}
-"""What a step of a method costs, in steps of plain fine-tuning, measured side by side."""
-
-RATIOS_FROM = "results/shown/step_cost.md: ViT-Ti/16, batch 16, one core of an AMD EPYC"
-
-_SAME = "from {runs} of the same method and backbone on the same dataset"
-_OTHER = "from {runs} of the same method and backbone on other datasets"
-_MEASURED = "from {steps} measured steps of each method and backbone on noise: the loading of images is not in it"
-_SCALED = "from {what} of another method on the same backbone, times the ratio of the methods ({origin})"
-_UNKNOWN = f"not known: the same command with --measure times {STEPS} steps of each method and backbone here"
-_UNSEEN = "not known: which stages they share depends on values that a plan does not have"
-_NO_SIZE = "not known: the dataset's card does not give the sizes of its splits"
+_UNSHARED = "{count} runs on a GPU: not measured, so this is as if each run had its GPU alone"
 
 
 @dataclass(frozen=True)
@@ -50,6 +39,8 @@ class Estimate:
         bases: what the time rests on, in words, with the number of runs; those of unknown time among them.
         bytes: on disk, of the records, and of decoded images where their size follows from the cards.
         shared_hours: of the hours, those of ``shared_stages``, each of which is trained once for ``sharing_runs``.
+        on_gpu: runs that share a GPU at a time; where their times were not measured so, ``unshared`` says it, and the
+            hours are those of runs that have their GPU alone.
     """
 
     runs: int
@@ -64,15 +55,8 @@ class Estimate:
     shared_hours: float = 0.0
     shared_stages: int = 0
     sharing_runs: int = 0
-
-
-class RunKind(NamedTuple):
-    """Runs that cost the same; ``shared`` are the steps in stages that they share, None where that is not known."""
-
-    work: Work
-    dataset: str
-    size: Size
-    shared: int | None = 0
+    on_gpu: int = 1
+    unshared: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +80,7 @@ def estimate(
     trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
     beside: Callable[[RunSpec], int] = lambda spec: 0,
     hardware: str = "",
+    on_gpu: int = 1,
 ) -> Estimate:
     """What runs to be trained would cost, on the hardware on which the times of most of them are known.
 
@@ -107,12 +92,21 @@ def estimate(
         trained: gives the runs of methods whose shared stages are there, and need not be trained.
         beside: how many further models a run scores at each point.
         hardware: a part of the name of the hardware that is meant.
+        on_gpu: how many runs are to share a GPU at a time.
 
     Raises:
         InputError: nothing was timed on such hardware.
     """
     return estimate_each(
-        runs, dataset, times, stages=stages, trained=trained, beside=beside, hardware=hardware, by_run=False
+        runs,
+        dataset,
+        times,
+        stages=stages,
+        trained=trained,
+        beside=beside,
+        hardware=hardware,
+        on_gpu=on_gpu,
+        by_run=False,
     )[0]
 
 
@@ -125,6 +119,7 @@ def estimate_each(
     trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
     beside: Callable[[RunSpec], int] = lambda spec: 0,
     hardware: str = "",
+    on_gpu: int = 1,
     by_run: bool = True,
 ) -> tuple[Estimate, dict[str, float]]:
     """As ``estimate``, with the seconds of each run of which the time is known, by its id, where they are wanted.
@@ -160,7 +155,14 @@ def estimate_each(
             if stage.key not in seen:
                 seen.add(stage.key)
                 wanted.once.setdefault(kind, []).append(stage.steps)
-    best, each = _on_hardware(wanted, times, hardware)
+    alone = [time for time in times if time.on_gpu == 1]
+    timed = _sharing(wanted, times, hardware, on_gpu) if on_gpu > 1 else None
+    if timed is None:
+        best, each = _on_hardware(wanted, alone, hardware)
+        best = replace(best, on_gpu=on_gpu)
+        best = replace(best, unshared=_UNSHARED.format(count=on_gpu) if on_gpu > 1 and best.hardware else "")
+    else:
+        best, each = timed
     records, disk = _disk(wanted.runs, times)
     pixels, decoded = _decoded(firsts, cards)
     seconds = {spec.id: each[kind] for kind, group in wanted.groups if by_run and kind in each for spec in group}
@@ -173,6 +175,28 @@ def _shared_of(stages: RunStages | None) -> tuple[SharedStage, ...]:
 
 _Timed = tuple[Estimate, Mapping[RunKind, float]]
 """What runs take together, and seconds of a run of each kind of which the time is known."""
+
+
+def _sharing(wanted: Wanted, times: Sequence[StepTime], hardware: str, on_gpu: int) -> _Timed | None:
+    """What runs take of which so many share a GPU, where all of them were timed so: else None.
+
+    Each has its share of the GPU's hours, and the longest still takes as long as it did.
+    """
+    parts = [
+        replace(
+            time,
+            step_seconds=time.step_seconds / on_gpu,
+            image_seconds=time.image_seconds / on_gpu,
+            run_seconds=time.run_seconds / on_gpu,
+            shared_seconds=time.shared_seconds and time.shared_seconds / on_gpu,
+        )
+        for time in times
+        if time.on_gpu == on_gpu
+    ]
+    if not any(hardware.casefold() in time.hardware.casefold() for time in parts):
+        return None
+    cost, each = _on_hardware(wanted, parts, hardware)
+    return None if cost.unknown else (replace(cost, longest=on_gpu * cost.longest, on_gpu=on_gpu), each)
 
 
 def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> _Timed:
@@ -193,10 +217,10 @@ def _on_hardware(wanted: Wanted, times: Sequence[StepTime], hardware: str) -> _T
 
 def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Translation] = ()) -> _Timed:
     """What runs take by the times of one machine, else by translated ones; nothing is said of the disk."""
-    sources = [("", _by_setting(times)), *((each.words, _by_setting(each.times)) for each in translations)]
+    sources = [("", by_setting_of(times)), *((each.words, by_setting_of(each.times)) for each in translations)]
     cost, runs, used = _Hours(), Counter[str](), dict[str, dict[int, StepTime]]()
     for kind, count in wanted.runs.items():
-        basis, nearest, ratio = _known(kind, sources)
+        basis, nearest, ratio = known_time(kind, sources)
         if nearest:
             cost.add(kind, count, wanted.once.get(kind, []), nearest, ratio)
         runs[basis] += count
@@ -207,8 +231,8 @@ def _timed(wanted: Wanted, times: Sequence[StepTime], translations: Sequence[Tra
         longest=cost.longest / 3600,
         gpu=any(time.gpu for time in times),
         hardware=times[0].hardware if cost.seconds else "",
-        bases={_in_words(basis, list(used[basis].values())): count for basis, count in runs.items()},
-        unknown=sum(runs[basis] for basis in (_UNKNOWN, _NO_SIZE, _UNSEEN)),
+        bases={in_words(basis, list(used[basis].values())): count for basis, count in runs.items()},
+        unknown=sum(runs[basis] for basis in (UNKNOWN, NO_SIZE, UNSEEN)),
         shared_hours=cost.shared / 3600,
         shared_stages=cost.stages,
         sharing_runs=cost.sharing,
@@ -244,81 +268,6 @@ class _Hours:
         self.sharing += count if kind.shared else 0
 
 
-_BySetting = Mapping[tuple[object, ...], Sequence[StepTime]]
-
-
-def _by_setting(times: Iterable[StepTime]) -> _BySetting:
-    by_setting: dict[tuple[object, ...], list[StepTime]] = {}
-    for time in times:
-        by_setting.setdefault(time.work.setting, []).append(time)
-    return by_setting
-
-
-def _known(kind: RunKind, sources: Iterable[tuple[str, _BySetting]]) -> tuple[str, list[StepTime], float]:
-    """As ``_nearest``, by the first source that knows the time of a run; a source has words that its basis ends in."""
-    if kind.size.steps is None or kind.size.images is None:
-        return _NO_SIZE, [], 1.0
-    if kind.shared is None:
-        return _UNSEEN, [], 1.0
-    for words, by_setting in sources:
-        basis, nearest, ratio = _nearest(kind, by_setting)
-        if nearest:
-            return basis + words, nearest, ratio
-    return _UNKNOWN, [], 1.0
-
-
-def _in_words(basis: str, times: Sequence[StepTime]) -> str:
-    steps = sorted({time.steps for time in times}) or [0]
-    return basis.format(runs=_runs(len(times)), steps=" to ".join(map(str, dict.fromkeys((steps[0], steps[-1])))))
-
-
-def _runs(count: int) -> str:
-    return counted(count, "finished run")
-
-
-def _nearest(kind: RunKind, by_setting: _BySetting) -> tuple[str, list[StepTime], float]:
-    """What the time of a run rests on, the times that serve it, and what a step of theirs is to be multiplied by."""
-    alike = by_setting.get(kind.work.setting, [])
-    basis, nearest = _first(kind, [time for time in alike if time.work.method == kind.work.method])
-    if nearest:
-        return basis, nearest, 1.0
-    for rival in dict.fromkeys(["ce", *(time.work.method for time in alike)]):
-        basis, nearest = _first(kind, [time for time in alike if time.work.method == rival])
-        ratio, origin = _ratio(kind.work.method, rival, by_setting.values())
-        if nearest and ratio:
-            what = "{steps} measured steps" if basis == _MEASURED else "{runs}"
-            return _SCALED.format(what=what, origin=origin), nearest, ratio
-    return _UNKNOWN, [], 1.0
-
-
-def _first(kind: RunKind, times: Sequence[StepTime]) -> tuple[str, list[StepTime]]:
-    """Of one method's times the nearest: runs on the dataset, other runs, measured steps; the same code first."""
-    if kind.shared:
-        times = [time for time in times if time.shared_seconds]
-    for basis, nearest in (
-        (_SAME, [time for time in times if time.dataset == kind.dataset]),
-        (_OTHER, [time for time in times if time.dataset]),
-        (_MEASURED, times),
-    ):
-        if nearest:
-            return basis, [time for time in nearest if time.work.means == kind.work.means] or list(nearest)
-    return _UNKNOWN, []
-
-
-def _ratio(method: str, rival: str, settings: Iterable[Sequence[StepTime]]) -> tuple[float | None, str]:
-    """What a step of a method costs in steps of another one, and who says so; None where nobody does."""
-    ratios = []
-    for times in settings:
-        a, b = ([time.step_seconds for time in times if time.work.method == name] for name in (method, rival))
-        if a and b and statistics.median(b):
-            ratios.append(statistics.median(a) / statistics.median(b))
-    if ratios:
-        return statistics.median(ratios), "measured on another backbone or batch, same hardware"
-    if method in RATIOS and rival in RATIOS:
-        return RATIOS[method] / RATIOS[rival], RATIOS_FROM
-    return None, ""
-
-
 def _disk(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> tuple[int, list[str]]:
     """Bytes of the records, and what they rest on."""
     sizes: dict[tuple[str, int], list[int]] = {}
@@ -336,7 +285,7 @@ def _disk(kinds: Mapping[RunKind, int], times: Sequence[StepTime]) -> tuple[int,
             words[f"predictions: {kind.size.kept} bytes an image and point of the curve, before compression"] = None
         else:
             words["records of datasets whose size is not on their card are not in it"] = None
-    return round(total), [*([f"records: from {_runs(sum(used.values()))}"] if used else []), *words]
+    return round(total), [*([f"records: from {counted(sum(used.values()), 'finished run')}"] if used else []), *words]
 
 
 def _decoded(specs: Iterable[RunSpec], cards: Mapping[str, DatasetCard]) -> tuple[int, list[str]]:
@@ -365,10 +314,15 @@ def lines(cost: Estimate, workers: int) -> list[str]:
         share = f" for {cost.runs - cost.unknown} of the {cost.runs} runs" if cost.unknown else ""
         wall = _duration(max(cost.hours / workers, cost.longest))
         time = f"about {_number(cost.hours)} {unit} of {cost.hardware}{share}; "
-        time += f"with {workers} worker{'s' * (workers != 1)} about {wall}"
+        places = counted(workers, "worker")
+        if cost.on_gpu > 1 and not cost.unshared:
+            places = f"{counted(workers, 'GPU')}, {cost.on_gpu} runs on each,"
+        time += f"with {places} about {wall}"
     else:
         time = f"{'GPU' if cost.gpu else 'core or GPU'}-hours: not known"
     bases = [f"  {counted(count, 'run')}: {basis}" for basis, count in cost.bases.items()]
+    if cost.unshared:
+        bases.append(f"  {cost.unshared}")
     if cost.shared_stages:
         stages, runs = counted(cost.shared_stages, "stage"), counted(cost.sharing_runs, "run")
         each = "trained once" if cost.shared_stages == 1 else "each trained once"

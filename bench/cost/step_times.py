@@ -75,6 +75,7 @@ class StepTime:
             None where they were not timed.
         parts: in which a batch was computed, as memory was short.
         run_seconds: of a run that makes no steps itself, outside of evaluations and shared stages; else 0.
+        on_gpu: the most runs that were on its GPU at a time: with more than one its times are not its alone.
     """
 
     work: Work
@@ -89,6 +90,7 @@ class StepTime:
     shared_seconds: float | None = None
     parts: int = 1
     run_seconds: float = 0.0
+    on_gpu: int = 1
 
 
 def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
@@ -177,6 +179,7 @@ def _time_of(record: Record, folder: Path, further: Callable[[str, int], int]) -
         shared_seconds=_of_shared(ranks * in_shared, shared_images / spec.protocol.batch_size) if shared else 0.0,
         parts=record.parts or 1,
         run_seconds=0.0 if steps else alone,
+        on_gpu=environment.get("gpu_sharing", {}).get("runs", 1),
     )
 
 

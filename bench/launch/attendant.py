@@ -8,12 +8,14 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from bench.launch.executor import Job
 from bench.launch.failures import printed
+from bench.launch.sharing import tell
 from bench.launch.worker import job_to_json
 from bench.process import close_pipes, last_line, send, start
 from bench.records.secrets import mask_file
@@ -32,10 +34,16 @@ class Attendant:
 
     Attributes:
         given_up: whether the last wait for an answer was ended by ``hopeless``, and not by the worker.
+        free: the bytes that were free on its GPU when it was started, where it said them.
+        lock, count: where others share its GPU, what they hold while they speak of it, and how many runs are on it.
     """
 
-    def __init__(self, job: Job, devices: str, log: Path) -> None:
-        self._job, self._devices, self._log = job, devices, log
+    free: int | None = None
+    lock: AbstractContextManager[Any] = contextlib.nullcontext()
+    count: Callable[[], int] | None = None
+
+    def __init__(self, job: Job, devices: str, log: Path, variables: Mapping[str, str] | None = None) -> None:
+        self._job, self._devices, self._log, self._variables = job, devices, log, variables or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._generation = 0
         self._ready = False
@@ -52,13 +60,16 @@ class Attendant:
         if self._process is not None and generation != self._generation:
             self.stop()
         process = self._process or self._start(generation)
-        send(process, to_json(spec))
+        with self.lock:
+            if self.count is not None:
+                tell(process, self.count(), begins=True)
+            send(process, to_json(spec))
         if not self._ready:
-            if self._line(process, hopeless) is None:
+            if (ready := self._line(process, hopeless)) is None:
                 if not self.given_up and self.stop() not in (0, -signal.SIGTERM):
                     raise WorkerLost(f"the worker cannot start: {last_line(self.log_tail())}")
                 return None
-            self._ready = True
+            self._ready, self.free = True, ready.get("free")
         answer = self._line(process, hopeless)
         if answer and answer.get("status") == "kept":  # what it says last; it has ended the run's part, and not the run
             answer = self._line(process, hopeless)
@@ -66,10 +77,15 @@ class Attendant:
             self.stop()
         return answer
 
+    def tell(self, count: int) -> None:
+        """Tell the worker that there are so many runs on its GPU now."""
+        if (process := self._process) is not None:
+            tell(process, count, begins=False)
+
     def ask_to_stop(self) -> None:
         """Have the run in training write its checkpoint and the worker end."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+        if (process := self._process) is not None:
+            process.send_signal(signal.SIGTERM)
 
     def stop(self) -> int:
         """End the worker if it has not ended. Returns its exit code; minus the signal's number if one killed it."""
@@ -98,10 +114,10 @@ class Attendant:
         signal.pthread_sigmask(signal.SIG_BLOCK, usual)
         try:
             job = json.dumps(job_to_json(self._job))
-            port = {}
+            variables = dict(self._variables)
             if "MASTER_PORT" in os.environ:  # workers that share a run meet at a port of their generation's own
-                port["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + generation)
-            self._process = start("bench.launch.worker", job, log=self._log, devices=self._devices, variables=port)
+                variables["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + generation)
+            self._process = start("bench.launch.worker", job, log=self._log, devices=self._devices, variables=variables)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
         self._generation, self._ready, self._unread = generation, False, b""

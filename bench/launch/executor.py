@@ -23,6 +23,7 @@ class Job:
         track: names of the trackers that are told of each run's curve.
         progress: seconds between a worker's tellings of how far its run is; 0: none are wanted.
         keep: which trained models lie beside the records (``bench.records.kept.read_keep``).
+        shares_gpu: whether other workers may be on a worker's GPU, which then says how much of its memory is free.
     """
 
     results: str | Path
@@ -34,11 +35,14 @@ class Job:
     track: tuple[str, ...] = ()
     progress: float = 0.0
     keep: str = "none"
+    shares_gpu: bool = False
 
 
 @dataclass(frozen=True)
 class Event:
     """A run is ``"done"``, ``"failed"``, ``"elsewhere"``, where another process has it, or still ``"training"``.
+
+    ``"crowded"``: it had too little memory beside others on its GPU, and waits to be trained alone.
 
     Of a launch that was asked to stop, a run that was in training is ``"kept"``: at the step of its standing; without
     one as its message says, or, where that is empty, not at all. One in training says where it stands. Of one that is

@@ -62,6 +62,8 @@ _MACHINE = (
     "unhandled system error",
     "ncclsystemerror",
     "watchdog caught collective operation timeout",
+    "mps client",
+    "mps server",
     "bus error",
 )
 """What is said of a fault of the machine, in small letters.
@@ -69,8 +71,9 @@ _MACHINE = (
 The first five beside ``_BROKEN`` are what ``cudaGetErrorString`` says (libcudart 13) for ``cudaErrorECCUncorrectable``,
 ``NvlinkUncorrectable``, ``NoDevice``, ``DevicesUnavailable`` and ``SystemNotReady``, behind torch's "CUDA error: ". The
 four after them are of NVIDIA's driver: its kernel log (Xid 79 is "GPU has fallen off the bus"), NVML and Vulkan. Then
-NCCL's text for ``ncclSystemError`` and that name; torch's watchdog of NCCL (ProcessGroupNCCL.cpp); and torch's
-DataLoader, for a process of its own that was killed by SIGBUS.
+NCCL's text for ``ncclSystemError`` and that name; torch's watchdog of NCCL (ProcessGroupNCCL.cpp); what CUDA says
+of its multi-process service (``cudaErrorMpsClientTerminated`` and its like: a neighbour's fault, or the server's); and
+torch's DataLoader, for a process of its own that was killed by SIGBUS.
 
 Not there: "device-side assert triggered", "an illegal memory access was encountered", "unspecified launch failure". A
 kernel that is given a wrong index says so too, and would again."""

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,16 +23,18 @@ import msgspec
 
 from bench.device.limits import memory_limit, usable_cores
 from bench.errors import InputError
+from bench.launch.elsewhere import has_failed, wait_for_others
 from bench.launch.executor import Event, Job
 from bench.launch.failures import death, printed
 from bench.launch.gpus import gpus_of, usable_gpus
+from bench.launch.mps import multi_process_service
+from bench.launch.sharing import Placement, Sharing, tell
 from bench.launch.starts import Starts
+from bench.launch.worker import answer as answer_of
 from bench.launch.worker import died, job_to_json
-from bench.notation import counted
 from bench.process import close_pipes, send, start
-from bench.records.lease import ClaimWatch
 from bench.records.standing import Standing
-from bench.records.store import Store, folder_name
+from bench.records.store import Store
 from bench.records.unwritable import writing_to
 from bench.spec import RunSpec, to_json
 
@@ -45,9 +47,6 @@ PATIENCE = 10.0
 LEEWAY = 2.0
 """Seconds in which this process is asked to stop, too, where a worker was."""
 
-PAUSE = 1.0
-"""Seconds between two looks at the runs that other processes are training."""
-
 
 def default_jobs(ranks: int = 1) -> int:
     """One run a GPU, or else one a usable core with 2 GB of memory for each (torch alone takes 0.9 GB).
@@ -57,27 +56,27 @@ def default_jobs(ranks: int = 1) -> int:
     """
     if gpus := usable_gpus():
         return max(1, len(gpus) // ranks)
-    return max(1, int(min(usable_cores(), (usable_memory() or math.inf) / MEMORY)) // ranks)
+    return max(1, int(min(usable_cores(), usable_memory() / MEMORY)) // ranks)
 
 
-def usable_memory() -> int | None:
-    """Bytes of memory that this process may use: the machine's, or its container's; None where that is not known."""
-    memory = memory_limit()
+def usable_memory() -> float:
+    """The bytes of memory that the processes here may take."""
+    memory = memory_limit() or math.inf
     with contextlib.suppress(AttributeError, ValueError, OSError):  # what the machine has is not known on every system
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        memory = min(memory or machine, machine)
+        memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return memory
 
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Trains runs on this machine, ``jobs`` at a time, each on one core or one GPU.
+    """Trains runs on this machine, at most ``jobs`` at a time, each on one core or one GPU, which several may share.
 
     A run on the CPU has one thread, always: with more its sums would be added in another order, and the same spec
     would no longer give the same record to the last bit.
     """
 
     jobs: int = field(default_factory=default_jobs)
+    sharing: Sharing = field(default_factory=Sharing)
 
     def execute(self, runs: Sequence[RunSpec], job: Job, report: Callable[[Event], None]) -> None:
         """Train the runs. A worker that dies is recorded as the failure of its run and replaced.
@@ -87,26 +86,33 @@ class LocalExecutor:
         every run would fail for one reason.
         """
         waiting, store = list(runs), Store(job.results)
-        while waiting:
-            with writing_to(store.root):
-                failed = store.attempts()
-                theirs = self._train(waiting, failed, job, report)
-                waiting = _wait_for_others(theirs, failed, job, report)
+        gpus = [gpus_of(number, job.ranks) for number in range(self.jobs)]
+        if job.ranks == 1 and len(set(gpus)) < len(gpus) and gpus[0] is not None:
+            job = replace(job, shares_gpu=True)
+        shared = [gpu for gpu in gpus if gpu] if job.shares_gpu and self.sharing.mps else []
+        with multi_process_service(shared, _say) as variables:
+            placement = Placement(self.sharing)
+            while waiting:
+                with writing_to(store.root):
+                    failed = store.attempts()
+                    seats = _Seats(gpus, job, placement, variables)
+                    theirs = self._train(self.sharing.ordered(waiting), seats, failed, report)
+                    waiting = wait_for_others(theirs, failed, job, report, _say)
 
     def _train(
-        self, runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
+        self, runs: Sequence[RunSpec], seats: _Seats, failed: Mapping[str, int], report: Callable[[Event], None]
     ) -> list[RunSpec]:
         """Train the runs that nobody else is at, and that have not failed elsewhere since; gives the others."""
         theirs: list[RunSpec] = []
-        waiting = collections.deque(runs)
+        waiting, job, placement = collections.deque(runs), seats.job, seats.placement
         events: Events = queue.Queue()
         starts = Starts(_say)
         with _stopping(events, job, report) as workers:
-            workers += [_Worker(number, job, events) for number in range(min(self.jobs, len(waiting)))]
+            seats.fill(workers, waiting, events)
             ended = 0
             while ended < len(runs):
                 worker, answer = _next(events, starts.next_due)
-                workers += [_Worker(number, job, events) for number in starts.due() if waiting]
+                workers += [_Worker(number, seats, events) for number in starts.due() if waiting]
                 if worker not in workers:  # the end of one that was replaced
                     continue
                 if not worker.is_ready(answer, starts):
@@ -114,46 +120,102 @@ class LocalExecutor:
                     worker.stop()
                     starts.require(len(workers))
                     continue
-                if worker.run is not None:
-                    ending = answer or worker.death(worker.run, job)
+                if (run := worker.run) is not None:
+                    ending = answer or worker.death(run, job, placement.was_shared(run))
                     if ending["status"] == "unwritable":
                         raise InputError(ending["message"])
                     if ending["status"] == "elsewhere":
-                        theirs.append(worker.run)
+                        theirs.append(run)
                     else:
-                        report(_event(worker.run, ending))
+                        report(_event(run, ending))
                     if ending["status"] == "training":
                         continue
-                    worker.run, ended = None, ended + 1
+                    worker.end(ending)
+                    if ending["status"] == "crowded":
+                        waiting.appendleft(run)
+                    else:
+                        ended += 1
                 if answer is None or answer.get("ends"):
                     workers.remove(worker)
                     worker.stop()
-                    if waiting:
-                        workers.append(_Worker(worker.number, job, events))
-                    continue
-                while waiting and _has_failed(waiting[0], failed, job):
-                    theirs.append(waiting.popleft())
-                    ended += 1
-                if waiting:
-                    worker.send(waiting.popleft())
+                    seats.free.append(worker.number)
+                ended += _skip_failed(waiting, theirs, failed, job)
+                seats.hand_out(workers, waiting)
+                seats.fill(workers, waiting, events)
         return theirs
+
+
+class _Seats:
+    """The places for workers on this machine, each with its GPU, and how runs come to them.
+
+    Attributes:
+        free: the numbers of those that no worker has, or is to have again.
+        variables: of workers, by GPU.
+    """
+
+    def __init__(
+        self, gpus: Sequence[str | None], job: Job, placement: Placement, variables: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        self.gpus, self.job, self.placement, self.variables = gpus, job, placement, variables
+        self.free = list(range(len(gpus)))
+
+    def place_of(self, number: int) -> str | None:
+        """The GPU that runs of a seat share with those of others; None where they share none."""
+        return self.gpus[number] if self.job.shares_gpu else None
+
+    def fill(self, workers: list[_Worker], waiting: Sequence[RunSpec], events: Events) -> None:
+        """Start the workers that runs wait for, and that may train now."""
+        for number in sorted(self.free):
+            idle = [worker for worker in workers if worker.run is None]
+            if len(idle) >= len(waiting):
+                return
+            place = self.place_of(number)
+            if self.placement.room(place, waiting) > sum(worker.place == place for worker in idle):
+                self.free.remove(number)
+                workers.append(_Worker(number, self, events))
+
+    def hand_out(self, workers: Sequence[_Worker], waiting: collections.deque[RunSpec]) -> None:
+        """Give each worker without a run the next one, if that may be on its GPU now."""
+        for worker in workers:
+            if waiting and worker.ready and worker.run is None and self.placement.room(worker.place, [waiting[0]]):
+                worker.send(waiting.popleft())
+                for each in workers if self.job.shares_gpu else ():
+                    if each is not worker and each.run is not None and each.place == worker.place:
+                        tell(each.process, len(self.placement.on(each.place)), begins=False)
+
+
+def _skip_failed(
+    waiting: collections.deque[RunSpec], theirs: list[RunSpec], failed: Mapping[str, int], job: Job
+) -> int:
+    """Take the next runs away that have failed elsewhere meanwhile; gives how many."""
+    count = 0
+    while waiting and has_failed(waiting[0], failed, job):
+        theirs.append(waiting.popleft())
+        count += 1
+    return count
 
 
 class _Worker:
     """A worker process and the run it is at; it says that it is ready, then answers each run."""
 
-    def __init__(self, number: int, job: Job, events: Events) -> None:
+    def __init__(self, number: int, seats: _Seats, events: Events) -> None:
+        job, devices = seats.job, seats.gpus[number]
         self.number = number
+        self.place, self.placement = seats.place_of(number), seats.placement
         self.run: RunSpec | None = None
         self.ready = False
         self.kept: dict[str, Any] = {}
         # other machines, and containers with the same process ids, may have workers at the same results
         self.errors = Path(job.results) / "drafts" / f"worker-{uuid.uuid4().hex[:12]}.log"
         self.errors.parent.mkdir(parents=True, exist_ok=True)
-        devices = gpus_of(number, job.ranks)
         # Ctrl-C reaches the front process alone, which stops its workers itself
         self.process = start(
-            "bench.launch.worker", json.dumps(job_to_json(job)), log=self.errors, devices=devices, detached=True
+            "bench.launch.worker",
+            json.dumps(job_to_json(job)),
+            log=self.errors,
+            devices=devices,
+            variables=seats.variables.get(devices or ""),
+            detached=True,
         )
         self.listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
         self.listener.start()
@@ -165,12 +227,26 @@ class _Worker:
         elif not self.ready:
             self.ready = True
             starts.succeeded()
+            self.placement.measure(self.place, answer.get("free") if answer else None)
         return self.ready
 
     def send(self, run: RunSpec) -> None:
         """Hand over a run."""
         self.run = run
+        count = self.placement.begin(self.place, run)
+        if self.place is not None:
+            tell(self.process, count, begins=True)
         send(self.process, to_json(run))
+
+    def end(self, ending: Mapping[str, Any]) -> None:
+        """Its run has ended, as it says."""
+        assert self.run is not None
+        self.placement.end(self.place, self.run)
+        if ending["status"] == "crowded":
+            self.placement.crowd(self.run)
+        else:
+            self.placement.learn(self.run, ending.get("peak"))
+        self.run = None
 
     def ask_to_stop(self) -> None:
         """Have a run in training write its checkpoint and end; a worker without a run has nothing to write."""
@@ -186,12 +262,18 @@ class _Worker:
         close_pipes(self.process)
         self.errors.unlink(missing_ok=True)
 
-    def death(self, run: RunSpec, job: Job) -> dict[str, Any]:
-        """Record a run after which the process ended without an answer."""
+    def death(self, run: RunSpec, job: Job, shared: bool) -> dict[str, Any]:
+        """Record a run after which the process ended without an answer.
+
+        Nothing is recorded where memory was short and the GPU ``shared``: that may be the others' doing.
+        """
         code = self.process.wait()
         if code in (0, -signal.SIGTERM):
             time.sleep(LEEWAY)  # who asks every process of a service to stop asks this one, too: then no run has failed
-        return died(run, job, death(code, printed(self.errors)))
+        failure = death(code, printed(self.errors))
+        if shared and failure.kind == "oom":
+            return answer_of("crowded", failure.message)
+        return died(run, job, failure)
 
     def _listen(self, events: Events) -> None:
         assert self.process.stdout is not None
@@ -274,42 +356,6 @@ def _next(events: Events, until: float) -> tuple[_Worker | None, dict[str, Any] 
 def _say(line: str) -> None:
     """Say something beside what is told of runs: above the live lines, where there are any."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _wait_for_others(
-    runs: Sequence[RunSpec], failed: Mapping[str, int], job: Job, report: Callable[[Event], None]
-) -> list[RunSpec]:
-    """Wait until none of some runs is in the hands of another process; gives those that ended without a record.
-
-    One that has failed more often than ``failed`` says has ended.
-    """
-    store = Store(job.results)
-    held = [(spec, ClaimWatch(store.root / "claims" / spec.id)) for spec in runs]
-    free: list[RunSpec] = []
-    waits = False
-    while held:
-        still_held = []
-        for spec, claim in held:
-            if claim.is_held():  # asked before the record is looked for: a claim goes after its record
-                still_held.append((spec, claim))
-            elif store.holds(spec):
-                report(Event(spec.id, spec.label, "elsewhere", "another process trained it"))
-            elif _has_failed(spec, failed, job):
-                report(Event(spec.id, spec.label, "elsewhere", "it failed in another process"))
-            else:
-                free.append(spec)
-        held = still_held
-        if held and not waits:
-            _say(f"waiting for {counted(len(held), 'run')} that other processes are training")
-        waits = True
-        if held:
-            time.sleep(PAUSE)
-    return free
-
-
-def _has_failed(spec: RunSpec, failed: Mapping[str, int], job: Job) -> bool:
-    """Whether a run has failed once more than it had; looks at one folder."""
-    return (Path(job.results) / "failed" / f"{folder_name(spec)}-{failed.get(spec.id, 0) + 1}").is_dir()
 
 
 def _event(spec: RunSpec, answer: dict[str, Any]) -> Event:

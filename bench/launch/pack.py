@@ -1,4 +1,4 @@
-"""What a SLURM job does: trains the runs of its pack one after the other, and goes on where it was when it is requeued.
+"""What a SLURM job does: trains the runs of its pack, and goes on where it was when it is requeued.
 
 The job's own process trains nothing. It starts a worker, as on one machine, so a run that crashes takes only its worker
 with it. Before the time limit SLURM sends SIGUSR2, at a preemption SIGTERM: the worker then writes its checkpoint, and
@@ -7,13 +7,14 @@ submitit requeues the job, or SLURM does.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from bench.launch.attendant import Attendant
 from bench.launch.executor import Job
 from bench.launch.failures import Failure, blamed, death, is_broken
 from bench.launch.handover import Handover
+from bench.launch.mps import multi_process_service
 from bench.launch.orders import Orders
 from bench.launch.worker import answer, died
 from bench.records.store import Store
@@ -46,6 +48,8 @@ class Pack:
         gpus: GPUs for each run; 0: none is used.
         failed: failed attempts that each run had when it was submitted; without one, none.
         leeway: seconds from SIGUSR2 in which a checkpoint must be written.
+        lanes: runs that are trained at a time, on the GPU of the job.
+        mps: whether NVIDIA's multi-process service is to serve them.
     """
 
     runs: tuple[str, ...]
@@ -53,6 +57,8 @@ class Pack:
     gpus: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
     leeway: float = 60.0
+    lanes: int = 1
+    mps: bool = False
 
     def __call__(self) -> dict[str, int]:
         """Train the runs. Returns how many ended in which way."""
@@ -64,7 +70,10 @@ class Pack:
             _join(place)
         orders = Orders(place.paths.folder / f"{place.job_id}.{os.environ.get('SLURM_RESTART_COUNT', '0')}")
         log = place.paths.folder / f"{place.job_id}_{place.global_rank}_worker.log"
-        attendant = Attendant(self.job, _devices(self.gpus, place.local_rank), log)
+        devices = _devices(self.gpus, place.local_rank)
+        if self.lanes > 1:
+            return self._in_lanes(stop, orders, devices, log)
+        attendant = Attendant(self.job, devices, log)
         stop.tell = attendant.ask_to_stop
         try:
             if place.global_rank:
@@ -73,6 +82,28 @@ class Pack:
                 return Leader(self, stop, attendant, orders).train()
         finally:
             attendant.stop()
+
+    def _in_lanes(self, stop: Stop, orders: Orders, devices: str, log: Path) -> dict[str, int]:
+        """Train the runs several at a time."""
+        from bench.launch.lanes import Lanes
+
+        job = replace(self.job, shares_gpu=True)
+        with contextlib.ExitStack() as stack:
+            served = [devices] if self.mps else []
+            services = stack.enter_context(multi_process_service(served, partial(print, flush=True)))
+            attendants = []
+            for lane in range(min(self.lanes, len(self.runs))):
+                lane_log = log.with_name(f"{log.stem}_{lane}.log") if lane else log
+                attendants.append(Attendant(job, devices, lane_log, services.get(devices)))
+                stack.callback(attendants[-1].stop)
+
+            def tell() -> None:
+                for attendant in attendants:
+                    attendant.ask_to_stop()
+
+            stop.tell = tell
+            with writing_to(self.job.results):
+                return Lanes(self, stop, attendants, orders).train()
 
     def checkpoint(self) -> Any:
         """What submitit requeues: the same again; what has ended is left out by looking at the store."""
@@ -133,25 +164,26 @@ class Leader:
         """
         waiting, patience = self._open(self.pack.specs()), time.monotonic() + PATIENCE
         while waiting:
-            theirs: list[RunSpec] = []
-            for spec in waiting:
-                if self._train(spec) == "elsewhere":
-                    theirs.append(spec)
-                else:
-                    patience = time.monotonic() + PATIENCE
+            theirs = self._train_all(waiting)
+            if len(theirs) < len(waiting):
+                patience = time.monotonic() + PATIENCE
             waiting = self._open(theirs)
             if waiting and time.monotonic() > patience:
                 break
             for _ in range(int(PAUSE) if waiting else 0):
-                self._go_on(None)
+                self._go_on()
                 time.sleep(1)
         self.ended["elsewhere"] += len(waiting)
         if self.pack.job.ranks > 1:
             self.orders.end()
         return dict(self.ended)
 
+    def _train_all(self, runs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Train runs; gives those that others have."""
+        return [spec for spec in runs if self._train(spec) == "elsewhere"]
+
     def _train(self, spec: RunSpec) -> str:
-        self._go_on(None)
+        self._go_on()
         if self.pack.job.ranks > 1:
             self.orders.give(spec.id, self.generation)
         attempts = self.store.attempts().get(spec.id, 0)
@@ -161,11 +193,16 @@ class Leader:
         status = str(ending["status"])
         if status == "unwritable":  # every other run would end so, and no failure could be recorded
             raise Unwritable(ending["message"])
-        if status != "elsewhere":
-            self.ended[status] += 1
-            what = ending["message"] if status == "failed" else f"{ending['score']} in {ending['seconds']:.1f} s"
-            print(f"[{self.ended.total()}/{len(self.pack.runs)}] {status}: {spec.label}: {what}", flush=True)
+        if status not in ("elsewhere", "crowded"):
+            self._say(spec, ending)
         return status
+
+    def _say(self, spec: RunSpec, ending: dict[str, Any]) -> None:
+        """Count a run that has ended, and print how."""
+        status = ending["status"]
+        self.ended[status] += 1
+        what = ending["message"] if status == "failed" else f"{ending['score']} in {ending['seconds']:.1f} s"
+        print(f"[{self.ended.total()}/{len(self.pack.runs)}] {status}: {spec.label}: {what}", flush=True)
 
     def _hopeless(self) -> bool:
         """Whether no answer will come: the time is over, or another process of the run has failed."""
@@ -189,10 +226,14 @@ class Leader:
             if self.store.attempts().get(spec.id, 0) > attempts:  # it has written its failure itself
                 return answer("failed", "see its record")
             ending = None if given_up else death(code, self.attendant.log_tail())
-            return died(spec, self.pack.job, self._failure(ending))
+            return self._die(spec, self._failure(ending))
         finally:
             self.orders.forget(self.generation)
             self.generation += 1
+
+    def _die(self, spec: RunSpec, failure: Failure) -> dict[str, Any]:
+        """Record a run whose worker died."""
+        return died(spec, self.pack.job, failure)
 
     def _failure(self, ending: Failure | None) -> Failure:
         """What a run has failed of: how its worker ended by itself, if it did, or what other processes failed of."""
@@ -200,7 +241,7 @@ class Leader:
             _wait(HEARSAY, lambda: bool(self._lost()))
         return blamed([ending, *self._lost()] if ending else self._lost())
 
-    def _go_on(self, spec: RunSpec | None) -> None:
+    def _go_on(self, *training: RunSpec) -> None:
         """Return where nobody asks for a stop; else end this job, now or, requeued, later to go on."""
         if not self.stop.reason:
             return
@@ -211,7 +252,7 @@ class Leader:
         try:
             self.stop.requeue()
         except RuntimeError as error:
-            if spec is not None:
+            for spec in training:
                 message = f"its job reached its time limit too often: {error}; --time gives it more"
                 died(spec, self.pack.job, Failure(message, "time", log=self.attendant.log_tail()))
             raise

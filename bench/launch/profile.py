@@ -20,7 +20,7 @@ import fnmatch
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Resources:
     exclude: str = ""
     pack: int = 1
     pack_minutes: float = 0.0
+    runs_per_gpu: int = 1
+    mps: bool = False
     setup: tuple[str, ...] = ()
     signal_seconds: int = 0
     max_requeues: int = 100
@@ -103,6 +105,7 @@ class Profile:
                 sbatch = merged(sbatch, more.get("sbatch", {}))
         values["sbatch"] = tuple(sorted((name, value) for name, value in sbatch.items() if value is not None))
         resources = Resources(**values)
+        resources = _shared(resources, values.keys() & PACKING)
         if resources.signal >= 60 * resources.time:
             raise InputError(
                 f"signal_seconds {resources.signal}: a time limit of {resources.time} minutes ends before that"
@@ -116,6 +119,22 @@ class Profile:
     def over(self, typed: Mapping[str, Any]) -> Profile:
         """The profile with what the command line says over it."""
         return dataclasses.replace(self, typed={**self.typed, **typed})
+
+
+def _shared(resources: Resources, packing: Set[str]) -> Resources:
+    """Resources of runs that share a GPU, with as many in a job at least. Raises ``InputError``."""
+    count, gpus = resources.runs_per_gpu, resources.gpus_per_run
+    if resources.mps and count == 1:
+        raise InputError("mps (--mps) is for runs that share a GPU; runs_per_gpu (--runs-per-gpu) says how many")
+    if count == 1:
+        return resources
+    if gpus != 1:
+        raise InputError(f"runs_per_gpu {count}: each run has {gpus} GPUs (gpus_per_run); runs share a GPU if it is 1")
+    if not packing:
+        return dataclasses.replace(resources, pack=count)
+    if "pack" in packing and resources.pack < count:
+        raise InputError(f"pack {resources.pack}: a job that trains {count} runs at a time (runs_per_gpu) has as many")
+    return resources
 
 
 def profile_folder() -> Path:
@@ -188,6 +207,20 @@ def _minutes(value: object) -> int:
         raise ValueError("a time: minutes, HH:MM:SS or D-HH:MM:SS") from None
 
 
+def _shares(value: object) -> int:
+    try:
+        return count(1)(value)
+    except ValueError as error:
+        here = "; auto is for --launcher local: a job asks for cores and memory before anything is measured"
+        raise ValueError(f"{error}{here if value == 'auto' else ''}") from None
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
 def _lines_of_shell(value: object) -> tuple[str, ...]:
     lines = [value] if isinstance(value, str) else value
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and line for line in lines):
@@ -217,6 +250,17 @@ OPTIONS = (
         "as many runs a job as take so many minutes, from the time of finished ones",
         "M",
         above_zero,
+    ),
+    Option(
+        "runs_per_gpu",
+        "runs of a job that share its GPU at a time; it asks for cores and memory for so many (default: 1)",
+        "N",
+        _shares,
+    ),
+    Option(
+        "mps",
+        "with --runs-per-gpu: have NVIDIA's multi-process service serve them, where it is installed",
+        read=_switch,
     ),
     Option("setup", "a line of shell that comes before; repeatable", "LINE", _lines_of_shell, repeats=True),
     Option(

@@ -151,13 +151,15 @@ class SlurmExecutor:
 
 def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[str, Any]:
     """What submitit is told of a job; ``predecessor`` is one that has to end first, so that no more run together."""
-    ranks = resources.ranks
+    ranks, lanes = resources.ranks, resources.runs_per_gpu
+    cores = max(1, resources.cpus_per_run // ranks) * lanes
     named = {key: getattr(resources, key) for key in ("partition", "account", "qos", "constraint", "exclude")}
     more = flags(resources.sbatch)
     waits_for = [more.pop("dependency", ""), f"afterany:{predecessor}" if predecessor else ""]
+    memory = "" if asks_for_memory(resources.sbatch) else f"{round(lanes * resources.mem * 1024)}MB"
     optional = {
         "gpus_per_node": 0 if asks_for_gpus(resources.sbatch) else resources.gpus_per_run,
-        "mem": f"{round(resources.mem * 1024)}MB" if resources.mem and not asks_for_memory(resources.sbatch) else "",
+        "mem": memory if resources.mem else "",
         "setup": list(resources.setup),
         "dependency": ",".join(filter(None, waits_for)),
         **named,
@@ -167,10 +169,10 @@ def parameters(resources: Resources, name: str, predecessor: str = "") -> dict[s
         "time": resources.time,
         "nodes": 1,
         "ntasks_per_node": ranks,
-        "cpus_per_task": max(1, resources.cpus_per_run // ranks),
+        "cpus_per_task": cores,
         "signal_delay_s": resources.signal,
         # all tasks of a job that share a run end when one does; and a task is given its cores by srun too
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={max(1, resources.cpus_per_run // ranks)}"],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cores}"],
         "additional_parameters": {"ntasks": ranks, "requeue": True, **more},
         "array_parallelism": resources.max_running or 1_000_000,
         "wckey": None,
@@ -192,6 +194,8 @@ def _pack(runs: Sequence[RunSpec], job: Job, resources: Resources, failed: dict[
         gpus=resources.gpus_per_run,
         failed={run.id: failed[run.id] for run in runs if run.id in failed},
         leeway=max(5.0, 0.75 * resources.signal),
+        lanes=resources.runs_per_gpu,
+        mps=resources.mps,
     )
 
 

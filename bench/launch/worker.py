@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 from msgspec import UNSET
 
-from bench.device import interrupt
+from bench.device import interrupt, neighbours
 from bench.launch.executor import Job
 from bench.launch.failures import TAIL, TAKEN_UP, Failure, PartFailed, failure_of, is_broken
+from bench.launch.sharing import peak_of
 from bench.records.environment import provenance
 from bench.records.files import named, place_also
 from bench.records.kept import read_keep
@@ -46,7 +48,8 @@ Tell = Callable[[Standing], None]
 def work(spec: RunSpec, job: Job, tell: Tell | None = None) -> dict[str, Any]:
     """Train one run and write its record, or the record of its failure, unless another process is at it.
 
-    Gives what ``Event`` has: ``status``, ``message``, ``seconds`` and ``score``; of a failure its ``class`` too.
+    Gives what ``Event`` has: ``status``, ``message``, ``seconds`` and ``score``; of a failure its ``class`` too, and of
+    a run that is done its ``peak`` of memory, if it used a GPU.
 
     Raises:
         Interrupted: a stop was asked for; the run's checkpoint is written and its claim given back.
@@ -80,6 +83,8 @@ def train(spec: RunSpec, job: Job, store: Store, tell: Tell | None = None) -> di
                 raise
             failure = failure_of(error)
             print(redacted(failure.trace))
+            if _is_crowded(failure):
+                return answer("crowded", redacted(failure.message))
             if job.ranks > 1 and is_broken(failure):
                 time.sleep(PATIENCE)  # who started the processes of the run knows what the cause is, and ends this one
             log.settle()
@@ -101,7 +106,8 @@ def train_along(spec: RunSpec, job: Job, store: Store) -> dict[str, Any]:
 
 def answer(status: str, message: str = "", seconds: float = 0.0, score: str = "") -> dict[str, Any]:
     """What is said of a run. The status is ``unwritable`` where no failure could be recorded either, and ``kept``, the
-    last word of a worker that was asked to stop, where its checkpoint has ``step`` steps ``of`` all.
+    last word of a worker that was asked to stop, where its checkpoint has ``step`` steps ``of`` all. It is ``crowded``
+    where a run has failed because of others on its GPU, as far as can be told: nothing is recorded.
     """
     return {"status": status, "message": message, "seconds": seconds, "score": score}
 
@@ -152,7 +158,8 @@ def _trained(spec: RunSpec, job: Job, store: Store, draft: Path, log: MaskedLog,
     record = msgspec.structs.replace(outcome.record, **_provenance(spec, job))
     store.publish(draft, spec, record)
     store.forget_checkpoint(spec)
-    return answer("done", seconds=record.timing.seconds, score=record.scored(record.curve[-1].test, 1))
+    ending = answer("done", seconds=record.timing.seconds, score=record.scored(record.curve[-1].test, 1))
+    return {**ending, "peak": peak_of(record)}
 
 
 def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -> TrainedRun:
@@ -174,7 +181,15 @@ def _outcome(spec: RunSpec, job: Job, store: Store, observer: Observer | None) -
 
 
 def _provenance(spec: RunSpec, job: Job) -> dict[str, Any]:
-    return dict(provenance(spec.id, job.command, job.results, job.plugins, job.launcher))
+    return provenance(spec.id, job.command, job.results, job.plugins, job.launcher, neighbours.most())
+
+
+def _is_crowded(failure: Failure) -> bool:
+    """Whether a failure may be the doing of others on the GPU: too little memory, or a fault that all are given.
+
+    Under NVIDIA's multi-process service a fault of a kernel ends whatever is on the GPU, and names nobody.
+    """
+    return neighbours.most() > 1 and (failure.kind == "oom" or not _gpu_computes())
 
 
 def main() -> None:
@@ -205,7 +220,7 @@ def _serve(job: Job, answers: TextIO) -> None:
     def tell(standing: Standing) -> None:
         say({**answer("training"), "standing": msgspec.to_builtins(standing)})
 
-    say({"ready": True})
+    say({"ready": True, **({"free": _free_memory()} if job.shares_gpu else {})})
     for line in iter(_lines().get, ""):
         try:
             ending = work(from_json(json.loads(line)), job, tell if job.progress else None)
@@ -216,9 +231,31 @@ def _serve(job: Job, answers: TextIO) -> None:
                 raise  # its record is written
             say(answer_of(end.failure))  # and stays until it is replaced, so that no other fails of its end
             continue
-        if ending["status"] == "failed" and not _gpu_computes():
+        if ending["status"] in ("failed", "crowded") and not _gpu_computes():
             ending["ends"] = True
+        else:
+            _give_back_memory()
         say(ending)
+
+
+def _free_memory() -> int | None:
+    """The bytes that are free on this process's GPU; None where it has none, or CUDA does not say it."""
+    import torch
+
+    with contextlib.suppress(RuntimeError):
+        if torch.cuda.is_available():
+            return int(torch.cuda.mem_get_info()[0])
+    if "CUDA_MPS_PIPE_DIRECTORY" in os.environ:  # else its runs would be trained on the CPU
+        sys.exit("MPS gives this process no GPU")
+    return None
+
+
+def _give_back_memory() -> None:
+    """Have torch keep no memory of a GPU for the next run: its peak is to be its own, and others may need it now."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _gpu_computes() -> bool:
@@ -249,7 +286,8 @@ def _lines() -> SimpleQueue[str]:
 
     def read() -> None:
         for line in sys.stdin:
-            lines.put(line)
+            if not neighbours.note(line):
+                lines.put(line)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()

@@ -47,12 +47,22 @@ _SLURM = {
 
 
 def provenance(
-    run_id: str, command: str, results: str | Path, plugins: Iterable[str | Path] = (), launcher: str = "local"
+    run_id: str,
+    command: str,
+    results: str | Path,
+    plugins: Iterable[str | Path] = (),
+    launcher: str = "local",
+    on_gpu: int = 1,
 ) -> dict[str, Any]:
-    """What a record keeps of where it comes from: ``command`` without secrets, ``repeat`` and ``environment``."""
+    """What a record keeps of where it comes from: ``command`` without secrets, ``repeat`` and ``environment``.
+
+    ``on_gpu``: the most runs that were on its GPU at a time.
+    """
     paths = tuple(str(plugin) for plugin in plugins)
     repeat = repeat_command(run_id, results, paths)
-    return {"command": redacted(command), "repeat": repeat, "environment": _masked(describe(paths, launcher))}
+    sharing = {"runs": on_gpu, "mps": "CUDA_MPS_PIPE_DIRECTORY" in os.environ}
+    facts = {**describe(paths, launcher), **({"gpu_sharing": sharing} if on_gpu > 1 else {})}
+    return {"command": redacted(command), "repeat": repeat, "environment": _masked(facts)}
 
 
 def repeat_command(run: str | Path, results: str | Path = "", plugins: Iterable[str | Path] = ()) -> str:

@@ -122,6 +122,7 @@ class Usage(Struct, frozen=True):
         memory_bytes: peak resident, mapped files included; null where it cannot be known.
         gpu_memory_bytes: peak allocated, of the GPU with the most; null where none was used.
         energy_joules: of processors and GPUs.
+        gpu_reserved_bytes: the most that torch held of a GPU, allocated or not; null where none was used.
     """
 
     parts: Count
@@ -130,10 +131,14 @@ class Usage(Struct, frozen=True):
     memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None
     energy_joules: Energy = Energy()
+    gpu_reserved_bytes: int | None = None
 
 
 class Environment(Struct, frozen=True):
-    """Where a run was made (``bench.records.environment``); what a record does not say is not there."""
+    """Where a run was made (``bench.records.environment``); what a record does not say is not there.
+
+    ``gpu_sharing`` is there where others ran on its GPU beside it: the most ``runs`` at a time, and whether by ``mps``.
+    """
 
     python: str | UnsetType | None = UNSET
     packages: dict[str, str | None] | UnsetType = UNSET
@@ -149,6 +154,7 @@ class Environment(Struct, frozen=True):
     plugins: list[dict[str, Any]] | UnsetType = UNSET
     launcher: str | UnsetType | None = UNSET
     slurm: dict[str, Any] | UnsetType | None = UNSET
+    gpu_sharing: dict[str, Any] | UnsetType = UNSET
 
     @property
     def facts(self) -> dict[str, Any]:

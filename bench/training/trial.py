@@ -20,6 +20,7 @@ from bench.cards.method import beside
 from bench.data import Dataset, Split, hold_out, sample
 from bench.data.dataset import Indices
 from bench.data.further import alone, open_further
+from bench.device import neighbours
 from bench.device.distributed import ranks
 from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
@@ -205,6 +206,8 @@ def _trial(
     try:
         run.train(method, model)
     except torch.OutOfMemoryError as error:
+        if neighbours.most() > 1:  # in parts it would have other bits than alone
+            raise
         if whole := why_whole(model, run.batch_size, run.parts):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None

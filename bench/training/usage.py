@@ -53,8 +53,9 @@ class Meter:
             seconds=round(time.perf_counter() - self.clock, 3),
             cpu_seconds=round(time.process_time() - self.processor, 3),
             memory_bytes=self.resident(),
-            gpu_memory_bytes=_gpu_memory(),
+            gpu_memory_bytes=_gpu_memory("max_memory_allocated"),
             energy_joules=Energy(**energy),
+            gpu_reserved_bytes=_gpu_memory("max_memory_reserved"),
         )
         return add(self.earlier, usage)
 
@@ -84,6 +85,7 @@ def add(a: Usage | None, b: Usage) -> Usage:
             _both(a.energy_joules.processor, b.energy_joules.processor, _sum),
             _both(a.energy_joules.gpu, b.energy_joules.gpu, _sum),
         ),
+        gpu_reserved_bytes=_both(a.gpu_reserved_bytes, b.gpu_reserved_bytes, max),
     )
 
 
@@ -196,11 +198,12 @@ def _begin_gpu_memory() -> None:
             torch.cuda.reset_peak_memory_stats(number)
 
 
-def _gpu_memory() -> int | None:
+def _gpu_memory(peak: str) -> int | None:
+    """A peak of torch's statistics, of the GPU with the most."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None
-    return max(int(torch.cuda.max_memory_allocated(number)) for number in range(torch.cuda.device_count()))
+    return max(int(getattr(torch.cuda, peak)(number)) for number in range(torch.cuda.device_count()))
 
 
 def _processor_energy(root: Path | None = None) -> Counter | None:

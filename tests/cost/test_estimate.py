@@ -17,8 +17,9 @@ import pytest
 import bench
 from bench.cards import DatasetCard
 from bench.cli import main
-from bench.cost.estimate import RATIOS, Estimate, estimate, lines
+from bench.cost.estimate import Estimate, estimate, lines
 from bench.cost.measure import measure
+from bench.cost.nearest import RATIOS
 from bench.cost.step_times import StepTime, keep_times, read_times, times_of_records, work_of
 from bench.errors import InputError
 from bench.metrics.predictions import BYTES, compact
@@ -56,9 +57,11 @@ def card(name: str = "digits", **facts: Any) -> DatasetCard:
     return DatasetCard(name, name, "digits", "", facts, "c" * 12)
 
 
-def time(run: RunSpec, step: float, image: float = 0.0, *, hardware: str = CPU, noise: bool = False) -> StepTime:
+def time(
+    run: RunSpec, step: float, image: float = 0.0, *, hardware: str = CPU, noise: bool = False, on_gpu: int = 1
+) -> StepTime:
     dataset = "" if noise else run.dataset.name
-    return StepTime(work_of(run), hardware, hardware == GPU, step, image, 10, dataset)
+    return StepTime(work_of(run), hardware, hardware == GPU, step, image, 10, dataset, on_gpu=on_gpu)
 
 
 def estimated(runs: list[RunSpec], times: list[StepTime], **facts: Any) -> Estimate:
@@ -191,6 +194,28 @@ class TestHours:
         assert (found.hardware, found.gpu, found.unknown) == (GPU, True, 0)
         assert found.hours == pytest.approx(100 * (0.01 + 0.02 + 0.98 * 0.01) / 3600)
 
+    def test_runs_that_shared_a_gpu_teach_nothing_of_those_that_have_theirs(self) -> None:
+        alone, shared = time(spec(), 36.0, hardware=GPU), time(spec(), 100.0, hardware=GPU, on_gpu=4)
+        assert estimated([spec()], [alone, shared, shared]).hours == 1.0
+        assert estimated([spec()], [shared]).unknown == 1
+
+    def test_runs_that_share_a_gpu_take_their_share_as_measured(self) -> None:
+        """100 steps of 72 s are two hours each, and four runs at a time half an hour of the GPU."""
+        runs = [spec(seed=seed) for seed in range(8)]
+        times = [time(spec(), 36.0, hardware=GPU), time(spec(), 72.0, hardware=GPU, on_gpu=4)]
+        cost = estimate(runs, card, times, on_gpu=4)
+        assert (cost.hours, cost.longest, cost.on_gpu, cost.unshared) == (4.0, 2.0, 4, "")
+        assert lines(cost, 1)[0] == "about 4 GPU-hours of NVIDIA H200; with 1 GPU, 4 runs on each, about 4 hours"
+        assert lines(cost, 9)[0].endswith("with 9 GPUs, 4 runs on each, about 2 hours")
+
+    def test_where_that_was_not_measured_nothing_is_divided(self) -> None:
+        runs = [spec(), spec("gta")]
+        times = [time(run, 36.0, hardware=GPU) for run in runs] + [time(spec(), 72.0, hardware=GPU, on_gpu=4)]
+        cost = estimate(runs, card, times, on_gpu=4)
+        assert cost.hours == 2.0
+        assert "  4 runs on a GPU: not measured, so this is as if each run had its GPU alone" in lines(cost, 1)
+        assert estimate(runs, card, times, on_gpu=2).unshared
+
     def test_a_card_without_sizes(self) -> None:
         found = estimated([spec()], [time(spec(), 1.0)], splits={})
         assert found.bases == {"not known: the dataset's card does not give the sizes of its splits": 1}
@@ -243,6 +268,11 @@ class TestTimesOfRecords:
         publish(Store(tmp_path), spec(), gpus=[{"name": GPU}])
         (found,) = from_records(Store(tmp_path))
         assert (found.hardware, found.gpu) == (GPU, True)
+
+    def test_of_a_run_that_shared_its_gpu(self, tmp_path: Path) -> None:
+        publish(Store(tmp_path), spec(), gpus=[{"name": GPU}], gpu_sharing={"runs": 4, "mps": False})
+        (found,) = from_records(Store(tmp_path))
+        assert found.on_gpu == 4
 
     def test_of_a_run_on_the_only_gpu_of_an_older_record(self, tmp_path: Path) -> None:
         make_older(publish(Store(tmp_path), spec()), {"environment": {"processor": CPU, "gpu": GPU}})

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bench.launch import Event, Job, LocalExecutor, local, run
+from bench.launch import Event, Job, LocalExecutor, elsewhere, run
 from bench.launch.failures import Failure
 from bench.launch.status import claimed_runs
 from bench.launch.worker import died
@@ -150,7 +150,7 @@ class TestWaiting:
     @pytest.fixture
     def results(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(sys, "executable", interpreter(tmp_path / "bin", tmp_path / "trace"))
-        monkeypatch.setattr(local, "PAUSE", 0.1)
+        monkeypatch.setattr(elsewhere, "PAUSE", 0.1)
         return tmp_path / "results"
 
     @staticmethod

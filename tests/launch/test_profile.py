@@ -94,6 +94,25 @@ time = 30
         assert given(profile, backbone="vit_base", method="lacvit_simclr") == (2, 30)
         assert given(profile.over({"time": 5}), backbone="vit_base", method="lacvit") == (2, 5)
 
+    def test_a_job_has_as_many_runs_as_share_its_gpu(self, tmp_path: Path) -> None:
+        profile = read_profile(written(tmp_path, "runs_per_gpu = 4\nmps = true\n"))
+        assert profile.resources(spec()) == Resources(runs_per_gpu=4, mps=True, pack=4)
+        assert profile.over({"pack": 9}).resources(spec()).pack == 9
+        assert profile.over({"pack_minutes": 30}).resources(spec()).pack_minutes == 30
+
+    @pytest.mark.parametrize(
+        ("values", "says"),
+        [
+            ({"runs_per_gpu": 4, "pack": 2}, "pack 2: a job that trains 4 runs at a time"),
+            ({"runs_per_gpu": 4, "gpus_per_run": 2}, "runs_per_gpu 4: each run has 2 GPUs"),
+            ({"runs_per_gpu": 4, "gpus_per_run": 0}, "runs_per_gpu 4: each run has 0 GPUs"),
+            ({"mps": True}, "mps .--mps. is for runs that share a GPU"),
+        ],
+    )
+    def test_runs_that_cannot_share_a_gpu_are_refused(self, values: dict[str, object], says: str) -> None:
+        with pytest.raises(InputError, match=says):
+            Profile(values).resources(spec())
+
     def test_one_way_to_pack_takes_the_place_of_the_other(self, tmp_path: Path) -> None:
         profile = read_profile(written(tmp_path, 'pack = 10\n[[match]]\ndataset = "digits"\npack_minutes = 5\n'))
         found = profile.resources(spec())
@@ -198,7 +217,16 @@ def test_what_is_typed(key: str, text: object, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("time", "soon"), ("time", "1:00"), ("time", "1e3"), ("gpus_per_run", "-1"), ("mem", "inf"), ("pack", "²")],
+    [
+        ("runs_per_gpu", "0"),
+        ("runs_per_gpu", "auto"),
+        ("time", "soon"),
+        ("time", "1:00"),
+        ("time", "1e3"),
+        ("gpus_per_run", "-1"),
+        ("mem", "inf"),
+        ("pack", "²"),
+    ],
 )
 def test_what_is_typed_wrongly(key: str, text: str) -> None:
     with pytest.raises(InputError, match=f"{OPTIONS[key].flag}: '.*' is not "):

@@ -47,6 +47,12 @@ class TestWhatReachesSbatch:
         assert (told["constraint"], told["exclude"], told["setup"]) == ("c", "n1", ["module load cuda"])
         assert (told["array_parallelism"], told["dependency"]) == (4, "afterany:17")
 
+    def test_runs_that_share_a_gpu_have_cores_and_memory_for_each(self) -> None:
+        told = parameters(Resources(cpus_per_run=3, mem=1.5, pack=8, runs_per_gpu=4), "name")
+        assert (told["gpus_per_node"], told["ntasks_per_node"], told["cpus_per_task"]) == (1, 1, 12)
+        assert told["mem"] == "6144MB"
+        assert "--cpus-per-task=12" in told["srun_args"]
+
     def test_what_is_not_said_is_left_to_the_cluster(self) -> None:
         told = parameters(Resources(), "name")
         assert not {"partition", "account", "qos", "mem", "dependency", "setup"} & told.keys()
@@ -60,6 +66,14 @@ class TestWhatReachesSbatch:
         assert given["signal"] == "USR2@120"
         assert "requeue" in given
         assert "wckey" not in given
+
+    def test_a_job_of_runs_that_share_its_gpu(self, tmp_path: Path, fake: Any) -> None:
+        submit(tmp_path, [spec(seed) for seed in range(8)], Profile({"runs_per_gpu": 4, "mps": True}))
+        (script,) = fake.scripts
+        given = options(script)
+        assert (given["array"].partition("%")[0], given["cpus-per-task"], given["gpus-per-node"]) == ("0-1", "4", "1")
+        (array,) = read(tmp_path)[0].arrays
+        assert {"runs_per_gpu": 4, "mps": True, "pack": 4}.items() <= array.resources.items()
 
     def test_arrays_are_split(self, tmp_path: Path, fake: Any) -> None:
         fake.configure(MaxArraySize=4)
