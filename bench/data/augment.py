@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,26 +52,34 @@ class View:
         crops: of photographs; None: images are squeezed to a square.
         flips: (B,): which are mirrored.
         offsets: (2, B): where images that are shifted begin, from 0 to 2 in the middle of which they are not.
-        operations: those of a policy, which are applied on the device.
+        draws: the operations of a policy, which are applied on the device.
+        timm: whether these are timm's.
     """
 
     size: int
     crops: Crops | None = None
     flips: npt.NDArray[np.bool_] | None = None
     offsets: Indices | None = None
-    operations: Operations | None = None
+    draws: Sequence[Draw] = ()
+    timm: bool = False
 
-    def cut(self, images: Tensor | list[Tensor], start: int = 0) -> Tensor:
+    def cut(self, images: Tensor | list[Tensor], rows: Indices) -> Tensor:
         """The part of an augmentation that is computed on the CPU, where images have different sizes.
 
-        Images are uint8, as ``Images.take`` gives them: all of the batch, or some in order from one number on. Threads
-        may do it at the same time. Given is uint8 (n, C, S, S).
+        Images are uint8, as ``Images.take`` gives them, those of the batch with these numbers (n,). Threads may do it
+        at the same time. Given is uint8 (n, C, S, S).
         """
         if self.crops is not None and self.flips is not None:
-            boxes = self.crops.boxes(_sizes(images), start)
-            return cropped(images, boxes, self.flips[start : start + len(images)], self.size)
+            return cropped(images, self.crops.boxes(_sizes(images), rows), self.flips[rows], self.size)
         pixels = resized(images, self.size)
-        return pixels if self.offsets is None else _shifted(pixels, self.offsets[:, start : start + len(pixels)])
+        return pixels if self.offsets is None else _shifted(pixels, self.offsets[:, rows])
+
+    def operations(self, rows: Indices) -> Operations | None:
+        """What is still to be done to the images with these numbers, in their order; None where that is nothing."""
+        if not self.draws:
+            return None
+        draws = [(names[rows], values[rows]) for names, values in self.draws]
+        return Operations.of(draws, self.size, self.size, self.timm, TIMM_FILL if self.timm else ())
 
 
 def draw_view(count: int, size: int, augmentation: str, seed: int) -> View:
@@ -80,18 +88,11 @@ def draw_view(count: int, size: int, augmentation: str, seed: int) -> View:
         state = np.random.RandomState(derive("photo", seed))
         crops = draw_crops(count, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
         flips = draw_flips(count, state)
-        return View(size, crops, flips, operations=_draw_operations(count, size, augmentation, state))
+        draws = POLICIES[augmentation](count, size, state) if augmentation in POLICIES else []
+        return View(size, crops, flips, draws=draws, timm=augmentation in _TIMM)
     if augmentation == "shift":
         return View(size, offsets=np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count)))
     return View(size)
-
-
-def _draw_operations(count: int, size: int, augmentation: str, state: np.random.RandomState) -> Operations | None:
-    if augmentation not in POLICIES:
-        return None
-    timm = augmentation in _TIMM
-    draws = POLICIES[augmentation](count, size, state)
-    return Operations.of(draws, size, size, bilinear=timm, fill=TIMM_FILL if timm else ())
 
 
 def finished(pixels: Tensor, operations: Operations | None = None) -> Tensor:
@@ -101,8 +102,8 @@ def finished(pixels: Tensor, operations: Operations | None = None) -> Tensor:
 
 def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Tensor:
     """Augmented images, all on the CPU: float32 (B, C, S, S) in 0..1; see ``draw_view``."""
-    view = draw_view(len(images), size, augmentation, seed)
-    return finished(view.cut(images), view.operations)
+    view, rows = draw_view(len(images), size, augmentation, seed), np.arange(len(images))
+    return finished(view.cut(images, rows), view.operations(rows))
 
 
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:

@@ -35,14 +35,14 @@ class Crops:
     places: Values
     ratio: tuple[float, float]
 
-    def boxes(self, sizes: Indices, start: int = 0) -> Indices:
-        """The boxes (n, 4) of images from one number on: top, left, height, width in pixels.
+    def boxes(self, sizes: Indices, rows: Indices) -> Indices:
+        """The boxes (n, 4) of some of the images, by their numbers (n,): top, left, height, width in pixels.
 
-        Sizes are (n, 2), height and width of each image. Where none of the ``TRIES`` draws fits into an image, its
+        Sizes are (n, 2), height and width of each of them. Where none of the ``TRIES`` draws fits into an image, its
         largest centre crop with a ratio in the range is taken.
         """
         each = np.arange(len(sizes))
-        shares, ratios, places = (drawn[:, start + each] for drawn in (self.shares, self.ratios, self.places))
+        shares, ratios, places = (drawn[:, rows] for drawn in (self.shares, self.ratios, self.places))
         area = sizes.prod(axis=1)
         width = np.rint(np.sqrt(area * shares * ratios)).astype(np.int64)
         height = np.rint(np.sqrt(area * shares / ratios)).astype(np.int64)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from bench.data.augment import resized
-from bench.data.dataset import IGNORED
+from bench.data.dataset import IGNORED, Indices
 from bench.errors import InputError
 from bench.protocol import MASK_AUGMENTATIONS
 from bench.spec import derive
@@ -161,8 +161,8 @@ class Pairs:
     flips: npt.NDArray[np.bool_] | None = None
     distortions: Sequence[Distortion] = ()
 
-    def cut(self, images: Tensor | Sequence[Tensor], masks: Sequence[Tensor], start: int = 0) -> tuple[Tensor, Tensor]:
-        """Pairs as a model is trained on them: all of them, or some in order from one number on.
+    def cut(self, images: Tensor | Sequence[Tensor], masks: Sequence[Tensor], rows: Indices) -> tuple[Tensor, Tensor]:
+        """Those with these numbers (n,), as a model is trained on them.
 
         Args and what is given: as of ``training_pairs``. Raises ``InputError``: a mask has not the size of its image.
         """
@@ -174,8 +174,7 @@ class Pairs:
             return resized(images if isinstance(images, Tensor) else list(images), self.size), torch.stack(squares)
         views = torch.zeros(len(masks), images[0].shape[0], self.size, self.size, dtype=torch.uint8)
         levels = torch.full((len(masks), self.size, self.size), IGNORED, dtype=torch.uint8)
-        for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            number = start + row
+        for place, (number, image, mask) in enumerate(zip(rows.tolist(), images, masks, strict=True)):
             shape = scaled_size(mask.shape[0], mask.shape[1], self.size, self.ratios[number])
             mask = V.resize(mask[None], shape, V.InterpolationMode.NEAREST_EXACT)[0]
             image = V.resize(image, shape, V.InterpolationMode.BILINEAR, antialias=False)
@@ -184,8 +183,8 @@ class Pairs:
             mask = mask[top : top + height, left : left + width]
             if self.flips[number]:
                 image, mask = image.flip(-1), mask.flip(-1)
-            views[row, :, :height, :width] = distorted(image, self.distortions[number])
-            levels[row, :height, :width] = mask
+            views[place, :, :height, :width] = distorted(image, self.distortions[number])
+            levels[place, :height, :width] = mask
         return views, levels
 
 
@@ -226,7 +225,7 @@ def training_pairs(
         InputError: a mask has not the size of its image.
         ValueError: there is no such augmentation.
     """
-    return draw_pairs(len(masks), size, augmentation, seed).cut(images, masks)
+    return draw_pairs(len(masks), size, augmentation, seed).cut(images, masks, np.arange(len(masks)))
 
 
 # ---- test

@@ -54,18 +54,29 @@ class Erasing:
     Attributes:
         rows: int64 (R,): the images of which something is.
         boxes: int64 (R, 4): top, left, height, width in pixels.
+        noises: int64 (R,): which of ``count`` noises each has.
+        count: of the images of the whole batch of which something is erased.
         seed: of the noise.
     """
 
     rows: Tensor
     boxes: Tensor
+    noises: Tensor
+    count: int
     seed: int
 
     @classmethod
-    def of(cls, boxes: Indices, seed: int) -> Erasing:
-        """That of the rectangles (B, 4) of all images of a batch; those without height are none."""
-        rows = np.flatnonzero(boxes[:, 2] * boxes[:, 3])
-        return cls(torch.from_numpy(rows), torch.from_numpy(boxes[rows]), seed)
+    def of(cls, boxes: Indices, seed: int, chosen: Indices | None = None) -> Erasing:
+        """That of the rectangles (B, 4) of all images of a batch, of which those without height are none.
+
+        Where ``chosen`` are the numbers of some images of the batch, it is theirs, in their order; as in the whole.
+        """
+        erased = boxes[:, 2] * boxes[:, 3] > 0
+        noises = np.cumsum(erased) - 1
+        numbers = np.arange(len(boxes)) if chosen is None else chosen
+        rows = np.flatnonzero(erased[numbers])
+        arrays = rows, boxes[numbers[rows]], noises[numbers[rows]]
+        return cls(*map(torch.from_numpy, arrays), int(erased.sum()), seed)
 
     def applied(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in 0..1 whose rectangles become noise in each pixel and channel (timm's ``pixel``).
@@ -77,7 +88,7 @@ class Erasing:
         if not len(self.rows):
             return images
         batch = images.index_select(0, self.rows)
-        erased = torch.where(self._inside(*batch.shape[-2:]), _noise(batch, self.seed), batch)
+        erased = torch.where(self._inside(*batch.shape[-2:]), self._noise(batch), batch)
         return images.index_copy_(0, self.rows, erased)
 
     def _inside(self, height: int, width: int) -> Tensor:
@@ -87,15 +98,16 @@ class Erasing:
         inside_rows, inside_columns = (rows >= top) & (rows < top + high), (columns >= left) & (columns < left + wide)
         return (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None]
 
-
-def _noise(images: Tensor, seed: int) -> Tensor:
-    """Noise of the shape of images, with the mean and standard deviation of ImageNet's pixels in each channel."""
-    channels = images.shape[1]
-    noise = torch.randn(images.shape, generator=generator_of(images.device, seed), device=images.device)
-    for channel in range(channels):  # with plain numbers, for which no device has to be waited
-        mean, std = (values[channel] if channels == 3 else sum(values) / 3 for values in (MEAN, STD))
-        noise[:, channel].mul_(std).add_(mean)
-    return noise.to(images.dtype)
+    def _noise(self, images: Tensor) -> Tensor:
+        """Noise of the shape of images, with the mean and standard deviation of ImageNet's pixels in each channel."""
+        channels, generator = images.shape[1], generator_of(images.device, self.seed)
+        noise = torch.randn((self.count, *images.shape[1:]), generator=generator, device=images.device)
+        if self.count > len(images):
+            noise = noise.index_select(0, self.noises)
+        for channel in range(channels):  # with plain numbers, for which no device has to be waited
+            mean, std = (values[channel] if channels == 3 else sum(values) / 3 for values in (MEAN, STD))
+            noise[:, channel].mul_(std).add_(mean)
+        return noise.to(images.dtype)
 
 
 def generator_of(device: torch.device, seed: int) -> torch.Generator:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -72,7 +73,11 @@ class MaskedImages(TrainingImages):
 
     def _preparation(self, chosen: Indices, augmentation: str, seed: int) -> Preparation[None]:
         drawn = draw_pairs(len(chosen), self.size, augmentation, seed)
-        return Preparation(len(chosen), lambda a, b: drawn.cut(*self.split.pairs(chosen[a:b]), a), None)
+
+        def part(start: int, stop: int) -> Sequence[Tensor]:
+            return drawn.cut(*self.split.pairs(chosen[start:stop]), np.arange(start, stop))
+
+        return Preparation(len(chosen), part, None)
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> MaskBatch:
         """As of ``TrainingImages``: one view, neither mixed nor erased."""

@@ -126,27 +126,29 @@ class TrainingImages:
         """Each step with what is ``prepared`` of its batch, on the device; that of the next ones is made meanwhile."""
         return fed(lambda step: self.preparation(step, views), steps, self.device, self.protocol.batch_size)
 
-    def preparation(self, step: int, views: int = 1) -> Preparation[Any]:
+    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[Beside]:
         """How a step's batch is prepared on the CPU: what is drawn for it, and its images, each for itself.
 
-        It depends on the step alone.
+        It depends on the step alone. Where ``rows`` are the numbers of some images of the batch, these are prepared, as
+        they are in the whole; labels and targets are of all.
         """
         chosen = self._chosen(step)
+        own = np.arange(len(chosen)) if rows is None else rows
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
         drawn = [draw_view(len(chosen), self.size, self.protocol.augmentation, seed) for seed in seeds]
 
         def part(start: int, stop: int) -> list[Tensor]:
-            stored = self.split.images.take(chosen[start:stop])
-            return [view.cut(stored, start) for view in drawn]
+            stored = self.split.images.take(chosen[own[start:stop]])
+            return [view.cut(stored, own[start:stop]) for view in drawn]
 
         beside = Beside(
             self.split.labels_of(chosen, CPU),
             self._targets(chosen, self.protocol.label_smoothing),
             self._mix(step),
-            tuple(view.operations for view in drawn),
-            tuple(self._erasing(len(chosen), seed) for seed in seeds),
+            tuple(view.operations(own) for view in drawn),
+            tuple(self._erasing(seed, own) for seed in seeds),
         )
-        return Preparation(len(chosen), part, beside)
+        return Preparation(len(own), part, beside)
 
     def prepared(self, step: int, views: int = 1) -> Made[Any]:
         """What a step's batch is made of, prepared now: uint8 images of each view, and what goes with them."""
@@ -259,13 +261,13 @@ class TrainingImages:
         """On the CPU."""
         return self.split.targets(indices, self.classes, smoothing, CPU)
 
-    def _erasing(self, count: int, seed: int) -> Erasing | None:
-        """What is erased of so many images; None where the protocol erases nothing."""
+    def _erasing(self, seed: int, rows: Indices) -> Erasing | None:
+        """What is erased of some images of a batch; None where the protocol erases nothing."""
         if not self.protocol.erasing:
             return None
         seed = derive("erase", seed)
-        state = np.random.RandomState(seed)
-        return Erasing.of(draw_erased(count, self.size, self.size, state, self.protocol.erasing), seed)
+        state, count = np.random.RandomState(seed), self.protocol.batch_size
+        return Erasing.of(draw_erased(count, self.size, self.size, state, self.protocol.erasing), seed, rows)
 
     def _mix(self, step: int) -> Mix:
         """How the batch of a step is mixed."""

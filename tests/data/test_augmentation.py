@@ -22,6 +22,7 @@ from torchvision.transforms import AutoAugmentPolicy, v2
 from torchvision.transforms.v2 import functional as V
 
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.ahead import made
 from bench.data.augment import POLICIES, draw_view, training_view
 from bench.data.autoaugment import draw_autoaugment
 from bench.data.crop import draw_crops, draw_flips
@@ -65,7 +66,7 @@ def as_torchvision(name: str) -> str:
 @pytest.mark.parametrize("scale", [(0.08, 1.0), (0.2, 1.0)])
 @pytest.mark.parametrize("sizes", [(300, 400), (500, 190)])
 def test_crops_are_distributed_as_torchvisions(scale: tuple[float, float], sizes: tuple[int, int]) -> None:
-    boxes = draw_crops(DRAWS, state(), scale).boxes(np.array([sizes] * DRAWS))
+    boxes = draw_crops(DRAWS, state(), scale).boxes(np.array([sizes] * DRAWS), np.arange(DRAWS))
     torch.manual_seed(0)
     transform = v2.RandomResizedCrop(8, scale)
     expected = [transform.make_params([torch.empty(3, *sizes)]) for _ in range(DRAWS)]
@@ -82,13 +83,13 @@ def test_crops_are_distributed_as_torchvisions(scale: tuple[float, float], sizes
 @pytest.mark.parametrize("sizes", [(10, 400), (400, 10), (30, 30), (31, 33)])
 def test_an_image_into_which_no_crop_fits_keeps_its_centre(sizes: tuple[int, int]) -> None:
     """All draws ask for more than the image has."""
-    (box,) = draw_crops(1, state(), (1.5, 2.0)).boxes(np.array([sizes])).tolist()
+    (box,) = draw_crops(1, state(), (1.5, 2.0)).boxes(np.array([sizes]), np.arange(1)).tolist()
     drawn = v2.RandomResizedCrop(8, (1.5, 2.0)).make_params([torch.empty(3, *sizes)])
     assert box == [drawn["top"], drawn["left"], drawn["height"], drawn["width"]]
 
 
 def test_every_place_of_a_crop_is_reached_with_equal_chance() -> None:
-    boxes = draw_crops(DRAWS, state(), (0.25, 0.25), (1.0, 1.0)).boxes(np.array([(6, 6)] * DRAWS))
+    boxes = draw_crops(DRAWS, state(), (0.25, 0.25), (1.0, 1.0)).boxes(np.array([(6, 6)] * DRAWS), np.arange(DRAWS))
     assert (boxes[:, 2:] == 3).all()
     places = collections.Counter(map(tuple, boxes[:, :2].tolist()))
     assert len(places) == 16
@@ -516,7 +517,7 @@ def test_crops_and_flips_are_torchvisions_own_bit_for_bit() -> None:
     assert view.flips is not None
     expected = []
     for number, (image, flip) in enumerate(zip(images, view.flips, strict=True)):
-        (box,) = view.crops.boxes(np.array([image.shape[-2:]]), number).tolist()
+        (box,) = view.crops.boxes(np.array([image.shape[-2:]]), np.array([number])).tolist()
         cropped = V.resized_crop(image, *box, [32, 32], v2.InterpolationMode.BICUBIC, antialias=True)
         expected.append(V.horizontal_flip(cropped) if flip else cropped)
     assert torch.equal(training_view(images, 32, "crop_flip", 11), torch.stack(expected).float() / 255)
@@ -529,7 +530,7 @@ def test_randaugment_does_to_a_batch_what_torchvisions_does_to_each_image() -> N
     draw_crops(48, state)
     draw_flips(48, state)
     draws = draw_randaugment(48, 32, state)
-    expected, transform = view.cut(images), v2.RandAugment()
+    expected, transform = view.cut(images, np.arange(48)), v2.RandAugment()
     for names, values in draws:
         for row, (name, value) in enumerate(zip(names.tolist(), values.tolist(), strict=True)):
             magnitude = forced(name, value)
@@ -553,8 +554,21 @@ def forced(name: str, value: float) -> float:
 @pytest.mark.parametrize("augmentation", ["none", "shift", "crop_flip", "randaugment", *sorted(POLICIES)])
 def test_a_part_of_a_batch_is_cut_as_in_the_whole(augmentation: str) -> None:
     images, view = photographs(12), draw_view(12, 16, augmentation, 5)
-    parts = [view.cut(images[start:stop], start) for start, stop in ((0, 5), (5, 6), (6, 12))]
-    assert torch.equal(torch.cat(parts), view.cut(images))
+    whole = view.cut(images, np.arange(12))
+    for rows in (np.arange(5), np.array([5]), np.array([9, 0, 11])):
+        assert torch.equal(view.cut([images[row] for row in rows], rows), whole[torch.from_numpy(rows)])
+
+
+@pytest.mark.parametrize("augmentation", ["shift", "randaugment", "deit"])
+@pytest.mark.parametrize("rows", [[0, 1, 2], [7, 3], [5]])
+def test_some_images_of_a_batch_are_prepared_as_in_the_whole(augmentation: str, rows: list[int]) -> None:
+    images = data(augmentation=augmentation, erasing=0.6, mix_probability=0.0)
+    for step in range(4):
+        batch, own = images.batch(step, 2), np.array(rows)
+        some = images.batch(step, 2, 0.0, made(images.preparation(step, 2, own)))
+        assert torch.equal(some.images, batch.images[:, torch.from_numpy(own)])
+        assert torch.equal(some.labels, batch.labels)
+        assert torch.equal(some.targets, batch.targets)
 
 
 @pytest.mark.parametrize("augmentation", ["crop_flip", "randaugment", "shift", "deit"])
