@@ -172,6 +172,6 @@ class _Making(Generic[S]):
     def _memory(self, part: Tensor, count: int) -> Tensor:
         """For so many images, which lie in memory in the order of a part's: a network may round by it."""
         shape = (count, *part.shape[1:])
-        order = [0, *sorted(range(1, part.ndim), key=lambda dim: -part.stride(dim))]
+        order = [0, *sorted(range(1, part.ndim), key=lambda dim: -part.stride()[dim])]
         memory = self.copier.memory([shape[dim] for dim in order], part.dtype)
         return memory.permute([order.index(dim) for dim in range(part.ndim)])

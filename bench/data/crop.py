@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as V
 
 from bench.data.dataset import Indices
 
@@ -84,8 +84,12 @@ def cropped(images: Tensor | list[Tensor], boxes: Indices, flips: npt.NDArray[np
     """
     views = torch.empty(len(images), images[0].shape[0], size, size, dtype=torch.uint8)
     for image, box, flip, view in zip(images, boxes.tolist(), flips.tolist(), views, strict=True):
-        scaled = V.resized_crop(image, *box, [size, size], V.InterpolationMode.BICUBIC, antialias=True)
-        view.copy_(scaled.flip(-1) if flip else scaled)
+        top, left, height, width = box
+        part = image[None, :, top : top + height, left : left + width]
+        if (height, width) != (size, size):
+            # what torchvision's resized_crop calls, after much that no other thread can do meanwhile
+            part = F.interpolate(part, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        view.copy_(part[0].flip(-1) if flip else part[0])
     return views
 
 

@@ -75,8 +75,8 @@ class Erasing:
         noises = np.cumsum(erased) - 1
         numbers = np.arange(len(boxes)) if chosen is None else chosen
         rows = np.flatnonzero(erased[numbers])
-        arrays = rows, boxes[numbers[rows]], noises[numbers[rows]]
-        return cls(*map(torch.from_numpy, arrays), int(erased.sum()), seed)
+        places, each = torch.from_numpy(boxes[numbers[rows]]), torch.from_numpy(noises[numbers[rows]])
+        return cls(torch.from_numpy(rows), places, each, int(erased.sum()), seed)
 
     def applied(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in 0..1 whose rectangles become noise in each pixel and channel (timm's ``pixel``).

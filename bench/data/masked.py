@@ -62,22 +62,26 @@ class MaskedImages(TrainingImages):
 
     split: MaskedSplit
 
-    def preparation(self, step: int, views: int = 1) -> Preparation[None]:
+    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[None]:
         """As of ``TrainingImages``: images and masks, uint8 (B, C, S, S) and (B, S, S).
 
         Raises ``InputError``: more than one view; when a part is made, a mask has not the size of its image.
         """
         if views != 1:
             raise InputError(f"a stage has {views} views of an image, and masks are of one")
-        return self._preparation(self._chosen(step), self.protocol.augmentation, derive("augment", self.seed, step, 0))
+        seed = derive("augment", self.seed, step, 0)
+        return self._preparation(self._chosen(step), self.protocol.augmentation, seed, rows)
 
-    def _preparation(self, chosen: Indices, augmentation: str, seed: int) -> Preparation[None]:
+    def _preparation(
+        self, chosen: Indices, augmentation: str, seed: int, rows: Indices | None = None
+    ) -> Preparation[None]:
         drawn = draw_pairs(len(chosen), self.size, augmentation, seed)
+        own = np.arange(len(chosen)) if rows is None else rows
 
         def part(start: int, stop: int) -> Sequence[Tensor]:
-            return drawn.cut(*self.split.pairs(chosen[start:stop]), np.arange(start, stop))
+            return drawn.cut(*self.split.pairs(chosen[own[start:stop]]), own[start:stop])
 
-        return Preparation(len(chosen), part, None)
+        return Preparation(len(own), part, None)
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> MaskBatch:
         """As of ``TrainingImages``: one view, neither mixed nor erased."""

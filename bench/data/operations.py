@@ -65,8 +65,8 @@ class Operations:
             rows.append(order)
             values.append(drawn[order].astype(np.float32))
             matrices.append(moves)
-        tensors = (torch.from_numpy(np.stack(arrays)) for arrays in (rows, values, matrices))
-        return cls(tuple(spans), *tensors, bilinear, tuple(fill))
+        order, numbers, places = (torch.from_numpy(np.stack(arrays)) for arrays in (rows, values, matrices))
+        return cls(tuple(spans), order, numbers, places, bilinear, tuple(fill))
 
     def applied(self, images: Tensor) -> Tensor:
         """Images with the operations of all draws applied, one draw after the other: uint8 (B, C, H, W) both.

@@ -55,7 +55,7 @@ class Beside:
         erasing: of each view.
     """
 
-    labels: Tensor | None
+    labels: Any
     targets: Tensor
     mix: Mix
     operations: tuple[Operations | None, ...]
@@ -126,7 +126,7 @@ class TrainingImages:
         """Each step with what is ``prepared`` of its batch, on the device; that of the next ones is made meanwhile."""
         return fed(lambda step: self.preparation(step, views), steps, self.device, self.protocol.batch_size)
 
-    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[Beside]:
+    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[Any]:
         """How a step's batch is prepared on the CPU: what is drawn for it, and its images, each for itself.
 
         It depends on the step alone. Where ``rows`` are the numbers of some images of the batch, these are prepared, as
@@ -281,7 +281,8 @@ class TrainingImages:
         passes, places = np.divmod(np.arange(step * size, (step + 1) * size), count)
         numbers = range(int(passes[0]), int(passes[-1]) + 1)
         chosen = [_order(self.seed, number, count)[places[passes == number]] for number in numbers]
-        return self.indices[np.concatenate(chosen)]
+        taken: Indices = self.indices[np.concatenate(chosen)]
+        return taken
 
 
 @dataclass(frozen=True)

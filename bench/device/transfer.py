@@ -129,7 +129,8 @@ class CudaStream:
     """A stream of copies to a GPU: each method is a call of torch's."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.stream = device, torch.cuda.Stream(device)
+        self.device = device
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def memory(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
@@ -138,11 +139,12 @@ class CudaStream:
         return tensor.pin_memory()
 
     def copy(self, tensor: Tensor) -> Tensor:
-        with torch.cuda.stream(self.stream):  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self.stream):
             return tensor.to(self.device, non_blocking=True)
 
     def mark(self) -> Mark:
-        return self.stream.record_event()
+        event: Mark = self.stream.record_event()
+        return event
 
     def await_mark(self, mark: Any) -> None:
         torch.cuda.current_stream(self.device).wait_event(mark)

@@ -148,11 +148,11 @@ def test_a_run_that_is_fed_over_a_stream_has_the_same_bits(method: str, stream: 
 # ---- nothing waits, and nothing is copied, once a batch is on the device
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes copies from the CPU, and what reads a tensor's values; where it has none (``meta``), that fails."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
