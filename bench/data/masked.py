@@ -76,12 +76,12 @@ class MaskedImages(TrainingImages):
         self, chosen: Indices, augmentation: str, seed: int, rows: Indices | None = None
     ) -> Preparation[None]:
         drawn = draw_pairs(len(chosen), self.size, augmentation, seed)
-        own = np.arange(len(chosen)) if rows is None else rows
+        numbers = np.arange(len(chosen)) if rows is None else rows
 
         def part(start: int, stop: int) -> Sequence[Tensor]:
-            return drawn.cut(*self.split.pairs(chosen[own[start:stop]]), own[start:stop])
+            return drawn.cut(*self.split.pairs(chosen[numbers[start:stop]]), numbers[start:stop])
 
-        return Preparation(len(own), part, None)
+        return Preparation(len(numbers), part, None)
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> MaskBatch:
         """As of ``TrainingImages``: one view, neither mixed nor erased."""

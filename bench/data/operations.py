@@ -54,8 +54,8 @@ class Operations:
         spans, rows, values, matrices = [], [], [], []
         for names, drawn in draws:
             order = np.argsort(names, kind="stable")
-            found, starts = np.unique(names[order], return_index=True)
-            bounds = zip(found.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True)
+            kinds, starts = np.unique(names[order], return_index=True)
+            bounds = zip(kinds.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True)
             inside = tuple(span for span in bounds if span[0] != "identity")
             moves = np.zeros((len(order), 2, 3), np.float32)
             for name, start, stop in inside:
@@ -65,8 +65,8 @@ class Operations:
             rows.append(order)
             values.append(drawn[order].astype(np.float32))
             matrices.append(moves)
-        order, numbers, places = (torch.from_numpy(np.stack(arrays)) for arrays in (rows, values, matrices))
-        return cls(tuple(spans), order, numbers, places, bilinear, tuple(fill))
+        which, numbers, places = (torch.from_numpy(np.stack(arrays)) for arrays in (rows, values, matrices))
+        return cls(tuple(spans), which, numbers, places, bilinear, tuple(fill))
 
     def applied(self, images: Tensor) -> Tensor:
         """Images with the operations of all draws applied, one draw after the other: uint8 (B, C, H, W) both.

@@ -133,22 +133,22 @@ class TrainingImages:
         they are in the whole; labels and targets are of all.
         """
         chosen = self._chosen(step)
-        own = np.arange(len(chosen)) if rows is None else rows
+        numbers = np.arange(len(chosen)) if rows is None else rows
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
         drawn = [draw_view(len(chosen), self.size, self.protocol.augmentation, seed) for seed in seeds]
 
         def part(start: int, stop: int) -> list[Tensor]:
-            stored = self.split.images.take(chosen[own[start:stop]])
-            return [view.cut(stored, own[start:stop]) for view in drawn]
+            stored = self.split.images.take(chosen[numbers[start:stop]])
+            return [view.cut(stored, numbers[start:stop]) for view in drawn]
 
         beside = Beside(
             self.split.labels_of(chosen, CPU),
             self._targets(chosen, self.protocol.label_smoothing),
             self._mix(step),
-            tuple(view.operations(own) for view in drawn),
-            tuple(self._erasing(seed, own) for seed in seeds),
+            tuple(view.operations(numbers) for view in drawn),
+            tuple(self._erasing(seed, numbers) for seed in seeds),
         )
-        return Preparation(len(own), part, beside)
+        return Preparation(len(numbers), part, beside)
 
     def prepared(self, step: int, views: int = 1) -> Made[Any]:
         """What a step's batch is made of, prepared now: uint8 images of each view, and what goes with them."""
@@ -248,9 +248,9 @@ class TrainingImages:
         """Every sampled image once, in order, without augmentation."""
 
         def prepare(indices: Indices) -> Preparation[tuple[Any, Tensor]]:
-            shown = partial(tested, size=self.size, augmentation=self.protocol.augmentation)
+            view = partial(tested, size=self.size, augmentation=self.protocol.augmentation)
             beside = self.split.labels_of(indices, CPU), self._targets(indices, 0.0)
-            return Preparation(len(indices), lambda a, b: [shown(self.split.images.take(indices[a:b]))], beside)
+            return Preparation(len(indices), lambda a, b: [view(self.split.images.take(indices[a:b]))], beside)
 
         parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
         with closing(fed(prepare, parts, self.device, batch_size)) as feed:

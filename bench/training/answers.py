@@ -42,9 +42,9 @@ def predict(
 
     def prepare(begin: int) -> Preparation[Tensor]:
         indices = np.arange(begin, min(begin + at_once, len(split)))
-        shown = partial(tested, size=data.size, augmentation=data.protocol.augmentation)
+        view = partial(tested, size=data.size, augmentation=data.protocol.augmentation)
         images = split.images
-        return Preparation(len(indices), lambda a, b: [shown(images.take(indices[a:b]))], labels[indices])
+        return Preparation(len(indices), lambda a, b: [view(images.take(indices[a:b]))], labels[indices])
 
     with closing(fed(prepare, range(0, len(split), at_once), data.device, at_once)) as feed:
         for begin, prepared in feed:

@@ -174,7 +174,7 @@ def test_making_a_batch_of_what_is_on_the_device_waits_for_nothing(
     """On a device whose tensors have no values: what reads one fails, what is copied to it is noted."""
     monkeypatch.setattr("bench.data.erase.generator_of", lambda device, seed: None)
     data = images_of(augmentation)
-    for step in range(4):
+    for step in range(2):
         prepared = mapped(data.prepared(step, views), lambda tensor: tensor.to(META))
         with Watch() as watch:
             batch = data.batch(step, views, 0.5, prepared)
