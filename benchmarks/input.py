@@ -72,7 +72,12 @@ def ways(files: FileImages, kept: Images, size: int) -> dict[str, Way]:
     def crop_and_flip(indices: Indices, seed: int) -> Tensor:
         images, state = kept.take(indices), np.random.RandomState(seed)
         sizes = np.array([image.shape[-2:] for image in images])
-        return cropped(images, draw_crops(sizes, state), draw_flips(len(images), state), size)
+        return cropped(
+            images,
+            draw_crops(len(images), state).boxes(sizes, np.arange(len(images))),
+            draw_flips(len(images), state),
+            size,
+        )
 
     names = ("randaugment", "randaugment_batched", "deit", "autoaugment", "contrastive", "crop_flip")
     return {

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
 from bench.data.autoaugment import draw_autoaugment
-from bench.data.crop import cropped, draw_as_torchvision, draw_crops, draw_flips
+from bench.data.crop import Crops, cropped, draw_crops, draw_flips
 from bench.data.dataset import Indices
 from bench.data.jitter import draw_grayscale, draw_jitter
-from bench.data.operations import Draw, operate
+from bench.data.operations import Draw, Operations
 from bench.data.randaugment import TIMM_FILL, draw_randaugment, draw_timm_randaugment
 from bench.spec import derive
-
-CPU = torch.device("cpu")
 
 Policy = Callable[[int, int, np.random.RandomState], list[Draw]]
 
 POLICIES: dict[str, Policy] = {
+    "randaugment": draw_randaugment,
     "randaugment_batched": draw_randaugment,
     "rand_m9": draw_timm_randaugment,
     "deit": draw_timm_randaugment,
@@ -34,67 +33,77 @@ POLICIES: dict[str, Policy] = {
 """What follows crop and flip, for a whole batch on its device: the operations of ``count`` images of a size.
 
 ``contrastive`` is that of supervised contrastive learning (Khosla et al., 2020), whose crops keep at least 0.2 of an
-image; ``deit`` is ``rand_m9`` whose batches are mixed as well (``Protocol.mixing``).
+image; ``deit`` is ``rand_m9`` whose batches are mixed as well (``Protocol.mixing``). ``randaugment_batched`` is another
+name of ``randaugment``, which once was torchvision's own transform.
 """
 
-PHOTO = frozenset({"crop_flip", "randaugment", *POLICIES})
+PHOTO = frozenset({"crop_flip", *POLICIES})
 """Augmentations for photographs, whose test view is a centre crop."""
 
 _TIMM = frozenset({"rand_m9", "deit"})
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Training images as they are cropped on the CPU, and what is still to be done to them on the device.
+class View:
+    """A view of a batch: all that is drawn for its images.
 
     Attributes:
-        pixels: uint8 (B, C, S, S).
-        draws: the operations of a policy, drawn for each image.
+        size: pixels a side.
+        crops: of photographs; None: images are squeezed to a square.
+        flips: (B,): which are mirrored.
+        offsets: (2, B): where images that are shifted begin, from 0 to 2 in the middle of which they are not.
+        draws: the operations of a policy, which are applied on the device.
+        timm: whether these are timm's.
     """
 
-    pixels: Tensor
-    draws: list[Draw]
-    augmentation: str
+    size: int
+    crops: Crops | None = None
+    flips: npt.NDArray[np.bool_] | None = None
+    offsets: Indices | None = None
+    draws: Sequence[Draw] = ()
+    timm: bool = False
+
+    def cut(self, images: Tensor | list[Tensor], rows: Indices) -> Tensor:
+        """The part of an augmentation that is computed on the CPU, where images have different sizes.
+
+        Images are uint8, as ``Images.take`` gives them, those of the batch with these numbers (n,). Threads may do it
+        at the same time. Given is uint8 (n, C, S, S).
+        """
+        if self.crops is not None and self.flips is not None:
+            return cropped(images, self.crops.boxes(_sizes(images), rows), self.flips[rows], self.size)
+        pixels = resized(images, self.size)
+        return pixels if self.offsets is None else _shifted(pixels, self.offsets[:, rows])
+
+    def operations(self, rows: Indices) -> Operations | None:
+        """What is still to be done to the images with these numbers, in their order; None where that is nothing."""
+        if not self.draws:
+            return None
+        draws = [(names[rows], values[rows]) for names, values in self.draws]
+        return Operations.of(draws, self.size, self.size, self.timm, TIMM_FILL if self.timm else ())
 
 
-def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Cut:
-    """The part of an augmentation that is computed on the CPU, where images have different sizes.
-
-    Images are uint8, as ``Images.take`` gives them. The augmentation depends on the seed alone, so that a run can be
-    taken up at any step. Threads may do it at the same time, but for ``randaugment``, which draws from torch's global
-    generator.
-    """
-    draws: list[Draw] = []
-    if augmentation in POLICIES:
+def draw_view(count: int, size: int, augmentation: str, seed: int) -> View:
+    """A view of so many images. It depends on the seed alone, so that a run can be taken up at any step."""
+    if augmentation in PHOTO:
         state = np.random.RandomState(derive("photo", seed))
-        boxes = draw_crops(_sizes(images), state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
-        pixels = cropped(images, boxes, draw_flips(len(images), state), size)
-        draws = POLICIES[augmentation](len(images), size, state)
-    elif augmentation == "crop_flip":
-        pixels = cropped(images, *draw_as_torchvision(_sizes(images), seed), size)
-    elif augmentation == "randaugment":
-        transform = _torchvision_randaugment(size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            pixels = torch.stack([transform(image) for image in images])
-    else:
-        pixels = resized(images, size)
-        pixels = _shifted(pixels, seed) if augmentation == "shift" else pixels
-    return Cut(pixels, draws, augmentation)
+        crops = draw_crops(count, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
+        flips = draw_flips(count, state)
+        draws = POLICIES[augmentation](count, size, state) if augmentation in POLICIES else []
+        return View(size, crops, flips, draws=draws, timm=augmentation in _TIMM)
+    if augmentation == "shift":
+        return View(size, offsets=np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count)))
+    return View(size)
 
 
-def finished(cut: Cut, device: torch.device = CPU) -> Tensor:
-    """What a model is given: float32 (B, C, S, S) in 0..1 on the device, where the operations of a policy run."""
-    pixels = cut.pixels.to(device, non_blocking=True)
-    if cut.draws:
-        timm = cut.augmentation in _TIMM
-        pixels = operate(pixels, cut.draws, bilinear=timm, fill=TIMM_FILL if timm else ())
-    return unit(pixels)
+def finished(pixels: Tensor, operations: Operations | None = None) -> Tensor:
+    """What a model is given: float32 (B, C, S, S) in 0..1 of images as they were cut, after a policy's operations."""
+    return unit(pixels if operations is None else operations.applied(pixels))
 
 
 def training_view(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Tensor:
-    """Augmented images, all on the CPU: float32 (B, C, S, S) in 0..1; see ``cut``."""
-    return finished(cut(images, size, augmentation, seed))
+    """Augmented images, all on the CPU: float32 (B, C, S, S) in 0..1; see ``draw_view``."""
+    view, rows = draw_view(len(images), size, augmentation, seed), np.arange(len(images))
+    return finished(view.cut(images, rows), view.operations(rows))
 
 
 def test_view(images: Tensor | list[Tensor], size: int, augmentation: str) -> Tensor:
@@ -145,20 +154,15 @@ def _sizes(images: Tensor | list[Tensor]) -> Indices:
     return np.array([image.shape[-2:] for image in images], dtype=np.int64)
 
 
-def _shifted(images: Tensor, seed: int) -> Tensor:
+def _shifted(images: Tensor, offsets: Indices) -> Tensor:
     """Each image moved by −1, 0 or 1 pixel along each side, zeros coming in."""
     count, _, height, width = images.shape
-    offset = np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count))
+    first, second = torch.from_numpy(offsets)[:, :, None, None]
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
-    rows = torch.from_numpy(offset[0])[:, None, None] + torch.arange(height)[None, :, None]
-    columns = torch.from_numpy(offset[1])[:, None, None] + torch.arange(width)[None, None, :]
+    rows = first + torch.arange(height)[None, :, None]
+    columns = second + torch.arange(width)[None, None, :]
     moved = padded[torch.arange(count)[:, None, None], :, rows, columns]
     return moved.permute(0, 3, 1, 2)
-
-
-def _torchvision_randaugment(size: int) -> Callable[[Tensor], Tensor]:
-    crop = v2.RandomResizedCrop([size, size], interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-    return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.RandAugment()])  # type: ignore[no-any-return]
 
 
 def unit(images: Tensor) -> Tensor:

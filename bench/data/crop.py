@@ -3,77 +3,73 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as V
 
 from bench.data.dataset import Indices
+
+Values = npt.NDArray[np.float64]
 
 TRIES = 10
 """Crops that are drawn for an image before its centre is taken."""
 
 
+@dataclass(frozen=True)
+class Crops:
+    """What is drawn for the random resized crops of some images, whatever their sizes.
+
+    Attributes:
+        shares: (TRIES, B), of the image's area.
+        ratios: (TRIES, B), width / height.
+        places: (2, B) in [0, 1): where the crop lies, from top to bottom and from left to right.
+        ratio: least and most width / height.
+    """
+
+    shares: Values
+    ratios: Values
+    places: Values
+    ratio: tuple[float, float]
+
+    def boxes(self, sizes: Indices, rows: Indices) -> Indices:
+        """The boxes (n, 4) of some of the images, by their numbers (n,): top, left, height, width in pixels.
+
+        Sizes are (n, 2), height and width of each of them. Where none of the ``TRIES`` draws fits into an image, its
+        largest centre crop with a ratio in the range is taken.
+        """
+        each = np.arange(len(sizes))
+        shares, ratios, places = (drawn[:, rows] for drawn in (self.shares, self.ratios, self.places))
+        area = sizes.prod(axis=1)
+        width = np.rint(np.sqrt(area * shares * ratios)).astype(np.int64)
+        height = np.rint(np.sqrt(area * shares / ratios)).astype(np.int64)
+        fits = (width > 0) & (width <= sizes[:, 1]) & (height > 0) & (height <= sizes[:, 0])
+        first = fits.argmax(0)
+        drawn = np.stack([height[first, each], width[first, each]], axis=1)
+        corners = np.floor(places.T * (sizes - drawn + 1)).astype(np.int64)
+        boxes = np.concatenate([corners, drawn], axis=1)
+        for lacking in np.flatnonzero(~fits.any(0)):
+            boxes[lacking] = _centre_box(int(sizes[lacking, 0]), int(sizes[lacking, 1]), self.ratio)
+        return boxes
+
+
 def draw_crops(
-    sizes: Indices,
+    count: int,
     state: np.random.RandomState,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Indices:
-    """The box of a random resized crop of each image (Szegedy et al., 2015; torchvision's ``RandomResizedCrop``).
+) -> Crops:
+    """Random resized crops of so many images (Szegedy et al., 2015; torchvision's ``RandomResizedCrop``).
 
-    Its share of the area is uniform in ``scale`` and the logarithm of its width / height in ``ratio``. Where none of
-    ``TRIES`` draws fits into the image, the largest centre crop with a ratio in the range is taken. Sizes are (B, 2),
-    height and width of each image; as much is drawn for every one.
-
-    Returns:
-        (B, 4): top, left, height, width in pixels.
+    The share of the area is uniform in ``scale`` and the logarithm of width / height in ``ratio``; as much is drawn for
+    every image.
     """
-    count = len(sizes)
     shares = state.uniform(*scale, (TRIES, count))
     ratios = np.exp(state.uniform(math.log(ratio[0]), math.log(ratio[1]), (TRIES, count)))
-    places = state.uniform(size=(2, count))
-    area = sizes.prod(axis=1)
-    width = np.rint(np.sqrt(area * shares * ratios)).astype(np.int64)
-    height = np.rint(np.sqrt(area * shares / ratios)).astype(np.int64)
-    fits = (width > 0) & (width <= sizes[:, 1]) & (height > 0) & (height <= sizes[:, 0])
-    first, each = fits.argmax(0), np.arange(count)
-    drawn = np.stack([height[first, each], width[first, each]], axis=1)
-    corners = np.floor(places.T * (sizes - drawn + 1)).astype(np.int64)
-    boxes = np.concatenate([corners, drawn], axis=1)
-    for lacking in np.flatnonzero(~fits.any(0)):
-        boxes[lacking] = _centre_box(int(sizes[lacking, 0]), int(sizes[lacking, 1]), ratio)
-    return boxes
-
-
-def draw_as_torchvision(sizes: Indices, seed: int) -> tuple[Indices, npt.NDArray[np.bool_]]:
-    """Boxes and flips as torchvision's ``RandomResizedCrop`` and ``RandomHorizontalFlip`` draw them, image by image.
-
-    They are those of its global generator after ``torch.manual_seed(seed)``, which is left alone: so that threads may
-    draw at the same time. Sizes are (B, 2), height and width of each image.
-
-    Returns:
-        (B, 4): top, left, height, width in pixels; and (B,), which images are mirrored.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    ratio = (3 / 4, 4 / 3)
-    least, most = torch.tensor(ratio).log().tolist()
-    boxes, flips = np.empty((len(sizes), 4), dtype=np.int64), np.empty(len(sizes), dtype=np.bool_)
-    for number, (height, width) in enumerate(sizes.tolist()):
-        for _ in range(TRIES):
-            area = height * width * torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
-            aspect = torch.empty(1).uniform_(least, most, generator=generator).exp().item()
-            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-            if 0 < w <= width and 0 < h <= height:
-                top, left = (int(torch.randint(0, n + 1, (1,), generator=generator)) for n in (height - h, width - w))
-                boxes[number] = top, left, h, w
-                break
-        else:
-            boxes[number] = _centre_box(height, width, ratio)
-        flips[number] = bool(torch.rand(1, generator=generator) < 0.5)
-    return boxes, flips
+    return Crops(shares, ratios, state.uniform(size=(2, count)), ratio)
 
 
 def draw_flips(count: int, state: np.random.RandomState) -> npt.NDArray[np.bool_]:
@@ -88,8 +84,12 @@ def cropped(images: Tensor | list[Tensor], boxes: Indices, flips: npt.NDArray[np
     """
     views = torch.empty(len(images), images[0].shape[0], size, size, dtype=torch.uint8)
     for image, box, flip, view in zip(images, boxes.tolist(), flips.tolist(), views, strict=True):
-        scaled = V.resized_crop(image, *box, [size, size], V.InterpolationMode.BICUBIC, antialias=True)
-        view.copy_(scaled.flip(-1) if flip else scaled)
+        top, left, height, width = box
+        part = image[None, :, top : top + height, left : left + width]
+        if (height, width) != (size, size):
+            # what torchvision's resized_crop calls, after much that no other thread can do meanwhile
+            part = F.interpolate(part, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        view.copy_(part[0].flip(-1) if flip else part[0])
     return views
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from bench.data.augment import resized
-from bench.data.dataset import IGNORED
+from bench.data.dataset import IGNORED, Indices
 from bench.errors import InputError
 from bench.protocol import MASK_AUGMENTATIONS
 from bench.spec import derive
@@ -143,6 +143,65 @@ def distorted(image: Tensor, by: Distortion) -> Tensor:
     return image if by.contrast_first else _multiplied(image, by.contrast)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """All that is drawn for some images with masks.
+
+    Attributes:
+        size: of the square's sides, in pixels.
+        ratios: (B,), as ``draw_ratios`` gives them; None: pairs are squeezed to a square.
+        places: as ``draw_places`` gives them.
+        flips: (B,): which pairs are mirrored.
+        distortions: of each image.
+    """
+
+    size: int
+    ratios: Values | None = None
+    places: Values | None = None
+    flips: npt.NDArray[np.bool_] | None = None
+    distortions: Sequence[Distortion] = ()
+
+    def cut(self, images: Tensor | Sequence[Tensor], masks: Sequence[Tensor], rows: Indices) -> tuple[Tensor, Tensor]:
+        """Those with these numbers (n,), as a model is trained on them.
+
+        Args and what is given: as of ``training_pairs``. Raises ``InputError``: a mask has not the size of its image.
+        """
+        for image, mask in zip(images, masks, strict=True):
+            _check_sizes(image, mask)
+        if self.ratios is None or self.places is None or self.flips is None:
+            sides = [self.size, self.size]
+            squares = [V.resize(mask[None], sides, V.InterpolationMode.NEAREST_EXACT)[0] for mask in masks]
+            return resized(images if isinstance(images, Tensor) else list(images), self.size), torch.stack(squares)
+        views = torch.zeros(len(masks), images[0].shape[0], self.size, self.size, dtype=torch.uint8)
+        levels = torch.full((len(masks), self.size, self.size), IGNORED, dtype=torch.uint8)
+        for place, (number, image, mask) in enumerate(zip(rows.tolist(), images, masks, strict=True)):
+            shape = scaled_size(mask.shape[0], mask.shape[1], self.size, self.ratios[number])
+            mask = V.resize(mask[None], shape, V.InterpolationMode.NEAREST_EXACT)[0]
+            image = V.resize(image, shape, V.InterpolationMode.BILINEAR, antialias=False)
+            top, left, height, width = varied_box(mask, self.places[number], self.size)
+            image = image[:, top : top + height, left : left + width]
+            mask = mask[top : top + height, left : left + width]
+            if self.flips[number]:
+                image, mask = image.flip(-1), mask.flip(-1)
+            views[place, :, :height, :width] = distorted(image, self.distortions[number])
+            levels[place, :height, :width] = mask
+        return views, levels
+
+
+def draw_pairs(count: int, size: int, augmentation: str, seed: int) -> Pairs:
+    """What is drawn for so many pairs, as ``training_pairs`` says. Raises ``ValueError``: no such augmentation."""
+    if augmentation not in MASK_AUGMENTATIONS:
+        raise ValueError(
+            f"images with masks have no augmentation '{augmentation}', only {', '.join(MASK_AUGMENTATIONS)}"
+        )
+    if augmentation == "none":
+        return Pairs(size)
+    state = np.random.RandomState(derive("dense", seed))
+    ratios, places, flips = draw_ratios(count, state), draw_places(count, state), state.uniform(size=count) < 0.5
+    distortions = draw_distortions(count, state) if augmentation == "mmseg" else [Distortion()] * count
+    return Pairs(size, ratios, places, flips, distortions)
+
+
 def training_pairs(
     images: Tensor | Sequence[Tensor], masks: Sequence[Tensor], size: int, augmentation: str, seed: int
 ) -> tuple[Tensor, Tensor]:
@@ -166,33 +225,7 @@ def training_pairs(
         InputError: a mask has not the size of its image.
         ValueError: there is no such augmentation.
     """
-    if augmentation not in MASK_AUGMENTATIONS:
-        raise ValueError(
-            f"images with masks have no augmentation '{augmentation}', only {', '.join(MASK_AUGMENTATIONS)}"
-        )
-    for image, mask in zip(images, masks, strict=True):
-        _check_sizes(image, mask)
-    if augmentation == "none":
-        squares = [V.resize(mask[None], [size, size], V.InterpolationMode.NEAREST_EXACT)[0] for mask in masks]
-        return resized(images if isinstance(images, Tensor) else list(images), size), torch.stack(squares)
-    count = len(masks)
-    state = np.random.RandomState(derive("dense", seed))
-    ratios, places, flips = draw_ratios(count, state), draw_places(count, state), state.uniform(size=count) < 0.5
-    distortions = draw_distortions(count, state) if augmentation == "mmseg" else [Distortion()] * count
-    views = torch.zeros(count, images[0].shape[0], size, size, dtype=torch.uint8)
-    levels = torch.full((count, size, size), IGNORED, dtype=torch.uint8)
-    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        shape = scaled_size(mask.shape[0], mask.shape[1], size, ratios[number])
-        mask = V.resize(mask[None], shape, V.InterpolationMode.NEAREST_EXACT)[0]
-        image = V.resize(image, shape, V.InterpolationMode.BILINEAR, antialias=False)
-        top, left, height, width = varied_box(mask, places[number], size)
-        image = image[:, top : top + height, left : left + width]
-        mask = mask[top : top + height, left : left + width]
-        if flips[number]:
-            image, mask = image.flip(-1), mask.flip(-1)
-        views[number, :, :height, :width] = distorted(image, distortions[number])
-        levels[number, :height, :width] = mask
-    return views, levels
+    return draw_pairs(len(masks), size, augmentation, seed).cut(images, masks, np.arange(len(masks)))
 
 
 # ---- test

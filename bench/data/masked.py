@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.ahead import feeders
+from bench.data.ahead import Made, Preparation, fed
 from bench.data.augment import unit
-from bench.data.dataset import IGNORED, MaskedSplit
-from bench.data.dense import training_pairs
+from bench.data.dataset import IGNORED, Indices, MaskedSplit
+from bench.data.dense import draw_pairs
 from bench.data.training import PROTOCOL, TrainingImages
+from bench.device.transfer import on
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, MASK_AUGMENTATIONS
@@ -59,23 +62,31 @@ class MaskedImages(TrainingImages):
 
     split: MaskedSplit
 
-    @property
-    def feeders(self) -> int:
-        return feeders(self.device)
+    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[None]:
+        """As of ``TrainingImages``: images and masks, uint8 (B, C, S, S) and (B, S, S).
 
-    def prepared(self, step: int, views: int = 1) -> Any:
-        """Images and masks, uint8 (B, C, S, S) and (B, S, S). Raises ``InputError`` where they differ in size."""
+        Raises ``InputError``: more than one view; when a part is made, a mask has not the size of its image.
+        """
         if views != 1:
             raise InputError(f"a stage has {views} views of an image, and masks are of one")
-        chosen = self._chosen(step)
-        images, masks = self.split.pairs(chosen)
         seed = derive("augment", self.seed, step, 0)
-        return training_pairs(images, masks, self.size, self.protocol.augmentation, seed)
+        return self._preparation(self._chosen(step), self.protocol.augmentation, seed, rows)
 
-    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Any = None) -> MaskBatch:
+    def _preparation(
+        self, chosen: Indices, augmentation: str, seed: int, rows: Indices | None = None
+    ) -> Preparation[None]:
+        drawn = draw_pairs(len(chosen), self.size, augmentation, seed)
+        numbers = np.arange(len(chosen)) if rows is None else rows
+
+        def part(start: int, stop: int) -> Sequence[Tensor]:
+            return drawn.cut(*self.split.pairs(chosen[numbers[start:stop]]), numbers[start:stop])
+
+        return Preparation(len(numbers), part, None)
+
+    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> MaskBatch:
         """As of ``TrainingImages``: one view, neither mixed nor erased."""
-        images, masks = self.prepared(step, views) if prepared is None else prepared
-        return self._batch(images, masks, progress)
+        whole = prepared or on(self.device, self.prepared(step, views))
+        return self._batch(whole, progress)
 
     def fed(
         self, batch_size: int = 0, augmentation: str = PROTOCOL, label_smoothing: float | None = None
@@ -98,18 +109,19 @@ class MaskedImages(TrainingImages):
 
     def plain(self, batch_size: int = 256) -> Iterator[MaskBatch]:
         """Every sampled image once, in order, squeezed to a square."""
-        for start in range(0, len(self.indices), batch_size):
-            indices = self.indices[start : start + batch_size]
-            images, masks = self.split.pairs(indices)
-            yield self._batch(*training_pairs(images, masks, self.size, "none", 0), 0.0)
+        parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
+        with closing(fed(lambda chosen: self._preparation(chosen, "none", 0), parts, self.device, batch_size)) as feed:
+            for _, prepared in feed:
+                yield self._batch(prepared, 0.0)
 
-    def _batch(self, images: Tensor, masks: Tensor, progress: float) -> MaskBatch:
+    def _batch(self, prepared: Made[Any], progress: float) -> MaskBatch:
+        images, masks = prepared.images
         nothing: Any = None
         return MaskBatch(
-            images=unit(images.to(self.device, non_blocking=True)),
+            images=unit(images),
             labels=nothing,
             targets=nothing,
             progress=progress,
-            masks=masks.to(self.device, non_blocking=True),
+            masks=masks,
             auxiliary=self.protocol.auxiliary,
         )

@@ -9,7 +9,7 @@ level.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,72 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
+from bench.device.transfer import mapped
+
 Names = npt.NDArray[np.str_]
 Values = npt.NDArray[np.float64]
 
 Draw = tuple[Names, Values]
 """The operation of each image of a batch (B,), and its value (B,)."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Drawn operations of a batch in the form in which they are applied, of which only tensors go to its device.
+
+    Attributes:
+        spans: of each draw the names of its operations, but for ``identity``, and which of ``rows`` have them.
+        rows: int64 (draws, B): the images, those with the same operation together.
+        values: float32 (draws, B), in the order of ``rows``, as are matrices.
+        matrices: float32 (draws, B, 2, 3): of moves, from a pixel to where it is taken from.
+        bilinear: see ``operate``; so is ``fill``.
+    """
+
+    spans: tuple[tuple[tuple[str, int, int], ...], ...]
+    rows: Tensor
+    values: Tensor
+    matrices: Tensor
+    bilinear: bool = False
+    fill: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls, draws: Sequence[Draw], height: int, width: int, bilinear: bool = False, fill: Sequence[int] = ()
+    ) -> Operations:
+        """Those of some draws, for images so many pixels high and wide; on the CPU."""
+        spans, rows, values, matrices = [], [], [], []
+        for names, drawn in draws:
+            order = np.argsort(names, kind="stable")
+            kinds, starts = np.unique(names[order], return_index=True)
+            bounds = zip(kinds.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True)
+            inside = tuple(span for span in bounds if span[0] != "identity")
+            moves = np.zeros((len(order), 2, 3), np.float32)
+            for name, start, stop in inside:
+                if name in MOVES:
+                    moves[start:stop] = _matrices(name, drawn[order[start:stop]], height, width)
+            spans.append(inside)
+            rows.append(order)
+            values.append(drawn[order].astype(np.float32))
+            matrices.append(moves)
+        which, numbers, places = (torch.from_numpy(np.stack(arrays)) for arrays in (rows, values, matrices))
+        return cls(tuple(spans), which, numbers, places, bilinear, tuple(fill))
+
+    def applied(self, images: Tensor) -> Tensor:
+        """Images with the operations of all draws applied, one draw after the other: uint8 (B, C, H, W) both.
+
+        These and the images are on one device, which is not waited for.
+        """
+        images = images.clone()
+        for number, spans in enumerate(self.spans):
+            for name, start, stop in spans:
+                rows = self.rows[number, start:stop]
+                batch = images.index_select(0, rows)  # many times quicker than images[rows]
+                if name in MOVES:
+                    changed = _moved(batch, self.matrices[number, start:stop], self.bilinear, self.fill)
+                else:
+                    changed = OPERATIONS[name](batch, self.values[number, start:stop, None, None, None])
+                images.index_copy_(0, rows, changed)
+        return images
 
 
 def operate(images: Tensor, draws: Sequence[Draw], *, bilinear: bool = False, fill: Sequence[int] = ()) -> Tensor:
@@ -41,23 +102,8 @@ def operate(images: Tensor, draws: Sequence[Draw], *, bilinear: bool = False, fi
     Returns:
         uint8 (B, C, H, W).
     """
-    images = images.clone()
-    for names, values in draws:
-        order = np.argsort(names, kind="stable")
-        drawn, starts = np.unique(names[order], return_index=True)
-        values = values[order]
-        rows = _sent(order, images)
-        sent = _sent(values.astype(np.float32), images)[:, None, None, None]
-        for name, start, stop in zip(drawn.tolist(), starts, [*starts[1:], len(order)], strict=True):
-            if name != "identity":
-                at = slice(start, stop)
-                batch = images.index_select(0, rows[at])  # many times quicker than images[rows]
-                if name in MOVES:
-                    changed = _moved(batch, name, values[at], bilinear, fill)
-                else:
-                    changed = OPERATIONS[name](batch, sent[at])
-                images.index_copy_(0, rows[at], changed)
-    return images
+    operations = Operations.of(draws, images.shape[-2], images.shape[-1], bilinear, fill)
+    return mapped(operations, lambda tensor: tensor.to(images.device)).applied(images)
 
 
 # ---- colours: images (B, C, H, W) uint8 and values (B, 1, 1, 1)
@@ -132,15 +178,12 @@ MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 # ---- moves
 
 
-def _moved(images: Tensor, name: str, values: Values, bilinear: bool, fill: Sequence[int]) -> Tensor:
+def _moved(images: Tensor, matrices: Tensor, bilinear: bool, fill: Sequence[int]) -> Tensor:
     """Each output pixel taken from where its matrix says; coordinates are pixels from the centre of the image."""
     height, width = images.shape[-2:]
-    # in this order and precision, as in torchvision, so that places halfway between two pixels go the same way
-    matrices = _matrices(name, values, height, width).astype(np.float32)
-    matrices /= np.array([[width / 2], [height / 2]], dtype=np.float32)
     rows = torch.arange(height, device=images.device) - (height - 1) / 2
     columns = torch.arange(width, device=images.device) - (width - 1) / 2
-    across, down, origin = _sent(matrices, images)[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
+    across, down, origin = matrices[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
     grid = (columns[:, None] * across).add(rows[:, None, None] * down).add_(origin)
     mode = "bilinear" if bilinear else "nearest"
     padding = "border" if fill else "zeros"
@@ -151,8 +194,8 @@ def _moved(images: Tensor, name: str, values: Values, bilinear: bool, fill: Sequ
     return (sampled.round_() if bilinear else sampled).to(torch.uint8)
 
 
-def _matrices(name: str, values: Values, height: int, width: int) -> Values:
-    """(B, 2, 3) from output to input. Shears leave the upper left corner of the image where it is."""
+def _matrices(name: str, values: Values, height: int, width: int) -> npt.NDArray[np.float32]:
+    """(B, 2, 3) from output to input, whose half height and width are 1. Shears keep the upper left corner in place."""
     zeros, ones = np.zeros_like(values), np.ones_like(values)
     cos, sin = np.cos(np.radians(values)), np.sin(np.radians(values))
     rows = {
@@ -162,15 +205,13 @@ def _matrices(name: str, values: Values, height: int, width: int) -> Values:
         "translate_y": ([ones, zeros, zeros], [zeros, ones, -values]),
         "rotate": ([cos, -sin, zeros], [sin, cos, zeros]),
     }[name]
-    return np.stack([np.stack(row, 1) for row in rows], 1)
+    # in this order and precision, as in torchvision, so that places halfway between two pixels go the same way
+    matrices = np.stack([np.stack(row, 1) for row in rows], 1).astype(np.float32)
+    matrices /= np.array([[width / 2], [height / 2]], dtype=np.float32)
+    return matrices
 
 
 def _fill(levels: Sequence[int], images: Tensor) -> Tensor:
-    """(1, C, 1, 1); a grey image takes the mean."""
+    """(1, C, 1, 1), made where the images are; a grey image takes the mean."""
     values = levels if images.shape[1] == len(levels) else [sum(levels) / len(levels)]
-    return _sent(np.array(values, dtype=np.float32), images)[None, :, None, None]
-
-
-def _sent(values: npt.NDArray[Any], images: Tensor) -> Tensor:
-    """Values on the device of the images; the device is not waited for."""
-    return torch.from_numpy(values).to(images.device, non_blocking=True)
+    return torch.cat([torch.full((1, 1, 1, 1), float(value), device=images.device) for value in values], 1)

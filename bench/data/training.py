@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TypeVar
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,14 +14,16 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.backbones.build import input_size
-from bench.data.ahead import ahead, feeders
-from bench.data.augment import PHOTO, Cut, cut, finished, test_view, tested
+from bench.data.ahead import Made, Preparation, fed, made
+from bench.data.augment import PHOTO, draw_view, finished, tested, unit
 from bench.data.class_words import in_words
 from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
-from bench.data.erase import draw_erased, erased
+from bench.data.erase import Erasing, draw_erased
 from bench.data.mix import Mix, draw_mix
+from bench.data.operations import Operations
 from bench.data.validation import Validation
 from bench.device.precision import mixed_precision
+from bench.device.transfer import Collected, images_at_once, on
 from bench.errors import InputError, choose
 from bench.method import Batch
 from bench.protocol import AUGMENTATIONS, Protocol
@@ -29,9 +31,7 @@ from bench.spec import RunSpec, derive
 
 AnyImages = TypeVar("AnyImages", bound="TrainingImages")
 
-READ = 64
-"""Images at a time of which features are computed, as in the evaluation of a run, so that a head is given the same bits
-there."""
+CPU = torch.device("cpu")
 
 PROTOCOL = "protocol"
 """Stands for the protocol's augmentation, with its mixing and erasing."""
@@ -41,6 +41,25 @@ NO_VALIDATION = (
     "it chooses on the validation split, and the run has none: give the protocol one (validation: 0.1, which holds out "
     "a tenth of the training images where a dataset has no split of its own)"
 )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What goes with the images of a batch.
+
+    Attributes:
+        labels: (B,), or None where images have none.
+        targets: (B, K), not mixed yet.
+        mix: how the batch is mixed.
+        operations: of a policy, for each view.
+        erasing: of each view.
+    """
+
+    labels: Any
+    targets: Tensor
+    mix: Mix
+    operations: tuple[Operations | None, ...]
+    erasing: tuple[Erasing | None, ...]
 
 
 @dataclass(frozen=True)
@@ -103,31 +122,55 @@ class TrainingImages:
             raise InputError(NO_VALIDATION)
         return self.held_out
 
-    @property
-    def feeders(self) -> int:
-        """Threads that may have batches ``prepared`` ahead."""
-        return 0 if self.protocol.augmentation == "randaugment" else feeders(self.device)
+    def feed(self, steps: Iterable[int], views: int = 1) -> Generator[tuple[int, Made[Any]], None, None]:
+        """Each step with what is ``prepared`` of its batch, on the device; that of the next ones is made meanwhile."""
+        return fed(lambda step: self.preparation(step, views), steps, self.device, self.protocol.batch_size)
 
-    def prepared(self, step: int, views: int = 1) -> list[Cut]:
-        """What the CPU computes of a step's batch: its images, for each view. It depends on the step alone."""
-        stored = self.split.images.take(self._chosen(step))
+    def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[Any]:
+        """How a step's batch is prepared on the CPU: what is drawn for it, and its images, each for itself.
+
+        It depends on the step alone. Where ``rows`` are the numbers of some images of the batch, these are prepared, as
+        they are in the whole; labels and targets are of all.
+        """
+        chosen = self._chosen(step)
+        numbers = np.arange(len(chosen)) if rows is None else rows
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
-        return [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds]
+        drawn = [draw_view(len(chosen), self.size, self.protocol.augmentation, seed) for seed in seeds]
 
-    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: list[Cut] | None = None) -> Batch:
+        def part(start: int, stop: int) -> list[Tensor]:
+            stored = self.split.images.take(chosen[numbers[start:stop]])
+            return [view.cut(stored, numbers[start:stop]) for view in drawn]
+
+        beside = Beside(
+            self.split.labels_of(chosen, CPU),
+            self._targets(chosen, self.protocol.label_smoothing),
+            self._mix(step),
+            tuple(view.operations(numbers) for view in drawn),
+            tuple(self._erasing(seed, numbers) for seed in seeds),
+        )
+        return Preparation(len(numbers), part, beside)
+
+    def prepared(self, step: int, views: int = 1) -> Made[Any]:
+        """What a step's batch is made of, prepared now: uint8 images of each view, and what goes with them."""
+        return made(self.preparation(step, views))
+
+    def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
         they have one target; ``labels`` are those of each image, not of what it is mixed with. ``progress`` is the
-        share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead.
+        share of the stage that is done; what is ``prepared`` of that step, on the device, may have been made ahead.
         """
-        cuts = prepared or self.prepared(step, views)
-        images = [self._view(view, step, number) for number, view in enumerate(cuts)]
-        chosen, mix = self._chosen(step), self._mix(step)
+        whole = prepared or on(self.device, self.prepared(step, views))
+        beside: Beside = whole.beside
+        images = [
+            erasing.applied(finished(pixels, operations)) if erasing else finished(pixels, operations)
+            for pixels, operations, erasing in zip(whole.images, beside.operations, beside.erasing, strict=True)
+        ]
         return self.split.batch_type(
-            images=mix.images(images[0] if views == 1 else torch.stack(images)),
-            labels=self.split.labels_of(chosen, self.device),
-            targets=mix.targets(self._targets(chosen, self.protocol.label_smoothing)),
+            images=beside.mix.images(images[0] if views == 1 else torch.stack(images)),
+            labels=beside.labels,
+            targets=beside.mix.targets(beside.targets),
             progress=progress,
         )
 
@@ -178,14 +221,15 @@ class TrainingImages:
         ``progress`` is told after each batch how many images are through. The model is left in eval mode.
         """
         model.eval()
-        parts, through = [], 0
+        features, through = Collected(), 0
         with torch.no_grad():
-            for batch in self.plain(READ):
+            # as in evaluation, so that a head is given the same bits there
+            for batch in self.plain(images_at_once(self.device)):
                 with mixed_precision(self.protocol.precision, self.device):
-                    parts.append(model.pooled(batch.images).cpu())
-                through += len(parts[-1])
+                    features.add(model.pooled(batch.images))
+                through += len(batch)
                 progress(through)
-        return torch.cat(parts)
+        return features.whole()
 
     def as_tested(self) -> TrainingImages:
         """The same batches without augmentation, mixing or erasing: every image as it is tested."""
@@ -203,25 +247,27 @@ class TrainingImages:
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
 
-        def view(indices: Indices) -> Tensor:
-            return test_view(self.split.images.take(indices), self.size, self.protocol.augmentation)
+        def prepare(indices: Indices) -> Preparation[tuple[Any, Tensor]]:
+            view = partial(tested, size=self.size, augmentation=self.protocol.augmentation)
+            beside = self.split.labels_of(indices, CPU), self._targets(indices, 0.0)
+            return Preparation(len(indices), lambda a, b: [view(self.split.images.take(indices[a:b]))], beside)
 
         parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
-        with closing(ahead(view, parts, feeders(self.device), batch_size)) as feed:
-            for indices, images in feed:
-                labels = self.split.labels_of(indices, self.device)
-                yield self.split.batch_type(images.to(self.device), labels, self._targets(indices, 0.0), 0.0)
+        with closing(fed(prepare, parts, self.device, batch_size)) as feed:
+            for _, prepared in feed:
+                yield self.split.batch_type(unit(prepared.images[0]), *prepared.beside, 0.0)
 
     def _targets(self, indices: Indices, smoothing: float) -> Tensor:
-        return self.split.targets(indices, self.classes, smoothing, self.device)
+        """On the CPU."""
+        return self.split.targets(indices, self.classes, smoothing, CPU)
 
-    def _view(self, cut: Cut, step: int, number: int) -> Tensor:
-        """(B, C, S, S) on the device: the view of that number of a step."""
-        images = finished(cut, self.device)
+    def _erasing(self, seed: int, rows: Indices) -> Erasing | None:
+        """What is erased of some images of a batch; None where the protocol erases nothing."""
         if not self.protocol.erasing:
-            return images
-        state = np.random.RandomState(derive("erase", derive("augment", self.seed, step, number)))
-        return erased(images, draw_erased(len(images), self.size, self.size, state, self.protocol.erasing), state)
+            return None
+        seed = derive("erase", seed)
+        state, count = np.random.RandomState(seed), self.protocol.batch_size
+        return Erasing.of(draw_erased(count, self.size, self.size, state, self.protocol.erasing), seed, rows)
 
     def _mix(self, step: int) -> Mix:
         """How the batch of a step is mixed."""

@@ -101,7 +101,7 @@ def colours(image: Image.Image, path: str | Path, levels: Levels | None = None) 
         grey = _scaled(_deep(image), _levels(image, levels, path), path)
         return np.repeat(grey[..., None], 3, axis=2)
     opaque = image.convert("RGBA") if image.has_transparency_data else image
-    return np.array(opaque.convert("RGB"))
+    return np.array(opaque if opaque.mode == "RGB" else opaque.convert("RGB"))  # convert would copy it once more
 
 
 @cache

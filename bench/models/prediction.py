@@ -13,14 +13,12 @@ from tqdm import tqdm
 
 from bench.data.augment import test_view
 from bench.device.precision import mixed_precision
+from bench.device.transfer import images_at_once
 from bench.errors import printable
 from bench.images.raster import Undecodable
 from bench.models.pictures import Pictures
 from bench.models.scorer import Scorer, as_channels
 from bench.records.kept import ModelFacts
-
-BATCH = 64
-"""Images at a time, as in the evaluation of a run."""
 
 UNREADABLE = (OSError, Undecodable)
 """What decoding a damaged image raises."""
@@ -49,9 +47,10 @@ def answers(scorer: Scorer, facts: ModelFacts, pictures: Pictures, device: torch
     """What a model says of each image, in order; damaged ones are among them, with the reason."""
     scorer.to(device)
     result: list[Answer] = []
-    batches = range(0, len(pictures.names), BATCH)
+    at_once = images_at_once(device)
+    batches = range(0, len(pictures.names), at_once)
     for start in tqdm(batches, desc="images", unit="batch", disable=None, leave=False):
-        places = range(start, min(start + BATCH, len(pictures.names)))
+        places = range(start, min(start + at_once, len(pictures.names)))
         read = {place: _decoded(pictures, place) for place in places}
         images = {place: image for place, image in read.items() if isinstance(image, Tensor)}
         scores = _scores(scorer, facts, list(images.values()), device) if images else {}

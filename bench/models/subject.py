@@ -18,12 +18,10 @@ from bench.data import Split
 from bench.data.augment import test_mask, test_view
 from bench.data.dataset import MaskedSplit
 from bench.device.precision import mixed_precision
+from bench.device.transfer import Collected, images_at_once
 from bench.measure import CannotMeasure, Option
 from bench.records.kept import ModelFacts
 from bench.spec import RunSpec, derive
-
-BATCH = 64
-"""Images at a time, as in the evaluation of a run."""
 
 
 @dataclass
@@ -67,11 +65,13 @@ class Subject:
         whole = self.load_training()
         return replace(self, split=whole.part(drawn(len(whole), images)), of=len(whole), progress=lambda done, of: None)
 
-    def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as evaluation views them, (B, C, S, S) in 0..1, with their labels, int64 (B,); on the device.
 
-        They are decoded as they are taken, so memory does not grow with their number.
+        They are decoded as they are taken, so memory does not grow with their number. A batch has so many as in the
+        evaluation of a run, or ``size``.
         """
+        size = size or images_at_once(self.device)
         for begin in range(0, len(self.split), size):
             indices = np.arange(begin, min(begin + size, len(self.split)))
             images = test_view(self.split.images.take(indices), self.facts.image_size, self.facts.augmentation)
@@ -79,12 +79,13 @@ class Subject:
             yield images.to(self.device), labels.to(self.device)
             self.progress(int(indices[-1]) + 1, len(self.split))
 
-    def masked_batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    def masked_batches(self, size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as ``batches`` gives them, with their masks in the same view: uint8 (B, S, S), on the CPU.
 
         Raises ``InputError`` where a mask has not the size of its image.
         """
         assert isinstance(self.split, MaskedSplit)
+        size = size or images_at_once(self.device)
         for begin in range(0, len(self.split), size):
             indices = np.arange(begin, min(begin + size, len(self.split)))
             images, masks = self.split.pairs(indices)
@@ -112,14 +113,14 @@ class Subject:
 
         Raises ``CannotMeasure``: they are not all finite.
         """
-        features, labels = [], []
-        for images, truth in self.batches():
+        features = Collected()
+        for images, _ in self.batches():
             with self.precision():
-                features.append(self.model(images).features.float().cpu())
-            labels.append(truth.cpu())
-        if not all(bool(part.isfinite().all()) for part in features):
+                features.add(self.model(images).features.float())
+        whole = features.whole()
+        if not whole.isfinite().all():
             raise CannotMeasure("its features are not all finite numbers")
-        return torch.cat(features).numpy(), torch.cat(labels).numpy()
+        return whole.numpy(), np.asarray(self.split.labels, np.int64)
 
     def layers(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
         """Of each batch, the output of each layer of the source and of the model, pooled over places, (B, D) both.

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     Scored = npt.NDArray[np.float32]
 
-BATCH = 64
-"""Images at a time when a split is scored."""
-
 
 class Classification(Task):
     """Which class an image is of: a linear head on pooled features, and cross-entropy."""
@@ -98,17 +95,19 @@ class Classification(Task):
         import torch
 
         from bench.device.precision import mixed_precision
+        from bench.device.transfer import Collected, images_at_once
 
         model.eval()
-        logits, targets, through = [], [], 0
+        logits, targets, through = Collected(), Collected(), 0
         with torch.inference_mode():
-            for batch in replace(data, split=split, indices=np.arange(len(split))).plain(BATCH):
+            whole = replace(data, split=split, indices=np.arange(len(split)))
+            for batch in whole.plain(images_at_once(data.device)):
                 with mixed_precision(data.protocol.precision, data.device):
-                    logits.append(model(batch.images).logits.float().cpu().numpy())
-                targets.append(batch.targets.float().cpu().numpy())
-                through += len(logits[-1])
+                    logits.add(model(batch.images).logits.float())
+                targets.add(batch.targets.float())
+                through += len(batch)
                 progress(through)
-        return np.concatenate(logits), np.concatenate(targets)
+        return logits.whole().numpy(), targets.whole().numpy()
 
 
 TASK = Classification()

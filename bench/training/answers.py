@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
-from bench.data.ahead import ahead, feeders
-from bench.data.augment import test_view
+from bench.data.ahead import Preparation, fed
+from bench.data.augment import tested, unit
 from bench.device.precision import mixed_precision
+from bench.device.transfer import Collected, images_at_once
 from bench.metrics import Predictions
 from bench.metrics.predictions import compact
 
@@ -24,31 +26,35 @@ def predict(
     model: Model,
     split: Split,
     data: TrainingImages,
-    batch_size: int = 64,
+    batch_size: int = 0,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Predictions:
     """What a model says of every image of a split, in order. Leaves the model in eval mode.
 
     Where the split has some of the classes alone (``Split.among``), an answer is one of them: the others have no
-    probability. ``progress`` is told after each batch how many images are through.
+    probability. A batch has as many images as the device takes at a time, or ``batch_size``. ``progress`` is told after
+    each one how many images are through.
     """
     model.eval()
-    parts, among = [], split.among
-
-    def view(begin: int) -> Tensor:
-        indices = np.arange(begin, min(begin + batch_size, len(split)))
-        return test_view(split.images.take(indices), data.size, data.protocol.augmentation)
-
+    at_once = batch_size or images_at_once(data.device)
+    answers, among = Collected(dim=1), None if split.among is None else torch.from_numpy(split.among).to(data.device)
     labels = torch.from_numpy(np.asarray(split.labels, np.int64))
-    with closing(ahead(view, range(0, len(split), batch_size), feeders(data.device), batch_size)) as feed:
-        for begin, images in feed:
+
+    def prepare(begin: int) -> Preparation[Tensor]:
+        indices = np.arange(begin, min(begin + at_once, len(split)))
+        view = partial(tested, size=data.size, augmentation=data.protocol.augmentation)
+        images = split.images
+        return Preparation(len(indices), lambda a, b: [view(images.take(indices[a:b]))], labels[indices])
+
+    with closing(fed(prepare, range(0, len(split), at_once), data.device, at_once)) as feed:
+        for begin, prepared in feed:
             with mixed_precision(data.protocol.precision, data.device):
-                logits = model(images.to(data.device)).logits
+                logits = model(unit(prepared.images[0])).logits
             if among is not None:
-                logits = some_classes(logits, torch.from_numpy(among).to(logits.device))
-            parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
-            progress(begin + len(images))
-    predicted, *exact = torch.cat(parts, 1).numpy()
+                logits = some_classes(logits, among)
+            answers.add(_of_images(logits, prepared.beside))
+            progress(begin + len(logits))
+    predicted, *exact = answers.whole().numpy()
     classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
     return Predictions(classes, split.labels.astype(classes.dtype), compact(*exact))
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import TrainingImages
-from bench.data.ahead import ahead
 from bench.device.distributed import data_parallel, ranks
 from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
@@ -143,16 +142,11 @@ def fit(
         optimizer.step()
 
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
-    feed = ahead(
-        lambda number: data.prepared(start + number, stage.views),
-        range(begun, span),
-        data.feeders,
-        data.protocol.batch_size * stage.views,
-    )
-    with closing(feed):
-        for number, prepared in feed:
+    with closing(data.feed(range(start + begun, start + span), stage.views)) as feed:
+        for step, prepared in feed:
+            number = step - start
             set_learning_rate(optimizer, number)
-            batch = data.batch(start + number, stage.views, number / span, prepared)
+            batch = data.batch(step, stage.views, number / span, prepared)
             running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))
             if stops(start + number + 1):
                 rate = recipe.learning_rate(recipe.first + number)

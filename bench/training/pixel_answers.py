@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import TrainingImages
-from bench.data.ahead import ahead, feeders
+from bench.data.ahead import Preparation, ahead, feeders
 from bench.data.augment import unit
 from bench.data.dataset import MaskedSplit
 from bench.data.dense import Box, labelled, shown_in, sliding_view, stitched, whole_view, windows
@@ -55,13 +55,14 @@ def pixel_labels(
     model.eval()
     slides, precision = protocol.inference == "slide", protocol.precision
 
-    def views(begin: int) -> tuple[list[Shown], list[Tensor]]:
+    def views(begin: int) -> Preparation[tuple[list[Shown], list[Tensor]]]:
         indices = np.arange(begin, min(begin + IMAGES, len(split)))
         images, masks = split.pairs(indices)
-        return [views_of(image, size, slides) for image in images], masks
+        return Preparation(0, lambda a, b: (), ([views_of(image, size, slides) for image in images], masks))
 
-    with closing(ahead(views, range(0, len(split), IMAGES), feeders(device), IMAGES)) as feed:
-        for _, (images, masks) in feed:
+    with closing(ahead(views, range(0, len(split), IMAGES), feeders(device))) as feed:
+        for _, prepared in feed:
+            images, masks = prepared.beside
             for logits, mask in zip(_logits(model, images, precision, device), masks, strict=True):
                 yield labelled(logits, *mask.shape).cpu(), mask
 

@@ -5,45 +5,58 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import v2
 
+from bench.data import ArrayImages, Split, TrainingImages
 from bench.data import ahead as module
-from bench.data.ahead import MOST, ahead, feeders
-from bench.data.augment import cut
-from bench.data.crop import draw_as_torchvision
+from bench.data.ahead import PART, Preparation, ahead, feeders
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
 from bench.training.trial import TrainedRun, run_trial
 from tests.scenes import curve_of
 
 CPU = torch.device("cpu")
 
+A = TypeVar("A")
 
-def uneven(item: int) -> int:
+
+def uneven(item: int) -> Preparation[int]:
     time.sleep(0.002 * (item * 7 % 5))
-    return item * item
+    return ready(item * item)
+
+
+def ready(value: A) -> Preparation[A]:
+    return Preparation(0, lambda start, stop: (), value)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_items_come_in_order(threads: int, count: int) -> None:
-    assert list(ahead(uneven, range(count), threads)) == [(item, item * item) for item in range(count)]
+    made = [(item, made.beside) for item, made in ahead(uneven, range(count), threads)]
+    assert made == [(item, item * item) for item in range(count)]
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_what_is_raised_is_raised_in_its_turn(threads: int) -> None:
-    def fails(item: int) -> int:
-        if item == 3:
-            raise ValueError("no")
-        return item
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_raised_is_raised_in_its_turn(threads: int, late: bool) -> None:
+    def fails(item: int) -> Preparation[int]:
+        def part(start: int, stop: int) -> list[torch.Tensor]:
+            if item == 3:
+                raise ValueError("no")
+            return [torch.full((stop - start,), item)]
 
-    feed = ahead(fails, range(9), threads)
-    assert [next(feed) for _ in range(3)] == [(0, 0), (1, 1), (2, 2)]
+        if item == 3 and not late:
+            raise ValueError("no")
+        return Preparation(2, part, item)
+
+    feed = ahead(fails, range(9), threads, 2)
+    assert [next(feed)[1].beside for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="no"):
         next(feed)
 
@@ -57,50 +70,74 @@ def test_the_threads_end_with_the_loop() -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize(("size", "most"), [(1, 4), (module.IMAGES // 2, 2), (10**6, 1)])
-def test_fewer_large_items_wait(size: int, most: int) -> None:
+@pytest.mark.parametrize(("size", "most"), [(1, 8), (PART, 8), (3 * PART, 3), (8 * PART, 1), (99 * PART, 1)])
+def test_so_many_items_wait_that_no_thread_is_idle(size: int, most: int) -> None:
+    """Two parts for each of four threads; at least one item."""
     asked: list[int] = []
-    with closing(ahead(asked.append, range(100), 4, size)) as feed:
+
+    def prepare(item: int) -> Preparation[None]:
+        asked.append(item)
+        return ready(None)
+
+    with closing(ahead(prepare, range(100), 4, size)) as feed:
         for item, _ in feed:
             assert len(asked) <= item + 1 + most
 
 
-def test_nothing_is_prepared_ahead_on_the_cpu() -> None:
+@pytest.mark.parametrize(
+    ("cores", "beside", "threads"), [(16, None, 15), (16, "4", 3), (1, None, 1), (2, "8", 1), (8, "odd", 7)]
+)
+def test_a_gpu_is_fed_by_all_cores_but_one(
+    cores: int, beside: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if beside:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", beside)
+    assert feeders(torch.device("cuda")) == threads
     assert feeders(CPU) == 0
-    assert 1 <= feeders(torch.device("cuda")) <= MOST
 
 
-@pytest.mark.parametrize("sizes", [[(40, 60), (33, 33)], [(4, 200), (200, 4), (1, 1), (3, 90)] * 8])
-def test_crops_and_flips_are_torchvisions_and_leave_its_generator_alone(sizes: list[tuple[int, int]]) -> None:
-    crop, flip = v2.RandomResizedCrop(8), v2.RandomHorizontalFlip()
-    for seed in range(20):
-        torch.manual_seed(seed)
-        images = [torch.arange(height * width).reshape(1, height, width) for height, width in sizes]
-        boxes, flips = [], []
-        for image in images:
-            boxes.append(list(crop.make_params([image]).values()))
-            flipped = not torch.equal(flip(image), image)
-            flips.append(flipped if image.shape[-1] > 1 else None)
-        state = torch.get_rng_state()
-        found, mirrored = draw_as_torchvision(np.array(sizes), seed)
-        assert torch.equal(torch.get_rng_state(), state)
-        assert found.tolist() == boxes
-        assert all(was in (None, bool(now)) for was, now in zip(flips, mirrored, strict=True))
-
-
-@pytest.mark.parametrize("augmentation", ["none", "shift", "crop_flip", "autoaugment", "contrastive", "rand_m9"])
-def test_threads_may_cut_at_the_same_time(augmentation: str) -> None:
-    images = list(torch.randint(0, 256, (16, 3, 30, 40), dtype=torch.uint8))
-    state = torch.get_rng_state()
-    alone = [cut(images, 16, augmentation, seed) for seed in range(40)]
-    for (_, one), other in zip(
-        ahead(lambda seed: cut(images, 16, augmentation, seed), range(40), 4), alone, strict=True
-    ):
-        assert torch.equal(one.pixels, other.pixels)
-        for (names, values), (also, again) in zip(one.draws, other.draws, strict=True):
-            assert names.tolist() == also.tolist()
-            assert values.tolist() == again.tolist()
+@pytest.mark.parametrize("augmentation", ["none", "shift", "crop_flip", "randaugment", "contrastive", "rand_m9"])
+@pytest.mark.parametrize(("threads", "part"), [(1, 7), (3, 32), (4, 1)])
+def test_bits_depend_neither_on_threads_nor_on_parts(
+    augmentation: str, threads: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", part)
+    data, state = images_of(augmentation), torch.get_rng_state()
+    alone = [data.prepared(step, 2) for step in range(6)]
+    with closing(ahead(lambda step: data.preparation(step, 2), range(6), threads, 16)) as feed:
+        for (step, one), other in zip(feed, alone, strict=True):
+            assert len(one.images) == len(other.images) == 2
+            for pixels, expected in zip(one.images, other.images, strict=True):
+                assert torch.equal(pixels, expected)
+                assert pixels.stride() == expected.stride()
+            batch, again = data.batch(step, 2, 0.0, one), data.batch(step, 2)
+            assert torch.equal(batch.images, again.images)
+            assert torch.equal(batch.targets, again.targets)
+            assert torch.equal(batch.labels, again.labels)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_every_thread_works_on_one_batch() -> None:
+    """Eight parts of one batch, none of which ends before all have been begun."""
+    barrier = threading.Barrier(8, timeout=60)
+
+    def part(start: int, stop: int) -> list[torch.Tensor]:
+        barrier.wait()
+        return [torch.arange(start, stop)]
+
+    work = Preparation(8 * PART, part, None)
+    ((_, made),) = ahead(lambda item: work, [0], 8, work.count)
+    assert torch.equal(made.images[0], torch.arange(8 * PART))
+
+
+def images_of(augmentation: str) -> TrainingImages:
+    pixels = np.random.RandomState(0).randint(0, 256, (40, 20, 20, 3)).astype(np.uint8)
+    protocol = Protocol(
+        recipe=Recipe(steps=10), batch_size=16, augmentation=augmentation, erasing=0.5, mixup=0.8, cutmix=1.0
+    )
+    return TrainingImages(Split(ArrayImages(pixels), np.arange(40) % 5), np.arange(40), 5, protocol, 20, 7, CPU)
 
 
 def trial(method: str, *settings: str) -> TrainedRun:
@@ -114,14 +151,14 @@ def trial(method: str, *settings: str) -> TrainedRun:
     ("method", "settings"),
     [
         ("ce", ()),
-        ("gta", ("augmentation=crop_flip", "mixup=0.8", "erasing=0.5")),
+        ("gta", ("augmentation=randaugment", "mixup=0.8", "erasing=0.5")),
         ("lacvit", ("augmentation=autoaugment",)),
     ],
 )
 def test_a_run_has_the_same_bits(method: str, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trial(method, *settings)
-    for place in ("bench.data.training.feeders", "bench.training.answers.feeders"):
-        monkeypatch.setattr(place, lambda device: 3)
+    monkeypatch.setattr(module, "feeders", lambda device: 3)
+    monkeypatch.setattr(module, "PART", 3)
     fed = trial(method, *settings)
     assert curve_of(fed.record) == curve_of(plain.record)
     assert all(np.array_equal(fed.predictions[key], plain.predictions[key]) for key in plain.predictions)

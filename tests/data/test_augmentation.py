@@ -19,18 +19,20 @@ from timm.data.mixup import cutmix_bbox_and_lam
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torchvision.transforms import AutoAugmentPolicy, v2
+from torchvision.transforms.v2 import functional as V
 
 from bench.data import ArrayImages, Split, TrainingImages
-from bench.data.augment import POLICIES, training_view
+from bench.data.ahead import made
+from bench.data.augment import POLICIES, draw_view, training_view
 from bench.data.autoaugment import draw_autoaugment
 from bench.data.crop import draw_crops, draw_flips
-from bench.data.erase import draw_erased, erased
+from bench.data.erase import Erasing, draw_erased
 from bench.data.jitter import draw_grayscale, draw_jitter
 from bench.data.mix import Mix, draw_mix
 from bench.data.operations import Draw
 from bench.data.randaugment import INCREASING, LISTED, draw_randaugment, draw_timm_randaugment
 from bench.protocol import Protocol, Recipe
-from bench.spec import written
+from bench.spec import derive, written
 
 DRAWS = 4000
 UNLIKELY = 1e-3
@@ -64,7 +66,7 @@ def as_torchvision(name: str) -> str:
 @pytest.mark.parametrize("scale", [(0.08, 1.0), (0.2, 1.0)])
 @pytest.mark.parametrize("sizes", [(300, 400), (500, 190)])
 def test_crops_are_distributed_as_torchvisions(scale: tuple[float, float], sizes: tuple[int, int]) -> None:
-    boxes = draw_crops(np.array([sizes] * DRAWS), state(), scale)
+    boxes = draw_crops(DRAWS, state(), scale).boxes(np.array([sizes] * DRAWS), np.arange(DRAWS))
     torch.manual_seed(0)
     transform = v2.RandomResizedCrop(8, scale)
     expected = [transform.make_params([torch.empty(3, *sizes)]) for _ in range(DRAWS)]
@@ -81,13 +83,13 @@ def test_crops_are_distributed_as_torchvisions(scale: tuple[float, float], sizes
 @pytest.mark.parametrize("sizes", [(10, 400), (400, 10), (30, 30), (31, 33)])
 def test_an_image_into_which_no_crop_fits_keeps_its_centre(sizes: tuple[int, int]) -> None:
     """All draws ask for more than the image has."""
-    (box,) = draw_crops(np.array([sizes]), state(), (1.5, 2.0)).tolist()
+    (box,) = draw_crops(1, state(), (1.5, 2.0)).boxes(np.array([sizes]), np.arange(1)).tolist()
     drawn = v2.RandomResizedCrop(8, (1.5, 2.0)).make_params([torch.empty(3, *sizes)])
     assert box == [drawn["top"], drawn["left"], drawn["height"], drawn["width"]]
 
 
 def test_every_place_of_a_crop_is_reached_with_equal_chance() -> None:
-    boxes = draw_crops(np.array([(6, 6)] * DRAWS), state(), (0.25, 0.25), (1.0, 1.0))
+    boxes = draw_crops(DRAWS, state(), (0.25, 0.25), (1.0, 1.0)).boxes(np.array([(6, 6)] * DRAWS), np.arange(DRAWS))
     assert (boxes[:, 2:] == 3).all()
     places = collections.Counter(map(tuple, boxes[:, :2].tolist()))
     assert len(places) == 16
@@ -312,8 +314,7 @@ def test_erased_rectangles_are_distributed_as_timms() -> None:
 def test_what_is_erased_is_normal_noise_once_it_is_normalised() -> None:
     images = torch.zeros(4, 3, 40, 50)
     boxes = np.array([[0, 0, 40, 40], [5, 7, 30, 43], [0, 0, 0, 0], [39, 49, 1, 1]])
-    found = erased(images, boxes, state())
-    assert not images.any()
+    found = Erasing.of(boxes, 3).applied(images.clone())
     assert not found[2].any()
     changed = found != 0
     for row, (top, left, height, width) in enumerate(boxes.tolist()):
@@ -323,8 +324,19 @@ def test_what_is_erased_is_normal_noise_once_it_is_normalised() -> None:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normalised = (found[0, :, :, :40].permute(1, 2, 0) - mean) / std
     assert stats.kstest(normalised.flatten().numpy(), "norm").pvalue > UNLIKELY
-    grey = erased(torch.zeros(1, 1, 40, 40), np.array([[0, 0, 40, 40]]), state())
+    grey = Erasing.of(np.array([[0, 0, 40, 40]]), 3).applied(torch.zeros(1, 1, 40, 40))
     assert float(grey.mean()) == pytest.approx(0.449, abs=0.02)
+
+
+def test_noise_depends_on_its_seed_alone_and_leaves_the_global_generator_alone() -> None:
+    boxes, kept = np.array([[0, 0, 9, 9], [0, 0, 0, 0], [3, 4, 5, 6]]), torch.get_rng_state()
+    first, again, other = (Erasing.of(boxes, seed).applied(torch.zeros(3, 3, 12, 12)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0, :, 3:8, 4:9], first[2, :, 3:8, 4:9])
+    assert torch.equal(torch.get_rng_state(), kept)
+    untouched = torch.rand(3, 3, 12, 12)
+    assert torch.equal(Erasing.of(np.zeros((3, 4), np.int64), 3).applied(untouched.clone()), untouched)
 
 
 # ---- Mixup and CutMix
@@ -494,14 +506,79 @@ def test_settings_that_were_added_later_leave_run_ids_alone() -> None:
     assert written(Protocol(mixup=0.8)) == {"mixup": 0.8}
 
 
-@pytest.mark.parametrize("augmentation", ["crop_flip", "randaugment"])
-def test_what_runs_were_made_with_is_torchvisions_own_bit_for_bit(augmentation: str) -> None:
-    images = [torch.from_numpy(np.random.RandomState(n).randint(0, 256, (3, 40 + n, 60))).byte() for n in range(6)]
-    steps = [v2.RandomResizedCrop(32, interpolation=v2.InterpolationMode.BICUBIC), v2.RandomHorizontalFlip()]
-    transform = v2.Compose([*steps, *[v2.RandAugment()] * (augmentation == "randaugment")])
-    torch.manual_seed(11)
-    expected = torch.stack([transform(image) for image in images]).float() / 255
-    assert torch.equal(training_view(images, 32, augmentation, 11), expected)
+def photographs(count: int = 48) -> list[Tensor]:
+    """Of several sizes."""
+    return [torch.from_numpy(np.random.RandomState(n).randint(0, 256, (3, 40 + n, 60))).byte() for n in range(count)]
+
+
+def test_crops_and_flips_are_torchvisions_own_bit_for_bit() -> None:
+    images, view = photographs(), draw_view(48, 32, "crop_flip", 11)
+    assert view.crops is not None
+    assert view.flips is not None
+    expected = []
+    for number, (image, flip) in enumerate(zip(images, view.flips, strict=True)):
+        (box,) = view.crops.boxes(np.array([image.shape[-2:]]), np.array([number])).tolist()
+        cropped = V.resized_crop(image, *box, [32, 32], v2.InterpolationMode.BICUBIC, antialias=True)
+        expected.append(V.horizontal_flip(cropped) if flip else cropped)
+    assert torch.equal(training_view(images, 32, "crop_flip", 11), torch.stack(expected).float() / 255)
+
+
+def test_randaugment_does_to_a_batch_what_torchvisions_does_to_each_image() -> None:
+    """Forced to the operations and signs that were drawn; means over an image differ by their rounding at most."""
+    images, view = photographs(), draw_view(48, 32, "randaugment", 11)
+    state = np.random.RandomState(derive("photo", 11))
+    draw_crops(48, state)
+    draw_flips(48, state)
+    draws = draw_randaugment(48, 32, state)
+    expected, transform = view.cut(images, np.arange(48)), v2.RandAugment()
+    for names, values in draws:
+        for row, (name, value) in enumerate(zip(names.tolist(), values.tolist(), strict=True)):
+            magnitude = forced(name, value)
+            expected[row] = transform._apply_image_or_video_transform(
+                expected[row], as_torchvision(name), magnitude, v2.InterpolationMode.NEAREST, {Tensor: None}
+            )
+    found = training_view(images, 32, "randaugment", 11) * 255
+    away = (found - expected.float()).abs().round()
+    assert {name for names, _ in draws for name in names.tolist()} == set(LISTED)
+    assert (away <= 1).float().mean() > 0.999
+    assert (away == 0).float().mean() > 0.98
+
+
+def forced(name: str, value: float) -> float:
+    """What torchvision's operation takes for a value of ours (see ``argument``)."""
+    if name in ("brightness", "saturation", "contrast", "sharpness"):
+        return value - 1
+    return value / 255 if name == "solarize" else value
+
+
+@pytest.mark.parametrize("augmentation", ["none", "shift", "crop_flip", *sorted(POLICIES)])
+def test_a_part_of_a_batch_is_cut_as_in_the_whole(augmentation: str) -> None:
+    images, view = photographs(12), draw_view(12, 16, augmentation, 5)
+    whole = view.cut(images, np.arange(12))
+    for rows in (np.arange(5), np.array([5]), np.array([9, 0, 11])):
+        assert torch.equal(view.cut([images[row] for row in rows], rows), whole[torch.from_numpy(rows)])
+
+
+@pytest.mark.parametrize("augmentation", ["shift", "randaugment", "deit"])
+@pytest.mark.parametrize("rows", [[0, 1, 2], [7, 3], [5]])
+def test_some_images_of_a_batch_are_prepared_as_in_the_whole(augmentation: str, rows: list[int]) -> None:
+    images = data(augmentation=augmentation, erasing=0.6, mix_probability=0.0)
+    for step in range(4):
+        batch, own = images.batch(step, 2), np.array(rows)
+        some = images.batch(step, 2, 0.0, made(images.preparation(step, 2, own)))
+        assert torch.equal(some.images, batch.images[:, torch.from_numpy(own)])
+        assert torch.equal(some.labels, batch.labels)
+        assert torch.equal(some.targets, batch.targets)
+
+
+@pytest.mark.parametrize("augmentation", ["crop_flip", "randaugment", "shift", "deit"])
+def test_global_generators_are_left_alone(augmentation: str) -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    kept, position = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["pos"]
+    data(augmentation=augmentation, erasing=0.5, mixup=0.8).batch(0)
+    assert torch.equal(torch.get_rng_state(), kept)
+    assert np.random.get_state(legacy=False)["state"]["pos"] == position
 
 
 @pytest.mark.parametrize("augmentation", sorted(POLICIES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from bench.backbones.dense import DenseOutput
 from bench.cli import main
-from bench.data import ArrayImages
+from bench.data import ArrayImages, ahead
 from bench.data.dataset import IGNORED, MaskArrays, MaskedSplit, masked
 from bench.data.masked import MaskBatch, MaskedImages
 from bench.errors import InputError
@@ -157,6 +158,22 @@ def test_batches_depend_on_the_step_alone() -> None:
     assert not torch.equal(first.masks, data.batch(4).masks)
     with pytest.raises(InputError, match="2 views"):
         data.batch(0, views=2)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "mmseg"])
+def test_threads_make_parts_of_a_batch_with_the_same_bits(augmentation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images_of(painted(levels(7)))
+    data = replace(data, protocol=replace(data.protocol, augmentation=augmentation))
+    alone, whole = [data.batch(step) for step in range(3)], list(data.plain(5))
+    monkeypatch.setattr(ahead, "feeders", lambda device: 2)
+    monkeypatch.setattr(ahead, "PART", 2)
+    with closing(data.feed(range(3))) as feed:
+        fed = [data.batch(step, prepared=prepared) for step, prepared in feed]
+    for batch, expected in zip([*fed, *data.plain(5)], [*alone, *whole], strict=True):
+        assert isinstance(batch, MaskBatch)
+        assert isinstance(expected, MaskBatch)
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.masks, expected.masks)
 
 
 def test_a_stage_that_looks_at_images_alone_may_be_fed_as_one_of_classification_is() -> None:
