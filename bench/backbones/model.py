@@ -17,9 +17,10 @@ from torch.utils.hooks import RemovableHandle
 from bench.backbones.head import Foldable, NormedLinear
 from bench.backbones.last_blocks import LastBlocks, no_blocks
 from bench.backbones.layer_groups import timm_layer
-from bench.backbones.partial_pass import until_done
+from bench.backbones.partial_pass import partial_pass
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
+from bench.device.compiled import pass_of
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
 from bench.errors import InputError
@@ -203,11 +204,12 @@ class Model(nn.Module):
         if images.ndim == 2 and not names:
             return images, {}
         images_at = {name: self.reader(name).images_at for name in names}
+        compute = pass_of(self.backbone)
 
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
                 readers = [stack.enter_context(self.reader(name)) for name in images_at]
-                features: Tensor = self.backbone(self.normalised(images))
+                features = compute(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
         with own_draws(self.training):
@@ -295,10 +297,11 @@ class Model(nn.Module):
 
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""
+        compute = partial_pass(self.backbone)
 
         def run(images: Tensor) -> list[Tensor]:
-            with self.reader(name) as reader, until_done(self.backbone, reader.done):
-                self.backbone(self.normalised(images))
+            with self.reader(name) as reader:
+                compute(self.normalised(images), reader.done)
             return [reader.value().movedim(reader.images_at, 0)]
 
         (value,) = self._computed(run, images)
@@ -331,10 +334,7 @@ class Model(nn.Module):
 
     @property
     def depth(self) -> int:
-        """How many blocks the backbone has, those of all its stages together.
-
-        Raises ``KeyError`` where its family counts none.
-        """
+        """How many blocks the backbone's stages have together. Raises ``KeyError`` where its family counts none."""
         name, _ = next(self.backbone.named_parameters())
         return self.family.layer(name, self.backbone)[1] - 1
 

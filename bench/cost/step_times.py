@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
-from bench.protocol import ONCE
+from bench.protocol import NOT_COMPILED, ONCE
 from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.record import Record
@@ -41,7 +41,7 @@ class Work:
         method: with its policies, by name.
         means: digest of its code and hyper-parameters.
         backbone: the architecture; its weights change no time.
-        answers: the task and what answers at it, where that is not classification.
+        answers: the task and what answers at it, where that is not classification; how it is computed otherwise.
     """
 
     method: str
@@ -97,7 +97,8 @@ def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     names = [name for name in find_task(task).settings if name != "features"]
     settings = [f"{name}={getattr(protocol, name)}" for name in names]
     once = ["features=once"] if protocol.features == ONCE else []
-    answers = " ".join([*([] if task == CLASSIFICATION else [task, *settings]), *once])
+    compiled = [f"compile={protocol.compile}"] if protocol.compile != NOT_COMPILED else []
+    answers = " ".join([*([] if task == CLASSIFICATION else [task, *settings]), *once, *compiled])
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 
@@ -152,7 +153,8 @@ def _time_of(record: Record, folder: Path) -> StepTime:
     images = points * ((record.validation_images or 0) + record.test_images)
     if not images:
         raise ValueError(f"{folder}: no image was evaluated")
-    alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared)
+    in_compiling = record.compiled.seconds if record.compiled else 0.0
+    alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared - in_compiling)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
     return StepTime(
         work=work_of(spec, record.metric.task),

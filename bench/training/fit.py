@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.data import TrainingImages
 from bench.data.ahead import ahead
+from bench.device.compiled import compiling, next_step
 from bench.device.distributed import data_parallel, ranks
 from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
@@ -149,8 +150,9 @@ def fit(
         data.feeders,
         data.protocol.batch_size * stage.views,
     )
-    with closing(feed):
+    with closing(feed), compiling(data.protocol.compile):
         for number, prepared in feed:
+            next_step()
             set_learning_rate(optimizer, number)
             batch = data.batch(start + number, stage.views, number / span, prepared)
             running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))
