@@ -157,6 +157,7 @@ def _configured() -> Iterator[None]:
     """Inside, torch compiles as this module promises."""
     import torch._dynamo.config
     import torch._functorch.config
+    import torch._inductor.config
 
     with ExitStack() as stack:
         stack.enter_context(
@@ -167,6 +168,8 @@ def _configured() -> Iterator[None]:
                 optimize_ddp=False,  # it cuts graphs for a module that is itself compiled as data parallel
             )
         )
+        if not torch.cuda.is_available():  # where it starts processes that compile, of which nobody here knows
+            stack.enter_context(torch._inductor.config.patch(compile_threads=1))
         # a method may go back through a pass twice
         stack.enter_context(torch._functorch.config.patch(donated_buffer=False))  # type: ignore[no-untyped-call]
         yield

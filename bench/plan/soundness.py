@@ -27,8 +27,8 @@ from bench.task import Task, find_task
 def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None], ranks: int = 1) -> list[str]:
     """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
-    That timm is asked, which takes seconds, is said. So many processes (``ranks``) share each run. Raises ``InputError``
-    that tells of each: a model that timm does not have, an image size that its patches do not divide, a decay of
+    That timm is asked, which takes seconds, is said. ``ranks`` processes share each run. Raises ``InputError`` that
+    tells of each: a model that timm does not have, an image size that its patches do not divide, a decay of
     learning rates by layers where nobody knows them, a batch of one for a loss over the images of a batch, a protocol,
     method or backbone that a dataset's task cannot be trained with, a method that chooses by a validation split which
     its runs lack, a policy that would change nothing, a budget of images that its dataset cannot meet, passes that
@@ -135,8 +135,8 @@ def _not_compiled(runs: Iterable[RunSpec], ranks: int, backbone: Callable[[str],
         group = spec.protocol.norm_batch
         if mode != NOT_COMPILED and group and _has_batch_norm(backbone(spec.backbone.name)):
             problems[
-                f"{spec.backbone.name}: compile = {mode} is of a pass over a whole batch, and its batch norms would see "
-                f"{group} images at a time; take norm_batch = 0 or compile = {NOT_COMPILED}"
+                f"{spec.backbone.name}: compile = {mode} is of a pass over a whole batch, and its batch norms would "
+                f"see {group} images at a time; take norm_batch = 0 or compile = {NOT_COMPILED}"
             ] = None
     return problems
 

@@ -14,7 +14,7 @@ class Compiled(Struct, frozen=True):
 
     Attributes:
         mode: of ``torch.compile``.
-        seconds: of the run's, over all parts; in no others, as those of shared stages, are they.
+        seconds: that it took, of those of the run over all its parts; those of shared stages leave them out.
         graphs: that were compiled.
         breaks: places at which a pass was cut and runs as without compiling.
     """

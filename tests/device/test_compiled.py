@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,9 @@ from bench.device.compiled import KINDS, compiling, spent
 from bench.errors import InputError
 from bench.protocol import COMPILED, NOT_COMPILED, REDUCE_OVERHEAD
 from bench.registry import Registry
-from tests.training.test_checkpoint import planned
+from bench.training import trial
+from bench.training.trial import run_trial, why_whole
+from tests.training.test_checkpoint import CPU, in_pieces, planned
 
 
 @pytest.fixture(autouse=True)
@@ -146,10 +150,16 @@ class TestRefusals:
         model, images = micro()
         gain = {"now": 0.0}
         model.backbone.register_forward_hook(lambda *given: given[-1] * gain["now"])
-        with compiling(COMPILED), torch.no_grad(), pytest.raises(InputError, match=f"more than {KINDS} kinds") as error:
-            for step in range(KINDS + 2):
-                gain["now"] = step / 7
-                model(images)
+
+        def step(number: int) -> None:
+            gain["now"] = number / 7
+            model(images)
+
+        with compiling(COMPILED), torch.no_grad():
+            for number in range(KINDS):
+                step(number)
+            with pytest.raises(InputError, match=f"more than {KINDS} kinds of passes") as error:
+                step(KINDS)
         assert str(error.value).endswith("train it with --set compile=none")
 
     def test_a_kernel_that_cannot_be_made_is_said_in_a_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +183,17 @@ class TestRefusals:
         model, images = micro()
         with compiling(COMPILED), pytest.raises(torch.OutOfMemoryError):
             model(images)
+
+    def test_cuda_graphs_are_of_a_whole_batch_on_one_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, _ = micro()
+        assert why_whole(model, 8, 1, COMPILED) == ""
+        assert why_whole(model, 8, 1, REDUCE_OVERHEAD) == (
+            "a batch cannot be computed in parts: CUDA graphs hold a whole pass; --set compile=default compiles "
+            "without CUDA graphs, which is another run"
+        )
+        monkeypatch.setattr(trial, "ranks", lambda: 2)
+        with pytest.raises(InputError, match="compile = reduce-overhead: CUDA graphs hold no exchange between"):
+            run_trial(planned("ce", "compile=reduce-overhead"), Registry(), CPU)
 
     def test_a_fault_of_a_module_stays_what_it_is(self) -> None:
         norm = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -207,6 +228,46 @@ class TestModes:
             with compiling(mode):
                 compiled.next_step()
         assert told == ["step"]
+
+
+class TestRuns:
+    SETTINGS = ("steps=6", "warmup=0", "evaluations=2")
+
+    def test_a_run_is_what_it_is_without_kernels_of_its_own_and_says_what_was_compiled(self) -> None:
+        plain = run_trial(planned("gta", *self.SETTINGS), Registry(), CPU)
+        traced = run_trial(planned("gta", *self.SETTINGS, "compile=default"), Registry(), CPU)
+        assert [point.loss for point in traced.record.curve] == [point.loss for point in plain.record.curve]
+        assert not plain.record.compiled
+        assert traced.record.compiled
+        assert (traced.record.compiled.mode, traced.record.compiled.graphs, traced.record.compiled.breaks) == (
+            "default",
+            2,  # the model that is trained, and its source
+            0,
+        )
+        assert 0 < traced.record.compiled.seconds < traced.record.timing.seconds
+
+    def test_one_that_is_taken_up_has_the_same_bits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        spec = planned("ce", *self.SETTINGS, "compile=default")
+        whole = run_trial(spec, Registry(), CPU)
+        pieces, stops = in_pieces(spec, tmp_path, 3, monkeypatch)
+        assert stops == 1
+        for name, array in whole.predictions.items():
+            np.testing.assert_array_equal(array, pieces.predictions[name])
+        assert pieces.record.compiled
+        assert pieces.record.compiled.graphs == 2  # once in each part
+
+
+@pytest.mark.slow
+def test_kernels_round_otherwise_and_always_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "inductor")
+    settings = ("steps=5", "warmup=0", "evaluations=5")
+    for method in ("ce", "gta"):
+        plain = run_trial(planned(method, *settings), Registry(), CPU)
+        first, second = (run_trial(planned(method, *settings, "compile=default"), Registry(), CPU) for _ in range(2))
+        for one, two in zip(plain.record.curve, first.record.curve, strict=True):
+            assert two.loss == pytest.approx(one.loss, abs=1e-4)
+        for name, array in first.predictions.items():
+            np.testing.assert_array_equal(array, second.predictions[name])
 
 
 def test_it_is_in_the_id_and_without_it_a_run_is_what_it_was() -> None:
