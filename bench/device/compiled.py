@@ -116,13 +116,14 @@ def compiling(mode: str) -> Iterator[None]:
             yield
         finally:
             _PASSES.reset(token)
+            torch.compiler.reset()  # memory that recorded passes hold
 
 
 def next_step() -> None:
     """A step begins: a recorded one may write over what the one before it gave."""
     passes = _PASSES.get()
     if passes is not None and passes.mode == REDUCE_OVERHEAD:
-        torch.compiler.cudagraph_mark_step_begin()
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
 
 def pass_of(backbone: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -130,7 +131,7 @@ def pass_of(backbone: nn.Module) -> Callable[[Tensor], Tensor]:
     passes = _here()
     if passes is not None:
         return partial(passes, passes.whole, backbone)
-    return lambda images: backbone(laid_out(backbone, images))  # type: ignore[no-any-return]
+    return lambda images: backbone(laid_out(backbone, images))
 
 
 def reading_of(backbone: nn.Module) -> Callable[[Tensor], None] | None:
@@ -171,7 +172,7 @@ def _configured() -> Iterator[None]:
         if not torch.cuda.is_available():  # where it starts processes that compile, of which nobody here knows
             stack.enter_context(torch._inductor.config.patch(compile_threads=1))
         # a method may go back through a pass twice
-        stack.enter_context(torch._functorch.config.patch(donated_buffer=False))  # type: ignore[no-untyped-call]
+        stack.enter_context(torch._functorch.config.patch(donated_buffer=False))
         yield
 
 

@@ -276,7 +276,7 @@ class Training:
 
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
-        started, before = time.perf_counter(), spent()
+        started, until_then = time.perf_counter(), spent()
         with chunked(self.chunks):
             shared, made = train_or_take(
                 stage,
@@ -287,7 +287,7 @@ class Training:
                 self.batch_parts,
                 self.observer,
             )
-        self.shared_seconds += time.perf_counter() - started - spent().since(before).seconds
+        self.shared_seconds += time.perf_counter() - started - spent().since(until_then).seconds
         self.shared_images += made * data.protocol.batch_size
         return shared
 
