@@ -205,7 +205,7 @@ def killed(machine: Machine) -> Found:
     whole = run_trial(spec, Registry(), machine.device).predictions
     with tempfile.TemporaryDirectory() as folder:
         words = (__file__, "--device", str(machine.device), "--die-in", folder)
-        code = subprocess.run((sys.executable, *words), env=environment(), timeout=120).returncode
+        code = subprocess.run((sys.executable, *words), env=environment(), timeout=max(30.0, machine.left)).returncode
         trained = run_trial(spec, Registry(), machine.device, Path(folder))
     if code >= 0 or trained.record.taken_up != 1:
         raise RuntimeError(f"the run was not killed (exit code {code}), or began anew")
@@ -294,7 +294,9 @@ def photographs(machine: Machine, augmentation: str, count: int) -> TrainingImag
     state, number = np.random.RandomState(0), 2 * machine.batch
     coarse = torch.from_numpy(state.randint(0, 256, (number, 3, 16, 20)).astype(np.float32))
     sides = round(machine.size * 8 / 7), round(machine.size * 10 / 7)
-    pixels = torch.cat([F.interpolate(some, sides, mode="bicubic").clamp(0, 255).byte() for some in coarse.split(256)])
+    pixels = torch.cat(
+        [F.interpolate(some, sides, mode="bicubic").clamp(0, 255).byte() for some in torch.split(coarse, 256)]
+    )
     split = Split(ArrayImages(pixels.permute(0, 2, 3, 1).contiguous().numpy()), np.arange(number) % CLASSES)
     protocol = Protocol(Recipe(steps=count), batch_size=machine.batch, augmentation=augmentation)
     return TrainingImages(split, np.arange(number), CLASSES, protocol, machine.size, 0, machine.device)
