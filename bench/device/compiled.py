@@ -110,13 +110,13 @@ def compiling(mode: str) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_configured())
         torch.compiler.reset()
-        stack.enter_context(_counted())
+        stack.callback(torch.compiler.reset)  # recorded passes hold memory
+        stack.enter_context(_counted())  # which ends first: a reset forgets who counts
         token = _PASSES.set(CompiledPasses(mode))
         try:
             yield
         finally:
             _PASSES.reset(token)
-            torch.compiler.reset()  # memory that recorded passes hold
 
 
 def next_step() -> None:
