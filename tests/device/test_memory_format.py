@@ -45,5 +45,5 @@ def test_images_are_laid_out_before_every_pass_and_numbers_stay() -> None:
     )
     with mock.patch.object(memory_format, "wants_channels_last", return_value=True):
         torch.testing.assert_close(model(images).features, plain)
-        model.probe(images, "map_1")
+        model.probe(images, "conv_map_1")
     assert seen == [True, True]
