@@ -249,7 +249,7 @@ class TestRuns:
     def test_one_that_is_taken_up_has_the_same_bits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spec = planned("ce", *self.SETTINGS, "compile=default")
         whole = run_trial(spec, Registry(), CPU)
-        pieces, stops = in_pieces(spec, tmp_path, 3, monkeypatch)
+        pieces, stops = in_pieces(spec, tmp_path, 4, monkeypatch)
         assert stops == 1
         for name, array in whole.predictions.items():
             np.testing.assert_array_equal(array, pieces.predictions[name])
