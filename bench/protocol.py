@@ -42,6 +42,14 @@ OF_ONE_KIND = (
 )
 """Settings that count with one choice of another one alone: (setting, the other one, its choice)."""
 
+NOT_COMPILED, COMPILED, REDUCE_OVERHEAD = "none", "default", "reduce-overhead"
+"""How the passes of a backbone are compiled, by the names of ``torch.compile``'s modes."""
+
+NOT_SHARED = (
+    f"CUDA graphs hold no exchange between processes that share a run; give it one GPU, or --set compile={COMPILED}"
+)
+"""Why several processes cannot share a run with ``REDUCE_OVERHEAD``."""
+
 EVERY_STEP, ONCE = "every_step", "once"
 """When the features of a backbone that stays as it is are computed."""
 
@@ -217,6 +225,12 @@ class Protocol:
     )
     auxiliary: float = hyper(0.4, low=0, source="of masks: weight of the auxiliary head's loss (mmsegmentation)")
     precision: str = hyper("auto", choices=("auto", "fp32", "bf16"), source="auto: bf16 autocast on a GPU, fp32 on CPU")
+    compile: str = hyper(
+        NOT_COMPILED,
+        choices=(NOT_COMPILED, COMPILED, REDUCE_OVERHEAD),
+        source="torch.compile of the backbone's passes in training, by its modes (reduce-overhead: CUDA graphs too): "
+        "other kernels, which round otherwise",
+    )
 
     @property
     def mixing(self) -> tuple[float, float]:

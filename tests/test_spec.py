@@ -179,6 +179,7 @@ class TestGolden:
             "validation": 0.1,
             "evaluations": 4,
             "precision": "auto",
+            "compile": "none",
             "mixup": 0.0,
             "cutmix": 0.0,
             "mix_probability": 1.0,

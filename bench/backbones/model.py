@@ -18,9 +18,10 @@ from bench.backbones.attention_kernel import explicit_on_cpu
 from bench.backbones.head import Foldable, NormedLinear
 from bench.backbones.last_blocks import LastBlocks, no_blocks
 from bench.backbones.layer_groups import biases, largest, timm_layer
-from bench.backbones.partial_pass import until_done
+from bench.backbones.partial_pass import partial_pass
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
+from bench.device.compiled import pass_of
 from bench.device.distributed import gathered, own_draws, own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
 from bench.errors import InputError
@@ -208,13 +209,14 @@ class Model(nn.Module):
         if images.ndim == 2 and not names:
             return images, {}
         images_at = {name: self.reader(name).images_at for name in names}
+        compute = pass_of(self.backbone)
 
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
                 readers = [stack.enter_context(self.reader(name)) for name in images_at]
                 stack.enter_context(explicit_on_cpu(self.backbone, images))
                 stack.enter_context(self.family.pooling(self.backbone))  # behind the readers, which it heeds
-                features: Tensor = self.backbone(self.normalised(images))
+                features = compute(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
         with own_draws(self.training):
@@ -302,11 +304,11 @@ class Model(nn.Module):
 
     def probe(self, images: Tensor, name: str) -> Tensor:
         """Only a probe: the forward pass ends as soon as it is known."""
+        compute = partial_pass(self.backbone)
 
         def run(images: Tensor) -> list[Tensor]:
-            explicit = explicit_on_cpu(self.backbone, images)
-            with explicit, self.reader(name) as reader, until_done(self.backbone, reader.done):
-                self.backbone(self.normalised(images))
+            with explicit_on_cpu(self.backbone, images), self.reader(name) as reader:
+                compute(self.normalised(images), reader.done)
             return [reader.value().movedim(reader.images_at, 0)]
 
         (value,) = self._computed(run, images)
@@ -339,10 +341,7 @@ class Model(nn.Module):
 
     @property
     def depth(self) -> int:
-        """How many blocks the backbone has, those of all its stages together.
-
-        Raises ``KeyError`` where its family counts none.
-        """
+        """How many blocks the backbone's stages have together. Raises ``KeyError`` where its family counts none."""
         name, _ = next(self.backbone.named_parameters())
         return self.family.layer(name, self.backbone)[1] - 1
 

@@ -85,7 +85,7 @@ def rehearse_command(options: argparse.Namespace) -> int:
     print(printable(f"rehearsal of {plan.name}: {_size(rehearsed, scale)}"), flush=True)
     for line in _substitute_lines(substitutes(plan, rehearsed, registry), scale):
         print(printable(line), flush=True)
-    require_sound(rehearsed.unique.values(), registry, say)
+    require_sound(rehearsed.unique.values(), registry, say, job.ranks)
     require_backbones(rehearsed.unique.values(), registry, say)
     for part in _parts(rehearsed, scale):
         if code := _train(part, job, options):

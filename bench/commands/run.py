@@ -136,7 +136,7 @@ def _launch(request: Request, runs: Iterable[RunSpec], job: Job, options: argpar
         say(f"not trained: {lacking_weights(plan)}")
     for line in waiting_lines(waits):
         say(line)
-    for line in (*require_sound(todo, request.registry, say), *folder_lines(todo, request.registry)):
+    for line in (*require_sound(todo, request.registry, say, job.ranks), *folder_lines(todo, request.registry)):
         say(line)
     require_images(todo, request.registry, request.results, launcher_of(options)[0].submits)
     require_budgets(todo, request.registry)

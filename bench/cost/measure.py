@@ -148,10 +148,10 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
     """
     import torch
 
+    from bench.device.alike import compute_alike
     from bench.training.trial import why_whole
 
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    compute_alike()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts = 1
     while True:
@@ -160,7 +160,7 @@ def timed(spec: RunSpec, registry: Registry, steps: int = STEPS) -> StepTime:
         try:
             return _timed(spec, registry, model, data, steps, parts)
         except torch.OutOfMemoryError as error:
-            if whole := why_whole(model, data.protocol.batch_size, parts):
+            if whole := why_whole(model, data.protocol.batch_size, parts, data.protocol.compile):
                 raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from None
         parts *= 2
         del model, data  # before the next ones are built

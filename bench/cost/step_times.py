@@ -17,7 +17,7 @@ from msgspec import UNSET
 from bench.cards.further import further_names
 from bench.errors import InputError
 from bench.metrics import CLASSIFICATION
-from bench.protocol import ONCE
+from bench.protocol import NOT_COMPILED, ONCE
 from bench.reading.ordinary import read_ordinary
 from bench.records.files import write_file
 from bench.records.record import Record
@@ -42,7 +42,7 @@ class Work:
         method: with its policies, by name.
         means: digest of its code and hyper-parameters.
         backbone: the architecture; its weights change no time.
-        answers: the task and what answers at it, where that is not classification.
+        answers: the task and what answers at it, where that is not classification; how it is computed otherwise.
     """
 
     method: str
@@ -100,7 +100,8 @@ def work_of(spec: RunSpec, task: str = CLASSIFICATION) -> Work:
     names = [name for name in find_task(task).settings if name != "features"]
     settings = [f"{name}={getattr(protocol, name)}" for name in names]
     once = ["features=once"] if protocol.features == ONCE else []
-    answers = " ".join([*([] if task == CLASSIFICATION else [task, *settings]), *once])
+    compiled = [f"compile={protocol.compile}"] if protocol.compile != NOT_COMPILED else []
+    answers = " ".join([*([] if task == CLASSIFICATION else [task, *settings]), *once, *compiled])
     return Work(spec.method.full_name, method_digest(spec.method), backbone, *sizes, answers)
 
 
@@ -164,7 +165,8 @@ def _time_of(record: Record, folder: Path, further: Callable[[str, int], int]) -
     images = points * (at_once * (1 + _beside(record)) + further(spec.dataset.name, record.test_images))
     if not images:
         raise ValueError(f"{folder}: no image was evaluated")
-    alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared)
+    in_compiling = record.compiled.seconds if record.compiled else 0.0
+    alone = ranks * (timing.seconds - timing.evaluation_seconds - in_shared - in_compiling)
     gpu = next((gpu["name"] for gpu in environment.get("gpus") or ()), None)
     return StepTime(
         work=work_of(spec, record.metric.task),

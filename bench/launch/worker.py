@@ -296,7 +296,6 @@ def _lines() -> SimpleQueue[str]:
 
 def prepare() -> None:
     """Have torch compute alike every time, on one core."""
-    import torch
+    from bench.device.alike import compute_alike
 
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    compute_alike()

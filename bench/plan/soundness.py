@@ -17,20 +17,22 @@ from bench.errors import Problems
 from bench.plan.architectures import require_known_models
 from bench.plan.budgets import unmet_budgets
 from bench.plan.settings import noted
+from bench.protocol import NOT_COMPILED, NOT_SHARED, REDUCE_OVERHEAD
 from bench.rate import most_images, rate_label
 from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.task import Task, find_task
 
 
-def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None]) -> list[str]:
+def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[str], None], ranks: int = 1) -> list[str]:
     """Refuse what of some runs cannot have been meant, and give in lines what may not have been.
 
-    That timm is asked, which takes seconds, is said. Raises ``InputError`` that tells of each: a model that timm
-    does not have, an image size that its patches do not divide, a decay of learning rates by layers where nobody knows
-    them, a batch of one for a loss over the images of a batch, a protocol, method or backbone that a dataset's task
-    cannot be trained with, a method that chooses by a validation split which its runs lack, a policy that would change
-    nothing, a budget of images that its dataset cannot meet.
+    That timm is asked, which takes seconds, is said. ``ranks`` processes share each run. Raises ``InputError`` that
+    tells of each: a model that timm does not have, an image size that its patches do not divide, a decay of
+    learning rates by layers where nobody knows them, a batch of one for a loss over the images of a batch, a protocol,
+    method or backbone that a dataset's task cannot be trained with, a method that chooses by a validation split which
+    its runs lack, a policy that would change nothing, a budget of images that its dataset cannot meet, passes that
+    cannot be compiled.
     """
     problems, runs = Problems(), list(runs)
     backbone, dataset = cache(registry.backbone), cache(registry.dataset)  # of a folder each look-up lists its files
@@ -45,6 +47,8 @@ def require_sound(runs: Iterable[RunSpec], registry: Registry, say: Callable[[st
     for problem in (*_not_of_task(runs, registry, backbone, dataset), *unmet_budgets(runs, dataset)):
         problems.add(problem)
     for problem in (*_without_choice(runs, registry, dataset), *_without_effect(runs, registry)):
+        problems.add(problem)
+    for problem in _not_compiled(runs, ranks, backbone):
         problems.add(problem)
     lone = [spec for spec in runs if spec.protocol.batch_size == 1]
     alone = [spec for spec in runs if 1 in (spec.protocol.batch_size, spec.protocol.norm_batch)]
@@ -118,6 +122,22 @@ def _without_effect(runs: Iterable[RunSpec], registry: Registry) -> dict[str, No
                         f"{named}: {policy.name} leaves the stages that {name} shares as they are, and would change "
                         f"nothing; name it before: +{policy.name}+{name}"
                     ] = None
+    return problems
+
+
+def _not_compiled(runs: Iterable[RunSpec], ranks: int, backbone: Callable[[str], BackboneCard]) -> dict[str, None]:
+    """Why some runs cannot be compiled as their protocols want it, each once."""
+    problems = dict[str, None]()
+    for spec in runs:
+        mode = spec.protocol.compile
+        if mode == REDUCE_OVERHEAD and ranks > 1:
+            problems[f"compile = {mode}: {NOT_SHARED}"] = None
+        group = spec.protocol.norm_batch
+        if mode != NOT_COMPILED and group and _has_batch_norm(backbone(spec.backbone.name)):
+            problems[
+                f"{spec.backbone.name}: compile = {mode} is of a pass over a whole batch, and its batch norms would "
+                f"see {group} images at a time; take norm_batch = 0 or compile = {NOT_COMPILED}"
+            ] = None
     return problems
 
 

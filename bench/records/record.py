@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from bench.metrics import CLASSIFICATION, Metric, score_of
+from bench.records.compiled import Compiled
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import RunSpec, from_json, to_json
 
@@ -207,6 +208,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
         taken_up: how often it went on from a checkpoint.
         ranks: processes that shared it.
         parts: in so many parts each batch was computed.
+        compiled: what was compiled of it; only where its protocol asks for it.
         checksum: of all that stands before it (``bench.records.seal``); older records have none.
     """
 
@@ -224,6 +226,7 @@ class Record(_Headed, frozen=True, kw_only=True, tag="done"):
     taken_up: Count = 0
     ranks: int | UnsetType = UNSET
     parts: int | UnsetType = UNSET
+    compiled: Compiled | UnsetType = UNSET
     checksum: str | UnsetType = UNSET
 
     def __post_init__(self) -> None:

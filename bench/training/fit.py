@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import TrainingImages
+from bench.device.compiled import compiling, next_step
 from bench.device.distributed import data_parallel, ranks
 from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
@@ -142,9 +143,11 @@ def fit(
         optimizer.step()
 
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
-    with closing(data.feed(range(start + begun, start + span), stage.views)) as feed:
+    feed = data.feed(range(start + begun, start + span), stage.views)
+    with closing(feed), compiling(data.protocol.compile):
         for step, prepared in feed:
             number = step - start
+            next_step()
             set_learning_rate(optimizer, number)
             batch = data.batch(step, stage.views, number / span, prepared)
             running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +15,19 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec import UNSET, UnsetType
 
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.device import interrupt
 from bench.device.chunks import chunked
+from bench.device.compiled import Spent, spent
 from bench.errors import InputError
 from bench.method import Method, Stage, splittable
 from bench.metrics import TaskPredictions, score_of, scores
+from bench.protocol import NOT_COMPILED
 from bench.records import record
+from bench.records.compiled import Compiled
 from bench.records.proof import kept_name
 from bench.records.record import Point, finite
 from bench.records.standing import EVALUATING
@@ -121,6 +126,7 @@ class Training:
         self.parts = max(parts, earlier.get("parts", 1))  # a run that needed more is not made to find out again
         self.splittable, self.budget, self.span = False, 0, StageSpan(0, 0, 0, 0)
         self.batch_size = self.parameters = self.images = 0
+        self.compiled_earlier, self.compiled_before = Spent(*earlier.get("compiled", ())), spent()
         meter.earlier = msgspec.convert(earlier.get("usage"), record.Usage | None)
 
     @property
@@ -137,6 +143,18 @@ class Training:
     def seconds(self) -> float:
         """Since the run began, the parts before it was taken up included."""
         return self.meter.read().seconds
+
+    @property
+    def spent(self) -> Spent:
+        """What compiling took since the run began, likewise."""
+        return self.compiled_earlier + spent().since(self.compiled_before)
+
+    def compiled(self) -> Compiled | UnsetType:
+        """What the record says of what was compiled."""
+        mode, taken = self.spec.protocol.compile, self.spent
+        if mode == NOT_COMPILED:
+            return UNSET
+        return Compiled(mode, round(taken.seconds, 3), taken.graphs, taken.breaks)
 
     def timing(self) -> record.Timing:
         """What the record says of the run's time."""
@@ -158,6 +176,7 @@ class Training:
             "shared_images": self.shared_images,
             "taken_up": self.taken_up,
             "parts": self.parts,
+            "compiled": list(dataclasses.astuple(self.spent)),
             "usage": msgspec.to_builtins(self.meter.read()),
         }
 
@@ -257,7 +276,7 @@ class Training:
 
     def share(self, stage: Stage, data: TrainingImages) -> dict[str, Any]:
         """Train a stage that runs share, or take it."""
-        started = time.perf_counter()
+        started, until_then = time.perf_counter(), spent()
         with chunked(self.chunks):
             shared, made = train_or_take(
                 stage,
@@ -268,7 +287,7 @@ class Training:
                 self.batch_parts,
                 self.observer,
             )
-        self.shared_seconds += time.perf_counter() - started
+        self.shared_seconds += time.perf_counter() - started - spent().since(until_then).seconds
         self.shared_images += made * data.protocol.batch_size
         return shared
 

@@ -28,6 +28,7 @@ from bench.method import Method
 from bench.metrics import CLASSIFICATION
 from bench.metrics.predictions import CLASS_NAMES
 from bench.notation import counted
+from bench.protocol import COMPILED, NOT_COMPILED, NOT_SHARED, REDUCE_OVERHEAD
 from bench.rate import besides, rate_label, shortfall
 from bench.records.kept import NOTHING, Keep, ModelFacts, validation_metric
 from bench.records.record import Record, Subset
@@ -112,17 +113,21 @@ class _TooLarge(Exception):
         self.parts = parts
 
 
-def why_whole(model: Model, batch_size: int, parts: int) -> str:
+def why_whole(model: Model, batch_size: int, parts: int, compiled: str = NOT_COMPILED) -> str:
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
     grouped = has_batch_norm(model.backbone)
     if grouped and not model.norm_batch:
         return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}"
     if ranks() > 1:
         return "several processes share the run: give it more of them with --gpus-per-run"
+    if compiled == REDUCE_OVERHEAD:
+        return f"a batch cannot be computed in parts: CUDA graphs hold a whole pass; {_COMPILED_ONLY}"
     if 2 * parts <= batch_size // (model.norm_batch if grouped else 1):
         return ""
     return "a part is norm_batch images already" if grouped else "a part is a single image already"
 
+
+_COMPILED_ONLY = f"--set compile={COMPILED} compiles without CUDA graphs, which is another run"
 
 _ITS_OWN = "--set norm_batch=N gives its batch norms N images at a time, which is another run"
 
@@ -173,6 +178,8 @@ def _trial(
     model = task.build(card, len(dataset.classes), spec.protocol)
     model.norm_batch = spec.protocol.norm_batch
     _require_whole_groups(model, card.name, spec.protocol.batch_size)
+    if ranks() > 1 and spec.protocol.compile == REDUCE_OVERHEAD:
+        raise InputError(f"compile = {REDUCE_OVERHEAD}: {NOT_SHARED}")
     equip_model(model, card, spec, registry)
     model.to(device)
     size = input_size(model)
@@ -208,7 +215,7 @@ def _trial(
     except torch.OutOfMemoryError as error:
         if neighbours.most() > 1:  # in parts it would have other bits than alone
             raise
-        if whole := why_whole(model, run.batch_size, run.parts):
+        if whole := why_whole(model, run.batch_size, run.parts, spec.protocol.compile):
             raise torch.OutOfMemoryError(f"{str(error).splitlines()[0]} ({whole})") from error
         raise _TooLarge(run.parts) from None
     record = Record(
@@ -229,6 +236,7 @@ def _trial(
         taken_up=run.taken_up,
         ranks=ranks(),
         parts=run.parts,
+        compiled=run.compiled(),
     )
     for what, choice in record.choice.items():
         print(f"{what}: {choice}", flush=True)

@@ -100,6 +100,19 @@ def from_records(store: Store) -> list[StepTime]:
     return times_of_records(store, store.finished().values(), ["micro_vit"])
 
 
+class TestCompiledRuns:
+    def test_the_seconds_of_compiling_are_no_seconds_of_steps(self, tmp_path: Path) -> None:
+        store, taken = Store(tmp_path), {"mode": "default", "seconds": 15.0, "graphs": 1, "breaks": 0}
+        publish(store, spec(compile="default"), {"compiled": taken})
+        (time,) = from_records(store)
+        assert time.step_seconds == pytest.approx((30.0 - 10.0 - 15.0) / 100)
+
+    def test_a_step_of_theirs_is_no_step_of_others(self) -> None:
+        compiled = spec(compile="default")
+        assert work_of(compiled).setting != work_of(spec()).setting
+        assert estimated([compiled], [time(spec(), 0.5, 0.1)]).unknown == 1
+
+
 class TestSizeOfARun:
     def test_steps_are_the_protocols(self) -> None:
         assert size_of(spec(), card()) == Size(steps=100, points=2, images=150)

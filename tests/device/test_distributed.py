@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.device import compiled
 from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
@@ -63,6 +64,7 @@ def train_as_rank(rank: int, ranks: int, port: str, results: Path, specs: list[R
     """Be one of the processes that share runs, for one run after the other."""
     os.environ.update(environment(gpus_of(rank), **sharing._place(rank, ranks, port)))
     worker.prepare()
+    compiled.BACKEND = "eager"
     for spec in specs:
         assert sharing.work_as_rank(spec, Job(results, ranks=ranks))["status"] == "done", spec.label
 
@@ -82,13 +84,15 @@ def train_together(results: Path, specs: list[RunSpec]) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # a mean over images, a probe of all blocks, a contrast set, the spectrum of a batch, draws in a loss, a stage that
     # runs share, two passes a step
     specs = planned("ce,gta,scl,bss,core_tuning,feature_distillation,gta+sam")
     # batch norms with batches of their own, two of which are in each process
     specs += planned("ce,scl", "norm_batch=4", backbones="micro_resnet")
-    assert len(specs) == 9
+    specs += planned("gta", "compile=default")
+    assert len(specs) == 10
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
     for spec in specs:
         assert worker.work(spec, Job(tmp_path / "1"))["status"] == "done", spec.label
     train_together(tmp_path / "2", specs)

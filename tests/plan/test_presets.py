@@ -24,7 +24,7 @@ from tests.plan.test_paper import mini
 
 PRESETS = ("deit", "dinov2-linear", "mae", "tllib", "vtab1k-petl")
 EITHER = ({"steps", "epochs"}, {"warmup", "warmup_epochs"})
-MEASURING = {"validation", "evaluations", "precision"}
+MEASURING = {"validation", "evaluations", "precision", "compile"}
 """How a run is scored and on which hardware is no part of how its authors trained."""
 ELSEWHERE = {"inference", "decoder", "auxiliary", "schedule_share"}
 """Settings of masks, and of a schedule that is cut short."""

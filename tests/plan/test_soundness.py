@@ -184,6 +184,22 @@ class TestBatches:
         )
 
 
+class TestCompiling:
+    def test_batch_norms_in_groups_are_not_compiled(self) -> None:
+        settings = ("compile=default", "norm_batch=8")
+        assert refused(backbones="micro_resnet", settings=settings) == (
+            "micro_resnet: compile = default is of a pass over a whole batch, and its batch norms would see 8 images "
+            "at a time; take norm_batch = 0 or compile = none",
+        )
+        assert told(backbones="micro_vit", settings=settings) == []
+
+    def test_cuda_graphs_are_of_one_process(self) -> None:
+        specs = runs(settings=("compile=reduce-overhead",))
+        require_sound(specs, Registry(), print)
+        with pytest.raises(InputError, match="compile = reduce-overhead: CUDA graphs hold no exchange"):
+            require_sound(specs, Registry(), print, ranks=2)
+
+
 class TestCommands:
     @pytest.mark.parametrize("command", ["plan", "run"])
     def test_nothing_is_done(self, command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
