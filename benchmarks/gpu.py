@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.backbones import build_model
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.ahead import feeders
 from bench.device.alike import compute_alike
 from bench.device.compiled import compiling, next_step, spent
 from bench.device.precision import mixed_precision
@@ -112,7 +113,7 @@ def loop(machine: Machine) -> Found:
 
     fit(stage, data, start=0, keeper=Stamps())
     rate = (count - warm) * machine.batch / (stamps[1] - stamps[0])
-    yield Figure("loop", "whole loop, rand_m9", rate, f"images/s, {data.feeders} threads feed it")
+    yield Figure("loop", "whole loop, rand_m9", rate, f"images/s, {feeders(machine.device)} threads feed it")
     if alone := machine.value("ce eager"):
         yield Figure("loop", "whole loop: share of compute alone", rate / alone, "of ce eager (goal 0.95)")
 

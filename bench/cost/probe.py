@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -136,7 +136,7 @@ def _timed(spec: RunSpec, registry: Registry, device: Any, folder: Path, say: Sa
     say("timing the feed and the evaluation")
     feed = _each(lambda number: data.prepared(number, stage.views), max(FEW, count))
     image = _each(lambda _: task.predict(stage.model, test, data), 1).divided(len(test))
-    return {**steps, "feed": feed, "image": image, "feeders": max(1, data.feeders), **opened}
+    return {**steps, "feed": feed, "image": image, "feeders": max(1, feeders(data.device)), **opened}
 
 
 def _images(
@@ -198,17 +198,15 @@ def _disk_rate(dataset: Dataset) -> float | None:
 class _SameBatch:
     """Images that give one batch again and again, ready on the device: what a step takes with them is the computing."""
 
-    feeders = 0
-
     def __init__(self, data: TrainingImages, views: int) -> None:
         self._data, self._batch = data, data.batch(0, views)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
 
-    def prepared(self, step: int, views: int = 1) -> list[Any]:
-        """Nothing."""
-        return []
+    def feed(self, steps: Iterable[int], views: int = 1) -> Generator[tuple[int, None], None, None]:
+        """The steps, with nothing that is to be prepared."""
+        yield from ((step, None) for step in steps)
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: object = None) -> Batch:
         """The batch."""
