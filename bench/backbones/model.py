@@ -20,8 +20,10 @@ from bench.backbones.layer_groups import timm_layer
 from bench.backbones.partial_pass import until_done
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
-from bench.device.distributed import gathered, own_draws, own_part
+from bench.device.distributed import own_draws
+from bench.device.divided import own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
+from bench.device.norm_together import norms_together
 from bench.errors import InputError
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
@@ -221,11 +223,11 @@ class Model(nn.Module):
         Raises ``InputError``: a batch norm is given a single value to take statistics of.
         """
         groups = NormGroups(self.backbone, self.norm_batch)
-        part = own_part(images, groups.size or 1)
-        with no_lone_value():
+        part, division = own_part(images, groups.size or 1)
+        with no_lone_value(), norms_together(self.backbone, division is not None and not groups.size):
             outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
-        groups.end(divided=part is not images)
-        return outputs if part is images else [gathered(output) for output in outputs]
+        groups.end(divided=division is not None)
+        return outputs if division is None else [division.gathered(output) for output in outputs]
 
     def with_backbone(self, backbone: nn.Module, family: Family) -> Model:
         """A model of another backbone for the same images and classes, on the same device; the head is drawn anew."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from bench.device.limits import usable_cores
+from bench.device.distributed import own_cores
 
 MOST = 8
 """Threads of a process at most."""
@@ -25,7 +25,7 @@ def feeders(device: torch.device) -> int:
     """Threads that prepare what a device computes on: none on the CPU, which would have no time for them."""
     if device.type == "cpu":
         return 0
-    return min(MOST, usable_cores())
+    return min(MOST, own_cores())
 
 
 def ahead(

@@ -50,28 +50,47 @@ class Cut:
     Attributes:
         pixels: uint8 (B, C, S, S).
         draws: the operations of a policy, drawn for each image.
+        rows: of the batch, which these are; None: all.
     """
 
     pixels: Tensor
     draws: list[Draw]
     augmentation: str
+    rows: Indices | None = None
 
 
-def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) -> Cut:
+@dataclass(frozen=True)
+class Some:
+    """Images that are some of a batch.
+
+    Attributes:
+        rows: of the batch, ascending.
+        sizes: (B, 2), height and width of all its images; of no meaning where an augmentation does not ask for them.
+    """
+
+    rows: Indices
+    sizes: Indices
+
+
+def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int, some: Some | None = None) -> Cut:
     """The part of an augmentation that is computed on the CPU, where images have different sizes.
 
     Images are uint8, as ``Images.take`` gives them. The augmentation depends on the seed alone, so that a run can be
     taken up at any step. Threads may do it at the same time, but for ``randaugment``, which draws from torch's global
-    generator.
+    generator. Where the images are ``some`` of a batch they are augmented as they are in it, and so much is drawn as
+    for all of it; ``randaugment`` wants all.
     """
+    sizes = _sizes(images) if some is None else some.sizes
+    rows, count = slice(None) if some is None else some.rows, len(sizes)
     draws: list[Draw] = []
     if augmentation in POLICIES:
         state = np.random.RandomState(derive("photo", seed))
-        boxes = draw_crops(_sizes(images), state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
-        pixels = cropped(images, boxes, draw_flips(len(images), state), size)
-        draws = POLICIES[augmentation](len(images), size, state)
+        boxes = draw_crops(sizes, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
+        pixels = cropped(images, boxes[rows], draw_flips(count, state)[rows], size)
+        draws = [(names[rows], values[rows]) for names, values in POLICIES[augmentation](count, size, state)]
     elif augmentation == "crop_flip":
-        pixels = cropped(images, *draw_as_torchvision(_sizes(images), seed), size)
+        boxes, flips = draw_as_torchvision(sizes, seed)
+        pixels = cropped(images, boxes[rows], flips[rows], size)
     elif augmentation == "randaugment":
         transform = _torchvision_randaugment(size)
         with torch.random.fork_rng(devices=[]):
@@ -79,8 +98,10 @@ def cut(images: Tensor | list[Tensor], size: int, augmentation: str, seed: int) 
             pixels = torch.stack([transform(image) for image in images])
     else:
         pixels = resized(images, size)
-        pixels = _shifted(pixels, seed) if augmentation == "shift" else pixels
-    return Cut(pixels, draws, augmentation)
+        if augmentation == "shift":
+            offsets = np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count))
+            pixels = _shifted(pixels, offsets[:, rows])
+    return Cut(pixels, draws, augmentation, None if some is None else some.rows)
 
 
 def finished(cut: Cut, device: torch.device = CPU) -> Tensor:
@@ -142,10 +163,9 @@ def _sizes(images: Tensor | list[Tensor]) -> Indices:
     return np.array([image.shape[-2:] for image in images], dtype=np.int64)
 
 
-def _shifted(images: Tensor, seed: int) -> Tensor:
-    """Each image moved by −1, 0 or 1 pixel along each side, zeros coming in."""
+def _shifted(images: Tensor, offset: Indices) -> Tensor:
+    """Each image moved by one pixel less than its offset (2, B) along each side, zeros coming in."""
     count, _, height, width = images.shape
-    offset = np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count))
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     rows = torch.from_numpy(offset[0])[:, None, None] + torch.arange(height)[None, :, None]
     columns = torch.from_numpy(offset[1])[:, None, None] + torch.arange(width)[None, None, :]

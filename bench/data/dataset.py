@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -35,6 +35,14 @@ class Images(Protocol):
         ...
 
 
+def sizes_of(images: Images, indices: Indices) -> Indices:
+    """Height and width of each of some images (B, 2), in pixels; they are taken where that alone tells it."""
+    told: Callable[[Indices], Indices] | None = getattr(images, "sizes", None)
+    if told is not None:
+        return told(indices)
+    return np.array([image.shape[-2:] for image in images.take(indices)], np.int64)
+
+
 @dataclass(frozen=True)
 class ArrayImages:
     """Images of one size in memory. ``pixels`` is uint8 (N, H, W, C)."""
@@ -47,6 +55,10 @@ class ArrayImages:
     def take(self, indices: Indices) -> Tensor:
         """uint8 (B, C, H, W)."""
         return torch.from_numpy(np.ascontiguousarray(self.pixels[indices].transpose(0, 3, 1, 2)))
+
+    def sizes(self, indices: Indices) -> Indices:
+        """As ``sizes_of``."""
+        return np.tile(np.array(self.pixels.shape[1:3], np.int64), (len(indices), 1))
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,10 @@ class SomeImages:
     def take(self, indices: Indices) -> Tensor | list[Tensor]:
         """As ``Images.take``."""
         return self.images.take(self.indices[indices])
+
+    def sizes(self, indices: Indices) -> Indices:
+        """As ``sizes_of``."""
+        return sizes_of(self.images, self.indices[indices])
 
 
 @dataclass(frozen=True)

@@ -45,17 +45,22 @@ def draw_erased(
     return boxes
 
 
-def erased(images: Tensor, boxes: Indices, state: np.random.RandomState) -> Tensor:
+def erased(images: Tensor, boxes: Indices, state: np.random.RandomState, rows: Indices | None = None) -> Tensor:
     """A copy of images (B, C, H, W) in 0..1 whose rectangles are noise in each pixel and channel (timm's ``pixel``).
 
     The noise is normal with ImageNet's mean and standard deviation; it is not clipped and may leave 0..1. It is drawn
-    on the CPU, so that it is the same on every device.
+    on the CPU, so that it is the same on every device. Where the images are some ``rows`` of a batch, the rectangles
+    are those of all of it, and each image has the noise that it has there.
     """
     noisy = images.clone()
+    place = dict(zip(range(len(boxes)) if rows is None else rows.tolist(), noisy, strict=True))
     channels = images.shape[1]
     mean, std = (np.array(values if channels == 3 else [np.mean(values)] * channels) for values in (MEAN, STD))
-    for image, (top, left, height, width) in zip(noisy, boxes.tolist(), strict=True):
+    for row, (top, left, height, width) in enumerate(boxes.tolist()):
         if height and width:
-            noise = state.standard_normal((channels, height, width)) * std[:, None, None] + mean[:, None, None]
+            drawn = state.standard_normal((channels, height, width))
+            if (image := place.get(row)) is None:
+                continue
+            noise = drawn * std[:, None, None] + mean[:, None, None]
             image[:, top : top + height, left : left + width] = torch.from_numpy(noise).to(image, non_blocking=True)
     return noisy

@@ -63,8 +63,10 @@ class MaskedImages(TrainingImages):
     def feeders(self) -> int:
         return feeders(self.device)
 
-    def prepared(self, step: int, views: int = 1) -> Any:
-        """Images and masks, uint8 (B, C, S, S) and (B, S, S). Raises ``InputError`` where they differ in size."""
+    def prepared(self, step: int, views: int = 1, whole: bool = False) -> Any:
+        """Images and masks, uint8 (B, C, S, S) and (B, S, S), always of the whole batch. Raises
+        ``InputError`` where they differ in size.
+        """
         if views != 1:
             raise InputError(f"a stage has {views} views of an image, and masks are of one")
         chosen = self._chosen(step)

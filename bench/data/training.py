@@ -15,12 +15,15 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import ahead, feeders
-from bench.data.augment import PHOTO, Cut, cut, finished, test_view, tested
+from bench.data.as_tested import AsTested
+from bench.data.augment import PHOTO, Cut, Some, cut, finished, tested
 from bench.data.class_words import in_words
-from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
+from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split, sizes_of
 from bench.data.erase import draw_erased, erased
 from bench.data.mix import Mix, draw_mix
 from bench.data.validation import Validation
+from bench.device.divided import DividedImages
+from bench.device.division import Division, divided
 from bench.device.precision import mixed_precision
 from bench.errors import InputError, choose
 from bench.method import Batch
@@ -108,24 +111,33 @@ class TrainingImages:
         """Threads that may have batches ``prepared`` ahead."""
         return 0 if self.protocol.augmentation == "randaugment" else feeders(self.device)
 
-    def prepared(self, step: int, views: int = 1) -> list[Cut]:
-        """What the CPU computes of a step's batch: its images, for each view. It depends on the step alone."""
-        stored = self.split.images.take(self._chosen(step))
+    def prepared(self, step: int, views: int = 1, whole: bool = False) -> list[Cut]:
+        """What the CPU computes of a step's batch: its images, for each view. It depends on the step alone.
+
+        Of a batch that processes share, each computes its part, and what that is mixed with; or the ``whole``.
+        """
+        chosen, augmentation, division = self._chosen(step), self.protocol.augmentation, self._division()
         seeds = [derive("augment", self.seed, step, view) for view in range(views)]
-        return [cut(stored, self.size, self.protocol.augmentation, seed) for seed in seeds]
+        if whole or division is None or augmentation == "randaugment":
+            stored = self.split.images.take(chosen)
+            return [cut(stored, self.size, augmentation, seed) for seed in seeds]
+        rows = self._mix(step).rows(division.own, len(chosen))
+        sizes = sizes_of(self.split.images, chosen) if augmentation in PHOTO else np.zeros((len(chosen), 2), np.int64)
+        stored = self.split.images.take(chosen[rows])
+        return [cut(stored, self.size, augmentation, seed, Some(rows, sizes)) for seed in seeds]
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: list[Cut] | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
 
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
         they have one target; ``labels`` are those of each image, not of what it is mixed with. ``progress`` is the
-        share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead.
+        share of the stage that is done; what is ``prepared`` of that step may have been asked for ahead. Processes that
+        share the run have all of it but the images, of which each has its part (``DividedImages``).
         """
         cuts = prepared or self.prepared(step, views)
-        images = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
         chosen, mix = self._chosen(step), self._mix(step)
         return self.split.batch_type(
-            images=mix.images(images[0] if views == 1 else torch.stack(images)),
+            images=self._images(step, cuts),
             labels=self.split.labels_of(chosen, self.device),
             targets=mix.targets(self._targets(chosen, self.protocol.label_smoothing)),
             progress=progress,
@@ -203,25 +215,49 @@ class TrainingImages:
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
 
-        def view(indices: Indices) -> Tensor:
-            return test_view(self.split.images.take(indices), self.size, self.protocol.augmentation)
-
+        views = AsTested(self.split.images, self.size, self.protocol.augmentation)
         parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
-        with closing(ahead(view, parts, feeders(self.device), batch_size)) as feed:
-            for indices, images in feed:
-                labels = self.split.labels_of(indices, self.device)
-                yield self.split.batch_type(images.to(self.device), labels, self._targets(indices, 0.0), 0.0)
+        with closing(ahead(views.part, parts, feeders(self.device), batch_size)) as feed:
+            for indices, part in feed:
+                images, labels = views.batch(indices, part, self.device), self.split.labels_of(indices, self.device)
+                yield self.split.batch_type(images, labels, self._targets(indices, 0.0), 0.0)
 
     def _targets(self, indices: Indices, smoothing: float) -> Tensor:
         return self.split.targets(indices, self.classes, smoothing, self.device)
+
+    def _division(self) -> Division | None:
+        """Who computes what of each batch; None where each process has all of it."""
+        size, group = self.protocol.batch_size, self.protocol.norm_batch or 1
+        if isinstance(self.split.images, FeatureImages):
+            return None
+        mirrored = any(self.protocol.mixing)
+        return divided(size, group, mirrored) or divided(size, 1, mirrored)
+
+    def _images(self, step: int, cuts: list[Cut]) -> Tensor:
+        """The images of a batch on the device, of which these were cut."""
+        images, division, rows = self._mixed(step, cuts), self._division(), cuts[0].rows
+        if division is None:
+            return images
+        if rows is None:
+            return DividedImages(division.of(images, images.ndim - 4), division, lambda: images)
+        if len(rows) > len(division.own):
+            own = torch.from_numpy(np.searchsorted(rows, division.own)).to(self.device)
+            images = images.index_select(images.ndim - 4, own)
+        return DividedImages(images, division, lambda: self._mixed(step, self.prepared(step, len(cuts), whole=True)))
+
+    def _mixed(self, step: int, cuts: list[Cut]) -> Tensor:
+        """(B, C, S, S) or (V, B, C, S, S) on the device: the images that were cut, erased and mixed."""
+        views = [self._view(view, derive("augment", self.seed, step, number)) for number, view in enumerate(cuts)]
+        return self._mix(step).images(views[0] if len(views) == 1 else torch.stack(views))
 
     def _view(self, cut: Cut, seed: int) -> Tensor:
         """(B, C, S, S) on the device."""
         images = finished(cut, self.device)
         if not self.protocol.erasing:
             return images
-        state = np.random.RandomState(derive("erase", seed))
-        return erased(images, draw_erased(len(images), self.size, self.size, state, self.protocol.erasing), state)
+        state, count = np.random.RandomState(derive("erase", seed)), self.protocol.batch_size
+        boxes = draw_erased(count, self.size, self.size, state, self.protocol.erasing)
+        return erased(images, boxes, state, cut.rows)
 
     def _mix(self, step: int) -> Mix:
         """How the batch of a step is mixed."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.ahead import ahead, feeders
-from bench.data.augment import test_view
+from bench.data.as_tested import AsTested
 from bench.device.precision import mixed_precision
 from bench.metrics import Predictions
 from bench.metrics.predictions import compact
@@ -35,19 +35,17 @@ def predict(
     model.eval()
     parts, among = [], split.among
 
-    def view(begin: int) -> Tensor:
-        indices = np.arange(begin, min(begin + batch_size, len(split)))
-        return test_view(split.images.take(indices), data.size, data.protocol.augmentation)
-
+    views = AsTested(split.images, data.size, data.protocol.augmentation)
+    batches = [np.arange(begin, min(begin + batch_size, len(split))) for begin in range(0, len(split), batch_size)]
     labels = torch.from_numpy(np.asarray(split.labels, np.int64))
-    with closing(ahead(view, range(0, len(split), batch_size), feeders(data.device), batch_size)) as feed:
-        for begin, images in feed:
+    with closing(ahead(views.part, batches, feeders(data.device), batch_size)) as feed:
+        for indices, part in feed:
             with mixed_precision(data.protocol.precision, data.device):
-                logits = model(images.to(data.device)).logits
+                logits = model(views.batch(indices, part, data.device)).logits
             if among is not None:
                 logits = some_classes(logits, torch.from_numpy(among).to(logits.device))
-            parts.append(_of_images(logits, labels[begin : begin + len(images)].to(data.device)).cpu())
-            progress(begin + len(images))
+            parts.append(_of_images(logits, labels[torch.from_numpy(indices)].to(data.device)).cpu())
+            progress(int(indices[-1]) + 1)
     predicted, *exact = torch.cat(parts, 1).numpy()
     classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
     return Predictions(classes, split.labels.astype(classes.dtype), compact(*exact))

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from bench.data import TrainingImages
 from bench.data.ahead import ahead
-from bench.device.distributed import data_parallel, ranks
+from bench.device.averaged import Averaged
+from bench.device.distributed import ranks
+from bench.device.divided import was_read
 from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
 from bench.training.optimizer import build_optimizer, set_learning_rate
@@ -131,11 +133,13 @@ def fit(
     optimizer = build_optimizer(stage.model, parameters, recipe, moments, stage.recipes)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
-    loss = data_parallel(StageLoss(stage))
+    loss, wholly = Averaged(StageLoss(stage), parts), False
 
     def a_pass(batch: Batch) -> dict[str, Tensor]:
         optimizer.zero_grad(set_to_none=True)
-        return gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+        terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+        loss.settle()
+        return terms
 
     def update() -> None:
         if recipe.clip_norm:
@@ -144,7 +148,7 @@ def fit(
 
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
     feed = ahead(
-        lambda number: data.prepared(start + number, stage.views),
+        lambda number: data.prepared(start + number, stage.views, wholly),
         range(begun, span),
         data.feeders,
         data.protocol.batch_size * stage.views,
@@ -154,6 +158,7 @@ def fit(
             set_learning_rate(optimizer, number)
             batch = data.batch(start + number, stage.views, number / span, prepared)
             running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))
+            wholly = wholly or was_read(batch.images)  # a loss that has looked at all images will do so again
             if stops(start + number + 1):
                 rate = recipe.learning_rate(recipe.first + number)
                 at_stop(Progress(start + number + 1, rate, running.read()))
@@ -195,7 +200,10 @@ def no_terms(loss: Callable[..., object], value: object) -> str:
 
 
 def gradients(
-    loss: nn.Module, batch: Batch, parts: int = 1, precision: AbstractContextManager[object] | None = None
+    loss: Callable[[Batch], dict[str, Tensor]],
+    batch: Batch,
+    parts: int = 1,
+    precision: AbstractContextManager[object] | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradients of a batch to those there are; gives the terms of the loss, a stage's (``StageLoss``).
 
@@ -204,7 +212,7 @@ def gradients(
     precision = precision or nullcontext()
     if parts == 1:
         with precision:
-            terms: dict[str, Tensor] = loss(batch)
+            terms = loss(batch)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         return terms
     total: dict[str, Tensor] = {}
