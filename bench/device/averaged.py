@@ -46,6 +46,9 @@ class Averaged:
         self.loss = self._parallel()
 
     def _parallel(self) -> nn.Module:
-        # buffers are sent at every pass where some are part of what a model is: those of all processes are alike
-        buffers = len(self.module.state_dict()) > len(list(self.module.named_parameters(remove_duplicate=False)))
-        return DistributedDataParallel(self.module, find_unused_parameters=self.looks, broadcast_buffers=buffers)
+        # each pass would begin with sending the first process's buffers: those that a model does not keep never change
+        weights = {name for name, _ in self.module.named_parameters(remove_duplicate=False)}
+        kept = self.module.state_dict().keys() - weights
+        constant = [] if kept else [name for name, _ in self.module.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.module, constant)
+        return DistributedDataParallel(self.module, find_unused_parameters=self.looks)
