@@ -16,7 +16,7 @@ class Averaged:
 
     torch's DistributedDataParallel computes it while the pass is still going on. It is to know which weights have no
     gradient before it begins, for which it goes through the whole pass and has all processes agree, at every step; so
-    it is told that all have one, until some had none (``settle``).
+    it is told that all have one, until some had none (``settle``), which are the same in all processes.
 
     Args:
         module: owns the weights.

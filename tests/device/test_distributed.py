@@ -90,8 +90,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     specs += planned("lacvit,bi_tuning,gta+transmix", "erasing=0.5")
     # batch norms with batches of their own, two of which are in each process, and of the whole batch
     specs += planned("ce,scl", "norm_batch=4", backbones="micro_resnet")
-    specs += planned("ce,stochnorm", backbones="micro_resnet")
-    assert len(specs) == 14
+    specs += planned("ce", backbones="micro_resnet")
+    assert len(specs) == 13
     agree(tmp_path, 2, specs)
 
 
