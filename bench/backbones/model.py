@@ -23,7 +23,6 @@ from bench.device.chunks import in_chunks
 from bench.device.distributed import own_draws
 from bench.device.divided import own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
-from bench.device.norm_together import norms_together
 from bench.errors import InputError
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, RmsNorm)
@@ -214,8 +213,9 @@ class Model(nn.Module):
 
         with own_draws(self.training):
             features, *probes = self._computed(run, images)
-        seen = zip(images_at.items(), probes, strict=True)
-        return features, {name: probe.movedim(0, at) for (name, at), probe in seen}
+        return features, {
+            name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)
+        }
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
         """What a pass gives for images: of a batch that processes share, each computes its part.
@@ -224,8 +224,8 @@ class Model(nn.Module):
         """
         groups = NormGroups(self.backbone, self.norm_batch)
         part, division = own_part(images, groups.size or 1)
-        with no_lone_value(), norms_together(self.backbone, division is not None and not groups.size):
-            outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
+        with no_lone_value():
+            outputs = in_chunks(groups.by_group(run, division is not None), part, groups.size or 1)
         groups.end(divided=division is not None)
         return outputs if division is None else [division.gathered(output) for output in outputs]
 

@@ -22,10 +22,10 @@ from bench.device.distributed import gathered
 
 
 @contextmanager
-def norms_together(module: nn.Module, divided: bool) -> Iterator[None]:
-    """Inside, batch norms of a module that look at several images, ``divided`` ones, have the statistics of all."""
+def norms_together(module: nn.Module) -> Iterator[None]:
+    """Inside, batch norms of a module that look at several images have the statistics of those of all processes."""
     norms = (each for each in module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
-    if divided and any(norm.training or norm.running_mean is None for norm in norms):
+    if any(norm.training or norm.running_mean is None for norm in norms):
         with _OfAll():
             yield
     else:
