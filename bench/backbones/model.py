@@ -214,7 +214,7 @@ class Model(nn.Module):
         with own_draws(self.training):
             features, *probes = self._computed(run, images)
         return features, {
-            name: probe.movedim(0, at) for (name, at), probe in zip(images_at.items(), probes, strict=True)
+            name: probe.movedim(0, images_at[name]) for name, probe in zip(images_at, probes, strict=True)
         }
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
@@ -50,5 +51,6 @@ class Averaged:
         weights = {name for name, _ in self.module.named_parameters(remove_duplicate=False)}
         kept = self.module.state_dict().keys() - weights
         constant = [] if kept else [name for name, _ in self.module.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.module, constant)
+        ignore: Callable[..., None] = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+        ignore(self.module, constant)
         return DistributedDataParallel(self.module, find_unused_parameters=self.looks)

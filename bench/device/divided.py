@@ -68,7 +68,7 @@ class DividedImages(Tensor):
         return f"DividedImages({tuple(self.shape)}, {len(self.division.own)} of them here)"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         images, operation = args[0] if args else None, func.overloadpacket

@@ -60,7 +60,7 @@ def _batch_norm(
         for running, seen in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
             if running is not None:
                 running.mul_(1 - momentum).add_(seen.to(running.dtype), alpha=momentum)
-    normed: Tensor = _Normalised.apply(images, mean, (variance + eps).rsqrt(), count)  # type: ignore[no-untyped-call]
+    normed: Tensor = _Normalised.apply(images, mean, (variance + eps).rsqrt(), count)
     if weight is not None:
         normed = normed * _along(weight, images)
     if bias is not None:
@@ -90,7 +90,7 @@ class _Normalised(torch.autograd.Function):
         return (_at_least_float32(images) - _along(mean, images)) * _along(scale, images)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, mean, scale, count = ctx.saved_tensors
         normed = (_at_least_float32(images) - _along(mean, images)) * _along(scale, images)

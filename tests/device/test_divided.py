@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.as_tested import AsTested
+from bench.data.dataset import Indices
 from bench.device import division as of_processes
 from bench.device.divided import DividedImages, own_part, was_read
 from bench.device.division import Division, divided
@@ -42,7 +43,7 @@ def images(batch_size: int = 6, augmentation: str = "none", **settings: Any) -> 
     return TrainingImages(split, np.arange(12), 3, protocol, 8, 5, CPU)
 
 
-def parts_of(data: TrainingImages, step: int, views: int, ranks: int, place: Place) -> Iterator[Tensor]:
+def parts_of(data: TrainingImages, step: int, views: int, ranks: int, place: Place) -> Iterator[DividedImages]:
     for rank in range(ranks):
         place(rank, ranks)
         part = data.batch(step, views).images
@@ -89,16 +90,16 @@ def test_what_is_gathered_is_in_the_order_of_the_batch(
     whole, parts = torch.rand(count * times, 2, requires_grad=True), list[Tensor]()
     for rank in range(3):
         place(rank, 3)
-        division = divided(count, mirrored=mirrored)
-        assert division is not None
-        division = division.repeated(times)
+        shared = divided(count, mirrored=mirrored)
+        assert shared is not None
+        division = shared.repeated(times)
         parts.append(division.of(whole))
     most = max(map(len, parts))
     sent = torch.cat([torch.cat([part, torch.zeros(most - len(part), 2)]) for part in parts])
     monkeypatch.setattr(of_processes, "gathered", lambda part: sent)
     found = division.gathered(parts[2])
     assert torch.equal(found, whole)
-    (found * torch.arange(count * times)[:, None]).sum().backward()  # type: ignore[no-untyped-call]
+    (found * torch.arange(count * times)[:, None]).sum().backward()
     assert whole.grad is not None
     assert whole.grad[:, 1].tolist() == list(range(count * times))
 
@@ -132,7 +133,12 @@ def test_a_process_cuts_its_part_of_the_batch_and_no_more(
     wholes = [data.batch(step).images for step in range(3)]
     taken: list[int] = []
     take = ArrayImages.take
-    monkeypatch.setattr(ArrayImages, "take", lambda self, some: (taken.append(len(some)), take(self, some))[1])
+
+    def counted(self: ArrayImages, some: Indices) -> Tensor:
+        taken.append(len(some))
+        return take(self, some)
+
+    monkeypatch.setattr(ArrayImages, "take", counted)
     for rank in range(ranks):
         place(rank, ranks)
         for step, whole in enumerate(wholes):
