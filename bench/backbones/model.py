@@ -203,19 +203,17 @@ class Model(nn.Module):
         names = dict.fromkeys([*self.watched, *asked])
         if images.ndim == 2 and not names:
             return images, {}
-        images_at = {name: self.reader(name).images_at for name in names}
+        at = {name: self.reader(name).images_at for name in names}
 
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
-                readers = [stack.enter_context(self.reader(name)) for name in images_at]
+                readers = [stack.enter_context(self.reader(name)) for name in at]
                 features: Tensor = self.backbone(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
         with own_draws(self.training):
             features, *probes = self._computed(run, images)
-        return features, {
-            name: probe.movedim(0, images_at[name]) for name, probe in zip(images_at, probes, strict=True)
-        }
+        return features, {name: probe.movedim(0, at[name]) for name, probe in zip(at, probes, strict=True)}
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
         """What a pass gives for images: of a batch that processes share, each computes its part.

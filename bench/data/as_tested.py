@@ -29,7 +29,7 @@ class AsTested:
     def part(self, indices: Indices) -> Tensor:
         """This process's part of the images of these indices, on the CPU: all of them, where nobody shares the run."""
         division = self._division(indices)
-        return self._view(indices if division is None else indices[division.own])
+        return self._view(indices if division is None else indices[division.ours])
 
     def batch(self, indices: Indices, part: Tensor, device: torch.device) -> Tensor:
         """The images of these indices on the device, of which this process has its part."""

@@ -121,7 +121,7 @@ class TrainingImages:
         if whole or division is None or augmentation == "randaugment":
             stored = self.split.images.take(chosen)
             return [cut(stored, self.size, augmentation, seed) for seed in seeds]
-        rows = self._mix(step).rows(division.own, len(chosen))
+        rows = self._mix(step).rows(division.ours, len(chosen))
         sizes = sizes_of(self.split.images, chosen) if augmentation in PHOTO else np.zeros((len(chosen), 2), np.int64)
         stored = self.split.images.take(chosen[rows])
         return [cut(stored, self.size, augmentation, seed, Some(rows, sizes)) for seed in seeds]
@@ -240,9 +240,9 @@ class TrainingImages:
             return images
         if rows is None:
             return DividedImages(division.of(images, images.ndim - 4), division, lambda: images)
-        if len(rows) > len(division.own):
-            own = torch.from_numpy(np.searchsorted(rows, division.own)).to(self.device)
-            images = images.index_select(images.ndim - 4, own)
+        if len(rows) > len(division.ours):
+            places = torch.from_numpy(np.searchsorted(rows, division.ours)).to(self.device)
+            images = images.index_select(images.ndim - 4, places)
         return DividedImages(images, division, lambda: self._mixed(step, self.prepared(step, len(cuts), whole=True)))
 
     def _mixed(self, step: int, cuts: list[Cut]) -> Tensor:

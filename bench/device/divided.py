@@ -65,7 +65,7 @@ class DividedImages(Tensor):
         return seen
 
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]
-        return f"DividedImages({tuple(self.shape)}, {len(self.division.own)} of them here)"
+        return f"DividedImages({tuple(self.shape)}, {len(self.division.ours)} of them here)"
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -29,7 +29,7 @@ class Division:
     unit: int = 1
 
     @property
-    def own(self) -> Rows:
+    def ours(self) -> Rows:
         """The rows of this process."""
         return self.rows[rank()]
 
@@ -45,10 +45,10 @@ class Division:
 
     def of(self, whole: Tensor, dim: int = 0) -> Tensor:
         """This process's part of a tensor whose rows lie along a dimension."""
-        own = self.own
-        if len(own) == own[-1] - own[0] + 1:
-            return whole.narrow(dim, int(own[0]), len(own))
-        return whole.index_select(dim, torch.from_numpy(own).to(whole.device))
+        rows = self.ours
+        if len(rows) == rows[-1] - rows[0] + 1:
+            return whole.narrow(dim, int(rows[0]), len(rows))
+        return whole.index_select(dim, torch.from_numpy(rows).to(whole.device))
 
     def gathered(self, part: Tensor) -> Tensor:
         """What all processes computed for their parts, (B, ...), in the order of the batch; with gradient."""
@@ -103,5 +103,5 @@ def _divided(count: int, parts: int, unit: int, mirrored: bool) -> Division | No
         order = np.stack([order, order[::-1]], 1).ravel()[:units]  # the first, the last, the second, the last but one
         bounds = [2 * round(units * part / (2 * parts)) for part in range(parts)] + [units]
     each = [np.sort(order[start:stop]) for start, stop in itertools.pairwise(bounds)]
-    rows = tuple((own[:, None] * unit + np.arange(unit)).ravel() for own in each)
+    rows = tuple((some[:, None] * unit + np.arange(unit)).ravel() for some in each)
     return Division(rows, unit)

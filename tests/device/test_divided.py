@@ -99,7 +99,7 @@ def test_what_is_gathered_is_in_the_order_of_the_batch(
     monkeypatch.setattr(of_processes, "gathered", lambda part: sent)
     found = division.gathered(parts[2])
     assert torch.equal(found, whole)
-    (found * torch.arange(count * times)[:, None]).sum().backward()
+    (found * torch.arange(count * times)[:, None]).sum().backward()  # type: ignore[no-untyped-call]
     assert whole.grad is not None
     assert whole.grad[:, 1].tolist() == list(range(count * times))
 

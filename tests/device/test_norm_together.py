@@ -28,7 +28,7 @@ RANKS = 3
 CASES: dict[str, Callable[[], nn.Module]] = {
     "plain": lambda: nn.BatchNorm2d(4),
     "no weights": lambda: nn.BatchNorm2d(4, affine=False),
-    "mean of all steps": lambda: nn.BatchNorm2d(4, momentum=None),  # type: ignore[arg-type]
+    "mean of all steps": lambda: nn.BatchNorm2d(4, momentum=None),
     "no statistics": lambda: nn.BatchNorm2d(4, track_running_stats=False),
     "with activation": lambda: BatchNormAct2d(4),
     "stochastic": lambda: StochNorm2d(nn.BatchNorm2d(4), 1.0),
