@@ -37,9 +37,9 @@ class Images(Protocol):
 
 def sizes_of(images: Images, indices: Indices) -> Indices:
     """Height and width of each of some images (B, 2), in pixels; they are taken where that alone tells it."""
-    known: Callable[[Indices], Indices] | None = getattr(images, "sizes", None)
-    if known is not None:
-        return known(indices)
+    sizes: Callable[[Indices], Indices] | None = getattr(images, "sizes", None)
+    if sizes is not None:
+        return sizes(indices)
     return np.array([image.shape[-2:] for image in images.take(indices)], np.int64)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.data.as_tested import AsTested
-from bench.data.dataset import Indices
+from bench.data.dataset import Indices, SomeImages, sizes_of
 from bench.device import division as of_processes
 from bench.device.divided import DividedImages, own_part, was_read
 from bench.device.division import Division, divided
@@ -120,6 +120,28 @@ def test_an_image_is_the_same_whoever_prepares_it(augmentation: str, place: Plac
     assert torch.equal(batch.targets, whole.targets)
     assert torch.equal(batch.labels, whole.labels)
     assert torch.equal(batch.images + 0, whole.images), "and all of them are there, where somebody asks"
+
+
+class Photographs:
+    """Images of different sizes, which are known from the images alone."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def take(self, indices: Indices) -> list[Tensor]:
+        return [torch.from_numpy(COLOURS[at, : 4 + at % 5, : 10 - at % 3]).permute(2, 0, 1) for at in indices]
+
+
+@pytest.mark.parametrize("augmentation", ["crop_flip", "rand_m9"])
+def test_crops_fit_the_sizes_of_images_that_others_prepare(augmentation: str, place: Place) -> None:
+    data = images(5, augmentation)
+    photographs = SomeImages(Photographs(), np.arange(12)[::-1].copy())
+    assert sizes_of(photographs, np.array([0, 3])).tolist() == [[5, 8], [7, 8]]
+    data = replace(data, split=replace(data.split, images=photographs))
+    place(0, 1)
+    whole = data.batch(1).images
+    for part in parts_of(data, 1, 1, 3, place):
+        assert torch.equal(part.part, part.division.of(whole))
 
 
 @pytest.mark.parametrize("settings", [{}, {"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 1.0, "norm_batch": 2}])
