@@ -26,6 +26,7 @@ from bench.data import ArrayImages, Dataset, FileImages, Split, cache
 from bench.data.augment import test_view as evaluation_view
 from bench.data.augment import training_view
 from bench.data.cache import CachedImages, cached
+from bench.data.dataset import sizes_of
 from bench.errors import InputError
 from bench.launch.failures import failure_class
 from tests.faults.nursery import started
@@ -90,6 +91,7 @@ def test_taken_images_are_those_of_the_files_bit_for_bit(tmp_path: Path) -> None
             assert torch.equal(one, other)
     order = np.array([3, 0, 3, 11])
     chosen = kept.train.images.take(order)
+    assert sizes_of(kept.train.images, order).tolist() == [list(image.shape[-2:]) for image in chosen]
     assert isinstance(chosen, list)
     assert all(torch.equal(a, b) for a, b in zip(chosen, plain.train.images.take(order), strict=True))
     assert kept.classes == plain.classes
