@@ -22,7 +22,8 @@ from bench.backbones.partial_pass import partial_pass
 from bench.backbones.text_tower import TextTower
 from bench.device.chunks import in_chunks
 from bench.device.compiled import pass_of
-from bench.device.distributed import gathered, own_draws, own_part
+from bench.device.distributed import own_draws
+from bench.device.divided import own_part
 from bench.device.norm_groups import NormGroups, Run, has_batch_norm, no_lone_value
 from bench.errors import InputError
 
@@ -208,12 +209,12 @@ class Model(nn.Module):
         names = dict.fromkeys([*self.watched, *asked])
         if images.ndim == 2 and not names:
             return images, {}
-        images_at = {name: self.reader(name).images_at for name in names}
+        at = {name: self.reader(name).images_at for name in names}
         compute = pass_of(self.backbone)
 
         def run(images: Tensor) -> list[Tensor]:
             with ExitStack() as stack:
-                readers = [stack.enter_context(self.reader(name)) for name in images_at]
+                readers = [stack.enter_context(self.reader(name)) for name in at]
                 stack.enter_context(explicit_on_cpu(self.backbone, images))
                 stack.enter_context(self.family.pooling(self.backbone))  # behind the readers, which it heeds
                 features = compute(self.normalised(images))
@@ -221,8 +222,7 @@ class Model(nn.Module):
 
         with own_draws(self.training):
             features, *probes = self._computed(run, images)
-        seen = zip(images_at.items(), probes, strict=True)
-        return features, {name: probe.movedim(0, at) for (name, at), probe in seen}
+        return features, {name: probe.movedim(0, at[name]) for name, probe in zip(at, probes, strict=True)}
 
     def _computed(self, run: Run, images: Tensor) -> Sequence[Tensor]:
         """What a pass gives for images: of a batch that processes share, each computes its part.
@@ -230,11 +230,11 @@ class Model(nn.Module):
         Raises ``InputError``: a batch norm is given a single value to take statistics of.
         """
         groups = NormGroups(self.backbone, self.norm_batch)
-        part = own_part(images, groups.size or 1)
+        part, division = own_part(images, groups.size or 1)
         with no_lone_value():
-            outputs = in_chunks(groups.by_group(run), part, groups.size or 1)
-        groups.end(divided=part is not images)
-        return outputs if part is images else [gathered(output) for output in outputs]
+            outputs = in_chunks(groups.by_group(run, division is not None), part, groups.size or 1)
+        groups.end(divided=division is not None)
+        return outputs if division is None else [division.gathered(output) for output in outputs]
 
     def with_backbone(self, backbone: nn.Module, family: Family) -> Model:
         """A model of another backbone for the same images and classes, on the same device; the head is drawn anew."""

@@ -109,6 +109,7 @@ def _timed(spec: RunSpec, registry: Registry, device: Any, folder: Path, say: Sa
     """What was timed of a run, by the names that ``Probed`` has for it."""
     import torch
 
+    from bench.data.ahead import feeders
     from bench.training.trial import build_method
 
     task = find_task(registry.dataset(spec.dataset.name).task)
@@ -204,7 +205,9 @@ class _SameBatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
 
-    def feed(self, steps: Iterable[int], views: int = 1) -> Generator[tuple[int, None], None, None]:
+    def feed(
+        self, steps: Iterable[int], views: int = 1, whole: Callable[[], bool] = lambda: False
+    ) -> Generator[tuple[int, None], None, None]:
         """The steps, with nothing that is to be prepared."""
         yield from ((step, None) for step in steps)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bench.device.limits import usable_cores
+from bench.device.distributed import own_cores
 from bench.device.transfer import Copier, Sent, copier_of, mapped
 
 PART = 32
@@ -53,13 +52,12 @@ class Made(Generic[S]):
 def feeders(device: torch.device) -> int:
     """Threads that prepare what a device computes on: none on the CPU, which would have no time for them.
 
-    For a GPU, all cores but the one of the process that drives it. Processes that torchrun started beside this one have
-    their share of them (``LOCAL_WORLD_SIZE``).
+    For a GPU, all cores but the one of the process that drives it. Processes that share the run on this machine have
+    their share of them.
     """
     if device.type == "cpu":
         return 0
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, usable_cores() // max(1, int(beside) if beside.isdecimal() else 1) - 1)
+    return max(1, own_cores() - 1)
 
 
 def made(work: Preparation[S]) -> Made[S]:

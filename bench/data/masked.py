@@ -16,6 +16,7 @@ from bench.data.augment import unit
 from bench.data.dataset import IGNORED, Indices, MaskedSplit
 from bench.data.dense import draw_pairs
 from bench.data.training import PROTOCOL, TrainingImages
+from bench.device.division import Division
 from bench.device.transfer import on
 from bench.errors import InputError, choose
 from bench.method import Batch
@@ -61,6 +62,10 @@ class MaskedImages(TrainingImages):
     """What a run for segmentation trains on; order and augmentation as of ``TrainingImages``."""
 
     split: MaskedSplit
+
+    def _division(self) -> Division | None:
+        """None: each process prepares all images and masks."""
+        return None
 
     def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[None]:
         """As of ``TrainingImages``: images and masks, uint8 (B, C, S, S) and (B, S, S).

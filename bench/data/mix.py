@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from bench.data.dataset import Indices
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -32,6 +34,15 @@ class Mix:
         pasted = images.clone()
         pasted[..., top:bottom, left:right] = partners[..., top:bottom, left:right]
         return pasted
+
+    def rows(self, ours: Indices, count: int) -> Indices:
+        """Which rows of a batch of so many images are looked at to mix some of its rows, ascending both.
+
+        Each comes with its partner, so that what is mixed with itself in reverse is these rows alone.
+        """
+        if self.box is None and self.share == 1:
+            return ours
+        return np.union1d(ours, count - 1 - ours)
 
     def targets(self, targets: Tensor) -> Tensor:
         """The mixed targets, (B, K)."""

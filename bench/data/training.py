@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +15,16 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.backbones.build import input_size
 from bench.data.ahead import Made, Preparation, fed, made
-from bench.data.augment import PHOTO, draw_view, finished, tested, unit
+from bench.data.as_tested import AsTested
+from bench.data.augment import PHOTO, draw_view, finished, tested
 from bench.data.class_words import in_words
 from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
 from bench.data.erase import Erasing, draw_erased
 from bench.data.mix import Mix, draw_mix
 from bench.data.operations import Operations
 from bench.data.validation import Validation
+from bench.device.divided import DividedImages
+from bench.device.division import Division, divided
 from bench.device.precision import mixed_precision
 from bench.device.transfer import Collected, images_at_once, on
 from bench.errors import InputError, choose
@@ -53,6 +56,7 @@ class Beside:
         mix: how the batch is mixed.
         operations: of a policy, for each view.
         erasing: of each view.
+        rows: (b,), which images of the batch are prepared; None: all.
     """
 
     labels: Any
@@ -60,6 +64,7 @@ class Beside:
     mix: Mix
     operations: tuple[Operations | None, ...]
     erasing: tuple[Erasing | None, ...]
+    rows: Indices | None = None
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,15 @@ class TrainingImages:
             raise InputError(NO_VALIDATION)
         return self.held_out
 
-    def feed(self, steps: Iterable[int], views: int = 1) -> Generator[tuple[int, Made[Any]], None, None]:
+    def feed(
+        self, steps: Iterable[int], views: int = 1, whole: Callable[[], bool] = lambda: False
+    ) -> Generator[tuple[int, Made[Any]], None, None]:
         """Each step with what is ``prepared`` of its batch, on the device; that of the next ones is made meanwhile."""
-        return fed(lambda step: self.preparation(step, views), steps, self.device, self.protocol.batch_size)
+
+        def preparation(step: int) -> Preparation[Any]:
+            return self.preparation(step, views, self._rows(step, whole()))
+
+        return fed(preparation, steps, self.device, self.protocol.batch_size)
 
     def preparation(self, step: int, views: int = 1, rows: Indices | None = None) -> Preparation[Any]:
         """How a step's batch is prepared on the CPU: what is drawn for it, and its images, each for itself.
@@ -147,12 +158,16 @@ class TrainingImages:
             self._mix(step),
             tuple(view.operations(numbers) for view in drawn),
             tuple(self._erasing(seed, numbers) for seed in seeds),
+            rows,
         )
         return Preparation(len(numbers), part, beside)
 
-    def prepared(self, step: int, views: int = 1) -> Made[Any]:
-        """What a step's batch is made of, prepared now: uint8 images of each view, and what goes with them."""
-        return made(self.preparation(step, views))
+    def prepared(self, step: int, views: int = 1, whole: bool = False) -> Made[Any]:
+        """What a step's batch is made of, prepared now: uint8 images of each view, and what goes with them.
+
+        Of a batch that processes share, each prepares its part, and what that is mixed with; or the ``whole``.
+        """
+        return made(self.preparation(step, views, self._rows(step, whole)))
 
     def batch(self, step: int, views: int = 1, progress: float = 0.0, prepared: Made[Any] | None = None) -> Batch:
         """The batch of a step, counted over all stages of the run.
@@ -160,15 +175,12 @@ class TrainingImages:
         Views differ in their augmentation and in what is erased. Mixup and CutMix mix all views of a batch alike, as
         they have one target; ``labels`` are those of each image, not of what it is mixed with. ``progress`` is the
         share of the stage that is done; what is ``prepared`` of that step, on the device, may have been made ahead.
+        Processes that share the run have all of it but the images, of which each has its part (``DividedImages``).
         """
-        whole = prepared or on(self.device, self.prepared(step, views))
-        beside: Beside = whole.beside
-        images = [
-            erasing.applied(finished(pixels, operations)) if erasing else finished(pixels, operations)
-            for pixels, operations, erasing in zip(whole.images, beside.operations, beside.erasing, strict=True)
-        ]
+        prepared = prepared or on(self.device, self.prepared(step, views))
+        beside: Beside = prepared.beside
         return self.split.batch_type(
-            images=beside.mix.images(images[0] if views == 1 else torch.stack(images)),
+            images=self._images(step, prepared),
             labels=beside.labels,
             targets=beside.mix.targets(beside.targets),
             progress=progress,
@@ -247,15 +259,15 @@ class TrainingImages:
     def plain(self, batch_size: int = 256) -> Iterator[Batch]:
         """Every sampled image once, in order, without augmentation."""
 
+        views = AsTested(self.split.images, self.size, self.protocol.augmentation)
+
         def prepare(indices: Indices) -> Preparation[tuple[Any, Tensor]]:
-            view = partial(tested, size=self.size, augmentation=self.protocol.augmentation)
-            beside = self.split.labels_of(indices, CPU), self._targets(indices, 0.0)
-            return Preparation(len(indices), lambda a, b: [view(self.split.images.take(indices[a:b]))], beside)
+            return views.preparation(indices, (self.split.labels_of(indices, CPU), self._targets(indices, 0.0)))
 
         parts = [self.indices[start : start + batch_size] for start in range(0, len(self.indices), batch_size)]
         with closing(fed(prepare, parts, self.device, batch_size)) as feed:
-            for _, prepared in feed:
-                yield self.split.batch_type(unit(prepared.images[0]), *prepared.beside, 0.0)
+            for indices, prepared in feed:
+                yield self.split.batch_type(views.batch(indices, prepared.images[0]), *prepared.beside, 0.0)
 
     def _targets(self, indices: Indices, smoothing: float) -> Tensor:
         """On the CPU."""
@@ -268,6 +280,32 @@ class TrainingImages:
         seed = derive("erase", seed)
         state, count = np.random.RandomState(seed), self.protocol.batch_size
         return Erasing.of(draw_erased(count, self.size, self.size, state, self.protocol.erasing), seed, rows)
+
+    def _division(self) -> Division | None:
+        """Who computes what of each batch; None where each process has all of it."""
+        size, group = self.protocol.batch_size, self.protocol.norm_batch or 1
+        if isinstance(self.split.images, FeatureImages):
+            return None
+        mirrored = any(self.protocol.mixing)
+        return divided(size, group, mirrored) or divided(size, 1, mirrored)
+
+    def _rows(self, step: int, whole: bool) -> Indices | None:
+        """Which images of a batch this process prepares: its part, and what that is mixed with; None: all of them."""
+        division = self._division()
+        return None if whole or division is None else self._mix(step).rows(division.ours, division.count)
+
+    def _images(self, step: int, prepared: Made[Any]) -> Tensor:
+        """The images of a batch on the device, of which some or all are prepared."""
+        images, division, rows = _mixed(prepared), self._division(), prepared.beside.rows
+        if division is None:
+            return images
+        if rows is None:
+            return DividedImages(division.of(images, images.ndim - 4), division, lambda: images)
+        if len(rows) > len(division.ours):
+            places = torch.from_numpy(np.searchsorted(rows, division.ours)).to(self.device)
+            images = images.index_select(images.ndim - 4, places)
+        views = len(prepared.images)
+        return DividedImages(images, division, lambda: _mixed(on(self.device, self.prepared(step, views, whole=True))))
 
     def _mix(self, step: int) -> Mix:
         """How the batch of a step is mixed."""
@@ -302,6 +340,16 @@ class ViewedImages:
     def take(self, indices: Indices) -> Tensor:
         """uint8 (B, C, S, S)."""
         return tested(self.images.take(indices), self.size, self.augmentation)
+
+
+def _mixed(prepared: Made[Any]) -> Tensor:
+    """(B, C, S, S) or (V, B, C, S, S) in 0..1, on the device: the images that are prepared, erased and mixed."""
+    beside: Beside = prepared.beside
+    views = [
+        erasing.applied(finished(pixels, operations)) if erasing else finished(pixels, operations)
+        for pixels, operations, erasing in zip(prepared.images, beside.operations, beside.erasing, strict=True)
+    ]
+    return beside.mix.images(views[0] if len(views) == 1 else torch.stack(views))
 
 
 @lru_cache(maxsize=4)

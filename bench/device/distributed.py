@@ -12,13 +12,17 @@ gradient.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from bench.device.limits import usable_cores
 
 
 def ranks() -> int:
@@ -52,22 +56,40 @@ def join() -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     atexit.register(dist.destroy_process_group)
+    _share_cores()
 
 
-def own_part(images: Tensor, unit: int = 1) -> Tensor:
-    """This process's part of a batch; the whole of it where it cannot be divided evenly, or nobody shares it.
+_on_these_cores = 1
+"""Processes that share the run on the cores of this one, itself among them."""
 
-    Every ``unit`` consecutive images are in one part.
+
+def own_cores() -> int:
+    """The cores that are this process's share of those that it may use: at least one."""
+    return max(1, usable_cores() // (_on_these_cores if ranks() > 1 else 1))
+
+
+def _share_cores() -> None:
+    """Find out how many processes of the run may use a core of this one's, on this machine.
+
+    A batch system may have given each process cores of its own.
     """
-    count = ranks()
-    if count == 1 or len(images) % (count * unit):
-        return images
-    size = len(images) // count
-    return images[rank() * size : (rank() + 1) * size]
+    global _on_these_cores
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    place = torch.zeros(1 + _CORES, dtype=torch.int64)
+    place[0] = int(hashlib.sha256(socket.gethostname().encode()).hexdigest()[:15], 16)
+    place[[1 + core % _CORES for core in cores]] = 1
+    places = torch.stack([torch.empty_like(place) for _ in range(ranks())])
+    dist.all_gather(list(places), place)
+    both = (places[:, 0] == place[0]) & (places[:, 1:] & place[1:]).any(1)
+    _on_these_cores = int(both.sum())
+
+
+_CORES = 4096
+"""Cores of a machine that are told apart."""
 
 
 def gathered(part: Tensor) -> Tensor:
-    """What all processes computed for their parts, (B, ...), in the order of the batch; with gradient."""
+    """What all processes computed, (b, ...) of each, one behind the other; with gradient."""
     from torch.distributed.nn.functional import all_gather
 
     if torch.is_grad_enabled() and part.requires_grad:
@@ -133,10 +155,3 @@ def together() -> None:
     """Wait for every process."""
     if ranks() > 1:
         dist.barrier()
-
-
-def data_parallel(module: nn.Module) -> nn.Module:
-    """A module whose gradients are averaged over the processes; the module itself where nobody shares the run."""
-    if ranks() == 1:
-        return module
-    return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)

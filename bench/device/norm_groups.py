@@ -10,17 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from bench.device.distributed import gathered
+from bench.device.norm_together import norms_together
 from bench.errors import InputError
 
 _Norm = nn.modules.batchnorm._BatchNorm
 
 Run = Callable[[Tensor], Sequence[Tensor]]
 """Gives the outputs (B, ...) of a pass for images (B, ...)."""
+
+
+def _seen_together(backbone: nn.Module, run: Run, images: Tensor) -> Sequence[Tensor]:
+    with norms_together(backbone):
+        return run(images)
 
 
 def has_batch_norm(module: nn.Module) -> bool:
@@ -55,7 +62,7 @@ class NormGroups:
 
     def __init__(self, backbone: nn.Module, size: int) -> None:
         norms = [each for each in backbone.modules() if isinstance(each, _Norm) and each.training] if size else []
-        self.size = size if norms else 0
+        self.backbone, self.size = backbone, size if norms else 0
         self.norms = [norm for norm in norms if norm.running_mean is not None]
         both = [statistic for norm in self.norms for statistic in (norm.running_mean, norm.running_var)]
         starts = [statistic.detach() for statistic in both if statistic is not None]
@@ -65,10 +72,13 @@ class NormGroups:
         self.called: set[nn.Module] = set()
         self.has_ended = False
 
-    def by_group(self, run: Run) -> Run:
-        """The same pass, one group after the other; the last one has what is left of the images."""
+    def by_group(self, run: Run, divided: bool = False) -> Run:
+        """The same pass, one group after the other; the last one has what is left of the images.
+
+        Without groups, norms see all of ``divided`` images, of which each process has a part.
+        """
         if not self.size:
-            return run
+            return partial(_seen_together, self.backbone, run) if divided else run
 
         def by_group(images: Tensor) -> list[Tensor]:
             groups = torch.split(images, self.size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from bench.backbones import Model
 from bench.data import Split, TrainingImages
 from bench.data.ahead import Preparation, fed
-from bench.data.augment import tested, unit
+from bench.data.as_tested import AsTested
+from bench.data.dataset import Indices
 from bench.device.precision import mixed_precision
 from bench.device.transfer import Collected, images_at_once
 from bench.metrics import Predictions
@@ -38,22 +38,21 @@ def predict(
     model.eval()
     at_once = batch_size or images_at_once(data.device)
     answers, among = Collected(dim=1), None if split.among is None else torch.from_numpy(split.among).to(data.device)
+    views = AsTested(split.images, data.size, data.protocol.augmentation)
+    batches = [np.arange(begin, min(begin + at_once, len(split))) for begin in range(0, len(split), at_once)]
     labels = torch.from_numpy(np.asarray(split.labels, np.int64))
 
-    def prepare(begin: int) -> Preparation[Tensor]:
-        indices = np.arange(begin, min(begin + at_once, len(split)))
-        view = partial(tested, size=data.size, augmentation=data.protocol.augmentation)
-        images = split.images
-        return Preparation(len(indices), lambda a, b: [view(images.take(indices[a:b]))], labels[indices])
+    def prepare(indices: Indices) -> Preparation[Tensor]:
+        return views.preparation(indices, labels[torch.from_numpy(indices)])
 
-    with closing(fed(prepare, range(0, len(split), at_once), data.device, at_once)) as feed:
-        for begin, prepared in feed:
+    with closing(fed(prepare, batches, data.device, at_once)) as feed:
+        for indices, prepared in feed:
             with mixed_precision(data.protocol.precision, data.device):
-                logits = model(unit(prepared.images[0])).logits
+                logits = model(views.batch(indices, prepared.images[0])).logits
             if among is not None:
                 logits = some_classes(logits, among)
             answers.add(_of_images(logits, prepared.beside))
-            progress(begin + len(logits))
+            progress(int(indices[-1]) + 1)
     predicted, *exact = answers.whole().numpy()
     classes = predicted.astype(np.uint16 if data.classes < 2**16 else np.int64)
     return Predictions(classes, split.labels.astype(classes.dtype), compact(*exact))

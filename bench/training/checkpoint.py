@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.device import interrupt
 from bench.device.distributed import agreed, first_rank, together
+from bench.device.vote import Vote
 from bench.method import Stage
 from bench.training.fit import Terms
 
@@ -50,7 +51,7 @@ class Checkpoint:
         self.after_writing: Callable[[], None] = lambda: None
         self.ends: dict[int, Kept] = {}
         self.current = self._read()
-        self.written = time.monotonic()
+        self.written, self.vote = time.monotonic(), Vote()
 
     @property
     def of_run(self) -> Kept:
@@ -87,7 +88,7 @@ class Checkpoint:
         Raises:
             Interrupted: a stop was asked for; the state is written.
         """
-        stop = agreed(bool(interrupt.requested()))
+        stop = self.vote(bool(interrupt.requested()))
         if not stop and not self.due(time.monotonic() - self.written):
             return
         is_kept = True

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import TrainingImages
+from bench.device.averaged import Averaged
 from bench.device.compiled import compiling, next_step
-from bench.device.distributed import data_parallel, ranks
+from bench.device.distributed import ranks
+from bench.device.divided import was_read
 from bench.device.precision import mixed_precision
 from bench.method import Batch, Stage
 from bench.training.optimizer import build_optimizer, set_learning_rate
@@ -131,11 +133,13 @@ def fit(
     optimizer = build_optimizer(stage.model, parameters, recipe, moments, stage.recipes)
     span, running = recipe.last - recipe.first, Terms()
     set_modes(stage)
-    loss = data_parallel(StageLoss(stage))
+    loss, wholly = Averaged(StageLoss(stage), parts), False
 
     def a_pass(batch: Batch) -> dict[str, Tensor]:
         optimizer.zero_grad(set_to_none=True)
-        return gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+        terms = gradients(loss, batch, parts, mixed_precision(data.protocol.precision, device))
+        loss.settle()
+        return terms
 
     def update() -> None:
         if recipe.clip_norm:
@@ -143,7 +147,7 @@ def fit(
         optimizer.step()
 
     begun = keeper.begin(stage, optimizer, running) if keeper else 0
-    feed = data.feed(range(start + begun, start + span), stage.views)
+    feed = data.feed(range(start + begun, start + span), stage.views, lambda: wholly)
     with closing(feed), compiling(data.protocol.compile):
         for step, prepared in feed:
             number = step - start
@@ -151,6 +155,7 @@ def fit(
             set_learning_rate(optimizer, number)
             batch = data.batch(step, stage.views, number / span, prepared)
             running.add(stage.step(Passes(stage, partial(a_pass, batch)), update))
+            wholly = wholly or was_read(batch.images)  # a loss that has looked at all images will do so again
             if stops(start + number + 1):
                 rate = recipe.learning_rate(recipe.first + number)
                 at_stop(Progress(start + number + 1, rate, running.read()))
@@ -192,7 +197,10 @@ def no_terms(loss: Callable[..., object], value: object) -> str:
 
 
 def gradients(
-    loss: nn.Module, batch: Batch, parts: int = 1, precision: AbstractContextManager[object] | None = None
+    loss: Callable[[Batch], dict[str, Tensor]],
+    batch: Batch,
+    parts: int = 1,
+    precision: AbstractContextManager[object] | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradients of a batch to those there are; gives the terms of the loss, a stage's (``StageLoss``).
 
@@ -201,7 +209,7 @@ def gradients(
     precision = precision or nullcontext()
     if parts == 1:
         with precision:
-            terms: dict[str, Tensor] = loss(batch)
+            terms = loss(batch)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         return terms
     total: dict[str, Tensor] = {}

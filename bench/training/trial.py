@@ -117,7 +117,7 @@ def why_whole(model: Model, batch_size: int, parts: int, compiled: str = NOT_COM
     """Why a batch cannot be computed in more parts than it is; empty where it can."""
     grouped = has_batch_norm(model.backbone)
     if grouped and not model.norm_batch:
-        return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}"
+        return f"a batch cannot be computed in parts: the backbone has batch norm; {_ITS_OWN}; {_SHARED}"
     if ranks() > 1:
         return "several processes share the run: give it more of them with --gpus-per-run"
     if compiled == REDUCE_OVERHEAD:
@@ -130,18 +130,14 @@ def why_whole(model: Model, batch_size: int, parts: int, compiled: str = NOT_COM
 _COMPILED_ONLY = f"--set compile={COMPILED} compiles without CUDA graphs, which is another run"
 
 _ITS_OWN = "--set norm_batch=N gives its batch norms N images at a time, which is another run"
+_SHARED = "more processes share its batch as it is (--gpus-per-run)"
 
 
 def _require_whole_groups(model: Model, name: str, batch_size: int) -> None:
     """Raise ``InputError`` where processes that share a run would divide what a batch norm is to see together."""
-    if ranks() == 1 or not has_batch_norm(model.backbone):
-        return
     size = model.norm_batch
-    if not size:
-        raise InputError(
-            f"{name}: it has batch norm, which would see a part of the batch where processes share a run; give the run "
-            f"one GPU, or {_ITS_OWN}"
-        )
+    if not size or not has_batch_norm(model.backbone):
+        return
     if batch_size % (size * ranks()):
         groups = math.ceil(batch_size / size)
         counts = [str(count) for count in range(1, groups + 1) if groups % count == 0]
