@@ -17,7 +17,7 @@ import pytest
 from tests.scenes import untimed
 from tests.slurm.cluster import Cluster, kill, launch, reconfigure, run, set_node, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 
 METHOD = """
 import os
