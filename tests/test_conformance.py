@@ -150,6 +150,7 @@ def test_a_backbone_that_lacks_something_is_refused_with_the_reason() -> None:
         find_examined(registry.method("gta"), registry, "timm:resnet18@none")
 
 
+@pytest.mark.slow
 def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +213,7 @@ def test_what_is_meant_is_not_noticed(kind: str, tmp_path: Path) -> None:
     assert noticed(broken(tmp_path, STAGE, CLEAN[kind]))[1] == []
 
 
+@pytest.mark.slow
 def test_how_many_weights_each_stage_trains_is_told_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights of micro_vit as its own parameters count them; ten classes on 48 features are 490."""
     told, _ = noticed(broken(tmp_path, STAGE, AUX + ", train=(model, aux))"))
@@ -242,6 +244,7 @@ def test_nothing_of_the_suites_own_methods_is_noticed() -> None:
         assert (name, list(notices(subject, looks))) == (name, [])
 
 
+@pytest.mark.slow
 def test_a_method_is_tried_at_each_task_that_it_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that reads the size of logits says so where they are of pixels; what reads labels is not for masks."""
     path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"classification", "segmentation"}')
@@ -268,6 +271,7 @@ def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
         assert f"  task    {task}: no, {why}, and {task} has none\n" in out
 
 
+@pytest.mark.slow
 def test_a_method_for_segmentation_alone_is_examined_there(tmp_path: Path) -> None:
     path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"segmentation"}')
     registry = Registry([path])

@@ -490,6 +490,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("methods", STEPS)
+@pytest.mark.slow
 def test_learns_digits_within_the_budget(methods: str) -> None:
     made = run(methods, "evaluations=1")
     assert [stage["steps"] for stage in as_plain(made.record)["stages"]] == STEPS[methods]

@@ -277,11 +277,13 @@ class TestStages:
         convolutions: list[Any] = model.part("last_convs")
         assert all(convolution.weight.grad.abs().sum() > 0 for convolution in convolutions)
 
+    @pytest.mark.slow
     def test_it_stands_in_the_place_of_weight_decay(self, model: Model, data: TrainingImages) -> None:
         for replaces, decay in ((True, 0.0), (False, 0.05)):
             *_, stage = _stages_after_training(DELTA(replaces_decay=replaces), copy.deepcopy(model), data)
             assert stage.recipe.weight_decay == decay
 
+    @pytest.mark.slow
     def test_no_test_image_is_looked_at(self, model: Model, data: TrainingImages) -> None:
         """The weights are a function of the sampled training images: others may be anything."""
         other = np.concatenate([data.split.images.pixels, np.full((5, 8, 8, 1), 255, np.uint8)])  # type: ignore[attr-defined]
