@@ -240,6 +240,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_table_of_masks_from_the_command_to_items_and_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
