@@ -75,9 +75,9 @@ def become(
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
-        sys.stdin = os.fdopen(0, encoding="utf-8")
-        sys.stdout = os.fdopen(1, "w", 1, encoding="utf-8")
-        sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8")
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", 1, encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", closefd=False)
         sys.argv = list(words)
         ending = _ran(code)
     finally:
