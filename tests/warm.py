@@ -44,15 +44,14 @@ def code_of(words: Sequence[str]) -> tuple[str, list[str]] | None:
     if first == str(BENCH):
         return COMMAND, [first, *rest]
     if first == PYTHON:
-        plain = [word for word in rest[:1] if word == "-u"]
-        how, *rest = rest[len(plain) :]
-        if how == "-c":
-            return rest[0], ["-c", *rest[1:]]
-        if how == "-m" and rest[0] == "bench":
-            return COMMAND, [str(BENCH), *rest[1:]]
+        match rest[1:] if rest[:1] == ["-u"] else rest:
+            case ["-c", code, *more]:
+                return code, ["-c", *more]
+            case ["-m", "bench", *more]:
+                return COMMAND, [str(BENCH), *more]
         return None
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if Path(first).read_text(encoding="utf-8").startswith(f"#!{PYTHON}\n"):
+    with contextlib.suppress(OSError), open(first, "rb") as script:
+        if script.readline() == f"#!{PYTHON}\n".encode():
             return "", [first, *rest]
     return None
 

@@ -152,6 +152,7 @@ def test_a_damaged_file_is_set_aside_and_the_stage_trained_again(plugin: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_workers_that_need_one_stage_at_a_time_train_it_once(plugin: Path, tmp_path: Path) -> None:
     runs = specs(plugin, "turned,turned(tuned=false)")
     run(runs, Job(tmp_path / "results", (plugin,)), LocalExecutor(jobs=2))
