@@ -28,7 +28,7 @@ LONG = (
 """Begun first, so that no process is at one while the others have nothing left; ``-p tests.cpu`` says which are."""
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Gives each process a file, and the next when it is nearly done."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -78,7 +78,7 @@ def test_a_file_is_one_piece_of_work_and_all_tests_with_a_cluster_are_one() -> N
         "tests/test_rate.py": ["tests/test_rate.py::test_a", "tests/test_rate.py::test_b"],
     }
     assert {scheduler._split_scope(name) for names in pieces.values() for name in names} == set(pieces)
-    scheduler.workqueue = {file: dict.fromkeys(names, False) for file, names in pieces.items()}  # type: ignore[assignment]
+    scheduler.workqueue = {file: dict.fromkeys(names, False) for file, names in pieces.items()}
     order = sorted(pieces, key=scheduler._place)
     assert order == [CLUSTER, "tests/test_cli.py", "tests/test_rate.py", "tests/test_spec.py"]
 
