@@ -130,6 +130,7 @@ def findings(path: Path) -> dict[str, str]:
     return dict(examine(find_examined(registry.method("mine"), registry)))
 
 
+@pytest.mark.slow
 def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
     found = findings(broken(tmp_path, "Mine", "Mine"))
     assert list(found) == list(CHECKS)
@@ -137,6 +138,7 @@ def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.slow
 def test_a_broken_promise_is_noticed_and_named(fault: str, tmp_path: Path) -> None:
     old, new, promise, message = BROKEN[fault]
     found = findings(broken(tmp_path, old, new))
@@ -258,6 +260,7 @@ def test_a_method_is_tried_at_each_task_that_it_is_for(tmp_path: Path, capsys: p
     assert out.endswith("2 of its promises are broken\n")
 
 
+@pytest.mark.slow
 def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

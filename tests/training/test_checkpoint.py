@@ -147,6 +147,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
     assert as_plain(whole.record)["taken_up"] == 0
 
 
+@pytest.mark.slow
 def test_drop_path_and_sgd_are_taken_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = planned("ce", "drop_path=0.3", "optimizer=sgd", "mixup=0.8", "erasing=0.5")
     whole = run_trial(spec, Registry(), CPU)
@@ -186,6 +187,7 @@ def undisturbed(spec: RunSpec) -> Any:
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "flipped", "pickle", "other run"])
+@pytest.mark.slow
 def test_a_checkpoint_that_is_none_is_set_aside_and_the_run_begins_anew(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +227,7 @@ def test_the_hostile_object_would_have_run(tmp_path: Path) -> None:
     assert (tmp_path / "touched").exists()
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +275,7 @@ class Mine(Method):
 '''
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_brought_to_its_end_leaves_the_modes_that_training_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +344,7 @@ def test_batch_norms_with_batches_of_their_own_are_computed_in_parts_to_the_same
     same(whole, parts)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = plugin(tmp_path, "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')")
     spec, registry = planned("mine", plugins=(file,)), Registry((file,))
@@ -382,6 +387,7 @@ def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
     assert why in error["message"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_early_as_diverged(tmp_path: Path) -> None:
     line = "self.steps.append(1)\n        return {{'ce': batch.cross_entropy(model(batch.images)) * float('nan')}}"
     (file,) = plugin(tmp_path, line.format())

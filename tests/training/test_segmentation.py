@@ -210,6 +210,7 @@ def test_the_bootstrap_of_scores_is_that_of_answers_where_scores_are_0_or_100() 
     assert (scored.low, scored.high, scored.p) == pytest.approx((exact.low, exact.high, exact.p))
 
 
+@pytest.mark.slow
 def test_a_run_records_its_score_and_its_task(tmp_path: Path) -> None:
     trained = run_trial(planned(), Registry(), CPU)
     record = trained.record
