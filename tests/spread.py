@@ -21,6 +21,8 @@ LONG = (
     "tests/faults/test_disk.py",
     "tests/test_style.py",
     "tests/test_conformance.py",
+    "tests/training/test_checkpoint.py",
+    "tests/test_latex.py",
     "tests/test_cli.py",
     "tests/backbones/test_registry.py",
     "tests/methods/test_tasks.py",
