@@ -16,7 +16,6 @@ import io
 import json
 import multiprocessing
 import os
-import resource
 import runpy
 import signal
 import socket
@@ -67,7 +66,10 @@ def become(
         for number, handle in enumerate([os.dup(handle) for handle in handles]):
             os.dup2(handle, number)
         gc.freeze()  # what the parent held must not be closed here later, under numbers that are others' by then
-        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2:
+                with contextlib.suppress(OSError):  # that of the listing is closed already
+                    os.close(number)
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -183,6 +185,7 @@ def nest() -> socket.socket:
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as door:
         door.bind(f"{folder}/door")
         door.listen()
+        door.settimeout(600)
         context.Process(target=serve, args=(f"{folder}/door",), daemon=True).start()
         return door.accept()[0]
 
@@ -214,7 +217,10 @@ def serve(door: str) -> None:
 
 @contextlib.contextmanager
 def forking() -> Iterator[None]:
-    """Inside, processes are forked that would be started."""
+    """Inside, processes are forked that would be started; on Linux alone, where a process can be handed on."""
+    if sys.platform != "linux":
+        yield
+        return
     usual, Forked.nest = subprocess.Popen, nest
     subprocess.Popen = Forked  # type: ignore[misc]
     try:
