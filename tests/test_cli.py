@@ -449,7 +449,7 @@ class TestStart:
     @pytest.mark.parametrize("arguments", ARGUMENTS, ids=" ".join)
     def test_quickly(self, here: Path, libraries: float, arguments: list[str]) -> None:
         """Measured by what Python itself takes to start and to load the libraries that any of it needs, of three."""
-        took = []
+        took: list[float] = []
         while not took or (min(took) >= 6 * libraries and len(took) < 3):
             seconds, done = cpu_seconds([str(BENCH), *arguments])
             assert done.returncode == 0, done.stderr
