@@ -12,7 +12,7 @@ from bench.plan.overrides import Overrides
 from bench.plan.rehearsal import RehearsalRegistry, Scale, rehearse
 from bench.plan.target import read_plan
 
-TINY = Scale(images=16, test_images=4, steps=2, batch=4, small=True)
+TINY = Scale(images=16, test_images=8, steps=3, batch=4, small=True)
 
 
 @pytest.mark.slow
