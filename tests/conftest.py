@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.device import interrupt
 from bench.launch import LocalExecutor
-from bench.plan.architectures import architectures
+from bench.plan import architectures
 from bench.reading.settings import VARIABLES
+from tests.warm import forking
 
 # pytest -n has a process a core: threads of torch beside it only wait for each other. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``pytest -n`` goes through the tests file by file, unless another way is asked for."""
+    from tests.spread import ByFile
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def asked_here() -> Any:
+    """What timm says of its names, in this process: most tests import it anyhow."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        architectures.main()
+    return json.loads(said.getvalue())
+
+
 @pytest.fixture(scope="session", autouse=True)
 def timm_was_asked() -> None:
     """timm's names are kept for this machine, so that no test prints that they are asked for, whichever is first."""
-    architectures(print)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(architectures, "_ask", asked_here)
+        architectures.architectures(print)
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +68,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     return folder
+
+
+@pytest.fixture
+def warm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Processes of bench that a slow test starts are forked from one that has imported everything, which takes long."""
+    with forking() if request.node.get_closest_marker("slow") else contextlib.nullcontext():
+        yield

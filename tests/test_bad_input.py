@@ -928,6 +928,7 @@ def test_an_imported_table_refuses_them_too(here: Path, capsys: pytest.CaptureFi
     assert f"--{option}" in captured.err
 
 
+@pytest.mark.slow
 def test_none_of_it_waits_for_torch(scene: Path) -> None:
     """All of them in one process, at the end of which nothing heavy has been imported."""
     code = (

@@ -130,6 +130,7 @@ def findings(path: Path) -> dict[str, str]:
     return dict(examine(find_examined(registry.method("mine"), registry)))
 
 
+@pytest.mark.slow
 def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
     found = findings(broken(tmp_path, "Mine", "Mine"))
     assert list(found) == list(CHECKS)
@@ -137,6 +138,7 @@ def test_a_sound_method_keeps_all_promises(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.slow
 def test_a_broken_promise_is_noticed_and_named(fault: str, tmp_path: Path) -> None:
     old, new, promise, message = BROKEN[fault]
     found = findings(broken(tmp_path, old, new))
@@ -150,6 +152,7 @@ def test_a_backbone_that_lacks_something_is_refused_with_the_reason() -> None:
         find_examined(registry.method("gta"), registry, "timm:resnet18@none")
 
 
+@pytest.mark.slow
 def test_the_command_tells_each_promise_and_fails_where_one_is_broken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +215,7 @@ def test_what_is_meant_is_not_noticed(kind: str, tmp_path: Path) -> None:
     assert noticed(broken(tmp_path, STAGE, CLEAN[kind]))[1] == []
 
 
+@pytest.mark.slow
 def test_how_many_weights_each_stage_trains_is_told_by_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights of micro_vit as its own parameters count them; ten classes on 48 features are 490."""
     told, _ = noticed(broken(tmp_path, STAGE, AUX + ", train=(model, aux))"))
@@ -242,6 +246,7 @@ def test_nothing_of_the_suites_own_methods_is_noticed() -> None:
         assert (name, list(notices(subject, looks))) == (name, [])
 
 
+@pytest.mark.slow
 def test_a_method_is_tried_at_each_task_that_it_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that reads the size of logits says so where they are of pixels; what reads labels is not for masks."""
     path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"classification", "segmentation"}')
@@ -255,6 +260,7 @@ def test_a_method_is_tried_at_each_task_that_it_is_for(tmp_path: Path, capsys: p
     assert out.endswith("2 of its promises are broken\n")
 
 
+@pytest.mark.slow
 def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,6 +274,7 @@ def test_why_a_method_is_not_for_a_task_is_told_with_its_place(
         assert f"  task    {task}: no, {why}, and {task} has none\n" in out
 
 
+@pytest.mark.slow
 def test_a_method_for_segmentation_alone_is_examined_there(tmp_path: Path) -> None:
     path = broken(tmp_path, 'paper = "a test"', 'paper = "a test"\n    tasks = {"segmentation"}')
     registry = Registry([path])

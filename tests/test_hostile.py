@@ -441,6 +441,7 @@ class TestPlugins:
         assert captured.err.count("\n") == 1
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("warm")
     def test_one_that_leaves_costs_its_own_runs_only(self, here: Path) -> None:
         method(here, top="import sys\nsys.exit(0)")
         done = run_bench(here, "--methods", "ce,mine", "--plugin", "mine.py")
@@ -695,6 +696,7 @@ def records(here: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 class TestSecrets:
     def test_none_is_written_into_records(self, here: Path) -> None:
         """Of the environment, of a plugin's repository, and of what a method prints, and says when it fails."""

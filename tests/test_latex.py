@@ -145,6 +145,7 @@ ASKED = {
 @pytest.mark.latex
 @pytest.mark.parametrize("format", ["latex", "latex-siunitx"])
 @pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.slow
 def test_the_demos_table_and_that_of_12_datasets_fit_a_page(tmp_path: Path, format: str, asked: str) -> None:
     for each in (demo(), numbers(12, 8)):
         assert pages_that_fit(tmp_path, each, ASKED[asked], format) == 1
@@ -152,16 +153,19 @@ def test_the_demos_table_and_that_of_12_datasets_fit_a_page(tmp_path: Path, form
 
 @pytest.mark.latex
 @pytest.mark.parametrize("asked", ["plain", "column", "turned"])
+@pytest.mark.slow
 def test_that_of_128_datasets_goes_on_from_page_to_page(tmp_path: Path, asked: str) -> None:
     assert 3 < pages_that_fit(tmp_path, numbers(128, 8), ASKED[asked]) < 12
 
 
 @pytest.mark.latex
+@pytest.mark.slow
 def test_that_of_2000_rows_goes_on_from_page_to_page(tmp_path: Path) -> None:
     assert 20 < pages_that_fit(tmp_path, numbers(4, 2000, seeds=1), SheetLayout()) < 50
 
 
 @pytest.mark.latex
+@pytest.mark.slow
 def test_that_of_200_rows_does_with_siunitx_too(tmp_path: Path) -> None:
     assert 2 < pages_that_fit(tmp_path, numbers(4, 200), SheetLayout(fit="page"), "latex-siunitx") < 9
 
@@ -182,6 +186,7 @@ def test_whatever_the_labels_are_nothing_is_wider_than_its_line(tmp_path: Path, 
 
 
 @pytest.mark.latex
+@pytest.mark.slow
 def test_letters_are_no_smaller_than_scriptsize(tmp_path: Path) -> None:
     r"""What is small is 7 pt; adjustbox makes it smaller where the table is wider than the line."""
     for each in (demo(), numbers(12, 8)):

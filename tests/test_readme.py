@@ -33,6 +33,7 @@ METHOD, SESSION = blocks("python")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_method_shown_trains_and_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = METHOD
     assert len(code.splitlines()) <= 30

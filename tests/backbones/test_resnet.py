@@ -161,16 +161,6 @@ class TestNames:
             assert model.probe(some_images(model), name).ndim == 4
         assert all(model.part(name) for name in PARTS)
 
-    @pytest.mark.slow
-    def test_every_model_of_such_a_name_keeps_the_promise(self) -> None:
-        for name in (name for name in timm.list_models() if timm_offers(name) >= set(MAPS)):
-            with bare():
-                backbone = timm.create_model(name, num_classes=0)
-            family = family_of(backbone)
-            assert isinstance(family, ResNet), name
-            assert len(family.part("last_convs", backbone)) == 4, name
-            assert bool(family.part("batch_norm", backbone)) == ("batch_norm" in timm_offers(name)), name
-
     @pytest.mark.parametrize(
         "name", ["resnetv2_50", "skresnet18", "res2net50_26w_4s", "resnest14d", "resnet50_clip", "resnext26ts"]
     )

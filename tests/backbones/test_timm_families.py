@@ -232,4 +232,8 @@ def test_every_name_says_what_its_model_is() -> None:
             wrong[name] = (kind and kind.title, type(family).__name__)
         elif kind is not None:
             assert all(family.part(part, backbone) is not None for part in kind.offers & PARTS), name
+            assert isinstance(family, ResNet) == (kind in (RESNET, GROUP_NORM_RESNET)), name
+            if isinstance(family, ResNet):
+                assert len(family.part("last_convs", backbone)) == 4, name
+                assert bool(family.part("batch_norm", backbone)) == ("batch_norm" in kind.offers), name
     assert wrong == {}

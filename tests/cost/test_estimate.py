@@ -407,6 +407,7 @@ class TestCommand:
         assert capsys.readouterr().err == "bench: --jobs 0: at least one run at a time is needed\n"
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("warm")
     def test_steps_are_timed_and_kept(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["plan", "demo", "--methods", "ce,lacvit", "--rates", "15", "--results", str(tmp_path)]
         assert main([*arguments, "--measure"]) == 0
@@ -421,6 +422,7 @@ class TestCommand:
         assert capsys.readouterr().out == captured.out
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("warm")
     def test_what_cannot_be_timed_is_told_and_stops_nothing(self, tmp_path: Path) -> None:
         registry, store = bench.Registry(), Store(tmp_path)
         plan = bench.read_plan("demo", registry, bench.Overrides(methods="ce", rates="15"))

@@ -154,6 +154,7 @@ class TestStages:
         assert own.shared != other.shared
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("warm")
     def test_are_gone_through_in_a_process(self) -> None:
         runs = planned(f"ce,{FD}")
         assert stages_of(runs, Registry()) == stages_here(runs, Registry())

@@ -86,6 +86,7 @@ def test_what_cannot_be_chosen_is_told_when_it_is_planned(shades: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("chosen", "settings", "images", "of", "validated"),
     [

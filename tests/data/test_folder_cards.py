@@ -239,6 +239,7 @@ def test_plans_and_cards_import_no_torch(here: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_images_of_the_table_are_those_that_were_said(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

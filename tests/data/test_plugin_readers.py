@@ -76,6 +76,7 @@ def test_is_planned(reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_is_trained_on(reader: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command, in a worker process that finds the reader by its name."""
     monkeypatch.setattr(LocalExecutor, "execute", EXECUTE)

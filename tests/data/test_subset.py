@@ -296,6 +296,8 @@ def test_a_budget_is_taken_of_what_is_not_held_out(tmp_path: Path) -> None:
     assert len({frozenset(val) for _, val, _ in found.values()}) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_class_with_too_few_images_is_named_when_a_run_draws_them(tmp_path: Path) -> None:
     name = folder(tmp_path / "data", val=False)
     specs_of = specs(name, "6-shot", "1", "validation=0.3")

@@ -22,6 +22,7 @@ from bench.spec import RunSpec
 from bench.training import trial
 from tests.faults.nursery import started
 from tests.scenes import as_plain
+from tests.warm import forking
 
 USUAL = ("steps=8", "warmup=2", "evaluations=2", "batch_size=16")
 
@@ -49,8 +50,6 @@ class Mine(Method):
 
 FAILURES = {"no_code": ("RuntimeError", "code"), "no_memory": ("MemoryError", "oom")}
 """What a method of the name raises, and the class that its run's failure has to have."""
-
-one_launch = pytest.mark.xdist_group("one launch of runs that two processes share")
 
 
 def planned(
@@ -130,13 +129,13 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         path.write_text(FAILING.format(error=FAILURES[path.stem][0]))
     specs = planned(",".join(("ce", *FAILURES)), plugins=plugins)
     events: list[Event] = []
-    run(specs, Job(root / "results", plugins, ranks=2), LocalExecutor(1), events.append)
+    with forking():
+        run(specs, Job(root / "results", plugins, ranks=2), LocalExecutor(1), events.append)
     assert len(events) == len(specs) == 3
     ended = {event.run_id: event for event in events}
     return root / "results", {f"{spec.method.name} {spec.backbone.name}": ended[spec.id] for spec in specs}
 
 
-@one_launch
 @pytest.mark.slow
 def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[str, Event]]) -> None:
     results, ended = launched
@@ -148,7 +147,6 @@ def test_a_launch_has_a_run_trained_by_two_processes(launched: tuple[Path, dict[
     assert event.run_id not in {path.name for path in (results / "claims").iterdir()}
 
 
-@one_launch
 @pytest.mark.slow
 @pytest.mark.parametrize("method", FAILURES)
 def test_a_failure_in_one_process_ends_all_and_says_which(method: str, launched: tuple[Path, dict[str, Event]]) -> None:

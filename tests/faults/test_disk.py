@@ -34,6 +34,8 @@ from tests.faults.nursery import ended, planned, tables, whole
 from tests.faults.operations import no_space
 from tests.scenes import as_plain
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 PAGE = 4096
 YEARS = 10 * 365 * 86400
 

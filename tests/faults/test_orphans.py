@@ -36,7 +36,7 @@ class Endless(Method):
         return {{"ce": batch.cross_entropy(model(batch.images))}}
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 
 
 def descendants(pid: int) -> list[int]:

@@ -27,6 +27,8 @@ from bench.records.store import Store
 from bench.spec import RunSpec
 from tests.faults.cheap import Cheap, command, front, grid, interpreter, outcome
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 BENCH = Path(sys.executable).with_name("bench")
 
 

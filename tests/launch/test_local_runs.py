@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from tests.scenes import untimed
+from tests.warm import forking
 
 slow = pytest.mark.slow
+warm = pytest.mark.usefixtures("warm")
 
 BENCH = Path(sys.executable).with_name("bench")
 TINY = ["--set", "steps=8", "--set", "warmup=2", "--set", "evaluations=1", "--rates", "15", "--seeds", "2"]
@@ -131,10 +133,18 @@ def plugin(folder: Path, twist: str = "pass", name: str = "mine") -> list[str]:
     return ["--plugin", str(path)]
 
 
+NOT_OURS = ("torch.py", "bench/__init__.py", "datasets/__init__.py")
+"""What somebody may have in the current folder, and what must not be taken for ours or for the library."""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a grid of four runs that nobody disturbed."""
-    results = tmp_path_factory.mktemp("undisturbed") / "results é"
+    """The results of a grid of four runs that nobody disturbed, of workers that started beside what is not ours."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    for name in NOT_OURS:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
+    results = root / "results é"
     done = bench("run", results, *RIVALS)
     assert done.code == 0, done.err
     assert "4 runs were trained now, 4 of 4 are done" in done.out
@@ -142,7 +152,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @slow
-@pytest.mark.xdist_group("an undisturbed grid")
 class TestUndisturbed:
     def test_everything_is_trained_and_written(self, undisturbed: Path) -> None:
         found = records(undisturbed)
@@ -162,9 +171,11 @@ class TestUndisturbed:
             "tables",
         }
         assert not list((undisturbed / "drafts").iterdir())
+        assert all((undisturbed.parent / name).is_file() for name in NOT_OURS), "none of these was imported"
         suffixes = {path.suffix for path in (undisturbed / "tables").iterdir()}
         assert suffixes == {".txt", ".md", ".csv", ".json", ".html", ".tex"}
 
+    @warm
     def test_again_it_trains_nothing_and_says_the_same(self, undisturbed: Path) -> None:
         before = {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()}
         done = bench("run", undisturbed, *RIVALS)
@@ -180,6 +191,7 @@ class TestUndisturbed:
         assert [len(found) for found in subsets.values()] == [1, 1]
         assert subsets[0] != subsets[1]
 
+    @warm
     def test_one_worker_gives_the_same_bytes(self, undisturbed: Path, tmp_path: Path) -> None:
         """Which worker trains what, and what it trained before, changes nothing."""
         results = tmp_path / "results"
@@ -190,6 +202,7 @@ class TestUndisturbed:
         for record, other in zip(*(sorted(records(root).items()) for root in (results, undisturbed)), strict=True):
             assert untimed(record[1]["curve"]) == untimed(other[1]["curve"])
 
+    @warm
     def test_a_damaged_record_is_set_aside_and_trained_again(self, undisturbed: Path, tmp_path: Path) -> None:
         results = tmp_path / "results"
         subprocess.run(["cp", "-r", undisturbed, results], check=True)
@@ -205,8 +218,8 @@ class TestUndisturbed:
 
 
 @slow
-@pytest.mark.xdist_group("an undisturbed grid")
 class TestKilled:
+    @warm
     def test_the_front_process(self, undisturbed: Path, tmp_path: Path) -> None:
         results = tmp_path / "results"
         with started(results, *RIVALS) as front:
@@ -236,6 +249,7 @@ class TestKilled:
         assert not records(results)
         assert not records(results, "failed")
 
+    @warm
     def test_a_worker(self, undisturbed: Path, tmp_path: Path) -> None:
         results = tmp_path / "results"
         # the first run of the plugin says which process trains it; each waits until that one is killed
@@ -275,6 +289,7 @@ class TestKilled:
         assert lines["mine"]["mean"] == plain["Fine-tune (baseline)"]["mean"], "it trains as plain fine-tuning does"
         assert lines["Fine-tune (baseline)"]["std"] == plain["Fine-tune (baseline)"]["std"]
 
+    @warm
     def test_with_control_c(self, undisturbed: Path, tmp_path: Path) -> None:
         results = tmp_path / "results"
         with started(results, *RIVALS) as front:
@@ -334,21 +349,19 @@ class Plugins:
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
-    """Of two workers, those that end with a run are replaced; around them lies what must not be taken for ours."""
+    """Of two workers, those that end with a run are replaced."""
     root = tmp_path_factory.mktemp("plugins")
-    for name in ("torch.py", "bench/__init__.py", "datasets/__init__.py"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
     chosen = ["--methods", ",".join(["ce", *TWISTS])]
     for name, twist in TWISTS.items():
         chosen += plugin(root / "own", twist, name)
     path = root / "own" / "unimported.py"
     path.write_text("raise RuntimeError('not today')\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
-    return Plugins(root / "results", bench("run", root / "results", *chosen), chosen)
+    with forking():
+        return Plugins(root / "results", bench("run", root / "results", *chosen), chosen)
 
 
 @slow
-@pytest.mark.xdist_group("a grid of plugins")
+@warm
 class TestPlugins:
     def test_the_others_are_trained(self, plugins: Plugins) -> None:
         assert plugins.done.code == 1, plugins.done.err
@@ -358,12 +371,6 @@ class TestPlugins:
             assert len(plugins.records(method, "failed")) == 2 * failing, method
         assert "6 runs were trained now, 6 of 18 are done, 12 failed" in plugins.done.out
         assert "Traceback" not in plugins.done.out + plugins.done.err
-
-    def test_what_lies_in_the_current_folder_is_not_imported(self, plugins: Plugins) -> None:
-        """Somebody's own torch.py, bench/ or datasets/ must not be taken for ours or for the library."""
-        logs = [path.read_text(encoding="utf-8") for path in plugins.results.glob("*/*/log.txt")]
-        assert len(plugins.records("ce")) == 2
-        assert not [text for text in (plugins.done.out, plugins.done.err, *logs) if "not this one" in text]
 
     def test_one_of_ones_own_is_compared(self, plugins: Plugins) -> None:
         lines = list(csv.DictReader(io.StringIO(table(plugins.results, *plugins.chosen))))

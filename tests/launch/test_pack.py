@@ -614,6 +614,7 @@ class Mine(Method):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_whole_job_whose_second_process_fails(tmp_path: Path) -> None:
     """As SLURM would start it, with a task for each process: of one run it raises, in the next one it crashes."""
     import submitit

@@ -42,7 +42,8 @@ def test_with_it_nothing_waits() -> None:
     assert not waits
 
 
-@pytest.mark.usefixtures("no_peft")
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_peft", "warm")
 def test_the_rest_of_a_grid_is_trained_and_the_line_says_what_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -260,13 +260,14 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([BENCH, *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
 def refusals(text: str) -> list[str]:
     """What is said beside what is planned."""
     return [line for line in text.splitlines() if line.startswith("bench: ")]
 
 
+@pytest.mark.slow
 class TestInAProcess:
+    @pytest.mark.usefixtures("warm")
     def test_names_that_timm_does_not_have_and_cards_of_ones_own(self, here: Path) -> None:
         plugin(here, "title: Mine\nmodel: vision_transformer\narguments: {patch_sise: 4}\n")
         before = sorted(here.rglob("*"))

@@ -77,6 +77,7 @@ def test_one_that_raises_says_so_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_crash_beside_the_first_process_is_recorded_as_what_it_is(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(CRASHING, encoding="utf-8")

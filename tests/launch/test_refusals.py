@@ -140,6 +140,7 @@ class TestLaunching:
         ]
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("warm")
     def test_in_a_process(self, capsys: pytest.CaptureFixture[str]) -> None:
         methods = "surgical(block=9),last_blocks(k=99),coin+soup,ce,last_blocks(k=4)"
         assert main(["run", *self.CHOSEN, "--methods", methods, "--backbones", "micro_vit"]) == 2

@@ -26,8 +26,9 @@ from bench.records.record import Record
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import to_json
+from tests.warm import forking
 
-pytestmark = pytest.mark.xdist_group("a run that is repeated")
+pytestmark = pytest.mark.usefixtures("warm")
 
 METHOD = """
 import pathlib
@@ -78,7 +79,7 @@ Rerun = Callable[..., Said]
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of a plugin's method, trained by a real worker."""
+    """A run of a plugin's method, trained by a worker."""
     root = tmp_path_factory.mktemp("original")
     sign, plugin, results = root / "sign", root / "mine.py", root / "results"
     plugin.write_text(METHOD.format(sign=str(sign)), encoding="utf-8")
@@ -86,7 +87,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
     usual = ("steps=8", "warmup=2", "evaluations=2", "batch_size=8")
     asked = Overrides(methods="mine", rates="15", seeds="1", settings=usual)
     (spec,) = read_plan("demo", registry, asked).unique.values()
-    launch([spec], Job(results, registry.plugins, "bench run"), LocalExecutor(jobs=1))
+    with forking():
+        launch([spec], Job(results, registry.plugins, "bench run"), LocalExecutor(jobs=1))
     (folder,) = (results / "runs").iterdir()
     return Run(results, folder, plugin, sign)
 

@@ -35,6 +35,7 @@ def test_a_mean_of_no_pairs_is_none_and_a_feature_of_length_0_is_like_nothing() 
     assert means(np.array([[0.0, 0], [1, 0], [1, 0]]), np.zeros(3, np.int64))[0] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_at_every_point_on_the_images_it_was_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ def test_what_is_not_of_these_models_is_not_drawn(tmp_path: Path, odd: str) -> N
 
 @pytest.mark.parametrize("width", ["", "column", "page"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_every_kind_fits(kind: str, width: str, tmp_path: Path) -> None:
     figure = drawing(kind, measured_scene(tmp_path, kind, width=width))
     assert off_the_page(figure) == []
@@ -120,6 +121,7 @@ def test_a_dot_a_head_of_each_model_beside_the_pre_trained_one(tmp_path: Path) -
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_the_models(tmp_path: Path) -> None:
     subject = measured_scene(tmp_path, "attention")
     figure = drawing("attention", subject)
@@ -138,6 +140,7 @@ def test_maps_are_those_of_the_models(tmp_path: Path) -> None:
         assert np.array_equal(shown(image), average[at % LAYERS])
 
 
+@pytest.mark.slow
 def test_masks_stand_beside_the_true_ones_without_void(tmp_path: Path) -> None:
     figure = drawing("segmentation", measured_scene(tmp_path, "segmentation"))
     known = arrays_of("jaccard", 0)

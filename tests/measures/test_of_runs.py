@@ -41,6 +41,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Path, Path]:
     return record, folder, results
 
 
+@pytest.mark.slow
 def test_the_landscape_at_0_is_what_the_record_says(kept: tuple[Record, Path, Path]) -> None:
     record, folder, results = kept
     for point in record.curve:

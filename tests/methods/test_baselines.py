@@ -490,6 +490,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("methods", STEPS)
+@pytest.mark.slow
 def test_learns_digits_within_the_budget(methods: str) -> None:
     made = run(methods, "evaluations=1")
     assert [stage["steps"] for stage in as_plain(made.record)["stages"]] == STEPS[methods]
@@ -498,6 +499,7 @@ def test_learns_digits_within_the_budget(methods: str) -> None:
     assert last["test"]["top1"] > (30 if methods == "linear" else 50)
 
 
+@pytest.mark.slow
 def test_the_last_point_of_wise_ft_is_that_of_the_interpolated_weights() -> None:
     probed, tuned = run("wise_ft(alpha=0)", "evaluations=1"), run("wise_ft(alpha=1)", "evaluations=1")
     linear_probe = run("wise_ft(share=1, alpha=1)", "steps=12", "warmup=1", "evaluations=1")

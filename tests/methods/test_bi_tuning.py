@@ -422,6 +422,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize("settings", ["bi_tuning", "bi_tuning(variant=released)"])
+@pytest.mark.slow
 def test_it_learns_the_digits(settings: str) -> None:
     overrides = Overrides(settings, rates="15", seeds="1", settings=("steps=40", "warmup=4", "evaluations=2"))
     registry = Registry()

@@ -471,6 +471,7 @@ LEARNS = {
 
 
 @pytest.mark.parametrize("method", LEARNS)
+@pytest.mark.slow
 def test_learns_digits(method: str) -> None:
     """Far above chance, which is 10 %."""
     settings = (f"steps={LEARNS[method]}", "warmup=5", "evaluations=1")

@@ -194,6 +194,7 @@ class TestLossIncreases:
 
 
 class TestStages:
+    @pytest.mark.slow
     def test_the_head_that_judges_is_trained_first_and_thrown_away(self, model: Model, data: TrainingImages) -> None:
         before = {name: value.clone() for name, value in model.state_dict().items()}
         stages = DELTA(share=0.3).stages(model, a_recipe(data), data)
@@ -209,6 +210,7 @@ class TestStages:
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert next(stages, None) is None
 
+    @pytest.mark.slow
     def test_in_the_released_variant_running_statistics_drift_with_the_first_head(
         self, model: Model, data: TrainingImages
     ) -> None:
@@ -223,6 +225,7 @@ class TestStages:
         next(stages)
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
+    @pytest.mark.slow
     def test_terms_are_the_formulas(self, model: Model, data: TrainingImages) -> None:
         """After the training of both stages, with weights and distances computed here again."""
         source = copy.deepcopy(model).eval()
@@ -269,6 +272,7 @@ class TestStages:
         distance = sum(float((now[name] - then[name]).square().sum()) / 2 for name in MAPS)
         assert terms["delta"].item() == pytest.approx(0.5 * distance, rel=1e-5)
 
+    @pytest.mark.slow
     def test_the_source_gets_no_gradient_and_the_student_does(self, model: Model, data: TrainingImages) -> None:
         *_, stage = _stages_after_training(DELTA(), model, data)
         set_modes(stage)
@@ -277,11 +281,13 @@ class TestStages:
         convolutions: list[Any] = model.part("last_convs")
         assert all(convolution.weight.grad.abs().sum() > 0 for convolution in convolutions)
 
+    @pytest.mark.slow
     def test_it_stands_in_the_place_of_weight_decay(self, model: Model, data: TrainingImages) -> None:
         for replaces, decay in ((True, 0.0), (False, 0.05)):
             *_, stage = _stages_after_training(DELTA(replaces_decay=replaces), copy.deepcopy(model), data)
             assert stage.recipe.weight_decay == decay
 
+    @pytest.mark.slow
     def test_no_test_image_is_looked_at(self, model: Model, data: TrainingImages) -> None:
         """The weights are a function of the sampled training images: others may be anything."""
         other = np.concatenate([data.split.images.pixels, np.full((5, 8, 8, 1), 255, np.uint8)])  # type: ignore[attr-defined]

@@ -326,6 +326,7 @@ def test_drop_path_of_teacher_and_student_are_separate(model: Model) -> None:
     assert max(rates) == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_distillation_brings_the_student_nearer_to_the_teacher(model: Model, data: TrainingImages) -> None:
     method = FeatureDistillation(share=0.99, distil_lr=5e-3, student_drop_path=0.0)
     stage = next(method.stages(model, a_recipe(steps=80), data))

@@ -287,6 +287,7 @@ class TestRuns:
             assert np.array_equal(predicted, told["test"][place])
             assert np.abs(confidence - told["test_confidence"][place]).max() < 1e-6
 
+    @pytest.mark.slow
     def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
         self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

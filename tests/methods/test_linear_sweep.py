@@ -210,6 +210,7 @@ def test_and_where_runs_are_planned() -> None:
     require_sound(runs("validation=0", datasets="digits"), Registry(), print)  # it has a split of its own
 
 
+@pytest.mark.slow
 def test_all_heads_take_as_many_images_through_the_backbone_as_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     passes, usual = [], Model.normalised
 

@@ -231,6 +231,7 @@ def test_a_batch_in_parts_has_the_worst_point_of_the_whole_batch(precision: str)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_ends_in_the_same_bits(tmp_path: Any) -> None:
     """With a queue and a momentum encoder under it, and an average over it."""
     ema: Any = importlib.import_module("bench.methods.ema")

@@ -339,6 +339,7 @@ def test_show_names_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_processes_that_share_a_run_keep_one_model(tmp_path: Path) -> None:
     spec = planned()
     assert work(spec, Job(tmp_path, keep="last", ranks=2))["status"] == "done"

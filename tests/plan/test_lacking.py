@@ -132,6 +132,8 @@ def test_nothing_is_trained_without_its_weights(folder: Path, capsys: pytest.Cap
     assert not (folder / "results" / "runs").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_others_are_trained_and_it_is_said_how_many_are_not(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

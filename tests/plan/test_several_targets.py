@@ -149,6 +149,8 @@ def test_status_has_a_line_for_each_and_one_total(folder: Path, capsys: pytest.C
     assert [part["runs"] for part in (facts, *facts["parts"])] == [20, 20, 4]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_they_are_trained_together_and_shown_one_after_the_other(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

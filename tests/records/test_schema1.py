@@ -177,6 +177,7 @@ def shape(value: object) -> object:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_trained_again_it_is_equal_to_the_last_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -149,8 +149,8 @@ def run(cluster: Cluster, *command: str) -> str:
     return done.stdout
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Return as soon as the condition is true.
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30, pause: float = 0.05) -> None:
+    """Return as soon as the condition is true, which is looked at after each pause.
 
     Raises:
         ClusterError: it is not within that time; ``what`` says in the message what was waited for.
@@ -159,7 +159,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
     while not condition():
         if time.monotonic() > end:
             raise ClusterError(f"waited {seconds:g} s in vain for: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def wait_until_idle(cluster: Cluster, seconds: float = 30) -> None:

@@ -13,7 +13,6 @@ from tests.slurm.cluster import Cluster, missing, node_states, run, set_node, st
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark every test in this folder, so that ``-m "not slurm"`` leaves them out."""
     item.add_marker("slurm")
-    item.add_marker(pytest.mark.xdist_group("slurm"))  # one cluster, in one of the processes that share the tests
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,10 @@ import pytest
 from tests.scenes import untimed
 from tests.slurm.cluster import Cluster, kill, launch, reconfigure, run, set_node, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
+
+PAUSE = 0.3
+"""Seconds between two looks at how a grid stands, each of which is a process."""
 
 METHOD = """
 import os
@@ -78,7 +81,7 @@ class Grid:
             found.update(self.status())
             return not found["running"] + found["queued"]
 
-        wait_for(ended, "the end of every job", seconds)
+        wait_for(ended, "the end of every job", seconds, PAUSE)
         return found
 
     def wait_for_training(self) -> None:
@@ -141,7 +144,7 @@ def test_a_run_in_training_says_where_it_stands(cluster: Cluster, tmp_path: Path
         state.update(grid.status())
         return any(training.get("seconds_left") for training in state["training"])
 
-    wait_for(stands, "a run that has told what it will still take", 120)
+    wait_for(stands, "a run that has told what it will still take", 120, PAUSE)
     assert (state["running"], state["queued"], state["missing"]) == (1, 1, 0)
     (training,) = state["training"]
     assert 0 < training["step"] < training["of"] == 500
@@ -152,7 +155,7 @@ def test_a_run_in_training_says_where_it_stands(cluster: Cluster, tmp_path: Path
     assert logs.stdout.startswith("sees nothing\n")
     assert "/500, " in logs.stderr
     grid.bench("cancel")
-    wait_for(lambda: not grid.status()["running"], "the end of the job", 60)
+    wait_for(lambda: not grid.status()["running"], "the end of the job", 60, PAUSE)
     assert grid.status()["training"] == []
     assert not list(tmp_path.glob("results/progress/*.json"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +147,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
     assert as_plain(whole.record)["taken_up"] == 0
 
 
+@pytest.mark.slow
 def test_drop_path_and_sgd_are_taken_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = planned("ce", "drop_path=0.3", "optimizer=sgd", "mixup=0.8", "erasing=0.5")
     whole = run_trial(spec, Registry(), CPU)
@@ -178,7 +180,14 @@ def stopped(spec: RunSpec, keep: Path) -> Path:
     return keep / "checkpoints" / spec.id / "current.pt"
 
 
+@cache
+def undisturbed(spec: RunSpec) -> Any:
+    """What a run ends with that is never stopped."""
+    return run_trial(spec, Registry(), CPU)
+
+
 @pytest.mark.parametrize("damage", ["empty", "half", "flipped", "pickle", "other run"])
+@pytest.mark.slow
 def test_a_checkpoint_that_is_none_is_set_aside_and_the_run_begins_anew(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +209,7 @@ def test_a_checkpoint_that_is_none_is_set_aside_and_the_run_begins_anew(
     assert as_plain(outcome.record)["taken_up"] == 0
     assert list(path.parent.glob("*.damaged.*"))
     assert not (tmp_path / "touched").exists()
-    same(outcome, run_trial(spec, Registry(), CPU))
+    same(outcome, undisturbed(spec))
 
 
 class Touch:
@@ -218,6 +227,7 @@ def test_the_hostile_object_would_have_run(tmp_path: Path) -> None:
     assert (tmp_path / "touched").exists()
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_of_its_first_stage_a_run_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +275,7 @@ class Mine(Method):
 '''
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_brought_to_its_end_leaves_the_modes_that_training_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +296,7 @@ def test_a_stage_that_is_brought_to_its_end_leaves_the_modes_that_training_leave
 # ---- what a run fails of
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
     line = "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')"
     spec = planned("mine", plugins=plugin(tmp_path, line))
@@ -295,6 +307,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path) -> None:
         assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model computes it in parts, for training and evaluation; the contrast set is the one that was asked for."""
     spec = planned("lacvit")
@@ -313,6 +326,7 @@ def test_a_batch_of_a_contrast_that_does_not_fit_stays_whole_for_the_loss(monkey
 
 
 @pytest.mark.parametrize("method", ["ce", "scl", "stochnorm"])
+@pytest.mark.slow
 def test_batch_norms_with_batches_of_their_own_are_computed_in_parts_to_the_same_bits(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +344,7 @@ def test_batch_norms_with_batches_of_their_own_are_computed_in_parts_to_the_same
     same(whole, parts)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = plugin(tmp_path, "if len(batch.labels) > 3: raise torch.OutOfMemoryError('CUDA out of memory')")
     spec, registry = planned("mine", plugins=(file,)), Registry((file,))
@@ -356,6 +371,7 @@ def test_a_run_that_is_taken_up_stays_in_parts(tmp_path: Path, monkeypatch: pyte
         ("raise torch.OutOfMemoryError('no')", "norm_batch=4", "micro_resnet", "a part is norm_batch images already"),
     ],
 )
+@pytest.mark.slow
 def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
     line: str, change: str, backbones: str, why: str, tmp_path: Path
 ) -> None:
@@ -371,6 +387,7 @@ def test_a_batch_that_may_not_be_divided_fails_for_memory_and_says_why(
     assert why in error["message"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_early_as_diverged(tmp_path: Path) -> None:
     line = "self.steps.append(1)\n        return {{'ce': batch.cross_entropy(model(batch.images)) * float('nan')}}"
     (file,) = plugin(tmp_path, line.format())

@@ -70,6 +70,7 @@ def sizes(done: TrainedRun) -> tuple[int, int]:
 
 @pytest.mark.parametrize("method", ["linear", "lp_ft(share=0.5)", "wise_ft(share=0.5)"])
 @pytest.mark.parametrize("backbone", ["micro_vit", "micro_resnet"])
+@pytest.mark.slow
 def test_without_augmentation_a_run_has_the_same_bits(method: str, backbone: str) -> None:
     each, once = (run(planned(method, *more, backbones=backbone)) for more in ((), (ONCE,)))
     assert each.record.id != once.record.id

@@ -268,6 +268,7 @@ def test_a_run_whose_stage_cannot_fill_a_batch_says_so(plugin: Path) -> None:
         trial(plugin, "large(batch=64)")
 
 
+@pytest.mark.slow
 def test_a_method_with_batches_of_its_own_keeps_every_promise(plugin: Path) -> None:
     registry = Registry([plugin])
     promises = dict(examine(find_examined(registry.method("large"), registry)))

@@ -804,6 +804,7 @@ def test_a_run_is_the_same_twice_after_another_and_in_a_fresh_process() -> None:
     assert told == [after, once]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
     (spec,) = demo("ce")
     made = outcome(spec)
@@ -825,6 +826,7 @@ def test_a_run_keeps_its_curve_and_the_predictions_of_each_point() -> None:
 
 
 @pytest.mark.parametrize("evaluations", [1, 5, 50])
+@pytest.mark.slow
 def test_the_points_are_evenly_spaced_and_the_last_is_the_end(evaluations: int) -> None:
     (spec,) = demo("ce", f"evaluations={evaluations}")
     steps = [point["step"] for point in as_plain(outcome(spec).record)["curve"]]
@@ -871,6 +873,7 @@ def test_a_run_that_exceeds_its_budget_is_refused(tmp_path: Path) -> None:
         run_written(written(tmp_path, "greedy", body), "greedy")
 
 
+@pytest.mark.slow
 def test_the_curve_runs_over_all_stages(tmp_path: Path) -> None:
     body = (
         "yield Stage(model, self.loss, recipe.window(0, 0.3), train=[model.head])\n"

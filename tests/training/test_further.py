@@ -75,6 +75,7 @@ def test_they_are_part_of_the_id_and_of_no_draw() -> None:
     assert from_json(older).id == without.id
 
 
+@pytest.mark.slow
 def test_the_training_and_all_other_scores_are_those_of_a_run_without_them() -> None:
     without, with_them = trained(planned()), trained(planned(datasets=ALSO))
     for point, also in zip(without.record.curve, with_them.record.curve, strict=True):
@@ -85,6 +86,7 @@ def test_the_training_and_all_other_scores_are_those_of_a_run_without_them() -> 
     assert with_them.predictions.keys() - without.predictions.keys() >= {"test@noise", "test@noise_labels"}
 
 
+@pytest.mark.slow
 def test_each_score_is_that_of_the_predictions_that_are_kept() -> None:
     run = trained(planned(datasets=ALSO))
     of_noise = {name: array for name, array in run.predictions.items() if name.startswith("test@noise")}
@@ -178,6 +180,7 @@ def test_a_kept_model_is_built_without_them(tmp_path: Path) -> None:
 # ---- further models
 
 
+@pytest.mark.slow
 def test_ema_scores_the_average_and_beside_it_the_weights_of_the_training() -> None:
     without, ema = trained(planned()), trained(planned("ce+ema(decay=0.5)"))
     for point, also in zip(without.record.curve, ema.record.curve, strict=True):
@@ -198,6 +201,7 @@ def test_swa_scores_its_average_last_and_the_weights_of_the_training_at_each_poi
     assert plain(last.test) != plain(last.test, "raw")
 
 
+@pytest.mark.slow
 def test_ema_and_further_tests_are_taken_up_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = planned("ce+ema(decay=0.5)", ALSO)
     whole = run_trial(spec, Registry(), CPU)

@@ -146,6 +146,7 @@ def test_the_recent_loss_is_that_since_it_was_asked_for() -> None:
     assert terms.recent() == 3.0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_watched_has_the_same_bits() -> None:
     settings = ("steps=4", "evaluations=2", "batch_size=8", "warmup=1")
     overrides = Overrides(methods="ce", rates="15", seeds="1", settings=settings)

@@ -227,6 +227,7 @@ def test_the_bootstrap_of_scores_is_that_of_answers_where_scores_are_0_or_100() 
     assert (scored.low, scored.high, scored.p) == pytest.approx((exact.low, exact.high, exact.p))
 
 
+@pytest.mark.slow
 def test_a_run_records_its_score_and_its_task(tmp_path: Path) -> None:
     trained = run_trial(planned(), Registry(), CPU)
     record = trained.record
@@ -257,6 +258,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one_in_one_go(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_table_of_masks_from_the_command_to_items_and_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_taken_stage_gives_the_run_the_same_bits_as_a_trained_one(plugin: Path
         assert all(np.array_equal(made.predictions[key], alone.predictions[key]) for key in alone.predictions)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_after_the_stage_share_it_and_others_do_not(plugin: Path, tmp_path: Path) -> None:
     written = "turned,turned(tuned=false),turned(noise=0.1)"
     tuned, probed, noisy = (stage(trial(spec, plugin, tmp_path)) for spec in specs(plugin, written))
@@ -116,6 +117,7 @@ def test_runs_that_differ_after_the_stage_share_it_and_others_do_not(plugin: Pat
     assert whole == [False, True]
 
 
+@pytest.mark.slow
 def test_the_recipe_and_the_code_are_in_the_key(plugin: Path) -> None:
     def key(**changes: Any) -> str:
         (spec,) = specs(plugin, "turned", **changes)
@@ -152,6 +154,7 @@ def test_a_damaged_file_is_set_aside_and_the_stage_trained_again(plugin: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_workers_that_need_one_stage_at_a_time_train_it_once(plugin: Path, tmp_path: Path) -> None:
     runs = specs(plugin, "turned,turned(tuned=false)")
     run(runs, Job(tmp_path / "results", (plugin,)), LocalExecutor(jobs=2))
@@ -189,6 +192,7 @@ def test_the_claim_of_a_dead_owner_is_taken_over_and_a_living_one_is_not(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_many_processes_at_one_dead_claim_have_one_successor(tmp_path: Path) -> None:
     path = tmp_path / "work.claim"
     path.touch()
@@ -215,6 +219,7 @@ def _try_to_claim(path: Path, start: Any, answers: Any, over: Any) -> None:
             over.wait()
 
 
+@pytest.mark.slow
 def test_a_student_is_one_for_runs_that_are_tuned_in_other_ways(plugin: Path, tmp_path: Path) -> None:
     """As in the columns of a paper's table: fine-tuned, and probed with another optimiser and augmentation."""
     student = "distil_augmentation=crop_flip,on_top=true,share=0.5,distil_batch=8"

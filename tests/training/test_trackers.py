@@ -115,7 +115,6 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("both trackers for real")
 class TestBothForReal:
     def test_a_run_that_was_killed_and_resumed(self, tmp_path: Path) -> None:
         """Its last points are told again, and the very last one is measured twice: each stands there once."""
