@@ -76,9 +76,16 @@ class Case:
 
 def micro() -> nn.Module:
     """The architecture of ``micro_vit``."""
-    return VisionTransformer(
+    model: nn.Module = VisionTransformer(
         img_size=12, patch_size=2, in_chans=1, embed_dim=48, depth=4, num_heads=3, mlp_ratio=2, num_classes=CLASSES
     )
+    return model
+
+
+def vit_tiny() -> nn.Module:
+    """timm's, with random weights."""
+    model: nn.Module = timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES)
+    return model
 
 
 def shifted(images: Pixels) -> Tensor:
@@ -110,7 +117,7 @@ CASES = {
     "micro": Case("micro_vit", micro, 32, 60, (12, 12), "shift", shifted),
     "vit_tiny": Case(
         "timm:vit_tiny_patch16_224@none",
-        lambda: timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES),
+        vit_tiny,
         16,
         3,
         (256, 320),
@@ -191,7 +198,7 @@ def bare_loop(case: Case, pixels: Pixels, labels: npt.NDArray[np.int64]) -> Call
             schedule.step_update(step)
             loss = nn.functional.cross_entropy(model(case.view(pixels[chosen])), targets[chosen])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import subprocess
 import time
@@ -112,7 +113,7 @@ def grid_of(request: Request, spec: RunSpec) -> Grid:
 def lines(spec: RunSpec, measured: Probed, grid: Grid, advice: Sequence[Limit], odd: Sequence[Oddity]) -> Iterator[str]:
     """All of it, a line each, for people."""
     yield ", ".join(f"{name} {version}" for name, version in _versions()["versions"].items() if version)
-    memory = f"{grid.memory / 1e9:.3g} GB of memory" if grid.memory else "memory not known"
+    memory = f"{grid.memory / 1e9:.3g} GB of memory" if math.isfinite(grid.memory) else "memory not known"
     gpus = counted(len(usable_gpus()), "GPU") if usable_gpus() else "no GPU"
     yield f"{measured.hardware}: {counted(grid.cores, 'core')} can be used, {memory}, {gpus}"
     protocol = spec.protocol

@@ -117,7 +117,7 @@ class Grid:
         steps, images: of a run, and images that it evaluates in all.
         evaluations: points of its curve.
         jobs: runs that go at a time here.
-        cores: that can be used; ``memory``: bytes of it, None where that is not known.
+        cores: that can be used; ``memory``: bytes of it, infinite where that is not known.
         many_a_gpu: whether several runs can share a GPU (``--runs-per-gpu``).
         slurm: whether there is a cluster to submit to.
     """
@@ -130,7 +130,7 @@ class Grid:
     augmentation: str
     jobs: int
     cores: int
-    memory: int | None
+    memory: float
     many_a_gpu: bool = False
     slurm: bool = False
 
@@ -232,7 +232,7 @@ def _of_feed(measured: Probed, grid: Grid) -> Iterator[Limit]:
 
 
 def _of_memory(measured: Probed, grid: Grid) -> Iterator[Limit]:
-    if measured.gpu or grid.memory is None or grid.jobs * measured.memory <= grid.memory:
+    if measured.gpu or grid.jobs * measured.memory <= grid.memory:
         return
     fits = max(1, int(grid.memory / measured.memory))
     sentence = (

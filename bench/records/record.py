@@ -136,10 +136,7 @@ class Usage(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True):
-    """Where a run was made (``bench.records.environment``); what a record does not say is not there.
-
-    ``gpu_sharing`` is there where others ran on its GPU beside it: the most ``runs`` at a time, and whether by ``mps``.
-    """
+    """Where a run was made (``bench.records.environment``); what a record does not say is not there."""
 
     python: str | UnsetType | None = UNSET
     packages: dict[str, str | None] | UnsetType = UNSET
@@ -156,6 +153,7 @@ class Environment(Struct, frozen=True):
     launcher: str | UnsetType | None = UNSET
     slurm: dict[str, Any] | UnsetType | None = UNSET
     gpu_sharing: dict[str, Any] | UnsetType = UNSET
+    """So many ``runs`` were on its GPU at a time at most, by ``mps`` or not; only where there were several."""
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -96,7 +97,7 @@ def test_memory_that_runs_do_not_fit_into_at_a_time() -> None:
     limit = named(CPU, jobs=16)["memory"]
     assert "a run takes 0.9 GB, and 16 at a time more than the 8 GB" in limit.sentence
     assert limit.command == "bench run demo --jobs 8"
-    assert "memory" not in named(CPU, jobs=16, memory=None)
+    assert "memory" not in named(CPU, jobs=16, memory=math.inf)
 
 
 def test_a_batch_that_does_not_fit_is_all_that_is_told() -> None:

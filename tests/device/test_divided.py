@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.backbones import Model
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.data.ahead import made
 from bench.data.as_tested import AsTested
 from bench.data.dataset import Indices, SomeImages
 from bench.data.training import _mixed
@@ -276,13 +277,13 @@ def test_groups_that_processes_cut_through_are_those_of_the_whole_batch(place: P
 def test_images_to_be_scored_are_divided_too(place: Place) -> None:
     views, indices, taken = AsTested(ArrayImages(COLOURS), 8, "none"), np.arange(2, 9), list[int]()
     place(0, 1)
-    whole = views.batch(indices, views.part(indices), CPU)
+    whole = views.batch(indices, made(views.preparation(indices, None)).images[0])
     assert type(whole) is Tensor
     for rank in range(2):
         place(rank, 2)
-        prepared = views.part(indices)
+        (prepared,) = made(views.preparation(indices, None)).images
         taken.append(len(prepared))
-        found = views.batch(indices, prepared, CPU)
+        found = views.batch(indices, prepared)
         assert torch.equal(own_part(found)[0], Division.of(found.division, whole))  # type: ignore[attr-defined]
         assert torch.equal(found + 0, whole)
     assert taken == [3, 4]
