@@ -8,7 +8,8 @@ A bare loop is what somebody writes who wants no suite: timm's model, optimiser 
 transforms, a loop of a dozen lines. Both train the same architecture on the same images in batches of the same size,
 with the same augmentation, on one thread, and take turns; printed are images a CPU-second of the suite by those of the
 bare loop: the median of the rounds, the least and the most. Models are built outside of what is timed; the suite is
-deterministic as its workers are, and the bare loop is not.
+deterministic as its workers are, and the bare loop is not. *As it is*, the suite computes its last block for the class
+token alone, where the bare loop has every token; *every token* is the suite without that.
 
 With ``--script`` a whole command of timm's train.py is put beside ``bench run`` on a folder of images: both are started
 for few and for more steps, and what counts is the difference, so that start, decoding and scoring are on neither side.
@@ -28,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,8 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from bench.backbones import build_model
+from bench.backbones.model import Family
+from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
 from bench.method import Method
 from bench.protocol import Protocol, Recipe
@@ -49,6 +53,7 @@ from bench.training.fit import fit
 
 CLASSES = 10
 RATE, DECAY = 1e-3, 0.05
+AS_IT_IS, EVERY_TOKEN = "as it is", "every token"
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -141,31 +146,47 @@ def main() -> None:
         return
     print(f"images a CPU-second by those of a bare loop, timm {timm.__version__}, torch {torch.__version__}")
     for name in options.cases.split(","):
-        report(name, by_loops(CASES[name], options.rounds))
+        for what, ratios in by_loops(CASES[name], options.rounds).items():
+            report(f"{name}, {what}", ratios)
 
 
 def report(name: str, ratios: Sequence[float]) -> None:
     """A line of a measurement."""
     told = f"{statistics.median(ratios):6.3f} [{min(ratios):.3f} .. {max(ratios):.3f}]"
-    print(f"{name:18} {told}  {len(ratios)} rounds", flush=True)
+    print(f"{name:30} {told}  {len(ratios)} rounds", flush=True)
 
 
-def by_loops(case: Case, rounds: int) -> list[float]:
-    """Images a CPU-second of the suite's loop by those of the bare one, round by round."""
+def by_loops(case: Case, rounds: int) -> dict[str, list[float]]:
+    """Images a CPU-second of the suite's loop by those of the bare one, as it is and without what it saves."""
     state = np.random.RandomState(0)
     pixels = state.randint(0, 256, (8 * case.batch, *case.stored, 1 if case.bare is micro else 3)).astype(np.uint8)
     labels = state.randint(0, CLASSES, len(pixels)).astype(np.int64)
-    ratios = []
+    ratios: dict[str, list[float]] = {AS_IT_IS: [], EVERY_TOKEN: []}
     for number in range(rounds + 1):
-        loops = [suite_loop(case, pixels, labels), bare_loop(case, pixels, labels)]
-        order = (0, 1) if number % 2 else (1, 0)
-        seconds = dict.fromkeys(order, 0.0)
-        for side in order:
+        loops = {
+            AS_IT_IS: suite_loop(case, pixels, labels),
+            EVERY_TOKEN: every_token(suite_loop(case, pixels, labels)),
+            "bare": bare_loop(case, pixels, labels),
+        }
+        seconds = {}
+        names = list(loops)
+        for name in names[number % 3 :] + names[: number % 3]:
             started = time.process_time()
-            loops[side]()
-            seconds[side] = time.process_time() - started
-        ratios.append(seconds[1] / seconds[0])
-    return ratios[1:]  # the first warms up
+            loops[name]()
+            seconds[name] = time.process_time() - started
+        for name, of_rounds in ratios.items() if number else ():  # the first warms up
+            of_rounds.append(seconds["bare"] / seconds[name])
+    return ratios
+
+
+def every_token(train: Callable[[], None]) -> Callable[[], None]:
+    """A loop whose last block is computed for all tokens, as the bare one's is."""
+
+    def plainly() -> None:
+        with mock.patch.object(ViT, "pooling", Family.pooling):
+            train()
+
+    return plainly
 
 
 def suite_loop(case: Case, pixels: Pixels, labels: npt.NDArray[np.int64]) -> Callable[[], None]:
