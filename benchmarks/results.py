@@ -47,8 +47,8 @@ SECTIONS = (
     ),
     Section(
         "The command beside timm's training script",
-        "The same by whole commands on a folder of 160 PNG images, starts and scoring taken off. The script decodes each "
-        "image anew in every pass, the suite once, before what is counted.",
+        "The same by whole commands on a folder of 160 PNG images, starts and scoring taken off. The script decodes "
+        "each image anew in every pass, the suite once, before what is counted.",
         "python benchmarks/against_timm.py --rounds 7 --script pytorch-image-models/train.py",
     ),
     Section(
