@@ -525,7 +525,7 @@ class TestForPrograms:
         publish(Store("results"), next(iter(plan.unique.values())))
         told = json.loads(output(capsys, "plan", "demo", "--format", "json"))
         keys = {"target", "needed", "different", "done", "missing_weights", "parts", "runs", "excluded", "missing_data"}
-        assert set(told) == keys | {"images", "estimate", "models", "notes"}
+        assert set(told) == keys | {"images", "estimate", "forecast", "models", "notes"}
         assert (told["target"], told["done"], told["excluded"], told["missing_data"]) == ("demo", 1, [], [])
         assert [run["id"] for run in told["runs"]] == list(plan.unique)
         assert set(told["runs"][0]) == {"id", "axes", "spec", "lack"}
@@ -562,7 +562,7 @@ class TestForPrograms:
             "lacking_weights",
             "parts",
         }
-        assert set(told) == {"experiment", *counted, "training", "seconds_left"}
+        assert set(told) == {"experiment", *counted, "training", "seconds_left", "forecast"}
         assert (told["runs"], told["done"], told["missing"]) == (3, 1, 1)
         (failure,) = told["failed"]
         assert set(failure) == {"run", "label", "message", "class", "folder"}

@@ -34,7 +34,7 @@ from bench.records.record import (
     read_record,
     schema_of,
 )
-from bench.records.rows import Rows
+from bench.records.rows import PackedRows
 from bench.records.seal import Unfit
 from bench.spec import RunSpec, from_json, id_by_seeds
 
@@ -142,7 +142,7 @@ class Index:
     read: Callable[[bytes, str], bytes]
     top1_alone: bool
 
-    def decode(self, content: bytes) -> Rows:
+    def decode(self, content: bytes) -> PackedRows:
         """The rows of an index.
 
         Raises:
@@ -158,9 +158,9 @@ class Index:
         stamps.frombytes(body[at[0] : at[1]])
         ends.frombytes(body[at[1] : at[2]])
         names = os.fsdecode(bytes(body[: at[0]]))
-        return Rows(names.split("\0") if head.rows else [], stamps, ends, body[at[2] :])
+        return PackedRows(names.split("\0") if head.rows else [], stamps, ends, body[at[2] :])
 
-    def encode(self, rows: Rows) -> bytes:
+    def encode(self, rows: PackedRows) -> bytes:
         names = os.fsencode("\0".join(rows.folders))
         body = (names, rows.stamps.tobytes(), rows.ends.tobytes(), rows.packed)
         return b"".join((_head(len(rows), len(names), body), *body))
@@ -174,12 +174,12 @@ def _head(rows: int, names: int, body: Sequence[bytes | bytearray | memoryview])
     return msgspec.json.encode(_Head(FORM, checksum, rows, names)) + b"\n"
 
 
-def row_at(rows: Rows, at: int) -> Row:
+def row_at(rows: PackedRows, at: int) -> Row:
     """The row of ``index.msgpack`` at a place."""
     return _ROWS.decode(rows[at])
 
 
-def scored_at(rows: Rows, at: int) -> Scored:
+def scored_at(rows: PackedRows, at: int) -> Scored:
     """The row of ``scores.msgpack`` at a place."""
     return _SCORED.decode(rows[at])
 

@@ -1,4 +1,4 @@
-"""Rows of an index, packed as its file has them: what is not asked for is not parsed."""
+"""PackedRows of an index, packed as its file has them: what is not asked for is not parsed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Item = TypeVar("_Item")
 
 
 @dataclass
-class Rows:
+class PackedRows:
     """What is kept of some records, in the order of their folders.
 
     Attributes:
@@ -63,7 +63,7 @@ class Looked(Mapping[str, _Item]):
         return self._places.keys()
 
 
-def brought_up(rows: Rows, stamps: Mapping[str, int], read: Callable[[list[str]], Iterator[bytes | None]]) -> Rows:
+def brought_up(rows: PackedRows, stamps: Mapping[str, int], read: Callable[[list[str]], Iterator[bytes | None]]) -> PackedRows:
     """The rows of what is there now, by folder, with the stamps that these have; the same ones where nothing changed.
 
     ``read`` gives, one after the other, the rows of folders whose stamp is another one, None for one without a row.
@@ -72,7 +72,7 @@ def brought_up(rows: Rows, stamps: Mapping[str, int], read: Callable[[list[str]]
         return rows
     kept = {folder: at for at, folder in enumerate(rows.folders) if stamps.get(folder) == rows.stamps[at]}
     changed = read([folder for folder in stamps if folder not in kept])
-    now, is_same = Rows(), len(kept) == len(rows)
+    now, is_same = PackedRows(), len(kept) == len(rows)
     for folder, stamp in stamps.items():
         row = rows[kept[folder]] if folder in kept else next(changed)
         if row is not None:

@@ -39,7 +39,7 @@ from bench.records.record import (
     record_of,
     schema_of,
 )
-from bench.records.rows import Looked, Rows, brought_up
+from bench.records.rows import Looked, PackedRows, brought_up
 from bench.records.seal import Unfit, is_sealed
 from bench.records.unwritable import CLOSED, FOLDERS, NOT_NOW, closed, writing_to
 from bench.spec import RunSpec
@@ -310,9 +310,9 @@ class Store:
             batch = folders[start : start + _READ_TOGETHER]
             yield from zip(batch, in_threads(content, batch), strict=True)
 
-    def _rows(self, index: Index) -> Rows:
+    def _rows(self, index: Index) -> PackedRows:
         """The row of each sound record, in the order of their folders; the index is brought up to date."""
-        path, indexed = self.root / index.file, Rows()
+        path, indexed = self.root / index.file, PackedRows()
         with contextlib.suppress(*UNSOUND):  # an index that is not exactly as it was written is none
             indexed = index.decode(read_ordinary(path))
 

@@ -17,7 +17,7 @@ import pytest
 from bench.protocol import Protocol, Recipe
 from bench.records.index import CURVES, SCORES, _id_of, row_at
 from bench.records.record import SCHEMA, Record, record_bytes, record_of
-from bench.records.rows import Looked, Rows, brought_up
+from bench.records.rows import Looked, PackedRows, brought_up
 from bench.records.store import Store, folder_name
 from bench.spec import MethodSpec, Named, RunSpec, Seeds, from_json, to_json
 
@@ -144,8 +144,8 @@ def test_whatever_happened_it_says_what_the_records_say(tmp_path: Path, seed: in
 
 
 class TestForm:
-    def filled(self) -> Rows:
-        rows = Rows()
+    def filled(self) -> PackedRows:
+        rows = PackedRows()
         for folder, row in (("a-1", b"one"), ("b\udcff-2", b""), ("c-3", b"three")):
             rows.append(folder, -len(folder), row)
         return rows
@@ -155,7 +155,7 @@ class TestForm:
         read = CURVES.decode(CURVES.encode(rows))
         assert (read.folders, read.stamps, read.ends) == (rows.folders, rows.stamps, rows.ends)
         assert [bytes(read[at]) for at in range(3)] == [b"one", b"", b"three"]
-        assert len(CURVES.decode(CURVES.encode(Rows()))) == 0
+        assert len(CURVES.decode(CURVES.encode(PackedRows()))) == 0
 
     def test_of_another_machine_or_with_a_bit_flipped_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         content = CURVES.encode(self.filled())
@@ -198,7 +198,7 @@ class TestForm:
         (run,), (scored,) = store.finished().values(), store.scored().values()
         assert run.values == tuple((p.step, (p.val or {}).get("top1"), p.test["top1"]) for p in scored.curve)
         (content,) = (path.read_bytes() for path in tmp_path.glob("results/runs/*/record.json"))
-        rows = Rows()
+        rows = PackedRows()
         rows.append(run.folder, 0, CURVES.read(content, run.folder))
         assert row_at(rows, 0).values == run.values
         assert SCORES.read(content, run.folder)
