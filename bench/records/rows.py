@@ -63,7 +63,9 @@ class Looked(Mapping[str, _Item]):
         return self._places.keys()
 
 
-def brought_up(rows: PackedRows, stamps: Mapping[str, int], read: Callable[[list[str]], Iterator[bytes | None]]) -> PackedRows:
+def brought_up(
+    rows: PackedRows, stamps: Mapping[str, int], read: Callable[[list[str]], Iterator[bytes | None]]
+) -> PackedRows:
     """The rows of what is there now, by folder, with the stamps that these have; the same ones where nothing changed.
 
     ``read`` gives, one after the other, the rows of folders whose stamp is another one, None for one without a row.

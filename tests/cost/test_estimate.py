@@ -222,7 +222,7 @@ class TestHours:
         assert lines(cost, 9)[0].endswith("with 9 GPUs, 4 runs on each, about 2 hours")
 
     def test_where_that_was_not_measured_nothing_is_divided(self) -> None:
-        runs = [spec(), spec("gta")]
+        runs = [spec(), spec("mine")]
         times = [time(run, 36.0, hardware=GPU) for run in runs] + [time(spec(), 72.0, hardware=GPU, on_gpu=4)]
         cost = estimate(runs, card, times, on_gpu=4)
         assert cost.hours == 2.0
@@ -372,7 +372,7 @@ class TestWords:
         assert lines(found, 4) == ["core or GPU-hours: not known", f"  60 runs: {UNKNOWN}", "disk: not known"]
 
     def test_more_workers_than_runs_are_no_quicker_than_the_longest(self) -> None:
-        assert lines(self.MADE, 1000)[0].endswith("with 1000 workers about 1 hour")
+        assert lines(self.MADE, 1000)[0].endswith("with 1,000 workers about 1 hour")
 
     def test_nothing_is_to_be_trained(self) -> None:
         assert lines(Estimate(0, 0.0, 0.0, False, "", {}, 0, 0, ()), 4) == []

@@ -758,7 +758,7 @@ def test_predict_answers_for_every_image_in_order(batch_size: int, count: int) -
 
 
 def demo(methods: str = "ce,gta", *changed: str) -> list[RunSpec]:
-    overrides = Overrides(methods, rates="15", seeds="1", settings=("steps=12", "warmup=2", *changed))
+    overrides = Overrides(methods, rates="15", seeds="1", settings=("steps=12", "warmup=2", "evaluations=4", *changed))
     return list(read_plan("demo", Registry(), overrides).unique.values())
 
 
@@ -862,7 +862,7 @@ class Mine(Method):
 
 
 def run_written(registry: Registry, name: str) -> TrainedRun:
-    overrides = Overrides(name, rates="15", seeds="1", settings=("steps=12", "warmup=2"))
+    overrides = Overrides(name, rates="15", seeds="1", settings=("steps=12", "warmup=2", "evaluations=4"))
     (spec,) = read_plan("demo", registry, overrides).unique.values()
     return outcome(spec, registry)
 
