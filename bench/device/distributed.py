@@ -127,6 +127,13 @@ def own_draws(training: bool) -> Iterator[None]:
         yield
 
 
+def begin_draws(seed: int) -> None:
+    """Have all draws of this process from here on depend on a seed alone, whatever it trained earlier."""
+    global _forwards
+    torch.manual_seed(seed)
+    _forwards = 0
+
+
 def random_state() -> tuple[Tensor, Tensor | None, int]:
     """What decides the next random draws of this process, of its CPU and its GPU."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
