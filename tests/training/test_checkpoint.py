@@ -106,7 +106,6 @@ def test_what_each_of_several_processes_drops_is_the_runs_alone(
         assert [point.loss for point in run.record.curve] == [point.loss for point in first.record.curve]
 
 
-
 def stopped_every(steps: int, trained: Callable[[Checkpoint], Trained], folder: Path) -> tuple[Trained, int]:
     """What a training ends with that breaks off after every so many steps and is taken up; how often it was."""
 
