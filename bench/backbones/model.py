@@ -220,7 +220,7 @@ class Model(nn.Module):
                 features = compute(self.normalised(images))
                 return [features, *(reader.value().movedim(reader.images_at, 0) for reader in readers)]
 
-        with own_draws(self.training):
+        with own_draws(self.backbone):
             features, *probes = self._computed(run, images)
         return features, {name: probe.movedim(0, at[name]) for name, probe in zip(at, probes, strict=True)}
 
@@ -311,7 +311,8 @@ class Model(nn.Module):
                 compute(self.normalised(images), reader.done)
             return [reader.value().movedim(reader.images_at, 0)]
 
-        (value,) = self._computed(run, images)
+        with own_draws(self.backbone):
+            (value,) = self._computed(run, images)
         return value.movedim(0, self.reader(name).images_at)
 
     def reader(self, name: str) -> Probe:

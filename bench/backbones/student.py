@@ -18,7 +18,7 @@ from bench.backbones.families import family_of
 from bench.backbones.model import Model
 from bench.backbones.t2t import T2TViT
 from bench.backbones.vit import ViT
-from bench.device.distributed import draws_apart
+from bench.device.distributed import draws_apart, ranks
 from bench.errors import InputError, choose
 
 _POSITIONS: dict[str, dict[str, bool]] = {
@@ -49,14 +49,15 @@ def with_branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop_path: nn.Mod
 
     Returns:
         Like ``x``. The branch of an image is dropped with the module's probability p in training, and divided by
-        1 − p where it is kept.
+        1 − p where it is kept. Where it is dropped for all, a process that shares the run computes it for one image all
+        the same and adds none of it: its weights have a gradient, as they have in the others, who average it.
     """
     rate = float(drop_path.drop_prob or 0) if isinstance(drop_path, DropPath) and drop_path.training else 0.0
     if not rate:
         return x + branch(x)
     rows = (torch.rand(len(x)) >= rate).nonzero()[:, 0].to(x.device)
     if not len(rows):
-        return x
+        return x if ranks() == 1 else x.index_add(0, rows.new_zeros(1), branch(x[:1]).to(x.dtype), alpha=0)
     return x.index_add(0, rows, branch(x.index_select(0, rows)).to(x.dtype), alpha=1 / (1 - rate))
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.device.limits import usable_cores
 
@@ -114,10 +114,14 @@ _forwards = 0
 
 
 @contextmanager
-def own_draws(training: bool) -> Iterator[None]:
-    """Random draws inside (dropout, stochastic depth) differ between processes; draws outside stay alike."""
+def own_draws(module: nn.Module) -> Iterator[None]:
+    """Random draws inside (dropout, stochastic depth) differ between processes; draws outside stay alike.
+
+    Where no part of the module is in training mode nothing is drawn. A model may be in eval mode and parts of it not,
+    as in a stage that trains these alone; what they draw for fewer images would move the common stream on by less.
+    """
     global _forwards
-    if ranks() == 1 or not training:
+    if ranks() == 1 or not any(each.training for each in module.modules()):
         yield
         return
     _forwards += 1
@@ -125,6 +129,13 @@ def own_draws(training: bool) -> Iterator[None]:
         # the common stream is read but not moved on, as it is not by a backbone that draws nothing
         torch.manual_seed((int(torch.randint(2**48, (1,)).item()) + _forwards) * ranks() + rank())
         yield
+
+
+def begin_draws(seed: int) -> None:
+    """Have all draws of this process from here on depend on a seed alone, whatever it trained earlier."""
+    global _forwards
+    torch.manual_seed(seed)
+    _forwards = 0
 
 
 def random_state() -> tuple[Tensor, Tensor | None, int]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.device import interrupt
-from bench.device.distributed import agreed, first_rank, together
+from bench.device.distributed import agreed, first_rank, random_state, set_random_state, together
 from bench.device.vote import Vote
 from bench.method import Stage
 from bench.training.fit import Terms
@@ -185,8 +185,8 @@ def _parts(stage: Stage) -> Iterator[nn.Module | nn.Parameter]:
 def _state(stage: Stage) -> Kept:
     parts = [part.state_dict() if isinstance(part, nn.Module) else part.detach() for part in _parts(stage)]
     # that of the GPU of this process, which may have another number when the run goes on, and in each process
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
-    return {"parts": parts, "random": torch.get_rng_state(), "cuda": cuda}
+    random, cuda, passes = random_state()
+    return {"parts": parts, "random": random, "cuda": [] if cuda is None else [cuda], "passes": passes}
 
 
 def _bring(stage: Stage, kept: Kept) -> None:
@@ -195,9 +195,8 @@ def _bring(stage: Stage, kept: Kept) -> None:
             part.load_state_dict(values)
         else:
             part.data.copy_(values)
-    torch.set_rng_state(kept["random"])
-    if kept["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(kept["cuda"][0])
+    cuda = kept["cuda"][0] if kept["cuda"] and torch.cuda.is_available() else None
+    set_random_state((kept["random"], cuda, kept.get("passes", 0)))
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> list[Kept]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.data import TrainingImages
 from bench.device import interrupt
+from bench.device.distributed import begin_draws
 from bench.method import Shared, Stage
 from bench.protocol import Protocol
 from bench.spec import ENGINE, MethodSpec, RunSpec, derive, digest, method_identity, written
@@ -52,7 +53,7 @@ def train_or_take(
 
     def train() -> dict[str, Tensor]:
         nonlocal made
-        torch.manual_seed(derive("shared stage", *draws))
+        begin_draws(derive("shared stage", *draws))
         images = replace(data, seed=derive("order of a shared stage", *draws))
         if checkpoint:
             keepers.append(checkpoint(f"shared-{key}"))
@@ -71,7 +72,7 @@ def train_or_take(
     with torch.no_grad():
         for name, tensor in _tensors(stage):
             tensor.copy_(tensors[name])
-    torch.manual_seed(derive("after a shared stage", spec.seeds.order, key))
+    begin_draws(derive("after a shared stage", spec.seeds.order, key))
     return {"key": key, "taken": taken}, made
 
 

@@ -21,7 +21,7 @@ from bench.data import Dataset, Split, hold_out, sample
 from bench.data.dataset import Indices
 from bench.data.further import alone, open_further
 from bench.device import neighbours
-from bench.device.distributed import ranks
+from bench.device.distributed import begin_draws, ranks
 from bench.device.norm_groups import has_batch_norm
 from bench.errors import InputError
 from bench.method import Method
@@ -170,7 +170,7 @@ def _trial(
     further = open_further(data_card, dataset, lambda of: find_task(of.task).read(of, keep), keep)
     named = UNSET if task.name == CLASSIFICATION else task.name
     observer.phase("building model")
-    torch.manual_seed(spec.seeds.init)
+    begin_draws(spec.seeds.init)
     model = task.build(card, len(dataset.classes), spec.protocol)
     model.norm_batch = spec.protocol.norm_batch
     _require_whole_groups(model, card.name, spec.protocol.batch_size)

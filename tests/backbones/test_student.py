@@ -18,6 +18,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
 from bench.backbones import Model, build_model
+from bench.backbones import student as students
 from bench.backbones.beit import BEiT
 from bench.backbones.families import family_of
 from bench.backbones.student import (
@@ -379,6 +380,17 @@ def test_where_every_image_drops_it_the_branch_is_not_run() -> None:
         raise AssertionError("the branch was run")
 
     assert torch.equal(with_branch(x, branch, DropPath(1.0).train()), x)
+
+
+def test_where_every_image_of_a_process_drops_it_its_weights_have_a_gradient_as_in_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(students, "ranks", lambda: 2)
+    x, weight = torch.randn(3, 2), torch.randn(2, 2, requires_grad=True)
+    out = with_branch(x, lambda kept: kept @ weight, DropPath(1.0).train())
+    assert torch.equal(out, x)
+    (gradient,) = torch.autograd.grad(out.square().sum(), weight)
+    assert torch.equal(gradient, torch.zeros(2, 2))
 
 
 def test_a_student_in_training_drops_and_in_evaluation_does_not() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from bench.device import compiled
+from bench.backbones import build_model
+from bench.device import compiled, distributed
 from bench.errors import InputError
 from bench.launch import Event, Job, LocalExecutor, run, worker
 from bench.launch import ranks as sharing
@@ -180,3 +182,24 @@ def test_a_process_that_nobody_started_as_one_of_several_says_so(monkeypatch: py
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match="WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT"):
         join()
+
+
+@pytest.mark.parametrize("probe", ["", "tokens"])
+def test_each_process_drops_paths_of_its_own_where_a_part_of_the_model_is_in_training(
+    probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a stage that trains the backbone alone, or reads a student's tokens; and draws outside stay alike."""
+    model = build_model(Registry().backbone("micro_vit"), 3, drop_path=0.5).eval()
+    model.backbone.train()
+    images = torch.rand(8, 1, 12, 12)
+    monkeypatch.setattr(distributed, "ranks", lambda: 2)
+    seen, outside = list[Tensor](), list[Tensor]()
+    for number in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+        distributed.begin_draws(1)
+        seen.append(model.probe(images, probe) if probe else model(images).features)
+        outside.append(torch.rand(3))
+    assert not torch.equal(*seen)
+    distributed.begin_draws(1)
+    assert torch.equal(outside[0], outside[1])
+    assert torch.equal(outside[0], torch.rand(3))

@@ -182,6 +182,12 @@ def test_one_value_in_all_processes_has_no_variance(said: list[dict[str, Any]]) 
     assert all(each["lone"].startswith("Expected more than 1 value per channel") for each in said)
 
 
+def test_no_value_is_read_where_there_are_several_since_that_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norm_together, "gathered", lambda rows: rows)
+    images = torch.empty(2, 3, 4, 4, device="meta")  # whose values cannot be read
+    assert norm_together._batch_norm(images, None, None, training=True).shape == images.shape
+
+
 @three
 @pytest.mark.slow
 def test_all_processes_stop_after_the_same_step_and_soon(said: list[dict[str, Any]]) -> None:

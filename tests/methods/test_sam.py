@@ -167,7 +167,7 @@ def seen_by(stage: Stage, seen: list[float]) -> Stage:
     """The stage, with what its loss drew noted at each pass."""
 
     def loss(model: Any, batch: Batch) -> Terms:
-        with distributed.own_draws(True):
+        with distributed.own_draws(nn.Identity()):
             seen.append(torch.rand(()).item())
         seen.append(torch.rand(()).item())
         return stage.loss(model, batch)

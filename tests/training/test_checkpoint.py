@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.backbones import Model
-from bench.device import chunks, interrupt
+from bench.device import chunks, distributed, interrupt
 from bench.launch import Job
 from bench.launch.failures import failure_class
 from bench.launch.worker import work
@@ -23,6 +23,7 @@ from bench.plan.target import read_plan
 from bench.records.store import Store
 from bench.registry import Registry
 from bench.spec import RunSpec
+from bench.training import checkpoint
 from bench.training.checkpoint import Checkpoint
 from bench.training.fit import CHECKED
 from bench.training.trial import TrainedRun, run_trial
@@ -87,6 +88,22 @@ def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyP
         except interrupt.Interrupted:
             interrupt.clear()
             stops += 1
+
+
+def test_what_each_of_several_processes_drops_is_the_runs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as the first of two processes draws, whatever it trained earlier
+    monkeypatch.setattr(distributed, "ranks", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    monkeypatch.setattr(checkpoint, "agreed", bool)
+    monkeypatch.setattr(checkpoint, "together", lambda: None)
+    spec = planned("ce", "drop_path=0.5")
+    first, again = run_trial(spec, Registry(), CPU), run_trial(spec, Registry(), CPU)
+    pieces, stops = in_pieces(spec, tmp_path, 5, monkeypatch)
+    assert stops == 2
+    for run in (again, pieces):
+        assert [point.loss for point in run.record.curve] == [point.loss for point in first.record.curve]
 
 
 def stopped_every(steps: int, trained: Callable[[Checkpoint], Trained], folder: Path) -> tuple[Trained, int]:
