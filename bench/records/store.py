@@ -57,6 +57,7 @@ class Finished(NamedTuple):
     """What tables need of a record.
 
     Its values are step, validation score (None where there is none) and test score of each point; ``score`` is whose.
+    So many processes (``ranks``) shared it, and so many runs were on its GPU at a time at most.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Finished(NamedTuple):
     values: Sequence[tuple[int, float | None, float]]
     seconds: float
     score: str = "top1"
+    ranks: int = 1
+    on_gpu: int = 1
 
 
 class Store:
@@ -88,7 +91,7 @@ class Store:
 
         def at(place: int) -> Finished:
             row, folder = row_at(rows, place), rows.folders[place]
-            return Finished(folder[-ID:], folder, row.values, row.seconds, row.score)
+            return Finished(folder[-ID:], folder, row.values, row.seconds, row.score, row.ranks, row.on_gpu)
 
         return Looked((folder[-ID:] for folder in rows.folders), at)
 

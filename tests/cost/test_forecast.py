@@ -29,14 +29,23 @@ def runs(datasets: str = "") -> list[RunSpec]:
     return list(read_plan("demo", bench.Registry(), overrides).unique.values())
 
 
-def publish(store: Store, spec: RunSpec, seconds: float, scores: tuple[str, ...] = (), hardware: str = HERE) -> None:
+def publish(
+    store: Store, spec: RunSpec, seconds: float, scores: tuple[str, ...] = (), hardware: str = HERE, **more: Any
+) -> None:
     test = {"top1": 50.0, **{f"top1@{name}": 40.0 for name in scores}}
     points = [{"step": step, "learning_rate": 0.0, "loss": {}, "val": None, "test": test} for step in (50, 100)]
     timing = {"seconds": seconds, "evaluation_seconds": 8.0}
     images = {"validation_images": 0, "test_images": 100}
-    record = {"status": "done", "curve": points, "timing": timing, "environment": {"processor": hardware}, **images}
+    record = {
+        "status": "done",
+        "curve": points,
+        "timing": timing,
+        "environment": {"processor": hardware},
+        **images,
+        **more,
+    }
     with store.draft() as draft:
-        store.publish(draft, spec, record)
+        store.publish(draft, spec, {**record, **images, **more})
 
 
 def forecast(specs: Sequence[RunSpec], seconds: float, **changed: Any) -> Forecast:
@@ -107,10 +116,32 @@ def test_what_is_finished_is_held_against_the_first_forecast_of_each(tmp_path: P
 def test_processes_that_share_runs_all_count_and_other_hardware_is_named(tmp_path: Path) -> None:
     store, specs = Store(tmp_path), runs()
     keep_forecast(tmp_path, forecast(specs, 3600.0, gpu=True, hardware="NVIDIA H200", ranks=2))
-    publish(store, specs[0], 1980.0)
+    publish(store, specs[0], 1980.0, ranks=2)
     assert came(store, specs[:1]) == (
         "predicted 1 GPU-hours, took 1.1 (× 1.10) over 1 run, on AMD EPYC where NVIDIA H200 was meant"
     )
+
+
+def test_processes_count_as_each_record_says_it(tmp_path: Path) -> None:
+    """The launch went on with another number of them."""
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs[:2], 3600.0, gpu=True, hardware=HERE, ranks=4))
+    publish(store, specs[0], 900.0, ranks=4)
+    publish(store, specs[1], 3600.0)
+    assert came(store, specs) == "predicted 2 GPU-hours, took 2 (× 1.00) over 2 runs"
+
+
+def test_runs_that_shared_a_gpu_are_not_held_against_theirs(tmp_path: Path) -> None:
+    """Four at a time take four times as long each, and no more of the GPU."""
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs, 3600.0, gpu=True, hardware=HERE))
+    for spec in specs[:3]:
+        shared = {"processor": HERE, "gpu_sharing": {"runs": 4, "mps": False}}
+        publish(store, spec, 14_400.0, environment=shared)
+    assert {run.on_gpu for run in store.finished().values()} == {4}
+    assert came(store, specs) == ""
+    publish(store, specs[3], 3960.0)
+    assert came(store, specs) == "predicted 1 GPU-hours, took 1.1 (× 1.10) over 1 of 4 runs"
 
 
 def test_what_cannot_be_read_or_is_newer_is_no_forecast(tmp_path: Path) -> None:

@@ -419,7 +419,7 @@ class TestIndex:
 
     @pytest.mark.parametrize("year", [-5, 1, 68, 300, 376])
     def test_a_record_of_any_year(self, tmp_path: Path, year: int) -> None:
-        """A file system has years beyond 2262, in nanoseconds more than 63 bits hold; the clock that wrote it was off."""
+        """Of a clock that was off: a file system has years beyond 2262, whose nanoseconds do not fit 63 bits."""
         store = filled(tmp_path)
         record = tmp_path / "runs" / folder_name(spec(1)) / "record.json"
         os.utime(record, (0, year * 365.25 * DAY))
