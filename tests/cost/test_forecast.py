@@ -70,10 +70,10 @@ def test_a_launch_writes_down_what_it_is_expected_to_take(
     monkeypatch.setattr(LocalExecutor, "execute", execute)
     monkeypatch.setattr("bench.commands.run._tell", lambda *anything: (0, ""))
     work = work_of(runs()[0])
-    keep_times(store, [StepTime(work, HERE, False, step_seconds=0.2, image_seconds=0.0, steps=10)])
+    keep_times(store, [StepTime(work, HERE, False, step_seconds=0.3, image_seconds=0.0, steps=10)])
     assert main(["run", "demo", *SMALL]) == 0
     (kept,) = read_forecasts(store.root)
-    # 150 steps of 0.2 s
+    # 100 steps of 0.3 s
     assert list(kept.seconds.values()) == pytest.approx([30.0] * 4)
     assert kept.bases == {
         "from 10 measured steps of each method and backbone on noise: the loading of images is not in it": 4
