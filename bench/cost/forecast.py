@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -22,6 +23,12 @@ from bench.records.store import UNSOUND, Finished, Store
 
 FORM = 1
 """The form of the file."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+"""What a run may be expected to take; a file that says anything else was not written by a launch."""
+
+_LEAST = 1e-9
+"""Hours below which nothing was predicted that could be held against anything."""
 
 
 class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +44,7 @@ class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     form: int
-    seconds: dict[str, float]
+    seconds: dict[str, Seconds]
     gpu: bool
     hardware: str
     bases: dict[str, int] = {}
@@ -94,15 +101,15 @@ def outcome_of(store: Store, runs: Collection[str], finished: Mapping[str, Finis
             if run_id in runs and run_id not in first and (not first or forecast.gpu == next(iter(first.values())).gpu):
                 first[run_id] = forecast
     done = [run for run_id in first if run_id in finished and (run := finished[run_id]).on_gpu == 1]
-    if not done:
-        return None
     predicted = sum(first[run.id].seconds[run.id] for run in done) / 3600
+    if predicted < _LEAST:
+        return None
     measured = sum(run.ranks * run.seconds for run in done) / 3600
     last = first[done[-1].id]
     return ForecastOutcome(
         predicted_hours=predicted,
         measured_hours=measured,
-        ratio=measured / predicted if predicted else 0.0,
+        ratio=measured / predicted,
         runs=len(done),
         of=len(first),
         gpu=last.gpu,

@@ -153,6 +153,15 @@ def test_what_cannot_be_read_or_is_newer_is_no_forecast(tmp_path: Path) -> None:
     assert len(read_forecasts(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1e-320, -5.0, 1.7e308], ids=str)
+def test_no_ratio_is_made_of_seconds_that_are_none(seconds: float, tmp_path: Path) -> None:
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs, seconds))
+    for spec in specs[:2]:
+        publish(store, spec, 3600.0)
+    assert came(store, specs) == ""
+
+
 def test_further_tests_and_further_models_count_once_in_what_an_image_takes(tmp_path: Path) -> None:
     store, specs = Store(tmp_path), runs("digits@also=noise")
     publish(store, specs[0], 30.0, scores=("noise", "raw"))
