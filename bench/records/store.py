@@ -299,11 +299,10 @@ class Store:
 
     def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of finished runs' records; none of one that cannot be read."""
-        runs = os.path.join(self.root, "runs")
 
         def content(folder: str) -> bytes:
             try:
-                return read_ordinary(f"{runs}/{folder}/record.json")
+                return read_ordinary(f"{self.root}/runs/{folder}/record.json")
             except OSError as error:
                 if error.errno in NOT_NOW:
                     self.reasons[folder] = f"{CLOSED}: {error.strerror}"
@@ -331,11 +330,9 @@ class Store:
 
     def _row(self, index: Index, folder: str, content: bytes) -> bytes | None:
         """The row of a record; None where it is noted in ``damaged`` or ``newer``."""
-        try:
+        with contextlib.suppress(Newer, *UNSOUND):  # what is wrong with it is looked for below, step by step
             if is_sealed(content):
                 return index.read(content, folder)
-        except (Newer, *UNSOUND):  # what is wrong with it is looked for below, step by step
-            pass
         try:
             schema_of(content)
             if not is_sealed(content):
