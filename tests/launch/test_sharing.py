@@ -244,7 +244,12 @@ class TestWorkers:
     ) -> None:
         """Each is held against all before it: of ten thousand that took a minute a worker, before any was started."""
         placement, looked, workers = Placement(Sharing()), list[RunSpec](), list[Any]()
-        monkeypatch.setattr(placement, "_fits", lambda gpu, beside, run: looked.append(run) or True)
+
+        def fits(gpu: str, beside: list[RunSpec], run: RunSpec) -> bool:
+            looked.append(run)
+            return True
+
+        monkeypatch.setattr(placement, "_fits", fits)
         monkeypatch.setattr(local, "_Worker", lambda number, *more: SimpleNamespace(number=number, place="0", run=None))
         seats = local._Seats(["0"] * 4, Job(tmp_path, shares_gpu=True), placement, {})
         seats.fill(workers, runs_of(SMALL, 500), queue.Queue())
