@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -22,6 +23,12 @@ from bench.records.store import UNSOUND, Finished, Store
 
 FORM = 1
 """The form of the file."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+"""What a run may be expected to take; a file that says anything else was not written by a launch."""
+
+_LEAST = 1e-9
+"""Hours below which nothing was predicted that could be held against anything."""
 
 
 class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +44,7 @@ class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     form: int
-    seconds: dict[str, float]
+    seconds: dict[str, Seconds]
     gpu: bool
     hardware: str
     bases: dict[str, int] = {}
@@ -49,7 +56,7 @@ class ForecastOutcome(msgspec.Struct, frozen=True):
     """What finished runs were expected to take and took, in hours of one GPU or core.
 
     Attributes:
-        runs: that have a forecast and are finished; ``of`` so many that have one.
+        runs: that have a forecast and are finished, each on GPUs of its own; ``of`` so many that have one.
         elsewhere: the hardware that the last of them was trained on, where it is another one than the forecast's.
     """
 
@@ -85,29 +92,30 @@ def read_forecasts(root: Path) -> list[Forecast]:
 def outcome_of(store: Store, runs: Collection[str], finished: Mapping[str, Finished]) -> ForecastOutcome | None:
     """How the forecasts of some runs, by id, came out; None where none of those finished had one.
 
-    Of runs that were forecast for a GPU and for a core, those of the kind count that the first of them has.
+    Of runs that were forecast for a GPU and for a core, those of the kind count that the first of them has. A run that
+    shared its GPU is not held against a forecast, which is of runs that have theirs: its seconds are others' as well.
     """
     first: dict[str, Forecast] = {}
     for forecast in read_forecasts(store.root):
-        for run_id in forecast.seconds.keys() - first.keys():
-            if run_id in runs and (not first or forecast.gpu == next(iter(first.values())).gpu):
+        for run_id in forecast.seconds:
+            if run_id in runs and run_id not in first and (not first or forecast.gpu == next(iter(first.values())).gpu):
                 first[run_id] = forecast
-    done = [run_id for run_id in first if run_id in finished]
-    if not done:
+    done = [run for run_id in first if run_id in finished and (run := finished[run_id]).on_gpu == 1]
+    predicted = sum(first[run.id].seconds[run.id] for run in done) / 3600
+    if predicted < _LEAST:
         return None
-    predicted = sum(first[run_id].seconds[run_id] for run_id in done) / 3600
-    measured = sum(first[run_id].ranks * finished[run_id].seconds for run_id in done) / 3600
-    last = first[done[-1]]
+    measured = sum(run.ranks * run.seconds for run in done) / 3600
+    last = first[done[-1].id]
     return ForecastOutcome(
         predicted_hours=predicted,
         measured_hours=measured,
-        ratio=measured / predicted if predicted else 0.0,
+        ratio=measured / predicted,
         runs=len(done),
         of=len(first),
         gpu=last.gpu,
         hardware=last.hardware,
         bases=last.bases,
-        elsewhere=_elsewhere(store, finished[done[-1]].folder, last.hardware),
+        elsewhere=_elsewhere(store, done[-1].folder, last.hardware),
     )
 
 

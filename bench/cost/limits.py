@@ -169,9 +169,11 @@ def limits(measured: Probed, grid: Grid) -> list[Limit]:
         room = f" of {_bytes(measured.gpu_bytes)}" if measured.gpu else ""
         sentence = (
             f"memory: a batch of {measured.batch_size} images does not fit into the memory{room}; runs compute it in "
-            "parts, which takes longer, or share it"
+            "parts, which takes longer"
         )
-        return [Limit("memory", sentence, grid.command("--gpus-per-run", "2") if measured.gpu else grid.command())]
+        if not measured.gpu or grid.jobs == 1:
+            return [Limit("memory", sentence, grid.command())]
+        return [Limit("memory", f"{sentence}, or GPUs share it", grid.command("--gpus-per-run", "2"))]
     all_limits = [
         *_of_feed(measured, grid),
         *_of_memory(measured, grid),

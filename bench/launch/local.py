@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -170,7 +171,9 @@ class _Seats:
             if len(idle) >= len(waiting):
                 return
             place = self.place_of(number)
-            if self.placement.room(place, waiting) > sum(worker.place == place for worker in idle):
+            idle_beside = sum(worker.place == place for worker in idle)
+            # no more of them are looked at than it takes: thousands may wait, and each is held against the others
+            if self.placement.room(place, itertools.islice(waiting, idle_beside + 1)) > idle_beside:
                 self.free.remove(number)
                 workers.append(_Worker(number, self, events))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def _of_results(results: Path, mounts: Path = Path("/proc/mounts")) -> Iterator[
     folder = results / "cache"
     if (free := shutil.disk_usage(_existing(folder)).free) < ROOM:
         sentence = f"{folder}: its disk has {free / 1e9:.2g} GB free, for decoded images, checkpoints and kept models"
-        yield Oddity("disk", sentence, f"df -h {_existing(folder)}")
+        yield Oddity("disk", sentence, f"df -h {shlex.quote(str(_existing(folder)))}")
 
 
 def _existing(path: Path) -> Path:

@@ -21,6 +21,9 @@ _SAMPLE = 16
 _AT_HAND = 1e-4
 """Seconds of waiting for a file below which it is at hand."""
 
+_STAMP = (1 << 63) - 1
+"""The bits of a stamp: as many as a file of them has room for."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -83,7 +86,7 @@ def stamps_in(place: str, folders: Sequence[str], name: str) -> dict[str, int]:
             status = os.stat(f"{place}/{folder}/{name}")
         except OSError:
             return 0
-        return status.st_mtime_ns ^ status.st_size
+        return (status.st_mtime_ns ^ status.st_size) & _STAMP  # a clock that is off may say a year beyond 2262
 
     return dict(zip(folders, in_threads(stamp, folders), strict=True))
 

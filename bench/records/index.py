@@ -38,7 +38,7 @@ from bench.records.rows import PackedRows
 from bench.records.seal import Unfit
 from bench.spec import RunSpec, from_json, id_by_seeds
 
-FORM = 5
+FORM = 6
 """The form of the indexes; one of another form is not read, and written anew."""
 
 ID = 12
@@ -50,11 +50,19 @@ Values = tuple[int, float | None, float]
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """What ``index.msgpack`` keeps of a finished run; ``score`` is the metric that the values are of."""
+    """What ``index.msgpack`` keeps of a finished run.
+
+    Attributes:
+        score: the metric that the values are of.
+        ranks: processes that shared it.
+        on_gpu: the most runs that were on its GPU at a time.
+    """
 
     seconds: float
     values: tuple[Values, ...]
     score: str = "top1"
+    ranks: int = 1
+    on_gpu: int = 1
 
 
 class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,6 +108,18 @@ class _Done(msgspec.Struct):
     curve: Annotated[list[_Point], Meta(min_length=1)]
     timing: Timing
     task: str | msgspec.UnsetType = msgspec.UNSET
+    ranks: int | None = None
+    environment: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _GpuSharing(msgspec.Struct):
+    runs: Annotated[int, Meta(ge=1)] = 1
+
+
+class _Environment(msgspec.Struct):
+    """Of an environment, whether the run had its GPU alone."""
+
+    gpu_sharing: _GpuSharing
 
 
 class _Seeds(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,6 +144,7 @@ class _Spec(msgspec.Struct):
 
 
 _HEADS, _DONE, _SPECS = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_Done), msgspec.json.Decoder(_Spec)
+_ENVIRONMENTS = msgspec.json.Decoder(_Environment)
 _ROWS, _SCORED = msgspec.msgpack.Decoder(Row), msgspec.msgpack.Decoder(Scored)
 _WRITER = msgspec.msgpack.Encoder()
 
@@ -191,9 +212,15 @@ def _row(content: bytes, folder: str) -> bytes:
     if _id_of(record.spec) != record.id or not folder.endswith(f"-{record.id}"):
         raise Unfit("its spec is not that of its id: it was edited, or a version that trains otherwise wrote it")
     if record.task:
-        return _row_of_task(content)
+        return _row_of_task(content, record)
     values = tuple([(point.step, _top1(point.val) if point.val else None, _top1(point.test)) for point in record.curve])
-    return _WRITER.encode(Row(record.timing.seconds, values))
+    return _WRITER.encode(Row(record.timing.seconds, values, "top1", record.ranks or 1, _on_gpu(record)))
+
+
+def _on_gpu(record: _Done) -> int:
+    """The most runs that were on its GPU at a time; few records say anything of it."""
+    environment = bytes(record.environment)
+    return _ENVIRONMENTS.decode(environment).gpu_sharing.runs if b'"gpu_sharing"' in environment else 1
 
 
 def _id_of(spec: msgspec.Raw) -> str:
@@ -224,12 +251,12 @@ def _top1(scores: _Scores) -> float:
     return scores.top1
 
 
-def _row_of_task(content: bytes) -> bytes:
+def _row_of_task(content: bytes, done: _Done) -> bytes:
     record = read_record(content)
     assert isinstance(record, Record), "its status was read"
     score = record.score
     values = tuple((point.step, (point.val or {}).get(score), point.test[score] or 0.0) for point in record.curve)
-    return _WRITER.encode(Row(record.timing.seconds, values, score))
+    return _WRITER.encode(Row(record.timing.seconds, values, score, done.ranks or 1, _on_gpu(done)))
 
 
 def _scored_row(content: bytes, folder: str) -> bytes:

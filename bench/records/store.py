@@ -57,6 +57,7 @@ class Finished(NamedTuple):
     """What tables need of a record.
 
     Its values are step, validation score (None where there is none) and test score of each point; ``score`` is whose.
+    So many processes (``ranks``) shared it, and so many runs were on its GPU at a time at most.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Finished(NamedTuple):
     values: Sequence[tuple[int, float | None, float]]
     seconds: float
     score: str = "top1"
+    ranks: int = 1
+    on_gpu: int = 1
 
 
 class Store:
@@ -88,7 +91,7 @@ class Store:
 
         def at(place: int) -> Finished:
             row, folder = row_at(rows, place), rows.folders[place]
-            return Finished(folder[-ID:], folder, row.values, row.seconds, row.score)
+            return Finished(folder[-ID:], folder, row.values, row.seconds, row.score, row.ranks, row.on_gpu)
 
         return Looked((folder[-ID:] for folder in rows.folders), at)
 
@@ -296,11 +299,10 @@ class Store:
 
     def _contents(self, folders: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The bytes of finished runs' records; none of one that cannot be read."""
-        runs = os.path.join(self.root, "runs")
 
         def content(folder: str) -> bytes:
             try:
-                return read_ordinary(f"{runs}/{folder}/record.json")
+                return read_ordinary(f"{self.root}/runs/{folder}/record.json")
             except OSError as error:
                 if error.errno in NOT_NOW:
                     self.reasons[folder] = f"{CLOSED}: {error.strerror}"
@@ -328,11 +330,9 @@ class Store:
 
     def _row(self, index: Index, folder: str, content: bytes) -> bytes | None:
         """The row of a record; None where it is noted in ``damaged`` or ``newer``."""
-        try:
+        with contextlib.suppress(Newer, *UNSOUND):  # what is wrong with it is looked for below, step by step
             if is_sealed(content):
                 return index.read(content, folder)
-        except (Newer, *UNSOUND):  # what is wrong with it is looked for below, step by step
-            pass
         try:
             schema_of(content)
             if not is_sealed(content):

@@ -29,14 +29,23 @@ def runs(datasets: str = "") -> list[RunSpec]:
     return list(read_plan("demo", bench.Registry(), overrides).unique.values())
 
 
-def publish(store: Store, spec: RunSpec, seconds: float, scores: tuple[str, ...] = (), hardware: str = HERE) -> None:
+def publish(
+    store: Store, spec: RunSpec, seconds: float, scores: tuple[str, ...] = (), hardware: str = HERE, **more: Any
+) -> None:
     test = {"top1": 50.0, **{f"top1@{name}": 40.0 for name in scores}}
     points = [{"step": step, "learning_rate": 0.0, "loss": {}, "val": None, "test": test} for step in (50, 100)]
     timing = {"seconds": seconds, "evaluation_seconds": 8.0}
     images = {"validation_images": 0, "test_images": 100}
-    record = {"status": "done", "curve": points, "timing": timing, "environment": {"processor": hardware}, **images}
+    record = {
+        "status": "done",
+        "curve": points,
+        "timing": timing,
+        "environment": {"processor": hardware},
+        **images,
+        **more,
+    }
     with store.draft() as draft:
-        store.publish(draft, spec, record)
+        store.publish(draft, spec, {**record, **images, **more})
 
 
 def forecast(specs: Sequence[RunSpec], seconds: float, **changed: Any) -> Forecast:
@@ -61,10 +70,10 @@ def test_a_launch_writes_down_what_it_is_expected_to_take(
     monkeypatch.setattr(LocalExecutor, "execute", execute)
     monkeypatch.setattr("bench.commands.run._tell", lambda *anything: (0, ""))
     work = work_of(runs()[0])
-    keep_times(store, [StepTime(work, HERE, False, step_seconds=0.2, image_seconds=0.0, steps=10)])
+    keep_times(store, [StepTime(work, HERE, False, step_seconds=0.3, image_seconds=0.0, steps=10)])
     assert main(["run", "demo", *SMALL]) == 0
     (kept,) = read_forecasts(store.root)
-    # 150 steps of 0.2 s
+    # 100 steps of 0.3 s
     assert list(kept.seconds.values()) == pytest.approx([30.0] * 4)
     assert kept.bases == {
         "from 10 measured steps of each method and backbone on noise: the loading of images is not in it": 4
@@ -107,10 +116,32 @@ def test_what_is_finished_is_held_against_the_first_forecast_of_each(tmp_path: P
 def test_processes_that_share_runs_all_count_and_other_hardware_is_named(tmp_path: Path) -> None:
     store, specs = Store(tmp_path), runs()
     keep_forecast(tmp_path, forecast(specs, 3600.0, gpu=True, hardware="NVIDIA H200", ranks=2))
-    publish(store, specs[0], 1980.0)
+    publish(store, specs[0], 1980.0, ranks=2)
     assert came(store, specs[:1]) == (
         "predicted 1 GPU-hours, took 1.1 (× 1.10) over 1 run, on AMD EPYC where NVIDIA H200 was meant"
     )
+
+
+def test_processes_count_as_each_record_says_it(tmp_path: Path) -> None:
+    """The launch went on with another number of them."""
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs[:2], 3600.0, gpu=True, hardware=HERE, ranks=4))
+    publish(store, specs[0], 900.0, ranks=4)
+    publish(store, specs[1], 3600.0)
+    assert came(store, specs) == "predicted 2 GPU-hours, took 2 (× 1.00) over 2 runs"
+
+
+def test_runs_that_shared_a_gpu_are_not_held_against_theirs(tmp_path: Path) -> None:
+    """Four at a time take four times as long each, and no more of the GPU."""
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs, 3600.0, gpu=True, hardware=HERE))
+    for spec in specs[:3]:
+        shared = {"processor": HERE, "gpu_sharing": {"runs": 4, "mps": False}}
+        publish(store, spec, 14_400.0, environment=shared)
+    assert {run.on_gpu for run in store.finished().values()} == {4}
+    assert came(store, specs) == ""
+    publish(store, specs[3], 3960.0)
+    assert came(store, specs) == "predicted 1 GPU-hours, took 1.1 (× 1.10) over 1 of 4 runs"
 
 
 def test_what_cannot_be_read_or_is_newer_is_no_forecast(tmp_path: Path) -> None:
@@ -120,6 +151,15 @@ def test_what_cannot_be_read_or_is_newer_is_no_forecast(tmp_path: Path) -> None:
         json.dumps({"form": FORM + 1, "seconds": {}, "gpu": False, "hardware": ""}), encoding="utf-8"
     )
     assert len(read_forecasts(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-320, -5.0, 1.7e308], ids=str)
+def test_no_ratio_is_made_of_seconds_that_are_none(seconds: float, tmp_path: Path) -> None:
+    store, specs = Store(tmp_path), runs()
+    keep_forecast(tmp_path, forecast(specs, seconds))
+    for spec in specs[:2]:
+        publish(store, spec, 3600.0)
+    assert came(store, specs) == ""
 
 
 def test_further_tests_and_further_models_count_once_in_what_an_image_takes(tmp_path: Path) -> None:

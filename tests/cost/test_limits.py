@@ -104,6 +104,14 @@ def test_a_batch_that_does_not_fit_is_all_that_is_told() -> None:
     (limit,) = limits(replace(GPU, short_of_memory=True), GRID)
     assert limit.what == "memory"
     assert "a batch of 32 images does not fit into the memory of 100 GB" in limit.sentence
+    assert limit.command == "bench run demo --gpus-per-run 2"
+
+
+def test_who_has_one_gpu_is_not_told_to_share_a_run_among_two() -> None:
+    """A launch refuses that."""
+    (limit,) = limits(replace(GPU, short_of_memory=True), replace(GRID, jobs=1))
+    assert limit.sentence.endswith("runs compute it in parts, which takes longer")
+    assert limit.command == "bench run demo"
 
 
 def test_a_gpu_with_room_is_shared_where_the_launcher_can() -> None:

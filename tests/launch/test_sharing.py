@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import queue
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from bench.cli import main
 from bench.device import neighbours
 from bench.errors import InputError
-from bench.launch import Event, Job, LocalExecutor
+from bench.launch import Event, Job, LocalExecutor, local
 from bench.launch import run as launch
 from bench.launch.failures import Failure
 from bench.launch.launcher import Launch
@@ -236,6 +238,23 @@ class TestWorkers:
             own = [note["begins"] for note in notes if note.get("gpu") == gpu]
             assert max(self.at_a_time([note for note in notes if note.get("begins", note.get("ends")) in own])) == 2
         assert {note["sharing"] for note in notes if "begins" in note} == {1, 2}
+
+    def test_of_many_that_wait_only_as_many_are_looked_at_as_are_begun(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each is held against all before it: of ten thousand that took a minute a worker, before any was started."""
+        placement, looked, workers = Placement(Sharing()), list[RunSpec](), list[Any]()
+
+        def fits(gpu: str, beside: list[RunSpec], run: RunSpec) -> bool:
+            looked.append(run)
+            return True
+
+        monkeypatch.setattr(placement, "_fits", fits)
+        monkeypatch.setattr(local, "_Worker", lambda number, *more: SimpleNamespace(number=number, place="0", run=None))
+        seats = local._Seats(["0"] * 4, Job(tmp_path, shares_gpu=True), placement, {})
+        seats.fill(workers, runs_of(SMALL, 500), queue.Queue())
+        assert [worker.number for worker in workers] == [0, 1, 2, 3]
+        assert len(looked) == 1 + 2 + 3 + 4
 
     def test_by_memory_the_first_of_a_kind_is_alone(self, trained: Any) -> None:
         """Of 10 GB each, three are in 36."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
 def test_a_disk_with_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surroundings, "ROOM", float("inf"))
     assert "GB free" in of("disk", tmp_path)[0].sentence
+    (tmp_path / "my disk").mkdir()
+    assert shlex.split(of("disk", tmp_path / "my disk")[0].command) == ["df", "-h", f"{tmp_path}/my disk"]
 
 
 def test_programs_and_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -417,6 +417,19 @@ class TestIndex:
         assert set(second) == {spec(1).id, spec(2).id, spec(9).id}
         assert second[spec(1).id].values[-1][2] == 61
 
+    @pytest.mark.parametrize("year", [-5, 1, 68, 300, 376])
+    def test_a_record_of_any_year(self, tmp_path: Path, year: int) -> None:
+        """Of a clock that was off: a file system has years beyond 2262, whose nanoseconds do not fit 63 bits."""
+        store = filled(tmp_path)
+        record = tmp_path / "runs" / folder_name(spec(1)) / "record.json"
+        os.utime(record, (0, year * 365.25 * DAY))
+        expected = readable(store.finished())
+        assert len(expected) == 3
+        assert readable(Store(tmp_path).finished()) == expected
+        record.write_text("{", encoding="utf-8")
+        os.utime(record, (0, year * 365.25 * DAY))
+        assert set(Store(tmp_path).finished()) == {spec(0).id, spec(2).id}
+
     def test_a_folder_that_cannot_be_written_to_is_read(self, tmp_path: Path) -> None:
         expected = readable(filled(tmp_path / "results").finished())
         (tmp_path / "results" / "index.msgpack").unlink()
