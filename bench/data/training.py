@@ -214,7 +214,8 @@ class TrainingImages:
                     f"a stage cannot have the augmentation {augmentation} where the protocol's is "
                     f"{protocol.augmentation}: one of them is for photographs and the other is not"
                 )
-            protocol = replace(protocol, augmentation=augmentation, mixup=0.0, cutmix=0.0, erasing=0.0)
+            plain = "rand_m9" if augmentation == "deit" else augmentation  # which is that with mixing
+            protocol = replace(protocol, augmentation=plain, mixup=0.0, cutmix=0.0, erasing=0.0)
         return replace(self, protocol=protocol)
 
     def features(self, model: Model) -> TrainingImages:

@@ -231,6 +231,7 @@ def test_a_stages_augmentation_comes_without_the_protocols_mixing_and_erasing() 
     own = data.fed(augmentation="crop_flip").protocol
     assert own == Protocol(augmentation="crop_flip", label_smoothing=0.1, batch_size=7)
     assert data.fed(label_smoothing=0.0).protocol == replace(data.protocol, label_smoothing=0.0)
+    assert not any(data.fed(augmentation="deit").protocol.mixing), "DeiT's own is one of the protocol"
 
 
 @pytest.mark.parametrize(("own", "protocols"), [("crop_flip", "shift"), ("none", "autoaugment")])
