@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def become(
             os.setsid()
         for number, handle in enumerate([os.dup(handle) for handle in handles]):
             os.dup2(handle, number)
+        # what the parent tidies up at its end is not ours: its temporary folders, say
+        weakref.finalize._registry.clear()  # type: ignore[attr-defined]
         gc.freeze()  # what the parent held must not be closed here later, under numbers that are others' by then
         for number in map(int, os.listdir("/proc/self/fd")):
             if number > 2:

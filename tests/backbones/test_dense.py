@@ -202,7 +202,8 @@ def test_probes_are_those_of_the_plain_model(probe: str) -> None:
     output, expected = model(x, probe=probe), plain(x, probe=probe)
     assert list(output.probes) == [probe]
     assert torch.equal(output[probe], expected[probe])
-    assert torch.equal(output.features, expected.features)
+    # the plain model computes its last block for the class token alone, where nothing else is read
+    assert torch.allclose(output.features, expected.features, rtol=0, atol=1e-5)
     assert torch.equal(model.probe(x, probe), plain.probe(x, probe))
     assert torch.equal(frozen(model).probe(x, probe), plain.probe(x, probe))
     with model.watching(probe):
