@@ -5,7 +5,7 @@
     python benchmarks/results.py --script PATH/pytorch-image-models/train.py
 
 Each section is a command and its output, as it came, on the hardware that the page names. Without ``--only`` all are
-made anew, in about an hour on two cores; with it, those whose title holds the words, and the others stay as they were.
+made anew, in about half an hour on two cores; with it, those whose title holds the words, and the others stay as they were.
 The section beside timm's script is made where ``--script`` says where that lies.
 What was tried and not taken is in benchmarks/tried.md and is joined on as it is. Times are CPU time, so that other work
 on the machine counts little; a section whose command fails is not written, and nothing else is.
@@ -49,7 +49,7 @@ SECTIONS = (
         "The command beside timm's training script",
         "The same by whole commands on a folder of 160 PNG images, starts and scoring taken off. The script decodes "
         "each image anew in every pass, the suite once, before what is counted.",
-        "python benchmarks/against_timm.py --rounds 7 --script pytorch-image-models/train.py",
+        "python benchmarks/against_timm.py --rounds 5 --script pytorch-image-models/train.py",
     ),
     Section(
         "Savings, micro ViT",
