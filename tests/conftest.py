@@ -54,6 +54,21 @@ def no_request() -> Iterator[None]:
 
 
 @pytest.fixture
+def compiler() -> None:
+    """Skip where torch finds no C++ compiler for its kernels; where CI is set that is a failure, so that it is seen."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        reason = "torch.compile needs a C++ compiler (g++)"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have it: {reason}")
+        pytest.skip(reason)
+
+
+@pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, in which no run may be trained; a screen of 100 columns, and nothing named once."""
 

@@ -258,6 +258,7 @@ class TestRuns:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_kernels_round_otherwise_and_always_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "inductor")
     settings = ("steps=5", "warmup=0", "evaluations=5")

@@ -55,6 +55,7 @@ class TestMachine:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_every_part_has_its_figures_on_the_cpu_or_says_what_it_needs(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for kind in ("one", "two"):
