@@ -46,6 +46,7 @@ from bench.backbones import build_model
 from bench.backbones.model import Family
 from bench.backbones.vit import ViT
 from bench.data import ArrayImages, Split, TrainingImages
+from bench.device.alike import compute_alike
 from bench.method import Method
 from bench.protocol import Protocol, Recipe
 from bench.registry import Registry
@@ -235,11 +236,12 @@ def batches(count: int, size: int) -> Iterator[npt.NDArray[np.int64]]:
 @contextmanager
 def deterministic() -> Iterator[None]:
     """torch as the suite's workers have it."""
-    torch.use_deterministic_algorithms(True)
+    compute_alike()
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
 
 
 IMAGES, SIDE, BATCH, MODEL = 160, 64, 16, "vit_tiny_patch16_224"
