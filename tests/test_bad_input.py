@@ -791,8 +791,10 @@ def fill(folder: Path) -> None:
 
 
 def tree(folder: Path) -> list[tuple[str, int, int]]:
-    """Everything in a folder with its size and time."""
-    return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*"))
+    """Everything in a folder with its size and time, but for what Python itself keeps of code that it has read."""
+    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    ours = (path for path in files if not (path / "__pycache__").is_dir())  # whose time is then that of the cache
+    return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in ours)
 
 
 @pytest.fixture(scope="module")
