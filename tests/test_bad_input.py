@@ -791,10 +791,14 @@ def fill(folder: Path) -> None:
 
 
 def tree(folder: Path) -> list[tuple[str, int, int]]:
-    """Everything in a folder with its size and time, but for what Python itself keeps of code that it has read."""
-    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
-    ours = (path for path in files if not (path / "__pycache__").is_dir())  # whose time is then that of the cache
-    return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in ours)
+    """Everything in a folder, files with size and time, but for what Python itself keeps of code that it has read."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            found.append((str(path), 0, 0))
+        else:
+            found.append((str(path), path.lstat().st_size, path.lstat().st_mtime_ns))
+    return sorted(row for row in found if "__pycache__" not in row[0])
 
 
 @pytest.fixture(scope="module")
