@@ -64,12 +64,17 @@ SECTIONS = (
     Section(
         "Many records",
         "CPU seconds and peak memory of whole commands, their start included.",
-        "python benchmarks/many_records.py 10000 --rounds 1",
+        "python benchmarks/many_records.py 10000 --rounds 3",
+    ),
+    Section(
+        "A hundred thousand records",
+        "As above.",
+        "python benchmarks/many_records.py 100000 --rounds 1",
     ),
     Section(
         "The start of commands",
         "CPU time of whole commands by that of a bare start of Python.",
-        "python benchmarks/starting.py --rounds 5",
+        "python benchmarks/starting.py",
     ),
     Section(
         "What a run costs beside its training",
