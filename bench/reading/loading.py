@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from bench.errors import InputError
 
@@ -19,7 +20,7 @@ def load_file(kind: str, path: Path, means: str) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded and (loaded.__file__, getattr(loaded, "MEANS", means)) == (str(path), means):
         return loaded
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -34,6 +35,14 @@ def load_file(kind: str, path: Path, means: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+class _AsWritten(SourceFileLoader):
+    """Runs a file as it is now: code that Python keeps of a file may be older where two have one time and size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def load_checked(kind: str, path: Path, means: str) -> ModuleType:
