@@ -20,5 +20,5 @@ def test_a_file_is_run_as_it_is_now_whatever_python_keeps_of_it(
     for value in (1, 2):
         path.write_text(f"VALUE = {value}\n", encoding="utf-8")
         os.utime(path, (1, 1))
-        assert load_file("methods", path, f"text {value}").VALUE == value
+        assert value == load_file("methods", path, f"text {value}").VALUE
     assert [file.name for file in tmp_path.iterdir()] == ["mine.py"]
