@@ -71,11 +71,6 @@ SECTIONS = (
         "CPU time of whole commands by that of a bare start of Python.",
         "python benchmarks/starting.py",
     ),
-    Section(
-        "What a run costs beside its training",
-        "CPU time around trainings that take none.",
-        "python benchmarks/overhead.py 200",
-    ),
 )
 
 
