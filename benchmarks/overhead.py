@@ -40,13 +40,17 @@ REPLACED = """
 import sys
 
 if any("bench.launch.worker" in argument for argument in sys.orig_argv):
+    import msgspec
     import numpy as np
+    from bench.records.record import Record
+    from bench.spec import to_json
     from bench.training import trial
 
     def run_trial(spec, registry, *more, **others):
         scores = {"top1": 50.0, "mean_per_class": 50.0, "right": 1}
         point = {"step": 1, "learning_rate": 0.001, "loss": {"ce": 1.0}, "val": None, "test": scores}
-        record = {"status": "done", "curve": [point], "timing": {"seconds": 0.001}}
+        facts = {"status": "done", "id": spec.id, "label": spec.label, "spec": to_json(spec)}
+        record = msgspec.convert({**facts, "curve": [point], "timing": {"seconds": 0.001}}, Record)
         labels = np.zeros(300, dtype=np.uint16)
         return trial.TrainedRun(record, {"test": labels[None], "test_labels": labels, "training_indices": labels})
 

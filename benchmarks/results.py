@@ -71,6 +71,11 @@ SECTIONS = (
         "CPU time of whole commands by that of a bare start of Python.",
         "python benchmarks/starting.py",
     ),
+    Section(
+        "What a run costs beside its training",
+        "Time around trainings that take none, from one run's end to the next one's.",
+        "python benchmarks/overhead.py 200",
+    ),
 )
 
 
@@ -130,7 +135,7 @@ def page(texts: dict[str, str]) -> str:
     head = (
         "# How fast it is\n\nRatios and figures, each with the command that made it and the hardware; "
         "`python benchmarks/results.py` makes the page anew. A ratio is a median of rounds in which both sides took "
-        "turns, with the least and the most."
+        "turns, with the least and the most; where these lie far apart, the machine did other work."
     )
     return "\n\n".join([head, *sections, TRIED.read_text(encoding="utf-8").strip()]) + "\n"
 
