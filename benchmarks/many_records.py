@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.records.environment import processor
+
 if TYPE_CHECKING:
     import bench
 
@@ -75,7 +77,7 @@ def main() -> None:
         # in a process of its own: a command's peak is at least what the process that starts it has in memory
         making = "from benchmarks.many_records import make_all; make_all()"
         made = measured(HERE, root, ["-c", making])
-        print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+        print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
         print(f"{made.text.decode().strip()}; made in {made.seconds:.1f} s of CPU", flush=True)
         checkouts = [HERE, *options.beside]
         taken: dict[tuple[str, Path], list[Taken]] = {}
@@ -224,14 +226,6 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=[name for name, _ in COMMANDS], help="these commands alone")
     parser.add_argument("--place", type=Path, help="the folder to make the store in (that of temporary files)")
     return parser.parse_args()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

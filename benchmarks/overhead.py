@@ -11,7 +11,6 @@ neither. All of it again on a file system in memory, where no disk is waited for
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import platform
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import bench
 from bench.launch import Event, Job, LocalExecutor
+from bench.records.environment import processor
 
 EXPERIMENT = """
 title: Trivial runs
@@ -61,7 +61,7 @@ if any("bench.launch.worker" in argument for argument in sys.orig_argv):
 def main() -> None:
     """Launch twice on each file system, and print the difference."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "sitecustomize.py").write_text(REPLACED, encoding="utf-8")
         os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(Path(bench.__file__).parent.parent)])
@@ -104,13 +104,6 @@ def _cpu() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return own.ru_utime + own.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import torch
 
+from bench.records.environment import processor
+
 FOLDER = Path(__file__).parent
 SCRIPT = "pytorch-image-models/train.py"
 PAGE, TRIED = FOLDER / "RESULTS.md", FOLDER / "tried.md"
@@ -113,13 +115,6 @@ def hardware() -> str:
     return (
         f"{processor()}, {torch.get_num_threads()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
-
-
-def processor() -> str:
-    """The kind of CPU, as the system calls it."""
-    facts = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", facts.read_text(encoding="utf-8")) if facts.exists() else []
-    return names[0] if names else platform.machine()
 
 
 def read(text: str) -> dict[str, str]:

@@ -129,12 +129,12 @@ def _estimated(
     by_run: bool = False,
 ) -> tuple[Estimate, dict[str, float]]:
     """What runs would cost, and seconds of each, where they are wanted."""
-    from bench.cost.estimate import estimate_each
+    from bench.cost.estimate import estimate
     from bench.cost.shared import stages_of
     from bench.plan.further import further_models
 
     registry, runs = request.registry, request.plan.unique.values()
-    return estimate_each(
+    return estimate(
         missing,
         registry.dataset,
         _times(missing, store, elsewhere, registry) if missing else [],

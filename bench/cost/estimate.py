@@ -81,7 +81,8 @@ def estimate(
     beside: Callable[[RunSpec], int] = lambda spec: 0,
     hardware: str = "",
     on_gpu: int = 1,
-) -> Estimate:
+    by_run: bool = False,
+) -> tuple[Estimate, dict[str, float]]:
     """What runs to be trained would cost, on the hardware on which the times of most of them are known.
 
     Args:
@@ -93,38 +94,14 @@ def estimate(
         beside: how many further models a run scores at each point.
         hardware: a part of the name of the hardware that is meant.
         on_gpu: how many runs are to share a GPU at a time.
+        by_run: whether the seconds of each run are wanted.
+
+    Returns:
+        It, and the seconds of each run of which the time is known, by its id, where they are wanted. What a shared
+        stage takes is divided among the runs of its kind.
 
     Raises:
         InputError: nothing was timed on such hardware.
-    """
-    return estimate_each(
-        runs,
-        dataset,
-        times,
-        stages=stages,
-        trained=trained,
-        beside=beside,
-        hardware=hardware,
-        on_gpu=on_gpu,
-        by_run=False,
-    )[0]
-
-
-def estimate_each(
-    runs: Iterable[RunSpec],
-    dataset: Callable[[str], DatasetCard],
-    times: Sequence[StepTime],
-    *,
-    stages: Callable[[Sequence[RunSpec]], Sequence[RunStages | None]] | None = None,
-    trained: Callable[[Container[str]], Iterable[RunSpec]] = lambda methods: (),
-    beside: Callable[[RunSpec], int] = lambda spec: 0,
-    hardware: str = "",
-    on_gpu: int = 1,
-    by_run: bool = True,
-) -> tuple[Estimate, dict[str, float]]:
-    """As ``estimate``, with the seconds of each run of which the time is known, by its id, where they are wanted.
-
-    What a shared stage takes is divided among the runs of its kind. Raises as ``estimate``.
     """
     groups: dict[tuple[object, ...], list[RunSpec]] = {}
     for spec in runs:

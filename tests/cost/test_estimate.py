@@ -65,7 +65,7 @@ def time(
 
 
 def estimated(runs: list[RunSpec], times: list[StepTime], **facts: Any) -> Estimate:
-    return estimate(runs, lambda name: card(name, **facts), times)
+    return estimate(runs, lambda name: card(name, **facts), times)[0]
 
 
 def record(run: RunSpec, **environment: Any) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class TestHours:
         """100 steps of 72 s are two hours each, and four runs at a time half an hour of the GPU."""
         runs = [spec(seed=seed) for seed in range(8)]
         times = [time(spec(), 36.0, hardware=GPU), time(spec(), 72.0, hardware=GPU, on_gpu=4)]
-        cost = estimate(runs, card, times, on_gpu=4)
+        cost, _ = estimate(runs, card, times, on_gpu=4)
         assert (cost.hours, cost.longest, cost.on_gpu, cost.unshared) == (4.0, 2.0, 4, "")
         assert lines(cost, 1)[0] == "about 4 GPU-hours of NVIDIA H200; with 1 GPU, 4 runs on each, about 4 hours"
         assert lines(cost, 9)[0].endswith("with 9 GPUs, 4 runs on each, about 2 hours")
@@ -224,10 +224,10 @@ class TestHours:
     def test_where_that_was_not_measured_nothing_is_divided(self) -> None:
         runs = [spec(), spec("mine")]
         times = [time(run, 36.0, hardware=GPU) for run in runs] + [time(spec(), 72.0, hardware=GPU, on_gpu=4)]
-        cost = estimate(runs, card, times, on_gpu=4)
+        cost, _ = estimate(runs, card, times, on_gpu=4)
         assert cost.hours == 2.0
         assert "  4 runs on a GPU: not measured, so this is as if each run had its GPU alone" in lines(cost, 1)
-        assert estimate(runs, card, times, on_gpu=2).unshared
+        assert estimate(runs, card, times, on_gpu=2)[0].unshared
 
     def test_a_card_without_sizes(self) -> None:
         found = estimated([spec()], [time(spec(), 1.0)], splits={})

@@ -24,7 +24,7 @@ def time(run: RunSpec, hardware: str, step: float, image: float = 0.0, shared: f
 
 
 def estimated(runs: list[RunSpec], times: list[StepTime], hardware: str = "") -> Estimate:
-    return estimate(runs, card, times, hardware=hardware)
+    return estimate(runs, card, times, hardware=hardware)[0]
 
 
 BOTH = [

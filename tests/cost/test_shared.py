@@ -39,7 +39,7 @@ def sharing(**stages: RunStages | None) -> Callable[[Sequence[RunSpec]], list[Ru
 
 
 def estimated(runs: Sequence[RunSpec], times: Sequence[StepTime], **more: Any) -> Estimate:
-    return estimate(runs, card, times, **more)
+    return estimate(runs, card, times, **more)[0]
 
 
 def on_top(key: str) -> RunStages:
