@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import marshal
 import sys
 from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from bench.errors import InputError
+
+HASH_IS_CHECKED = 0b11
+"""What says, in a file of compiled code, that it names the bytes of its source, and is held against them (PEP 552)."""
 
 
 def load_file(kind: str, path: Path, means: str) -> ModuleType:
@@ -38,11 +44,24 @@ def load_file(kind: str, path: Path, means: str) -> ModuleType:
 
 
 class _AsWritten(SourceFileLoader):
-    """Runs a file as it is now: code that Python keeps of a file may be older where two have one time and size."""
+    """Runs a file as it is now: code that Python keeps of a file may be older where two have one time and size.
+
+    What is kept of these files names the bytes that it was made of, in place of their time (PEP 552).
+    """
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        kept, source = cache_from_source(path), self.get_data(path)
+        head = MAGIC_NUMBER + HASH_IS_CHECKED.to_bytes(4, "little") + source_hash(source)
+        with contextlib.suppress(OSError, EOFError, ValueError, TypeError):
+            content = self.get_data(kept)
+            code = marshal.loads(content[len(head) :]) if content.startswith(head) else None
+            if isinstance(code, CodeType) and code.co_filename == path:  # else the folder has another name now
+                return code
+        code = self.source_to_code(source, path)
+        if not sys.dont_write_bytecode:
+            self.set_data(kept, head + marshal.dumps(code))
+        return code
 
 
 def load_checked(kind: str, path: Path, means: str) -> ModuleType:

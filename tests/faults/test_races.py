@@ -118,7 +118,10 @@ def test_launchers_that_are_killed_and_started_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_fails_is_not_tried_by_each(tmp_path: Path) -> None:
-    """It may be tried a second time where a failure is written between a look for it and the claim."""
+    """One may be tried a second time where its failure is written between a look for it and the claim: not each is.
+
+    Of what is not looked for each launcher would try all, 60 times in all.
+    """
     results, trace, runs = tmp_path / "results", tmp_path / "trace", grid(60)
     script = interpreter(tmp_path / "bin", trace, 0.02, ",".join(spec.id for spec in runs[::3]))
     launchers = [launched(front(script, *command(results, 60))) for _ in range(3)]
@@ -129,7 +132,7 @@ def test_what_fails_is_not_tried_by_each(tmp_path: Path) -> None:
     counted = executions(trace)
     assert set(counted) == {spec.id for spec in runs}
     assert all(counted[spec.id] == 1 for number, spec in enumerate(runs) if number % 3)
-    assert len(list((results / "failed").iterdir())) == sum(counted[spec.id] for spec in runs[::3]) <= 22
+    assert len(list((results / "failed").iterdir())) == sum(counted[spec.id] for spec in runs[::3]) < 30
 
 
 @pytest.mark.slow

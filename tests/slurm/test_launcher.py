@@ -255,6 +255,7 @@ def test_one_job_of_many_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
     assert (state["done"], state["missing"], state["failed"]) == (2, 1, [])
     assert "submitted 1 run as 1 job" in grid.submit()
     assert grid.wait()["done"] == 3
+    wait_for(lambda: not run(cluster, "squeue", "--noheader"), "jobs to end after the records of their runs", 60)
     assert "cancelled 0 jobs" in grid.bench("cancel")
 
 
