@@ -8,6 +8,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,12 @@ def value_of(path: Path, means: str) -> int:
     return int(load_file("methods", path, means).VALUE)
 
 
+def constants(loader: SourceFileLoader) -> tuple[object, ...]:
+    code = loader.get_code(loader.name)
+    assert code is not None
+    return code.co_consts
+
+
 def test_a_file_is_run_as_it_is_now_whatever_python_keeps_of_it(path: Path) -> None:
     """Python's cache of compiled code goes by time and size, which another text may have too."""
     write(path, 1)
@@ -44,7 +51,7 @@ def test_a_file_is_compiled_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     compiled: list[object] = []
     compile_source = SourceFileLoader.source_to_code
 
-    def counted(self: SourceFileLoader, *arguments: object, **options: object) -> object:
+    def counted(self: SourceFileLoader, *arguments: Any, **options: Any) -> object:
         compiled.append(arguments)
         return compile_source(self, *arguments, **options)
 
@@ -59,9 +66,9 @@ def test_python_reads_what_is_kept_too(path: Path) -> None:
     write(path, 1)
     load_file("methods", path, "one")
     loader = SourceFileLoader("mine", str(path))
-    assert loader.get_code("mine").co_consts[0] == 1
+    assert constants(loader)[0] == 1
     write(path, 2)
-    assert loader.get_code("mine").co_consts[0] == 2
+    assert constants(loader)[0] == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 16, "cut"], ids=["empty", "another version", "cut"])
