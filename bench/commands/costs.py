@@ -105,7 +105,10 @@ def _how_prepared(names: Iterable[str], request: Request) -> str:
 
 
 def cost_of(request: Request, store: Store, options: argparse.Namespace) -> Estimate:
-    """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first."""
+    """What the runs that a plan misses would cost; with ``--measure``, steps of them are timed first.
+
+    Raises ``InputError`` where an option cannot be.
+    """
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: at least one run at a time is needed")
     on_gpu = RUNS_PER_GPU.value(options.runs_per_gpu)
@@ -204,16 +207,15 @@ def _on_shelf(spec: RunSpec, store: Store) -> bool:
     return bool(keys) and all((store.root / "shared" / f"{key}.safetensors").is_file() for key in keys)
 
 
-def print_cost(request: Request, store: Snapshot, options: argparse.Namespace) -> None:
-    """What the runs that a plan misses would cost, in words."""
+def cost_lines(request: Request, store: Snapshot, options: argparse.Namespace) -> list[str]:
+    """What the runs that a plan misses would cost, in words. Raises as ``cost_of``."""
     from bench.cost.estimate import lines
 
-    if (came := outcome(request, store)) is not None:
-        from bench.cost.forecast import in_words
-
-        print(printable(in_words(came)))
     cost = cost_of(request, store, options)
     here = default_jobs() if cost.gpu == bool(usable_gpus()) else 1
     jobs = math.ceil(options.jobs / cost.on_gpu) if options.jobs else here
-    for line in lines(cost, jobs):
-        print(line)
+    if (came := outcome(request, store)) is None:
+        return lines(cost, jobs)
+    from bench.cost.forecast import in_words
+
+    return [printable(in_words(came)), *lines(cost, jobs)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from bench.commands.costs import add_cost, cost_of, missing_data, outcome, print_cost, print_missing_data
+from bench.commands.costs import add_cost, cost_lines, cost_of, missing_data, outcome, print_missing_data
 from bench.commands.folders import folder_lines
 from bench.commands.images import as_plain, print_images, surveys
 from bench.commands.keeping import add_keep, disk_of, print_disk
@@ -61,6 +61,11 @@ def plan_command(options: argparse.Namespace) -> int:
         data |= {"models": disk_of(options, plan, request.registry, store), "notes": notes}
         print_json({**_counts(plan, progress), "parts": parts, **_runs_and_cells(plan), **data, "estimate": estimate})
         return 0
+    costs: list[str] = []
+    disk: dict[str, Any] = {}
+    if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
+        costs = cost_lines(request, store, options)
+        disk = disk_of(options, plan, request.registry, store)
     for part in plan.parts or (plan,):
         _print_axes(part)
         if part.unique:
@@ -71,9 +76,9 @@ def plan_command(options: argparse.Namespace) -> int:
         _print_counts(plan, progress)
     for line in folder_lines(plan.unique.values(), request.registry):
         print(line)
-    if not any(each.refused for each in seen):  # what is to be mended first fits a screen, with nothing beside it
-        print_cost(request, store, options)
-        print_disk(disk_of(options, plan, request.registry, store))
+    for line in costs:
+        print(line)
+    print_disk(disk)
     print_excluded(plan)
     print_missing_data(request)
     print_images(seen)

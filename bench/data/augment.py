@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as V
 from bench.data.autoaugment import draw_autoaugment
 from bench.data.crop import Crops, cropped, draw_crops, draw_flips
 from bench.data.dataset import Indices
+from bench.data.generator import generator
 from bench.data.jitter import draw_grayscale, draw_jitter
 from bench.data.operations import Draw, Operations
 from bench.data.randaugment import TIMM_FILL, draw_randaugment, draw_timm_randaugment
@@ -85,13 +86,13 @@ class View:
 def draw_view(count: int, size: int, augmentation: str, seed: int) -> View:
     """A view of so many images. It depends on the seed alone, so that a run can be taken up at any step."""
     if augmentation in PHOTO:
-        state = np.random.RandomState(derive("photo", seed))
+        state = generator(derive("photo", seed))
         crops = draw_crops(count, state, (0.2, 1.0) if augmentation == "contrastive" else (0.08, 1.0))
         flips = draw_flips(count, state)
         draws = POLICIES[augmentation](count, size, state) if augmentation in POLICIES else []
         return View(size, crops, flips, draws=draws, timm=augmentation in _TIMM)
     if augmentation == "shift":
-        return View(size, offsets=np.random.RandomState(derive("shift", seed)).randint(0, 3, (2, count)))
+        return View(size, offsets=generator(derive("shift", seed)).randint(0, 3, (2, count)))
     return View(size)
 
 

@@ -20,6 +20,7 @@ from bench.data.augment import PHOTO, draw_view, finished, tested
 from bench.data.class_words import in_words
 from bench.data.dataset import ArrayImages, FeatureImages, Images, Indices, Split
 from bench.data.erase import Erasing, draw_erased
+from bench.data.generator import generator
 from bench.data.mix import Mix, draw_mix
 from bench.data.operations import Operations
 from bench.data.validation import Validation
@@ -279,7 +280,7 @@ class TrainingImages:
         if not self.protocol.erasing:
             return None
         seed = derive("erase", seed)
-        state, count = np.random.RandomState(seed), self.protocol.batch_size
+        state, count = generator(seed), self.protocol.batch_size
         return Erasing.of(draw_erased(count, self.size, self.size, state, self.protocol.erasing), seed, rows)
 
     def _division(self) -> Division | None:
@@ -313,7 +314,7 @@ class TrainingImages:
         mixup, cutmix = self.protocol.mixing
         if not (mixup or cutmix):
             return Mix()
-        state = np.random.RandomState(derive("mix", self.seed, step))
+        state = generator(derive("mix", self.seed, step))
         probability, switch = self.protocol.mix_probability, self.protocol.mix_switch
         return draw_mix(self.size, self.size, state, mixup, cutmix, probability, switch)
 
@@ -356,4 +357,4 @@ def _mixed(prepared: Made[Any]) -> Tensor:
 @lru_cache(maxsize=4)
 def _order(seed: int, number: int, count: int) -> Indices:
     """The order of one pass over the images."""
-    return np.random.RandomState(derive("order", seed, number)).permutation(count).astype(np.int64)
+    return generator(derive("order", seed, number)).permutation(count).astype(np.int64)

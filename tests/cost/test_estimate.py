@@ -402,9 +402,18 @@ class TestCommand:
             assert told["unknown"] == told["runs"] > 0
             assert told["bases"] == {UNKNOWN: told["runs"]}
 
-    def test_workers_are_counted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["plan", "demo", "--results", str(tmp_path), "--jobs", "0"]) == 2
-        assert capsys.readouterr().err == "bench: --jobs 0: at least one run at a time is needed\n"
+    @pytest.mark.parametrize(
+        ("flag", "problem"),
+        [
+            ("--jobs", " 0: at least one run at a time is needed"),
+            ("--runs-per-gpu", ": '0' is not a whole number of 1 or more"),
+        ],
+    )
+    def test_an_option_that_cannot_be_is_refused_before_anything_is_printed(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, problem: str
+    ) -> None:
+        assert main(["plan", "demo", "--results", str(tmp_path), flag, "0"]) == 2
+        assert capsys.readouterr() == ("", f"bench: {flag}{problem}\n")
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("warm")
