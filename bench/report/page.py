@@ -1,0 +1,93 @@
+"""The file that a page of results is: one HTML document that asks nothing of anybody.
+
+What the script shows lies in the document as compressed parts, which are opened when they are looked at. Scripts and
+styles are the suite's own and are allowed by their digests; nothing else is: no request, no frame, no form.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+
+import msgspec
+
+from bench.errors import harmless
+from bench.notation import one_line
+from bench.report.contents import Report
+
+LIBRARIES = ("d3.min.js", "plot.umd.min.js")
+SCRIPTS = ("elements.js", "table.js", "figures.js", "runs.js", "report.js")
+STYLES = ("report.css",)
+LICENCES = ("d3.LICENSE", "plot.LICENSE")
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+{styles}</head>
+<body>
+<main id="page"><h1>{title}</h1><noscript><p>{without}</p></noscript></main>
+{parts}{scripts}</body>
+</html>
+"""
+WITHOUT = "This page shows its tables by a script, which this browser does not run. 'bench table' prints them."
+
+
+def asset(name: str) -> str:
+    """A file of the page's script, style or libraries, as it lies in the package."""
+    return (files("bench.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def write_page(report: Report, parts: Mapping[str, bytes]) -> Iterator[str]:
+    """A page, piece by piece.
+
+    Args:
+        report: what it opens with.
+        parts: what it opens later, as ``part`` gives it, by name.
+    """
+    scripts = [*map(asset, LIBRARIES), *map(asset, SCRIPTS)]
+    styles = [*map(asset, STYLES)]
+    head = {
+        "policy": policy(scripts, styles),
+        "title": html.escape(one_line(harmless(report.title))),
+        "styles": "".join(f"<style>{style}</style>\n" for style in styles),
+        "without": html.escape(WITHOUT),
+        "scripts": "".join(f"<script>{script}</script>\n" for script in (licences(), *scripts)),
+    }
+    opening, closing = PAGE.split("{parts}")
+    yield opening.format(**head)
+    for name, content in {"report": part(report), **parts}.items():
+        yield f'<script type="text/plain" id="{name}">{content.decode()}</script>\n'
+    yield closing.format(**head)
+
+
+def part(content: msgspec.Struct) -> bytes:
+    """Something that a page holds, as it lies in the document: JSON, compressed, as letters."""
+    return base64.b64encode(gzip.compress(msgspec.json.encode(content), compresslevel=6, mtime=0))
+
+
+def policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
+    """A content security policy that allows these scripts and styles, and pictures within the page."""
+    allowed = " ".join(map(_digest, (licences(), *scripts)))
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {' '.join(map(_digest, styles))}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def licences() -> str:
+    """The licences of the libraries, as a comment of a script."""
+    return "/*\n" + "\n".join(asset(name).strip() for name in LICENCES) + "\n*/"
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
