@@ -13,12 +13,12 @@ import bench
 from bench.commands.request import Request, add_target_command, add_tests, collecting_later, request_of, say_damaged
 from bench.errors import InputError
 from bench.metrics import METRICS
-from bench.notation import counted
+from bench.notation import counted, listed
 from bench.plan.table import Plan, TablePlan
 from bench.records.files import write_file
 from bench.report.choices import Wish, cells_in, names_of, sources_of, wishes
 from bench.report.contents import PageChoice, PageTable, Report
-from bench.report.page import part, write_page
+from bench.report.page import Link, index_page, part, write_page
 from bench.report.runs import COSTS, MANY, Gathering
 from bench.report.sheets import page_cells, page_sheet
 from bench.rules import AUTO, SELECTIONS, TESTS
@@ -34,8 +34,8 @@ examples:
   bench report demo --output demo.html
   bench report demo gta/table2                 several targets in one page
   bench report demo gta --folder pages         a page for each target, and one that lists them
-  bench report demo --metric top1,nll,seconds  metrics that the page can switch to (default: those that runs were scored by)
-  bench report demo --selection last,best-val --test auto,welch   and rules and tests
+  bench report demo --metric top1,nll,seconds  metrics to switch to (default: as many as are soon computed)
+  bench report demo --selection last,best-val --test auto,welch   likewise rules and tests
 """
 SEVERAL = ("metric", "selection", "test")
 """Options of which the page can hold several."""
@@ -51,22 +51,49 @@ def add(commands: Any) -> None:
 
 
 def report_command(options: argparse.Namespace) -> int:
-    """Write the page."""
+    """Write the page, or one for each target."""
     _check(options)
     typed = {name: [*names_of(getattr(options, name))] for name in SEVERAL}
     for name in SEVERAL:
         setattr(options, name, next(iter(typed[name]), ""))
     request = request_of(options)
-    page = Page(request, {name: tuple(values[1:]) for name, values in typed.items() if values})
+    for name, values in typed.items():
+        for value in values:
+            request.with_overrides(**{name: value}).overrides.check(request.registry.metrics)
+    more = {name: tuple(values[1:]) for name, values in typed.items() if values}
+    if options.folder is not None:
+        return _write_folder(request, more, options.folder)
+    if options.output is None:
+        request.store.check_writable()
+    output = options.output or request.results / "reports" / f"{_stem(request.plan.variant)}.html"
+    _write(output, _gathered(request, more))
+    print(output)
+    return 0
+
+
+def _gathered(request: Request, typed: dict[str, tuple[str, ...]]) -> Page:
+    """The page of some targets, from the records there are."""
+    page = Page(request, typed)
     with collecting_later():
         for target in request.targets:
             page.add(_alone(request, target))
     say_damaged(page.gathering.store)
-    output = options.output or _usual_output(request)
-    if options.output is None:
-        request.store.check_writable()
-    _write(output, page)
-    print(output)
+    return page
+
+
+def _write_folder(request: Request, typed: dict[str, tuple[str, ...]], folder: Path) -> int:
+    """A page for each target, and one that lists them."""
+    links = list[Link]()
+    for target in request.targets:
+        alone = _alone(request, target)
+        page, name = _gathered(alone, typed), f"{_stem(alone.plan.variant)}.html"
+        if name in {link.file for link in links}:
+            name = f"{len(links) + 1}-{name}"
+        _write(folder / name, page)
+        links.append(Link(name, target, page.report.title, len(alone.plan.unique)))
+        print(folder / name)
+    _write_text(folder / "index.html", index_page(links, request.command("report")))
+    print(folder / "index.html")
     return 0
 
 
@@ -81,18 +108,25 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _alone(request: Request, target: str) -> Request:
+    """A request about one of its targets, or a table of one."""
+    if request.targets == (target,):
+        return request
     return Request((target,), request.overrides, request.registry, request.results, request.plugins, request.place)
 
 
-def _usual_output(request: Request) -> Path:
-    name = re.sub(r"[^\w.]+", "-", request.plan.variant).strip("-.") or "report"
-    return request.results / "reports" / f"{name[:100]}.html"
+def _stem(name: str) -> str:
+    """What a page's file is called."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")[:100] or "report"
 
 
 def _write(path: Path, page: Page) -> None:
+    _write_text(path, "".join(write_page(page.report, page.parts)))
+
+
+def _write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, "".join(write_page(page.report, page.parts)))
+        write_file(path, text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
 
@@ -154,6 +188,8 @@ class Page:
             try:
                 table = usual if not wish.changes else _filled(asked.plan, usual, results)
             except InputError:  # too many seeds for an exact test, or a metric that the target has not
+                if self.is_typed(wish):
+                    raise
                 continue
             for source in sources_of(table):
                 look = Look(source, command=asked.command("run"))
@@ -178,12 +214,25 @@ class Page:
         selections = self.typed.get("selection", SELECTIONS if self.gathering.has_validation else ("last", "best-test"))
         tests = self.typed.get("test", TESTS if any(True for _ in table.pairs()) else ())
         rules = table.plan.rules
-        return wishes(
+        each = (
             [name for name in metrics if {name} != measured],
             [rule for rule in selections if rule != rules.selection],
             [test for test in tests if test not in (AUTO, rules.test)],
-            cells_in([table.plan]),
         )
+        typed = [wish for wish in wishes(*each, cells=1, most=MANY) if self.is_typed(wish)]
+        answered = wishes(*each, cells=cells_in([table.plan]), typed=typed)
+        kinds = [kind for kind, values in zip(SEVERAL, each, strict=True) if values and kind not in self.typed]
+        absent = [kind for kind in kinds if not any(getattr(wish, kind) for wish in answered)]
+        if absent:
+            options = " ".join(f"--{kind} A,B" for kind in absent)
+            self.notes.append(
+                f"{table.plan.name} is large: to switch {listed((*absent,))}, write the page with {options}."
+            )
+        return answered
+
+    def is_typed(self, wish: Wish) -> bool:
+        """Whether a way to look is made of what was typed alone."""
+        return all(not getattr(wish, name) or getattr(wish, name) in self.typed.get(name, ()) for name in SEVERAL)
 
     def put(self, content: bytes) -> str:
         """Put something into the page. Returns its name."""

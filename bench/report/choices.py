@@ -11,7 +11,7 @@ from bench.rules import SOURCES
 from bench.sheets.view import BOTH, OURS, PUBLISHED, default_source
 from bench.tables.compare import Table
 
-MOST = 3000
+MOST = 1000
 """Cells of a page over all its choices, about: each is computed as ``bench table`` computes it."""
 
 
@@ -30,15 +30,21 @@ class Wish:
 
 
 def wishes(
-    metrics: Sequence[str], selections: Sequence[str], tests: Sequence[str], cells: int, most: int = MOST
+    metrics: Sequence[str],
+    selections: Sequence[str],
+    tests: Sequence[str],
+    cells: int,
+    typed: Sequence[Wish] = (),
+    most: int = MOST,
 ) -> list[Wish]:
     """What a page answers, the usual first, then what differs from it in one way, in two and in three.
 
-    As many as make up to ``most`` cells together, but the usual one in any case.
+    As many as make up to ``most`` cells together, but the usual one and those that are ``typed`` in any case.
     """
     each = [["", *filter(None, dict.fromkeys(values))] for values in (metrics, selections, tests)]
     every = sorted((Wish(*words) for words in itertools.product(*each)), key=lambda wish: wish.changes)
-    return every[: max(1, most // max(1, cells))]
+    kept = every[: max(1, most // max(1, cells))]
+    return [*kept, *(wish for wish in every if wish in typed and wish not in kept)]
 
 
 def sources_of(table: Table) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.figures.predicted import accuracy_of, class_labels, classes_of, counts_of, predicted
+from bench.figures.predicted import accuracy_of, class_labels, classes_of, predicted, shares_of
 from bench.figures.scene import Scene
 from bench.metrics import Predictions
 from bench.notation import SPLITS
@@ -38,9 +38,7 @@ def _page_classes(entry: Entry, scene: Scene, every: list[Predictions]) -> PageC
     count = classes_of(every)
     labels = class_labels(entry, scene, count, most=60)
     count = max(count, len(labels))
-    counts = np.sum([counts_of(each, count) for each in every], axis=0)
-    images = counts.sum(axis=1, keepdims=True)
-    shares = 100 * np.divide(counts, images, out=np.zeros_like(counts), where=images > 0)
+    shares = np.nan_to_num(np.mean([shares_of(each, count) for each in every], axis=0))
     np.fill_diagonal(shares, 0)
     order = np.argsort(-shares, axis=None, kind="stable")[:CONFUSED]
     pairs = [(int(true), int(taken)) for true, taken in zip(*np.unravel_index(order, shares.shape), strict=True)]

@@ -22,7 +22,7 @@ class PageSheet(Struct, frozen=True, omit_defaults=True):
         cells: by row and column; the fields of ``bench.sheets.sheet.Shown`` in their order, empty ones at the end cut.
         numbers: which fact of a cell each column shows, by turns: ``("published", "mean")`` where both stand there.
         notes: the sentences below it.
-        emphasis: how a look is shown: ``Bold``, ``Underlined``, or both words.
+        emphasis: how a look is shown: ``b`` for bold, ``u`` for underlined, or both letters.
         places: where the cells stand that have facts, in the plan's rows and columns.
         facts: of these cells, a list for each name that ``--format csv`` has a column for.
         seeds: of these cells, the value of each seed.

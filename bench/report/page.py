@@ -11,7 +11,9 @@ import gzip
 import hashlib
 import html
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
+from urllib.parse import quote
 
 import msgspec
 
@@ -42,6 +44,60 @@ PAGE = """<!DOCTYPE html>
 WITHOUT = "This page shows its tables by a script, which this browser does not run. 'bench table' prints them."
 
 
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Results</title>
+{styles}</head>
+<body>
+<main><h1>Results</h1>
+<table>
+<thead><tr><th class="stub">page</th><th class="stub">target</th><th>runs</th></tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+<footer><p>Written by <code>{command}</code></p></footer>
+</main>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A page of a folder: its file, and what it is of."""
+
+    file: str
+    target: str
+    title: str
+    runs: int
+
+
+def index_page(links: Iterable[Link], command: str) -> str:
+    """The page that lists those of a folder; it has no script."""
+    styles = [*map(asset, STYLES)]
+    rows = "".join(
+        f'<tr><th scope="row"><a href="{_text(quote(link.file))}">{_text(link.title)}</a></th>'
+        f'<td class="label">{_text(link.target)}</td><td>{link.runs:,}</td></tr>\n'
+        for link in links
+    )
+    return INDEX.format(
+        policy=f"default-src 'none'; style-src {' '.join(map(_digest, styles))}; base-uri 'none'; form-action 'none'",
+        styles="".join(f"<style>{style}</style>\n" for style in styles),
+        rows=rows,
+        command=_text(command),
+    )
+
+
+def _text(text: str) -> str:
+    """A text within a page: on one line, escaped, and nothing hidden in it."""
+    return html.escape(one_line(harmless(text)))
+
+
 def asset(name: str) -> str:
     """A file of the page's script, style or libraries, as it lies in the package."""
     return (files("bench.report") / "assets" / name).read_text(encoding="utf-8")
@@ -58,7 +114,7 @@ def write_page(report: Report, parts: Mapping[str, bytes]) -> Iterator[str]:
     styles = [*map(asset, STYLES)]
     head = {
         "policy": policy(scripts, styles),
-        "title": html.escape(one_line(harmless(report.title))),
+        "title": _text(report.title),
         "styles": "".join(f"<style>{style}</style>\n" for style in styles),
         "without": html.escape(WITHOUT),
         "scripts": "".join(f"<script>{script}</script>\n" for script in (licences(), *scripts)),
@@ -72,7 +128,7 @@ def write_page(report: Report, parts: Mapping[str, bytes]) -> Iterator[str]:
 
 def part(content: msgspec.Struct) -> bytes:
     """Something that a page holds, as it lies in the document: JSON, compressed, as letters."""
-    return base64.b64encode(gzip.compress(msgspec.json.encode(content), compresslevel=6, mtime=0))
+    return base64.b64encode(gzip.compress(msgspec.json.encode(content), compresslevel=4, mtime=0))
 
 
 def policy(scripts: Iterable[str], styles: Iterable[str]) -> str:

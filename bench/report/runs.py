@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import uncoloured
-from bench.metrics import METRICS
+from bench.metrics import METRICS, Cost
 from bench.notation import none_if_nan
 from bench.plan.table import Candidate, Place, PlannedCell, TablePlan
 from bench.reading.ordinary import open_ordinary
@@ -35,6 +35,9 @@ LINES, BYTES = 20, 4000
 
 COSTS = {"seconds": "seconds", "memory": "peak_memory", "trained": "trainable"}
 """The columns for cost, and the metric that each shows."""
+
+_COSTS = {name: METRICS[metric] for name, metric in COSTS.items()}
+_TAKEN = {metric.heading: metric for metric in METRICS.values() if metric.of_run is not None}
 
 HARDWARE = ("platform", "processor", "instructions", "cores", "memory_bytes", "threads", "gpus", "cuda")
 VERSIONS = ("python", "packages")
@@ -119,7 +122,8 @@ class _Part:
         finished, gathering = self.results.finished[spec.id], self.gathering
         gathering.metrics |= dict.fromkeys(record.curve[-1].test)
         gathering.has_validation = gathering.has_validation or record.curve[-1].val is not None
-        gathering.costs[spec.id] = costs_of(record)
+        cost = cost_of(record)
+        gathering.costs[spec.id] = _costs(cost)
         picked = dict(_picked(finished, cell, self.results))
         curve = record.curve
         if gathering.many:
@@ -129,10 +133,10 @@ class _Part:
             status="done",
             curve=[_point(point) for point in curve],
             score=record.score,
-            took=_took(record),
+            took=_took(cost),
             picked=picked,
             log="" if gathering.many else log_tail(folder),
-            facts=_facts(record),
+            facts=_facts(record, cost),
         )
 
     def failed(self, spec: RunSpec, stored: Stored) -> PageRun:
@@ -179,16 +183,15 @@ def _groups(plan: TablePlan) -> Iterator[list[tuple[Place, PlannedCell]]]:
         yield group
 
 
-def costs_of(record: Record) -> dict[str, float]:
+def _costs(cost: Cost) -> dict[str, float]:
     """What a run took, by the columns for cost; what was not measured is not there."""
-    cost = cost_of(record)
-    values = {name: METRICS[metric].of_run(cost) for name, metric in COSTS.items()}  # type: ignore[misc]
+    values = {name: metric.of_run(cost) for name, metric in _COSTS.items() if metric.of_run is not None}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def _took(record: Record) -> dict[str, float]:
-    cost = cost_of(record)
-    values = {metric.heading: metric.of_run(cost) for metric in METRICS.values() if metric.of_run is not None}
+def _took(cost: Cost) -> dict[str, float]:
+    """All that a run took, by what its metrics are called."""
+    values = {heading: metric.of_run(cost) for heading, metric in _TAKEN.items() if metric.of_run is not None}
     return {heading: _rounded(value) for heading, value in values.items() if not math.isnan(value)}
 
 
@@ -219,13 +222,13 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _facts(record: Record) -> dict[str, Any]:
+def _facts(record: Record, cost: Cost) -> dict[str, Any]:
     """What else a record says of a run, by what it is called."""
     facts: dict[str, Any] = {
         "training images": record.subset and f"{record.subset.images} of {record.subset.of}",
         "validation images": record.validation_images or None,
         "test images": record.test_images,
-        "trained parameters": none_if_nan(cost_of(record).trained),
+        "trained parameters": none_if_nan(cost.trained),
         "chosen on validation": dict(record.chosen) if record.chosen else None,
         "damaged images left out": dict(record.left_out) if record.left_out else None,
         "taken up": record.taken_up or None,

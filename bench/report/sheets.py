@@ -1,4 +1,4 @@
-"""Tables as a page shows them: the cells of a sheet, what is known of each, and the bytes that ``bench table`` prints."""
+"""Tables as a page shows them: the cells of a sheet, what is known of each, the bytes that ``bench table`` prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.notation import counted, listed, none_if_nan
+from bench.notation import counted
 from bench.plan.table import PlannedCell, TablePlan
 from bench.rate import budget_in
 from bench.report.contents import PageCandidate, PageCell, PageRanks, PageSheet
@@ -20,7 +20,7 @@ from bench.sheets.tried import candidates_sheet
 from bench.sheets.view import BOTH, PUBLISHED
 from bench.stats.across import cliques, critical_difference, mean_ranks
 from bench.stats.reach import refusal
-from bench.stats.samples import mean_std, t_interval
+from bench.stats.samples import t_interval
 from bench.tables.across import by_dataset, complete
 from bench.tables.compare import Entry, Table
 from bench.tables.results import Results
@@ -28,7 +28,8 @@ from bench.tables.results import Results
 COPIED = ("latex", "markdown", "csv")
 """The formats that a page holds of each sheet."""
 
-MARKS = {"Bold": "b", "Underlined": "u"}
+SIGNS = {"b": Sheet.is_bold, "u": Sheet.is_underlined}
+"""The elements that a page shows a look by."""
 
 
 def page_sheet(
@@ -43,8 +44,9 @@ def page_sheet(
         results: what is known of the runs; None of somebody's own numbers.
         costs: of each finished run by its id, by the names of ``COSTS``.
     """
-    entries = [(place, entry) for place, entry in wanted(table)]
+    entries = wanted(table)
     names = dict.fromkeys(name for record in sheet.records for name in record)
+    axes = {"row", "column", *(axis for _, entry in entries for axis in entry.planned.axes)}
     return PageSheet(
         title=sheet.title,
         stub=sheet.stub,
@@ -53,12 +55,9 @@ def page_sheet(
         cells=[[_cell(cell) for cell in line] for line in sheet.cells],
         numbers={PUBLISHED: ("published",), BOTH: ("published", "mean")}.get(source, ("mean",)),
         notes=sheet.sentences(sheet.emphasis()),
-        emphasis={
-            look: "".join(sign for sign, is_so in (("b", sheet.is_bold), ("u", sheet.is_underlined)) if is_so(shown))
-            for look, shown in ((look, Shown("", look=look)) for look, _ in sheet.legend)
-        },
+        emphasis={look: _signs(sheet, look) for look, _ in sheet.legend},
         places=[place for place, _ in entries],
-        facts={name: [record.get(name) for record in sheet.records] for name in names},
+        facts={name: [record.get(name) for record in sheet.records] for name in names if name not in axes},
         seeds=[entry.cell.by_seed for _, entry in entries],
         intervals=[_interval(entry) for _, entry in entries],
         costs={name: [_cost(entry, name, costs) for _, entry in entries] for name in COSTS},
@@ -77,6 +76,10 @@ def _cell(cell: Shown) -> list[Any]:
     return fields
 
 
+def _signs(sheet: Sheet, look: str) -> str:
+    return "".join(sign for sign, is_so in SIGNS.items() if is_so(sheet, Shown("", look=look)))
+
+
 def _interval(entry: Entry) -> tuple[float, float] | None:
     """The 95 % interval of the mean over runs; None of fewer than two."""
     return t_interval(entry.cell.values) if len(entry.cell.values) > 1 else None
@@ -85,7 +88,7 @@ def _interval(entry: Entry) -> tuple[float, float] | None:
 def _cost(entry: Entry, name: str, costs: Mapping[str, Mapping[str, float]]) -> float | None:
     """The mean of a cost over the runs of a cell; None where it is of none known."""
     values = [costs[spec.id][name] for spec in entry.cell.runs if name in costs.get(spec.id, {})]
-    return float(f"{mean_std(values)[0]:.6g}") if values else None
+    return float(f"{math.fsum(values) / len(values):.6g}") if values else None
 
 
 def provenance_of(table: Table) -> str:

@@ -1,7 +1,7 @@
 "use strict";
 /* Elements, and the parts of the page. Text enters elements as text alone: nothing here is ever read as markup. */
 
-/* What steers a terminal or turns the order of what is read; it is shown as an escape. */
+/* What steers a terminal or turns the order of what is read; it is shown as an escape wherever text enters. */
 const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]/g;
 
 function visible(text) {
@@ -21,12 +21,12 @@ function filled(made, settings, children) {
   for (const [key, value] of Object.entries(settings)) {
     if (key === "on") Object.entries(value).forEach(([event, act]) => made.addEventListener(event, act));
     else if (value !== null && value !== undefined && value !== false) {
-      made.setAttribute(key, value === true ? "" : visible(value));
+      made.setAttribute(key, value === true ? "" : value);
     }
   }
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false || child === "") continue;
-    made.append(child instanceof Node ? child : document.createTextNode(visible(child)));
+    made.append(child instanceof Node ? child : document.createTextNode(child));
   }
   return made;
 }
@@ -61,7 +61,15 @@ async function unpacked(island) {
   const bytes = new Uint8Array(letters.length);
   for (let at = 0; at < letters.length; at += 1) bytes[at] = letters.charCodeAt(at);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  return calmed(JSON.parse(await new Response(stream).text()));
+}
+
+/* What a part says with nothing hidden in it, but for the tables to copy, which are bytes for somebody else. */
+function calmed(value) {
+  if (typeof value === "string") return visible(value);
+  if (Array.isArray(value)) return value.map(calmed);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [visible(key), key === "copies" ? each : calmed(each)]));
 }
 
 /* The text is copied; where the browser does not allow it, it is shown to be copied by hand. */

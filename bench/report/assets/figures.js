@@ -14,13 +14,13 @@ const FIGURES = {
   sweep: { title: "sweep candidates", draw: sweepFigure },
 };
 
-function figuresOf(view, report, state, act) {
+function figuresOf(view, state, act) {
   const drawings = Object.entries(FIGURES).map(([name, { title, draw }]) => [name, title, draw(view, state)]);
   const full = drawings.filter(([, , drawing]) => drawing);
-  if (!full.length) return null;
+  if (!full.length) return [];
   const [name, , drawing] = full.find(([each]) => each === state.figure) || full[0];
   const tabs = full.map(([each, title]) => button(title, () => act(each), { "aria-pressed": String(each === name) }));
-  return element("section", { "aria-label": "figures", class: "figures" }, element("h2", {}, "Figures"), element("p", {}, tabs), drawing());
+  return [element("h2", {}, "Figures"), element("p", { class: "tabs" }, tabs), drawing()];
 }
 
 function look(at) {
@@ -87,6 +87,14 @@ function isStroked(symbol) {
   return symbol === "asterisk";
 }
 
+/* A little aside along x, so that no interval hides another: by the line's number among so many. */
+function shifted(x, at, count, values, log) {
+  const places = [...new Set(values)].map((value) => (log ? Math.log(value) : value)).sort((a, b) => a - b);
+  const gap = d3.min(d3.pairs(places, (left, right) => right - left)) || 1;
+  const shift = Math.min(0.014 * (places[places.length - 1] - places[0] || 1), (0.5 * gap) / count) * (at - (count - 1) / 2);
+  return log ? Math.exp(Math.log(x) + shift) : x + shift;
+}
+
 /* The marks of a line with its points and what their intervals are. */
 function lineMarks(points, at, x, y = "mean", joined = true) {
   const { colour, dash, symbol } = look(at);
@@ -115,14 +123,16 @@ function ratesFigure(view, state) {
   if (new Set(points.map((point) => point.x)).size < 2) return null;
   return () => {
     const methods = methodsOf(view);
-    const log = isLog(points.map((point) => point.x));
-    const ticks = [...new Set(points.map((point) => point.x))].sort((a, b) => a - b);
+    const values = points.map((point) => point.x);
+    const log = isLog(values);
+    const ticks = [...new Set(values)].sort((a, b) => a - b);
     const panels = panelsOf(points, ["method", "rate"]).map(([title, inside]) => {
       const marks = methods.flatMap((method, at) => {
-        const line = inside.filter((point) => point.method === method).sort((a, b) => a.x - b.x);
+        const own = inside.filter((point) => point.method === method).sort((a, b) => a.x - b.x);
+        const line = own.map((point) => ({ ...point, x: shifted(point.x, at, methods.length, values, log) }));
         return line.length ? lineMarks(line, at, "x") : [];
       });
-      const x = { label: view.table.along + (log ? ", log scale" : ""), type: log ? "log" : "linear", inset: 12 };
+      const x = { label: view.table.along + (log ? ", log scale" : ""), type: log ? "log" : "linear", inset: 12, labelArrow: "none" };
       if (ticks.length <= 8) Object.assign(x, { ticks, tickFormat: (value) => number(value) });
       return [title, plotted(`${view.choice.metric} against ${view.table.along}${title && `, ${title}`}`, { x, y: scale(view), marks })];
     });
@@ -148,6 +158,7 @@ function gapsFigure(view, state) {
     .filter((point) => typeof point.delta === "number" && typeof point.low === "number");
   if (!points.length) return null;
   return () => {
+    const domain = d3.extent(points.flatMap((point) => [point.low, point.high, 0]));
     const panels = panelsOf(points, ["method"]).map(([title, inside]) => {
       const rows = [...new Set(inside.map((point) => point.method))];
       const marks = [
@@ -155,7 +166,7 @@ function gapsFigure(view, state) {
         Plot.ruleY(inside, { y: "method", x1: "low", x2: "high", stroke: "currentColor", strokeWidth: 1.2 }),
         Plot.dot(inside, { y: "method", x: "delta", r: 4, stroke: "currentColor", fill: (point) => (point.told ? "currentColor" : "var(--paper)") }),
       ];
-      const settings = { height: 60 + 22 * rows.length, marginLeft: margin(rows), y: { domain: rows, label: null }, x: { label: `difference, ${view.choice.metric}`, grid: true, labelArrow: "none" }, marks };
+      const settings = { height: 60 + 22 * rows.length, marginLeft: margin(rows), y: { domain: rows, label: null }, x: { label: `difference, ${view.choice.metric}`, domain, nice: true, grid: true, labelArrow: "none", ticks: 5 }, marks };
       return [title, plotted(`differences to the baseline${title && `, ${title}`}`, settings)];
     });
     const caption = "Difference to the baseline with the interval of the table's test, each by itself; filled: significant after Holm's correction.";

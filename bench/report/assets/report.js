@@ -7,7 +7,7 @@ let REPORT = null;
 let VIEW = null;
 
 const ACTS = {
-  sort: (key) => changed({ sort: nextSort(STATE.sort, key) }, `[data-sort]`),
+  sort: (key) => changed({ sort: nextSort(STATE.sort, key) }),
   open: (place) => {
     location.hash = ["cell", STATE.table, place].join("/");
   },
@@ -45,10 +45,28 @@ async function changed(changes) {
     element("section", { "aria-label": "filters", class: "filters" }, filters(table, STATE.hidden, filtered)),
     shownTable(),
     below(choice),
-    figuresOf(VIEW, REPORT, STATE, (figure) => changed({ figure })),
+    element("section", { "aria-label": "figures", class: "figures", id: "figures" }),
     element("footer", {}, element("p", {}, `Written by bench ${REPORT.version}: `, element("code", {}, REPORT.command))),
   );
+  figuresLater();
   refocus(focus);
+}
+
+/* Figures come once the table is there to be read. */
+function figuresLater() {
+  const [place, view] = [document.getElementById("figures"), VIEW];
+  setTimeout(() => {
+    if (VIEW === view && place.isConnected) replace(place, figuresOf(VIEW, STATE, refigured));
+  });
+}
+
+/* Another figure; the button that was pressed has the focus again. */
+function refigured(figure) {
+  STATE.figure = figure;
+  const place = document.getElementById("figures");
+  replace(place, figuresOf(VIEW, STATE, refigured));
+  const pressed = place.querySelector("[aria-pressed=true]");
+  if (pressed) pressed.focus({ preventScroll: true });
 }
 
 /* What has the focus, by what it is called and where it stands among its like. */
@@ -129,9 +147,17 @@ function below(choice) {
   );
 }
 
+function address() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // somebody typed a lone percent sign
+  }
+}
+
 /* What the address names is opened: a cell or a run. */
 async function followed() {
-  const [kind, table, place, id] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const [kind, table, place, id] = visible(address()).split("/");
   const panel = document.getElementById("panel");
   if (!["cell", "run"].includes(kind) || !REPORT.tables[Number(table)]) return panel && panel.close();
   if (Number(table) !== STATE.table) await turned(Number(table));

@@ -27,7 +27,7 @@ function sayings(view, place) {
     value: fact("mean") === null ? null : `${number(fact("mean"), 5)}${fact("std") === null ? "" : ` ± ${number(fact("std"), 3)}`}`,
     "of the mean": interval ? `95 % interval ${number(interval[0], 4)} to ${number(interval[1], 4)}` : null,
     runs: fact("planned") ? `${fact("n") ?? "?"} of ${fact("planned")}${fact("failed") ? `, ${fact("failed")} failed` : ""}` : null,
-    difference: fact("delta") === null ? null : `${signedNumber(fact("delta"))} ${beside(view, place, "interval")}`,
+    difference: fact("delta") === null ? null : `${signed(fact("delta"), 2)} ${beside(view, place, "interval")}`,
     "p (Holm)": fact("p_holm") === null ? null : number(fact("p_holm"), 2),
     "beats the baseline": fact("superiority") === null ? null : `${number(100 * fact("superiority"), 3)} % of pairs of runs`,
     published: fact("printed"),

@@ -161,7 +161,7 @@ function gridCell(view, row, column, state, acts) {
   const found = cellAt(view, row, column);
   if (!found.cell || !passes(found.cell, state.hidden)) return element("td");
   const texts = shownTexts(found.shown, view.sheet.emphasis || {});
-  const extra = state.beside && found.kind === "mean" ? element("small", { class: "beside" }, beside(view, found.place, state.beside)) : null;
+  const extra = state.beside && found.kind === "mean" ? element("small", { class: "beside" }, beside(view, found.place, state.beside, decimalsOf(found.shown) + 1)) : null;
   if (!texts.length) return element("td", {}, extra);
   const hover = [found.cell.name, found.shown.hover].filter(Boolean).join(": ");
   return element("td", {}, button(texts, () => acts.open(found.place), { class: "cell", title: hover }), extra);
@@ -181,23 +181,29 @@ function shownTexts(shown, emphasis) {
   ].filter(Boolean);
 }
 
-function beside(view, place, what) {
+function beside(view, place, what, digits = 2) {
   if (what === "interval") {
     const [low, high] = [factOf(view, place, "delta_low"), factOf(view, place, "delta_high")];
-    return low === null || low === undefined ? "" : `[${signedNumber(low)}, ${signedNumber(high)}]`;
+    return low === null || low === undefined ? "" : `[${signed(low, digits)}, ${signed(high, digits)}]`;
   }
   return number(factOf(view, place, what));
 }
 
-function signedNumber(value, digits = 3) {
-  if (value === null || value === undefined) return "";
-  return (value < 0 ? "−" : "+") + number(Math.abs(value), digits);
+/* A difference with its sign and so many digits after the point; what rounds to zero has a plus. */
+function signed(value, digits) {
+  const text = Math.abs(value).toFixed(digits);
+  return (value < 0 && Number(text) ? "−" : "+") + text;
+}
+
+/* Digits after the point of what stands in a cell. */
+function decimalsOf(shown) {
+  return (shown.value.split(".")[1] || "").length;
 }
 
 /* A line a cell, with everything that can be sorted by. */
 function list(view, state, acts) {
   const { sheet } = view;
-  const axes = AXES.filter((axis) => view.table.cells.some((cell) => cell.axes[axis] !== undefined));
+  const axes = Object.keys(axesOf(view.table));
   const columns = [...axes.map((axis) => axisColumn(axis)), ...NUMBERS];
   let lines = [];
   sheet.rows.forEach((_, row) => {
@@ -233,13 +239,18 @@ function factColumn(key, title, written = number) {
   return { key, title, text, sorted: value };
 }
 
+function differenceText(view, line) {
+  const delta = factOf(view, line.place, "delta");
+  return delta === null || delta === undefined ? "" : signed(delta, decimalsOf(line.shown));
+}
+
 const NUMBERS = [
   { key: "value", title: "value", text: (_, line) => line.shown.value, sorted: (_, line) => line.number },
   factColumn("n", "n"),
   factColumn("failed", "failed", (value) => (value ? String(value) : "")),
   factColumn("published", "published"),
-  factColumn("delta", "difference", (value) => signedNumber(value)),
-  { ...factColumn("delta_low", "95 % interval"), text: (view, line) => beside(view, line.place, "interval") },
+  { ...factColumn("delta", "difference"), text: differenceText },
+  { ...factColumn("delta_low", "95 % interval"), text: (view, line) => beside(view, line.place, "interval", decimalsOf(line.shown) + 1) },
   factColumn("p_holm", "p (Holm)", (value) => number(value, 2)),
   factColumn("verdict", "verdict"),
   factColumn("seconds", "training seconds"),
