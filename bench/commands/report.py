@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
 from typing import Any
 
-import bench
+from bench.commands.launching import ask_queues
+from bench.commands.page_making import SEVERAL, PageInMaking, alone
 from bench.commands.request import Request, add_target_command, add_tests, collecting_later, request_of, say_damaged
 from bench.errors import InputError
-from bench.metrics import METRICS
-from bench.notation import counted, listed
-from bench.plan.table import Plan, TablePlan
 from bench.records.files import write_file
-from bench.report.choices import Wish, cells_in, names_of, sources_of, wishes
-from bench.report.contents import PageChoice, PageTable, Report
-from bench.report.page import Link, index_page, part, write_page
-from bench.report.runs import COSTS, MANY, Gathering
-from bench.report.sheets import page_cells, page_sheet
-from bench.rules import AUTO, SELECTIONS, TESTS
-from bench.sheets.view import Look, sheet_of
-from bench.tables.compare import Table, fill_table
-from bench.tables.results import Results, results_of
+from bench.report.choices import names_of
+from bench.report.page import PageLink, index_page, write_page
 
 EXAMPLES = """
 The page needs no server and no network: it opens from a mail. It has the table, alive, with the runs behind each cell.
@@ -34,11 +24,10 @@ examples:
   bench report demo --output demo.html
   bench report demo gta/table2                 several targets in one page
   bench report demo gta --folder pages         a page for each target, and one that lists them
+  bench report demo --watch                    while 'bench run demo' trains: again every ten seconds
   bench report demo --metric top1,nll,seconds  metrics to switch to (default: as many as are soon computed)
   bench report demo --selection last,best-val --test auto,welch   likewise rules and tests
 """
-SEVERAL = ("metric", "selection", "test")
-"""Options of which the page can hold several."""
 
 
 def add(commands: Any) -> None:
@@ -47,6 +36,14 @@ def add(commands: Any) -> None:
     report = add_target_command(commands, "report", report_command, about, EXAMPLES, several=True)
     add_tests(report)
     report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: RESULTS/reports/TARGET.html)")
+    report.add_argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=10.0,
+        metavar="SECONDS",
+        help="write it again and again until nothing runs; a browser that shows it reads it again",
+    )
     report.add_argument("--folder", type=Path, metavar="DIR", help="a page for each target there, and index.html")
 
 
@@ -66,31 +63,45 @@ def report_command(options: argparse.Namespace) -> int:
     if options.output is None:
         request.store.check_writable()
     output = options.output or request.results / "reports" / f"{_stem(request.plan.variant)}.html"
-    _write(output, _gathered(request, more))
+    while _write(request, more, output, options.watch):
+        time.sleep(options.watch)
     print(output)
     return 0
 
 
-def _gathered(request: Request, typed: dict[str, tuple[str, ...]]) -> Page:
+def _write(request: Request, typed: dict[str, tuple[str, ...]], path: Path, seconds: float | None = None) -> bool:
+    """Write a page, which browsers read again after some seconds while runs are trained. Whether it is to be again."""
+    page = _gathered(request, typed)
+    queued = None
+    if seconds is not None:
+        unfinished = request.plan.unique.keys() - page.store.finished().keys()
+        queued = ask_queues(request.registry, page.store.root, unfinished)
+    progress, goes_on = page.progress(queued)
+    refresh = seconds if seconds is not None and goes_on else None
+    _write_text(path, "".join(write_page(page.head(progress), page.parts, refresh)))
+    return refresh is not None
+
+
+def _gathered(request: Request, typed: dict[str, tuple[str, ...]]) -> PageInMaking:
     """The page of some targets, from the records there are."""
-    page = Page(request, typed)
+    page = PageInMaking(request, typed)
     with collecting_later():
         for target in request.targets:
-            page.add(_alone(request, target))
-    say_damaged(page.gathering.store)
+            page.add(alone(request, target))
+    say_damaged(page.store)
     return page
 
 
 def _write_folder(request: Request, typed: dict[str, tuple[str, ...]], folder: Path) -> int:
     """A page for each target, and one that lists them."""
-    links = list[Link]()
+    links = list[PageLink]()
     for target in request.targets:
-        alone = _alone(request, target)
-        page, name = _gathered(alone, typed), f"{_stem(alone.plan.variant)}.html"
+        each = alone(request, target)
+        name = f"{_stem(each.plan.variant)}.html"
         if name in {link.file for link in links}:
             name = f"{len(links) + 1}-{name}"
-        _write(folder / name, page)
-        links.append(Link(name, target, page.report.title, len(alone.plan.unique)))
+        _write(each, typed, folder / name)
+        links.append(PageLink(name, target, each.plan.title or target, len(each.plan.unique)))
         print(folder / name)
     _write_text(folder / "index.html", index_page(links, request.command("report")))
     print(folder / "index.html")
@@ -99,6 +110,10 @@ def _write_folder(request: Request, typed: dict[str, tuple[str, ...]], folder: P
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse places where no page can be written."""
+    if options.watch is not None and not options.watch > 0:
+        raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
+    if options.watch is not None and options.folder is not None:
+        raise InputError("--watch and --folder: one page is watched; name it with --output")
     if options.output is not None and options.folder is not None:
         raise InputError("--output and --folder: a page is one file, or a folder has a page for each target; give one")
     if options.output is not None and options.output.suffix not in (".html", ".htm"):
@@ -107,20 +122,9 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: there is no folder {options.output.parent}")
 
 
-def _alone(request: Request, target: str) -> Request:
-    """A request about one of its targets, or a table of one."""
-    if request.targets == (target,):
-        return request
-    return Request((target,), request.overrides, request.registry, request.results, request.plugins, request.place)
-
-
 def _stem(name: str) -> str:
     """What a page's file is called."""
     return re.sub(r"[^\w.]+", "-", name).strip("-.")[:100] or "report"
-
-
-def _write(path: Path, page: Page) -> None:
-    _write_text(path, "".join(write_page(page.report, page.parts)))
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -129,134 +133,3 @@ def _write_text(path: Path, text: str) -> None:
         write_file(path, text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-
-
-@dataclass
-class Page:
-    """A page while it is gathered.
-
-    Attributes:
-        typed: what is asked for beside the first of each, by option; what is not there has its usual choices.
-        parts: what the page opens later, by name.
-    """
-
-    request: Request
-    typed: dict[str, tuple[str, ...]]
-    tables: list[PageTable] = field(default_factory=list)
-    parts: dict[str, bytes] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        count = len(self.request.plan.unique)
-        self.gathering = Gathering(self.request.store, many=count > MANY)
-        if self.gathering.many:
-            self.notes.append(f"Of {counted(count, 'run')} the last point of each curve is here, and no log.")
-
-    def add(self, request: Request) -> None:
-        """Add the tables of one target."""
-        plan = request.plan
-        results = results_of(plan, self.gathering.store)
-        for table in plan.tables:
-            each = _alone(request, table.name) if len(plan.tables) > 1 else request
-            self.tables.append(self.table(each, table, results))
-
-    def table(self, request: Request, planned: TablePlan, results: Results) -> PageTable:
-        """A table with its runs and all ways to look at it."""
-        usual = fill_table(planned, results)
-        classes = self.classes(usual, results)
-        places = dict[tuple[int, int], str]()
-        for inside, runs in self.gathering.parts_of(planned, results, classes):
-            places |= dict.fromkeys(inside, self.put(part(runs)))
-        cells, along = page_cells(planned, places)
-        choices = [*self.choices(request, usual, results)]
-        return PageTable(planned.name, planned.title, choices, cells, along)
-
-    def classes(self, table: Table, results: Results) -> dict[tuple[int, int], Any]:
-        """How the runs of each cell did by class, where there are so few runs that it is soon known."""
-        from bench.report.classes import UP_TO, classes_of_cells
-
-        if len(self.request.plan.unique) > UP_TO:
-            return {}
-        return dict(classes_of_cells(table, results))
-
-    def choices(self, request: Request, usual: Table, results: Results) -> Iterator[PageChoice]:
-        """Every way to look at a table, with a sheet for each."""
-        for wish in self.wishes(usual):
-            asked = request.with_overrides(
-                **{name: getattr(wish, name) or getattr(request.overrides, name) for name in SEVERAL}
-            )
-            try:
-                table = usual if not wish.changes else _filled(asked.plan, usual, results)
-            except InputError:  # too many seeds for an exact test, or a metric that the target has not
-                if self.is_typed(wish):
-                    raise
-                continue
-            for source in sources_of(table):
-                look = Look(source, command=asked.command("run"))
-                sheet = sheet_of(table, look, source)
-                typed = f" --source {source}" if table.plan.is_published else ""
-                yield PageChoice(
-                    metric=table.plan.measured,
-                    selection=table.plan.rules.selection,
-                    test=table.test_name if any(True for _ in table.pairs()) else "",
-                    source=source,
-                    command=asked.command("table") + typed,
-                    part=self.put(part(page_sheet(sheet, table, source, results, self.gathering.costs))),
-                )
-
-    def wishes(self, table: Table) -> list[Wish]:
-        """What the page answers of a table."""
-        if not table.finished:
-            return [Wish()]
-        measured = {entry.planned.metric.name for entry in table.finished}
-        scored = [name for name in self.gathering.metrics if name in METRICS]
-        metrics = self.typed.get("metric", (*scored, *COSTS.values()))
-        selections = self.typed.get("selection", SELECTIONS if self.gathering.has_validation else ("last", "best-test"))
-        tests = self.typed.get("test", TESTS if any(True for _ in table.pairs()) else ())
-        rules = table.plan.rules
-        each = (
-            [name for name in metrics if {name} != measured],
-            [rule for rule in selections if rule != rules.selection],
-            [test for test in tests if test not in (AUTO, rules.test)],
-        )
-        typed = [wish for wish in wishes(*each, cells=1, most=MANY) if self.is_typed(wish)]
-        answered = wishes(*each, cells=cells_in([table.plan]), typed=typed)
-        kinds = [kind for kind, values in zip(SEVERAL, each, strict=True) if values and kind not in self.typed]
-        absent = [kind for kind in kinds if not any(getattr(wish, kind) for wish in answered)]
-        if absent:
-            options = " ".join(f"--{kind} A,B" for kind in absent)
-            self.notes.append(
-                f"{table.plan.name} is large: to switch {listed((*absent,))}, write the page with {options}."
-            )
-        return answered
-
-    def is_typed(self, wish: Wish) -> bool:
-        """Whether a way to look is made of what was typed alone."""
-        return all(not getattr(wish, name) or getattr(wish, name) in self.typed.get(name, ()) for name in SEVERAL)
-
-    def put(self, content: bytes) -> str:
-        """Put something into the page. Returns its name."""
-        name = f"part-{len(self.parts)}"
-        self.parts[name] = content
-        return name
-
-    @property
-    def report(self) -> Report:
-        """What the page opens with."""
-        titles = [table.title for table in self.tables]
-        return Report(
-            title=titles[0] if len(titles) == 1 else f"{counted(len(titles), 'table')}: {self.request.target}",
-            command=self.request.command("report"),
-            version=bench.__version__,
-            tables=self.tables,
-            versions=self.gathering.versions.items,
-            hardware=self.gathering.hardware.items,
-            notes=self.notes,
-            units={metric.name: metric.heading for metric in METRICS.values()},
-        )
-
-
-def _filled(plan: Plan, like: Table, results: Results) -> Table:
-    """The table of another plan that is in the place of one."""
-    (planned,) = [table for table in plan.tables if table.name == like.plan.name]
-    return fill_table(planned, results)

@@ -16,7 +16,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class Wish:
+class Viewpoint:
     """What is asked of a table; empty is what the target says."""
 
     metric: str = ""
@@ -29,22 +29,22 @@ class Wish:
         return sum(map(bool, (self.metric, self.selection, self.test)))
 
 
-def wishes(
+def viewpoints(
     metrics: Sequence[str],
     selections: Sequence[str],
     tests: Sequence[str],
     cells: int,
-    typed: Sequence[Wish] = (),
+    typed: Sequence[Viewpoint] = (),
     most: int = MOST,
-) -> list[Wish]:
+) -> list[Viewpoint]:
     """What a page answers, the usual first, then what differs from it in one way, in two and in three.
 
     As many as make up to ``most`` cells together, but the usual one and those that are ``typed`` in any case.
     """
     each = [["", *filter(None, dict.fromkeys(values))] for values in (metrics, selections, tests)]
-    every = sorted((Wish(*words) for words in itertools.product(*each)), key=lambda wish: wish.changes)
+    every = sorted((Viewpoint(*words) for words in itertools.product(*each)), key=lambda view: view.changes)
     kept = every[: max(1, most // max(1, cells))]
-    return [*kept, *(wish for wish in every if wish in typed and wish not in kept)]
+    return [*kept, *(view for view in every if view in typed and view not in kept)]
 
 
 def sources_of(table: Table) -> tuple[str, ...]:

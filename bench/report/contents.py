@@ -1,6 +1,6 @@
 """What a page of results holds, part by part, in the form in which its script reads it.
 
-A page opens with its ``Report``. Whatever is long lies in parts of its own, each by its name, that are read when
+A page opens with its ``PageHead``. Whatever is long lies in parts of its own, each by its name, that are read when
 somebody looks at them: a sheet for each choice (``PageSheet``), and the runs of neighbouring cells (``PageRuns``).
 What many runs have in common stands once, and runs name it by its place.
 """
@@ -204,13 +204,15 @@ class PageRuns(Struct, frozen=True):
     made: list[dict[str, Any]]
 
 
-class Report(Struct, frozen=True):
+class PageHead(Struct, frozen=True):
     """What a page opens with.
 
     Attributes:
         command: that writes it.
         version: of the suite.
         notes: what is left out, and why.
+        units: what metrics are called, by name.
+        progress: how far the runs are, in words.
     """
 
     title: str
@@ -221,3 +223,4 @@ class Report(Struct, frozen=True):
     hardware: list[dict[str, Any]]
     notes: list[str]
     units: dict[str, str]
+    progress: str = ""

@@ -19,7 +19,7 @@ import msgspec
 
 from bench.errors import harmless
 from bench.notation import one_line
-from bench.report.contents import Report
+from bench.report.contents import PageHead
 
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("elements.js", "table.js", "figures.js", "runs.js", "report.js")
@@ -34,7 +34,7 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>{title}</title>
+{refresh}<title>{title}</title>
 {styles}</head>
 <body>
 <main id="page"><h1>{title}</h1><noscript><p>{without}</p></noscript></main>
@@ -68,7 +68,7 @@ INDEX = """<!DOCTYPE html>
 
 
 @dataclass(frozen=True)
-class Link:
+class PageLink:
     """A page of a folder: its file, and what it is of."""
 
     file: str
@@ -77,7 +77,7 @@ class Link:
     runs: int
 
 
-def index_page(links: Iterable[Link], command: str) -> str:
+def index_page(links: Iterable[PageLink], command: str) -> str:
     """The page that lists those of a folder; it has no script."""
     styles = [*map(asset, STYLES)]
     rows = "".join(
@@ -103,18 +103,20 @@ def asset(name: str) -> str:
     return (files("bench.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def write_page(report: Report, parts: Mapping[str, bytes]) -> Iterator[str]:
+def write_page(report: PageHead, parts: Mapping[str, bytes], refresh: float | None = None) -> Iterator[str]:
     """A page, piece by piece.
 
     Args:
         report: what it opens with.
         parts: what it opens later, as ``part`` gives it, by name.
+        refresh: after so many seconds a browser reads the page again; None for never.
     """
     scripts = [*map(asset, LIBRARIES), *map(asset, SCRIPTS)]
     styles = [*map(asset, STYLES)]
     head = {
         "policy": policy(scripts, styles),
         "title": _text(report.title),
+        "refresh": "" if refresh is None else f'<meta http-equiv="refresh" content="{max(1, round(refresh))}">\n',
         "styles": "".join(f"<style>{style}</style>\n" for style in styles),
         "without": html.escape(WITHOUT),
         "scripts": "".join(f"<script>{script}</script>\n" for script in (licences(), *scripts)),

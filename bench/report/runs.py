@@ -44,7 +44,7 @@ VERSIONS = ("python", "packages")
 
 
 @dataclass
-class Shared:
+class InCommon:
     """Plain data that many runs have in common, each of which stands once."""
 
     items: list[dict[str, Any]] = field(default_factory=list)
@@ -73,8 +73,8 @@ class Gathering:
 
     store: Store
     many: bool = False
-    versions: Shared = field(default_factory=Shared)
-    hardware: Shared = field(default_factory=Shared)
+    versions: InCommon = field(default_factory=InCommon)
+    hardware: InCommon = field(default_factory=InCommon)
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)
     has_validation: bool = False
@@ -104,8 +104,8 @@ class _Part:
     results: Results
     records: Mapping[str, tuple[Record, Path]]
     failures: Mapping[str, Stored]
-    specs: Shared = field(default_factory=Shared)
-    made: Shared = field(default_factory=Shared)
+    specs: InCommon = field(default_factory=InCommon)
+    made: InCommon = field(default_factory=InCommon)
 
     def candidate(self, candidate: Candidate, cell: PlannedCell) -> PageCandidateRuns:
         label = candidate.label if len(cell.candidates) > 1 else ""

@@ -8,13 +8,15 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.cli import main
-from bench.report.choices import Wish, wishes
+from bench.commands.page_making import PageInMaking
+from bench.report.choices import Viewpoint, viewpoints
 from bench.report.page import LIBRARIES, asset
 from bench.report.runs import TOGETHER
 from tests.report.read import parts_in, tags_in
@@ -78,11 +80,20 @@ class TestTable:
         assert held[0]["selection"] == "best-val"
 
     def test_a_large_table_has_what_differs_in_one_way_first(self) -> None:
-        every = wishes(["nll", "ece"], ["best-val"], ["welch"], cells=100, most=600)
-        assert every[:5] == [Wish(), Wish(test="welch"), Wish(selection="best-val"), Wish("nll"), Wish("ece")]
+        every = viewpoints(["nll", "ece"], ["best-val"], ["welch"], cells=100, most=600)
+        assert every[:5] == [
+            Viewpoint(),
+            Viewpoint(test="welch"),
+            Viewpoint(selection="best-val"),
+            Viewpoint("nll"),
+            Viewpoint("ece"),
+        ]
         assert len(every) == 6
-        assert wishes(["nll"], [], [], cells=5000, most=600) == [Wish()]
-        assert wishes(["nll", "ece"], [], [], cells=5000, typed=[Wish("ece")]) == [Wish(), Wish("ece")]
+        assert viewpoints(["nll"], [], [], cells=5000, most=600) == [Viewpoint()]
+        assert viewpoints(["nll", "ece"], [], [], cells=5000, typed=[Viewpoint("ece")]) == [
+            Viewpoint(),
+            Viewpoint("ece"),
+        ]
 
     def test_a_papers_table_has_its_printed_numbers(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["report", "gta/table2", "--output", "paper.html"]) == 0
@@ -227,6 +238,23 @@ class TestCommand:
         assert links == ["mine.html", "gta-table2.html"]
         assert parts_in(here / "pages" / "mine.html")["report"]["command"] == f"bench report {TARGET}"
 
+    def test_it_says_how_far_the_runs_are(self, parts: dict[str, Any]) -> None:
+        assert parts["report"]["progress"] == "23 of 24 runs done, 1 failed"
+
+    def test_what_is_watched_is_written_until_nothing_runs(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """While runs are in training a browser is told to read it again, and afterwards no more."""
+        states = [True, True, False]
+        pages = list[str]()
+        monkeypatch.setattr(PageInMaking, "progress", lambda self, queued: ("words", states.pop(0)))
+        monkeypatch.setattr(time, "sleep", lambda seconds: pages.append((here / "watched.html").read_text()))
+        assert main(["report", TARGET, "--output", "watched.html", "--watch", "7"]) == 0
+        assert len(pages) == 2
+        assert all('<meta http-equiv="refresh" content="7">' in page for page in pages)
+        assert 'http-equiv="refresh"' not in (here / "watched.html").read_text()
+        assert capsys.readouterr().out == "watched.html\n"
+
     def test_several_targets_are_one_page(self, here: Path) -> None:
         assert main(["report", TARGET, "gta/table2", "coin/table6", "--output", "three.html"]) == 0
         tables = parts_in(here / "three.html")["report"]["tables"]
@@ -238,6 +266,8 @@ class TestCommand:
             (["demo", "--output", "a.pdf"], "--output a.pdf: a page is an .html file"),
             (["demo", "--output", "no/a.html"], "--output no/a.html: there is no folder no"),
             (["demo", "--output", "a.html", "--folder", "b"], "give one"),
+            (["demo", "--watch", "0"], "--watch 0: this must be above 0 seconds"),
+            (["demo", "--watch", "--folder", "b"], "one page is watched"),
             (["dmeo"], "did you mean 'demo'?"),
             (["demo", "--metric", "top1,nonsense"], "no metric is called 'nonsense'"),
             (["demo", "--selection", "last,first"], "no selection is called 'first'"),

@@ -41,11 +41,12 @@ function replace(place, ...children) {
 
 /* A labelled choice among [value, words]. */
 function choosing(label, options, value, act) {
-  const chosen = element("select", { on: { change: (event) => act(event.target.value) } });
+  const id = `choose-${label.replace(/\W/g, "-")}`;
+  const chosen = element("select", { id, on: { change: (event) => act(event.target.value) } });
   for (const [each, words] of options) {
     chosen.append(element("option", { value: each, selected: each === value }, words));
   }
-  return element("label", { class: "choosing" }, element("span", {}, label), chosen);
+  return element("div", { class: "choosing" }, element("label", { for: id }, label), chosen);
 }
 
 const PARTS = new Map();

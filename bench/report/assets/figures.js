@@ -55,6 +55,7 @@ function methodsOf(view) {
 function plotted(words, settings) {
   const plot = Plot.plot({ width: 420, height: 300, marginLeft: 50, ...settings, ariaLabel: words, style: null });
   for (const style of plot.querySelectorAll("style")) style.remove();
+  for (const part of plot.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label"); // it is one picture
   plot.setAttribute("role", "img");
   plot.setAttribute("class", "plot");
   return plot;
@@ -106,6 +107,10 @@ function lineMarks(points, at, x, y = "mean", joined = true) {
   ].filter(Boolean);
 }
 
+function manyLooks(count) {
+  return count > LOOKS ? ` Looks repeat after ${LOOKS} methods; the filters above choose some.` : "";
+}
+
 function isLog(values) {
   const [low, high] = d3.extent(values);
   return low > 0 && high > 20 * low;
@@ -138,7 +143,7 @@ function ratesFigure(view, state) {
     });
     const inUse = methods.map((_, at) => at).filter((at) => points.some((point) => point.method === methods[at]));
     const legend = legendOf(inUse.map((at) => methods[at]), inUse);
-    return figure(MEANS, panels, legend, pointsTable(points, ["mean", "low", "high"], (point) => [point.mean, point.low, point.high]));
+    return figure(MEANS + manyLooks(inUse.length), panels, legend, pointsTable(points, ["mean", "low", "high"], (point) => [point.mean, point.low, point.high]));
   };
 }
 
@@ -199,7 +204,7 @@ function costFigure(view, state) {
       const inUse = methods.map((_, at) => at).filter((at) => priced.some((point) => point.method === methods[at]));
       const table = pointsTable(priced, [BESIDE[name], "mean"], (point) => [point.cost, point.mean]);
       const options = costs.map((each) => [each, BESIDE[each]]);
-      replace(place, choosing("cost", options, name, draw), figure(`${MEANS} Cost: the mean over runs.`, panels, legendOf(inUse.map((at) => methods[at]), inUse), table));
+      replace(place, choosing("cost", options, name, draw), figure(`${MEANS} Cost: the mean over runs.${manyLooks(inUse.length)}`, panels, legendOf(inUse.map((at) => methods[at]), inUse), table));
     };
     draw(costs[0]);
     return place;
@@ -299,5 +304,5 @@ function confusionOf(classes) {
     });
     return element("tr", {}, element("th", { scope: "row" }, label), cells);
   });
-  return [element("p", {}, "Percent of the images of each true class (rows), by predicted class:"), numbersTable(["", ...classes.labels], lines)];
+  return [element("p", {}, "Percent of the images of each true class (rows), by predicted class:"), numbersTable(["true class", ...classes.labels], lines)];
 }

@@ -40,6 +40,7 @@ async function changed(changes) {
   replace(
     PAGE,
     element("h1", {}, element("bdi", {}, REPORT.title)),
+    REPORT.progress && element("p", { class: "note progress" }, REPORT.progress),
     REPORT.notes.map((note) => element("p", { class: "note" }, note)),
     choosers(table, choice),
     element("section", { "aria-label": "filters", class: "filters" }, filters(table, STATE.hidden, filtered)),
