@@ -253,10 +253,11 @@ def _report(options: argparse.Namespace, filled: Sequence[Table]) -> int:
     from bench.report.page import write_page
     from bench.sheets.view import Look
 
-    words = [word for word in sys.argv[1:] if not word.startswith("--report")]
-    words = [word for word in words if word != str(options.report)]
+    typed = sys.argv[1:]
+    words = [word for word in typed if not word.startswith("--report") and word != str(options.report)]
     look = Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
-    head, parts = imported_page([summed_up(table, options) for table in filled], look, shlex.join(("bench", *words)))
+    pages = [summed_up(table, options) for table in filled]
+    head, parts = imported_page(pages, look, shlex.join(("bench", *words)), shlex.join(("bench", *typed)))
     try:
         write_file(options.report, "".join(write_page(head, parts)))
     except OSError as error:

@@ -15,7 +15,7 @@ from bench.metrics import METRICS
 from bench.notation import counted, listed
 from bench.plan.table import Place, Plan, TablePlan
 from bench.report.choices import Viewpoint, cells_in, sources_of, viewpoints
-from bench.report.contents import PageChoice, PageClasses, PageHead, PageTable
+from bench.report.contents import PageChoice, PageClasses, PageHead, PageImageSets, PageTable
 from bench.report.page import part
 from bench.report.runs import COSTS, MANY, Gathering
 from bench.report.sheets import page_cells, page_sheet
@@ -68,21 +68,23 @@ class PageInMaking:
     def table(self, request: Request, planned: TablePlan, results: Results) -> PageTable:
         """A table with its runs and all ways to look at it."""
         usual = fill_table(planned, results)
-        classes = self.classes(usual, results)
+        classes, images = self.answers(usual, results)
         places = dict[Place, str]()
         for inside, runs in self.gathering.parts_of(planned, results, classes):
             places |= dict.fromkeys(inside, self.put(part(runs)))
         cells, along = page_cells(planned, places)
         choices = [*self.choices(request, usual, results)]
-        return PageTable(planned.name, planned.title, choices, cells, along)
+        return PageTable(planned.name, planned.title, choices, cells, along, images)
 
-    def classes(self, table: Table, results: Results) -> dict[Place, PageClasses]:
-        """How the runs of each cell did by class, where there are so few runs that it is soon known."""
-        from bench.report.classes import UP_TO, classes_of_cells
+    def answers(self, table: Table, results: Results) -> tuple[dict[Place, PageClasses], str]:
+        """How the runs of each cell did by class, and the part with how all did by image, where the runs are few."""
+        from bench.report.classes import UP_TO, KeptAnswers
 
         if len(self.request.plan.unique) > UP_TO:
-            return {}
-        return dict(classes_of_cells(table, results))
+            return {}, ""
+        answers = KeptAnswers(table, results)
+        sets = [*answers.images()]
+        return answers.classes(), self.put(part(PageImageSets(sets))) if sets else ""
 
     def choices(self, request: Request, usual: Table, results: Results) -> Iterator[PageChoice]:
         """Every way to look at a table, with a sheet for each."""

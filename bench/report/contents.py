@@ -109,13 +109,19 @@ class PageCell(Struct, frozen=True, omit_defaults=True):
 
 
 class PageTable(Struct, frozen=True):
-    """A table with all ways to look at it, the usual one first."""
+    """A table with all ways to look at it, the usual one first.
+
+    Attributes:
+        along: what the rates are numbers of.
+        images: the name of its ``PageImageSets``; empty where no predictions are read.
+    """
 
     name: str
     title: str
     choices: list[PageChoice]
     cells: list[PageCell]
     along: str = ""
+    images: str = ""
 
 
 class PagePoint(Struct, frozen=True, omit_defaults=True):
@@ -186,6 +192,41 @@ class PageClasses(Struct, frozen=True, omit_defaults=True):
     confused: list[tuple[int, int, float]]
     split: str
     runs: int
+
+
+class PageImage(Struct, frozen=True):
+    """An image of a test split.
+
+    Attributes:
+        at: its place in the split, counted from 0.
+        label: its class.
+        taken: for what it is taken most often where it is got wrong.
+        wrong: by how many of all runs, in percent.
+        right: by how many runs of each method, in percent.
+    """
+
+    at: int
+    label: str
+    taken: str
+    wrong: float
+    right: list[float]
+
+
+class PageImages(Struct, frozen=True):
+    """The images of a test split that are got wrong most often, and those that methods disagree on most."""
+
+    where: str
+    methods: list[str]
+    images: int
+    runs: int
+    hardest: list[PageImage]
+    disputed: list[PageImage]
+
+
+class PageImageSets(Struct, frozen=True):
+    """The images of all test splits of a table."""
+
+    sets: list[PageImages]
 
 
 class PageCellRuns(Struct, frozen=True, omit_defaults=True):

@@ -14,13 +14,16 @@ from bench.sheets.view import Look, sheet_of
 from bench.tables.compare import Table
 
 
-def imported_page(tables: Sequence[Table], look: Look, command: str) -> tuple[PageHead, dict[str, bytes]]:
+def imported_page(
+    tables: Sequence[Table], look: Look, command: str, written_by: str
+) -> tuple[PageHead, dict[str, bytes]]:
     """What a page of tables opens with, and its parts.
 
     Args:
         tables: one a metric.
         look: how they are shown.
         command: that prints them.
+        written_by: the command that writes the page.
     """
     parts, pages = dict[str, bytes](), list[PageTable]()
     for table in tables:
@@ -34,4 +37,4 @@ def imported_page(tables: Sequence[Table], look: Look, command: str) -> tuple[Pa
             )
         pages.append(PageTable(table.plan.name, table.plan.title, choices, *page_cells(table.plan, {})))
     title = pages[0].title if len(pages) == 1 else f"{pages[0].title}: {counted(len(pages), 'metric')}"
-    return PageHead(title, command, bench.__version__, pages, [], [], [], {}), parts
+    return PageHead(title, written_by, bench.__version__, pages, [], [], [], {}), parts

@@ -103,7 +103,9 @@ def provenance_of(table: Table) -> str:
             f"{table.test_name} against {plan.baseline or 'the baseline'}",
             f"Holm over {family}, α = {rules.alpha:g}",
         ]
-    words = (plan.name, plan.measured, f"{rules.split} split", f"selection {rules.selection}", *seeds, *test)
+    is_run = any(cell.candidates for _, cell in plan.places())
+    scored = [f"{rules.split} split", f"selection {rules.selection}"] if is_run else []
+    words = (plan.name, plan.measured, *scored, *seeds, *test)
     return "; ".join(filter(None, words))
 
 

@@ -93,8 +93,8 @@ def fail(store: Store, spec: RunSpec) -> None:
 
 def answers(seed: int, share: float, split: str) -> dict[str, Any]:
     """What a run keeps of the images of a split, of which so large a share is right at the last point."""
+    labels = np.random.RandomState(0).randint(0, CLASSES, IMAGES)
     state = np.random.RandomState(seed)
-    labels = state.randint(0, CLASSES, IMAGES)
     chances = share - 0.05 * np.arange(POINTS)[::-1, None]
     predicted = np.where(state.rand(POINTS, IMAGES) < chances, labels, (labels + 1) % CLASSES)
     steps = state.randint(1, 65536, (2, POINTS, IMAGES)).astype(np.uint16)

@@ -205,6 +205,15 @@ def test_a_figure_has_marks_words_and_its_numbers(visit: Visit, title: str) -> N
     assert figure.locator("tbody tr").count() >= 4
 
 
+def test_images_are_shown_when_they_are_unfolded(visit: Visit) -> None:
+    visit.page.locator("summary").filter(has_text="Images:").click()
+    visit.page.get_by_text("Got wrong most often").first.wait_for()
+    lines = visit.page.locator("section[aria-label=images] tbody tr").all_inner_texts()
+    assert len(lines) > 20
+    assert all(line.startswith("image ") for line in lines)
+    assert any("\\u202egnp.exe" in line for line in lines)
+
+
 def test_a_line_a_cell_is_sorted_by_everything(visit: Visit) -> None:
     visit.choose("layout", "a line a cell")
     heads = visit.page.locator("#table thead th").all_inner_texts()
@@ -239,6 +248,11 @@ def test_it_is_accessible(chromium: Any, grid: Path, size: tuple[int, int], sche
     visit.choose("layout", "a line a cell")
     visit.page.locator("details[data-axis=method] summary").click()
     assert violations() == []
+    visit.page.locator("summary").filter(has_text="Images:").click()
+    visit.page.get_by_text("Got wrong most often").first.wait_for()
+    for figure in visit.page.locator(".tabs button").all_inner_texts():
+        visit.page.get_by_role("button", name=figure, exact=True).click()
+        assert violations() == []
     visit.page.locator("button.cell").first.click()
     visit.page.locator(f"{SIDE} h2").wait_for()
     visit.page.locator(f"{SIDE} summary").first.click()

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -20,7 +21,7 @@ from bench.report.choices import Viewpoint, viewpoints
 from bench.report.page import LIBRARIES, asset
 from bench.report.runs import TOGETHER
 from tests.report.read import parts_in, tags_in
-from tests.report.scenes import CLASSES, LABEL, MARKUP, TARGET, TITLE
+from tests.report.scenes import CLASSES, IMAGES, LABEL, MARKUP, TARGET, TITLE
 
 
 @pytest.fixture
@@ -40,11 +41,15 @@ def choices(parts: dict[str, Any]) -> list[dict[str, str]]:
     return held
 
 
-def every_run(parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def every_cell(parts: dict[str, Any]) -> list[dict[str, Any]]:
     (table,) = parts["report"]["tables"]
     names = dict.fromkeys(cell["part"] for cell in table["cells"])
-    cells = [cell for name in names for cell in parts[name]["cells"]]
-    return {run["id"]: run for cell in cells for candidate in cell["candidates"] for run in candidate["runs"]}
+    return [cell for name in names for cell in parts[name]["cells"]]
+
+
+def every_run(parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    candidates = [candidate for cell in every_cell(parts) for candidate in cell["candidates"]]
+    return {run["id"]: run for candidate in candidates for run in candidate["runs"]}
 
 
 class TestTable:
@@ -149,6 +154,28 @@ class TestRuns:
         for true, taken, share in classes["confused"]:  # the scene takes each class for the next one
             assert taken == (true + 1) % CLASSES
             assert classes["accuracy"][true] + share == pytest.approx(100, abs=0.011)
+
+    def test_images_are_those_that_the_runs_got_wrong(self, grid: Path, parts: dict[str, Any]) -> None:
+        """Counted anew, from the files of the predictions."""
+        (table,) = parts["report"]["tables"]
+        first, _ = parts[table["images"]]["sets"]
+        assert first["where"].endswith("15 %")
+        chosen = next(cell for cell in every_cell(parts) if len(cell["candidates"]) == 2)["candidates"][0]["label"]
+        wrong = np.zeros((3, IMAGES))
+        for cell in every_cell(parts):
+            row, column = cell["place"]
+            for candidate in cell["candidates"] if column == 0 else []:
+                for run in candidate["runs"] if candidate.get("label", "") in ("", chosen) else []:
+                    (folder,) = (grid / "results" / "runs").glob(f"*{run['id']}")
+                    kept = np.load(folder / "predictions.npz")
+                    wrong[row] += kept["test"][-1] != kept["test_labels"]
+        same = [image for image in first["hardest"] if image["wrong"] > 0]
+        assert [image["wrong"] for image in same] == sorted((image["wrong"] for image in same), reverse=True)
+        for image in same:
+            assert image["wrong"] == pytest.approx(100 * wrong[:, image["at"]].sum() / 9, abs=0.06)
+            assert image["right"] == pytest.approx([100 - 100 * each / 3 for each in wrong[:, image["at"]]], abs=0.06)
+        gaps = [max(image["right"]) - min(image["right"]) for image in first["disputed"]]
+        assert gaps == sorted(gaps, reverse=True)
 
     def test_costs_are_means_over_runs(self, parts: dict[str, Any]) -> None:
         sheet = parts[choices(parts)[0]["part"]]

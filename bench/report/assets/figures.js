@@ -32,7 +32,7 @@ function pointsOf(view, state) {
   const points = [];
   for (const [place, cell] of view.cells) {
     const index = view.at.get(place);
-    const mean = factOf(view, place, "mean");
+    const mean = factOf(view, place, view.sheet.numbers[view.sheet.numbers.length - 1]);
     if (index === undefined || mean === null || mean === undefined || !passes(cell, state.hidden)) continue;
     const interval = (view.sheet.intervals || [])[index] || [null, null];
     points.push({ place, cell, mean, low: interval[0], high: interval[1], method: cell.axes.method || cell.name, x: cell.x });

@@ -47,6 +47,7 @@ async function changed(changes) {
     shownTable(),
     below(choice),
     element("section", { "aria-label": "figures", class: "figures", id: "figures" }),
+    element("section", { "aria-label": "images" }, imagesOf(table)),
     element("footer", {}, element("p", {}, `Written by bench ${REPORT.version}: `, element("code", {}, REPORT.command))),
   );
   figuresLater();

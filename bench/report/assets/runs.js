@@ -157,3 +157,41 @@ function classesOf(classes) {
     classes.labels.length <= 15 ? confusionOf(classes) : null,
   );
 }
+
+/* Which images are got wrong most often, and on which methods disagree; read when it is unfolded. */
+function imagesOf(table) {
+  if (!table.images) return null;
+  const place = element("div", {});
+  const made = folded("Images: got wrong most often, and disagreed on", false, place);
+  made.addEventListener("toggle", async () => {
+    if (made.open && !place.childNodes.length) replace(place, (await opened(table.images)).sets.map(imageSet));
+  });
+  return made;
+}
+
+function imageSet(set) {
+  const share = `${set.runs} runs of ${set.methods.length} method${set.methods.length === 1 ? "" : "s"}, ${set.images} images`;
+  return element(
+    "section",
+    {},
+    element("h3", {}, element("bdi", {}, set.where)),
+    element("p", {}, `Got wrong most often, in percent of ${share}:`),
+    imageTable(set.methods, set.hardest),
+    set.disputed.length > 0 && element("p", {}, "Disagreed on most, by the runs of each method that are right, in percent:"),
+    set.disputed.length > 0 && imageTable(set.methods, set.disputed),
+  );
+}
+
+function imageTable(methods, images) {
+  const lines = images.map((image) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, `image ${image.at}`),
+      element("td", { class: "label" }, image.label),
+      element("td", { class: "label" }, image.taken),
+      [image.wrong, ...image.right].map((value) => element("td", {}, number(value))),
+    ),
+  );
+  return numbersTable(["in the test split", "class", "taken most often for", "wrong (%)", ...methods], lines);
+}
