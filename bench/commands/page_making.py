@@ -11,7 +11,6 @@ from bench.commands.standings import duration
 from bench.errors import InputError
 from bench.launch.launcher import Queued
 from bench.launch.status import Snapshot, state
-from bench.metrics import METRICS
 from bench.notation import counted, listed
 from bench.plan.table import Place, Plan, TablePlan
 from bench.report.choices import Viewpoint, cells_in, sources_of, viewpoints
@@ -116,7 +115,8 @@ class PageInMaking:
         if not table.finished:
             return [Viewpoint()]
         measured = {entry.planned.metric.name for entry in table.finished}
-        scored = [name for name in self.gathering.metrics if name in METRICS]
+        metrics_here = self.request.registry.metrics
+        scored = [name for name in self.gathering.metrics if name in metrics_here]
         metrics = self.typed.get("metric", (*scored, *COSTS.values()))
         selections = self.typed.get("selection", SELECTIONS if self.gathering.has_validation else ("last", "best-test"))
         tests = self.typed.get("test", TESTS if any(True for _ in table.pairs()) else ())
@@ -161,6 +161,16 @@ class PageInMaking:
         words += [f"about {duration(progress.seconds_left)} left"] if progress.seconds_left else []
         return ", ".join(words), bool(progress.running or progress.queued)
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What the metrics that runs were scored by are called, those of further tests and models too."""
+        units = dict[str, str]()
+        for name in self.gathering.metrics:
+            plain, _, where = name.partition("@")
+            if metric := self.request.registry.metrics.get(plain):
+                units[name] = (metric.at(where) if where else metric).heading
+        return units
+
     def head(self, progress: str) -> PageHead:
         """What the page opens with."""
         titles = [table.title for table in self.tables]
@@ -173,7 +183,7 @@ class PageInMaking:
             hardware=self.gathering.hardware.items,
             notes=self.notes,
             progress=progress,
-            units={metric.name: metric.heading for metric in METRICS.values()},
+            units=self.units,
         )
 
 

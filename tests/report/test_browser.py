@@ -104,6 +104,17 @@ def test_what_was_pressed_keeps_the_focus(visit: Visit) -> None:
     assert visit.page.evaluate("document.activeElement.innerText").startswith("15 %")
 
 
+def test_a_page_that_is_read_again_shows_what_it_showed(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="100 %").click()
+    visit.choose("selection rule", "best-val")
+    shown = visit.column(2)
+    visit.page.reload()
+    visit.page.wait_for_selector("html[data-ready]")
+    assert visit.page.get_by_label("selection rule", exact=True).input_value() == "best-val"
+    visit.page.get_by_role("button", name="100 %").click()
+    assert visit.column(2) == shown or visit.column(2) == sorted(shown, key=float, reverse=True)
+
+
 def test_filters_leave_rows_and_columns_away(visit: Visit) -> None:
     visit.page.locator("details[data-axis=rate] summary").click()
     visit.page.get_by_label("100 %").uncheck()

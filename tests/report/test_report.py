@@ -17,11 +17,15 @@ import pytest
 
 from bench.cli import main
 from bench.commands.page_making import PageInMaking
+from bench.plan.target import read_plan
+from bench.records.store import Store
+from bench.registry import Registry
 from bench.report.choices import Viewpoint, viewpoints
 from bench.report.page import LIBRARIES, asset
 from bench.report.runs import TOGETHER
 from tests.report.read import parts_in, tags_in
-from tests.report.scenes import CLASSES, IMAGES, LABEL, MARKUP, TARGET, TITLE
+from tests.report.scenes import CLASSES, IMAGES, LABEL, MARKUP, TARGET, TITLE, publish
+from tests.tables.small import planned
 
 
 @pytest.fixture
@@ -110,6 +114,27 @@ class TestTable:
         sheet = held[choice["part"]]
         assert sheet["copies"]["latex"] == capsys.readouterr().out
         assert any(sheet["facts"]["published"])
+
+    def test_a_papers_table_with_runs_has_both_and_each_by_itself(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        planned(tmp_path / "plugin")
+        store = Store("results")
+        for spec in read_plan("mini/table1", Registry([tmp_path / "plugin"])).unique.values():
+            publish(store, spec)
+        assert main(["report", "mini/table1", "--plugin", "plugin", "--output", "mini.html"]) == 0
+        held = parts_in(tmp_path / "mini.html")
+        first = choices(held)[:3]
+        assert [choice["source"] for choice in first] == ["both", "published", "ours"]
+        capsys.readouterr()
+        for choice in first:
+            for format, text in held[choice["part"]]["copies"].items():
+                assert main([*shlex.split(choice["command"])[1:], "--format", format]) == 0
+                assert text == capsys.readouterr().out
+        verdicts = held[first[0]["part"]]["facts"]["verdict"]
+        assert any(verdicts)
+        assert held[first[0]["part"]]["numbers"] == ["published", "mean"]
 
 
 class TestRuns:

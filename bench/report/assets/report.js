@@ -25,14 +25,35 @@ function nextSort(sort, key) {
 async function start() {
   REPORT = await opened("report");
   addEventListener("hashchange", followed);
-  await changed({});
+  await changed(remembered());
   await followed();
   document.documentElement.dataset.ready = "true";
+}
+
+/* What is looked at, for when the page is read again, as it is while runs are trained. */
+function remember() {
+  const hidden = Object.entries(STATE.hidden).map(([axis, labels]) => [axis, [...labels]]);
+  try {
+    sessionStorage.setItem(REPORT.command, JSON.stringify({ ...STATE, hidden }));
+  } catch {
+    // a browser that keeps nothing shows the page as it opens
+  }
+}
+
+function remembered() {
+  try {
+    const state = JSON.parse(sessionStorage.getItem(REPORT.command)) || {};
+    if (!REPORT.tables[state.table || 0].choices[state.choice || 0]) return {};
+    return { ...state, hidden: Object.fromEntries((state.hidden || []).map(([axis, labels]) => [axis, new Set(labels)])) };
+  } catch {
+    return {};
+  }
 }
 
 /* Something is looked at otherwise: the page is drawn anew, and what had the focus has it again. */
 async function changed(changes) {
   Object.assign(STATE, changes);
+  remember();
   const table = REPORT.tables[STATE.table];
   const choice = table.choices[STATE.choice] || table.choices[0];
   VIEW = viewOf(table, choice, await opened(choice.part));
@@ -65,6 +86,7 @@ function figuresLater() {
 /* Another figure; the button that was pressed has the focus again. */
 function refigured(figure) {
   STATE.figure = figure;
+  remember();
   const place = document.getElementById("figures");
   replace(place, figuresOf(VIEW, STATE, refigured));
   const pressed = place.querySelector("[aria-pressed=true]");
