@@ -207,14 +207,14 @@ def _point(point: Point) -> PagePoint:
         point.step,
         _scores(point.test),
         _scores(point.val or {}),
-        _scores(point.loss),
+        {name: None if value is None else _rounded(value) for name, value in point.loss.items()},
         None if point.learning_rate is None else _rounded(point.learning_rate),
         point.seconds,
     )
 
 
 def _scores(scores: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else _rounded(value) for name, value in scores.items()}
+    return {name: None if value is None else round(value, 5) for name, value in scores.items()}
 
 
 def _rounded(value: float) -> float:
@@ -248,7 +248,7 @@ def _but(facts: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def log_tail(folder: Path) -> str:
     """The last lines of a run's log, without what would steer a terminal; empty where it has none."""
     try:
-        with open_ordinary(folder / "log.txt") as file:
+        with open_ordinary(f"{folder}/log.txt") as file:
             file.seek(max(0, file.seek(0, 2) - BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
