@@ -123,6 +123,7 @@ class TestHelp:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert output(capsys, "--version").startswith("bench ")
 
+    @pytest.mark.slow
     def test_every_example_is_accepted(
         self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -428,6 +429,7 @@ class TestStart:
 
     LISTS = [["list", what] for what in ("methods", "backbones", "datasets", "measures", "tables", "figures")]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("commands", "heavy"),
         [
@@ -641,6 +643,7 @@ class TestMissingData:
         assert "1 dataset is not on this machine: cub200 (" in out
         assert "not on this machine" not in output(capsys, "plan", "demo", *self.ASKED, "--datasets", "digits,svhn")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("target", ["gta", "gta/table2"])
     def test_a_paper_s_plan_names_it(self, here: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
         for backbone in ("deit_small", "ibot_vit_small"):
@@ -796,6 +799,7 @@ class TestTable:
             out = output(capsys, "table", "demo", "--width", str(width))
             assert max(map(len, out.splitlines())) <= width
 
+    @pytest.mark.slow
     def test_figure(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for spec in demo().unique.values():
             publish(Store("results"), spec)

@@ -143,6 +143,7 @@ def trial(method: str, *settings: str) -> TrainedRun:
     return run_trial(spec, Registry(), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [

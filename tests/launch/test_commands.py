@@ -99,6 +99,7 @@ class TestRun:
         assert len(submitted()) == 6
         assert "3 runs are in jobs already, and nothing else is missing" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_of_what_is_done_prints_the_table(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
         for run in runs():
             publish(run)

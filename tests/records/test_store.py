@@ -711,6 +711,7 @@ class TestThreads:
 
 
 class TestSize:
+    @pytest.mark.slow
     def test_thousands_of_records_are_read_quickly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "fsync", lambda handle: None)
         store = Store(tmp_path)
