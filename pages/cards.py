@@ -46,8 +46,8 @@ def _default(hyper: Hyper) -> str:
 def backbones() -> str:
     """Every backbone that has a card."""
     about = (
-        "Backbones with a card. `timm:NAME` is any model of timm's with its weights, `timm:NAME@none` one from scratch; "
-        "[weights.md](../weights.md) tells of others."
+        "Backbones with a card. `timm:NAME` is any model of timm's with its weights, `timm:NAME@none` one from "
+        "scratch. [Other weights](../weights.md)."
     )
     return "\n\n".join(["# Backbones", about, *_contents("backbones"), *_cards("backbones")]) + "\n"
 
@@ -55,8 +55,8 @@ def backbones() -> str:
 def datasets() -> str:
     """Every dataset that has a card."""
     about = (
-        "Datasets with a card. `bench data prepare NAME` fetches one or says how, `bench data check NAME` verifies it. A "
-        "folder of your own needs no card: [images.md](../images.md)."
+        "Datasets with a card. `bench data prepare NAME` fetches one or says how, `bench data check NAME` verifies it. "
+        "[A folder of your own](../images.md) needs no card."
     )
     return "\n\n".join(["# Datasets", about, *_contents("datasets"), *_cards("datasets")]) + "\n"
 
@@ -81,15 +81,13 @@ def metrics() -> str:
 
 def measures() -> str:
     """Every measure of kept models, with the numbers that it gives."""
-    about = (
-        "What `bench measure TARGET NAME` finds out about kept models. [measures.md](../measures.md) has their formulas."
-    )
+    about = "What `bench measure TARGET NAME` finds out about kept models. [How they are used](../measures.md)."
     return "\n\n".join(["# Measures", about, *_contents("measures"), *_cards("measures")]) + "\n"
 
 
 def figures() -> str:
     """Every kind of figure, and the figures of papers."""
-    about = "Kinds for `bench figure TARGET --kind NAME`, and figures of papers. [The gallery](../gallery.md) has each kind."
+    about = "Kinds for `bench figure TARGET --kind NAME`, and figures of papers. [The gallery](../gallery.md)."
     return "\n\n".join(["# Figures", about, *_contents("figures")]) + "\n"
 
 

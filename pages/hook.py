@@ -17,6 +17,7 @@ from pages.links import ROOT, in_repository, in_site, linked, source_page, with_
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README, all that pages link to outside of docs/, and the pages that are made of cards."""
+    files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "pages" / "site.css")))
     for uri, page in PAGES.items():
         files.append(File.generated(config, uri, content=page()))
     for path in linked():

@@ -1,4 +1,4 @@
-"""Where the site has a file of the repository: docs/ is its root, the README its first page, all else keeps its path."""
+"""Where the site has a file of the repository: docs/ is its root, the README its first page, the rest as it lies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first pages are followed by a reader who copies: every file is saved, every command succeeds, and prints as shown."""
+"""The first pages as a reader follows them: every file is saved, every command succeeds and prints what is shown."""
 
 from __future__ import annotations
 
