@@ -17,10 +17,13 @@ from bench.cli import main
 ROOT = Path(__file__).parents[2]
 
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
-SNIPPET = re.compile(r'^--8<-- "(?P<path>[^"]+)"$', re.MULTILINE)
+SNIPPET = re.compile(r"^--8<--\n(?P<path>\S+)\n--8<--$", re.MULTILINE)
+"""The site's way to show a file; a formatter of Python leaves it alone, as it would not in one line."""
+
 AT_HOME = "/home/ann/try"
 """Where a page's reader is, as its outputs say it."""
 
+SETTING = re.compile(r"(?P<name>[A-Z]+)=\$\((?P<command>.+)\)")
 ID = re.compile(r"\b[0-9a-f]{12}\b")
 LEFT_OUT = "…"
 
@@ -49,11 +52,11 @@ class Reader:
     """Follows a page in the current folder.
 
     Attributes:
-        ids: those of this machine's runs by those that the page shows, as far as it has.
+        variables: those of the shell that the page sets (``NAME=$(COMMAND)``).
         printed: what the commands of the last block have printed.
     """
 
-    ids: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     printed: str = ""
 
     def follow(self, page: str) -> Iterator[tuple[Block, str]]:
@@ -71,7 +74,12 @@ class Reader:
 
     def type(self, command: str) -> str:
         """What a command prints; it must succeed."""
-        typed, sign, rest = self.of_here(command).partition(" | ")
+        if setting := SETTING.fullmatch(command):
+            self.variables[setting["name"]] = self.type(setting["command"]).rstrip("\n")
+            return ""
+        for name, value in self.variables.items():
+            command = command.replace(f"${name}", value)
+        typed, sign, rest = command.partition(" | ")
         if not sign:
             typed, sign, rest = typed.partition(" > ")
         printed = io.StringIO()
@@ -85,33 +93,25 @@ class Reader:
             return subprocess.run(rest, shell=True, input=text, capture_output=True, text=True, check=True).stdout
         return text
 
-    def of_here(self, command: str) -> str:
-        """A command with the ids of this machine's runs in the place of the page's."""
-        for word in re.findall(r"\b[0-9a-f]{4,12}\b", command):
-            for shown, ours in self.ids.items():
-                if shown.startswith(word):
-                    command = command.replace(word, ours[: len(word)])
-        return command
 
-    def lacking(self, shown: str, printed: str) -> str:
-        """The first line of a page's output that was not printed where it should stand; none where all were.
+def lacking(shown: str, printed: str) -> str:
+    """The first line of a page's output that was not printed where it should stand; none where all were.
 
-        Lines of ``…`` stand for any lines. Numbers with a point, ids and marks are those of a machine, so that only
-        their places are compared.
-        """
-        ours = printed.replace(str(Path.cwd()), AT_HOME).splitlines()
-        at, free = 0, False
-        for line in shown.splitlines():
-            if line == LEFT_OUT:
-                free = True
-                continue
-            while free and at < len(ours) and alike(ours[at]) != alike(line):
-                at += 1
-            if at == len(ours) or alike(ours[at]) != alike(line):
-                return line
-            self.ids |= zip(ID.findall(line), ID.findall(ours[at]), strict=True)
-            at, free = at + 1, False
-        return "" if free or at == len(ours) else f"(end; here comes: {ours[at]})"
+    Lines of ``…`` stand for any lines. Numbers with a point, ids and marks are those of a machine, so that only their
+    places are compared.
+    """
+    ours = printed.replace(str(Path.cwd()), AT_HOME).splitlines()
+    at, free = 0, False
+    for line in shown.splitlines():
+        if line == LEFT_OUT:
+            free = True
+            continue
+        while free and at < len(ours) and alike(ours[at]) != alike(line):
+            at += 1
+        if at == len(ours) or alike(ours[at]) != alike(line):
+            return line
+        at, free = at + 1, False
+    return "" if free or at == len(ours) else f"(end; here comes: {ours[at]})"
 
 
 def started(words: list[str]) -> None:

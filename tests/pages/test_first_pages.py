@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli import build_parser
 from bench.reading.settings import VARIABLES
-from tests.pages.played import ROOT, SNIPPET, Reader, alike, blocks_of
+from tests.pages.played import ROOT, SNIPPET, Reader, alike, blocks_of, lacking
 
 PAGES = sorted((ROOT / "docs" / "first").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,8 +31,8 @@ def test_a_reader_who_follows_the_page_sees_what_it_shows(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     reader, outputs = Reader(), 0
     for block, printed in reader.follow(page.read_text(encoding="utf-8")):
-        lacking = reader.lacking(block.text, printed)
-        assert not lacking, f"the page shows {lacking!r}, and what is printed is\n{printed}"
+        line = lacking(block.text, printed)
+        assert not line, f"the page shows {line!r}, and what is printed is\n{printed}"
         outputs += 1
     assert outputs >= 3
 
@@ -59,7 +59,7 @@ def test_the_readme_shows_the_example_of_a_method() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "printed", "lacking"),
+    ("shown", "printed", "first"),
     [
         ("a\nb\n", "a\nb\n", ""),
         ("a\n…\nc\n", "a\nb\nb\nc\n", ""),
@@ -71,13 +71,19 @@ def test_the_readme_shows_the_example_of_a_method() -> None:
         ("3 runs\n", "4 runs\n", "3 runs"),
     ],
 )
-def test_what_is_shown_is_held_against_what_is_printed(shown: str, printed: str, lacking: str) -> None:
-    assert Reader().lacking(shown, printed) == lacking
+def test_what_is_shown_is_held_against_what_is_printed(shown: str, printed: str, first: str) -> None:
+    assert lacking(shown, printed) == first
 
 
-def test_an_id_that_is_typed_is_that_of_this_machine() -> None:
-    reader = Reader()
-    assert not reader.lacking("0123456789ab,0\nfedcba987654,1\n", "aaaabbbbcccc,0\nddddeeeeffff,1\n")
-    assert reader.of_here("bench export 0123 a.safetensors") == "bench export aaaa a.safetensors"
-    assert reader.of_here("bench show fedcba987654") == "bench show ddddeeeeffff"
+def test_lines_are_alike_that_differ_in_what_is_measured() -> None:
     assert alike("  −0.10†  ●") == alike("+12.5")
+    assert alike("5 runs") != alike("6 runs")
+
+
+def test_a_page_may_set_a_variable_and_write_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (
+        '```text title="a.txt"\n1\n2\n```\n```bash\nNAME=$(cat a.txt | sed -n 2p)\necho $NAME > b.txt\ncat b.txt\n```\n'
+    )
+    ((block, printed),) = Reader().follow(f"{page}```text\n2\n```\n")
+    assert block.text == printed == "2\n"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
@@ -20,13 +23,12 @@ import bench
 from bench.cli import build_parser
 from pages.cards import commands
 from pages.links import in_repository, in_site, linked, with_links_of_the_site
-
-ROOT = Path(__file__).parents[2]
+from tests.pages.played import ROOT, blocks_of
 
 BUILD = """
 import sys
 from mkdocs.__main__ import cli
-cli(["build", "--strict", "--quiet", "--site-dir", sys.argv[1]], standalone_mode=False)
+cli(["build", "--strict", "--site-dir", sys.argv[1]], standalone_mode=False)
 print(*{"torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib"} & {*sys.modules})
 """
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
@@ -62,7 +64,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-c", BUILD, str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert "WARNING" not in done.stderr
     assert done.stdout.split() == [], "the site is built without what trains"
     return folder
 
@@ -139,6 +141,21 @@ def test_a_page_is_what_its_markdown_is_elsewhere(built: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_first_pages_show_the_examples(built: Path) -> None:
+    for page in sorted((ROOT / "docs" / "first").glob("*.md")):
+        shown = "".join(code(built / "first" / f"{page.stem}.html"))
+        for block in blocks_of(page.read_text(encoding="utf-8")):
+            assert block.text in shown, (page, block)
+        assert "8<" not in shown
+
+
+def code(page: Path) -> Iterator[str]:
+    """The texts of a page's blocks of code."""
+    for block in re.findall(r"<pre>(.*?)</pre>", page.read_text(encoding="utf-8"), re.DOTALL):
+        yield html.unescape(re.sub(r"<[^>]+>", "", block))
+
+
+@pytest.mark.slow
 def test_nothing_of_the_machine_is_in_it(built: Path) -> None:
     for page in pages_of(built):
         text = page.read_text(encoding="utf-8")
@@ -153,6 +170,17 @@ def test_every_command_has_its_options_and_examples() -> None:
     assert "### `bench data check`" in page
     assert "| `--partition P` |" in page
     assert "bench run demo --methods ce,gta" in page
+
+
+def test_every_example_of_a_command_is_one() -> None:
+    """Behind two spaces stands what it is for."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", commands(), re.DOTALL | re.MULTILINE)
+    lines = [re.split(r" {2,}", line)[0] for block in blocks for line in block.splitlines()]
+    examples = [line[line.index("bench ") :] for line in lines if re.match(r"([A-Z_]+=\S+ )*bench ", line)]
+    assert len(examples) >= 100
+    parser = build_parser()
+    for example in examples:
+        parser.parse_args(shlex.split(re.split(r" [|>] ", example)[0])[1:])
 
 
 @pytest.mark.parametrize(
