@@ -101,6 +101,21 @@ def experiments() -> str:
     return "\n\n".join([*blocks, *_contents("presets")]) + "\n"
 
 
+def papers() -> str:
+    """The papers whose tables are here, with these."""
+    blocks = [
+        "# Papers and their tables",
+        "`bench table NAME` prints a table as published, `bench plan NAME` the runs that regenerate it. [Every value "
+        "of the protocols](../protocols.md) says who states it; [one more paper](../sixth_paper.md) is three files.",
+    ]
+    tables = list_kind("tables", _registry())
+    for paper in list_kind("papers", _registry()):
+        of_paper = [table for table in tables if table["name"].startswith(f"{paper['name']}/")]
+        rows = [(f"`{table['name']}`", _plain(table["about"])) for table in of_paper]
+        blocks += [f"## `{paper['name']}`", f"**{_plain(paper['about'])}**", markdown_table(("table", "what"), rows)]
+    return "\n\n".join(blocks) + "\n"
+
+
 def commands() -> str:
     """Every command with its options and examples, as ``--help`` has them."""
     about = "Every command with its options, as `bench COMMAND --help` prints them. [By purpose](../commands.md)."
@@ -208,6 +223,6 @@ def _escaped(text: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     f"reference/{page.__name__}.md": page
-    for page in (methods, backbones, datasets, tasks, metrics, measures, figures, experiments, commands)
+    for page in (methods, backbones, datasets, tasks, metrics, measures, figures, experiments, papers, commands)
 }
 """The pages that are made when the site is built, by their place in it."""

@@ -116,6 +116,7 @@ def test_it_is_searched_by_what_it_has_itself(built: Path) -> None:
         ("backbones", registry.backbone_files),
         ("datasets", registry.dataset_files),
         ("measures", registry.measure_files),
+        ("papers", registry.protocol_files),
     ):
         assert {f"reference/{kind}.html#{name}" for name in names} <= places
     assert all(f"<code>{name}</code>" in metrics(built) for name, each in registry.metrics.items() if not each.measure)
