@@ -22,6 +22,7 @@ GROUPS = {
     "rehearse": ("rehearse",),
     "rerun": ("rerun",),
     "table": ("table", "runs"),
+    "report": ("report",),
     "figure": ("figure",),
     "items": ("items",),
     "show": ("list", "show", "completion"),

@@ -31,6 +31,12 @@ def test_the_wheel_has_one_top_level_package_with_everything_in_it(wheel: Path) 
         "bench/backbones/micro_vit.yaml",
         "bench/data/letters.npy",
         "bench/experiments/demo.yaml",
+        "bench/report/assets/report.js",
+        "bench/report/assets/report.css",
+        "bench/report/assets/plot.umd.min.js",
+        "bench/report/assets/plot.LICENSE",
+        "bench/report/assets/d3.min.js",
+        "bench/report/assets/d3.LICENSE",
         "bench/py.typed",
     ):
         assert needed in names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ examples:
   bench import runs.csv --duplicates mean                              several values of one seed
   bench import results.csv --baseline ce --across like-these           a claim over the datasets
   bench import results.csv --baseline ce --average --ranks             what sums it up; --transpose turns it
+  bench import results.csv --baseline ce --report page.html    a page in which to look at them
   bench import results.csv --figure cd --output ranks.pdf              mean ranks; rates: against the rate
   bench import results.csv --baseline ce --power                       how many seeds the gaps need
 """
@@ -104,6 +106,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="write it there instead of printing it; .txt, .md, .csv, .json, .html or .tex chooses the format",
     )
+    parser.add_argument("--report", metavar="FILE.html", help="a page to look at them, as 'bench report' writes it")
     parser.add_argument("--width", type=int, metavar="N", help="columns of the text format (default: the terminal's)")
     add_layout(parser)
     add_sheet_format(parser, FORMATS)
@@ -134,6 +137,7 @@ def import_command(options: argparse.Namespace) -> int:
     """Print or write the table of each metric, a figure, or what its comparisons need."""
     options.file = typed_path(options.file)
     options.output = None if options.output is None else typed_path(options.output)
+    options.report = None if options.report is None else typed_path(options.report)
     registry = bench.Registry(options.plugin)
     _check(options)
     format = _format(options, registry)
@@ -171,6 +175,8 @@ def import_command(options: argparse.Namespace) -> int:
     if options.figure:
         return _figure(options, filled[0])
     _hint_at_baseline(options, imported)
+    if options.report:
+        return _report(options, filled)
     return _write(options, filled, format, layout)
 
 
@@ -238,6 +244,25 @@ def _write(options: argparse.Namespace, filled: Sequence[Table], format: Format,
     except OSError as error:
         raise InputError(f"--output {options.output}: {error.strerror}") from None
     print(options.output)
+    return 0
+
+
+def _report(options: argparse.Namespace, filled: Sequence[Table]) -> int:
+    """Write a page of the tables."""
+    from bench.report.imported import imported_page
+    from bench.report.page import write_page
+    from bench.sheets.view import Look
+
+    typed = sys.argv[1:]
+    words = [word for word in typed if not word.startswith("--report") and word != str(options.report)]
+    look = Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
+    pages = [summed_up(table, options) for table in filled]
+    head, parts = imported_page(pages, look, shlex.join(("bench", *words)), shlex.join(("bench", *typed)))
+    try:
+        write_file(options.report, "".join(write_page(head, parts)))
+    except OSError as error:
+        raise InputError(f"--report {options.report}: {error.strerror}") from None
+    print(options.report)
     return 0
 
 
@@ -322,7 +347,11 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _check_instead(options: argparse.Namespace) -> None:
-    """What does not go with a figure or with ``--power``, which stand in the place of the table."""
+    """What does not go with a page, a figure or ``--power``, which stand in the place of the table."""
+    if options.report and (options.power or options.figure or options.output or options.format):
+        raise InputError(f"--report {options.report}: the page has the table in every form; leave the rest away")
+    if options.report and (options.report.suffix not in (".html", ".htm") or not options.report.parent.is_dir()):
+        raise InputError(f"--report {options.report}: name an .html file in a folder that is there")
     if options.power and (options.figure or options.output or options.format not in ("", "text", "json")):
         raise InputError("--power: it is printed, as text or json, in the place of a table or figure")
     if options.figure and (options.output is None or options.output.suffix not in SUFFIXES):
