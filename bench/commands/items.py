@@ -106,8 +106,7 @@ def _record(test: ItemTest) -> dict[str, Any]:
 
 
 def _lines(tests: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]:
-    from tabulate import tabulate
-
+    from bench.sheets.grid import grid
     from bench.tables.items import LEVEL
 
     means, pairs = [], dict[str, list[list[str]]]()
@@ -120,15 +119,15 @@ def _lines(tests: Sequence[ItemTest], alpha: float, split: str) -> Iterator[str]
         else:
             counts = [f"{test.only_method}", f"{test.only_baseline}"]
             pairs.setdefault(test.test, []).append([*comparison, f"{test.seeds[0]}", gap, *counts, p])
-    sides = ["left", "left", *["right"] * 5]
+    right = [False, False, *[True] * 5]
     yield f"Paired bootstrap over the {split} images, means over seeds:\n"
     heads = ["where", "comparison", "seeds", "images", "gap", f"{100 * LEVEL:g} % interval", "p (Holm)"]
-    yield tabulate(means, headers=heads, colalign=sides, disable_numparse=True)
+    yield grid(means, heads, right)
     for name, rows in pairs.items():
         title, ahead = _PAIRS[name]
         yield f"\n{title}, runs of one seed:\n"
         heads = ["where", "comparison", "seed", "gap", f"only method {ahead}", f"only baseline {ahead}", "p (Holm)"]
-        yield tabulate(rows, headers=heads, colalign=sides, disable_numparse=True)
+        yield grid(rows, heads, right)
         small = [test for test in tests if test.test == name and test.note]
         if small:
             most = max(small, key=lambda test: test.only_method + test.only_baseline)

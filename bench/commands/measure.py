@@ -169,7 +169,8 @@ def _every_point(runs: list[tuple[Stored, int]]) -> list[tuple[Stored, int]]:
 def _print(options: argparse.Namespace, measured: list[Measurement], measures: list[Measure]) -> None:
     """The numbers, a line a model; in JSON all that is known of each."""
     import msgspec
-    from tabulate import tabulate
+
+    from bench.sheets.grid import grid
 
     if options.format == "json":
         print_json([msgspec.to_builtins(measurement) for measurement in measured])
@@ -179,9 +180,8 @@ def _print(options: argparse.Namespace, measured: list[Measurement], measures: l
         if not mine:
             continue
         heads = ["model", *(metric.heading for metric in declared.gives)]
-        sides = ["left", *["right"] * len(declared.gives)]
         rows = [_row(each, declared, options.points) for each in mine]
-        print(tabulate(rows, headers=heads, disable_numparse=True, colalign=sides))
+        print(grid(rows, heads, [False, *[True] * len(declared.gives)]))
         images = sorted({(each.images, each.of) for each in mine})
         counts = ", ".join(f"{some:,} of {of:,} images" for some, of in images)
         print(f"{declared.name}, {mine[0].split} split, {counts}")

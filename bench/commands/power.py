@@ -125,7 +125,7 @@ def _more_seeds(trained: Sequence[int], wanted: int) -> str:
 
 def print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
     """What each comparison needs, as a table with a sentence about the test."""
-    from tabulate import tabulate
+    from bench.sheets.grid import grid
 
     rows = [
         [
@@ -139,7 +139,7 @@ def print_needs(needs: Sequence[Need], rules: TableRules, power: float) -> None:
         for need in needs
     ]
     heads = ["where", "comparison", "gap", "p (Holm)", "seeds", f"needed for {100 * power:g} %"]
-    print(tabulate(rows, headers=heads, disable_numparse=True, colalign=["left", "left", "right", "right"]))
+    print(grid(rows, heads, [False, False, True, True, False, False]))
     name, spread, more = _TESTS[rules.test]
     print(
         f"{name} at alpha = {rules.alpha:g}, Holm-corrected; needed {'pairs' if rules.test in PAIRED else 'seeds'} "

@@ -10,7 +10,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,8 +69,10 @@ def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list
     first = [work(item) for item in items[:_SAMPLE]]
     waited = time.perf_counter() - started - (time.thread_time() - worked)
     rest = items[_SAMPLE:]
-    if waited < _SAMPLE * _AT_HAND:
+    if not rest or waited < _SAMPLE * _AT_HAND:
         return first + [work(item) for item in rest]
+    from concurrent.futures import ThreadPoolExecutor
+
     batches = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(lambda batch: [work(item) for item in batch], batches)

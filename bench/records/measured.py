@@ -9,11 +9,9 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
 from bench.errors import InputError
@@ -22,6 +20,9 @@ from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import write_file
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import digest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 FORM = 1
 
@@ -78,6 +79,8 @@ def stem_of(measure: str, point: str, split: str, chosen: Mapping[str, Option]) 
 
 def write_measurement(path: Path, measurement: Measurement, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write a measurement to a .json file, its arrays first; each whole or not at all. Raises ``OSError``."""
+    import numpy as np
+
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
@@ -137,6 +140,8 @@ def read_measurement(path: Path) -> Measurement:
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays beside a measurement's .json file, by name. Raises ``InputError`` where they cannot be read."""
+    import numpy as np
+
     place = path.with_suffix(".npz")
     try:
         with open_ordinary(place) as file, np.load(file, allow_pickle=False) as arrays:

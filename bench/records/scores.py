@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from bench.errors import InputError, to_type
 from bench.metrics import METRICS, TOP1, Cost, Metric, NotKept, TaskPredictions, predictions_of
 from bench.metrics.metric import chosen_words, option_text, unusual, words_of
@@ -189,6 +187,8 @@ class Scores:
 
         Raises ``NotKept`` where there is nothing that fits the record.
         """
+        import numpy as np
+
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
@@ -211,6 +211,8 @@ class Scores:
 
     def class_names(self, run: Finished) -> tuple[str, ...]:
         """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
+        import numpy as np
+
         path = self.root / "runs" / run.folder / PREDICTIONS
         with contextlib.suppress(*UNREADABLE), open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
             return tuple(map(str, arrays[CLASS_NAMES].tolist()))

@@ -16,7 +16,6 @@ import functools
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -162,6 +161,8 @@ class Store:
 
     def check_writable(self) -> None:
         """Make the folder. Raises ``InputError`` where nothing can be written in it, or in a part of it."""
+        import tempfile
+
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as file:

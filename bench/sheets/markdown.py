@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tabulate import tabulate
-
 from bench.notation import one_line
+from bench.sheets.grid import pipes
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Sheet, Shown
 
 SPECIAL = re.compile(r"[\\`*_|<>\[\]~$]|&(?=#?\w+;)")
@@ -17,8 +16,7 @@ def to_markdown(sheet: Sheet) -> str:
     heads = [escape(name) for name in sheet.stub]
     heads += [escape(" / ".join(filter(None, column))) for column in sheet.columns]
     rows = [[*map(escape, label), *map(_cell, cells)] for label, cells in zip(sheet.rows, sheet.cells, strict=True)]
-    align = ["left"] * len(sheet.stub) + ["right"] * len(sheet.columns)
-    body = tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=align)
+    body = pipes(rows, heads, [False] * len(sheet.stub) + [True] * len(sheet.columns))
     signs = {BEST: "Bold", CLOSE: "Bold", SECOND: "Underlined"}
     rules = "\n".join(f"- {escape(rule)}" for rule in sheet.sentences(signs))
     return f"**{escape(sheet.title)}**\n\n{body}\n" + (f"\n{rules}\n" if rules else "")

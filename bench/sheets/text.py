@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tabulate import tabulate
-
 from bench.notation import one_line
+from bench.sheets.grid import grid
 from bench.sheets.layout import ANY, SheetLayout
 from bench.sheets.sheet import BEST, CLOSE, SECOND, Key, Sheet, Shown, spans
 
@@ -85,7 +84,7 @@ def _grid(sheet: Sheet, places: Sequence[int], beside: int, folded: bool) -> str
         changed = [level for level, label in enumerate(row) if not lines or label != previous[level]]
         fresh = changed[0] if changed else len(row) - 1
         if lines and fresh < len(row) - 1 and (outer or max(groups[number - 1 : number + 1]) > 1):
-            lines.append([" "])  # tabulate drops a row of nothing at all
+            lines.append([])
         lines += [["  " * level * bool(beside) + one_line(row[level])] for level in range(fresh, outer)]
         labels = ["" if level < fresh else one_line(row[level]) for level in range(outer, len(row))]
         if labels and outer:
@@ -93,14 +92,7 @@ def _grid(sheet: Sheet, places: Sequence[int], beside: int, folded: bool) -> str
         lines.append([*labels, *(column[number] for column in cells)])
         previous = row
     heads = [*(one_line(name) for name in sheet.stub[outer:]), *_heads([sheet.columns[place] for place in places])]
-    grid = tabulate(
-        [line + [""] * (len(heads) - len(line)) for line in lines],
-        headers=heads,
-        disable_numparse=True,
-        preserve_whitespace=True,
-        colalign=["left"] * len(heads),
-    )
-    return "\n".join(line.rstrip() for line in grid.splitlines())
+    return grid([line + [""] * (len(heads) - len(line)) for line in lines], heads)
 
 
 def _heads(columns: Sequence[Key]) -> list[str]:
