@@ -7,6 +7,7 @@ not the default (options, another number of images) is part of the file's name, 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,14 @@ class Measurement(Struct, frozen=True, kw_only=True):
 def folder_of(results: Path, run: str) -> Path:
     """Where the measurements of a run lie."""
     return results / "measures" / run
+
+
+def measured_runs(results: Path) -> frozenset[str]:
+    """The ids of the runs of which there are measurements."""
+    try:
+        return frozenset(os.listdir(results / "measures"))
+    except OSError:
+        return frozenset()
 
 
 def stem_of(measure: str, point: str, split: str, chosen: Mapping[str, Option]) -> str:

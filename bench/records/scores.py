@@ -16,7 +16,15 @@ from bench.metrics.metric import chosen_words, option_text, unusual, words_of
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
-from bench.records.measured import MeasuredOtherwise, NotMeasured, believed, folder_of, read_measurement, stem_of
+from bench.records.measured import (
+    MeasuredOtherwise,
+    NotMeasured,
+    believed,
+    folder_of,
+    measured_runs,
+    read_measurement,
+    stem_of,
+)
 from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
 from bench.records.record import Record, known_by
 from bench.records.store import Finished, Store
@@ -89,6 +97,16 @@ class Scores:
             self.reasons[run.folder, metric.name, ""] = reason
         return value
 
+    def may_have(self, run: Finished, metric: Metric) -> bool:
+        """Whether a run can have a value: the metric is of its task, or of models of which anything was measured."""
+        if metric.measure:
+            return run.id in self._measured_runs
+        return not metric.of_curve or metric.task == METRICS[run.score].task
+
+    @cached_property
+    def _measured_runs(self) -> frozenset[str]:
+        return measured_runs(self.root)
+
     def measured_at(self, run: Finished, metric: Metric, at: int, split: str = "test") -> float:
         """What was measured of the model that was kept at a place of a run's curve; nan where it is no finite number.
 
@@ -116,9 +134,11 @@ class Scores:
             if split == "test":
                 return [test for _, _, test in run.values]
             return [math.nan if val is None else val for _, val, _ in run.values]
+        if recorded := self._recorded(run, metric, split):
+            return recorded
         key = (run.folder, metric.name, split)
-        if key not in self._computed:
-            self._computed[key] = self._recorded(run, metric, split) or self._predicted(run, metric, split)
+        if key not in self._computed:  # many numbers of many runs are not kept in memory, but what takes long is
+            self._computed[key] = self._predicted(run, metric, split)
         return self._computed[key]
 
     def why_not(self, run: Finished, metric: Metric, split: str = "test") -> str:

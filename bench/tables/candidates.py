@@ -49,7 +49,7 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
     metric, split = results.picking(planned), rules.sweep.removeprefix("best-")
     means, unscored = list[tuple[Candidate, float]](), list[tuple[str, str]]()
     for candidate in complete:
-        scores = [results.score(spec, planned, rules.selection, split, metric) for spec in candidate.runs]
+        scores = results.scores_of(candidate.runs, planned, rules.selection, split, metric)
         if math.isnan(mean := float(np.mean(scores))):
             why_unscored = results.why_not(candidate.runs, metric, rules, split, "to choose on")
             unscored.append((candidate.label, why_unscored))
