@@ -426,6 +426,8 @@ class TestStart:
         ["table", "demo"],
     ]
 
+    NOTHING_COMPUTED = [["table", "demo"], ["status", "demo"], ["plan", "demo"]]
+
     LISTS = [["list", what] for what in ("methods", "backbones", "datasets", "measures", "tables", "figures")]
 
     @pytest.mark.parametrize(
@@ -433,6 +435,7 @@ class TestStart:
         [
             (ARGUMENTS, {"torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib"}),
             (LISTS, {"numpy", "torch"}),
+            (NOTHING_COMPUTED, {"numpy", "scipy", "PIL", "tqdm", "logging", "importlib.metadata", "bench.plan.paper"}),
         ],
     )
     def test_without_what_is_heavy(self, here: Path, commands: list[list[str]], heavy: set[str]) -> None:
