@@ -26,12 +26,22 @@ def read_source(path: Path) -> str:
 def parse_source(text: str, path: Path) -> ast.Module:
     """The syntax tree of the text of a file. Raises ``InputError`` where it is no Python; says where."""
     try:
-        return ast.parse(text)
+        return _tree(text)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
     except (MemoryError, RecursionError):
         raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
+
+
+_tree = lru_cache(maxsize=256)(ast.parse)
+"""The syntax tree of a text, which nobody changes."""
+
+
+@lru_cache(maxsize=256)
+def nodes_of(node: ast.AST) -> tuple[ast.AST, ...]:
+    """A node of a syntax tree and all that are in it, as ``ast.walk`` has them; several look through the same ones."""
+    return tuple(ast.walk(node))
 
 
 def file_digest(path: Path) -> str:
@@ -48,7 +58,7 @@ def code_digest(text: str, parent: str = "") -> str:
     The text itself is hashed, not a parse of it, so that every version of Python finds the same digest. ``parent`` is
     the digest of the code that it builds on.
     """
-    nodes, lines = list(ast.walk(ast.parse(text))), text.split("\n")
+    nodes, lines = nodes_of(_tree(text)), text.split("\n")
     for comment in _comments(text):
         (number, start), (_, stop) = comment.start, comment.end
         lines[number - 1] = lines[number - 1][:start] + lines[number - 1][stop:]

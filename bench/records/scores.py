@@ -25,7 +25,6 @@ from bench.records.measured import (
     read_measurement,
     stem_of,
 )
-from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
 from bench.records.record import Record, known_by
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS, kept_at
@@ -209,6 +208,8 @@ class Scores:
         """
         import numpy as np
 
+        from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
+
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
@@ -232,6 +233,8 @@ class Scores:
     def class_names(self, run: Finished) -> tuple[str, ...]:
         """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
         import numpy as np
+
+        from bench.records.proof import PREDICTIONS, UNREADABLE
 
         path = self.root / "runs" / run.folder / PREDICTIONS
         with contextlib.suppress(*UNREADABLE), open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
