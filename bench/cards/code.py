@@ -34,8 +34,10 @@ def parse_source(text: str, path: Path) -> ast.Module:
         raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
 
 
-_tree = lru_cache(maxsize=256)(ast.parse)
-"""The syntax tree of a text, which nobody changes."""
+@lru_cache(maxsize=256)
+def _tree(text: str) -> ast.Module:
+    """The syntax tree of a text. Raises as ``ast.parse``."""
+    return ast.parse(text)
 
 
 @lru_cache(maxsize=256)
