@@ -29,7 +29,7 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "doctor", "rehearse", "rerun"),
+    *("run", "retry", "plan", "status", "cancel", "logs", "doctor", "rehearse", "rerun"),
     *("table", "runs", "figure", "items"),
     *("list", "show"),
     *(

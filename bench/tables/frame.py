@@ -51,7 +51,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     results = results_of(plan, store)
     rows: dict[str, dict[str, Any]] = {}
     planned = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
-    shown = {**metrics, **planned}
+    every = {**metrics, **planned}
     for table in plan.tables:
         for spec, cell, candidate in _runs(table):
             if spec.id not in rows:
@@ -68,7 +68,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     "seed": spec.seed,
                     "status": "lacking" if cell.lack else _status(spec, results),
                     **_settings(spec),
-                    **dict(_scores(spec, shown, point, results)),
+                    **dict(_scores(spec, every, point, results)),
                 }
     if any(budget_of(spec.rate) for table in plan.tables for spec in table.runs()):
         for row in rows.values():
