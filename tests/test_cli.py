@@ -29,7 +29,7 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "doctor", "rehearse", "rerun"),
+    *("run", "retry", "plan", "status", "cancel", "logs", "doctor", "rehearse", "rerun"),
     *("table", "runs", "figure", "items"),
     *("list", "show"),
     *(
@@ -427,6 +427,8 @@ class TestStart:
         ["table", "demo"],
     ]
 
+    NOTHING_COMPUTED = [["table", "demo"], ["status", "demo"], ["plan", "demo"]]
+
     LISTS = [["list", what] for what in ("methods", "backbones", "datasets", "measures", "tables", "figures")]
 
     @pytest.mark.slow
@@ -435,6 +437,7 @@ class TestStart:
         [
             (ARGUMENTS, {"torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib"}),
             (LISTS, {"numpy", "torch"}),
+            (NOTHING_COMPUTED, {"numpy", "scipy", "PIL", "tqdm", "bench.plan.paper"}),
         ],
     )
     def test_without_what_is_heavy(self, here: Path, commands: list[list[str]], heavy: set[str]) -> None:
