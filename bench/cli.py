@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import gc
 import importlib
 import io
@@ -17,7 +16,9 @@ from bench.commands.options import Parser, settle
 from bench.errors import InputError, printable
 
 GROUPS = {
-    "run": ("run", "plan", "status", "cancel", "logs", "retry"),
+    "run": ("run", "retry"),
+    "planned": ("plan",),
+    "queue": ("status", "cancel", "logs"),
     "doctor": ("doctor",),
     "rehearse": ("rehearse",),
     "rerun": ("rerun",),
@@ -113,6 +114,8 @@ def _command(words: Sequence[str]) -> int:
 
 
 def _meant(parser: argparse.ArgumentParser, word: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(word.partition("=")[0], parser._option_string_actions, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -136,11 +139,14 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The command line as an argparse parser: of the group that a command is in, or else all of it."""
+    """The command line as an argparse parser: of the group that a command is in, or else all of it.
+
+    For ``--version`` it needs no command.
+    """
     parser = Parser(prog="bench", description="A benchmark suite for fine-tuning vision backbones.")
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     groups = [name for name, its_commands in GROUPS.items() if command in its_commands]
-    for name in groups or GROUPS:
+    for name in () if command == "--version" else groups or GROUPS:
         importlib.import_module(f"bench.commands.{name}").add(commands)
     return parser

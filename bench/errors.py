@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import shlex
@@ -50,6 +49,8 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
 
     ``what`` is the singular noun, such as ``"method"``.
     """
+    import difflib  # only where something is wrong
+
     names, name = sorted(choices), shortened(name)
     small = {choice.lower(): choice for choice in names}
     near = difflib.get_close_matches(name.lower(), small, n=1, cutoff=0.65)
@@ -77,6 +78,8 @@ def odd_characters(text: str) -> str:
 
 def nearest(written: str, names: Iterable[str]) -> str:
     """The end of a sentence about a name that is not known: up to five that look like it or begin nearly like it."""
+    import difflib
+
     small = {name.lower(): name for name in names}
     text = written.lower()
     close = difflib.get_close_matches(text, small, n=3, cutoff=0.65)

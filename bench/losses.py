@@ -42,7 +42,8 @@ def supervised_contrastive(
         (), in nats: the mean of ℓ_i over all N anchors, of which those without a positive count as 0 (COIN, eq. 1;
         SupContrast since December 2023; before, they gave NaN). Where none has one it is 0 with a zero gradient, still
         part of the graph (and for a single row, which has no candidates). Rows that are all alike, each with a
-        positive, give log(N − 1). Computed in float32 at least, under autocast too.
+        positive, give log(N − 1). Computed in float32 at least, under autocast too, and of each row the largest
+        similarity is taken away first, or 1 / τ would hide the digits of the logarithm.
 
     Raises:
         ValueError: ``z`` is not (N, D) or ``labels`` is not (N,).
@@ -54,7 +55,7 @@ def supervised_contrastive(
         similarity = z @ z.T / temperature
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     candidates = similarity.masked_fill(itself, -torch.inf)
-    largest = candidates.detach().amax(1, keepdim=True)  # taken away first, or 1 / τ hides the digits of the logarithm
+    largest = candidates.detach().amax(1, keepdim=True)
     log_share = (similarity - largest) - (candidates - largest).logsumexp(1, keepdim=True)
     positive = labels[:, None] == labels
     if not self_positive or len(z) == 1:

@@ -19,7 +19,11 @@ from bench.reading.settings import VARIABLES
 from tests.warm import forking
 
 # pytest -n has a process a core: threads of torch beside it only wait for each other. Before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+# commands that tests start find what Python has compiled of the suite, as they do where people type them
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -951,6 +951,7 @@ def test_none_of_it_waits_for_torch(scene: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_that_lacks_a_character_is_no_mistake(scene: Path) -> None:
     environment: dict[str, Any] = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "100"}
     bench = Path(sys.executable).with_name("bench")

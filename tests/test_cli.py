@@ -29,7 +29,7 @@ from tests.clock import cpu_seconds
 from tests.scenes import runs_with_axes
 
 COMMANDS = [
-    *("run", "plan", "status", "cancel", "logs", "retry", "doctor", "rehearse", "rerun"),
+    *("run", "retry", "plan", "status", "cancel", "logs", "doctor", "rehearse", "rerun"),
     *("table", "runs", "figure", "items"),
     *("list", "show"),
     *(
@@ -123,6 +123,7 @@ class TestHelp:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert output(capsys, "--version").startswith("bench ")
 
+    @pytest.mark.slow
     def test_every_example_is_accepted(
         self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -426,13 +427,17 @@ class TestStart:
         ["table", "demo"],
     ]
 
+    NOTHING_COMPUTED = [["table", "demo"], ["status", "demo"], ["plan", "demo"]]
+
     LISTS = [["list", what] for what in ("methods", "backbones", "datasets", "measures", "tables", "figures")]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("commands", "heavy"),
         [
             (ARGUMENTS, {"torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib"}),
             (LISTS, {"numpy", "torch"}),
+            (NOTHING_COMPUTED, {"numpy", "scipy", "PIL", "tqdm", "bench.plan.paper"}),
         ],
     )
     def test_without_what_is_heavy(self, here: Path, commands: list[list[str]], heavy: set[str]) -> None:
@@ -641,6 +646,7 @@ class TestMissingData:
         assert "1 dataset is not on this machine: cub200 (" in out
         assert "not on this machine" not in output(capsys, "plan", "demo", *self.ASKED, "--datasets", "digits,svhn")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("target", ["gta", "gta/table2"])
     def test_a_paper_s_plan_names_it(self, here: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
         for backbone in ("deit_small", "ibot_vit_small"):
@@ -796,6 +802,7 @@ class TestTable:
             out = output(capsys, "table", "demo", "--width", str(width))
             assert max(map(len, out.splitlines())) <= width
 
+    @pytest.mark.slow
     def test_figure(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for spec in demo().unique.values():
             publish(Store("results"), spec)

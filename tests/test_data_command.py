@@ -561,6 +561,7 @@ class TestCommand:
         out = capsys.readouterr().out
         assert "bench data prepare cub200" in out
 
+    @pytest.mark.slow
     def test_listing_needs_no_torch(self, tmp_path: Path) -> None:
         code = (
             "import sys; from bench.cli import main; main(['data', 'list']); main(['show', 'cub200']);"

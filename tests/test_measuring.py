@@ -40,6 +40,7 @@ def test_of_nothing():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["0", "1"])
 def test_the_cpu_that_each_test_takes_is_told(tmp_path: Path, processes: str) -> None:
     (tmp_path / "test_busy.py").write_text(BUSY, encoding="utf-8")

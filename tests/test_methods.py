@@ -145,9 +145,19 @@ def trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conformance, "_trained", trained)
 
 
+QUICK = ("ce", "coin", "drloc", "feature_distillation", "gta", "lacvit")
+"""Of which each promise is among the quick tests; of the others it is among the slow ones."""
+
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+
+
+def test_methods_whose_promises_are_quick_exist() -> None:
+    assert {*QUICK} <= {*METHODS}
+
+
 @pytest.mark.usefixtures("trained_once")
 @pytest.mark.parametrize("promise", CHECKS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_method_keeps_what_every_method_promises(name: str, promise: str) -> None:
     torch.set_num_threads(1)
     subject = find_examined(REGISTRY.method(name), REGISTRY)
@@ -406,6 +416,7 @@ OFF: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop_path", [0.0, 0.2])
 @pytest.mark.parametrize("name", OFF)
 def test_a_method_switched_off_is_plain_fine_tuning_bit_for_bit(
@@ -421,6 +432,7 @@ def test_a_method_switched_off_is_plain_fine_tuning_bit_for_bit(
     assert all(torch.equal(plain[key], switched_off[key]) for key in plain)
 
 
+@pytest.mark.slow
 def test_a_method_switched_on_is_not_plain_fine_tuning(data: TrainingImages) -> None:
     """So that the test above can fail."""
     heads = []

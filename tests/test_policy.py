@@ -118,6 +118,7 @@ def test_it_acts_on_the_method_before_it(registry: Registry) -> None:
     assert (method.factor, method.inner.factor, method.inner.inner.weight) == (5, 3, 10)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_its_terms_are_trained(registry: Registry) -> None:
     device = torch.device("cpu")
     losses = [run_trial(spec(registry, text), registry, device).record.curve[0].loss for text in ("ce", "ce+scale")]

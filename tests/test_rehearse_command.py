@@ -132,6 +132,7 @@ def test_options_make_it_larger(launches: Callable[[str], list[list[RunSpec]]]) 
     }
 
 
+@pytest.mark.slow
 def test_of_a_paper_the_tables_are_launched_one_by_one_and_small_ones_together(
     launches: Callable[[str], list[list[RunSpec]]], capsys: pytest.CaptureFixture[str]
 ) -> None:

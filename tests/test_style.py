@@ -22,6 +22,7 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_ruff() -> None:
     run("ruff", "check", ".")
     run("ruff", "format", "--check", ".")
@@ -60,6 +61,7 @@ def test_every_file_is_short_enough_to_have_one_subject() -> None:
     assert not long
 
 
+@pytest.mark.slow
 def test_a_class_name_means_one_thing() -> None:
     names = [node.name for node in _nodes() if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -109,6 +109,7 @@ def test_what_makes_no_sense_is_one_line(
     assert not Path("results/figures").exists()
 
 
+@pytest.mark.slow
 def test_a_figure_of_gaps(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "figure", mine, "--kind", "gaps").splitlines() == [
         "results/figures/mine-gaps.png",
@@ -137,6 +138,7 @@ def test_a_figure_of_gaps_of_a_paper_is_of_our_runs(
     )
 
 
+@pytest.mark.slow
 def test_a_diagram_of_published_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

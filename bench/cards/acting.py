@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from bench.cards.code import nodes_of
+
 IDLE = "trains nothing"
 """Of a method that gives no stage."""
 SHARES = "shares its stages"
@@ -20,7 +22,7 @@ def acting_of(node: ast.ClassDef, inherited: frozenset[str] = frozenset()) -> fr
     if stages is None:
         return inherited
     facts = {IDLE} if _gives_none(stages) else set[str]()
-    for part in ast.walk(node):
+    for part in nodes_of(node):
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "Shared":
             facts.add(SHARES)
         elif isinstance(part, ast.For) and _are_inner_stages(part.iter):

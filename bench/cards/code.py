@@ -6,6 +6,7 @@ import ast
 import hashlib
 import io
 import tokenize
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,12 +26,24 @@ def read_source(path: Path) -> str:
 def parse_source(text: str, path: Path) -> ast.Module:
     """The syntax tree of the text of a file. Raises ``InputError`` where it is no Python; says where."""
     try:
-        return ast.parse(text)
+        return _tree(text)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise InputError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
     except (MemoryError, RecursionError):
         raise InputError(f"{path}:1: not valid Python: something in it is nested too deeply to be read") from None
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> ast.Module:
+    """The syntax tree of a text. Raises as ``ast.parse``."""
+    return ast.parse(text)
+
+
+@lru_cache(maxsize=256)
+def nodes_of(node: ast.AST) -> tuple[ast.AST, ...]:
+    """A node of a syntax tree and all that are in it, as ``ast.walk`` has them; several look through the same ones."""
+    return tuple(ast.walk(node))
 
 
 def file_digest(path: Path) -> str:
@@ -47,13 +60,12 @@ def code_digest(text: str, parent: str = "") -> str:
     The text itself is hashed, not a parse of it, so that every version of Python finds the same digest. ``parent`` is
     the digest of the code that it builds on.
     """
-    tree, lines = ast.parse(text), text.split("\n")
-    tokens = tokenize.generate_tokens(io.StringIO(text, newline="\n").readline)
-    for comment in [token for token in tokens if token.type == tokenize.COMMENT]:
+    nodes, lines = nodes_of(_tree(text)), text.split("\n")
+    for comment in _comments(text):
         (number, start), (_, stop) = comment.start, comment.end
         lines[number - 1] = lines[number - 1][:start] + lines[number - 1][stop:]
-    docstrings = _docstrings(tree)
-    inside = _inside_strings(tree) - {line for node in docstrings for line in _ends(node)}
+    docstrings = _docstrings(nodes)
+    inside = _inside_strings(nodes) - {line for node in docstrings for line in _ends(node)}
     for node in docstrings:
         _cut(lines, node)
     stripped = [line if number in inside else line.rstrip() for number, line in enumerate(lines)]
@@ -61,19 +73,25 @@ def code_digest(text: str, parent: str = "") -> str:
     return hashlib.sha256((parent + code).encode()).hexdigest()[:12]
 
 
-def _docstrings(tree: ast.Module) -> list[ast.stmt]:
+def _comments(text: str) -> list[tokenize.TokenInfo]:
+    """The comments of a file; most of a method's files have none, and need not be taken apart for it."""
+    if "#" not in text:
+        return []
+    tokens = tokenize.generate_tokens(io.StringIO(text, newline="\n").readline)
+    return [token for token in tokens if token.type == tokenize.COMMENT]
+
+
+def _docstrings(nodes: Iterable[ast.AST]) -> list[ast.stmt]:
     owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     statements = [
-        node.body[0]
-        for node in ast.walk(tree)
-        if isinstance(node, owners) and ast.get_docstring(node, clean=False) is not None
+        node.body[0] for node in nodes if isinstance(node, owners) and ast.get_docstring(node, clean=False) is not None
     ]
     return sorted(statements, key=lambda node: node.lineno, reverse=True)
 
 
-def _inside_strings(tree: ast.Module) -> set[int]:
+def _inside_strings(nodes: Iterable[ast.AST]) -> set[int]:
     """Lines, from 0, whose end lies inside a string: there blanks mean something."""
-    strings = (node for node in ast.walk(tree) if isinstance(node, (ast.Constant, ast.JoinedStr)))
+    strings = (node for node in nodes if isinstance(node, (ast.Constant, ast.JoinedStr)))
     return {line for node in strings for line in _ends(node)}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.cards.acting import acting_of
 from bench.cards.backbone import BackboneCard
-from bench.cards.code import code_digest, parse_source, read_source
+from bench.cards.code import code_digest, nodes_of, parse_source, read_source
 from bench.cards.demands import Demand, demands_of, kept
 from bench.cards.text_towers import TEXT_TOWER
 from bench.errors import InputError, Problems, choose
@@ -143,7 +143,7 @@ def read_method(path: Path, find: Finder) -> MethodCard:
 def _card(line: tuple[tuple[Path, str], ...], formulas: str) -> MethodCard:
     """The card of the first of some files with their texts, each of which derives from the next one."""
     (path, text), *further = line
-    tree = _parsed(text, path)
+    tree = parse_source(text, path)
     node, parent = _method_class(text, path)
     inherited = _card(tuple(further), formulas) if further else None
     hypers = {**(inherited.hypers if inherited else {}), **_hypers(node, path)}
@@ -185,13 +185,10 @@ def beside(methods: Iterable[MethodCard], backbone: BackboneCard) -> frozenset[s
     return asked & backbone.offers & {"source_head", TEXT_TOWER}
 
 
-_parsed = lru_cache(maxsize=256)(parse_source)
-
-
 @lru_cache(maxsize=256)
 def _method_class(text: str, path: Path) -> tuple[ast.ClassDef, str | None]:
     """The class that is the method, and the name of the method it derives from, if it is not ``Method`` itself."""
-    tree = _parsed(text, path)
+    tree = parse_source(text, path)
     imported = {
         alias.asname or alias.name: (statement.module or "")
         for statement in tree.body
@@ -282,7 +279,7 @@ def _check_dependence(hypers: Mapping[str, Hyper], place: str) -> None:
 def _batches(node: ast.ClassDef) -> frozenset[str]:
     """Attributes of the method in what it gives to ``fed`` as a batch size, which is the first argument."""
     sizes = list[ast.expr]()
-    for call in ast.walk(node):
+    for call in nodes_of(node):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "fed":
             sizes += call.args[:1]
             sizes += [keyword.value for keyword in call.keywords if keyword.arg == "batch_size"]
@@ -291,7 +288,7 @@ def _batches(node: ast.ClassDef) -> frozenset[str]:
 
 def _refuses(tree: ast.Module) -> bool:
     """Whether a file raises ``InputError``, or takes of a model what its backbone may have too little of."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Raise) and any(
             isinstance(part, ast.Name) and part.id == "InputError" for part in ast.walk(node)
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,17 @@ class Seen:
             lines.append(f"{self.card.name}: {'; '.join(doubts)} ({listing} lists them)")
         return lines
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What stands against training on it, and what is odd about it, as plain data."""
+        unusable = [{"image": image.path, "problem": image.problem} for image in self.refused]
+        return {"dataset": self.card.name, "unusable": unusable, "left_out": self.left_out, "doubts": self.doubts}
+
+    def print(self) -> None:
+        """Print the same."""
+        for line in self.problems or self.lines:
+            print(printable(line))
+
 
 def refused(card: DatasetCard, survey: Survey) -> list[Surveyed]:
     """The images that stand against training: those that cannot be used, but for damaged ones that are left out."""
@@ -144,26 +155,6 @@ def require_images(runs: Iterable[RunSpec], registry: bench.Registry, results: P
 def surveys(runs: Iterable[RunSpec], registry: bench.Registry, results: Path) -> list[Seen]:
     """What is seen of the folders of some runs."""
     return [look(card, results) for card, _ in _folders(runs, registry)]
-
-
-def print_images(seen: Sequence[Seen]) -> None:
-    """What stands against training on folders, and what is odd about them."""
-    for each in seen:
-        for line in each.problems or each.lines:
-            print(printable(line))
-
-
-def as_plain(seen: Sequence[Seen]) -> list[Mapping[str, Any]]:
-    """The same as plain data."""
-    return [
-        {
-            "dataset": each.card.name,
-            "unusable": [{"image": image.path, "problem": image.problem} for image in each.refused],
-            "left_out": each.left_out,
-            "doubts": each.doubts,
-        }
-        for each in seen
-    ]
 
 
 def _folders(runs: Iterable[RunSpec], registry: bench.Registry) -> list[tuple[DatasetCard, DatasetCard]]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from bench.commands.costs import add_cost, cost_lines, cost_of, missing_data, outcome, print_missing_data
 from bench.commands.folders import folder_lines
-from bench.commands.images import as_plain, print_images, surveys
 from bench.commands.keeping import add_keep, disk_of, print_disk
 from bench.commands.options import add_format, print_json, say
 from bench.commands.queue import lacking_weights, print_excluded
-from bench.commands.request import add_target_command, request_of, say_damaged
+from bench.commands.request import Request, add_target_command, request_of, say_damaged
 from bench.launch import untrained
 from bench.launch.packages import apart, waiting_lines
 from bench.launch.status import Snapshot, State, state
@@ -22,6 +22,9 @@ from bench.notation import counted, listed
 from bench.plan.soundness import require_sound
 from bench.plan.table import Plan
 from bench.spec import to_json
+
+if TYPE_CHECKING:
+    from bench.commands.images import Seen
 
 PLAN = """
 examples:
@@ -51,10 +54,10 @@ def plan_command(options: argparse.Namespace) -> int:
     _, waits = apart(untrained(plan.trainable.values(), store), request.registry)
     notes = [*waiting_lines(waits), *require_sound(plan.unique.values(), request.registry, say)]
     progress = state(plan.unique, store)
-    seen = surveys(plan.unique.values(), request.registry, request.results)
+    seen = _surveyed(plan, request)
     if options.format == "json":
         parts = [_counts(part, state(part.unique, store)) for part in plan.parts]
-        data = {"missing_data": missing_data(request), "images": as_plain(seen)}
+        data: dict[str, Any] = {"missing_data": missing_data(request), "images": [each.plain for each in seen]}
         came = outcome(request, store)
         data |= {"forecast": came and to_builtins(came)}
         estimate = asdict(cost_of(request, store, options))
@@ -81,11 +84,23 @@ def plan_command(options: argparse.Namespace) -> int:
     print_disk(disk)
     print_excluded(plan)
     print_missing_data(request)
-    print_images(seen)
+    for each in seen:
+        each.print()
     for line in notes:
         print(line)
     say_damaged(store)
     return 0
+
+
+def _surveyed(plan: Plan, request: Request) -> Sequence[Seen]:
+    """What is seen of the folders of images among a plan's datasets; what decodes is imported where there are some."""
+    names = dict.fromkeys(spec.dataset.name for spec in plan.unique.values())
+    cards = [request.registry.dataset(name) for name in names]
+    if not any(card.layout or card.further for card in cards):
+        return ()
+    from bench.commands.images import surveys
+
+    return surveys(plan.unique.values(), request.registry, request.results)
 
 
 def _counts(plan: Plan, progress: State) -> dict[str, Any]:

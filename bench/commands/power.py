@@ -92,10 +92,10 @@ def power_command(options: argparse.Namespace) -> int:
     seeds = _more_seeds(sorted({spec.seed for spec in request.plan.trainable.values()}), wanted)
     more, hours = 0, math.nan
     if wanted:
-        now = state(request.with_overrides(seeds=seeds or request.overrides.seeds).plan.trainable, request.store)
-        more = now.missing
-        if now.done and now.seconds:
-            hours = now.seconds / now.done * more / 3600
+        runs, finished = request.with_overrides(seeds=seeds or request.overrides.seeds).plan.trainable, store.finished()
+        more = state(runs, request.store).missing
+        if took := [finished[run_id].seconds for run_id in runs if run_id in finished]:
+            hours = math.fsum(took) / len(took) * more / 3600
     command = request.command("run", seeds) if more else ""
     if options.format == "json":
         head = {"target": options.target, "test": rules.test, "alpha": rules.alpha}

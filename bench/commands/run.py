@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.commands import planned, queue
 from bench.commands.costs import require_data, write_forecast
 from bench.commands.folders import folder_lines
 from bench.commands.images import require_images
@@ -65,8 +64,6 @@ def add(commands: Any) -> None:
     run.add_argument("--retry", action="store_true", help="train again what failed before")
     add_tests(run)
     add_launching(run)
-    planned.add(commands)
-    queue.add(commands)
     retry = add_target_command(commands, "retry", retry_command, "train again the failed runs of some classes", RETRY)
     retry.add_argument(
         "--class",

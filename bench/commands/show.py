@@ -23,6 +23,7 @@ from bench.commands.figure_card import figure_cards
 from bench.commands.folders import sentences
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.preset_card import preset_cards
+from bench.commands.signature_card import is_signature, signature_card
 from bench.commands.task_card import task_cards, task_rows
 from bench.commands.values import other_lines, value_lines
 from bench.errors import InputError, choose, to_type, visible
@@ -44,7 +45,7 @@ KINDS = (
     *("methods", "backbones", "datasets", "tasks", "metrics"),
     *("measures", "figures", "papers", "tables", "experiments", "presets"),
 )
-WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment, preset or run"
+WHAT = "method, backbone, dataset, task, metric, measure, paper, table, figure, experiment, preset, run or signature"
 """What has a card."""
 
 LIST = """
@@ -67,6 +68,8 @@ examples:
   bench show segmentation      a task: its metrics and settings, which methods are for it, and why others are not
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
+  bench show bench:demo:top1:on-test:...   the signature below a table: what it means, and whether the records here
+                               still give these numbers
 """
 COMPLETION = """
 examples:
@@ -107,7 +110,11 @@ def list_command(options: argparse.Namespace) -> int:
 
 def show_command(options: argparse.Namespace) -> int:
     """Print a card."""
-    cards = describe(options.name, bench.Registry(options.plugin), bench.Store(options.results))
+    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
+    if is_signature(options.name):
+        cards = [Description(*signature_card(options.name, registry, store))]
+    else:
+        cards = describe(options.name, registry, store)
     if options.format == "json":
         print_json([card.facts for card in cards])
         return 0

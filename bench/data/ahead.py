@@ -168,8 +168,8 @@ class _Making(Generic[S]):
             whole[start:stop] = part
 
     def _memory(self, part: Tensor, count: int) -> Tensor:
-        """For so many images, which lie in memory in the order of a part's: a network may round by it."""
+        """For so many images, with the strides of a part's: a network may round by them, those of one channel too."""
         shape = (count, *part.shape[1:])
-        order = [0, *sorted(range(1, part.ndim), key=lambda dim: -part.stride()[dim])]
+        order = [0, *sorted(range(1, part.ndim), key=lambda dim: (-part.stride()[dim], shape[dim] == 1))]
         memory = self.copier.memory([shape[dim] for dim in order], part.dtype)
         return memory.permute([order.index(dim) for dim in range(part.ndim)])

@@ -39,7 +39,7 @@ class State:
         newer: folders of runs whose record is of a newer form; they are left alone.
         reasons: what is known of why a folder is in one of the two.
         lacking: those of the missing ones that cannot be trained here, as their weights are elsewhere.
-        seconds: training time of the finished runs together, where it is known.
+        seconds: training time of the finished runs together, by which it is told what is left; 0 where none runs.
         unseen: why a queue could not be asked; empty where it could or there was no need to.
         standings: where each of the running ones stands, by id, in the plan's order; None where it has not said it.
     """
@@ -87,7 +87,7 @@ def state(runs: Mapping[str, RunSpec], store: Store, queue: Queued | None = None
         done=len(runs) - len(unfinished) - len(newer),
         failed=tuple(_failure(failures[run_id], runs[run_id]) for run_id in runs if run_id in failed),
         damaged=tuple(store.damaged),
-        seconds=sum(run.seconds for run_id, run in finished.items() if run_id in runs),
+        seconds=sum(run.seconds for run_id, run in finished.items() if run_id in runs) if running else 0.0,
         running=len(running),
         queued=len(queued),
         unseen=queue.problem,

@@ -185,7 +185,7 @@ def _directed(table: PublishedTable, metrics: Mapping[str, Metric]) -> Published
     columns, problems = dict(table.ranking.columns), Problems()
 
     def order_of(name: object, stated: str, where: str) -> str:
-        metric = metrics.get(str(name)) or seconds_to(str(name))
+        metric = (metrics.get(str(name)) or seconds_to(str(name))) if name else None
         if metric is None:
             return stated
         order = "lower" if metric.lower else "higher"

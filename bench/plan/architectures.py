@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 from bench.cards import BackboneCard
@@ -86,6 +85,8 @@ def architectures(say: Callable[[str], None]) -> Architectures:
 
 def _installed() -> tuple[str, Path]:
     """The version of timm, and the file in which its names are kept; another timm has another file."""
+    from importlib import metadata  # takes a tenth of the start of commands that need no version
+
     try:
         version, package = metadata.version("timm"), importlib.util.find_spec("timm")
     except (metadata.PackageNotFoundError, ImportError):

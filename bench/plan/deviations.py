@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from bench.cards import BackboneCard, DatasetCard
@@ -107,10 +107,12 @@ def of_score(metric: Metric, printed: Metric, unlike: bool, split: str, selectio
         yield "scored on the validation split in place of the test split"
 
 
-def _flat(protocol: Protocol) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def _flat(protocol: Protocol) -> Mapping[str, Any]:
     """The settings of a protocol and its recipe by name."""
-    settings = dataclasses.asdict(protocol)
-    return {**settings.pop("recipe"), **settings}
+    settings = {**vars(protocol.recipe), **vars(protocol)}
+    del settings["recipe"]
+    return settings
 
 
 def _changed(ours: Protocol, theirs: Protocol) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -174,6 +173,8 @@ def find_at(name: str, metrics: Mapping[str, Metric], place: str) -> Metric:
     metric = metrics.get(name) or seconds_to(name)
     if metric is None:
         of_runs = [each.name for each in metrics.values() if not each.measure]
+        import difflib
+
         near = difflib.get_close_matches(name, metrics, n=1)
         more = f"; {to_type('list', 'metrics')} has those of trained models too" if len(of_runs) < len(metrics) else ""
         raise InputError(f"{place}: {unknown(name, {*of_runs, 'seconds_to_N', *near}, 'metric')}{more}")

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from bench.errors import InputError
 from bench.plan.experiment import read_experiment
-from bench.plan.figure import plan_figure
 from bench.plan.grid import expand
 from bench.plan.overrides import Overrides
-from bench.plan.paper import plan_papers
 from bench.plan.table import Plan, together
 from bench.registry import Registry
 
@@ -41,8 +39,15 @@ def read_plans(targets: Sequence[str], registry: Registry, overrides: Overrides 
             f"--{typed[0]}: it keeps cells of a paper ({(*papers, *figures)[0]}) and replaces what an experiment has "
             f"({experiments[0]}); ask for one kind at a time"
         )
-    plans = {plan.name: plan for plan in (plan_papers(papers, registry, overrides) if papers else ())}
-    plans |= {target: plan_figure(target, registry, overrides) for target in figures}
+    plans = dict[str, Plan]()
+    if papers:
+        from bench.plan.paper import plan_papers
+
+        plans = {plan.name: plan for plan in plan_papers(papers, registry, overrides)}
+    if figures:
+        from bench.plan.figure import plan_figure
+
+        plans |= {target: plan_figure(target, registry, overrides) for target in figures}
     named: dict[str, str] = {}
     for target in experiments:
         plans[target] = expand(read_experiment(target, registry, overrides))

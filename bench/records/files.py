@@ -10,12 +10,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 THREADS = 32
 """Files looked at at a time: on a network file system each takes a while, in which others can be asked for."""
+
+_BATCH = 1024
+"""Files whose content is in memory at a time."""
 
 _SAMPLE = 16
 _AT_HAND = 1e-4
@@ -70,12 +72,21 @@ def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list
     first = [work(item) for item in items[:_SAMPLE]]
     waited = time.perf_counter() - started - (time.thread_time() - worked)
     rest = items[_SAMPLE:]
-    if waited < _SAMPLE * _AT_HAND:
+    if not rest or waited < _SAMPLE * _AT_HAND:
         return first + [work(item) for item in rest]
+    from concurrent.futures import ThreadPoolExecutor
+
     batches = [rest[start : start + _SAMPLE] for start in range(0, len(rest), _SAMPLE)]  # a task of one costs too much
     with ThreadPoolExecutor(THREADS) as pool:
         results = pool.map(lambda batch: [work(item) for item in batch], batches)
         return [*first, *itertools.chain.from_iterable(results)]
+
+
+def in_batches(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[_Item, _Result]]:
+    """As ``in_threads``, each item with what is given for it; no more than so many of these are in memory at a time."""
+    for start in range(0, len(items), _BATCH):
+        batch = items[start : start + _BATCH]
+        yield from zip(batch, in_threads(work, batch), strict=True)
 
 
 def stamps_in(place: str, folders: Sequence[str], name: str) -> dict[str, int]:

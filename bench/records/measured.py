@@ -7,13 +7,12 @@ not the default (options, another number of images) is part of the file's name, 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
 from bench.errors import InputError
@@ -22,6 +21,9 @@ from bench.reading.ordinary import open_ordinary, read_ordinary
 from bench.records.files import write_file
 from bench.records.seal import Unfit, is_sealed, sealed
 from bench.spec import digest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 FORM = 1
 
@@ -70,6 +72,14 @@ def folder_of(results: Path, run: str) -> Path:
     return results / "measures" / run
 
 
+def measured_runs(results: Path) -> frozenset[str]:
+    """The ids of the runs of which there are measurements."""
+    try:
+        return frozenset(os.listdir(results / "measures"))
+    except OSError:
+        return frozenset()
+
+
 def stem_of(measure: str, point: str, split: str, chosen: Mapping[str, Option]) -> str:
     """What the files of a measurement are called, without their ends; ``chosen``: what is not the default."""
     stem = f"{measure}-{point}-{split}"
@@ -78,6 +88,8 @@ def stem_of(measure: str, point: str, split: str, chosen: Mapping[str, Option]) 
 
 def write_measurement(path: Path, measurement: Measurement, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write a measurement to a .json file, its arrays first; each whole or not at all. Raises ``OSError``."""
+    import numpy as np
+
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
@@ -137,6 +149,8 @@ def read_measurement(path: Path) -> Measurement:
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays beside a measurement's .json file, by name. Raises ``InputError`` where they cannot be read."""
+    import numpy as np
+
     place = path.with_suffix(".npz")
     try:
         with open_ordinary(place) as file, np.load(file, allow_pickle=False) as arrays:

@@ -9,17 +9,17 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.metrics import METRICS, TOP1, NotKept, Predictions, TaskPredictions
 from bench.reading.ordinary import open_ordinary
 from bench.records.record import Record, Scores
 from bench.records.seal import Unfit
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Arrays: TypeAlias = "Mapping[str, npt.NDArray[Any]]"
 
 PREDICTIONS = "predictions.npz"
 
@@ -43,6 +43,8 @@ def read_predictions(
 
     Raises one of ``UNREADABLE`` where there is none such, or it is damaged, or no ordinary file.
     """
+    import numpy as np
+
     with open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
         named = {name: kept_name(split, name) for name in (*kind.of_points, *kind.of_split)}
         first, *more = kind.of_points

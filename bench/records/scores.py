@@ -10,16 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from bench.errors import InputError, to_type
 from bench.metrics import METRICS, TOP1, Cost, Metric, NotKept, TaskPredictions, predictions_of
 from bench.metrics.metric import chosen_words, option_text, unusual, words_of
 from bench.metrics.predictions import CLASS_NAMES
 from bench.reading.ordinary import open_ordinary
 from bench.records.index import Scored
-from bench.records.measured import MeasuredOtherwise, NotMeasured, believed, folder_of, read_measurement, stem_of
-from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
+from bench.records.measured import (
+    MeasuredOtherwise,
+    NotMeasured,
+    believed,
+    folder_of,
+    measured_runs,
+    read_measurement,
+    stem_of,
+)
 from bench.records.record import Record, known_by
 from bench.records.store import Finished, Store
 from bench.rules import SELECTIONS, kept_at
@@ -91,6 +96,16 @@ class Scores:
             self.reasons[run.folder, metric.name, ""] = reason
         return value
 
+    def may_have(self, run: Finished, metric: Metric) -> bool:
+        """Whether a run can have a value: the metric is of its task, or of models of which anything was measured."""
+        if metric.measure:
+            return run.id in self._measured_runs
+        return not metric.of_curve or metric.task == METRICS[run.score].task
+
+    @cached_property
+    def _measured_runs(self) -> frozenset[str]:
+        return measured_runs(self.root)
+
     def measured_at(self, run: Finished, metric: Metric, at: int, split: str = "test") -> float:
         """What was measured of the model that was kept at a place of a run's curve; nan where it is no finite number.
 
@@ -118,9 +133,11 @@ class Scores:
             if split == "test":
                 return [test for _, _, test in run.values]
             return [math.nan if val is None else val for _, val, _ in run.values]
+        if recorded := self._recorded(run, metric, split):
+            return recorded
         key = (run.folder, metric.name, split)
-        if key not in self._computed:
-            self._computed[key] = self._recorded(run, metric, split) or self._predicted(run, metric, split)
+        if key not in self._computed:  # many numbers of many runs are not kept in memory, but what takes long is
+            self._computed[key] = self._predicted(run, metric, split)
         return self._computed[key]
 
     def why_not(self, run: Finished, metric: Metric, split: str = "test") -> str:
@@ -189,6 +206,10 @@ class Scores:
 
         Raises ``NotKept`` where there is nothing that fits the record.
         """
+        import numpy as np
+
+        from bench.records.proof import PREDICTIONS, UNREADABLE, of_points, read_predictions
+
         path = self.root / "runs" / run.folder / PREDICTIONS
         if split == "val" and run.values[-1][1] is None:
             raise NotKept("the run has no validation split")
@@ -211,6 +232,10 @@ class Scores:
 
     def class_names(self, run: Finished) -> tuple[str, ...]:
         """The names of a run's classes, by label; none where it kept none, or its predictions cannot be read."""
+        import numpy as np
+
+        from bench.records.proof import PREDICTIONS, UNREADABLE
+
         path = self.root / "runs" / run.folder / PREDICTIONS
         with contextlib.suppress(*UNREADABLE), open_ordinary(path) as file, np.load(file, allow_pickle=False) as arrays:
             return tuple(map(str, arrays[CLASS_NAMES].tolist()))

@@ -16,7 +16,6 @@ import functools
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from msgspec import MsgspecError
 
 from bench.errors import InputError
 from bench.reading.ordinary import read_ordinary
-from bench.records.files import in_threads, named, stamps_in, sync, write_file
+from bench.records.files import in_batches, named, stamps_in, sync, write_file
 from bench.records.index import CURVES, ID, SCORES, Index, Scored, row_at, scored_at
 from bench.records.record import (
     AnyRecord,
@@ -48,9 +47,6 @@ UNSOUND = (ValueError, LookupError, TypeError, AttributeError, OverflowError, Re
 """What reading a file that is not a sound record can raise."""
 
 _ID = re.compile(r"-([0-9a-f]{12})(?:-(\d+))?$")
-
-_READ_TOGETHER = 1024
-"""Records whose text is in memory at a time."""
 
 
 class Finished(NamedTuple):
@@ -107,8 +103,7 @@ class Store:
                 return read_record(read_ordinary(self.root / "runs" / folder / "record.json"))
             return None
 
-        names = list(folders)
-        for folder, record in zip(names, in_threads(record_in, names), strict=True):
+        for folder, record in in_batches(record_in, list(folders)):
             if isinstance(record, Record):
                 yield record, self.root / "runs" / folder
 
@@ -162,6 +157,8 @@ class Store:
 
     def check_writable(self) -> None:
         """Make the folder. Raises ``InputError`` where nothing can be written in it, or in a part of it."""
+        import tempfile
+
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as file:
@@ -308,9 +305,7 @@ class Store:
                     self.reasons[folder] = f"{CLOSED}: {error.strerror}"
                 return b""
 
-        for start in range(0, len(folders), _READ_TOGETHER):
-            batch = folders[start : start + _READ_TOGETHER]
-            yield from zip(batch, in_threads(content, batch), strict=True)
+        return in_batches(content, folders)
 
     def _rows(self, index: Index) -> PackedRows:
         """The row of each sound record, in the order of their folders; the index is brought up to date."""

@@ -30,6 +30,7 @@ class PageSheet(Struct, frozen=True, omit_defaults=True):
         costs: of these cells, the mean over runs by the name of a metric.
         copies: the bytes of ``bench table``, by format.
         provenance: what was compared and how, in one line.
+        signatures: the same with a digest, as ``bench table`` prints it and ``bench show`` reads it.
         ranks: critical-difference diagrams.
         sweeps: what each candidate scored.
     """
@@ -49,6 +50,7 @@ class PageSheet(Struct, frozen=True, omit_defaults=True):
     costs: dict[str, list[float | None]] = {}
     copies: dict[str, str] = {}
     provenance: str = ""
+    signatures: tuple[str, ...] = ()
     ranks: list[PageRanks] = []
     sweeps: list[PageCandidate] = []
 

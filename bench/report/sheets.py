@@ -63,6 +63,7 @@ def page_sheet(
         costs={name: [_cost(entry, name, costs) for _, entry in entries] for name in COSTS},
         copies={format: render_sheet(sheet, format) for format in COPIED},
         provenance=provenance_of(table),
+        signatures=sheet.signatures,
         ranks=[*_ranks(table)] if source != PUBLISHED else [],
         sweeps=[*_sweeps(table, results)] if results else [],
     )

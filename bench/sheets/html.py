@@ -19,6 +19,7 @@ STYLE = (
 def to_html(sheet: Sheet) -> str:
     """A whole HTML document with the table."""
     notes = "".join(f"<p>{_text(note)}</p>\n" for note in sheet.sentences(sheet.emphasis()))
+    notes += "".join(f"<p>Signature: <code>{_text(signature)}</code></p>\n" for signature in sheet.signatures)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(sheet.title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<table>\n<caption>{_text(sheet.title)}</caption>\n"

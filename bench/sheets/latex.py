@@ -123,7 +123,8 @@ class _Writer:
         needed = (*PACKAGES, *([LONGTABLE] if is_long else []), *self.packages)
         engine = "lualatex or xelatex, with " if self.is_unicode else ""
         lines = (long if is_long else floating)(self.part(), self.fit)
-        return "\n".join([f"% needs {engine}{listed(needed)}", *lines]) + "\n"
+        signed = [f"% signature: {signature}" for signature in self.sheet.signatures]
+        return "\n".join([f"% needs {engine}{listed(needed)}", *signed, *lines]) + "\n"
 
     @cached_property
     def is_unicode(self) -> bool:

@@ -58,5 +58,6 @@ def arranged(sheet: Sheet, layout: SheetLayout) -> Sheet:
     if layout.caption:
         sheet = replace(sheet, title=layout.caption)
     if not layout.notes:
-        sheet = replace(sheet, notes=(), remarks=(), legend=tuple((look, "") for look, _ in sheet.legend))
+        legend = tuple((look, "") for look, _ in sheet.legend)
+        sheet = replace(sheet, notes=(), remarks=(), legend=legend, signatures=())
     return sheet

@@ -21,7 +21,8 @@ def to_json(sheet: Sheet) -> str:
     """An object of name, title, rules, facts about the whole table, and cells; null is what does not exist."""
     signs = {BEST: "best", CLOSE: "indistinguishable", SECOND: "second"}
     head = {"name": sheet.name, "title": sheet.title, "notes": sheet.sentences(signs)}
-    content = {**head, **sheet.facts, "cells": sheet.records}
+    signed = {"signatures": sheet.signatures} if sheet.signatures else {}
+    content = {**head, **sheet.facts, **signed, "cells": sheet.records}
     return json_text(content) + "\n"
 
 

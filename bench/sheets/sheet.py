@@ -60,6 +60,7 @@ class Sheet:
             cannot be told from the best is bold, and the best underlined too.
         records: one for each cell, for machines: full numbers by the names of their columns.
         facts: what is the same for all of them.
+        signatures: of the tables that it shows (``bench.tables.signature``).
     """
 
     name: str
@@ -74,6 +75,7 @@ class Sheet:
     by_means: bool = False
     records: tuple[Record, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    signatures: tuple[str, ...] = ()
 
     def sentences(self, signs: Mapping[str, str]) -> tuple[str, ...]:
         """All that stands below the table, by the sign that a format has for each look; one sign is one sentence."""

@@ -23,6 +23,7 @@ def to_text(sheet: Sheet, width: int, layout: SheetLayout = ANY) -> str:
     Of a layout it takes how many columns a block has at most.
     """
     rules = [line for rule in sheet.sentences(SIGNS) for line in _wrapped(one_line(rule), width, "  ")]
+    rules += [f"Signature: {signature}" for signature in sheet.signatures]  # in one piece, to be copied
     count, places = layout.columns_per_block or max(1, len(sheet.columns)), range(len(sheet.columns))
     parts = [_part(sheet, places[start : start + count]) for start in places[::count]] or [sheet]
     body = "\n\n".join(block for part in parts for block in _blocks(part, width))

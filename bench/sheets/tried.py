@@ -70,7 +70,7 @@ def _scored(candidate: Candidate, entry: Entry, table: Table, results: Results, 
     """Mean and deviation of the runs that have finished; None where none has a score."""
     metric = results.picking(entry.planned)
     finished = [spec for spec in candidate.runs if spec.id in results.finished]
-    scores = [results.score(spec, entry.planned, table.plan.rules.selection, split, metric) for spec in finished]
+    scores = results.scores_of(finished, entry.planned, table.plan.rules.selection, split, metric)
     numbers = [score for score in scores if not math.isnan(score)]
     return summary(numbers) if numbers else None
 

@@ -20,6 +20,7 @@ from bench.tables.caption import Caption
 from bench.tables.compare import Entry, Table, title_line
 from bench.tables.judging import sign_of
 from bench.tables.legend import legend_of, published_legend
+from bench.tables.signature import signature_of
 
 PUBLISHED, OURS, BOTH = SOURCES
 INFLATION = "inflation"
@@ -151,6 +152,7 @@ def _joined(sheets: Mapping[str, Sheet], plan: TablePlan, called: Mapping[str, s
         notes=_attributed({about: sheets[name].notes for name, about in called.items()}),
         remarks=_attributed({about: sheets[name].remarks for name, about in called.items()}),
         records=tuple(records),
+        signatures=tuple(signature for sheet in sheets.values() for signature in sheet.signatures),
     )
 
 
@@ -188,7 +190,7 @@ def _inflation(alike: Sheet, oracle: Table, honest: Table) -> tuple[Sheet, list[
     for record, (place, _) in zip(records_of(oracle), wanted(oracle), strict=True):
         labels = {"row": record["row"], "metric": record["metric"], "column": path_of(record["column"], INFLATION)}
         records.append({**dict.fromkeys(record), **labels, "mean": gaps[place]})
-    return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=()), records
+    return replace(alike, cells=tuple(map(tuple, cells)), notes=(), remarks=(), records=(), signatures=()), records
 
 
 def _ours(table: Table, look: Look) -> Sheet:
@@ -265,6 +267,7 @@ def _sheet(table: Table, source: str, look: Look, **content: Any) -> Sheet:
         by_means=look.by_means,
         records=tuple(records_of(table, ours=source == OURS)),
         facts=facts,
+        signatures=(str(signature),) if source == OURS and (signature := signature_of(table)) else (),
         **content,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING
 
 from bench.stats.samples import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -20,6 +22,8 @@ def holm(p: ArrayLike) -> Floats:
     Raises:
         ValueError: ``p`` is not 1-d or a p is outside [0, 1].
     """
+    import numpy as np
+
     p = np.asarray(p, dtype=np.float64)
     if p.ndim != 1 or (p < 0).any() or (p > 1).any():
         raise ValueError(f"p must be 1-d and within [0, 1]; got {p.tolist()}")

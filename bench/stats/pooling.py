@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING
 
 from bench.stats.samples import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 FEW = 2
 """Degrees of freedom up to which a cell borrows. From three on its own deviation tells as much by itself, and a cell
@@ -44,6 +45,8 @@ def pooled(stds: ArrayLike, freedom: ArrayLike) -> Spread:
         stds: (k,), sample standard deviations; of no account where there is no degree of freedom, or nan.
         freedom: (k,), their degrees of freedom, n - 1 each.
     """
+    import numpy as np
+
     deviations, weights = np.asarray(stds, dtype=np.float64), np.asarray(freedom, dtype=np.float64)
     counts = ~np.isnan(deviations) & (weights > 0)
     total = float(weights[counts].sum())
@@ -70,6 +73,8 @@ def guarded(
     Returns:
         Standard deviations, nan where nothing is known, and degrees of freedom.
     """
+    import numpy as np
+
     own_std, own_df, pooled_std, pooled_df = (
         np.asarray(each, dtype=np.float64) for each in (own_std, own_df, pooled_std, pooled_df)
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Summary:
 
 def summary(values: ArrayLike) -> Summary:
     """The summary of a sample (n,), n >= 1, finite; else ``ValueError``."""
+    import numpy as np
+
     mean, std = mean_std(values)
     return Summary(mean, std, int(np.size(values)))
 
@@ -41,6 +45,8 @@ def mean_std(values: ArrayLike) -> tuple[float, float]:
     Raises:
         ValueError: ``values`` is empty, not 1-d, or not finite.
     """
+    import numpy as np
+
     ordered = np.sort(checked(values))
     if not ordered.size:
         raise ValueError("the mean of no values is not defined")
@@ -61,6 +67,8 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     Raises:
         ValueError: ``values`` is empty, not 1-d or not finite, or ``level`` is outside (0, 1).
     """
+    import numpy as np
+
     check_share(level, "level")
     mean, std = mean_std(values)
     n = np.size(values)
@@ -74,6 +82,8 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 
 def checked(values: ArrayLike) -> Floats:
     """A sample as a float array. Raises ``ValueError`` where it is not 1-d or not finite."""
+    import numpy as np
+
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"values must be a 1-d array of finite numbers; got {array.tolist()}")

@@ -33,13 +33,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING
 
 from bench.rules import MOST_SEEDS
 from bench.stats.pooling import FEW, UNKNOWN, Spread, guarded, pooled
 from bench.stats.samples import Floats, Summary, check_share
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 SAME = "same"
 DIFFERS = "differs"
@@ -198,6 +200,8 @@ def words(gap: ArrayLike, half: ArrayLike, wider: ArrayLike, margin: ArrayLike) 
         wider: likewise of those by which it differs.
         margin: what is no difference.
     """
+    import numpy as np
+
     gap, half, wider, margin = (np.asarray(each, dtype=np.float64) for each in (gap, half, wider, margin))
     return np.select([np.abs(gap) + half <= margin, np.abs(gap) - wider > margin], [SAME, DIFFERS], CANNOT_TELL)
 
@@ -233,6 +237,7 @@ def half_width(
     Returns:
         In points; nan where no deviation is known.
     """
+    import numpy as np
     from scipy.special import stdtrit
 
     arguments = (std, freedom, n, m, unit, test_variance)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bench.plan.table import Candidate, PlannedCell, TableRules
 from bench.tables.results import Results
 
@@ -46,10 +44,12 @@ def choose(planned: PlannedCell, rules: TableRules, results: Results) -> Choice:
         return Choice(None, left_out, waiting)
     if not complete:
         return Choice(None, left_out, "no candidate of its sweep has all its runs")
+    import numpy as np
+
     metric, split = results.picking(planned), rules.sweep.removeprefix("best-")
     means, unscored = list[tuple[Candidate, float]](), list[tuple[str, str]]()
     for candidate in complete:
-        scores = [results.score(spec, planned, rules.selection, split, metric) for spec in candidate.runs]
+        scores = results.scores_of(candidate.runs, planned, rules.selection, split, metric)
         if math.isnan(mean := float(np.mean(scores))):
             why_unscored = results.why_not(candidate.runs, metric, rules, split, "to choose on")
             unscored.append((candidate.label, why_unscored))

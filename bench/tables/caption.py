@@ -11,7 +11,6 @@ from bench.papers.published import Key
 from bench.plan.table import REHEARSED
 from bench.rate import WHOLE, budget_of, rate_label
 from bench.rules import PAIRED, kept_at
-from bench.tables.claim import sentences
 from bench.tables.compare import STRONGER, Entry, Table
 from bench.tables.legend import within_one
 from bench.tables.results import FAILED
@@ -173,7 +172,10 @@ class Caption:
             elif not self.table.finished:
                 why = "no run has finished"
             yield f"Nothing is claimed over datasets: {why}."
-        yield from sentences(self.table.claims)
+        if self.table.claims:
+            from bench.tables.claim import sentences
+
+            yield from sentences(self.table.claims)
 
     def _absent(self, command: str) -> Iterator[str]:
         words = [(self.word(entry), entry) for _, entry in self.table.places()]

@@ -89,7 +89,7 @@ class Cell:
             return ""
         return self.reason or self.lacking or self.failures or "no run has finished"
 
-    @property
+    @cached_property
     def by_seed(self) -> dict[int, float]:
         """The values by seed."""
         return dict(zip(self.seeds, self.values, strict=True))
@@ -135,9 +135,9 @@ def _cell(planned: PlannedCell, rules: TableRules, results: Results) -> Cell:
         return Cell(planned=planned.seeds, left_out=choice.left_out, lacking=choice.lacking)
     runs, metric = choice.chosen.runs, planned.metric
     finished = [spec for spec in runs if spec.id in results.finished]
-    scores = [(spec, results.score(spec, planned, rules.selection, rules.split)) for spec in finished]
-    scored = [(spec, score) for spec, score in scores if not math.isnan(score)]
-    unscored = [spec for spec, score in scores if math.isnan(score)]
+    scores = results.scores_of(finished, planned, rules.selection, rules.split)
+    scored = [(spec, score) for spec, score in zip(finished, scores, strict=True) if not math.isnan(score)]
+    unscored = [spec for spec, score in zip(finished, scores, strict=True) if math.isnan(score)]
     return Cell(
         values=tuple(score for _, score in scored),
         seeds=tuple(spec.seed for spec, _ in scored),

@@ -1,4 +1,7 @@
-"""From cells to a table: statistics of each cell, how it compares with others, and with what was published."""
+"""From cells to a table: statistics of each cell, how it compares with others, and with what was published.
+
+What computes is imported when there is something to compute: NumPy takes a third of a command's start.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,27 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bench.errors import InputError
 from bench.metrics import Metric
 from bench.notation import fixed, none_if_nan
 from bench.plan.table import Contest, Place, Plan, PlannedCell, TablePlan
 from bench.records.store import Store
-from bench.stats.difference import MeanDifference
 from bench.stats.family import holm
 from bench.stats.verdict import NOT_COMPARABLE, Verdict
-from bench.tables.across import claims_of
 from bench.tables.cells import Cell, Cells, cells_of
-from bench.tables.claim import Claim
 from bench.tables.gains import Gain, gain_of
-from bench.tables.group import BestGroup, group_of
 from bench.tables.judging import verdicts_on
 from bench.tables.margins import printed_gain
 from bench.tables.results import Results, results_of
-from bench.tables.testing import Outcome, compare_with, name_of, settled, sizes
+from bench.tables.testing import name_of, settled, sizes
+
+if TYPE_CHECKING:
+    from bench.stats.difference import MeanDifference
+    from bench.tables.claim import Claim
+    from bench.tables.group import BestGroup
+    from bench.tables.outcome import Outcome
 
 STRONGER = 5
 """The second dagger stands at alpha / 5, so 0.01 beside 0.05."""
@@ -187,7 +193,14 @@ def compare(plan: TablePlan, cells: Cells) -> Table:
         for contest in plan.contests:
             _judge_gains(entries, contest, plan)
     grid = tuple(tuple(entries[row, at] for at in range(len(plan.columns))) for row in range(len(plan.rows)))
-    return Table(plan, grid, tuple(claims_of(plan, cells)) if plan.rules.across else (), groups)
+    return Table(plan, grid, _claims(plan, cells) if plan.rules.across else (), groups)
+
+
+def _claims(plan: TablePlan, cells: Cells) -> tuple[Claim, ...]:
+    """What the table claims over its datasets."""
+    from bench.tables.across import claims_of
+
+    return tuple(claims_of(plan, cells))
 
 
 def ranks(values: Sequence[float], decimals: Sequence[int], sign: int) -> list[int]:
@@ -231,6 +244,8 @@ def _mark_near(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -
     cells = {place: entries[place].cell for place in contest.places if entries[place].mean is not None}
     if not cells:
         return None
+    from bench.tables.group import group_of
+
     sign = entries[contest.places[0]].planned.metric.sign
     group = group_of(contest, cells, sign, plan.rules)
     marked = {_as_printed(entries[place]) for place in (group.places if group else ())}
@@ -251,6 +266,10 @@ def _test(entries: dict[Place, Entry], contest: Contest, plan: TablePlan) -> lis
     for place, base in contest.pairs:
         if entries[place].mean is not None and entries[base].mean is not None:
             rivals.setdefault(base, []).append(place)
+    if not rivals:
+        return []
+    from bench.tables.outcome import compare_with
+
     for base, places in rivals.items():
         reference = entries[base]
         sign = reference.planned.metric.sign
@@ -291,6 +310,8 @@ def _judge_gains(entries: dict[Place, Entry], contest: Contest, plan: TablePlan)
 
 
 def _correct(entries: dict[Place, Entry], family: Sequence[Place], alpha: float) -> None:
+    if not family:
+        return
     p_values = [entries[place].p for place in family]
     adjusted = holm([math.nan if p is None else p for p in p_values])
     for place, p in zip(family, adjusted, strict=True):

@@ -51,6 +51,7 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
     results = results_of(plan, store)
     rows: dict[str, dict[str, Any]] = {}
     planned = {cell.metric.name: cell.metric for table in plan.tables for _, cell in table.places() if cell.candidates}
+    every = {**metrics, **planned}
     for table in plan.tables:
         for spec, cell, candidate in _runs(table):
             if spec.id not in rows:
@@ -67,14 +68,19 @@ def run_rows(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) 
                     "seed": spec.seed,
                     "status": "lacking" if cell.lack else _status(spec, results),
                     **_settings(spec),
-                    **dict(_scores(spec, {**metrics, **planned}, point, results)),
+                    **dict(_scores(spec, every, point, results)),
                 }
     if any(budget_of(spec.rate) for table in plan.tables for spec in table.runs()):
         for row in rows.values():
             row["rate"] = rate_label(row["rate"])
     _add_recorded(rows, results, store)
     columns = {column: _USUAL.get(column) for row in rows.values() for column in row}
-    return [{column: row.get(column, usual) for column, usual in columns.items()} for row in rows.values()]
+    return [_completed(rows.pop(run_id), columns) for run_id in list(rows)]
+
+
+def _completed(row: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with all columns, in their order, of which each has a value where a row says nothing."""
+    return {column: row.get(column, usual) for column, usual in columns.items()}
 
 
 def frame(plan: Plan, store: Store, metrics: Mapping[str, Metric] = METRICS) -> pandas.DataFrame:
@@ -118,8 +124,9 @@ def _scores(
     run = results.finished.get(spec.id)
     elsewhere = [metrics[run.score].at(where) for where in results.scores.elsewhere(run)] if run else []
     for metric in {**metrics, **{metric.name: metric for metric in elsewhere}}.values():
+        asked = run if run and results.scores.may_have(run, metric) else None
         for split in SPLITS if metric.of_curve else ("",):
-            score = results.scores.of(run, metric, rule, split or "test", picking) if run else math.nan
+            score = results.scores.of(asked, metric, rule, split or "test", picking) if asked else math.nan
             yield f"{split}.{metric.name}" if split else metric.name, none_if_nan(score)
 
 

@@ -20,7 +20,7 @@ from bench.rules import PAIRED
 from bench.stats.samples import Summary
 from bench.tables.cells import Cell
 from bench.tables.compare import Table, compare
-from bench.tables.testing import compare_with
+from bench.tables.outcome import compare_with
 
 MIXED = 2.0
 """A value of a share above it is in percent, so that one below 1 beside it may be none."""

@@ -29,12 +29,12 @@ class Results:
     failed: Mapping[str, str] = field(default_factory=dict)
     selector: Metric | None = None
 
-    def score(
-        self, spec: RunSpec, planned: PlannedCell, selection: str, split: str, metric: Metric | None = None
-    ) -> float:
-        """The score of a finished run of a cell, by what the cell shows or another metric; nan where it has none."""
-        picking = self.picking(planned)
-        return self.scores.of(self.finished[spec.id], metric or planned.metric, selection, split, picking)
+    def scores_of(
+        self, runs: Iterable[RunSpec], planned: PlannedCell, selection: str, split: str, metric: Metric | None = None
+    ) -> list[float]:
+        """The scores of finished runs of a cell, by what the cell shows or another metric; nan where one has none."""
+        metric, picking = metric or planned.metric, self.picking(planned)
+        return [self.scores.of(self.finished[spec.id], metric, selection, split, picking) for spec in runs]
 
     def picking(self, planned: PlannedCell) -> Metric:
         """By which metric the points and candidates of a cell are picked: what it shows, if that has a curve."""

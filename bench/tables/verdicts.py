@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.notation import fixed, none_if_nan
 from bench.papers.published import Key
 from bench.plan.table import Contest
-from bench.stats.agreement import Agreement, rank_agreement
 from bench.stats.verdict import CANNOT_TELL, DIFFERS, LEVEL, NOT_COMPARABLE, NOT_RUN, Verdict, summary
 from bench.tables.compare import Entry, Table
 from bench.tables.gains import IS_THERE, REVERSED, Gain
 from bench.tables.judging import SIGNS
+
+if TYPE_CHECKING:
+    from bench.stats.agreement import Agreement
 
 
 def verdict_sentences(table: Table) -> Iterator[str]:
@@ -144,7 +147,8 @@ def _cells(count: int) -> str:
 
 def _agreement(table: Table) -> Iterator[str]:
     """Kendall's tau between print and ours, for each contest; of two rows only whether their order is the same."""
-    ranked, in_order = list[tuple[Key, Agreement]](), list[bool]()
+    ranked: list[tuple[Key, Agreement]] = []
+    in_order = list[bool]()
     for contest in table.plan.contests:
         agreement = _ranks_alike(table, contest)
         if math.isnan(agreement.tau):
@@ -164,6 +168,8 @@ def _agreement(table: Table) -> Iterator[str]:
 
 
 def _ranks_alike(table: Table, contest: Contest) -> Agreement:
+    from bench.stats.agreement import rank_agreement
+
     entries = [table.at(place) for place in contest.places]
     entries = [entry for entry in entries if not entry.planned.ground.other_metric]
     return rank_agreement([entry.planned.published for entry in entries], [entry.cell.mean for entry in entries])

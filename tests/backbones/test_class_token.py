@@ -257,6 +257,7 @@ class TestUsed:
         again.set_grad_checkpointing(True)
         assert narrowed(gated) is narrowed(again) is None
 
+    @pytest.mark.slow
     def test_methods_that_join_the_last_block_have_all_of_it_and_layers_in_the_place_of_linear_ones_do_not(
         self,
     ) -> None:
@@ -290,6 +291,7 @@ class TestLeavesNothing:
             model(images_of(model))
         assert "forward" not in vars(last(model))
 
+    @pytest.mark.slow
     def test_a_compiled_backbone_is_traced_once_for_all_passes(self) -> None:
         model = micro()
         traced = list[Any]()

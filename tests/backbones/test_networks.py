@@ -246,6 +246,7 @@ class TestCommand:
         hint = f"; bench convert {NAME} 'my c.pth.tar' OUT.safetensors makes one of a checkpoint"
         assert hint in capsys.readouterr().err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrap", ["_orig_mod.", "module._orig_mod.", "model."])
     def test_published_layouts_in_a_wrapping(self, wrap: str, tmp_path: Path) -> None:
         network = timm.create_model("vit_small_patch16_224", num_classes=0, depth=12).state_dict()

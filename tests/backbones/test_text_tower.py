@@ -243,6 +243,7 @@ class TestBuilding:
         assert model.text_tower.projection.shape == (32, 32)
         assert not any(name.startswith("clip.visual") for name, _ in model.text_tower.named_parameters())
 
+    @pytest.mark.slow
     def test_a_rehearsal_has_few_layers_of_it(self) -> None:
         tower = build_text_tower(REGISTRY.backbone("clip_vit_base@small"), nn.Identity(), 768)
         assert len(tower.clip.transformer.resblocks) == 2

@@ -69,6 +69,7 @@ class TestResizing:
         assert backbone.pos_embed.shape == (1, 1 + 4 * 6, 12)
         assert torch.equal(backbone.pos_embed[:, 0], given.pos_embed[:, 0])
 
+    @pytest.mark.slow
     def test_a_swin_is_loaded_from_a_file_at_another_image_size(self, tmp_path: Path) -> None:
         """At 192 pixels timm's Swin-T has windows of 7, 7, 7 and 6."""
         file = tmp_path / "w.safetensors"

@@ -379,6 +379,7 @@ class TestWords:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_plan_says_it_without_torch(self, tmp_path: Path) -> None:
         code = (
             "import sys\nfrom bench.cli import main\nassert main(sys.argv[1:]) == 0\n"
@@ -395,6 +396,7 @@ class TestCommand:
             assert "not known: the same command with --measure" in done.stdout
             assert ("core-hours of AMD EPYC" in done.stdout) == (target == "demo")
 
+    @pytest.mark.slow
     def test_for_programs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for target in ("demo", "gta"):
             assert main(["plan", target, "--results", str(tmp_path), "--format", "json"]) == 0

@@ -57,6 +57,7 @@ def came(store: Store, specs: Sequence[RunSpec]) -> str:
     return in_words(outcome) if outcome else ""
 
 
+@pytest.mark.slow
 def test_a_launch_writes_down_what_it_is_expected_to_take(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

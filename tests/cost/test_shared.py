@@ -123,6 +123,7 @@ def planned(methods: str, plugins: tuple[Path, ...] = (), **axes: Any) -> list[R
 
 
 class TestStages:
+    @pytest.mark.slow
     def test_are_shared_in_a_plan_as_they_are_in_training(self, tmp_path: Path) -> None:
         plugin = tmp_path / "turned.py"
         plugin.write_text(METHOD)
@@ -171,6 +172,7 @@ class TestMeasured:
             assert (found.step_seconds, found.image_seconds, found.parts) == (2.0, 0.5, 1)
             assert found.shared_seconds == (0.0 if name == "ce" else 7.0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["ce", "scl"])
     def test_a_batch_that_does_not_fit_is_computed_in_parts(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """As training does it: parts of the batch for a mean over images, of the pass for a contrast."""

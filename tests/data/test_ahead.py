@@ -91,13 +91,16 @@ def test_a_gpu_is_fed_by_all_cores_but_one(cores: int, threads: int, monkeypatch
     assert feeders(CPU) == 0
 
 
-@pytest.mark.parametrize("augmentation", ["none", "shift", "crop_flip", "randaugment", "contrastive", "rand_m9"])
+AUGMENTED = [(name, 3) for name in ("none", "shift", "crop_flip", "randaugment", "contrastive", "rand_m9")]
+
+
+@pytest.mark.parametrize(("augmentation", "channels"), [*AUGMENTED, ("none", 1), ("shift", 1)])
 @pytest.mark.parametrize(("threads", "part"), [(1, 7), (3, 32), (4, 1)])
-def test_bits_depend_neither_on_threads_nor_on_parts(
-    augmentation: str, threads: int, part: int, monkeypatch: pytest.MonkeyPatch
+def test_neither_bits_nor_strides_depend_on_threads_or_parts(
+    augmentation: str, channels: int, threads: int, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PART", part)
-    data, state = images_of(augmentation), torch.get_rng_state()
+    data, state = images_of(augmentation, channels), torch.get_rng_state()
     alone = [data.prepared(step, 2) for step in range(6)]
     with closing(ahead(lambda step: data.preparation(step, 2), range(6), threads, 16)) as feed:
         for (step, one), other in zip(feed, alone, strict=True):
@@ -125,8 +128,8 @@ def test_every_thread_works_on_one_batch() -> None:
     assert torch.equal(made.images[0], torch.arange(8 * PART))
 
 
-def images_of(augmentation: str) -> TrainingImages:
-    pixels = np.random.RandomState(0).randint(0, 256, (40, 20, 20, 3)).astype(np.uint8)
+def images_of(augmentation: str, channels: int = 3) -> TrainingImages:
+    pixels = np.random.RandomState(0).randint(0, 256, (40, 20, 20, channels)).astype(np.uint8)
     protocol = Protocol(
         recipe=Recipe(steps=10), batch_size=16, augmentation=augmentation, erasing=0.5, mixup=0.8, cutmix=1.0
     )
@@ -140,6 +143,7 @@ def trial(method: str, *settings: str) -> TrainedRun:
     return run_trial(spec, Registry(), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [

@@ -175,6 +175,7 @@ def timms_draws(count: int, size: int, monkeypatch: pytest.MonkeyPatch) -> tuple
     return relative, transform.num_layers
 
 
+@pytest.mark.slow
 def test_rand_m9_is_distributed_as_timms(monkeypatch: pytest.MonkeyPatch) -> None:
     count, size = 30_000, 224
     expected, layers = timms_draws(count, size, monkeypatch)
@@ -192,6 +193,7 @@ def test_rand_m9_is_distributed_as_timms(monkeypatch: pytest.MonkeyPatch) -> Non
         assert found[name].max() == pytest.approx(expected[name].max(), rel=0.05, abs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["imagenet", "cifar10"])
 def test_autoaugment_is_distributed_as_torchvisions(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs of what is applied, with magnitudes and signs."""
@@ -289,6 +291,7 @@ def test_a_fifth_of_the_images_lose_their_colour() -> None:
 # ---- erasing
 
 
+@pytest.mark.slow
 def test_erased_rectangles_are_distributed_as_timms() -> None:
     height, width, probability, count = 48, 64, 0.25, 12_000
     boxes = draw_erased(count, height, width, state(), probability)

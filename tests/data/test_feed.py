@@ -131,6 +131,7 @@ def test_a_loop_that_is_left_ends_threads_and_copies(stream: FakeStream) -> None
     assert stream.calls[-1] == "wait for copy 3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ce", "lacvit"])
 def test_a_run_that_is_fed_over_a_stream_has_the_same_bits(method: str, stream: FakeStream) -> None:
     settings = ("augmentation=randaugment", *(("mixup=0.8", "erasing=0.5") if method == "ce" else ()))

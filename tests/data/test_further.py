@@ -96,6 +96,7 @@ def test_a_card_says_one_way_to_make_it(tmp_path: Path) -> None:
 # ---- corrupted copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "cluttered_digits"])
 def test_the_shipped_copies_are_those_of_their_checksums(name: str) -> None:
     dataset, further = opened(f"{name}@also=noise+blur+contrast")

@@ -161,6 +161,7 @@ def test_a_dataset_with_masks_that_is_not_here_is_drawn_with_all_its_classes(mon
         read_data(card)
 
 
+@pytest.mark.slow
 def test_of_a_dataset_with_masks_that_is_here_some_images_are_taken_with_their_masks() -> None:
     names = ("drawn_shapes", "rehearsal:train=20+test=7+seed=3:drawn_shapes")
     whole, part = (read_masks(Registry().dataset(name)) for name in names)

@@ -22,6 +22,7 @@ def drawn() -> dict[str, MaskedArrays]:
     return shapes.read_drawn_shapes()
 
 
+@pytest.mark.slow
 def test_the_card_opens_what_is_drawn(drawn: dict[str, MaskedArrays]) -> None:
     card = Registry().dataset("drawn_shapes")
     dataset = read_masks(card)

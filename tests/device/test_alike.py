@@ -33,6 +33,7 @@ def test_a_worker_is_deterministic_on_one_core_and_fills_no_memory() -> None:
     assert not torch.empty(64).isnan().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["micro_vit", "micro_resnet"])
 def test_a_run_has_the_bits_that_it_has_where_memory_is_filled(backbone: str) -> None:
     spec = planned("gta" if backbone == "micro_vit" else "l2sp", "steps=4", "warmup=0", backbones=backbone)

@@ -50,6 +50,7 @@ def pieces(since: compiled.Spent) -> tuple[int, int]:
 
 
 class TestPasses:
+    @pytest.mark.slow
     def test_logits_probes_and_gradients_are_those_of_a_pass_that_is_not_compiled(self) -> None:
         model, images = micro()
 
@@ -66,6 +67,7 @@ class TestPasses:
             for each in given:
                 torch.testing.assert_close(each, expected, rtol=0, atol=0)
 
+    @pytest.mark.slow
     def test_a_probe_alone_is_one_graph_that_has_no_end_of_its_own(self) -> None:
         model, images = micro()
         with torch.no_grad():
@@ -75,6 +77,7 @@ class TestPasses:
                     torch.testing.assert_close(model.probe(images, "cls_attention"), expected, rtol=0, atol=0)
         assert pieces(before) == (1, 0)
 
+    @pytest.mark.slow
     def test_what_is_read_is_looked_at_each_time(self) -> None:
         model, images = micro()
         with compiling(COMPILED), torch.no_grad():
@@ -86,6 +89,7 @@ class TestPasses:
             torch.testing.assert_close(model(images).logits, plain, rtol=0, atol=0)
         assert not torch.equal(moved, plain)
 
+    @pytest.mark.slow
     def test_modes_and_drops_are_those_of_each_pass(self) -> None:
         torch.manual_seed(0)
         model = build_model(Registry().backbone("micro_vit"), 5, drop_path=0.5)
@@ -102,6 +106,7 @@ class TestPasses:
                 torch.testing.assert_close(given, expected, rtol=0, atol=0)
         assert not torch.equal(plain[0], plain[1])
 
+    @pytest.mark.slow
     def test_running_statistics_move_alike(self) -> None:
         model, images = micro("micro_resnet")
         twin = copy.deepcopy(model)
@@ -111,6 +116,7 @@ class TestPasses:
         for (name, buffer), other in zip(model.named_buffers(), twin.buffers(), strict=True):
             torch.testing.assert_close(other, buffer, rtol=0, atol=0, msg=name)
 
+    @pytest.mark.slow
     def test_chunks_that_are_computed_again_have_the_same_gradients(self) -> None:
         model, images = micro()
 
@@ -124,6 +130,7 @@ class TestPasses:
                 torch.testing.assert_close(given, expected, rtol=0, atol=0)
         assert pieces(before) == (1, 0)
 
+    @pytest.mark.slow
     def test_names_copies_and_hooks_of_a_model_stay_as_they_are(self) -> None:
         model, images = micro()
         names = list(model.state_dict())
@@ -146,6 +153,7 @@ class TestPasses:
 
 
 class TestRefusals:
+    @pytest.mark.slow
     def test_a_backbone_that_is_another_one_at_each_step_ends_the_run(self) -> None:
         model, images = micro()
         gain = {"now": 0.0}
@@ -162,6 +170,7 @@ class TestRefusals:
                 step(KINDS)
         assert str(error.value).endswith("train it with --set compile=none")
 
+    @pytest.mark.slow
     def test_a_kernel_that_cannot_be_made_is_said_in_a_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(graph: Any, inputs: Any) -> Callable[..., Any]:
             raise ValueError("no such kernel\nand more of it")
@@ -175,6 +184,7 @@ class TestRefusals:
             "train it with --set compile=none"
         )
 
+    @pytest.mark.slow
     def test_memory_that_is_short_is_that_and_no_fault_of_the_backbone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def large(graph: Any, inputs: Any) -> Callable[..., Any]:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -233,6 +243,7 @@ class TestModes:
 class TestRuns:
     SETTINGS = ("steps=6", "warmup=0", "evaluations=2")
 
+    @pytest.mark.slow
     def test_a_run_is_what_it_is_without_kernels_of_its_own_and_says_what_was_compiled(self) -> None:
         plain = run_trial(planned("gta", *self.SETTINGS), Registry(), CPU)
         traced = run_trial(planned("gta", *self.SETTINGS, "compile=default"), Registry(), CPU)
@@ -246,6 +257,7 @@ class TestRuns:
         )
         assert 0 < traced.record.compiled.seconds < traced.record.timing.seconds
 
+    @pytest.mark.slow
     def test_one_that_is_taken_up_has_the_same_bits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spec = planned("ce", *self.SETTINGS, "compile=default")
         whole = run_trial(spec, Registry(), CPU)

@@ -285,6 +285,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_grid_on_a_read_only_folder_is_printed(tmp_path: Path) -> None:
     with unwritable(tmp_path, lambda path: filled(path, grid(2))) as results:
         done = bench("no interpreter", *command(results, 2))
@@ -297,6 +298,7 @@ def test_a_finished_grid_on_a_read_only_folder_is_printed(tmp_path: Path) -> Non
 
 
 class TestDamagedRecords:
+    @pytest.mark.slow
     def test_a_record_cut_at_every_byte(self, tmp_path: Path) -> None:
         """It is set aside as it is, its run is missing, and nothing else is touched; with an index and without."""
         runs = grid(3)

@@ -194,6 +194,7 @@ def test_while_a_claim_is_taken_or_given_back(tmp_path: Path, monkeypatch: pytes
     assert at > 5
 
 
+@pytest.mark.slow
 def test_a_child_is_killed_where_it_is_asked_for(tmp_path: Path) -> None:
     """The means of these tests: half of a write has reached the file, and nothing after it is done."""
     assert ended(tmp_path, 2, target=write) == KILLED

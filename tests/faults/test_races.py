@@ -199,6 +199,7 @@ class TestWaiting:
         assert [(event.status, event.message) for event in events] == [("elsewhere", "it failed in another process")]
         assert len(list((results / "failed").iterdir())) == 1, "it is not tried again by each that waited"
 
+    @pytest.mark.slow
     def test_what_another_leaves_undone_is_done(self, results: Path, tmp_path: Path) -> None:
         (theirs,) = grid(1)
         with claimed(results / "claims" / theirs.id):

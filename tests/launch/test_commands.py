@@ -17,6 +17,7 @@ from bench.cli import main
 from bench.launch.submissions import read
 from bench.plan.overrides import Overrides
 from bench.plan.target import read_plan
+from bench.reading.ordinary import read_ordinary
 from bench.records.lease import claimed
 from bench.records.standing import Standing
 from bench.records.store import Store
@@ -53,6 +54,12 @@ def fail(run: RunSpec, kind: str | None = None, message: str = "no") -> None:
     with store.draft() as draft:
         (draft / "log.txt").write_text("it went wrong\n", encoding="utf-8")
         store.publish_failure(draft, run, {"status": "failed", "error": told})
+
+
+def read_index_alone(path: str | Path) -> bytes:
+    """The content of the index; no record is opened."""
+    assert Path(path).name == "index.msgpack"
+    return read_ordinary(path)
 
 
 def stand(run: RunSpec, **standing: Any) -> None:
@@ -99,6 +106,7 @@ class TestRun:
         assert len(submitted()) == 6
         assert "3 runs are in jobs already, and nothing else is missing" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_of_what_is_done_prints_the_table(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
         for run in runs():
             publish(run)
@@ -204,6 +212,19 @@ class TestStatus:
         out = capsys.readouterr().out
         assert "4 runs: 1 done, 1 failed, 1 running, 1 queued, 0 missing" in out
         assert "failed (oom): " in out
+
+    def test_what_is_done_is_counted_without_a_look_at_it(
+        self, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where none is in training: of 100,000 runs the index says which are there."""
+        for run in runs():
+            publish(run)
+        assert self.status(capsys)["done"] == 4
+        looked: list[int] = []
+        monkeypatch.setattr("bench.records.store.row_at", lambda rows, at: looked.append(at))
+        monkeypatch.setattr("bench.records.store.read_ordinary", read_index_alone)
+        assert self.status(capsys)["done"] == 4
+        assert not looked
 
     def test_where_runs_in_training_stand(self, here: Path, fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
         one, two, three, _ = runs()

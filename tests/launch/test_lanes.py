@@ -176,6 +176,7 @@ def test_those_that_others_have_come_again(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(seen) == [0, 0, 0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_job(tmp_path: Path) -> None:
     answer = {**DONE, "status": "unwritable", "message": "no space left"}
     workers: list[Worker] = [Beside(lambda run: answer), Beside(lambda run: answer)]

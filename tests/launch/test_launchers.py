@@ -171,6 +171,7 @@ class TestOfAPlugin:
         assert call("status", "demo", *SMALL, "--plugin", "mine") == 0
         assert "the queue cannot be asked (it is away)" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_that_ends_runs_at_once(self, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (mine.parent / "at_once.py").write_text(AT_ONCE, encoding="utf-8")
         assert call("run", "demo", *SMALL, "--launcher", "at_once", "--plugin", "mine") == 0

@@ -72,6 +72,7 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_each_gpu_has_a_daemon_that_ends_with_the_launch(installed: Installed) -> None:
     """In a folder of its own, and with every GPU of the machine, so that processes count these as without it."""
     said: list[str] = []
@@ -135,6 +136,7 @@ def test_where_it_is_not_installed_that_is_said(monkeypatch: pytest.MonkeyPatch,
     assert said == [f"no MPS: {CONTROL} is not on the PATH; runs on one GPU take turns"]
 
 
+@pytest.mark.slow
 def test_workers_are_served_by_that_of_their_gpu(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

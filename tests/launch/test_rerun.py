@@ -351,6 +351,7 @@ class TestCompare:
         assert found.environment == ("packages.torch: 2.0 → 2.1", "gpus: A100 → none", "ranks: 2 → 1")
 
 
+@pytest.mark.slow
 def test_the_spec_of_a_record_is_all_it_takes(original: Run) -> None:
     stored = find_record(str(original.folder), Store(original.results))
     assert to_json(repeatable(stored, Registry([original.plugin])))["rate"] == stored.record.spec["rate"]

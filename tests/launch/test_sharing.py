@@ -313,6 +313,7 @@ class TestNeighbours:
         assert _is_crowded(memory)
         assert not _is_crowded(code)
 
+    @pytest.mark.slow
     def test_nothing_is_recorded_of_a_run_that_is_crowded_out(self, tmp_path: Path) -> None:
         """Nor is it divided into parts; alone it ends with the bits of a run that had its GPU."""
         path = tmp_path / "mine.py"

@@ -153,6 +153,7 @@ class TestWhatIsWrittenDown:
             assert Path(pack.job.results).is_absolute()
             assert pack.failed == ({runs[1].id: 2} if runs[1].id in ids else {})
 
+    @pytest.mark.slow
     def test_ten_thousand_in_a_handful_of_calls(self, tmp_path: Path, fake: Any) -> None:
         runs = [spec(seed) for seed in range(10_000)]
         submit(tmp_path, runs, Profile({"pack": 50}))

@@ -73,6 +73,7 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
@@ -91,6 +92,7 @@ def test_whoever_asks_the_runs_in_training_are_kept(tmp_path: Path, number: sign
     assert not (tmp_path / "results" / "failed").exists()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """The checkpoint of seed 4 would take for ever."""
     with launched(tmp_path, seeds=5, jobs=4) as process:

@@ -64,6 +64,7 @@ def test_noise_is_drawn_by_image_and_seed() -> None:
     assert not torch.equal(noise, another)
 
 
+@pytest.mark.slow
 def test_severity_0_is_the_clean_accuracy_and_the_numbers_are_means_of_the_array() -> None:
     subject = subject_of("micro_vit", "corruption", images=15, channels=1)
     measured = measure(subject)

@@ -176,6 +176,7 @@ def test_each_setting_has_a_figure_of_its_own(tmp_path: Path) -> None:
         assert sketches[1].draw().axes[0].get_title() == "Fine-tune"
 
 
+@pytest.mark.slow
 def test_what_was_measured_with_options_of_its_own_is_drawn_and_said(tmp_path: Path) -> None:
     subject = scene(tmp_path, ALONE)
     for entry in subject.table.finished:
@@ -184,6 +185,7 @@ def test_what_was_measured_with_options_of_its_own_is_drawn_and_said(tmp_path: P
     assert "masks=mine" in note_of(drawing("segmentation", subject))
 
 
+@pytest.mark.slow
 def test_the_usual_measurement_counts_and_else_the_newest(tmp_path: Path) -> None:
     subject = scene(tmp_path, ALONE, methods="Fine-tune")
     (spec, _) = subject.table.finished[0].cell.runs

@@ -36,6 +36,7 @@ def measured(subject: Any, name: str, methods: tuple[str, ...] = ("Fine-tune", "
             write_measurement(path, measurement, {"layers": NAMES, name: values})
 
 
+@pytest.mark.slow
 def test_a_line_of_each_method_is_the_mean_of_its_seeds(tmp_path: Path) -> None:
     subject = scene(tmp_path, ONE_RATE, split="test")
     measured(subject, "cka")

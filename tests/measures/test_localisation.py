@@ -30,6 +30,7 @@ def guesses_about(tokens: torch.Tensor, steps: int = 100) -> Guesses:
     return guesses
 
 
+@pytest.mark.slow
 def test_places_are_told_from_tokens_that_encode_them() -> None:
     rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     one_hot = torch.cat([torch.nn.functional.one_hot(each, SIDE) for each in (rows, columns)], -1).float()

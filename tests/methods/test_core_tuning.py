@@ -497,6 +497,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_projector_moves() -> None:
     assert torch.equal(ends[0], ends[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ["core_tuning", "core_tuning(variant=released)"])
 def test_it_learns_the_digits(settings: str) -> None:
     overrides = Overrides(settings, rates="15", seeds="1", settings=("steps=40", "warmup=4", "evaluations=2"))

@@ -183,6 +183,7 @@ def test_weight_0_is_plain_fine_tuning_bit_for_bit_whatever_the_switches(model: 
     assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
 
 
+@pytest.mark.slow
 def test_a_source_in_bf16_gives_the_same_bits_every_time_and_other_ones_than_float32(model: Model) -> None:
     once, again, other = (trained(GTA(1.0, "mean", precision), model) for precision in ("bf16", "bf16", "as_run"))
     assert all(torch.equal(first, second) for first, second in zip(once, again, strict=True))

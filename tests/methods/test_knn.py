@@ -88,6 +88,7 @@ def test_under_autocast_it_is_the_same() -> None:
     assert torch.equal(inside, head(query))
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_by_the_votes_of_its_training_images_and_trains_nothing() -> None:
     spec = planned("knn(k=7)", "augmentation=shift")
     done = run_trial(spec, Registry(), CPU)
@@ -110,6 +111,7 @@ def test_a_run_is_scored_by_the_votes_of_its_training_images_and_trains_nothing(
     assert done.record.stages == []
 
 
+@pytest.mark.slow
 def test_a_kept_model_is_loaded_and_says_the_same(tmp_path: Path) -> None:
     spec = planned("knn")
     _, folder = train(spec, tmp_path)

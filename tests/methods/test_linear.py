@@ -126,6 +126,7 @@ PROBE = "linear(batch_norm=yes)"
 LARS = ("optimizer=lars", "lr=0.3", "weight_decay=0", "momentum=0.9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [PROBE, "feature_distillation(then=linear,batch_norm=yes,share=0.5)"])
 def test_a_kept_model_gives_what_the_run_was_scored_with(method: str, tmp_path: Path) -> None:
     spec = planned(method, *LARS)
@@ -141,6 +142,7 @@ def test_a_kept_model_gives_what_the_run_was_scored_with(method: str, tmp_path: 
     assert type(load_model(path, read_facts(path), Registry()).head) is nn.Linear
 
 
+@pytest.mark.slow
 def test_where_memory_is_short_the_batch_norm_sees_the_whole_batch() -> None:
     spec = planned(PROBE, *LARS)
     whole, parts = (curve_of(run_trial(spec, Registry(), CPU, parts=count).record) for count in (1, 3))

@@ -147,6 +147,7 @@ def test_each_head_trains_as_it_would_alone_with_its_learning_rate() -> None:
         torch.testing.assert_close(trained.bias.double(), expected.bias, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_best_on_the_validation_split_takes_their_place_and_the_record_says_which() -> None:
     done = run_trial(planned("linear_sweep", "steps=8", "lr=5"), Registry(), CPU)
     chosen: Any = done.record.chosen
@@ -229,6 +230,7 @@ def test_all_heads_take_as_many_images_through_the_backbone_as_one_probe(monkeyp
     assert counts["linear_sweep", "every_step"] == counts["linear", "every_step"]
 
 
+@pytest.mark.slow
 def test_kept_models_of_every_point_say_what_they_said(tmp_path: Path) -> None:
     spec = planned("linear_sweep")
     _, folder = train(spec, tmp_path)

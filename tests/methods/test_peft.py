@@ -419,6 +419,7 @@ def test_adalora_keeps_its_vectors_orthonormal_by_a_term_of_the_loss() -> None:
     assert set(method("lora").loss(model, batch)) == {"ce"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adalora", "boft"])
 def test_a_training_that_is_taken_up_ends_in_the_same_bits(kind: str, tmp_path: Path) -> None:
     """Of AdaLoRA: with what it knows of the importance of each value, and which are left."""

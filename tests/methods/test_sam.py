@@ -217,6 +217,7 @@ def test_with_a_radius_it_is_not() -> None:
     assert not same(ends("ce", 0.0)[0], ends("ce", 0.5)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_batch_in_parts_has_the_worst_point_of_the_whole_batch(precision: str) -> None:
     examined = find_examined(REGISTRY.method("ce"), REGISTRY)

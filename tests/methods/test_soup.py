@@ -262,6 +262,7 @@ def taken(made: TrainedRun) -> list[bool]:
     return [stage["shared"]["taken"] for stage in as_plain(made.record)["stages"]]
 
 
+@pytest.mark.slow
 def test_one_member_is_the_methods_own_training() -> None:
     plain, one = (trial(spec) for spec in specs("lp_ft,lp_ft+soup(members=1)"))
     assert plain.record.id != one.record.id
@@ -270,6 +271,7 @@ def test_one_member_is_the_methods_own_training() -> None:
     assert all(np.array_equal(plain.predictions[key], one.predictions[key]) for key in plain.predictions)
 
 
+@pytest.mark.slow
 def test_uniform_and_greedy_soups_train_each_member_once(tmp_path: Path) -> None:
     greedy, uniform = specs("ce+soup,ce+soup(kind=uniform)")
     chosen = trial(greedy, tmp_path)
@@ -290,6 +292,7 @@ def test_uniform_and_greedy_soups_train_each_member_once(tmp_path: Path) -> None
         torch.testing.assert_close(value.double(), torch.stack(values).sum(0) / 3, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_what_decides_a_member_is_in_its_key() -> None:
     def key(method: str, *settings: str) -> str:
         (stages,) = stages_here(specs(method, *settings), Registry())
@@ -309,6 +312,7 @@ def test_what_decides_a_member_is_in_its_key() -> None:
     assert len({usual, *others}) == 7
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_any_member_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

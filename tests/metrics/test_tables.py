@@ -181,6 +181,7 @@ def test_power_wants_as_many_seeds_as_for_the_same_gap_upwards(
     assert down.seeds is not None
 
 
+@pytest.mark.slow
 def test_a_diagram_ranks_the_lowest_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = [f"folder:{here}/{name}" for name in "abcdef"]
     for path in datasets:

@@ -129,6 +129,7 @@ class TestTimm:
         with torch.inference_mode():
             assert np.abs(logits - trained.scorer()(images()).numpy()).max() < 1e-5
 
+    @pytest.mark.slow
     def test_says_how_it_is_loaded(
         self, trained: Trained, export: Exporter, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -308,6 +309,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTrainedAgain:
+    @pytest.mark.slow
     @pytest.mark.parametrize("point", ["last", "2"])
     def test_has_the_bits_that_would_have_been_kept(
         self,
@@ -330,6 +332,7 @@ class TestTrainedAgain:
         assert not list((unkept.results / "drafts").glob("export-*"))
         assert not kept_models(unkept.folder)
 
+    @pytest.mark.slow
     def test_one_that_is_stopped_goes_on_where_it_was(
         self, unkept: Trained, export: Exporter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -375,6 +378,7 @@ class TestTrainedAgain:
         assert "it was changed after it was written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_in_half_precision_says_so(tmp_path: Path, export: Exporter) -> None:
     record, folder = train(planned(), tmp_path / "results", "last,half")
     assert export(Trained(tmp_path / "results", folder, record), "model.safetensors") == 0
@@ -391,6 +395,7 @@ def test_a_form_that_writes_something_else_is_refused(
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_that_went_leaves_the_card_of_the_backbone(tmp_path: Path) -> None:
     from bench.models.kept import backbone_of
 

@@ -137,6 +137,7 @@ def test_a_model_that_was_beaten_is_removed_once_that_is_in_the_checkpoint(tmp_p
     assert [path.name for path in keeping.files(curve)] == ["model-4.safetensors"]
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_anything_was_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = planned("ce", "validation=0")
     with pytest.raises(KeyboardInterrupt):
@@ -155,6 +156,7 @@ def test_only_the_first_of_the_processes_that_share_a_run_writes(
 
 
 class TestSmaller:
+    @pytest.mark.slow
     def test_half_precision_takes_half_the_bytes(self, tmp_path: Path) -> None:
         spec = planned("ce", backbones="micro_resnet")
         _, whole = train(spec, tmp_path / "whole", "last")
@@ -172,6 +174,7 @@ class TestSmaller:
             kept = halved(tensor)
             assert kept.dtype == (torch.half if tensor[0].isnan() else tensor.dtype)
 
+    @pytest.mark.slow
     def test_a_linear_probe_keeps_its_head_alone(self, tmp_path: Path) -> None:
         spec = planned("linear")
         _, folder = train(spec, tmp_path, "last,changes")
@@ -241,6 +244,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         read_facts(path)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("not this time")
@@ -302,6 +306,7 @@ class TestCommands:
         assert main(typed) == 2
         assert "has no validation split" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_runs_that_are_done_without_are_told(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.write("none")
         specs = list(read_plan("mine.yaml", Registry(), Overrides()).unique.values())
@@ -322,6 +327,7 @@ class TestCommands:
         assert "no model" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_fault_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -34,6 +34,7 @@ def export(here: Path) -> Exporter:
 
 
 class TestCard:
+    @pytest.mark.slow
     def test_says_what_somebody_who_is_handed_the_file_must_know(self, trained: Run, export: Exporter) -> None:
         assert export(trained, "model.safetensors") == 0
         card = Path("model.md").read_text(encoding="utf-8")

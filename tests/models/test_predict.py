@@ -99,6 +99,7 @@ class TestOfARun:
 
 
 class TestOfAFile:
+    @pytest.mark.slow
     def test_an_exported_one_says_the_same(self, folder: Path, predict: Predict) -> None:
         assert main(["export", folder.name[-12:], "m.safetensors", "--results", str(folder.parent.parent)]) == 0
         assert (

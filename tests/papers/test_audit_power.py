@@ -34,6 +34,7 @@ def test_the_page_has_every_fault_and_setting_with_command_and_hardware(script: 
     assert re.search(r"`python benchmarks/audit_power\.py`, \d+ s of one core of .+; Python .+, NumPy .+, SciPy", last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 3])
 def test_true_tables_have_the_false_alarms_that_are_said(script: ModuleType, number: int) -> None:
     count = script.counted(script.TRUE, script.SETTINGS[number], script.REPLICATES)

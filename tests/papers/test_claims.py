@@ -446,6 +446,7 @@ def verdicts(paper: str) -> dict[str, Judgement]:
     }
 
 
+@pytest.mark.slow
 def test_what_the_papers_say_is_mostly_borne_out_and_sometimes_not() -> None:
     every = [verdict for paper in PAPERS for verdict in verdicts(paper).values()]
     assert len(every) >= 60

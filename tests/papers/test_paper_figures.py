@@ -153,6 +153,7 @@ def test_what_is_typed_keeps_some_of_its_cells() -> None:
         read_plan("gta/fig4", Registry(), Overrides(datasets="digits"))
 
 
+@pytest.mark.slow
 def test_it_is_drawn_once_what_it_needs_is_there(paper: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = read_plan("mine/fig1", Registry(["plug"]))
     assert len(plan.unique) == 3

@@ -25,6 +25,7 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_is_a_list_of_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entries = json.loads(output(capsys, "--format", "json", "--results", str(tmp_path)))
     assert len(entries) >= 60
@@ -43,6 +44,7 @@ def test_text_has_both_verdicts_of_a_claim(tmp_path: Path, capsys: pytest.Captur
     assert out.splitlines()[-1] == "our runs: 22 not testable"
 
 
+@pytest.mark.slow
 def test_a_reason_that_several_claims_share_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = output(capsys, "--results", str(tmp_path))
     entries = json.loads(output(capsys, "--format", "json", "--results", str(tmp_path)))
@@ -69,6 +71,7 @@ def test_a_reason_of_one_claim_stands_beside_it(tmp_path: Path, capsys: pytest.C
 # ---- which tables
 
 
+@pytest.mark.slow
 def test_claims_are_of_the_tables_and_papers_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = ("--format", "json", "--results", str(tmp_path))
     of_table = json.loads(output(capsys, "gta/table2", *results))
@@ -85,6 +88,7 @@ def test_a_table_without_claims_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert output(capsys, "gta/table1", "--results", str(tmp_path)) == "no claims are written down about these tables\n"
 
 
+@pytest.mark.slow
 def test_an_audit_is_of_the_tables_and_papers_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     def audited(*targets: str) -> list[dict[str, str]]:
         assert main(["audit", *targets, "--format", "json"]) == 0
@@ -108,6 +112,7 @@ def test_tables_are_named_once_and_in_order() -> None:
     assert REGISTRY.tables_of([]) == list(REGISTRY.table_files)
 
 
+@pytest.mark.slow
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     code = f"import sys; from bench.cli import main; main(['claims', '--results', {str(tmp_path)!r}]); "
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, capture_output=True)

@@ -503,6 +503,7 @@ def test_no_two_candidates_of_a_cell_are_the_same_run(paper: str) -> None:
             assert len(ids(cell)) == len(set(ids(cell)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_paper_is_planned_without_torch_and_weights_in_twelve_starts_of_python(paper: str, tmp_path: Path) -> None:
     code = (

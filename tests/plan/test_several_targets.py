@@ -60,6 +60,7 @@ def planned(*targets: str, **overrides: str) -> Plan:
 # ---- the plan
 
 
+@pytest.mark.slow
 def test_runs_that_are_shared_count_once() -> None:
     both = planned("gta", "coin")
     assert {*both.unique} == ids("gta") | ids("coin")
@@ -70,6 +71,7 @@ def test_runs_that_are_shared_count_once() -> None:
     assert {*tables.unique} == ids("gta/table2") | ids("gta/table3")
 
 
+@pytest.mark.slow
 def test_a_target_that_is_named_twice_counts_once() -> None:
     assert planned("gta", "gta").parts == ()
     assert planned("gta", "gta") == read_plan("gta", Supplied())
@@ -78,6 +80,7 @@ def test_a_target_that_is_named_twice_counts_once() -> None:
     assert within.needed == planned("gta").needed
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_may_be_in_one_of_the_papers() -> None:
     assert ids("gta", "lacvit", datasets="cifar100") == ids("lacvit", datasets="cifar100")
     both = ids("gta", "lacvit", datasets="cub200")

@@ -181,6 +181,7 @@ def test_what_is_no_credential_stays(text: str) -> None:
     assert redacted(text, {"PWD": "/a b/c", "HOME": "/a b", "SHORT_TOKEN": "mine"}) == text
 
 
+@pytest.mark.slow
 def test_a_long_text_takes_no_long_time() -> None:
     """Logs may hold anything: a line of a megabyte, or of quotes that nobody closed."""
     started = time.process_time()

@@ -115,6 +115,7 @@ def test_is_a_row(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (failed["id"], failed["status"], failed["test.top1"]) == (FAILED, "failed", "")
 
 
+@pytest.mark.slow
 def test_is_not_trained_again(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {run: file_of(old, run).read_bytes() for run in (DONE, FAILED)}
     assert "0 runs were trained now, 1 of 1 are done" in said(capsys, "run", "demo", *TYPED)

@@ -107,12 +107,14 @@ class TestLog:
         mask_file(tmp_path / "worker.log")
         assert SECRET.encode() not in (tmp_path / "worker.log").read_bytes()
 
+    @pytest.mark.slow
     def test_many_small_writes_take_no_long_time(self, tmp_path: Path) -> None:
         started = time.process_time()
         log_of(tmp_path / "log.txt", *["="] * 100_000, *["= "] * 100_000)
         assert time.process_time() - started < 10
 
 
+@pytest.mark.slow
 def test_signs_that_join_words_take_no_long_time() -> None:
     started = time.process_time()
     redacted("= " * 100_000, {})

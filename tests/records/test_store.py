@@ -23,7 +23,8 @@ from bench.errors import InputError
 from bench.launch import untrained
 from bench.protocol import Protocol, Recipe
 from bench.reading.ordinary import read_ordinary
-from bench.records.files import THREADS, in_threads
+from bench.records import files as on_disk
+from bench.records.files import THREADS, in_batches, in_threads
 from bench.records.index import FORM
 from bench.records.record import SCHEMA, Record, record_bytes, record_of
 from bench.records.store import Finished, Store, folder_name
@@ -701,6 +702,20 @@ class TestThreads:
 
         in_threads(wait, range(1024))
 
+    def test_no_more_than_a_batch_is_looked_at_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that what 100,000 files hold is never in memory at a time."""
+        monkeypatch.setattr(on_disk, "_BATCH", 4)
+        looked: list[int] = []
+
+        def look(number: int) -> int:
+            looked.append(number)
+            return number**2
+
+        for number, (item, square) in enumerate(in_batches(look, range(10))):
+            assert (item, square) == (number, number**2)
+            assert len(looked) <= min(10, 4 * (number // 4 + 1))
+        assert looked == list(range(10))
+
     def test_an_error_is_raised(self) -> None:
         def one(number: int) -> None:
             if number == 700:
@@ -711,6 +726,7 @@ class TestThreads:
 
 
 class TestSize:
+    @pytest.mark.slow
     def test_thousands_of_records_are_read_quickly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "fsync", lambda handle: None)
         store = Store(tmp_path)

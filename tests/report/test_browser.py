@@ -66,6 +66,7 @@ class Visit:
 
     def choose(self, label: str, words: str) -> None:
         self.page.get_by_label(label, exact=True).select_option(label=words)
+        self.page.wait_for_selector("html[data-ready]")
 
     def open_cell(self, method: str, column: int) -> None:
         row = self.page.locator("#table tbody tr").filter(has_text=method)
@@ -136,7 +137,12 @@ def test_another_metric_shows_its_numbers_and_its_command(visit: Visit, grid: Pa
         assert visit.column(1) == [line[0][0] for line in held[choice["part"]]["cells"]]
         assert choice["command"] in visit.page.locator(".below .command").inner_text()
     visit.choose("test", "Welch t-test")
-    assert "Welch t-test against Fine-tune" in visit.page.locator(".provenance").inner_text()
+    provenance, signature = visit.page.locator(".provenance").all_inner_texts()
+    assert "Welch t-test against Fine-tune" in provenance
+    (choice, *_) = [
+        each for each in choices if (each["metric"], each["selection"]) == (metric, rule) and "welch" in each["command"]
+    ]
+    assert f"Signature: `{signature.removeprefix('signature: ')}`" in held[choice["part"]]["copies"]["markdown"]
 
 
 @pytest.mark.parametrize(("words", "format"), [("LaTeX", "latex"), ("Markdown", "markdown"), ("CSV", "csv")])

@@ -72,6 +72,7 @@ def test_coins_table_2_stands_in_two_blocks_as_in_print() -> None:
     assert [len(spec) - 1 for spec in blocks(text)] == [10, 10]
 
 
+@pytest.mark.slow
 def test_every_cell_of_every_table_is_written_once() -> None:
     for name in Registry().table_files:
         published = published_sheet(name)

@@ -66,6 +66,7 @@ def test_is_written_into_a_file_of_any_name(file: Path, capsys: pytest.CaptureFi
     assert "| GTA | 61.0 |\n" in Path("table.org").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_of_several_tables_and_metrics(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", "gta", "--plugin", "mine", "--format", "org"]) == 0
     tables = capsys.readouterr().out.split("\n\n")
@@ -92,6 +93,7 @@ def test_that_there_is_not(file: Path, capsys: pytest.CaptureFixture[str], targe
     assert "did you mean 'latex'?" in refused(capsys, *TARGETS[target], "--format", "latx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "says"),
     [

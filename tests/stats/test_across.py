@@ -293,6 +293,7 @@ class TestCliques:
 
 
 class TestOverDatasets:
+    @pytest.mark.slow
     def test_agrees_with_scipy_and_statsmodels(self) -> None:
         table = drawn(9, 4)
         found = over_datasets(table)
@@ -340,6 +341,7 @@ class TestOverDatasets:
 
 
 class TestDiagram:
+    @pytest.mark.slow
     def test_is_drawn_with_the_same_bytes(self, tmp_path: Path) -> None:
         names = ["GTA", "L2-SP", "a_name with $ and %", "ce", "FFN only"]
         for folder in ("a", "b"):

@@ -27,6 +27,7 @@ def chance_below(q: float, rivals: int, freedom: int) -> float:
     return float(quad(given, 0, top, epsabs=1e-12, limit=400)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rivals", "freedom"), [(5, 10), (7, 14), (2, 4)])
 def test_dunnett_is_the_quantile(rivals: int, freedom: int) -> None:
     assert chance_below(dunnett(rivals, freedom), rivals, freedom) == pytest.approx(0.95, abs=1e-9)

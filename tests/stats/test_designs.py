@@ -66,6 +66,7 @@ def test_the_default_keeps_its_level_where_a_block_does_not(noise: str) -> None:
         assert levels(block_anova, np.random.default_rng(1), 3, 0.95, NOISE[noise], 200)[0] > bound
 
 
+@pytest.mark.slow
 def test_pairs_find_what_welch_does_not() -> None:
     """Three seeds with ρ = 0.8 and a gap of two deviations."""
     shares = [power(test, np.random.default_rng(2), 3, 0.8, 400) for test in (pooled, each(paired_t), each(welch))]

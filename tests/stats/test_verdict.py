@@ -122,6 +122,7 @@ class TestErrors:
         for gap in (0.0, 1.0):
             assert self.found(n, gap, m)[DIFFERS] < 0.03
 
+    @pytest.mark.slow
     def test_more_seeds_find_more_of_what_is_the_same_and_no_more_of_what_is_not(self) -> None:
         counts = (2, 3, 5, 10, 30)
         for gap in (0.0, 0.5):
@@ -133,6 +134,7 @@ class TestErrors:
         differs = [self.found(n, 5.0)[DIFFERS] for n in counts]
         assert differs == sorted(differs)
 
+    @pytest.mark.slow
     def test_few_seeds_no_longer_make_it_the_same(self) -> None:
         """Two seeds of either of two procedures ten deviations apart once made for "reproduced" half of the time."""
         rng = np.random.default_rng(1)

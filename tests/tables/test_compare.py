@@ -425,6 +425,7 @@ def test_a_p_without_any_spread_is_explained() -> None:
 labels = st.lists(st.text("abc_-é", min_size=1, max_size=36), min_size=1, max_size=3, unique=True)
 
 
+@pytest.mark.slow
 @given(labels, labels, labels, labels, st.sampled_from([40, 60, 80, 120]))
 @settings(max_examples=40, deadline=None)
 def test_text_is_never_wider_than_asked(methods: list[str], datasets: list[str], backbones: list[str], rates: list[str],
@@ -456,6 +457,7 @@ def test_terminal_controls_do_not_reach_the_terminal() -> None:
 # ---- the figure -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_figure_has_the_same_bytes_again(tmp_path: Path) -> None:
     table = laid(holes(), LAYOUT_HOLES)
     paths = [tmp_path / name for name in ("a.png", "b.png", "a.pdf", "b.pdf", "a.svg", "b.svg")]

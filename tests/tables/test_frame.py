@@ -6,16 +6,18 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
 
 import bench
 from bench.cli import main
-from bench.metrics import METRICS
+from bench.metrics import METRICS, Metric
 from bench.plan.table import Plan
 from bench.plan.target import read_plan
-from bench.records.store import Store
+from bench.records.scores import Scores
+from bench.records.store import Finished, Store
 from bench.registry import Registry
 from tests.metrics.scored import TARGETS, nll, set_out
 from tests.test_cli import fail
@@ -44,6 +46,24 @@ def read(capsys: pytest.CaptureFixture[str], target: tuple[str, ...], format: st
     text = capsys.readouterr().out
     assert text.isascii()
     return pandas.read_csv(io.StringIO(text)) if format == "csv" else pandas.DataFrame(json.loads(text))
+
+
+def test_of_a_run_nothing_is_looked_for_that_it_cannot_have(
+    target: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics of other tasks, and of its models where none was measured: a hundred for each run of thousands."""
+    asked: list[Metric] = []
+
+    def of(scores: Scores, run: Finished, metric: Metric, *how: Any) -> float:
+        asked.append(metric)
+        return look(scores, run, metric, *how)
+
+    look = Scores.of
+    monkeypatch.setattr(Scores, "of", of)
+    data = read(capsys, target, "csv")
+    assert {"val.miou", "s_dbw"} <= {*data.columns}, "they have their columns"
+    assert {metric.task for metric in asked if metric.of_curve} == {"classification"}
+    assert not [metric.name for metric in asked if metric.measure]
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "frame"])

@@ -100,6 +100,7 @@ def title(figure: Figure) -> str:
     return " ".join(figure.get_suptitle().split())
 
 
+@pytest.mark.slow
 def test_has_the_same_bytes_again(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.png", "b.png", "a.pdf", "b.pdf")]
     draw_table("gaps", made(), paths[::2])
@@ -219,6 +220,7 @@ def test_labels_are_taken_as_they_are_and_steer_nothing(draw: Callable[[Table], 
     assert texts(axes) == ["$x_1$ [31m red, n = 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("methods", "datasets", "rates"),
     [(1, 1, 1), (5, 1, 1), (5, 2, 4), (150, 1, 1), (5, 10, 4), (7, 1, 28), (50, 1, 4)],
@@ -243,6 +245,7 @@ def write_gaps(table: Table, name: str, folder: Path, output: Path | None = None
     return write_figure("gaps", Scene(name, table), folder, output)[0]
 
 
+@pytest.mark.slow
 def test_files_are_written_or_one_that_is_named(tmp_path: Path) -> None:
     paths = write_gaps(made(), "demo", tmp_path / "figures")
     assert [path.name for path in paths] == ["demo-gaps.png", "demo-gaps.pdf"]

@@ -53,6 +53,7 @@ def test_five_deviations_are_told_with_three_seeds() -> None:
     assert near(laid([measured(*each) for each in methods.items()], LAYOUT))["worse"] is False
 
 
+@pytest.mark.slow
 @given(st.lists(values, min_size=2, max_size=6), st.sampled_from(["welch", "paired", "pooled"]), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_no_unmarked_method_lies_above_a_marked_one(samples: list[list[float]], test: str, lower: bool) -> None:

@@ -175,6 +175,7 @@ class TestTable:
         (a,), (b,) = tables_of(folder / "a.csv"), tables_of(folder / "b.csv")
         assert render(a, "json") == render(b, "json")
 
+    @pytest.mark.slow
     @given(name=labels)
     @settings(max_examples=30)
     def test_any_label_survives(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:

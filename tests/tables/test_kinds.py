@@ -61,6 +61,7 @@ def runs_of(subject: Any, method: str) -> list[RunSpec]:
     return list(entry.cell.runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["", "column", "page"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_fits(kind: str, width: str, tmp_path: Path) -> None:
@@ -72,6 +73,7 @@ def test_every_kind_fits(kind: str, width: str, tmp_path: Path) -> None:
 # ---- curves
 
 
+@pytest.mark.slow
 def test_curves_are_means_over_seeds_by_step_on_each_split(tmp_path: Path) -> None:
     subject = scene(tmp_path, made=score, selection="best-val")
     figure = drawing("curves", subject)
@@ -107,6 +109,7 @@ def test_curves_of_a_run_without_validation_are_of_the_test_split(tmp_path: Path
 # ---- sweeps
 
 
+@pytest.mark.slow
 def test_a_sweep_shows_every_value_and_the_one_chosen(tmp_path: Path) -> None:
     subject = scene(tmp_path, WIDE, made=score)
     (axes,) = drawing("sweep", subject).axes
@@ -143,6 +146,7 @@ def test_values_stand_in_proportion_at_logarithms_or_in_order() -> None:
 # ---- classes
 
 
+@pytest.mark.slow
 def test_each_class_stands_at_its_accuracy_in_order(tmp_path: Path) -> None:
     names = np.array(["ant", "bee", "cat", "dog"])
     (axes,) = drawing("classes", scene(tmp_path, WIDE, made=partial(finish, class_names=names))).axes
@@ -165,6 +169,7 @@ def test_of_many_classes_both_ends_are_drawn_and_it_is_told(tmp_path: Path) -> N
 # ---- confusion
 
 
+@pytest.mark.slow
 def test_a_confusion_matrix_has_the_shares_of_each_true_class(tmp_path: Path) -> None:
     figure = drawing("confusion", scene(tmp_path, WIDE, methods="GTA"))
     (image,) = figure.axes[0].images
@@ -187,6 +192,7 @@ def test_of_many_classes_the_pairs_confused_most_are_drawn_and_it_is_told(tmp_pa
     assert on_one_another(figure) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["column", "page"])
 @pytest.mark.parametrize(("kind", "classes"), [("confusion", 30), ("confusion", 60), ("classes", 60)])
 def test_long_names_of_many_classes_fit(kind: str, classes: int, width: str, tmp_path: Path) -> None:
@@ -245,6 +251,7 @@ def test_damaged_predictions_are_told_with_their_file(kind: str, tmp_path: Path)
 # ---- the command
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_by_the_beginning_of_its_id(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mine.yaml").write_text(WIDE, encoding="utf-8")
     spec = next(iter(read_plan("mine.yaml", Registry(), Overrides()).unique.values()))
@@ -273,6 +280,7 @@ def test_kinds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["gta/fig4", "Figure 4: the weight of GTA on five datasets, by sampling rate"] in listed
 
 
+@pytest.mark.slow
 def test_files_are_called_after_the_target_and_the_kind(tmp_path: Path) -> None:
     paths, _ = write_figure("curves", scene(tmp_path, WIDE), tmp_path / "figures")
     assert [path.name for path in paths] == ["mine-curves.png", "mine-curves.pdf"]

@@ -70,6 +70,7 @@ def refusal(kind: str, subject: Scene) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["", "column", "page"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_landscapes_fit_and_say_what_they_are(kind: str, width: str, tmp_path: Path) -> None:
@@ -82,6 +83,7 @@ def test_landscapes_fit_and_say_what_they_are(kind: str, width: str, tmp_path: P
     assert "bench measure" in about(kind)
 
 
+@pytest.mark.slow
 def test_lines_are_means_over_directions_and_seeds(tmp_path: Path) -> None:
     subject = measured(scene(tmp_path, ONE_RATE), 1)
     loss, accuracy = drawing("landscape", subject).axes
@@ -93,6 +95,7 @@ def test_lines_are_means_over_directions_and_seeds(tmp_path: Path) -> None:
     assert middle == {80.0}
 
 
+@pytest.mark.slow
 def test_losses_that_grow_a_lot_are_drawn_on_a_scale_that_shows_the_small_ones(tmp_path: Path) -> None:
     figure = drawing("landscape", measured(scene(tmp_path, ONE_RATE), 1, slope=300.0))
     loss, accuracy = figure.axes
@@ -101,12 +104,14 @@ def test_losses_that_grow_a_lot_are_drawn_on_a_scale_that_shows_the_small_ones(t
     assert on_one_another(figure) == []
 
 
+@pytest.mark.slow
 def test_each_setting_has_a_panel_of_loss_and_one_of_accuracy(tmp_path: Path) -> None:
     figure = drawing("landscape", measured(scene(tmp_path), 1))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["15 % / loss (nats)", "15 % / top-1 (%)", "100 % / loss (nats)", "100 % / top-1 (%)"]
 
 
+@pytest.mark.slow
 def test_what_was_measured_in_the_usual_way_counts_most_and_then_what_all_have(tmp_path: Path) -> None:
     subject = measured(scene(tmp_path, ONE_RATE, methods="Fine-tune"), 1, slope=1.0, images=900)
     assert "900 images of the test split" in drawing("landscape", subject).legends[0].get_title().get_text()

@@ -325,6 +325,7 @@ class TestMore:
         assert "of how many runs the ± is, is not known" in told(capsys, path, "--baseline", "BiT", "--power")
         assert "significant" in told(capsys, path, "--baseline", "BiT", "--n", "5", "--power")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("ending", ["png", "pdf"])
     def test_figures(self, ending: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rows = [f"{m},{d},15,{70 + 3 * (m == 'B') + at}\n" for m in "AB" for at, d in enumerate("UVWXYZ")]

@@ -22,6 +22,7 @@ MOST = 8.0
 """How far pixels may be from those that are kept, of 255, as a root mean square: letters differ between versions."""
 
 
+@pytest.mark.slow
 def test_they_look_as_they_did(tmp_path: Path) -> None:
     for name, sketch in drawings(tmp_path).items():
         now = picture(sketch)
@@ -32,6 +33,7 @@ def test_they_look_as_they_did(tmp_path: Path) -> None:
         assert mirrored > MOST, f"{name}: the comparison would take anything"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MEASURED)
 @pytest.mark.parametrize("width", ["column", "page"])
 def test_no_text_covers_another(tmp_path: Path, kind: str, width: str) -> None:
@@ -49,6 +51,7 @@ def test_what_was_not_measured_is_one_line_with_the_command(tmp_path: Path, kind
     assert line == f"mine: {MEASURED[kind]} was not measured; {command} (--train trains again where none was kept)"
 
 
+@pytest.mark.slow
 def test_the_pre_trained_model_stands_first_where_it_was_measured(tmp_path: Path) -> None:
     figure = drawing("cosine", measured_scene(tmp_path, "cosine"))
     assert [axes.get_title() for axes in figure.axes] == ["pre-trained", "Fine-tune", "GTA"]
@@ -58,6 +61,7 @@ def test_the_pre_trained_model_stands_first_where_it_was_measured(tmp_path: Path
     assert any("not measured: pre-trained (cosine --of source)" in " ".join(text.split()) for text in boxes(figure))
 
 
+@pytest.mark.slow
 def test_of_many_classes_some_are_drawn_and_the_figure_says_so(tmp_path: Path) -> None:
     subject = scene(tmp_path, TWO)
     put(subject, "embedding", str(STEPS[-1]), arrays_of("embedding", 4.0, classes=30))

@@ -22,8 +22,8 @@ from bench.spec import RunSpec
 from bench.stats.power import pairs_needed, seeds_needed, welch_power
 from bench.stats.samples import mean_std
 from bench.tables.cells import Cell
+from bench.tables.outcome import compare_with
 from bench.tables.power import Contrast, weigh
-from bench.tables.testing import compare_with
 
 Accuracy = Callable[[RunSpec], float]
 

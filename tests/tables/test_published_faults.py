@@ -114,6 +114,7 @@ def test_true_numbers_are_the_same_once_there_are_enough_seeds(tmp_path: Path, s
     assert words(sheet_for(plan, 1.4, seed))["same"] == 0
 
 
+@pytest.mark.slow
 def test_more_seeds_make_more_of_what_is_true_the_same(tmp_path: Path) -> None:
     same = []
     for seeds in (2, 3, 5, 10):

@@ -22,7 +22,8 @@ from bench.stats.family import holm
 from bench.stats.reach import smallest_p
 from bench.tables.cells import Cell
 from bench.tables.compare import Table
-from bench.tables.testing import compare_with, out_of_reach, sizes
+from bench.tables.outcome import compare_with
+from bench.tables.testing import out_of_reach, sizes
 from tests.tables.laid import Layout, Measured, cell_of, laid, rules
 
 CE, GTA, BSS = (70.0, 72.0, 74.5, 71.0), (71.0, 73.5, 75.0, 72.5), (69.0, 72.5, 74.0, 71.5)

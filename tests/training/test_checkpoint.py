@@ -90,6 +90,7 @@ def in_pieces(spec: RunSpec, keep: Path, steps: int, monkeypatch: pytest.MonkeyP
             stops += 1
 
 
+@pytest.mark.slow
 def test_what_each_of_several_processes_drops_is_the_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_drop_path_and_sgd_are_taken_up_too(tmp_path: Path, monkeypatch: pytest.
     same(whole, pieces)
 
 
+@pytest.mark.slow
 def test_a_signal_is_answered_with_a_checkpoint_and_the_claim_is_given_back(tmp_path: Path) -> None:
     spec, job = planned("ce"), Job(tmp_path)
     interrupt.request("SIGUSR2")

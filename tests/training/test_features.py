@@ -122,6 +122,7 @@ def shared_keys(done: TrainedRun) -> list[str]:
     return [stage["shared"]["key"] for stage in as_plain(done.record)["stages"]]
 
 
+@pytest.mark.slow
 def test_the_head_of_a_member_of_a_soup_is_trained_on_features_too(seen: Counter[str], tmp_path: Path) -> None:
     soup, shifted = "linear+soup(members=2,kind=uniform)", "augmentation=shift"
     once = run(planned(soup, ONCE, shifted), tmp_path)
@@ -135,6 +136,7 @@ def test_the_head_of_a_member_of_a_soup_is_trained_on_features_too(seen: Counter
     assert curve_of(plain.record) == curve_of(again.record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear+soup(members=2,kind=uniform)", "linear_sweep+soup(members=2)"])
 def test_a_stage_on_features_is_shared_for_the_same_images_alone(method: str, tmp_path: Path) -> None:
     spec = planned(method, ONCE)

@@ -867,6 +867,7 @@ def run_written(registry: Registry, name: str) -> TrainedRun:
     return outcome(spec, registry)
 
 
+@pytest.mark.slow
 def test_a_run_that_exceeds_its_budget_is_refused(tmp_path: Path) -> None:
     body = "yield Stage(model, self.loss, recipe)\n        yield Stage(model, self.loss, recipe.window(0, 0.5))"
     with pytest.raises(InputError, match=r"greedy.*18.*12"):

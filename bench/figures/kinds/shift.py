@@ -72,18 +72,18 @@ def panels_in(entries: Sequence[Entry], scene: Scene) -> Iterator[Panel]:
     metric = entries[0].planned.metric
     if (metric.plain.low, metric.plain.high) != (0, 100):
         raise ValueError(f"a share in percent is drawn, and {metric.plain.title} is none; give --metric top1")
-    runs = [(entry, spec) for entry in entries for spec in entry.cell.runs]
+    runs = [spec for entry in entries for spec in entry.cell.runs]
     places = dict.fromkeys(
-        where for _, spec in runs for where in results.scores.elsewhere(results.finished[spec.id]) if where != RAW
+        where for spec in runs for where in results.scores.elsewhere(results.finished[spec.id]) if where != RAW
     )
     for where in [metric.where] if metric.where else places:
         further = metric if metric.where else metric.at(where)
         points: dict[str, list[tuple[float, float]]] = {}
-        for entry, spec in runs:
-            score = partial(results.score, spec, entry.planned, scene.table.plan.rules.selection, "test")
-            pair = score(metric.plain), score(further)
-            if not math.isnan(sum(pair)):
-                points.setdefault(entry.planned.name, []).append(pair)
+        for entry in entries:
+            score = partial(results.scores_of, entry.cell.runs, entry.planned, scene.table.plan.rules.selection, "test")
+            for pair in zip(score(metric.plain), score(further), strict=True):
+                if not math.isnan(sum(pair)):
+                    points.setdefault(entry.planned.name, []).append(pair)
         if points:
             yield Panel(further, points, line_of(points.get(baseline, ())))
 

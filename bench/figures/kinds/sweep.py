@@ -159,7 +159,7 @@ def _lines(sweep: Sweep, scene: Scene) -> list[Line]:
         finished = [spec for spec in candidate.runs if spec.id in results.finished]
         label = ", ".join(f"{name} {_written(settings.get(name))}" for name in sweep.others)
         for split in [scene.split] if scene.split else SPLITS:
-            scores = [results.score(spec, sweep.entry.planned, rules.selection, split) for spec in finished]
+            scores = results.scores_of(finished, sweep.entry.planned, rules.selection, split)
             if numbers := [score for score in scores if not math.isnan(score)]:
                 point = (settings.get(sweep.name), *mean_std(numbers), len(numbers))
                 lines.setdefault((label, split), []).append(point)

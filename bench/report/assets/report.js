@@ -27,7 +27,6 @@ async function start() {
   addEventListener("hashchange", followed);
   await changed(remembered());
   await followed();
-  document.documentElement.dataset.ready = "true";
 }
 
 /* What is looked at, for when the page is read again, as it is while runs are trained. */
@@ -50,13 +49,18 @@ function remembered() {
   }
 }
 
-/* Something is looked at otherwise: the page is drawn anew, and what had the focus has it again. */
+/* Something is looked at otherwise: the page is drawn anew, and what had the focus has it again.
+   Where more has changed while a part was opened, the later change draws. */
 async function changed(changes) {
-  Object.assign(STATE, changes);
+  const changing = {};
+  Object.assign(STATE, changes, { changing });
+  delete document.documentElement.dataset.ready;
   remember();
   const table = REPORT.tables[STATE.table];
   const choice = table.choices[STATE.choice] || table.choices[0];
-  VIEW = viewOf(table, choice, await opened(choice.part));
+  const sheet = await opened(choice.part);
+  if (STATE.changing !== changing) return;
+  VIEW = viewOf(table, choice, sheet);
   const focus = focusOf();
   replace(
     PAGE,
@@ -73,6 +77,7 @@ async function changed(changes) {
   );
   figuresLater();
   refocus(focus);
+  document.documentElement.dataset.ready = "true";
 }
 
 /* Figures come once the table is there to be read. */
@@ -165,6 +170,7 @@ function below(choice) {
     "section",
     { "aria-label": "notes", class: "below" },
     element("p", { class: "provenance" }, sheet.provenance),
+    (sheet.signatures || []).map((line) => element("p", { class: "provenance" }, "signature: ", element("code", {}, line))),
     element("p", { class: "copies" }, copies),
     element("p", { class: "command" }, "the same in a terminal: ", element("code", {}, choice.command)),
     element("ul", {}, (sheet.notes || []).map((note) => element("li", {}, note))),
