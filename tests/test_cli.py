@@ -30,7 +30,7 @@ from tests.scenes import runs_with_axes
 
 COMMANDS = [
     *("run", "retry", "plan", "status", "cancel", "logs", "doctor", "rehearse", "rerun"),
-    *("table", "runs", "figure", "items"),
+    *("table", "runs", "report", "figure", "items"),
     *("list", "show"),
     *(
         "completion",
