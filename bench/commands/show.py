@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import math
 import re
@@ -21,6 +20,7 @@ from bench.cards import BackboneCard, DatasetCard, MethodCard
 from bench.cards.backbone import DRAWN
 from bench.commands.figure_card import figure_cards
 from bench.commands.folders import sentences
+from bench.commands.measure_card import docstring, measure_cards
 from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
 from bench.commands.preset_card import preset_cards
 from bench.commands.signature_card import is_signature, signature_card
@@ -30,7 +30,6 @@ from bench.errors import InputError, choose, to_type, visible
 from bench.figures.figure import KINDS as FIGURES
 from bench.figures.figure import about
 from bench.hyper import Hyper
-from bench.measure import Measure
 from bench.metrics import Cost, Metric
 from bench.notation import counted
 from bench.papers.values import counts_in_words, values_of
@@ -68,8 +67,8 @@ examples:
   bench show segmentation      a task: its metrics and settings, which methods are for it, and why others are not
   bench show timm:vit_tiny_patch16_224
   bench show 3f9a1c2b7d10      a run, by the beginning of its id
-  bench show bench:demo:top1:on-test:...   the signature below a table: what it means, and whether the records here
-                               still give these numbers
+  bench show bench:demo:top1:on-test:at-last:untested:n3:v0.1.0:9f3c2a71b0de   the signature below a table: do these
+                               records give its numbers
 """
 COMPLETION = """
 examples:
@@ -148,7 +147,7 @@ def list_kind(kind: str, registry: Registry) -> list[dict[str, str]]:
         return [{"name": metric.name, "about": metric.heading} for metric in registry.metrics.values()]
     if kind == "measures":
         files = registry.measure_files
-        return [{"name": name, "about": _docstring(path).partition("\n")[0]} for name, path in files.items()]
+        return [{"name": name, "about": docstring(path).partition("\n")[0]} for name, path in files.items()]
     if kind == "figures":
         kinds = [{"name": name, "about": about(name)} for name in FIGURES]
         return kinds + [{"name": name, "about": _title(path)} for name, path in registry.figure_files.items()]
@@ -181,15 +180,13 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_backbone(registry.backbone(name)))
     if plain in registry.dataset_files or name.startswith("folder:"):
         cards.append(_dataset(registry.dataset(name)))
-    if name in registry.measure_files:
-        cards.append(_measure(registry.measure(name), registry.measure_files[name]))
     if name in registry.metrics:
         cards.append(_metric(registry.metrics[name]))
     if name in registry.protocol_files:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    of_files = (task_cards, figure_cards, preset_cards)
+    of_files = (measure_cards, task_cards, figure_cards, preset_cards)
     cards += [Description(*card) for cards_of in of_files for card in cards_of(name, registry)]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
@@ -354,39 +351,6 @@ def _metric(metric: Metric) -> Description:
         "of": of,
     }
     return Description(_listed({key: value for key, value in facts.items() if value}), facts)
-
-
-def _measure(measure: Measure, path: Path) -> Description:
-    about, _, details = _docstring(path).partition("\n")
-    gives = {metric.name: f"{metric.heading}, {'lower' if metric.lower else 'higher'}" for metric in measure.gives}
-    facts = {
-        "kind": "measure",
-        "name": measure.name,
-        "about": about,
-        "details": details.strip(),
-        "gives": gives,
-        "images": measure.images or "all",
-        "needs": [*measure.needs, *(["masks"] if measure.masks else [])],
-        "options": dict(measure.options),
-        "source": measure.source,
-        "file": str(path),
-    }
-    lines = [f"measure {measure.name}: {about}", *(f"  {line}".rstrip() for line in details.strip().splitlines())]
-    lines.append("  gives, and which values are better:" if gives else "  gives: what figures are drawn from")
-    lines += [f"    {name}: {words}" for name, words in gives.items()]
-    lines.append(f"  images of the split: {'all' if not measure.images else f'{measure.images:,}, drawn'} (--images N)")
-    if facts["needs"]:
-        lines.append(f"  needs: {in_words(facts['needs'])}")
-    if measure.options:
-        lines.append(f"  options: {', '.join(f'{key}={value}' for key, value in measure.options.items())} (--option)")
-    lines += [f"  source: {measure.source or 'not stated'}", f"  file: {path}"]
-    lines.append(f"  {to_type('measure', 'TARGET', measure.name)}")
-    return Description("\n".join(lines), facts)
-
-
-def _docstring(path: Path) -> str:
-    """What a file of Python says of itself."""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def _listed(facts: Mapping[str, Any]) -> str:

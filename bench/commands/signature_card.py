@@ -33,9 +33,9 @@ def is_signature(name: str) -> bool:
 def signature_card(text: str, registry: Registry, store: bench.Store) -> tuple[str, dict[str, Any]]:
     """What there is to say of a signature: for people, and as plain data. Raises ``InputError`` where it is none."""
     signature = read_signature(text)
-    facts = {"kind": "signature", "name": text, **_in_words(signature)}
+    facts = {"kind": "signature", "name": str(signature), **_in_words(signature)}
     facts |= _here(signature, registry, store)
-    lines = [f"signature {text}", *(f"  {key}: {value}" for key, value in list(facts.items())[2:])]
+    lines = [f"signature {signature}", *(f"  {key}: {value}" for key, value in list(facts.items())[2:])]
     return "\n".join(lines), facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ def to_text(sheet: Sheet, width: int, layout: SheetLayout = ANY) -> str:
     Of a layout it takes how many columns a block has at most.
     """
     rules = [line for rule in sheet.sentences(SIGNS) for line in _wrapped(one_line(rule), width, "  ")]
-    rules += [f"Signature: {signature}" for signature in sheet.signatures]  # in one piece, to be copied
+    rules += [line for signature in sheet.signatures for line in _signed(signature, width)]
     count, places = layout.columns_per_block or max(1, len(sheet.columns)), range(len(sheet.columns))
     parts = [_part(sheet, places[start : start + count]) for start in places[::count]] or [sheet]
     body = "\n\n".join(block for part in parts for block in _blocks(part, width))
@@ -39,6 +40,18 @@ def _part(sheet: Sheet, places: Sequence[int]) -> Sheet:
 
 def _wrapped(line: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _signed(signature: str, width: int) -> list[str]:
+    """A signature in one piece, to be copied, where it fits; else in lines that end between its parts."""
+    if len(f"Signature: {signature}") <= width:
+        return [f"Signature: {signature}"]
+    lines = [""]
+    for part in re.findall("[^:]+:?", signature):
+        if lines[-1] and len(f"  {lines[-1]}{part}") > width:
+            lines.append("")
+        lines[-1] += part
+    return ["Signature:", *(f"  {line}" for line in lines)]
 
 
 def _blocks(sheet: Sheet, width: int) -> list[str]:

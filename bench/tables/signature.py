@@ -81,8 +81,8 @@ def signature_of(table: Table) -> Signature | None:
 
 
 def read_signature(text: str) -> Signature:
-    """The signature that a line is. Raises ``InputError``."""
-    match = _PATTERN.fullmatch(text.strip())
+    """The signature that a text is, which may have been broken into lines. Raises ``InputError``."""
+    match = _PATTERN.fullmatch("".join(text.split()))
     if match is None:
         raise InputError(f"'{text}' is no whole signature of a table, which has the form {FORM}")
     return Signature(**{name: value or "" for name, value in match.groupdict().items()})

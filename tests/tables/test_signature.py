@@ -88,13 +88,21 @@ def test_another_score_or_another_run_has_another_digest(mine: str) -> None:
 @pytest.mark.parametrize("format", ["text", "markdown", "html", "latex", "latex-siunitx", "json"])
 def test_it_stands_below_the_table_in_one_piece(mine: str, capsys: pytest.CaptureFixture[str], format: str) -> None:
     text = str(signed(mine))
-    assert text in printed(capsys, "table", mine, "--format", format)
+    assert text in printed(capsys, "table", mine, "--format", format, *(["--width", "120"] if format == "text" else []))
     if format != "json":
         assert text not in printed(capsys, "table", mine, "--format", format, "--no-notes")
 
 
+def test_in_a_narrow_terminal_it_is_broken_and_still_read(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "table", mine, "--width", "40")
+    assert max(map(len, out.splitlines())) <= 40
+    broken = out.partition("Signature:\n")[2]
+    assert broken.count("\n") > 1
+    assert read_signature(broken) == signed(mine)
+
+
 def test_rules_side_by_side_have_one_each(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
-    out = printed(capsys, "table", mine, "--selection", "last,best-test")
+    out = printed(capsys, "table", mine, "--selection", "last,best-test", "--width", "120")
     assert out.count("Signature: ") == 2
     assert ":at-last:untested:" in out
     assert ":at-best-test:untested:" in out
