@@ -20,9 +20,8 @@ def to_markdown(sheet: Sheet) -> str:
     align = ["left"] * len(sheet.stub) + ["right"] * len(sheet.columns)
     body = tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True, colalign=align)
     signs = {BEST: "Bold", CLOSE: "Bold", SECOND: "Underlined"}
-    items = [escape(rule) for rule in sheet.sentences(signs)]
-    items += [f"Signature: `{signature}`" for signature in sheet.signatures]
-    rules = "\n".join(f"- {item}" for item in items)
+    signed = [f"Signature: {signature}" for signature in sheet.signatures]
+    rules = "\n".join(f"- {escape(rule)}" for rule in [*sheet.sentences(signs), *signed])
     return f"**{escape(sheet.title)}**\n\n{body}\n" + (f"\n{rules}\n" if rules else "")
 
 

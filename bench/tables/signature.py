@@ -81,8 +81,8 @@ def signature_of(table: Table) -> Signature | None:
 
 
 def read_signature(text: str) -> Signature:
-    """The signature that a text is, which may have been broken into lines. Raises ``InputError``."""
-    match = _PATTERN.fullmatch("".join(text.split()))
+    """The signature that a text is, which may have been broken into lines, or be Markdown. Raises ``InputError``."""
+    match = _PATTERN.fullmatch("".join(text.replace("\\", "").split()))
     if match is None:
         raise InputError(f"'{text}' is no whole signature of a table, which has the form {FORM}")
     return Signature(**{name: value or "" for name, value in match.groupdict().items()})
@@ -100,7 +100,9 @@ def _digest(table: Table) -> str:
     for (row, column), entry in table.places():
         if entry.cell.values and not entry.is_average:
             labels = [*table.plan.rows[row], *table.plan.columns[column]]
-            cells.append([labels, [run.id for run in entry.cell.runs], [value.hex() for value in entry.cell.values]])
+            cells.append(
+                [labels, [run.id for run in entry.cell.runs], [float(value).hex() for value in entry.cell.values]]
+            )
     return hashlib.sha256(json.dumps(sorted(cells)).encode()).hexdigest()[:DIGITS]
 
 

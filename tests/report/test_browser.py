@@ -142,7 +142,7 @@ def test_another_metric_shows_its_numbers_and_its_command(visit: Visit, grid: Pa
     (choice, *_) = [
         each for each in choices if (each["metric"], each["selection"]) == (metric, rule) and "welch" in each["command"]
     ]
-    assert f"Signature: `{signature.removeprefix('signature: ')}`" in held[choice["part"]]["copies"]["markdown"]
+    assert f"Signature: {signature.removeprefix('signature: ')}\n" in held[choice["part"]]["copies"]["markdown"]
 
 
 @pytest.mark.parametrize(("words", "format"), [("LaTeX", "latex"), ("Markdown", "markdown"), ("CSV", "csv")])

@@ -200,6 +200,8 @@ def test_text_golden() -> None:
         "●: the highest mean within one rate, shared by printed ties.\n"
         "○: too near to be told from it, which takes 1.7 points; what has no mark is not\n"
         "  the best (Hsu, 95 % within one rate, one spread for all).\n"
+        "Signature:\n"
+        "  bench:Demo:top1:on-test:at-last:welch-holm-column-0.05:n3:v0.1.0:dacdac69192c\n"
     )
 
 
@@ -276,7 +278,7 @@ def test_latex_is_well_formed(columns: tuple[str, ...]) -> None:
     plain = re.sub(r"\\[{}\\%&#$_]", "", text)
     assert plain.count("{") == plain.count("}")
     assert plain.count("$") % 2 == 0
-    assert "%" not in "".join(plain.splitlines()[1:])
+    assert "%" not in "".join(line for line in plain.splitlines() if not line.startswith(("% needs ", "% signature: ")))
     for block in text.split(r"\toprule")[1:]:
         lines = [line for line in block.split(r"\bottomrule")[0].splitlines() if line.endswith(r"\\")]
         assert len({latex_columns(line) for line in lines}) == 1
@@ -334,7 +336,7 @@ def test_negative_numbers_in_csv_stay_numbers() -> None:
 def test_json_has_the_fields_of_csv() -> None:
     table = laid(holes(), LAYOUT_HOLES)
     content = json.loads(render(table, "json"))
-    assert list(content) == ["name", "title", "notes", "metric", "baseline", "rules", "cells"]
+    assert list(content) == ["name", "title", "notes", "metric", "baseline", "rules", "signatures", "cells"]
     assert set(table.plan.rules.__dict__) == set(content["rules"])
     header = render(table, "csv").splitlines()[0].split(",")
     assert all(list(record) == header for record in content["cells"])
