@@ -8,11 +8,18 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pymdownx.slugs import slugify
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # mkdocs puts it back once this file is imported
 
 from pages.cards import PAGES
 from pages.links import ROOT, in_repository, in_site, linked, source_page, with_links_of_the_site
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Headings have the anchors that they have on GitHub, where pages are read too."""
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
