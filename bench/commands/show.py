@@ -180,13 +180,14 @@ def describe(name: str, registry: Registry, store: Store) -> list[Description]:
         cards.append(_backbone(registry.backbone(name)))
     if plain in registry.dataset_files or name.startswith("folder:"):
         cards.append(_dataset(registry.dataset(name)))
+    cards += [Description(*card) for card in measure_cards(name, registry)]
     if name in registry.metrics:
         cards.append(_metric(registry.metrics[name]))
     if name in registry.protocol_files:
         cards.append(_paper(name, registry))
     if name in declared:
         cards.append(_experiment(name, declared[name]))
-    of_files = (measure_cards, task_cards, figure_cards, preset_cards)
+    of_files = (task_cards, figure_cards, preset_cards)
     cards += [Description(*card) for cards_of in of_files for card in cards_of(name, registry)]
     if not cards and re.fullmatch(r"[0-9a-f]{4,12}", name):
         cards.append(_run(store.record(name)))
