@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from bench.sheets.formats import FORMATS, Format, find_format, format_of
 if TYPE_CHECKING:
     from bench.imports.gathered import Imported, Reading
     from bench.sheets.layout import SheetLayout
+    from bench.sheets.view import Look
     from bench.tables.compare import Table
 
 SCALES = (1, 100)
@@ -231,38 +233,49 @@ def _hint_at_baseline(options: argparse.Namespace, imported: Imported) -> None:
 
 def _write(options: argparse.Namespace, filled: Sequence[Table], format: Format, layout: SheetLayout) -> int:
     """Print or write the tables."""
-    from bench.sheets.view import Look, sheet_of
+    from bench.sheets.view import sheet_of
 
-    width = options.width or (100 if options.output else None)
-    look = Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
+    width, look = options.width or (100 if options.output else None), _look(options)
     text = written([sheet_of(summed_up(table, options), look) for table in filled], format, width, layout)
     if options.output is None:
         print(text, end="")
         return 0
-    try:
-        write_file(options.output, text)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from None
-    print(options.output)
-    return 0
+    return _write_file(options.output, text, "--output")
 
 
 def _report(options: argparse.Namespace, filled: Sequence[Table]) -> int:
     """Write a page of the tables."""
     from bench.report.imported import imported_page
     from bench.report.page import write_page
-    from bench.sheets.view import Look
 
     typed = sys.argv[1:]
-    words = [word for word in typed if not word.startswith("--report") and word != str(options.report)]
-    look = Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
-    pages = [summed_up(table, options) for table in filled]
-    head, parts = imported_page(pages, look, shlex.join(("bench", *words)), shlex.join(("bench", *typed)))
+    table = shlex.join(("bench", *without_option(typed, "--report")))
+    pages = [summed_up(each, options) for each in filled]
+    head, parts = imported_page(pages, _look(options), table, shlex.join(("bench", *typed)))
+    return _write_file(options.report, "".join(write_page(head, parts)), "--report")
+
+
+def without_option(words: Sequence[str], option: str) -> list[str]:
+    """What was typed without an option and its value, which stands behind it or after an equals sign."""
+    return [
+        word
+        for previous, word in pairwise(["", *words])
+        if option not in (word, previous) and not word.startswith(f"{option}=")
+    ]
+
+
+def _look(options: argparse.Namespace) -> Look:
+    from bench.sheets.view import Look
+
+    return Look(options.source or "", by_means=options.mark == "means", intervals=options.intervals)
+
+
+def _write_file(path: Path, text: str, option: str) -> int:
     try:
-        write_file(options.report, "".join(write_page(head, parts)))
+        write_file(path, text)
     except OSError as error:
-        raise InputError(f"--report {options.report}: {error.strerror}") from None
-    print(options.report)
+        raise InputError(f"{option} {path}: {error.strerror}") from None
+    print(path)
     return 0
 
 

@@ -103,6 +103,17 @@ def plugins_of(typed: Sequence[str]) -> list[str]:
     return list(setting.values)
 
 
+def add_watch(parser: argparse.ArgumentParser, about: str) -> None:
+    """``--watch``, which may name the seconds between two times; ``check_watch`` looks at them."""
+    parser.add_argument("--watch", nargs="?", type=float, const=10.0, metavar="SECONDS", help=about)
+
+
+def check_watch(options: argparse.Namespace) -> None:
+    """Raise ``InputError`` where no time would pass in between."""
+    if options.watch is not None and not options.watch > 0:
+        raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
+
+
 def add_format(parser: argparse.ArgumentParser, formats: tuple[str, ...]) -> None:
     """``--format``; text is the default."""
     parser.add_argument("--format", choices=formats, default="text", metavar="FORMAT", help=", ".join(formats))

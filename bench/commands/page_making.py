@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import bench
 from bench.commands.request import Request
@@ -31,7 +31,7 @@ def alone(request: Request, target: str) -> Request:
     """A request about one of its targets, or a table of one."""
     if request.targets == (target,):
         return request
-    return Request((target,), request.overrides, request.registry, request.results, request.plugins, request.place)
+    return replace(request, targets=(target,))
 
 
 @dataclass
@@ -126,8 +126,7 @@ class PageInMaking:
             [rule for rule in selections if rule != rules.selection],
             [test for test in tests if test not in (AUTO, rules.test)],
         )
-        typed = [view for view in viewpoints(*each, cells=1, most=MANY) if self.is_typed(view)]
-        answered = viewpoints(*each, cells=cells_in([table.plan]), typed=typed)
+        answered = viewpoints(*each, cells=cells_in([table.plan]), is_typed=self.is_typed)
         kinds = [kind for kind, values in zip(SEVERAL, each, strict=True) if values and kind not in self.typed]
         absent = [kind for kind in kinds if not any(getattr(view, kind) for view in answered)]
         if absent:

@@ -15,7 +15,15 @@ from msgspec import to_builtins
 
 import bench
 from bench.commands.launching import ask_queues
-from bench.commands.options import add_command, add_format, add_plugin, add_results, print_json
+from bench.commands.options import (
+    add_command,
+    add_format,
+    add_plugin,
+    add_results,
+    add_watch,
+    check_watch,
+    print_json,
+)
 from bench.commands.request import add_target_command, collecting_later, in_newer, request_of, with_reason
 from bench.commands.standings import Row, duration, line, table
 from bench.cost.forecast import ForecastOutcome, in_words, outcome_of
@@ -59,9 +67,7 @@ def add(commands: Any) -> None:
         commands, "status", status_command, "what is done, failed and missing", STATUS, several=True
     )
     add_format(status, ("text", "json"))
-    status.add_argument(
-        "--watch", nargs="?", type=float, const=10.0, metavar="SECONDS", help="again and again, until nothing runs"
-    )
+    add_watch(status, "again and again, until nothing runs")
     add_target_command(commands, "cancel", cancel_command, "cancel the jobs of a target", CANCEL)
     logs = add_command(commands, "logs", logs_command, "what a run printed, or its job", LOGS)
     logs.add_argument("run", metavar="RUN", help="the first digits of a run's id, or a part of its label")
@@ -72,8 +78,7 @@ def add(commands: Any) -> None:
 
 def status_command(options: argparse.Namespace) -> int:
     """Print how far a target is."""
-    if options.watch is not None and not options.watch > 0:
-        raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
+    check_watch(options)
     plan = request_of(options).plan
     while True:
         with collecting_later():

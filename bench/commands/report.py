@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands.launching import ask_queues
+from bench.commands.options import add_watch, check_watch
 from bench.commands.page_making import SEVERAL, PageInMaking, alone
 from bench.commands.request import Request, add_target_command, add_tests, collecting_later, request_of, say_damaged
 from bench.errors import InputError
+from bench.reading.syntax import split_list
 from bench.records.files import write_file
-from bench.report.choices import names_of
 from bench.report.page import PageLink, index_page, write_page
 
 EXAMPLES = """
@@ -36,21 +37,14 @@ def add(commands: Any) -> None:
     report = add_target_command(commands, "report", report_command, about, EXAMPLES, several=True)
     add_tests(report)
     report.add_argument("--output", type=Path, metavar="FILE", help="the page (default: RESULTS/reports/TARGET.html)")
-    report.add_argument(
-        "--watch",
-        nargs="?",
-        type=float,
-        const=10.0,
-        metavar="SECONDS",
-        help="write it again and again until nothing runs; a browser that shows it reads it again",
-    )
+    add_watch(report, "write it again and again until nothing runs; a browser that shows it reads it again")
     report.add_argument("--folder", type=Path, metavar="DIR", help="a page for each target there, and index.html")
 
 
 def report_command(options: argparse.Namespace) -> int:
     """Write the page, or one for each target."""
     _check(options)
-    typed = {name: [*names_of(getattr(options, name))] for name in SEVERAL}
+    typed = {name: split_list(getattr(options, name)) for name in SEVERAL}
     for name in SEVERAL:
         setattr(options, name, next(iter(typed[name]), ""))
     request = request_of(options)
@@ -110,8 +104,7 @@ def _write_folder(request: Request, typed: dict[str, tuple[str, ...]], folder: P
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse places where no page can be written."""
-    if options.watch is not None and not options.watch > 0:
-        raise InputError(f"--watch {options.watch:g}: this must be above 0 seconds")
+    check_watch(options)
     if options.watch is not None and options.folder is not None:
         raise InputError("--watch and --folder: one page is watched; name it with --output")
     if options.output is not None and options.folder is not None:

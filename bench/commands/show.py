@@ -109,11 +109,7 @@ def list_command(options: argparse.Namespace) -> int:
 
 def show_command(options: argparse.Namespace) -> int:
     """Print a card."""
-    registry, store = bench.Registry(options.plugin), bench.Store(options.results)
-    if is_signature(options.name):
-        cards = [Description(*signature_card(options.name, registry, store))]
-    else:
-        cards = describe(options.name, registry, store)
+    cards = describe(options.name, bench.Registry(options.plugin), bench.Store(options.results))
     if options.format == "json":
         print_json([card.facts for card in cards])
         return 0
@@ -167,10 +163,12 @@ def _title(path: Path) -> str:
 
 
 def describe(name: str, registry: Registry, store: Store) -> list[Description]:
-    """Every card of that name, of whatever kind; or else that of a run, by its id.
+    """Every card of that name, of whatever kind; or else that of a run, by its id, or of a signature.
 
     Raises ``InputError`` where nothing has that name.
     """
+    if is_signature(name):
+        return [Description(*signature_card(name, registry, store))]
     plain = name.partition("@")[0]
     declared = registry.experiment_files | registry.table_files
     cards = []

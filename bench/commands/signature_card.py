@@ -103,10 +103,9 @@ def _table(signature: Signature, registry: Registry, store: bench.Store) -> Tabl
 
 def _made_with(table: Table, store: bench.Store) -> str:
     """The versions and the hardware of the runs in a table, each with how many runs it made."""
-    counts = Counter[str]()
-    runs = {run.id for _, entry in table.places() for run in entry.cell.runs}
-    for run_id in sorted(runs):
-        counts[_described(store.record(run_id).record.environment)] += 1
+    finished = store.finished()
+    folders = dict.fromkeys(finished[run.id].folder for _, entry in table.places() for run in entry.cell.runs)
+    counts = Counter(_described(record.environment) for record, _ in store.records(folders))
     return "; ".join(f"{words} ({counted(count, 'run')})" for words, count in counts.most_common())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.plan.table import TablePlan
@@ -34,17 +34,17 @@ def viewpoints(
     selections: Sequence[str],
     tests: Sequence[str],
     cells: int,
-    typed: Sequence[Viewpoint] = (),
+    is_typed: Callable[[Viewpoint], bool] = lambda view: False,
     most: int = MOST,
 ) -> list[Viewpoint]:
     """What a page answers, the usual first, then what differs from it in one way, in two and in three.
 
-    As many as make up to ``most`` cells together, but the usual one and those that are ``typed`` in any case.
+    As many as make up to ``most`` cells together, but the usual one and those that were typed in any case.
     """
     each = [["", *filter(None, dict.fromkeys(values))] for values in (metrics, selections, tests)]
     every = sorted((Viewpoint(*words) for words in itertools.product(*each)), key=lambda view: view.changes)
-    kept = every[: max(1, most // max(1, cells))]
-    return [*kept, *(view for view in every if view in typed and view not in kept)]
+    count = max(1, most // max(1, cells))
+    return every[:count] + [view for view in every[count:] if is_typed(view)]
 
 
 def sources_of(table: Table) -> tuple[str, ...]:
@@ -60,8 +60,3 @@ def sources_of(table: Table) -> tuple[str, ...]:
 def cells_in(tables: Sequence[TablePlan]) -> int:
     """How many cells have something in them."""
     return sum(1 for table in tables for _, cell in table.places() if cell.axes)
-
-
-def names_of(values: str) -> Iterator[str]:
-    """Names that are typed with commas."""
-    yield from (value.strip() for value in values.split(",") if value.strip())

@@ -26,14 +26,18 @@ SCRIPTS = ("elements.js", "table.js", "figures.js", "runs.js", "report.js")
 STYLES = ("report.css",)
 LICENCES = ("d3.LICENSE", "plot.LICENSE")
 
-PAGE = """<!DOCTYPE html>
+HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
+"""
+
+PAGE = (
+    HEAD
+    + """<meta name="referrer" content="no-referrer">
 {refresh}<title>{title}</title>
 {styles}</head>
 <body>
@@ -41,17 +45,12 @@ PAGE = """<!DOCTYPE html>
 {parts}{scripts}</body>
 </html>
 """
+)
 WITHOUT = "This page shows its tables by a script, which this browser does not run. 'bench table' prints them."
 
-
-INDEX = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Results</title>
+INDEX = (
+    HEAD
+    + """<title>Results</title>
 {styles}</head>
 <body>
 <main><h1>Results</h1>
@@ -65,6 +64,7 @@ INDEX = """<!DOCTYPE html>
 </body>
 </html>
 """
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.commands.imported import without_option
 from tests.report.read import parts_in
 
 NUMBERS = """\
@@ -25,6 +26,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.csv").write_text(NUMBERS, encoding="utf-8")
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    "typed", [["--report", "./page.html", "--average"], ["--average", "--report=page.html"], ["--average"]]
+)
+def test_the_command_of_the_table_is_what_was_typed_without_the_page(typed: list[str]) -> None:
+    assert without_option(["import", "own.csv", *typed], "--report") == ["import", "own.csv", "--average"]
 
 
 IMPORT = ["import", "own.csv", "--columns", "metric=accuracy,loss", "--baseline", "ce"]

@@ -99,7 +99,7 @@ class TestTable:
         ]
         assert len(every) == 6
         assert viewpoints(["nll"], [], [], cells=5000, most=600) == [Viewpoint()]
-        assert viewpoints(["nll", "ece"], [], [], cells=5000, typed=[Viewpoint("ece")]) == [
+        assert viewpoints(["nll", "ece"], [], [], cells=5000, is_typed=Viewpoint("ece").__eq__) == [
             Viewpoint(),
             Viewpoint("ece"),
         ]

@@ -5,6 +5,7 @@ const PAGE = document.getElementById("page");
 const STATE = { table: 0, choice: 0, hidden: {}, sort: null, layout: "grid", beside: "", figure: "" };
 let REPORT = null;
 let VIEW = null;
+let CHANGES = 0;
 
 const ACTS = {
   sort: (key) => changed({ sort: nextSort(STATE.sort, key) }),
@@ -52,14 +53,14 @@ function remembered() {
 /* Something is looked at otherwise: the page is drawn anew, and what had the focus has it again.
    Where more has changed while a part was opened, the later change draws. */
 async function changed(changes) {
-  const changing = {};
-  Object.assign(STATE, changes, { changing });
+  const change = (CHANGES += 1);
+  Object.assign(STATE, changes);
   delete document.documentElement.dataset.ready;
   remember();
   const table = REPORT.tables[STATE.table];
   const choice = table.choices[STATE.choice] || table.choices[0];
   const sheet = await opened(choice.part);
-  if (STATE.changing !== changing) return;
+  if (change !== CHANGES) return;
   VIEW = viewOf(table, choice, sheet);
   const focus = focusOf();
   replace(
