@@ -322,6 +322,7 @@ class TestCommand:
             (["demo", "--watch", "--folder", "b"], "one page is watched"),
             (["dmeo"], "did you mean 'demo'?"),
             (["demo", "--metric", "top1,nonsense"], "no metric is called 'nonsense'"),
+            (["demo", "--metric", "top1,jaccard(mass=0.9,of=1)"], "jaccard(mass=0.9,of=1): no option is called 'of'"),
             (["demo", "--selection", "last,first"], "no selection is called 'first'"),
         ],
     )
